@@ -1,0 +1,1 @@
+"""Preparation of corpora: each module knows one corpus, and nothing else does."""

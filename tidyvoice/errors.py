@@ -1,0 +1,48 @@
+"""Errors that a user can mend, and how a command reports them: one line, non-zero exit status."""
+
+import errno
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+INTERRUPTED = 130  # 128 + SIGINT, what shells expect of an interrupted command
+
+
+class TidyVoiceError(Exception):
+    """A mistake in the input. Its text is one line: the file, the line or key, and the mend."""
+
+
+def summarise(problems: Sequence[str], limit: int = 10) -> str:
+    """One line for many problems: the first ``limit`` of them and how many more there are."""
+    shown = "; ".join(problems[:limit])
+    rest = len(problems) - limit
+    return f"{shown}; and {rest:,} more" if rest > 0 else shown
+
+
+def _interrupt(signum: int, frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """Turn what a user can cause into one line on stderr and an exit status.
+
+    Bad input exits with 1, Ctrl-C and SIGTERM with 130. Anything else is a defect of ours and
+    keeps its traceback.
+    """
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        yield
+    except TidyVoiceError as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        print("\ninterrupted; what is finished is kept, the same command goes on", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+    except OSError as error:
+        where = f" ({error.filename})" if error.filename else ""
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            sys.exit(f"error: the disk is full{where}: free some space, the same command goes on")
+        if isinstance(error, FileNotFoundError | PermissionError | NotADirectoryError):
+            sys.exit(f"error: {error.strerror}: {error.filename}")
+        raise
