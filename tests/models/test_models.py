@@ -1,0 +1,90 @@
+import numpy as np
+import pytest
+import torch
+from conftest import fill_weights, reference_waveform, seeded
+
+from tidyvoice.errors import TidyVoiceError
+from tidyvoice.frontend import Frontend
+from tidyvoice.models import NUM_BLOCKS, build_model
+from tidyvoice.models.simam import simam
+
+
+def relative_l2(a, b):
+    return np.linalg.norm(np.asarray(a) - b, axis=-1) / np.linalg.norm(b, axis=-1)
+
+
+def test_state_dict_has_the_published_names_and_shapes(golden):
+    model = build_model("SimAM_ResNet34_ASP")
+    ours = {name: list(tensor.shape) for name, tensor in model.state_dict().items()}
+    assert ours == golden["state_dict"]
+
+
+@pytest.mark.parametrize("case", [0, 1])
+def test_embeddings_equal_the_published_model(golden, case):
+    case = golden["model"][case]
+    model = build_model(
+        "SimAM_ResNet34_ASP", case["in_planes"], case["embed_dim"], case["acoustic_dim"]
+    )
+    assert sum(p.numel() for p in model.parameters()) == case["n_params"]
+    fill_weights(model, case["seed"])
+    x = seeded(case["seed"], 99).standard_normal((2, case["frames"], case["acoustic_dim"]))
+    with torch.no_grad():
+        ours = model(torch.from_numpy((2 * x).astype(np.float32)))
+    assert relative_l2(ours, np.array(case["embedding"])).max() < 1e-4
+
+
+def test_waveform_to_embedding_equals_the_published_chain(golden):
+    embeddings = []
+    for case in golden["waveform"]:
+        samples = reference_waveform(case["seed"], case["samples"])
+        assert samples[:8].tolist() == case["waveform_head"]
+        assert int(samples.sum(dtype=np.int64)) == case["waveform_sum"]
+        waveform = torch.from_numpy(samples).float().div(32768)[None]
+        features = Frontend().eval()(waveform)
+        assert features.shape[1] == case["frames"]
+        middle = features[0, case["frames"] // 2, :8].numpy()
+        np.testing.assert_allclose(middle, case["features_frame_mid"], atol=1e-3)
+        model = build_model("SimAM_ResNet34_ASP", case["in_planes"], case["embed_dim"])
+        with torch.no_grad():
+            embedding = fill_weights(model, case["weights_seed"])(features)[0].numpy()
+        assert relative_l2(embedding, np.array(case["embedding"])) < 1e-3
+        embeddings.append(embedding / np.linalg.norm(embedding))
+    for pair, cosine in golden["waveform_cosine"].items():
+        first, second = map(int, pair.split("-"))
+        assert abs(embeddings[first] @ embeddings[second] - cosine) < 1e-4
+
+
+@pytest.mark.parametrize("name", NUM_BLOCKS)
+def test_every_variant_trains_at_any_width(name):
+    model = build_model(name, in_planes=4, embed_dim=24, acoustic_dim=40)
+    embeddings = model(torch.randn(2, 33, 40))
+    assert embeddings.shape == (2, 24)
+    embeddings.square().sum().backward()
+    gradients = [parameter.grad for parameter in model.parameters()]
+    assert all(g is not None and torch.isfinite(g).all() for g in gradients)
+
+
+def test_simam_follows_its_equation():
+    x = torch.randn(2, 3, 5, 7, dtype=torch.float32)
+    d = (x - x.mean(dim=(2, 3), keepdim=True)) ** 2
+    v = d.sum(dim=(2, 3), keepdim=True) / (5 * 7 - 1)
+    torch.testing.assert_close(simam(x), x * torch.sigmoid(d / (4 * (v + 1e-4)) + 0.5))
+
+
+def test_simam_has_the_gradient_of_its_value():
+    def in_double(x):
+        d = (x - x.mean(dim=(2, 3), keepdim=True)) ** 2
+        v = d.sum(dim=(2, 3), keepdim=True) / (4 * 6 - 1)
+        return x * torch.sigmoid(d / (4 * (v + 1e-4)) + 0.5)
+
+    x = torch.randn(2, 3, 4, 6, requires_grad=True)
+    weight = torch.randn(2, 3, 4, 6)
+    (ours,) = torch.autograd.grad((simam(x) * weight).sum(), x)
+    y = x.detach().double().requires_grad_()
+    (reference,) = torch.autograd.grad((in_double(y) * weight).sum(), y)
+    torch.testing.assert_close(ours, reference.float(), rtol=1e-4, atol=1e-5)
+
+
+def test_unknown_model_names_the_known_ones():
+    with pytest.raises(TidyVoiceError, match="SimAM_ResNet100_ASP"):
+        build_model("ResNet")

@@ -1,0 +1,99 @@
+"""Tables of embeddings: utterance ids and one float32 matrix, in one ``.npz`` file."""
+
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tidyvoice.errors import TidyVoiceError
+from tidyvoice.files import atomic_path
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """Utterance ids and their raw embeddings (not centred, not normalised).
+
+    Attributes:
+        ids: N utterance ids, each once.
+        vectors: float32 [N x D], row n belongs to ``ids[n]``.
+    """
+
+    ids: list[str]
+    vectors: np.ndarray
+
+    def mean(self) -> np.ndarray:
+        """The mean embedding, float32 [D], summed in float64."""
+        return self.vectors.mean(axis=0, dtype=np.float64).astype(np.float32)
+
+
+def load_embeddings(path: str | Path) -> Embeddings:
+    """Read and check a table that ``save_embeddings`` wrote.
+
+    Args:
+        path: a ``.npz`` with ``ids`` (unicode [N]) and ``embeddings`` (float32 [N x D]).
+
+    Raises:
+        TidyVoiceError: the file is missing or is no such table, the shapes disagree, an id occurs
+            twice, or an embedding is not finite.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise TidyVoiceError(f"{path}: no such file; `tidyvoice extract` writes embeddings")
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            missing = [key for key in ("ids", "embeddings") if key not in archive]
+            if missing:
+                raise TidyVoiceError(
+                    f"{path}: key '{missing[0]}' is missing; a table of embeddings holds 'ids' and "
+                    f"'embeddings', this file holds {sorted(archive.files)}"
+                )
+            ids, vectors = archive["ids"], archive["embeddings"]
+    except (ValueError, TypeError, OSError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+        raise TidyVoiceError(
+            f"{path}: not a readable .npz without pickles ({str(error).splitlines()[0]}); "
+            "extract it again"
+        ) from error
+    _check(str(path), ids, vectors)
+    return Embeddings(ids.tolist(), vectors.astype(np.float32, copy=False))
+
+
+def save_embeddings(path: str | Path, ids: Sequence[str], matrix: np.ndarray) -> None:
+    """Write ids [N] and their embeddings [N x D] to ``path``, whole or not at all.
+
+    Raises:
+        TidyVoiceError: the shapes disagree, an id occurs twice, or an embedding is not finite.
+    """
+    ids = np.asarray(ids, dtype=np.str_)
+    matrix = np.asarray(matrix, dtype=np.float32)
+    _check(str(path), ids, matrix)
+    # An open file, because numpy would add ".npz" to a name that ends otherwise.
+    with atomic_path(path) as partial, open(partial, "wb") as file:
+        np.savez(file, ids=ids, embeddings=matrix)
+
+
+def _check(name: str, ids: np.ndarray, vectors: np.ndarray) -> None:
+    if ids.ndim != 1 or ids.dtype.kind != "U":
+        raise TidyVoiceError(
+            f"{name}: 'ids' must be one row of text, not {ids.dtype} of shape {ids.shape}"
+        )
+    if vectors.ndim != 2 or len(vectors) != len(ids) or vectors.dtype.kind != "f":
+        raise TidyVoiceError(
+            f"{name}: 'embeddings' must be floats of shape ({len(ids)}, D) for {len(ids)} ids, "
+            f"not {vectors.dtype} of shape {vectors.shape}"
+        )
+    unique, counts = np.unique(ids, return_counts=True)
+    if len(unique) < len(ids):
+        twice = unique[counts > 1]
+        raise TidyVoiceError(
+            f"{name}: id '{twice[0]}' occurs {counts.max()} times"
+            if len(twice) == 1
+            else f"{name}: id '{twice[0]}' and {len(twice) - 1:,} more occur more than once"
+        )
+    broken = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
+    if len(broken):
+        raise TidyVoiceError(
+            f"{name}: {len(broken):,} of {len(ids):,} embeddings hold NaN or infinity, the first "
+            f"is that of '{ids[broken[0]]}'; look at its audio and extract it again"
+        )

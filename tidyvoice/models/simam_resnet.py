@@ -1,0 +1,102 @@
+"""ResNet with SimAM attention over log mel features.
+
+Qin, Li, Wang, Li: Simple Attention Module based Speaker Verification with Iterative Noisy Label
+Detection, ICASSP 2022. Tensor names are WeSpeaker's, so that its released checkpoints load.
+
+Shapes: B utterances, T frames, F mel bins, P planes (channels of the first stage), D dimensions
+of the embedding.
+"""
+
+from torch import Tensor, nn
+
+from tidyvoice.models.pooling import AttentiveStatisticsPooling
+from tidyvoice.models.simam import simam
+
+STAGE_STRIDES = (1, 2, 2, 2)
+
+
+class SimAMBlock(nn.Module):
+    """Two 3x3 convolutions, SimAM on their output, then the residual sum."""
+
+    def __init__(self, in_planes: int, planes: int, stride: int):
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_planes, planes, 3, stride=stride, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(planes)
+        self.conv2 = nn.Conv2d(planes, planes, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(planes)
+        self.downsample = nn.Sequential()
+        if stride != 1 or in_planes != planes:
+            self.downsample = nn.Sequential(
+                nn.Conv2d(in_planes, planes, 1, stride=stride, bias=False),
+                nn.BatchNorm2d(planes),
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = self.bn1(self.conv1(x)).relu_()
+        out = simam(self.bn2(self.conv2(out)))
+        return (out + self.downsample(x)).relu_()
+
+
+class SimAMResNet(nn.Module):
+    """The convolutional trunk: [B x T x F] to [B x 8P x F/8 x T/8]."""
+
+    def __init__(self, in_planes: int, num_blocks: tuple[int, ...]):
+        super().__init__()
+        self.conv1 = nn.Conv2d(1, in_planes, 3, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(in_planes)
+        width = in_planes
+        for stage, (blocks, stride) in enumerate(zip(num_blocks, STAGE_STRIDES, strict=True)):
+            planes = in_planes * 2**stage
+            layers = []
+            for index in range(blocks):
+                layers.append(SimAMBlock(width, planes, stride if index == 0 else 1))
+                width = planes
+            self.add_module(f"layer{stage + 1}", nn.Sequential(*layers))
+        self.out_channels = width
+
+    def forward(self, features: Tensor) -> Tensor:
+        x = features.transpose(1, 2).unsqueeze(1)
+        x = self.bn1(self.conv1(x)).relu_()
+        for stage in range(len(STAGE_STRIDES)):
+            x = getattr(self, f"layer{stage + 1}")(x)
+        return x
+
+
+class SimAMResNetASP(nn.Module):
+    """Trunk, attentive statistics pooling and one linear layer: the speaker embedding.
+
+    Args:
+        in_planes: P, channels of the first stage; the following have 2P, 4P and 8P.
+        embed_dim: D.
+        acoustic_dim: F, a multiple of 8.
+        num_blocks: blocks a stage.
+    """
+
+    def __init__(
+        self,
+        in_planes: int = 64,
+        embed_dim: int = 256,
+        acoustic_dim: int = 80,
+        num_blocks: tuple[int, ...] = (3, 4, 6, 3),
+    ):
+        super().__init__()
+        if acoustic_dim % 8:
+            raise ValueError(f"acoustic_dim must be a multiple of 8, not {acoustic_dim}")
+        self.embed_dim = embed_dim
+        self.front = SimAMResNet(in_planes, num_blocks)
+        rows = self.front.out_channels * (acoustic_dim // 8)
+        self.pooling = AttentiveStatisticsPooling(rows)
+        self.bottleneck = nn.Linear(2 * rows, embed_dim)
+        _initialise(self)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Features [B x T x F] to embeddings [B x D]."""
+        frames = self.front(features).flatten(1, 2)
+        return self.bottleneck(self.pooling(frames))
+
+
+def _initialise(model: nn.Module) -> None:
+    """He initialisation of the convolutions (He et al. 2015); the rest keeps torch's default."""
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
