@@ -135,7 +135,7 @@ def seeded_noise(like: Tensor, seeds: Tensor) -> Tensor:
 
 
 def mel_filters(num_bins: int, fft_size: int, sample_rate: int) -> np.ndarray:
-    """Triangular mel filters, float32 [num_bins x fft_size/2 + 1] (Kaldi's ``mel-computations``)."""
+    """Kaldi's triangular mel filters, float32 [num_bins x fft_size/2 + 1]."""
 
     def mel(hertz: np.ndarray | float) -> np.ndarray:
         return 1127.0 * np.log1p(np.asarray(hertz) / 700.0)

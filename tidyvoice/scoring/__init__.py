@@ -1,0 +1,1 @@
+"""Trials, scores and metrics. Nothing here imports torch."""

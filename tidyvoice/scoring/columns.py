@@ -56,7 +56,7 @@ def read_blocks(
                 width = len(text.partition(b"\n")[0].split())
                 if width not in widths:
                     raise TidyVoiceError(f"{path}:1: {width} columns; expected {expected}")
-            table = _parse(path, text, first, width, expected)
+            table = _checked(path, text, first, width, expected)
             yield first, table
             first += table.height
     except FileNotFoundError as error:
@@ -68,7 +68,7 @@ def read_blocks(
 
 
 def _whole_lines(path: Path) -> Iterator[bytes]:
-    """Blocks of whole lines, with one space between columns and none around them."""
+    """Blocks of whole lines, without the blank end of the file."""
     rest = b""
     with gzip.open(path, "rb") if path.suffix == ".gz" else open(path, "rb") as file:
         while block := file.read(BLOCK_BYTES):
@@ -76,40 +76,49 @@ def _whole_lines(path: Path) -> Iterator[bytes]:
             # The cut lies before the last line that is not blank: what follows may be the end.
             cut = rest.rstrip().rfind(b"\n") + 1
             if cut:
-                yield _one_space(rest[: cut - 1])
+                yield rest[: cut - 1]
                 rest = rest[cut:]
     if rest.strip():
-        yield _one_space(rest.rstrip())
+        yield rest.rstrip()
+
+
+def _checked(path: Path, text: bytes, first: int, width: int, expected: str) -> pl.DataFrame:
+    # Most lists have one space between columns, and cleaning takes as long as parsing.
+    table = _parse(text, width)
+    if table is None:
+        table = _parse(_one_space(text), width)
+    if table is not None:
+        return table
+    lines = text.split(b"\n")
+    for number, line in enumerate(lines, first):
+        if len(line.split()) != width:
+            raise TidyVoiceError(
+                f"{path}:{number}: {len(line.split())} columns where the first line has {width}; "
+                f"expected {expected}"
+            )
+    raise TidyVoiceError(f"{path}: not UTF-8 text, in lines {first} to {first + len(lines) - 1}")
+
+
+def _parse(text: bytes, width: int) -> pl.DataFrame | None:
+    """The table, or None unless each line is ``width`` words with one space between them."""
+    lines = text.count(b"\n") + 1
+    if text.count(b" ") != lines * (width - 1) or b"\t" in text or b"\r" in text:
+        return None
+    try:
+        table = pl.read_csv(
+            io.BytesIO(text),
+            has_header=False,
+            separator=" ",
+            quote_char=None,
+            schema={str(column): pl.String for column in range(width)},
+        )
+    except pl.exceptions.ComputeError:
+        return None
+    # polars passes over blank lines and fills short ones with nulls: both would hide a fault.
+    whole = table.height == lines and not any(column.has_nulls() for column in table)
+    return table if whole else None
 
 
 def _one_space(text: bytes) -> bytes:
-    text = text.translate(_BLANKS_TO_SPACE)
-    if b"  " in text:
-        text = re.sub(rb" +", b" ", text)
+    text = re.sub(rb" +", b" ", text.translate(_BLANKS_TO_SPACE))
     return text.replace(b" \n", b"\n").replace(b"\n ", b"\n").strip(b" ")
-
-
-def _parse(path: Path, text: bytes, first: int, width: int, expected: str) -> pl.DataFrame:
-    # polars passes over blank lines and fills short ones: both would hide a fault.
-    lines = text.count(b"\n") + 1
-    spaces_agree = text.count(b" ") == lines * (width - 1)
-    if spaces_agree and b"\n\n" not in text and not text.startswith(b"\n"):
-        try:
-            table = pl.read_csv(
-                io.BytesIO(text),
-                has_header=False,
-                separator=" ",
-                quote_char=None,
-                schema={str(column): pl.String for column in range(width)},
-            )
-        except pl.exceptions.ComputeError:
-            table = None
-        if table is not None and table.height == lines and not table.to_series(width - 1).has_nulls():
-            return table
-    for number, line in enumerate(text.split(b"\n"), first):
-        if len(line.split()) != width:
-            raise TidyVoiceError(
-                f"{path}:{number}: {len(line.split())} columns where the lines before have {width}"
-                f"; expected {expected}"
-            )
-    raise TidyVoiceError(f"{path}: not UTF-8 text, in lines {first} to {first + lines - 1}")

@@ -58,11 +58,11 @@ def error_rates(scores: np.ndarray, is_target: np.ndarray) -> ErrorRates:
     scores = scores[order]
     ends = np.append(np.flatnonzero(scores[1:] != scores[:-1]), len(scores) - 1)
     rejected_targets = np.cumsum(is_target[order])[ends]
-    rejected_nontargets = ends + 1 - rejected_targets
+    accepted_nontargets = nontargets - (ends + 1 - rejected_targets)
     return ErrorRates(
         thresholds=np.append(scores[ends], np.inf).astype(np.float64),
         fnr=np.insert(rejected_targets / targets, 0, 0.0),
-        fpr=np.insert(1.0 - rejected_nontargets / nontargets, 0, 1.0),
+        fpr=np.insert(accepted_nontargets / nontargets, 0, 1.0),
     )
 
 

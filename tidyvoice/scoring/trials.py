@@ -8,6 +8,7 @@ of the list; they are matched to others after one trailing ``.wav`` is dropped o
 """
 
 import gzip
+import hashlib
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -152,12 +153,30 @@ def write_scores(path: str | Path, trials: Trials, scores: np.ndarray) -> None:
             _write_columns(raw, trials, scores)
 
 
-def write_trials(file: io.BufferedIOBase, trials: Trials) -> None:
+def write_trials(file: io.IOBase, trials: Trials) -> None:
     """Write ``enroll test [target|nontarget]``, one space between columns, to an open file."""
     _write_columns(file, trials, None)
 
 
-def _write_columns(file: io.BufferedIOBase, trials: Trials, scores: np.ndarray | None) -> None:
+def checksum(trials: Trials) -> str:
+    """SHA-256 of the trials as ``write_trials`` writes them, whatever format they came in."""
+    digest = _Digest()
+    write_trials(digest, trials)
+    return digest.sha256.hexdigest()
+
+
+class _Digest(io.RawIOBase):
+    """A file that keeps nothing but the checksum of what is written to it."""
+
+    def __init__(self) -> None:
+        self.sha256 = hashlib.sha256()
+
+    def write(self, data: bytes) -> int:
+        self.sha256.update(data)
+        return len(data)
+
+
+def _write_columns(file: io.IOBase, trials: Trials, scores: np.ndarray | None) -> None:
     ids = pl.Series(trials.ids, dtype=pl.String)
     words = pl.Series(LABELS[::-1])
     for start in range(0, len(trials), WRITE_BLOCK):

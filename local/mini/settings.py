@@ -1,0 +1,100 @@
+"""Settings of the built-in corpus: typed, strict, read from a YAML file."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+
+def _ordered(pair: tuple[float, float]) -> tuple[float, float]:
+    if pair[0] > pair[1]:
+        raise ValueError(f"the first of [{pair[0]}, {pair[1]}] must not exceed the second")
+    return pair
+
+
+Seconds = Annotated[float, Field(ge=0.5, le=30)]
+Positive = Annotated[int, Field(ge=1)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Split(_Strict):
+    """One set of speakers, disjoint from the other sets."""
+
+    speakers: Annotated[int, Field(ge=1, le=3999)]
+    languages: Annotated[tuple[Positive, Positive], AfterValidator(_ordered)]
+    utterances_per_language: Positive
+    seconds: Annotated[tuple[Seconds, Seconds], AfterValidator(_ordered)]
+    channels: Literal["A", "B"]
+
+
+class Trials(_Strict):
+    """Trials of each kind: as many again across languages as within one."""
+
+    targets: Positive
+    nontargets: Positive
+
+
+class Collections(_Strict):
+    """Files of each augmentation collection."""
+
+    noise: Positive
+    music: Positive
+    speech: Positive
+    rirs: Annotated[int, Field(ge=3)]
+
+
+class Settings(_Strict):
+    """Everything that decides the bytes of the corpus."""
+
+    seed: Annotated[int, Field(ge=0)]
+    languages: Annotated[list[str], Field(min_length=1)]
+    pretrain: Split
+    train: Split
+    dev: Split
+    trials: Trials
+    collections: Collections
+
+    @model_validator(mode="after")
+    def _enough_languages(self) -> "Settings":
+        listed = len(self.languages)
+        if listed != len(set(self.languages)):
+            raise ValueError("languages lists a language twice")
+        for name in ("pretrain", "train", "dev"):
+            most = getattr(self, name).languages[1]
+            if most > listed:
+                raise ValueError(
+                    f"{name}.languages asks for {most} languages a speaker, languages lists {listed}"
+                )
+        return self
+
+    def differences(self, other: dict[str, Any]) -> list[str]:
+        """Dotted names of the settings whose values are not those of ``other``, a JSON object."""
+        mine, theirs = _flat(self.model_dump(mode="json")), _flat(other)
+        return [key for key in sorted({*mine, *theirs}) if mine.get(key) != theirs.get(key)]
+
+
+def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat
+
+
+def load(path: str | Path, overrides: Sequence[str] = ()) -> Settings:
+    """Read settings from a YAML file, then apply overrides such as ``dev.speakers=6``.
+
+    Raises:
+        TidyVoiceError: no such file, no valid YAML, an unknown key, a missing key or a bad value;
+            all mistakes are named at once.
+    """
+    # It imports torch, which the processes that make the corpus should not wait for.
+    from tidyvoice.config import load_settings
+
+    return load_settings(Settings, path, overrides)

@@ -1,0 +1,187 @@
+#!/usr/bin/env bash
+# The recipe, stage by stage. Without arguments it says what there is and starts nothing.
+set -euo pipefail
+cd "$(dirname "$0")"
+
+usage() {
+  cat <<'TEXT'
+usage: ./run.sh --recipe NAME [options]
+
+recipes
+  mini        the built-in corpus, synthesised on this machine: about ten minutes on two cores
+  tidyvoice   TidyVoiceX on your disk: needs --corpus, and --init-from or a pretraining corpus
+
+stages
+  1  prepare the data            4  fine-tune with a large margin
+  2  pack shards                 5  average checkpoints, extract embeddings
+  3  pretrain                    6  score, metrics in four categories, report
+
+options
+  --stage N --stop-stage M   run stages N to M only (1 to 6)
+  --set KEY=VALUE ...        override settings; KEY begins with corpus. (mini), pretrain. or
+                             finetune. and goes on as in conf/NAME/*.yaml; without such a
+                             beginning it is meant for both trainings
+  --seed N                   seed of both trainings
+  --corpus DIR               root of the corpora (mini: where they are made)
+  --init-from DIR            a pretrained model folder in place of stage 3
+  --data DIR --exp DIR       where to write (data/NAME, exp/NAME)
+
+A stage whose output is there is skipped; an interrupted one goes on when started again.
+TEXT
+}
+
+fail() {
+  echo "error: $*" >&2
+  exit 2
+}
+
+recipe='' stage=1 stop_stage=6 corpus='' init_from='' data='' exp=''
+corpus_set=() pretrain_set=() finetune_set=()
+
+add_setting() {
+  case $1 in
+    corpus.*=*) corpus_set+=("${1#corpus.}") ;;
+    pretrain.*=*) pretrain_set+=("${1#pretrain.}") ;;
+    finetune.*=*) finetune_set+=("${1#finetune.}") ;;
+    *=*) pretrain_set+=("$1") finetune_set+=("$1") ;;
+    *) fail "--set $1: write KEY=VALUE" ;;
+  esac
+}
+
+[ $# -gt 0 ] || { usage; exit 0; }
+while [ $# -gt 0 ]; do
+  option=${1//_/-}
+  case $option in
+    --help | -h) usage; exit 0 ;;
+    --set)
+      shift
+      while [ $# -gt 0 ] && [[ $1 != --* ]]; do add_setting "$1"; shift; done
+      continue
+      ;;
+    --recipe | --stage | --stop-stage | --corpus | --init-from | --data | --exp | --seed)
+      [ $# -ge 2 ] || fail "$1 needs a value"
+      ;;
+    *) fail "unknown option $1: see ./run.sh --help" ;;
+  esac
+  case $option in
+    --recipe) recipe=$2 ;;
+    --stage) stage=$2 ;;
+    --stop-stage) stop_stage=$2 ;;
+    --corpus) corpus=$2 ;;
+    --init-from) init_from=$2 ;;
+    --data) data=$2 ;;
+    --exp) exp=$2 ;;
+    --seed) add_setting "seed=$2" ;;
+  esac
+  shift 2
+done
+
+[ -n "$recipe" ] || fail "give --recipe mini or --recipe tidyvoice"
+[ -d "conf/$recipe" ] || fail "no recipe is called $recipe: there are $(ls -m conf)"
+for number in "$stage" "$stop_stage"; do
+  [[ $number =~ ^[1-6]$ ]] || fail "stages are 1 to 6, not $number"
+done
+data=${data:-data/$recipe} exp=${exp:-exp/$recipe}
+if [ "$recipe" = mini ]; then corpus=${corpus:-$data/corpus}; fi
+if [ -x .venv/bin/python ]; then PATH=$PWD/.venv/bin:$PATH; fi
+python -c 'import tidyvoice' 2>/dev/null || fail "the package is not installed: pip install -e ."
+
+train_root=$corpus/TidyVoiceX_ASV/TidyVoiceX_Train
+dev_root=$corpus/TidyVoiceX_ASV/TidyVoiceX_Dev
+trials=$corpus/TidyVocieX_Dev_trialPairs.txt # the challenge's own spelling
+pretrained=${init_from:-$exp/pretrain/models}
+systems=(finetune)
+[ -n "$init_from" ] || systems=(pretrain finetune)
+
+# What differs between the recipes beside their YAML files.
+case $recipe in
+  mini) calib_speakers=10 average=3 mean_utterances=500 ;;
+  *) calib_speakers=100 average=1 mean_utterances=20000 ;;
+esac
+
+run() {
+  printf '+ %s\n' "$(printf '%q ' "$@")"
+  "$@"
+}
+
+# make FILE COMMAND...: run the command unless FILE, which it writes last, is there.
+make() {
+  if [ -e "$1" ]; then echo "  $1 is there"; else run "${@:2}"; fi
+}
+
+stage() {
+  if [ "$stage" -le "$1" ] && [ "$stop_stage" -ge "$1" ]; then
+    printf '\n== stage %s: %s (%d s so far)\n' "$1" "$2" "$SECONDS"
+  else
+    return 1
+  fi
+}
+
+if stage 1 "prepare the data"; then
+  if [ "$recipe" = mini ]; then
+    run python -m local.mini --config "conf/$recipe/corpus.yaml" --out "$corpus" \
+      "${corpus_set[@]}"
+  else
+    [ -n "$corpus" ] || fail "--corpus: give the folder that holds the corpora"
+    wanted=("$train_root" "$dev_root" "$trials" "$corpus/musan" "$corpus/RIRS_NOISES")
+    [ -n "$init_from" ] || wanted+=("$corpus/pretrain")
+    missing=()
+    for path in "${wanted[@]}"; do [ -e "$path" ] || missing+=("$path"); done
+    [ ${#missing[@]} -eq 0 ] || fail "missing: ${missing[*]}: see README, \"Your own data\""
+  fi
+  if [ -z "$init_from" ]; then
+    make "$data/pretrain/wav.scp" \
+      python -m local.tidyvoice --root "$corpus/pretrain" --out "$data/pretrain"
+  fi
+  make "$data/finetune/wav.scp" \
+    python -m local.tidyvoice --root "$train_root" --out "$data/finetune" \
+    --calib "$data/calib" --calib-speakers "$calib_speakers"
+  make "$data/dev/wav.scp" python -m local.tidyvoice --root "$dev_root" --out "$data/dev"
+  make "$data/noise/wav.scp" python -m local.musan --root "$corpus/musan" --out "$data/noise"
+  make "$data/rirs/wav.scp" \
+    python -m local.rirs --root "$corpus/RIRS_NOISES/simulated_rirs" --out "$data/rirs"
+fi
+
+if stage 2 "pack shards"; then
+  for part in "${systems[@]}" noise rirs; do run tidyvoice shards "$data/$part"; done
+fi
+
+common=("data.noise=$data/noise" "data.rirs=$data/rirs")
+
+if stage 3 "pretrain"; then
+  if [ -n "$init_from" ]; then
+    echo "  $init_from takes its place"
+  else
+    run tidyvoice train "conf/$recipe/pretrain.yaml" "experiment=$exp/pretrain" \
+      "data.train=$data/pretrain" "${common[@]}" "${pretrain_set[@]}"
+    make "$pretrained/avg_model.pt" tidyvoice average "$exp/pretrain" --last "$average"
+  fi
+fi
+
+if stage 4 "fine-tune with a large margin"; then
+  run tidyvoice train "conf/$recipe/finetune.yaml" "experiment=$exp/finetune" \
+    "data.train=$data/finetune" "model.init=$pretrained" "${common[@]}" "${finetune_set[@]}"
+fi
+
+if stage 5 "average checkpoints, extract embeddings"; then
+  make "$exp/finetune/models/avg_model.pt" tidyvoice average "$exp/finetune" --last "$average"
+  for system in "${systems[@]}"; do
+    folder=$exp/$system
+    make "$folder/embeddings/dev.npz" tidyvoice extract --model "$folder/models" \
+      --data "$data/dev" --out "$folder/embeddings/dev.npz"
+    make "$folder/embeddings/mean.npz" tidyvoice extract --model "$folder/models" \
+      --data "$data/finetune" --limit "$mean_utterances" --out "$folder/embeddings/mean.npz"
+  done
+fi
+
+if stage 6 "score, metrics, report"; then
+  for system in "${systems[@]}"; do
+    folder=$exp/$system
+    make "$folder/scores/dev.score" tidyvoice score --embeddings "$folder/embeddings/dev.npz" \
+      --trials "$trials" --mean "$folder/embeddings/mean.npz" --out "$folder/scores/dev.score"
+  done
+  compare=()
+  [ -n "$init_from" ] || compare=(--compare "$exp/pretrain")
+  run tidyvoice report "$exp/finetune" "${compare[@]}" --utt2lang "$data/dev/utt2lang"
+fi
+printf '\ndone in %d s\n' "$SECONDS"

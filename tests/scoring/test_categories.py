@@ -1,0 +1,125 @@
+"""The four categories: which trials they hold, what is n/a, and how results are shown."""
+
+import json
+
+import numpy as np
+import pytest
+
+from tidyvoice.errors import TidyVoiceError
+from tidyvoice.scoring.categories import (
+    CATEGORIES,
+    Costs,
+    evaluate,
+    format_systems,
+    format_table,
+    languages_of,
+    read_utt2lang,
+    to_json,
+)
+from tidyvoice.scoring.metrics import eer, min_dcf
+from tidyvoice.scoring.trials import ScoreTable, Trials
+
+# Speakers a, b, c; a and b speak two languages.
+IDS = ["a/en/1.wav", "a/en/2.wav", "a/fr/3.wav", "b/en/4.wav", "b/zh-CN/5.wav", "c/fr/6.wav"]
+SPEAKER = np.array([i.split("/")[0] for i in IDS])
+LANGUAGE = [i.split("/")[1] for i in IDS]
+
+
+def all_pairs(scores_seed: int = 0) -> ScoreTable:
+    enroll, test = (side.astype(np.int32) for side in np.triu_indices(len(IDS), 1))
+    label = SPEAKER[enroll] == SPEAKER[test]
+    scores = np.random.Generator(np.random.PCG64(scores_seed)).standard_normal(len(enroll))
+    return ScoreTable(Trials(IDS, enroll, test, label, "pairs"), scores)
+
+
+def test_each_category_holds_its_trials():
+    table = all_pairs()
+    rows = evaluate(table, languages_of(table.trials), Costs(p_target=0.2))
+    assert [row.category for row in rows] == ["all/all", *CATEGORIES]
+    for row, category in zip(rows[1:], CATEGORIES, strict=True):
+        target_kind, nontarget_kind = category.split("/")
+        chosen = []
+        for e, t, is_target in zip(
+            table.trials.enroll, table.trials.test, table.trials.label, strict=True
+        ):
+            kind = "same" if LANGUAGE[e] == LANGUAGE[t] else "different"
+            chosen.append(kind == (target_kind if is_target else nontarget_kind))
+        scores, label = table.scores[chosen], table.trials.label[chosen]
+        assert (row.targets, row.nontargets) == (label.sum(), (~label).sum())
+        assert row.eer == eer(scores, label)
+        assert row.min_dcf == min_dcf(scores, label, 0.2)
+    # 4 targets: a1-a2 within English, a1-a3, a2-a3, b4-b5 across. 11 others, 3 within.
+    assert [(row.targets, row.nontargets) for row in rows] == [
+        (4, 11),
+        (3, 8),
+        (3, 3),
+        (1, 8),
+        (1, 3),
+    ]
+
+
+def test_languages_from_a_table_or_from_ids(tmp_path):
+    table = all_pairs()
+    text = "".join(f"{i.removesuffix('.wav')}\t{k}\n" for i, k in zip(IDS, LANGUAGE, strict=True))
+    (tmp_path / "utt2lang").write_text(text + "unused xx\n")
+    utt2lang = read_utt2lang(tmp_path / "utt2lang")
+    from_table = evaluate(table, languages_of(table.trials, utt2lang))
+    assert from_table == evaluate(table, languages_of(table.trials))
+    del utt2lang["b/en/4"]
+    with pytest.raises(TidyVoiceError, match=r"pairs:3: no language for 'b/en/4.wav'"):
+        languages_of(table.trials, utt2lang)
+
+
+@pytest.mark.parametrize("odd", ["flat", "id10270/8jEAjG6SegY/00001.wav", "a/b/en/1.wav"])
+def test_ids_that_tell_no_language(odd):
+    table = all_pairs()
+    trials = Trials([*IDS[:-1], odd], table.trials.enroll, table.trials.test, table.trials.label)
+    assert languages_of(trials) is None
+    rows = evaluate(ScoreTable(trials, table.scores), None)
+    assert rows[0] == evaluate(table, None)[0]
+    assert {(row.targets, row.nontargets, row.eer, row.min_dcf) for row in rows[1:]} == {
+        (None, None, None, None)
+    }
+    assert format_table(rows).count("n/a") == 16
+
+
+def test_a_category_without_trials_of_a_kind_is_shown():
+    table = all_pairs()
+    same = np.array([LANGUAGE[e] == LANGUAGE[t] for e, t in
+                     zip(table.trials.enroll, table.trials.test, strict=True)])  # fmt: skip
+    kept = ~(same & table.trials.label)
+    trials = Trials(
+        IDS, table.trials.enroll[kept], table.trials.test[kept], table.trials.label[kept]
+    )
+    rows = evaluate(ScoreTable(trials, table.scores[kept]), languages_of(trials))
+    by_name = {row.category: row for row in rows}
+    assert (by_name["same/same"].targets, by_name["same/same"].nontargets) == (0, 3)
+    assert by_name["same/same"].eer is None
+    assert by_name["different/same"].eer is not None
+    lines = format_table(rows).splitlines()
+    assert lines[-1].split() == ["same/same", "0", "3", "n/a", "n/a"]
+    assert json.loads(to_json(rows))[-1] == {
+        "category": "same/same", "targets": 0, "nontargets": 3, "eer": None, "min_dcf": None
+    }  # fmt: skip
+
+
+def test_trials_without_labels_have_no_metrics():
+    table = all_pairs()
+    trials = Trials(IDS, table.trials.enroll, table.trials.test, None, "eval-A")
+    with pytest.raises(TidyVoiceError, match="eval-A: metrics need labels"):
+        evaluate(ScoreTable(trials, table.scores), None)
+
+
+def test_tables_are_aligned_and_rounded():
+    rows = evaluate(all_pairs(), languages_of(all_pairs().trials))
+    lines = format_table(rows).splitlines()
+    assert len({len(line) for line in lines}) == 1
+    expected = [f"{100 * rows[0].eer:.2f}", f"{rows[0].min_dcf:.3f}"]
+    assert lines[2].split() == ["all/all", "4", "11", *expected]
+
+    both = format_systems({"base": rows, "with normalisation": evaluate(all_pairs(1), None)})
+    lines = both.splitlines()
+    assert len({len(line) for line in lines}) == 1
+    assert lines[0].split("  ")[0] == "system"
+    assert lines[2].split() == ["base", *expected, *(f"{100 * row.eer:.2f}" for row in rows[1:])]
+    assert lines[3].split()[-4:] == ["n/a"] * 4

@@ -1,0 +1,196 @@
+"""Trial lists and score files: every format, every white space, and errors by file and line."""
+
+import gzip
+import hashlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from tidyvoice.errors import TidyVoiceError
+from tidyvoice.scoring import columns
+from tidyvoice.scoring.trials import Trials, checksum, read_scores, read_trials, write_scores
+
+ROWS = [("a/en/1.wav", "b/fr/2.wav", True), ("b/fr/2.wav", "a/en/1.wav", False)] * 3
+
+
+def written(tmp_path, text: str | bytes, name: str = "list"):
+    path = tmp_path / name
+    data = text.encode() if isinstance(text, str) else text
+    path.write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+    return path
+
+
+def rows(trials: Trials) -> list[tuple]:
+    label = [None] * len(trials) if trials.label is None else trials.label.tolist()
+    return [
+        (trials.ids[e], trials.ids[t], x)
+        for e, t, x in zip(trials.enroll, trials.test, label, strict=True)
+    ]
+
+
+def refusal(call, *arguments) -> str:
+    with pytest.raises(TidyVoiceError) as error:
+        call(*arguments)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+@pytest.fixture(params=[columns.BLOCK_BYTES, 40], ids=["one block", "many blocks"])
+def _blocks(request, monkeypatch):
+    monkeypatch.setattr(columns, "BLOCK_BYTES", request.param)
+
+
+WORDS = {
+    "target last": lambda e, t, x: (e, t, "target" if x else "nontarget"),
+    "digit first": lambda e, t, x: ("1" if x else "0", e, t),
+    "no label": lambda e, t, x: (e, t),
+}
+SPACES = {
+    "space": lambda words: " ".join(words) + "\n",
+    "tab": lambda words: "\t".join(words) + "\n",
+    "mixed": lambda words: "  " + " \t ".join(words) + "\t \n",
+    "carriage return": lambda words: " ".join(words) + "\r\n",
+}
+
+
+@pytest.mark.usefixtures("_blocks")
+@pytest.mark.parametrize("name", ["list", "list.gz"])
+@pytest.mark.parametrize("space", SPACES)
+@pytest.mark.parametrize("words", WORDS)
+def test_each_format_with_each_white_space(tmp_path, words, space, name):
+    text = "".join(SPACES[space](WORDS[words](*row)) for row in ROWS)
+    labelled = words != "no label"
+    expected = [(e, t, x if labelled else None) for e, t, x in ROWS]
+    for end in ("", "\n \n"):
+        assert rows(read_trials(written(tmp_path, text.rstrip() + end, name))) == expected
+
+
+@pytest.mark.usefixtures("_blocks")
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", ": the file is empty"),
+        (" \n\t\n", ": the file is empty"),
+        ("a\n", ":1: 1 columns"),
+        ("a b c d\n", ":1: 4 columns"),
+        ("a b c\n", ":1: no label in 'a b c'"),
+        ("a b target\n" * 9 + "a b\n", ":10: 2 columns where the first line has 3"),
+        ("a b target\n" * 9 + "a b c target\na b\n", ":10: 4 columns"),
+        ("a b\n" * 20 + "\na b\n", ":21: 0 columns"),
+        ("\na b\n", ":1: 0 columns"),
+        ("a b target\n" * 9 + "a b Target\n", ":10: bad label 'Target'"),
+        ("1 a b\n" * 9 + "target a b\n", ":10: bad label 'target'; use '1' or '0'"),
+        (b"a b\xff\n", "not UTF-8 text"),
+    ],
+)
+def test_a_bad_list_is_named_with_its_line(tmp_path, text, said):
+    path = written(tmp_path, text)
+    message = refusal(read_trials, path)
+    assert message.startswith(str(path))
+    assert said in message
+
+
+def test_a_missing_or_damaged_file_is_named(tmp_path):
+    assert "no such file" in refusal(read_trials, tmp_path / "none")
+    whole = gzip.compress(b"a b\n" * 100)
+    (tmp_path / "cut.gz").write_bytes(whole[:-9])
+    (tmp_path / "plain.gz").write_bytes(b"a b\n")
+    for name in ("cut.gz", "plain.gz"):
+        assert "damaged gzip file" in refusal(read_trials, tmp_path / name)
+
+
+def test_ids_match_without_one_trailing_wav(tmp_path):
+    trials = read_trials(written(tmp_path, "a.wav b\nb c.wav.wav\n"))
+    places = trials.places_in(["b.wav", "c.wav.wav", "a", "x"], "embedding")
+    assert places.tolist() == [2, 0, 1]
+    assert "for 'c.wav.wav'" in refusal(trials.places_in, ["a", "b", "c.wav"], "embedding")
+    assert rows(trials)[0] == ("a.wav", "b", None)
+
+
+def test_ids_that_collide_are_refused(tmp_path):
+    trials = read_trials(written(tmp_path, "a.wav b\na b\n"))
+    assert "'a.wav' and 'a' are the same id" in refusal(trials.places_in, ["a", "b"], "embedding")
+    trials = read_trials(written(tmp_path, "a b\n"))
+    message = refusal(trials.places_in, ["a", "b", "b.wav"], "embedding")
+    assert "'b' and 'b.wav' are the same id" in message
+
+
+def test_ids_without_embedding_are_named_with_line_and_number(tmp_path):
+    trials = read_trials(written(tmp_path, "a b\na x\ny b\nz x\n"))
+    message = refusal(trials.places_in, ["a", "b"], "embedding")
+    assert message.startswith(f"{tmp_path / 'list'}:2: no embedding for 'x', nor for 2 more")
+
+
+@pytest.mark.usefixtures("_blocks")
+@pytest.mark.parametrize("name", ["scores", "scores.gz"])
+@pytest.mark.parametrize("labelled", [True, False])
+def test_scores_come_back_bit_for_bit(tmp_path, name, labelled):
+    text = "".join(SPACES["tab"](WORDS["target last"](*row)[: 2 + labelled]) for row in ROWS)
+    trials = read_trials(written(tmp_path, text))
+    for dtype in (np.float32, np.float64):
+        scores = np.array([0.1, -1 / 3, 1e-12, 1, -0.0, 7e22], dtype=dtype)
+        write_scores(tmp_path / name, trials, scores)
+        first = (tmp_path / name).read_bytes()
+        table = read_scores(tmp_path / name)
+        np.testing.assert_array_equal(table.scores.astype(dtype), scores)
+        assert rows(table.trials) == rows(trials)
+        write_scores(tmp_path / name, table.trials, scores)
+        assert (tmp_path / name).read_bytes() == first
+    first_line = (gzip.decompress(first) if name.endswith(".gz") else first).splitlines()[0]
+    assert first_line == b"a/en/1.wav b/fr/2.wav 0.1" + b" target" * labelled
+
+
+def test_long_lists_are_written_in_blocks(tmp_path, monkeypatch):
+    monkeypatch.setattr("tidyvoice.scoring.trials.WRITE_BLOCK", 4)
+    numbers = np.arange(10, dtype=np.int32)
+    trials = Trials([f"u{n}" for n in numbers], numbers, numbers[::-1], numbers % 3 == 0)
+    write_scores(tmp_path / "s", trials, numbers / 8)
+    read = read_scores(tmp_path / "s")
+    assert rows(read.trials) == rows(trials)
+    np.testing.assert_array_equal(read.scores, numbers / 8)
+
+
+@pytest.mark.usefixtures("_blocks")
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("a b nan target", "the score 'nan' is not a finite number"),
+        ("a b inf target", "the score 'inf' is not a finite number"),
+        ("a b target 0.5", "the score 'target' is not a finite number"),
+        ("a b 0.5 1", "bad label '1'"),
+        ("a b 0.5", "3 columns where the first line has 4"),
+    ],
+)
+def test_a_bad_score_is_named_with_its_line(tmp_path, line, said):
+    path = written(tmp_path, "a b 0.5 target\n" * 9 + line + "\n")
+    message = refusal(read_scores, path)
+    assert message.startswith(f"{path}:10:")
+    assert said in message
+
+
+def test_scores_that_do_not_fit_are_not_written(tmp_path):
+    trials = read_trials(written(tmp_path, "a b\nb a\n"))
+    assert "(3,) scores for 2 trials" in refusal(write_scores, tmp_path / "s", trials, np.zeros(3))
+    bad = np.array([0.0, np.nan])
+    assert "the first is that of trial 2" in refusal(write_scores, tmp_path / "s", trials, bad)
+    assert not (tmp_path / "s").exists()
+
+
+def test_the_checksum_is_that_of_the_plain_list(tmp_path):
+    text = "".join(SPACES["space"](WORDS["target last"](*row)) for row in ROWS)
+    expected = hashlib.sha256(text.encode()).hexdigest()
+    for words in ("target last", "digit first"):
+        other = "".join(SPACES["tab"](WORDS[words](*row)) for row in ROWS)
+        assert checksum(read_trials(written(tmp_path, other))) == expected
+
+
+def test_scoring_works_without_torch():
+    modules = ["embeddings", "scoring.trials", "scoring.cosine", "scoring.metrics"]
+    modules += ["scoring.categories", "report"]
+    code = (
+        f"import sys, {', '.join('tidyvoice.' + m for m in modules)}; print('torch' in sys.modules)"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "False"

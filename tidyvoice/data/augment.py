@@ -1,0 +1,96 @@
+"""Augmentation as batched arithmetic on waveforms, on the training device.
+
+Order and formulas are the published baseline's: speed (each speed a class of its own), then
+reverberation or noise, then division of the augmented utterances by their maximum.
+
+Shapes: B utterances, S samples of a chunk, N of the batch's utterances, R samples of a response.
+"""
+
+from fractions import Fraction
+
+import torch
+import torchaudio
+from scipy.fft import next_fast_len
+from torch import Tensor, nn
+
+from tidyvoice.data.batches import RawBatch, source_samples
+
+INT16_SCALE = 32768.0
+ENERGY_FLOOR = 1e-4
+
+
+class Augmenter(nn.Module):
+    """Raw batch to waveforms [B x S] in about -1..1.
+
+    Args:
+        speeds: speed factors; a factor of 1.1 plays the utterance 1.1 times as fast, so that
+            pitch and formants rise with it (resampling, as sox' ``speed`` does).
+        chunk_samples: S.
+    """
+
+    def __init__(self, speeds: tuple[float, ...], chunk_samples: int):
+        super().__init__()
+        self.chunk_samples = chunk_samples
+        self.source_samples = [source_samples(chunk_samples, speed) for speed in speeds]
+        self.resamplers = nn.ModuleList(_resampler(speed) for speed in speeds)
+
+    @torch.no_grad()
+    def forward(self, batch: RawBatch) -> Tensor:
+        waveforms = self._at_speed(batch)
+        if len(batch.rir_rows):
+            dry = waveforms[batch.rir_rows]
+            waveforms[batch.rir_rows] = _unit_peak(reverberate(dry, batch.rirs.float()))
+        if len(batch.noise_rows):
+            clean = waveforms[batch.noise_rows]
+            noise = batch.noise.float() / INT16_SCALE
+            waveforms[batch.noise_rows] = _unit_peak(add_noise(clean, noise, batch.snr))
+        return waveforms
+
+    def _at_speed(self, batch: RawBatch) -> Tensor:
+        samples = batch.samples.float() / INT16_SCALE
+        waveforms = samples.new_empty(len(samples), self.chunk_samples)
+        for index, resample in enumerate(self.resamplers):
+            rows = (batch.speeds == index).nonzero().squeeze(1)
+            if len(rows):
+                source = samples[rows, : self.source_samples[index]]
+                waveforms[rows] = resample(source)[:, : self.chunk_samples]
+        return waveforms
+
+
+def _resampler(speed: float) -> nn.Module:
+    """Resampling from speed * rate to rate, in lowest terms."""
+    ratio = Fraction(speed).limit_denominator(100)
+    if ratio == 1:
+        return nn.Identity()
+    return torchaudio.transforms.Resample(ratio.numerator, ratio.denominator)
+
+
+def reverberate(waveforms: Tensor, responses: Tensor) -> Tensor:
+    """Waveforms [N x S] in rooms with impulse responses [N x R], cut to S samples.
+
+    Each response is scaled to unit energy. The transform is as long as the linear convolution
+    needs, rounded up to a length without large prime factors.
+    """
+    responses = responses / responses.square().sum(dim=1, keepdim=True).clamp(min=1e-12).sqrt()
+    samples = waveforms.shape[1]
+    size = next_fast_len(samples + responses.shape[1] - 1, real=True)
+    spectrum = torch.fft.rfft(waveforms, size) * torch.fft.rfft(responses, size)
+    return torch.fft.irfft(spectrum, size)[:, :samples]
+
+
+def add_noise(waveforms: Tensor, noise: Tensor, snr: Tensor) -> Tensor:
+    """Waveforms [N x S] with noise [N x S] at signal-to-noise ratios [N] in dB.
+
+    The gain is 10**((L_speech - L_noise - snr) / 20), with L the level 10 log10(mean square
+    + 1e-4), as the published baseline computes it.
+    """
+
+    def level(signal: Tensor) -> Tensor:
+        return 10 * torch.log10(signal.square().mean(dim=1) + ENERGY_FLOOR)
+
+    gain = 10 ** ((level(waveforms) - level(noise) - snr) / 20)
+    return waveforms + gain.unsqueeze(1) * noise
+
+
+def _unit_peak(waveforms: Tensor) -> Tensor:
+    return waveforms / (waveforms.abs().amax(dim=1, keepdim=True) + ENERGY_FLOOR)

@@ -1,0 +1,243 @@
+"""Training batches as bytes: which chunk of which utterance, with what noise and which room.
+
+Everything random about an utterance is drawn here from (seed, pass over the data, utterance), so
+that it depends on neither the number of workers nor on where a run was interrupted. Only 16-bit
+samples leave the worker; the arithmetic on them is ``tidyvoice.data.augment``, on the device.
+
+Shapes: B utterances, S samples of a chunk.
+"""
+
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from tidyvoice.config import DataSettings
+from tidyvoice.data.shards import ShardReader
+from tidyvoice.errors import TidyVoiceError
+from tidyvoice.manifest import SAMPLE_RATE
+
+# Signal-to-noise ratio in dB by kind of noise (the published baseline's ranges).
+SNR_DB = {"noise": (0.0, 15.0), "speech": (10.0, 30.0), "music": (5.0, 15.0)}
+
+
+@dataclass
+class RawBatch:
+    """One batch, before any arithmetic.
+
+    Attributes:
+        samples: int16 [B x longest source]; row b holds a chunk's source at its speed.
+        speeds: int64 [B], index into the speeds of the settings.
+        labels: int64 [B], the class: speaker + speakers * speed index.
+        rows: int64 [B], the utterances' rows in the shards.
+        dither_seeds: int64 [B].
+        noise: int16 [N x S], with noise_rows int64 [N] (row of the batch) and snr float32 [N] (dB).
+        rirs: int16 [R x longest], with rir_rows int64 [R].
+    """
+
+    samples: Tensor
+    speeds: Tensor
+    labels: Tensor
+    rows: Tensor
+    dither_seeds: Tensor
+    noise: Tensor
+    noise_rows: Tensor
+    snr: Tensor
+    rirs: Tensor
+    rir_rows: Tensor
+
+    def to(self, device: torch.device) -> "RawBatch":
+        moved = (getattr(self, f.name).to(device, non_blocking=True) for f in fields(self))
+        return RawBatch(*moved)
+
+    def pin_memory(self) -> "RawBatch":
+        return RawBatch(*(getattr(self, f.name).pin_memory() for f in fields(self)))
+
+
+class TrainingData(Dataset):
+    """Batches of a data folder by their index since the start of the training.
+
+    Args:
+        settings: the ``data`` part of an experiment.
+        chunk_samples: S, samples of a chunk.
+        seed: the experiment's seed.
+
+    Attributes:
+        speakers: speaker ids, sorted; the class of a speaker at speed 1.0 is its position.
+        batches_per_pass: whole batches in one pass over the data; what is left over changes with
+            each pass.
+
+    Raises:
+        TidyVoiceError: no shards, too few utterances for a batch, or a store without kinds.
+    """
+
+    def __init__(self, settings: DataSettings, chunk_samples: int, seed: int):
+        self.settings = settings
+        self.chunk_samples = chunk_samples
+        self.seed = seed
+        self.reader = ShardReader(settings.train)
+        self.noise = _open_store(settings.noise)
+        self.rirs = _open_store(settings.rirs)
+        self.speakers = self.reader.speakers.unique().sort().to_list()
+        codes = {speaker: code for code, speaker in enumerate(self.speakers)}
+        self._labels = self.reader.speakers.replace_strict(codes).to_numpy()
+        if self.noise is not None:
+            self._snr = _snr_ranges(self.noise)
+        shortest = int(settings.min_seconds * SAMPLE_RATE)
+        self._eligible = np.flatnonzero(self.reader.samples >= shortest)
+        self.batches_per_pass = len(self._eligible) // settings.batch_size
+        if not self.batches_per_pass:
+            raise TidyVoiceError(
+                f"{settings.train} has {len(self._eligible)} utterances of {settings.min_seconds} "
+                f"s or more, fewer than data.batch_size {settings.batch_size}: make it smaller"
+            )
+        self._order: tuple[int, np.ndarray] = (-1, np.empty(0, int))
+
+    @property
+    def num_classes(self) -> int:
+        """Each speaker at each speed is a class of its own."""
+        return len(self.speakers) * len(self.settings.speeds)
+
+    @property
+    def num_utterances(self) -> int:
+        """Utterances that are long enough to be used."""
+        return len(self._eligible)
+
+    def utterance_ids(self, rows: Tensor) -> list[str]:
+        return self.reader.keys.gather(rows.tolist()).to_list()
+
+    def rows_of_batch(self, index: int) -> tuple[int, np.ndarray]:
+        """Pass over the data, and rows of the utterances [B], of batch ``index``."""
+        number, position = divmod(index, self.batches_per_pass)
+        if self._order[0] != number:
+            shuffled = np.random.default_rng([self.seed, number]).permutation(self._eligible)
+            self._order = (number, shuffled)
+        size = self.settings.batch_size
+        return number, self._order[1][position * size : (position + 1) * size]
+
+    def __getitem__(self, index: int) -> RawBatch:
+        number, rows = self.rows_of_batch(index)
+        chunks, speeds, dither = [], [], []
+        noise, noise_rows, snrs, rirs, rir_rows = [], [], [], [], []
+        for position, row in enumerate(rows):
+            random = np.random.default_rng([self.seed, number, int(row)])
+            speed = int(random.integers(len(self.settings.speeds)))
+            speeds.append(speed)
+            dither.append(int(random.integers(2**62)))
+            chunks.append(self._chunk(row, speed, random))
+            kind = self._augmentation(random)
+            if kind == "noise":
+                segment, snr = self._noise(random)
+                noise.append(segment)
+                noise_rows.append(position)
+                snrs.append(snr)
+            elif kind == "reverb":
+                rirs.append(self.rirs.read(int(random.integers(len(self.rirs)))))
+                rir_rows.append(position)
+        speeds = np.array(speeds)
+        return RawBatch(
+            samples=_stack(chunks),
+            speeds=torch.from_numpy(speeds),
+            labels=torch.from_numpy(self._labels[rows] + len(self.speakers) * speeds),
+            rows=torch.from_numpy(rows),
+            dither_seeds=torch.tensor(dither),
+            noise=_stack(noise),
+            noise_rows=torch.tensor(noise_rows, dtype=torch.int64),
+            snr=torch.tensor(snrs, dtype=torch.float32),
+            rirs=_stack(rirs),
+            rir_rows=torch.tensor(rir_rows, dtype=torch.int64),
+        )
+
+    def _chunk(self, row: int, speed: int, random: np.random.Generator) -> np.ndarray:
+        """The samples that become one chunk at this speed; short utterances are repeated."""
+        total = int(self.reader.samples[row])
+        wanted = source_samples(self.chunk_samples, self.settings.speeds[speed])
+        first = 0
+        if self.settings.max_seconds is not None:
+            longest = int(self.settings.max_seconds * SAMPLE_RATE)
+            first = int(random.integers(max(total - longest, 0) + 1))
+            total = min(total, longest)
+        if total >= wanted:
+            start = first + int(random.integers(total - wanted + 1))
+            return self.reader.read(row, start, wanted)
+        return np.resize(self.reader.read(row, first, total), wanted)
+
+    def _augmentation(self, random: np.random.Generator) -> str:
+        kinds = ["reverb"] * (self.rirs is not None) + ["noise"] * (self.noise is not None)
+        if not kinds or random.random() >= self.settings.augment_probability:
+            return ""
+        return kinds[int(random.integers(len(kinds)))]
+
+    def _noise(self, random: np.random.Generator) -> tuple[np.ndarray, float]:
+        row = int(random.integers(len(self.noise)))
+        snr = float(random.uniform(*self._snr[row]))
+        spare = int(self.noise.samples[row]) - self.chunk_samples
+        if spare < 0:
+            return np.resize(self.noise.read(row), self.chunk_samples), snr
+        return self.noise.read(row, int(random.integers(spare + 1)), self.chunk_samples), snr
+
+
+def source_samples(chunk: int, speed: float) -> int:
+    """Samples that, played at ``speed``, last as long as ``chunk`` samples."""
+    return int(np.ceil(chunk * speed))
+
+
+def _open_store(folder: Path | None) -> ShardReader | None:
+    return None if folder is None else ShardReader(folder)
+
+
+def _snr_ranges(noise: ShardReader) -> list[tuple[float, float]]:
+    kinds = noise.speakers.to_list()
+    unknown = sorted(set(kinds) - set(SNR_DB))
+    if unknown:
+        raise TidyVoiceError(
+            f"{noise.folder}: no signal-to-noise ratio for the kind {unknown[0]!r}: its utt2spk "
+            f"may hold {', '.join(SNR_DB)}"
+        )
+    return [SNR_DB[kind] for kind in kinds]
+
+
+def _stack(rows: list[np.ndarray]) -> Tensor:
+    """int16 [rows x longest], padded with zeros at the end."""
+    longest = max((row.size for row in rows), default=0)
+    stacked = np.zeros((len(rows), longest), np.int16)
+    for target, row in zip(stacked, rows, strict=True):
+        target[: row.size] = row
+    return torch.from_numpy(stacked)
+
+
+class _Range(Sampler):
+    def __init__(self, start: int, stop: int):
+        self.range = range(start, stop)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.range)
+
+    def __len__(self) -> int:
+        return len(self.range)
+
+
+def _start_worker(worker: int) -> None:
+    """One thread a worker: more would fight the training for the cores. Ctrl-C is the parent's."""
+    torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def load_batches(data: TrainingData, start: int, stop: int, pin: bool = False) -> DataLoader:
+    """The batches start..stop-1 in order, prepared ahead by ``data.settings.workers`` processes."""
+    workers = data.settings.workers
+    return DataLoader(
+        data,
+        batch_size=None,
+        sampler=_Range(start, stop),
+        num_workers=workers,
+        prefetch_factor=4 if workers else None,
+        worker_init_fn=_start_worker,
+        multiprocessing_context="forkserver" if workers else None,
+        pin_memory=pin,
+    )

@@ -1,0 +1,223 @@
+"""Shards: plain tar files of WAVs, with an index by which any chunk is read by seeking.
+
+The layout is WeSpeaker's, so that its readers work on our shards: for each utterance the members
+``KEY.spk`` (the speaker) and ``KEY.wav`` (16-bit PCM, mono). The index adds one row an utterance:
+shard, key, speaker, language, byte offset of the first sample, number of samples, rate. A chunk is
+then one ``pread`` of its bytes: nothing else is read, and nothing is decoded.
+
+Noise and room impulse responses are stored in the same way, their kind in place of the speaker.
+"""
+
+import hashlib
+import io
+import json
+import os
+import shutil
+import tarfile
+from collections import OrderedDict
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import soundfile
+from tqdm import tqdm
+
+from tidyvoice.audio import read_pcm16
+from tidyvoice.errors import TidyVoiceError
+from tidyvoice.files import PARTIAL, atomic_path, write_text
+from tidyvoice.manifest import SAMPLE_RATE, Manifest
+
+WAV_HEADER_BYTES = 44
+BYTES_PER_SAMPLE = 2
+OPEN_FILES = 64
+INDEX = "index.parquet"
+SUMMARY = "shards.json"
+
+
+@dataclass(frozen=True)
+class ShardSummary:
+    """What ``write_shards`` made, or found made."""
+
+    folder: Path
+    shards: int
+    utterances: int
+    found: bool
+
+
+def write_shards(
+    data: str | Path, per_shard: int = 1000, seed: int = 1, threads: int = 4
+) -> ShardSummary:
+    """Write the shards of a data folder to ``data/shards``, in an order shuffled by ``seed``.
+
+    Shards are written into a folder of another name, which is renamed when all are there. An
+    interrupted run keeps its whole shards and the next one makes only the others. Finished
+    shards of the same tables are left alone; those of other tables are replaced once their
+    successors are whole.
+
+    Raises:
+        TidyVoiceError: a file is missing, unreadable, or has another rate. Whole shards stay.
+    """
+    data = Path(data)
+    manifest = Manifest.read(data)
+    fingerprint = _fingerprint(manifest, per_shard, seed)
+    final = data / "shards"
+    found = _summary(final)
+    if found and found["fingerprint"] == fingerprint:
+        return ShardSummary(final, found["shards"], found["utterances"], found=True)
+
+    order = np.random.default_rng(seed).permutation(len(manifest))
+    shuffled = manifest.table[order.tolist()]
+    groups = [shuffled[start : start + per_shard] for start in range(0, len(order), per_shard)]
+    partial = data / f"shards.{fingerprint[:12]}{PARTIAL}"
+    partial.mkdir(exist_ok=True)
+    with ThreadPoolExecutor(threads) as pool:
+        jobs = [
+            pool.submit(_write_shard, partial / f"shard-{number:06d}.tar", group)
+            for number, group in enumerate(groups)
+        ]
+        try:
+            parts = [job.result() for job in tqdm(jobs, str(data), unit=" shards", disable=None)]
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    with atomic_path(partial / INDEX) as path:
+        pl.concat([pl.read_parquet(part) for part in parts]).write_parquet(path)
+    summary = {"fingerprint": fingerprint, "shards": len(groups), "utterances": len(manifest)}
+    write_text(partial / SUMMARY, json.dumps(summary, indent=1) + "\n")
+    for part in parts:
+        part.unlink()
+    _replace_folder(partial, final)
+    return ShardSummary(final, len(groups), len(manifest), found=False)
+
+
+def _fingerprint(manifest: Manifest, per_shard: int, seed: int) -> str:
+    digest = hashlib.sha256(f"{per_shard} {seed}\n".encode())
+    digest.update(
+        manifest.table.select("utterance", "path", "speaker", "language").write_csv().encode()
+    )
+    return digest.hexdigest()
+
+
+def _summary(folder: Path) -> dict | None:
+    path = folder / SUMMARY
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+def _replace_folder(new: Path, final: Path) -> None:
+    old = final.with_name(f"{final.name}.old{PARTIAL}")
+    if final.exists():
+        shutil.rmtree(old, ignore_errors=True)
+        final.rename(old)
+    new.rename(final)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _write_shard(path: Path, utterances: pl.DataFrame) -> Path:
+    """Write one tar and its rows of the index; a shard that has its rows is whole already."""
+    rows_path = path.with_suffix(".parquet")
+    if rows_path.exists():
+        return rows_path
+    rows = []
+    with atomic_path(path) as partial, tarfile.open(partial, "w", format=tarfile.GNU_FORMAT) as tar:
+        for utterance, source, speaker, language in utterances.select(
+            "utterance", "path", "speaker", "language"
+        ).iter_rows():
+            _add(tar, f"{utterance}.spk", speaker.encode())
+            samples = read_pcm16(source)
+            offset = _add(tar, f"{utterance}.wav", _wav_bytes(samples)) + WAV_HEADER_BYTES
+            rows.append((path.name, utterance, speaker, language, offset, samples.size))
+    columns = {
+        "shard": pl.String,
+        "key": pl.String,
+        "speaker": pl.String,
+        "language": pl.String,
+        "offset": pl.Int64,
+        "samples": pl.Int64,
+    }
+    table = pl.DataFrame(rows, schema=columns, orient="row")
+    with atomic_path(rows_path) as partial:
+        table.with_columns(pl.lit(SAMPLE_RATE).alias("rate")).write_parquet(partial)
+    return rows_path
+
+
+def _wav_bytes(samples: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    soundfile.write(buffer, samples, SAMPLE_RATE, subtype="PCM_16", format="WAV")
+    return buffer.getvalue()
+
+
+def _add(tar: tarfile.TarFile, name: str, content: bytes) -> int:
+    """Append a member and return the byte offset of its content in the tar."""
+    member = tarfile.TarInfo(name)
+    member.size = len(content)
+    start = tar.offset + len(member.tobuf(tar.format, tar.encoding, tar.errors))
+    tar.addfile(member, io.BytesIO(content))
+    return start
+
+
+class ShardReader:
+    """Random access to the samples of a data folder's shards.
+
+    Cheap to pickle into worker processes: files are opened where they are first read, and at most
+    64 stay open.
+
+    Attributes:
+        keys: utterance ids (polars String series) in the order of the shards.
+        speakers: speaker of each utterance (polars String series).
+        languages: language of each, or null.
+        samples: number of samples of each, int64 [N].
+    """
+
+    def __init__(self, data: str | Path):
+        self.folder = Path(data) / "shards"
+        if _summary(self.folder) is None:
+            raise TidyVoiceError(f"{self.folder} is missing or unfinished: run stage 2 (shards)")
+        index = pl.read_parquet(self.folder / INDEX)
+        self.keys = index["key"]
+        self.speakers = index["speaker"]
+        self.languages = index["language"]
+        self.samples = index["samples"].to_numpy()
+        self._offsets = index["offset"].to_numpy()
+        self._shards: Sequence[str] = index["shard"].unique(maintain_order=True).to_list()
+        codes = {name: code for code, name in enumerate(self._shards)}
+        self._shard_of = index["shard"].replace_strict(codes, return_dtype=pl.Int32).to_numpy()
+        self._open: OrderedDict[int, int] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def read(self, row: int, start: int = 0, count: int | None = None) -> np.ndarray:
+        """Samples int16 [count] of utterance ``row`` from sample ``start`` (to the end if None).
+
+        Raises:
+            TidyVoiceError: the shard is shorter than its index says.
+        """
+        count = int(self.samples[row]) - start if count is None else count
+        shard = int(self._shard_of[row])
+        size = BYTES_PER_SAMPLE * count
+        offset = int(self._offsets[row]) + BYTES_PER_SAMPLE * start
+        content = os.pread(self._file(shard), size, offset)
+        if len(content) != size:
+            raise TidyVoiceError(
+                f"{self.folder / self._shards[shard]} is cut short: remove {self.folder} and run "
+                "stage 2 again"
+            )
+        return np.frombuffer(content, dtype="<i2")
+
+    def _file(self, shard: int) -> int:
+        if shard in self._open:
+            self._open.move_to_end(shard)
+            return self._open[shard]
+        path = self.folder / self._shards[shard]
+        if not path.exists():
+            raise TidyVoiceError(f"{path} is missing: remove {self.folder} and run stage 2 again")
+        if len(self._open) >= OPEN_FILES:
+            os.close(self._open.popitem(last=False)[1])
+        self._open[shard] = os.open(path, os.O_RDONLY)
+        return self._open[shard]
+
+    def __getstate__(self) -> dict:
+        return {**self.__dict__, "_open": OrderedDict()}

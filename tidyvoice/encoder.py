@@ -1,0 +1,59 @@
+"""A speaker encoder: a model together with the frontend that it was trained with."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from tidyvoice.device import choose_device
+from tidyvoice.errors import TidyVoiceError
+from tidyvoice.frontend import INT16_SCALE, Frontend, FrontendSettings
+from tidyvoice.hub import load_model
+
+
+class SpeakerEncoder:
+    """Waveforms to speaker embeddings, in evaluation mode: no dither, no augmentation.
+
+    Args:
+        model: maps features [B x T x F] to embeddings [B x D].
+        settings: of the frontend.
+        device: what to compute on.
+
+    Example:
+        >>> encoder = SpeakerEncoder.from_pretrained("exp/mini/finetune/models")  # doctest: +SKIP
+        >>> encoder.embed_samples(samples[None]).shape  # doctest: +SKIP
+        (1, 128)
+    """
+
+    def __init__(self, model: torch.nn.Module, settings: FrontendSettings, device: str = "auto"):
+        self.device = choose_device(device)
+        self.model = model.to(self.device).eval()
+        self.frontend = Frontend(settings).to(self.device).eval()
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path, device: str = "auto") -> "SpeakerEncoder":
+        """The encoder of a model folder.
+
+        Raises:
+            TidyVoiceError: see ``tidyvoice.hub.load_model``.
+        """
+        return cls(*load_model(folder), device=device)
+
+    @property
+    def settings(self) -> FrontendSettings:
+        return self.frontend.settings
+
+    @torch.inference_mode()
+    def embed_samples(self, samples: np.ndarray) -> np.ndarray:
+        """Raw embeddings float32 [B x D] of 16-bit samples int16 [B x S] of equal length.
+
+        Raises:
+            TidyVoiceError: shorter than one frame, or an embedding is not finite.
+        """
+        waveforms = torch.from_numpy(samples).to(self.device).float() / INT16_SCALE
+        embeddings = self.model(self.frontend(waveforms)).float().cpu().numpy()
+        if not np.isfinite(embeddings).all():
+            raise TidyVoiceError(
+                "the model gave an embedding that is not finite: check its weights"
+            )
+        return embeddings

@@ -1,0 +1,134 @@
+"""Extraction: the utterances of a data folder to a table of embeddings.
+
+Utterances are batched only with others of the same number of frames: nothing is padded, so that an
+embedding does not depend on what else is in its batch.
+"""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from tidyvoice.audio import read_pcm16
+from tidyvoice.data.shards import ShardReader
+from tidyvoice.embeddings import save_embeddings
+from tidyvoice.encoder import SpeakerEncoder
+from tidyvoice.errors import TidyVoiceError
+from tidyvoice.frontend import FrontendSettings
+from tidyvoice.manifest import Manifest
+
+READING_THREADS = 4
+READ_AHEAD = 8
+
+
+class Source:
+    """Utterances of a data folder, from its ``wav.scp`` or else from its shards.
+
+    Attributes:
+        ids: utterance ids.
+        samples: number of samples of each, int64 [N], by which batches are planned.
+    """
+
+    def __init__(self, data: str | Path):
+        self._shards = None
+        if (Path(data) / "wav.scp").exists():
+            table = Manifest.read(data).table
+            if table["seconds"].null_count():
+                raise TidyVoiceError(f"{data}/utt2dur is missing: prepare the data again")
+            self.ids: list[str] = table["utterance"].to_list()
+            self._paths: list[str] = table["path"].to_list()
+            self.samples = np.rint(table["seconds"].to_numpy() * 16000).astype(np.int64)
+        else:
+            self._shards = ShardReader(data)
+            self.ids = self._shards.keys.to_list()
+            self.samples = self._shards.samples
+
+    def read(self, row: int) -> np.ndarray:
+        """Samples int16 [S] of utterance ``row``."""
+        if self._shards is not None:
+            return self._shards.read(row)
+        samples = read_pcm16(self._paths[row])
+        if samples.size != self.samples[row]:
+            raise TidyVoiceError(
+                f"{self._paths[row]} has {samples.size} samples, its utt2dur says "
+                f"{self.samples[row]}: prepare the data again"
+            )
+        return samples
+
+
+def plan_batches(
+    rows: Sequence[int], samples: np.ndarray, settings: FrontendSettings, batch_frames: int
+) -> list[list[int]]:
+    """Batches of utterances with equal frame count, of at most ``batch_frames`` frames each."""
+    frames = {row: settings.num_frames(int(samples[row])) for row in rows}
+    batches = []
+    for count, group in groupby(sorted(rows, key=lambda row: (frames[row], row)), frames.get):
+        members = list(group)
+        size = max(batch_frames // max(count, 1), 1)
+        batches += [members[i : i + size] for i in range(0, len(members), size)]
+    return batches
+
+
+def extract(
+    encoder: SpeakerEncoder,
+    data: str | Path,
+    out: str | Path,
+    batch_frames: int = 8000,
+    limit: int | None = None,
+    seed: int = 1,
+) -> int:
+    """Write the embeddings of a data folder's utterances to ``out``, in the folder's order.
+
+    Args:
+        batch_frames: bounds the memory: frames of one batch.
+        limit: of a larger folder take this many utterances, drawn by ``seed``.
+
+    Returns:
+        The number of utterances.
+
+    Raises:
+        TidyVoiceError: an utterance is missing, unreadable, or shorter than one frame; it is named.
+    """
+    source = Source(data)
+    rows = np.arange(len(source.ids))
+    if limit is not None and limit < len(rows):
+        rows = np.sort(np.random.default_rng(seed).permutation(rows)[:limit])
+    settings = encoder.settings
+    short = [row for row in rows if settings.num_frames(int(source.samples[row])) == 0]
+    if short:
+        raise TidyVoiceError(
+            f"{source.ids[short[0]]} has {source.samples[short[0]]} samples, less than one frame "
+            f"({len(short)} such utterances): leave them out of {data}"
+        )
+    batches = plan_batches(rows.tolist(), source.samples, settings, batch_frames)
+    vectors: dict[int, np.ndarray] = {}
+    with tqdm(total=len(rows), desc=str(data), unit=" utt", disable=None) as bar:
+        for batch, samples in _read_ahead(source, batches, settings):
+            vectors.update(zip(batch, encoder.embed_samples(samples), strict=True))
+            bar.update(len(batch))
+    save_embeddings(out, [source.ids[row] for row in rows], np.stack([vectors[r] for r in rows]))
+    return len(rows)
+
+
+def _read_ahead(
+    source: Source, batches: list[list[int]], settings: FrontendSettings
+) -> Iterator[tuple[list[int], np.ndarray]]:
+    """Batches with their samples [B x S], cut to whole frames, read while others are computed."""
+
+    def load(batch: list[int]) -> np.ndarray:
+        count = settings.num_frames(int(source.samples[batch[0]]))
+        return np.stack([source.read(row)[: settings.num_samples(count)] for row in batch])
+
+    with ThreadPoolExecutor(READING_THREADS) as pool:
+        try:
+            waiting = [pool.submit(load, batch) for batch in batches[:READ_AHEAD]]
+            for index, batch in enumerate(batches):
+                samples = waiting.pop(0).result()
+                if index + READ_AHEAD < len(batches):
+                    waiting.append(pool.submit(load, batches[index + READ_AHEAD]))
+                yield batch, samples
+        finally:
+            pool.shutdown(cancel_futures=True)

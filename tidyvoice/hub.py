@@ -1,0 +1,150 @@
+"""Model folders: weights and the settings that belong to them, in the published layout.
+
+A folder holds ``avg_model.pt`` (a flat state dict) or ``model.safetensors``, and ``config.yaml``
+with ``model``, ``model_args`` and ``dataset_args`` as WeSpeaker writes them. Ours adds
+``speakers.txt``, the speakers that the model was trained on, so that an evaluation can refuse them.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+import yaml
+from torch import Tensor, nn
+
+from tidyvoice.config import ModelSettings, read_yaml
+from tidyvoice.errors import TidyVoiceError, summarise
+from tidyvoice.files import atomic_path, write_text
+from tidyvoice.frontend import FrontendSettings
+from tidyvoice.models import build_model
+
+WEIGHT_FILES = ("avg_model.pt", "model.safetensors")
+# What a training checkpoint of WeSpeaker carries beside the embedding model.
+NOT_THE_MODEL = ("projection.", "frontend.")
+
+
+def load_model(folder: str | Path) -> tuple[nn.Module, FrontendSettings]:
+    """The model of a folder in evaluation mode, and the settings of its frontend.
+
+    Raises:
+        TidyVoiceError: a file is missing, the model is unknown, or tensors do not match; nothing
+            is loaded in part.
+    """
+    folder = Path(folder)
+    config = read_yaml(folder / "config.yaml")
+    frontend = frontend_settings(config.get("dataset_args", {}))
+    if "model" not in config:
+        raise TidyVoiceError(f"{folder / 'config.yaml'}: the key model is missing")
+    arguments = config.get("model_args", {})
+    allowed = {"in_planes", "embed_dim", "acoustic_dim"}
+    unknown = sorted(set(arguments) - allowed)
+    if unknown:
+        raise TidyVoiceError(f"{folder / 'config.yaml'}: unknown model_args {', '.join(unknown)}")
+    model = build_model(config["model"], **{"acoustic_dim": frontend.num_mel_bins, **arguments})
+    load_weights(model, weight_file(folder))
+    return model.eval(), frontend
+
+
+def frontend_settings(dataset_args: Mapping[str, Any]) -> FrontendSettings:
+    """Frontend settings from the ``dataset_args`` of a WeSpeaker config.yaml.
+
+    Raises:
+        TidyVoiceError: a frontend other than the filterbank, or normalisation of the variance.
+    """
+    kind = dataset_args.get("frontend", "fbank")
+    if kind != "fbank":
+        raise TidyVoiceError(f"the frontend {kind!r} is not supported: only fbank is")
+    cmvn = dataset_args.get("cmvn_args", {})
+    if cmvn.get("norm_var"):
+        raise TidyVoiceError("cmvn_args.norm_var is not supported: only the mean is normalised")
+    fbank = dict(dataset_args.get("fbank_args", {}))
+    known = {key: fbank[key] for key in FrontendSettings.model_fields if key in fbank}
+    return FrontendSettings(
+        **known,
+        sample_rate=dataset_args.get("resample_rate", 16000),
+        mean_norm=dataset_args.get("cmvn", True) and cmvn.get("norm_mean", True),
+    )
+
+
+def save_model_config(
+    folder: str | Path,
+    model: ModelSettings,
+    frontend: FrontendSettings,
+    speakers: Sequence[str],
+) -> None:
+    """Write ``config.yaml`` and ``speakers.txt`` of a model folder."""
+    fbank = frontend.model_dump(exclude={"sample_rate", "mean_norm"})
+    config = {
+        "model": model.name,
+        "model_args": {
+            "in_planes": model.in_planes,
+            "embed_dim": model.embed_dim,
+            "acoustic_dim": frontend.num_mel_bins,
+        },
+        "dataset_args": {
+            "frontend": "fbank",
+            "resample_rate": frontend.sample_rate,
+            "fbank_args": fbank,
+            "cmvn": frontend.mean_norm,
+            "cmvn_args": {"norm_mean": frontend.mean_norm, "norm_var": False},
+        },
+    }
+    write_text(Path(folder) / "speakers.txt", "".join(f"{speaker}\n" for speaker in speakers))
+    write_text(Path(folder) / "config.yaml", yaml.safe_dump(config, sort_keys=False))
+
+
+def save_weights(path: str | Path, state: Mapping[str, Tensor]) -> None:
+    """Write a flat state dict."""
+    with atomic_path(path) as partial, open(partial, "wb") as file:
+        torch.save(dict(state), file)
+
+
+def weight_file(path: str | Path) -> Path:
+    """The weights at ``path``: the file itself, or that of a model folder."""
+    path = Path(path)
+    if path.is_file():
+        return path
+    for name in WEIGHT_FILES:
+        if (path / name).is_file():
+            return path / name
+    raise TidyVoiceError(f"{path} holds no {' or '.join(WEIGHT_FILES)}: give a model folder")
+
+
+def load_weights(model: nn.Module, path: Path) -> None:
+    """Load a flat state dict into ``model``, all of it or nothing.
+
+    Raises:
+        TidyVoiceError: unreadable, or tensors are missing, unknown, or of another shape; all are
+            named.
+    """
+    state = {
+        name.removeprefix("module."): tensor
+        for name, tensor in _read_state(path).items()
+        if not name.removeprefix("module.").startswith(NOT_THE_MODEL)
+    }
+    own = model.state_dict()
+    problems = [f"{name} is missing" for name in own if name not in state]
+    problems += [f"{name} is unknown" for name in state if name not in own]
+    problems += [
+        f"{name} is {tuple(state[name].shape)}, the model's {tuple(own[name].shape)}"
+        for name in own
+        if name in state and state[name].shape != own[name].shape
+    ]
+    if problems:
+        raise TidyVoiceError(f"{path} does not fit the model: {summarise(problems)}")
+    model.load_state_dict(state)
+
+
+def _read_state(path: Path) -> Mapping[str, Tensor]:
+    if path.suffix == ".safetensors":
+        return safetensors.torch.load_file(path)
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        reason = str(error).splitlines()[0]
+        raise TidyVoiceError(f"{path} cannot be read as a state dict: {reason}") from None
+    if "model" in state and isinstance(state["model"], Mapping):
+        return state["model"]
+    return state

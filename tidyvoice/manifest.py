@@ -1,0 +1,241 @@
+"""Kaldi-style tables of a data folder: read, checked, written.
+
+A data folder holds, one line an utterance, ``wav.scp`` (path), ``utt2spk``, ``utt2lang`` (where
+languages are known) and ``utt2dur`` (seconds), and one line a speaker, ``spk2utt``. Tables are
+polars frames, so that ten million utterances fit in memory and are read in seconds.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import polars as pl
+import soundfile
+from tqdm import tqdm
+
+from tidyvoice.errors import TidyVoiceError, summarise
+from tidyvoice.files import atomic_path
+
+SAMPLE_RATE = 16000
+TABLES = {"path": "wav.scp", "speaker": "utt2spk", "language": "utt2lang", "seconds": "utt2dur"}
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Utterances of a data folder, sorted by id.
+
+    Attributes:
+        table: columns ``utterance``, ``path``, ``speaker`` (strings), ``language`` (string or
+            null) and ``seconds`` (float or null).
+    """
+
+    table: pl.DataFrame
+
+    def __len__(self) -> int:
+        return self.table.height
+
+    @classmethod
+    def build(
+        cls,
+        utterances: Sequence[str],
+        paths: Sequence[str],
+        speakers: Sequence[str],
+        languages: Sequence[str] | None = None,
+        seconds: Sequence[float] | None = None,
+    ) -> "Manifest":
+        """A manifest from columns of equal length.
+
+        Raises:
+            TidyVoiceError: an id holds white space, or stands twice; all of them are named.
+        """
+        table = pl.DataFrame(
+            {"utterance": utterances, "path": paths, "speaker": speakers},
+            schema=dict.fromkeys(("utterance", "path", "speaker"), pl.String),
+        ).with_columns(
+            pl.Series("language", languages or [None] * len(utterances), dtype=pl.String),
+            pl.Series("seconds", seconds or [None] * len(utterances), dtype=pl.Float64),
+        )
+        spaced = table.filter(pl.col("utterance").str.contains(r"\s"))["utterance"].to_list()
+        problems = [f"white space in {utterance!r}: rename the file" for utterance in spaced]
+        problems += _duplicates(table["utterance"])
+        if problems:
+            raise TidyVoiceError(summarise(problems))
+        return cls(table.sort("utterance"))
+
+    @classmethod
+    def read(cls, folder: str | Path) -> "Manifest":
+        """The manifest of a data folder.
+
+        Raises:
+            TidyVoiceError: a table is missing or malformed, an id stands twice in a table, an
+                utterance of ``wav.scp`` has no speaker, or another table disagrees with it.
+        """
+        folder = Path(folder)
+        table = read_table(folder / "wav.scp", "path")
+        if table.is_empty():
+            raise TidyVoiceError(f"{folder / 'wav.scp'} is empty: prepare the data again")
+        problems = []
+        for column, name in list(TABLES.items())[1:]:
+            if column != "speaker" and not (folder / name).exists():
+                table = table.with_columns(pl.lit(None, pl.String).alias(column))
+                continue
+            other = read_table(folder / name, column)
+            for here, there in (
+                (table.join(other, "utterance", how="anti"), name),
+                (other.join(table, "utterance", how="anti"), "wav.scp"),
+            ):
+                absent = here["utterance"].to_list()
+                problems += [f"{utterance} is not in {folder / there}" for utterance in absent]
+            table = table.join(other, "utterance", how="left")
+        if problems:
+            raise TidyVoiceError(summarise(problems) + ": prepare the data again")
+        try:
+            table = table.with_columns(pl.col("seconds").cast(pl.Float64))
+        except pl.exceptions.InvalidOperationError:
+            raise TidyVoiceError(f"{folder / 'utt2dur'}: a duration is not a number") from None
+        return cls(table.sort("utterance"))
+
+    def write(self, folder: str | Path) -> None:
+        """Write the tables; ``wav.scp`` comes last, so that a folder with it is whole."""
+        folder = Path(folder)
+        for column in ("language", "seconds"):
+            if self.table[column].null_count() == 0:
+                write_table(folder / TABLES[column], self.table["utterance"], self.table[column])
+        write_table(folder / "utt2spk", self.table["utterance"], self.table["speaker"])
+        by_speaker = self.table.group_by("speaker").agg(pl.col("utterance").sort()).sort("speaker")
+        write_table(
+            folder / "spk2utt", by_speaker["speaker"], by_speaker["utterance"].list.join(" ")
+        )
+        write_table(folder / "wav.scp", self.table["utterance"], self.table["path"])
+
+    def speakers(self) -> list[str]:
+        """Speaker ids, sorted."""
+        return self.table["speaker"].unique().sort().to_list()
+
+    def select(self, speakers: Iterable[str]) -> "Manifest":
+        """The utterances of ``speakers``."""
+        return Manifest(self.table.filter(pl.col("speaker").is_in(list(speakers))))
+
+
+def read_table(path: str | Path, column: str) -> pl.DataFrame:
+    """A table of lines ``id value`` as columns ``utterance`` and ``column``, in file order.
+
+    The value is the rest of the line: paths may hold spaces, ids may not.
+
+    Raises:
+        TidyVoiceError: the file is missing, a line has no value, or an id stands twice.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise TidyVoiceError(f"{path} is missing: run stage 1 (data preparation)")
+    if path.stat().st_size == 0:
+        return pl.DataFrame(schema={"utterance": pl.String, column: pl.String})
+    lines = pl.read_csv(
+        path, has_header=False, separator="\x01", quote_char=None, new_columns=["line"],
+        schema_overrides=[pl.String], truncate_ragged_lines=True,
+    )  # fmt: skip
+    table = lines.select(
+        pl.col("line").str.extract(r"^(\S+)\s+\S", 1).alias("utterance"),
+        pl.col("line").str.extract(r"^\S+\s+(.*\S)\s*$", 1).alias(column),
+    )
+    broken = table["utterance"].is_null().arg_true()
+    if len(broken):
+        raise TidyVoiceError(
+            f"{path} line {broken[0] + 1}: expected 'id value' ({len(broken)} such lines)"
+        )
+    problems = _duplicates(table["utterance"])
+    if problems:
+        raise TidyVoiceError(f"{path}: {summarise(problems)}")
+    return table
+
+
+def write_table(path: str | Path, keys: pl.Series, values: pl.Series) -> None:
+    """Write lines ``key value``, whole or not at all."""
+    lines = pl.select((keys.cast(pl.String) + " " + values.cast(pl.String)).alias("line"))
+    with atomic_path(path) as partial_path:
+        lines.write_csv(partial_path, include_header=False, quote_style="never")
+
+
+def _duplicates(ids: pl.Series) -> list[str]:
+    repeated = ids.filter(ids.is_duplicated()).unique(maintain_order=True).to_list()
+    return [f"{utterance} stands twice: keep one" for utterance in repeated]
+
+
+def inspect_audio(path: str, rate: int = SAMPLE_RATE, minimum: float = 0.0) -> tuple[float, str]:
+    """Duration in seconds from the header, and what is wrong with the file ("" if nothing)."""
+    if not os.path.exists(path):
+        return 0.0, f"{path} is missing"
+    if os.path.getsize(path) == 0:
+        return 0.0, f"{path} is an empty file"
+    try:
+        info = soundfile.info(path)
+    except soundfile.LibsndfileError as error:
+        return 0.0, f"{path} cannot be read as audio ({error.error_string.strip()})"
+    if info.samplerate != rate:
+        return info.duration, f"{path} has {info.samplerate} Hz, expected {rate}: resample it"
+    if info.frames == 0 or info.duration < minimum:
+        return info.duration, f"{path} lasts {info.duration:.3f} s, under the minimum {minimum} s"
+    return info.duration, ""
+
+
+def measure(
+    paths: Sequence[str], minimum: float = 0.0, threads: int = 8
+) -> tuple[list[float], list[str]]:
+    """Seconds of each file, and one line for each file that is missing or unfit."""
+    inspect: Callable[[str], tuple[float, str]] = partial(inspect_audio, minimum=minimum)
+    with ThreadPoolExecutor(threads) as pool:
+        results = pool.map(inspect, paths)
+        found = list(tqdm(results, "headers", len(paths), unit=" files", disable=None))
+    return [seconds for seconds, _ in found], [problem for _, problem in found if problem]
+
+
+def check(
+    folder: str | Path, disjoint_from: Sequence[str | Path] = (), minimum: float = 0.1
+) -> list[str]:
+    """Every problem of a data folder, one line each; an empty list if it is sound.
+
+    Checks the tables against each other, each audio file's header (there, not empty, readable,
+    16 kHz, at least ``minimum`` seconds), and that no speaker is in a folder of
+    ``disjoint_from`` too.
+    """
+    try:
+        manifest = Manifest.read(folder)
+    except TidyVoiceError as error:
+        return [str(error)]
+    problems = []
+    listed = read_table(Path(folder) / "spk2utt", "utterances")["utterance"].to_list()
+    unknown = sorted(set(manifest.speakers()).symmetric_difference(listed))
+    problems += [f"speaker {name} is in only one of utt2spk and spk2utt" for name in unknown]
+    for other in disjoint_from:
+        shared = sorted(set(manifest.speakers()) & set(Manifest.read(other).speakers()))
+        problems += [f"speaker {name} is in {folder} and in {other}" for name in shared]
+    return problems + measure(manifest.table["path"].to_list(), minimum)[1]
+
+
+def scan(root: str | Path, language_folder: bool, extension: str = ".wav") -> Manifest:
+    """Manifest of a corpus laid out as SPEAKER/FOLDER/FILE, durations read from the headers.
+
+    The id of an utterance is its path below ``root``, with extension.
+
+    Args:
+        language_folder: the middle folder is the language (TidyVoiceX), not a video.
+
+    Raises:
+        TidyVoiceError: there is no such file, or some are unfit; up to ten of them are named.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise TidyVoiceError(f"{root} is missing: give the folder that holds the speakers")
+    ids = sorted(str(p.relative_to(root)) for p in root.glob(f"*/*/*{extension}"))
+    if not ids:
+        raise TidyVoiceError(f"{root} holds no SPEAKER/FOLDER/FILE{extension}: is it the root?")
+    paths = [str(root / utterance) for utterance in ids]
+    seconds, problems = measure(paths)
+    if problems:
+        raise TidyVoiceError(f"{len(problems)} unfit files: {summarise(problems)}")
+    parts = [utterance.split("/") for utterance in ids]
+    languages = [part[1] for part in parts] if language_folder else None
+    return Manifest.build(ids, paths, [part[0] for part in parts], languages, seconds)

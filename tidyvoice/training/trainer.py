@@ -1,0 +1,282 @@
+"""The training of a speaker embedding model: set up, train, save, go on after an interruption.
+
+Features: chunks of indexed shards, speed perturbation as new classes, noise and reverberation and
+filterbank batched on the device; margin and learning rate by iteration; checkpoints that hold
+everything. Random choices are functions of (seed, pass over the data, utterance): a run that was
+killed ends with the same weights as one that was not (bit for bit on the CPU).
+
+Limits: one process.
+"""
+
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tidyvoice.config import Experiment, load_experiment
+from tidyvoice.data.augment import Augmenter
+from tidyvoice.data.batches import RawBatch, TrainingData, load_batches
+from tidyvoice.device import choose_device
+from tidyvoice.errors import TidyVoiceError
+from tidyvoice.frontend import Frontend
+from tidyvoice.hub import load_weights, weight_file
+from tidyvoice.losses import ArcMargin
+from tidyvoice.models import build_model
+from tidyvoice.training.checkpoint import (
+    BETWEEN_EPOCHS,
+    epoch_checkpoint,
+    newest_checkpoint,
+    remove_old_checkpoints,
+    save_checkpoint,
+)
+from tidyvoice.training.head import ClassMeans
+from tidyvoice.training.schedules import ExponentialDecrease, MarginSchedule
+from tidyvoice.training.tracking import Tracker
+
+# What may change when an interrupted run goes on, because no number depends on it.
+FREE_SETTINGS = {
+    "checkpoint_iterations", "data.workers", "device", "experiment", "keep_checkpoints",
+    "log_iterations",
+}  # fmt: skip
+
+
+class Trainer:
+    """One experiment.
+
+    Raises:
+        TidyVoiceError: data, model to start from, or device are not as the settings say; the
+            experiment folder belongs to other settings or other speakers; a loss is not finite.
+    """
+
+    def __init__(self, settings: Experiment):
+        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            raise TidyVoiceError("training runs in one process: start it without torchrun")
+        self.settings = settings
+        self.folder = settings.experiment
+        self.device = choose_device(settings.device)
+        torch.manual_seed(settings.seed)
+
+        chunk_samples = settings.frontend.num_samples(settings.data.chunk_frames)
+        self.data = TrainingData(settings.data, chunk_samples, settings.seed)
+        self.augment = Augmenter(settings.data.speeds, chunk_samples).to(self.device)
+        self.frontend = Frontend(settings.frontend).to(self.device)
+        self.model = build_model(
+            settings.model.name,
+            settings.model.in_planes,
+            settings.model.embed_dim,
+            settings.frontend.num_mel_bins,
+        ).to(self.device)
+        if self.device.type == "cuda":
+            self.model.to(memory_format=torch.channels_last)
+        self.loss = ArcMargin(
+            settings.model.embed_dim,
+            self.data.num_classes,
+            scale=settings.loss.scale,
+            easy_margin=settings.loss.easy_margin,
+        ).to(self.device)
+        self.optimizer = self._optimizer()
+
+        self.epoch_iterations = settings.epoch_iterations or self.data.batches_per_pass
+        self.total = settings.epochs * self.epoch_iterations
+        self.margin = MarginSchedule(self.epoch_iterations, **settings.margin.model_dump())
+        self.learning_rate = ExponentialDecrease(
+            self.epoch_iterations, max(settings.epochs, 1), **settings.learning_rate.model_dump()
+        )
+        self.iteration = 0
+
+    def run(self) -> None:
+        """Train to the end, from the newest checkpoint if there is one."""
+        state = newest_checkpoint(self.folder)
+        if state:
+            self._restore(state)
+        with Tracker(
+            self.folder, self.total, self.iteration, self.settings.log_iterations
+        ) as tracker:
+            if state:
+                tracker.say(f"going on at step {self.iteration} of {self.total}")
+            else:
+                self._begin(tracker)
+            self._train(tracker)
+
+    def _train(self, tracker: Tracker) -> None:
+        self.model.train()
+        self.frontend.train()
+        pinned = self.device.type == "cuda"
+        batches = load_batches(self.data, self.iteration, self.total, pin=pinned)
+        unchecked: tuple[Tensor, Tensor] | None = None
+        for raw in tracker.waiting(batches):
+            loss, accuracy = self._step(raw.to(self.device))
+            # The loss of the step before: this one's is still being computed on a GPU.
+            if unchecked:
+                self._check_finite(*unchecked)
+            unchecked = (loss, raw.rows)
+            self.iteration += 1
+            tracker.step(
+                self.iteration,
+                (self.iteration - 1) // self.epoch_iterations + 1,
+                loss,
+                accuracy,
+                self.loss.margin,
+                self.optimizer.param_groups[0]["lr"],
+                len(raw.rows),
+            )
+            if self._is_checkpoint():
+                self._check_finite(*unchecked)
+                self._save()
+
+    def _step(self, raw: RawBatch) -> tuple[Tensor, Tensor]:
+        self.loss.margin = self.margin.at(self.iteration)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.learning_rate.at(self.iteration)
+        loss, accuracy = self.loss(self._embed(raw), raw.labels)
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        return loss.detach(), accuracy
+
+    def _embed(self, raw: RawBatch) -> Tensor:
+        with torch.no_grad():
+            features = self.frontend(self.augment(raw), raw.dither_seeds)
+        bf16 = self.settings.precision == "bf16"
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
+            return self.model(features)
+
+    def _check_finite(self, loss: Tensor, rows: Tensor) -> None:
+        if not torch.isfinite(loss):
+            raise TidyVoiceError(
+                f"the loss is {float(loss)} around step {self.iteration}: lower learning_rate or "
+                f"look at this batch's utterances: {' '.join(self.data.utterance_ids(rows))}"
+            )
+
+    def _optimizer(self) -> torch.optim.Optimizer:
+        chosen = self.settings.optimizer
+        parameters = [*self.model.parameters(), *self.loss.parameters()]
+        rate = self.settings.learning_rate.initial_lr
+        if chosen.name == "AdamW":
+            return torch.optim.AdamW(parameters, lr=rate, weight_decay=chosen.weight_decay)
+        return torch.optim.SGD(
+            parameters,
+            lr=rate,
+            momentum=chosen.momentum,
+            nesterov=chosen.nesterov,
+            weight_decay=chosen.weight_decay,
+        )
+
+    def _begin(self, tracker: Tracker) -> None:
+        """Say what is about to run, load what it starts from, keep the settings."""
+        settings, data = self.settings, self.data
+        parameters = sum(parameter.numel() for parameter in self.model.parameters())
+        tracker.say(
+            f"{settings.model.name}, {parameters:,} parameters, on {self.device}; "
+            f"{data.num_utterances:,} of {len(data.reader):,} utterances are long enough; "
+            f"{len(data.speakers):,} speakers at {len(settings.data.speeds)} speeds make "
+            f"{data.num_classes:,} classes"
+        )
+        tracker.say(
+            f"{settings.epochs} epochs of {self.epoch_iterations} steps of "
+            f"{settings.data.batch_size} chunks of {settings.data.chunk_frames} frames"
+        )
+        if settings.model.init:
+            source = weight_file(settings.model.init)
+            load_weights(self.model, source)
+            tracker.say(
+                f"the model starts from {source}; the loss head is new, because its "
+                f"{data.num_classes:,} classes are this data's speakers"
+            )
+        if settings.loss.init == "speaker_means":
+            self._start_from_speaker_means(tracker)
+        settings.save(self.folder / "config.yaml")
+        self._save()
+
+    def _start_from_speaker_means(self, tracker: Tracker) -> None:
+        means = ClassMeans(self.data.num_classes, self.settings.model.embed_dim, self.device)
+        self.model.eval()
+        with torch.no_grad():
+            for raw in load_batches(self.data, 0, self.data.batches_per_pass):
+                on_device = raw.to(self.device)
+                means.add(self._embed(on_device), on_device.labels)
+        seen = means.fill(self.loss.weight)
+        tracker.say(
+            f"{seen:,} of {self.data.num_classes:,} classes start at their speaker's mean embedding"
+        )
+
+    def _is_checkpoint(self) -> bool:
+        between = self.settings.checkpoint_iterations
+        at_epoch_end = self.iteration % self.epoch_iterations == 0
+        return at_epoch_end or bool(between and self.iteration % between == 0)
+
+    def _save(self) -> None:
+        epoch, rest = divmod(self.iteration, self.epoch_iterations)
+        between = self.folder / "models" / BETWEEN_EPOCHS
+        save_checkpoint(between if rest else epoch_checkpoint(self.folder, epoch), self._state())
+        if not rest:
+            between.unlink(missing_ok=True)
+            remove_old_checkpoints(self.folder, self.settings.keep_checkpoints)
+
+    def _state(self) -> dict[str, Any]:
+        random = {"cpu": torch.get_rng_state()}
+        if self.device.type == "cuda":
+            random["cuda"] = torch.cuda.get_rng_state(self.device)
+        return {
+            "iteration": self.iteration,
+            "model": self.model.state_dict(),
+            "loss": self.loss.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "schedules": {
+                "margin": asdict(self.margin),
+                "learning_rate": asdict(self.learning_rate),
+            },
+            "random": random,
+            "speakers": self.data.speakers,
+            "frontend": self.settings.frontend.model_dump(),
+            "settings": self.settings.model_dump_json(),
+        }
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        self._refuse_other_settings(json.loads(state["settings"]))
+        if state["speakers"] != self.data.speakers:
+            raise TidyVoiceError(
+                f"{self.folder} was trained on other speakers than {self.settings.data.train} "
+                "holds now: take another experiment folder"
+            )
+        self.model.load_state_dict(state["model"])
+        self.loss.load_state_dict(state["loss"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        torch.set_rng_state(state["random"]["cpu"])
+        if self.device.type == "cuda" and "cuda" in state["random"]:
+            torch.cuda.set_rng_state(state["random"]["cuda"], self.device)
+        self.iteration = state["iteration"]
+
+    def _refuse_other_settings(self, before: dict[str, Any]) -> None:
+        then, now = _flatten(before), _flatten(self.settings.model_dump(mode="json"))
+        changed = [
+            f"{key} was {then.get(key)}, is {now.get(key)}"
+            for key in sorted(then.keys() | now.keys())
+            if key not in FREE_SETTINGS and then.get(key) != now.get(key)
+        ]
+        if changed:
+            raise TidyVoiceError(
+                f"{self.folder} was begun with other settings ({'; '.join(changed)}): take "
+                "another experiment folder, or remove this one"
+            )
+
+
+def _flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat = {}
+    for key, value in values.items():
+        if isinstance(value, dict):
+            flat |= _flatten(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat
+
+
+def train(config: str | Path, overrides: tuple[str, ...] = ()) -> Path:
+    """Train the experiment of a YAML file; the experiment's folder."""
+    settings = load_experiment(config, overrides)
+    Trainer(settings).run()
+    return settings.experiment
