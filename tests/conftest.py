@@ -7,9 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 
-torch.set_num_threads(2)
+from tidyvoice.data.shards import write_shards
+from tidyvoice.manifest import scan
+
+# Tests may share the machine: threads that wait for each other on a busy core are slower than one.
+torch.set_num_threads(1)
 
 
 def require(condition: bool, reason: str) -> None:
@@ -57,3 +62,70 @@ def reference_waveform(seed: int, samples: int) -> np.ndarray:
 @pytest.fixture(scope="session")
 def golden() -> dict:
     return json.loads((Path(__file__).parent / "golden.json").read_text())
+
+
+def write_corpus(root: Path, speakers: int, utterances: int, seconds: float = 2.2) -> None:
+    """SPEAKER/LANGUAGE/FILE.wav: each speaker a harmonic tone of its own in noise of its own."""
+    for speaker in range(speakers):
+        for utterance in range(utterances):
+            rng = seeded(speaker, utterance)
+            time = np.arange(int((seconds + 0.1 * utterance) * 16000)) / 16000
+            pitch = 100 * 1.12**speaker
+            tone = sum(np.sin(2 * np.pi * pitch * k * time) / k for k in range(1, 9))
+            samples = 0.1 * tone + 0.02 * rng.standard_normal(len(time))
+            language = ("en", "fr")[utterance % 2]
+            path = root / f"id{speaker:06d}" / language / f"{language}_{utterance}.wav"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            soundfile.write(path, samples, 16000, subtype="PCM_16")
+
+
+def write_sounds(root: Path, kinds: tuple[str, ...], seconds: float, decay: float = 0.0) -> None:
+    """KIND/SOURCE/FILE.wav: two noises a kind, decaying by ``decay`` nepers a second."""
+    for number, kind in enumerate(kinds):
+        for index in range(2):
+            time = np.arange(int(seconds * 16000)) / 16000
+            noise = 0.3 * seeded(number, index, 7).standard_normal(len(time))
+            path = root / kind / "source" / f"{kind}-{index}.wav"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            soundfile.write(path, noise.clip(-1, 1) * np.exp(-decay * time), 16000)
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with sharded data folders train, noise and rirs. Read only."""
+    folder = tmp_path_factory.mktemp("tiny")
+    write_corpus(folder / "corpus", speakers=6, utterances=4)
+    write_sounds(folder / "musan", ("noise", "music", "speech"), seconds=1.5)
+    write_sounds(folder / "rooms", ("smallroom",), seconds=0.3, decay=20)
+    for name, root, languages in (
+        ("train", "corpus", True),
+        ("noise", "musan", False),
+        ("rirs", "rooms", False),
+    ):
+        scan(folder / root, language_folder=languages).write(folder / name)
+        write_shards(folder / name, per_shard=7)
+    return folder
+
+
+@pytest.fixture
+def experiment(tiny: Path, tmp_path: Path) -> dict:
+    """Settings of a training that takes a second, as the YAML file would hold them."""
+    return {
+        "experiment": str(tmp_path / "exp"),
+        "epochs": 3,
+        "epoch_iterations": 4,
+        "log_iterations": 2,
+        "device": "cpu",
+        "data": {
+            "train": str(tiny / "train"),
+            "noise": str(tiny / "noise"),
+            "rirs": str(tiny / "rirs"),
+            "chunk_frames": 40,
+            "augment_probability": 0.6,
+            "batch_size": 5,
+            "workers": 0,
+        },
+        "model": {"in_planes": 2, "embed_dim": 16},
+        "optimizer": {"name": "SGD"},
+        "learning_rate": {"initial_lr": 0.05, "final_lr": 0.005},
+    }

@@ -240,4 +240,6 @@ def load_batches(data: TrainingData, start: int, stop: int, pin: bool = False) -
         worker_init_fn=_start_worker,
         multiprocessing_context="forkserver" if workers else None,
         pin_memory=pin,
+        # One of its own: making a loader must not advance the training's random state.
+        generator=torch.Generator(),
     )

@@ -1,0 +1,80 @@
+import numpy as np
+import pytest
+import torch
+
+from tidyvoice.config import DataSettings
+from tidyvoice.data.augment import Augmenter, add_noise, reverberate
+from tidyvoice.data.batches import TrainingData
+
+CHUNK = 40 * 160 + 240
+
+
+def level(x):
+    return 10 * torch.log10(x.square().mean(dim=1))
+
+
+def test_noise_is_added_at_the_stated_ratio():
+    torch.manual_seed(0)
+    clean, noise = 0.3 * torch.randn(3, 16000), 0.2 * torch.randn(3, 16000)
+    snr = torch.tensor([0.0, 10.0, 20.0])
+    added = add_noise(clean, noise, snr) - clean
+    torch.testing.assert_close(level(clean) - level(added), snr, atol=0.05, rtol=0)
+
+
+def test_reverberation_is_the_linear_convolution_cut_to_the_input():
+    torch.manual_seed(0)
+    dry, response = torch.randn(2, 1000), torch.randn(2, 321)
+    wet = reverberate(dry, response)
+    for i in range(2):
+        unit = response[i] / response[i].norm()
+        full = np.convolve(dry[i].numpy(), unit.numpy())[:1000]
+        np.testing.assert_allclose(wet[i].numpy(), full, atol=1e-4)
+
+
+@pytest.mark.parametrize("speed", [0.9, 1.1])
+def test_speed_moves_pitch_by_its_factor(speed):
+    length = 16000
+    augmenter = Augmenter((1.0, speed), length)
+    time = torch.arange(augmenter.source_samples[1]) / 16000
+    tone = (10000 * torch.sin(2 * torch.pi * 400 * time)).to(torch.int16)
+    raw = raw_batch(tone[None], speeds=[1])
+    spectrum = torch.fft.rfft(augmenter(raw)[0]).abs()
+    assert int(spectrum.argmax()) == pytest.approx(400 * speed, abs=1)
+
+
+def raw_batch(samples, speeds):
+    from tidyvoice.data.batches import RawBatch
+
+    none, count = torch.zeros(0, dtype=torch.int64), len(speeds)
+    empty = torch.zeros(0, 0, dtype=torch.int16)
+    ids = torch.arange(count)
+    return RawBatch(
+        samples, torch.tensor(speeds), ids, ids, ids, empty, none, torch.zeros(0), empty, none
+    )
+
+
+def test_only_the_drawn_utterances_change_and_have_unit_peak(experiment):
+    settings = DataSettings(**{**experiment["data"], "speeds": [1.0], "batch_size": 24})
+    raw = TrainingData(settings, CHUNK, seed=3)[0]
+    changed = set(raw.noise_rows.tolist()) | set(raw.rir_rows.tolist())
+    assert set(raw.noise_rows.tolist())
+    assert set(raw.rir_rows.tolist())
+    waveforms = Augmenter((1.0,), CHUNK)(raw)
+    for i in range(24):
+        same = torch.equal(waveforms[i], raw.samples[i].float() / 32768)
+        assert same == (i not in changed)
+        if i in changed:
+            assert float(waveforms[i].abs().max()) == pytest.approx(1.0, abs=1e-3)
+
+
+def test_an_utterance_does_not_depend_on_its_batch(experiment):
+    settings = DataSettings(**{**experiment["data"], "batch_size": 24})
+    data = TrainingData(settings, CHUNK, seed=3)
+    alone = TrainingData(settings.model_copy(update={"batch_size": 2}), CHUNK, seed=3)
+    augmenter = Augmenter(settings.speeds, CHUNK)
+    whole = data[0]
+    together = dict(zip(whole.rows.tolist(), augmenter(whole), strict=True))
+    for index in range(12):
+        raw = alone[index]
+        for row, waveform in zip(raw.rows.tolist(), augmenter(raw), strict=True):
+            torch.testing.assert_close(waveform, together[row], atol=1e-5, rtol=0)

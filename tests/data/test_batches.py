@@ -1,0 +1,93 @@
+from dataclasses import fields
+
+import numpy as np
+import pytest
+import torch
+
+from tidyvoice.config import DataSettings
+from tidyvoice.data.batches import TrainingData, load_batches
+from tidyvoice.errors import TidyVoiceError
+
+CHUNK = 40 * 160 + 240
+
+
+@pytest.fixture
+def settings(experiment):
+    return experiment["data"]
+
+
+def batches(settings, start, stop, **changes):
+    data = TrainingData(DataSettings(**{**settings, **changes}), CHUNK, seed=3)
+    return list(load_batches(data, start, stop))
+
+
+def equal(first, second):
+    return all(torch.equal(getattr(first, f.name), getattr(second, f.name)) for f in fields(first))
+
+
+def test_batches_do_not_depend_on_the_number_of_workers(settings):
+    alone = batches(settings, 0, 7)
+    for workers in (1, 2):
+        together = batches(settings, 0, 7, workers=workers)
+        assert all(equal(a, b) for a, b in zip(alone, together, strict=True))
+
+
+def test_batches_do_not_depend_on_where_one_begins(settings):
+    whole = batches(settings, 0, 7)
+    assert all(equal(a, b) for a, b in zip(whole[4:], batches(settings, 4, 7), strict=True))
+
+
+def test_an_utterance_is_treated_alike_in_any_batch_size(settings):
+    def by_utterance(size):
+        found = {}
+        for raw in batches(settings, 0, 24 // size, batch_size=size):
+            noisy = raw.noise_rows.tolist()
+            for i, row in enumerate(raw.rows.tolist()):
+                noise = raw.noise[noisy.index(i)].numpy().tobytes() if i in noisy else b""
+                samples = raw.samples[i].numpy()
+                seed = int(raw.dither_seeds[i])
+                found[row] = (int(raw.labels[i]), samples[:4000].tobytes(), noise, seed)
+        return found
+
+    assert by_utterance(4) == by_utterance(8)
+
+
+def test_a_pass_takes_each_utterance_once_and_passes_differ(settings):
+    first, second = (batches(settings, start, start + 6, batch_size=4) for start in (0, 6))
+    rows = [torch.cat([raw.rows for raw in part]).tolist() for part in (first, second)]
+    assert sorted(rows[0]) == sorted(rows[1]) == list(range(24))
+    assert rows[0] != rows[1]
+    assert not equal(first[0], second[0])
+
+
+def test_each_speed_is_a_class_of_its_own(settings):
+    data = TrainingData(DataSettings(**settings), CHUNK, seed=3)
+    assert data.num_classes == 18
+    for raw in load_batches(data, 0, 12):
+        speakers = [data.reader.speakers[row] for row in raw.rows.tolist()]
+        expected = [data.speakers.index(s) for s in speakers] + 6 * raw.speeds.numpy()
+        np.testing.assert_array_equal(raw.labels, expected)
+
+
+def test_short_utterances_are_left_out(settings):
+    data = TrainingData(DataSettings(**{**settings, "min_seconds": 2.25}), CHUNK, seed=3)
+    assert data.num_utterances == 18
+
+
+def test_an_utterance_shorter_than_the_chunk_is_repeated(settings):
+    long = 3 * 16000
+    data = TrainingData(DataSettings(**{**settings, "speeds": [1.0]}), long, seed=3)
+    raw = data[0]
+    for samples, row in zip(raw.samples, raw.rows.tolist(), strict=True):
+        whole = torch.from_numpy(data.reader.read(row).copy())
+        torch.testing.assert_close(samples, torch.cat([whole, whole])[:long])
+
+
+def test_too_few_utterances_for_a_batch_say_so(settings):
+    with pytest.raises(TidyVoiceError, match=r"batch_size 25: make it smaller"):
+        TrainingData(DataSettings(**{**settings, "batch_size": 25}), CHUNK, seed=3)
+
+
+def test_noise_of_an_unknown_kind_is_refused(settings, tiny):
+    with pytest.raises(TidyVoiceError, match="smallroom"):
+        TrainingData(DataSettings(**{**settings, "noise": tiny / "rirs"}), CHUNK, seed=3)

@@ -1,0 +1,114 @@
+import shutil
+import tarfile
+
+import numpy as np
+import polars as pl
+import pytest
+import soundfile
+from conftest import write_corpus
+
+from tidyvoice.audio import read_pcm16
+from tidyvoice.data import shards as module
+from tidyvoice.data.shards import ShardReader, write_shards
+from tidyvoice.errors import TidyVoiceError
+from tidyvoice.manifest import Manifest, scan
+
+
+@pytest.fixture
+def data(tmp_path):
+    write_corpus(tmp_path / "corpus", speakers=3, utterances=3, seconds=0.5)
+    scan(tmp_path / "corpus", language_folder=True).write(tmp_path / "data")
+    return tmp_path / "data"
+
+
+def test_any_part_of_any_utterance_is_read_back(data):
+    made = write_shards(data, per_shard=4)
+    assert (made.shards, made.utterances, made.found) == (3, 9, False)
+    reader = ShardReader(data)
+    table = Manifest.read(data).table
+    assert sorted(reader.keys) == table["utterance"].to_list()
+    for row, key in enumerate(reader.keys):
+        source = table.row(by_predicate=pl.col("utterance") == key, named=True)
+        samples = read_pcm16(source["path"])
+        np.testing.assert_array_equal(reader.read(row), samples)
+        np.testing.assert_array_equal(reader.read(row, 1234, 777), samples[1234:2011])
+        assert reader.speakers[row] == source["speaker"]
+        assert reader.languages[row] == source["language"]
+
+
+def test_the_tar_is_one_that_other_tools_read(data):
+    write_shards(data, per_shard=100)
+    with tarfile.open(data / "shards" / "shard-000000.tar") as tar:
+        names = tar.getnames()
+        assert len(names) == 18
+        for speaker, wav in zip(names[::2], names[1::2], strict=True):
+            key = speaker.removesuffix(".spk")
+            assert wav == f"{key}.wav"
+            assert tar.extractfile(speaker).read().decode() == key.split("/")[0]
+            samples, rate = soundfile.read(tar.extractfile(wav), dtype="int16")
+            assert rate == 16000
+            assert samples.size > 0
+
+
+def test_the_same_tables_make_the_same_bytes_and_are_made_once(data, tmp_path):
+    write_shards(data, per_shard=4)
+    first = {p.name: p.read_bytes() for p in (data / "shards").iterdir()}
+    assert write_shards(data, per_shard=4).found
+    shutil.rmtree(data / "shards")
+    write_shards(data, per_shard=4, threads=1)
+    assert {p.name: p.read_bytes() for p in (data / "shards").iterdir()} == first
+
+
+def test_other_settings_replace_the_shards(data):
+    write_shards(data, per_shard=4)
+    assert write_shards(data, per_shard=9).shards == 1
+    assert [p.name for p in (data / "shards").glob("*.tar")] == ["shard-000000.tar"]
+    assert not list(data.glob("*.partial"))
+
+
+def test_an_interrupted_run_keeps_its_whole_shards(data, monkeypatch):
+    read, seen = module.read_pcm16, []
+
+    def interrupted(path):
+        seen.append(path)
+        if len(seen) > 6:
+            raise KeyboardInterrupt
+        return read(path)
+
+    monkeypatch.setattr(module, "read_pcm16", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write_shards(data, per_shard=4, threads=1)
+    assert not (data / "shards").exists()
+    assert len(list(data.glob("*.partial/*.tar"))) == 1
+    seen.clear()
+    monkeypatch.setattr(module, "read_pcm16", lambda path: seen.append(path) or read(path))
+    write_shards(data, per_shard=4)
+    assert len(seen) == 5
+    assert len(ShardReader(data)) == 9
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda wav: wav.unlink(), "is missing"),
+        (lambda wav: wav.write_bytes(b"RIFF nonsense"), "cannot be read as audio"),
+        (lambda wav: soundfile.write(wav, np.zeros(800), 8000), "has 8000 Hz, expected 16000"),
+    ],
+)
+def test_an_unfit_wav_is_named_and_nothing_is_half_written(data, spoil, message):
+    wav = data.parent / "corpus" / "id000001" / "en" / "en_0.wav"
+    spoil(wav)
+    with pytest.raises(TidyVoiceError, match=message) as error:
+        write_shards(data, per_shard=4)
+    assert str(wav) in str(error.value)
+    assert not (data / "shards").exists()
+    with pytest.raises(TidyVoiceError, match="run stage 2"):
+        ShardReader(data)
+
+
+def test_a_shard_cut_short_is_named(data):
+    write_shards(data, per_shard=100)
+    shard = data / "shards" / "shard-000000.tar"
+    shard.write_bytes(shard.read_bytes()[:5000])
+    with pytest.raises(TidyVoiceError, match=r"shard-000000\.tar is cut short"):
+        ShardReader(data).read(8)
