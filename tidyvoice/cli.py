@@ -1,6 +1,7 @@
 """The command ``tidyvoice``. Each command imports what it needs, so that ``--help`` is quick."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -202,3 +203,32 @@ def metrics(
     languages = languages_of(table.trials, read_utt2lang(utt2lang) if utt2lang else None)
     rows = evaluate(table, languages, Costs(p_target, c_miss, c_fa))
     typer.echo(to_json(rows) if as_json else format_table(rows))
+
+
+@app.command()
+def report(
+    experiment: Annotated[Path, typer.Argument(help="experiment folder with scores")],
+    compare: Annotated[
+        list[Path] | None, typer.Option(help="experiment to show beside it (repeatable)")
+    ] = None,
+    scores: Annotated[str, typer.Option(help="which scores: EXP/scores/NAME.score")] = "dev",
+    utt2lang: Languages = None,
+    out: Annotated[Path | None, typer.Option(help="page to write; EXP/report.html")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print the systems' table and write one self-contained page, EXP/report.html.
+
+    Example: tidyvoice report exp/mini/finetune --compare exp/mini/pretrain
+    """
+    from tidyvoice.report import load_system, write_report
+    from tidyvoice.scoring.categories import format_systems
+
+    folders = [experiment, *(compare or [])]
+    systems = [load_system(folder, scores, utt2lang=utt2lang) for folder in folders]
+    page = out or experiment / "report.html"
+    rows = {result.name: result.rows for result in write_report(experiment, systems, page)}
+    if as_json:
+        table = {name: [asdict(row) for row in found] for name, found in rows.items()}
+        typer.echo(json.dumps({"report": str(page), "systems": table}))
+    else:
+        typer.echo(f"{format_systems(rows)}\n\nreport: {page}")

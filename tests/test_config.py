@@ -1,0 +1,85 @@
+import pytest
+import yaml
+
+from tidyvoice.config import Experiment, load_experiment
+from tidyvoice.errors import TidyVoiceError
+
+
+@pytest.fixture
+def path(experiment, tmp_path):
+    path = tmp_path / "experiment.yaml"
+    path.write_text(yaml.safe_dump(experiment))
+    return path
+
+
+def test_all_mistakes_are_named_at_once_with_the_nearest_key(path):
+    overrides = ["data.chunk_frame=3", "epochs=-1", "optimizer.name=Adamw", "margins.x=1"]
+    with pytest.raises(TidyVoiceError) as error:
+        load_experiment(path, overrides)
+    message = str(error.value)
+    assert message.startswith(f"{path}: ")
+    assert "unknown key data.chunk_frame: did you mean data.chunk_frames?" in message
+    assert "unknown key margins: did you mean margin?" in message
+    assert "epochs: Input should be greater than or equal to 0 (it is -1)" in message
+    assert "optimizer.name" in message
+    assert "\n" not in message
+
+
+def test_overrides_are_yaml_values_at_dotted_keys(path):
+    settings = load_experiment(path, ["data.speeds=[1.0]", "data.noise=null", "seed=7"])
+    assert settings.data.speeds == (1.0,)
+    assert settings.data.noise is None
+    assert settings.seed == 7
+
+
+def test_numbers_in_exponent_form_are_numbers(path):
+    settings = load_experiment(path, ["learning_rate.initial_lr=3e-4"])
+    assert settings.learning_rate.initial_lr == 3e-4
+
+
+def test_saved_settings_are_the_same_experiment(path, tmp_path):
+    settings = load_experiment(path)
+    settings.save(tmp_path / "saved.yaml")
+    assert load_experiment(tmp_path / "saved.yaml") == settings
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: [1", r"line \d+: no valid YAML"),
+        ("just text", "expected settings"),
+        ("epochs: 1\nepochs: 2", "line 2: no valid YAML .*'epochs' stands twice"),
+        ("epochs: 1", "the key experiment is missing"),
+        ("model: {name: ResNet}", "ResNet.*is none of"),
+        ("margin: {fix_start_epoch: 1, increase_start_epoch: 5}", "before increase_start_epoch"),
+    ],
+)
+def test_a_bad_file_names_the_place(tmp_path, text, message):
+    (tmp_path / "bad.yaml").write_text(text)
+    with pytest.raises(TidyVoiceError, match=message):
+        load_experiment(tmp_path / "bad.yaml")
+
+
+def test_a_missing_file_and_a_malformed_override_say_so(path, tmp_path):
+    with pytest.raises(TidyVoiceError, match=r"none\.yaml is missing"):
+        load_experiment(tmp_path / "none.yaml")
+    with pytest.raises(TidyVoiceError, match="'epochs' is not key=value"):
+        load_experiment(path, ["epochs"])
+    with pytest.raises(TidyVoiceError, match="epochs is a value"):
+        load_experiment(path, ["epochs.x=1"])
+
+
+def test_the_defaults_are_those_of_the_published_baseline():
+    settings = Experiment.model_validate(
+        {
+            "experiment": "x",
+            "epochs": 1,
+            "data": {"train": "y"},
+            "learning_rate": {"initial_lr": 1, "final_lr": 1},
+        }
+    )
+    assert settings.learning_rate.scale_ratio == 1
+    assert settings.model.in_planes == 64
+    assert settings.loss.scale == 32
+    assert settings.data.speeds == (1.0, 0.9, 1.1)
+    assert settings.frontend.window_type == "hamming"

@@ -1,0 +1,56 @@
+import errno
+import os
+import signal
+
+import pytest
+
+from tidyvoice.errors import INTERRUPTED, TidyVoiceError, one_line_errors, summarise
+from tidyvoice.files import atomic_path, write_text
+
+
+def exit_of(error):
+    with pytest.raises(SystemExit) as stopped, one_line_errors():
+        raise error
+    return stopped.value.code
+
+
+def test_bad_input_ends_in_one_line():
+    assert exit_of(TidyVoiceError("x.yaml: no key")) == "error: x.yaml: no key"
+
+
+def test_an_interruption_ends_as_shells_expect():
+    assert exit_of(KeyboardInterrupt()) == INTERRUPTED
+    with pytest.raises(SystemExit) as stopped, one_line_errors():
+        os.kill(os.getpid(), signal.SIGTERM)
+        signal.pause()
+    assert stopped.value.code == INTERRUPTED
+
+
+def test_a_full_disk_is_said():
+    message = exit_of(OSError(errno.ENOSPC, "No space left on device", "exp/model.pt"))
+    assert message.startswith("error: the disk is full (exp/model.pt): free some space")
+
+
+def test_a_defect_of_ours_keeps_its_traceback():
+    with pytest.raises(ZeroDivisionError), one_line_errors():
+        raise ZeroDivisionError
+
+
+def test_many_problems_are_counted():
+    assert summarise(["a", "b", "c"], limit=2) == "a; b; and 1 more"
+    assert summarise(["a", "b"], limit=2) == "a; b"
+
+
+def test_a_file_is_whole_or_untouched(tmp_path):
+    path = tmp_path / "new" / "table"
+    write_text(path, "first")
+
+    def fail_half_way():
+        with atomic_path(path) as partial:
+            partial.write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail_half_way()
+    assert path.read_text() == "first"
+    assert os.listdir(path.parent) == ["table"]

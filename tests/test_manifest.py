@@ -1,0 +1,91 @@
+import numpy as np
+import pytest
+import soundfile
+from conftest import write_corpus
+
+from tidyvoice.errors import TidyVoiceError
+from tidyvoice.manifest import Manifest, check, read_table, scan
+
+
+@pytest.fixture
+def data(tmp_path):
+    write_corpus(tmp_path / "corpus", speakers=3, utterances=2, seconds=0.5)
+    scan(tmp_path / "corpus", language_folder=True).write(tmp_path / "data")
+    return tmp_path / "data"
+
+
+def test_a_corpus_becomes_kaldi_tables(data):
+    corpus = data.parent / "corpus"
+    utterance = "id000001/fr/fr_1.wav"
+    assert f"{utterance} {corpus / utterance}\n" in (data / "wav.scp").read_text()
+    assert f"{utterance} id000001\n" in (data / "utt2spk").read_text()
+    assert f"{utterance} fr\n" in (data / "utt2lang").read_text()
+    assert f"{utterance} 0.6\n" in (data / "utt2dur").read_text()
+    assert f"id000001 id000001/en/en_0.wav {utterance}\n" in (data / "spk2utt").read_text()
+    assert check(data) == []
+
+
+def test_reading_gives_back_what_was_written(data):
+    manifest = Manifest.read(data)
+    manifest.write(data.parent / "copy")
+    assert Manifest.read(data.parent / "copy").table.equals(manifest.table)
+    assert manifest.speakers() == ["id000000", "id000001", "id000002"]
+    assert len(manifest.select(["id000001"])) == 2
+
+
+def test_the_checker_reports_every_problem_at_once(data):
+    corpus = data.parent / "corpus"
+    (corpus / "id000000/en/en_0.wav").unlink()
+    (corpus / "id000000/fr/fr_1.wav").write_bytes(b"")
+    (corpus / "id000001/en/en_0.wav").write_bytes(b"not audio at all")
+    soundfile.write(corpus / "id000001/fr/fr_1.wav", np.zeros(8000), 8000)
+    soundfile.write(corpus / "id000002/en/en_0.wav", np.zeros(100), 16000)
+    with open(data / "spk2utt", "a") as file:
+        file.write("stranger some/utt.wav\n")
+    other = data.parent / "other"
+    Manifest.read(data).select(["id000002"]).write(other)
+    problems = "\n".join(check(data, disjoint_from=[other]))
+    for expected in (
+        "id000000/en/en_0.wav is missing",
+        "id000000/fr/fr_1.wav is an empty file",
+        "id000001/en/en_0.wav cannot be read as audio",
+        "id000001/fr/fr_1.wav has 8000 Hz, expected 16000",
+        "id000002/en/en_0.wav lasts 0.006 s, under the minimum 0.1 s",
+        "speaker stranger is in only one of utt2spk and spk2utt",
+        f"speaker id000002 is in {data} and in {other}",
+    ):
+        assert expected in problems
+    assert len(problems.splitlines()) == 7
+
+
+@pytest.mark.parametrize(
+    ("table", "line", "message"),
+    [
+        ("wav.scp", "id000000/en/en_0.wav x.wav", "id000000/en/en_0.wav stands twice"),
+        ("utt2spk", "new/en/a.wav new", r"new/en/a.wav is not in .*wav\.scp"),
+        ("wav.scp", "new/en/a.wav x.wav", r"new/en/a.wav is not in .*utt2spk"),
+        ("utt2lang", "lonely", r"utt2lang line 7: expected 'id value'"),
+    ],
+)
+def test_a_broken_table_is_named(data, table, line, message):
+    with open(data / table, "a") as file:
+        file.write(line + "\n")
+    with pytest.raises(TidyVoiceError, match=message):
+        Manifest.read(data)
+
+
+def test_a_path_may_hold_spaces_but_an_id_may_not(tmp_path):
+    (tmp_path / "wav.scp").write_text("a /with some space/a.wav\n")
+    assert read_table(tmp_path / "wav.scp", "path").row(0) == ("a", "/with some space/a.wav")
+    with pytest.raises(TidyVoiceError, match="white space in 'a b'"):
+        Manifest.build(["a b"], ["x.wav"], ["s"])
+
+
+def test_a_missing_or_empty_folder_says_what_to_do(tmp_path):
+    with pytest.raises(TidyVoiceError, match="run stage 1"):
+        Manifest.read(tmp_path)
+    (tmp_path / "wav.scp").write_text("")
+    with pytest.raises(TidyVoiceError, match=r"wav\.scp is empty"):
+        Manifest.read(tmp_path)
+    with pytest.raises(TidyVoiceError, match="holds no SPEAKER/FOLDER/FILE"):
+        scan(tmp_path, language_folder=True)

@@ -1,0 +1,198 @@
+"""The built-in corpus: its layout, its trials, and that the same seed gives the same bytes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from itertools import product
+from pathlib import Path
+
+import pytest
+import soundfile
+
+from tidyvoice.errors import TidyVoiceError
+
+try:
+    import espeakng_loader  # noqa: F401
+except ImportError:
+    if os.environ.get("CI") == "true":
+        raise
+    pytest.skip("espeakng-loader is missing: pip install -e .[mini]", allow_module_level=True)
+
+from local.mini import corpus, espeak
+from local.mini.plan import plan
+from local.mini.seeds import stream
+from local.mini.settings import load
+from local.mini.trials import draw_trials
+from local.mini.voices import draw_voice
+from local.mini.workers import Task, run
+
+ROOT = Path(__file__).parents[1]
+CONFIG = ROOT / "conf" / "mini" / "corpus.yaml"
+TINY = [
+    *(f"{split}.speakers=2" for split in ("pretrain", "train")),
+    *(f"{split}.utterances_per_language=2" for split in ("pretrain", "train", "dev")),
+    *(f"{split}.seconds=[0.5,0.8]" for split in ("pretrain", "train", "dev")),
+    "dev.speakers=4",
+    "languages=[de,en,fr,cmn]",
+    "trials={targets: 6, nontargets: 12}",
+    "collections={noise: 4, music: 1, speech: 1, rirs: 3}",
+]
+DEV = "TidyVoiceX_ASV/TidyVoiceX_Dev"
+TRAIN = "TidyVoiceX_ASV/TidyVoiceX_Train"
+
+
+def settings(*overrides):
+    return load(CONFIG, [*TINY, *overrides])
+
+
+def marker(out):
+    return json.loads((out / "corpus.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    out = tmp_path_factory.mktemp("mini") / "corpus"
+    corpus.make(settings(), out, jobs=1)
+    return out
+
+
+def test_layout_and_format(made):
+    wavs = sorted(made.rglob("*.wav"))
+    names = {path.relative_to(made).as_posix() for path in wavs}
+    assert f"{TRAIN}/id010001/" in "".join(names)
+    for speaker in plan(settings()):
+        seconds = getattr(settings(), speaker.split).seconds
+        for files, language in zip(speaker.files.values(), speaker.files, strict=True):
+            assert len(files) == 2
+            for file in files:
+                assert file.startswith(f"{language}_")
+                info = soundfile.info(made / speaker.folder / language / file)
+                assert seconds[0] <= info.duration <= seconds[1] + 1e-3
+    for path in wavs:
+        info = soundfile.info(path)
+        assert (info.samplerate, info.channels, info.subtype) == (16000, 1, "PCM_16"), path
+    for folder in ("musan/noise", "musan/music", "musan/speech"):
+        assert list((made / folder).glob("*/*.wav"))
+    for room in ("smallroom", "mediumroom", "largeroom"):
+        name = f"RIRS_NOISES/simulated_rirs/{room}/Room001/Room001-00001.wav"
+        assert soundfile.read(made / name)[0].argmax() == 0  # the direct path comes first
+    assert not [path for path in made.rglob("*") if "partial" in path.name]
+
+
+def test_speakers_are_disjoint():
+    names = [speaker.name for speaker in plan(load(CONFIG))]
+    assert len(names) == len(set(names))
+
+
+def test_trials(made):
+    lines = (made / "TidyVocieX_Dev_trialPairs.txt").read_text().splitlines()
+    kinds = []
+    for label, enroll, test in map(str.split, lines):
+        assert enroll != test
+        assert (made / DEV / enroll).is_file()
+        assert (made / DEV / test).is_file()
+        a, b = enroll.split("/"), test.split("/")
+        assert label == str(int(a[0] == b[0]))
+        kinds.append((label, a[1] == b[1]))
+    for label, same_language in product("01", (True, False)):
+        assert kinds.count((label, same_language)) == (6 if label == "1" else 12)
+    assert len({frozenset(line.split()[1:]) for line in lines}) == len(lines)
+
+
+def test_the_full_list_has_the_real_proportions_and_is_shuffled():
+    full = load(CONFIG)
+    dev = [speaker for speaker in plan(full) if speaker.split == "dev"]
+    lines, remarks = draw_trials(dev, full.trials, full.seed)
+    assert not remarks
+    labels = [line[0] for line in lines]
+    assert labels.count("0") == 2 * labels.count("1")
+    assert 0.3 < labels[: len(labels) // 2].count("1") / (len(labels) / 2) < 0.37
+
+
+def test_too_few_pairs_are_reported():
+    dev = [speaker for speaker in plan(settings()) if speaker.split == "dev"]
+    wanted = settings("trials.targets=1000").trials
+    lines, remarks = draw_trials(dev, wanted, seed=1)
+    assert any("same-language targets" in remark for remark in remarks)
+    assert len(lines) == len(set(lines))
+
+
+def test_bytes_depend_neither_on_jobs_nor_on_an_interruption(made, tmp_path):
+    out = tmp_path / "corpus"
+    command = [sys.executable, "-m", "local.mini", "--out", str(out), "--jobs", "2", *TINY]
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    while not list(out.glob("pretrain/mp*")) and process.poll() is None:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 130, errors
+    assert "interrupted" in errors
+    kept = {path: path.stat().st_mtime_ns for path in out.glob("pretrain/mp*/*/*.wav")}
+    assert kept
+    assert not (out / "corpus.json").exists()
+    assert not [path for path in out.rglob("*.partial") if path.is_dir()]
+
+    corpus.make(settings(), out, jobs=2)
+    assert marker(out)["sha256"] == marker(made)["sha256"] == corpus.digest(made)
+    assert all(path.stat().st_mtime_ns == when for path, when in kept.items())
+
+
+def test_another_seed_gives_other_voices():
+    voices = [draw_voice(stream(seed, "voice", "id010001")) for seed in (1, 2, 1)]
+    assert voices[0] != voices[1]
+    assert voices[0] == voices[2]
+
+
+def test_finished_corpus_is_left_alone(made, capsys):
+    before = (made / "corpus.json").stat().st_mtime_ns
+    corpus.make(settings(), made, jobs=1)
+    assert "nothing to do" in capsys.readouterr().out
+    assert (made / "corpus.json").stat().st_mtime_ns == before
+
+
+def test_other_settings_are_refused(made):
+    with pytest.raises(TidyVoiceError, match=r"dev\.speakers; seed.*--out"):
+        corpus.make(settings("seed=7", "dev.speakers=5"), made, jobs=1)
+
+
+def test_a_folder_with_something_else_is_refused(tmp_path):
+    (tmp_path / "precious.txt").write_text("keep")
+    with pytest.raises(TidyVoiceError, match="nor a corpus"):
+        corpus.make(settings(), tmp_path, jobs=1)
+    assert [path.name for path in tmp_path.iterdir()] == ["precious.txt"]
+
+
+def test_unknown_key_names_the_file_and_the_nearest_key():
+    with pytest.raises(TidyVoiceError, match=r"corpus\.yaml.*dev\.speeker.*dev\.speakers"):
+        settings("dev.speekers=3")
+
+
+@pytest.mark.parametrize("override", ["dev.seconds=[4,2]", "dev.languages=[3,9]", "seed=-1"])
+def test_bad_values_are_refused(override):
+    with pytest.raises(TidyVoiceError, match=r"corpus\.yaml"):
+        settings(override)
+
+
+def _speak_unknown_language(data):
+    espeak.Engine(data, seed=1).set_voice("xx", "language variant\n")
+
+
+def _die():
+    os._exit(9)
+
+
+def test_failures_of_a_process_are_reported(tmp_path):
+    data = espeak.data_folder(tmp_path / "data")
+    with pytest.raises(TidyVoiceError, match="no voice 'xx'"):
+        list(run([Task("xx", _speak_unknown_language, (data,))], 1, preload=corpus.__name__))
+    with pytest.raises(TidyVoiceError, match="nobody: its process died"):
+        list(run([Task("nobody", _die, ())], 1, preload=corpus.__name__))
+
+
+def test_without_espeak_the_mend_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "espeakng_loader", None)
+    with pytest.raises(TidyVoiceError, match=r"pip install -e \.\[mini\]"):
+        espeak.version()
