@@ -21,8 +21,7 @@ def test_bad_input_ends_in_one_line():
 def test_an_interruption_ends_as_shells_expect():
     assert exit_of(KeyboardInterrupt()) == INTERRUPTED
     with pytest.raises(SystemExit) as stopped, one_line_errors():
-        os.kill(os.getpid(), signal.SIGTERM)
-        signal.pause()
+        signal.raise_signal(signal.SIGTERM)
     assert stopped.value.code == INTERRUPTED
 
 

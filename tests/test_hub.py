@@ -1,12 +1,16 @@
+import errno
+import subprocess
+
 import pytest
 import safetensors.torch
 import torch
 import yaml
+from conftest import require
 
 from tidyvoice.config import ModelSettings
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.frontend import FrontendSettings
-from tidyvoice.hub import frontend_settings, load_model, save_model_config, save_weights
+from tidyvoice.hub import frontend_settings, load_model, save_model_config, save_torch
 from tidyvoice.models import build_model
 
 SETTINGS = ModelSettings(in_planes=2, embed_dim=8)
@@ -20,7 +24,7 @@ def model():
 @pytest.fixture
 def folder(model, tmp_path):
     save_model_config(tmp_path, SETTINGS, FrontendSettings(dither=0.5), ["id1", "id2"])
-    save_weights(tmp_path / "avg_model.pt", model.state_dict())
+    save_torch(tmp_path / "avg_model.pt", model.state_dict())
     return tmp_path
 
 
@@ -42,7 +46,7 @@ def test_safetensors_serve_as_well(model, folder):
 def test_what_published_checkpoints_carry_beside_the_model_is_left_out(model, folder):
     state = {f"module.{name}": tensor.float() for name, tensor in model.state_dict().items()}
     state["module.projection.weight"] = torch.zeros(5, 8)
-    save_weights(folder / "avg_model.pt", state)
+    save_torch(folder / "avg_model.pt", state)
     loaded, _ = load_model(folder)
     assert torch.equal(loaded.bottleneck.weight, model.bottleneck.weight)
 
@@ -52,7 +56,7 @@ def test_weights_that_do_not_fit_are_all_named_and_none_is_loaded(model, folder)
     del state["front.conv1.weight"]
     state["extra"] = torch.zeros(1)
     state["bottleneck.bias"] = torch.zeros(9)
-    save_weights(folder / "avg_model.pt", state)
+    save_torch(folder / "avg_model.pt", state)
     with pytest.raises(TidyVoiceError) as error:
         load_model(folder)
     for problem in ("front.conv1.weight is missing", "extra is unknown", "bottleneck.bias is (9,)"):
@@ -96,3 +100,17 @@ def test_missing_parts_of_a_folder_are_named(folder):
     (folder / "avg_model.pt").unlink()
     with pytest.raises(TidyVoiceError, match=r"holds no avg_model\.pt or model\.safetensors"):
         load_model(folder)
+
+
+def test_a_full_disk_is_an_os_error_and_leaves_nothing(tmp_path):
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", tmp_path], capture_output=True
+    )
+    require(mounted.returncode == 0, "a small file system cannot be mounted here (needs root)")
+    try:
+        with pytest.raises(OSError, match="No space left") as error:
+            save_torch(tmp_path / "avg_model.pt", {"x": torch.zeros(1_000_000)})
+        assert error.value.errno == errno.ENOSPC
+        assert list(tmp_path.iterdir()) == []
+    finally:
+        subprocess.run(["umount", tmp_path], check=True)

@@ -206,6 +206,7 @@ def metrics(
 
 
 @app.command()
+@one_line_errors()
 def report(
     experiment: Annotated[Path, typer.Argument(help="experiment folder with scores")],
     compare: Annotated[

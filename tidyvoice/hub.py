@@ -95,10 +95,19 @@ def save_model_config(
     write_text(Path(folder) / "config.yaml", yaml.safe_dump(config, sort_keys=False))
 
 
-def save_weights(path: str | Path, state: Mapping[str, Tensor]) -> None:
-    """Write a flat state dict."""
-    with atomic_path(path) as partial, open(partial, "wb") as file:
-        torch.save(dict(state), file)
+def save_torch(path: str | Path, content: Mapping[str, Any]) -> None:
+    """Write with ``torch.save``, whole or not at all.
+
+    Raises:
+        OSError: the disk is full, or another failure to write (torch reports its own, later one).
+    """
+    try:
+        with atomic_path(path) as partial, open(partial, "wb") as file:
+            torch.save(content, file)
+    except RuntimeError as error:
+        if isinstance(error.__context__, OSError):
+            raise error.__context__ from None
+        raise
 
 
 def weight_file(path: str | Path) -> Path:

@@ -22,9 +22,12 @@ VARIABLES = {INK: "--ink", MUTED: "--muted", GRID: "--grid"} | {
 }
 DASHES = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)))
 FONT = "system-ui, -apple-system, 'Segoe UI', 'Helvetica Neue', Arial, sans-serif"
-WIDTH = 4.6  # inches; at 72 units an inch a figure needs no scaling on a telephone
+# Inches; at 72 units an inch a figure needs no scaling on a telephone. Margins are fixed, so that
+# the axes of figures below each other line up.
+WIDTH, LEFT, RIGHT, TOP, BELOW = 4.6, 0.62, 0.08, 0.28, 0.48
+LEGEND_LINE = 0.19
 CURVE_POINTS = 600
-RATE_TICKS = (0.001, 0.01, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 40, 60, 80, 95)  # percent
+RATE_TICKS = (0.001, 0.01, 0.1, 0.5, 1, 2, 5, 10, 20, 40, 60, 80, 95)  # percent
 STYLE = {
     "svg.fonttype": "none",
     "font.size": 9.5,
@@ -51,6 +54,8 @@ STYLE = {
     "legend.frameon": False,
     "legend.fontsize": 9,
     "legend.handlelength": 2.2,
+    "legend.columnspacing": 1.4,
+    "legend.borderpad": 0,
 }
 
 
@@ -71,8 +76,11 @@ def det_picture(name: str, title: str, curves: Mapping[str, DetCurve], pooled: b
         curves: by label; the legend adds the EER.
         pooled: whether the first curve is that of all trials, drawn in ink.
     """
+    columns = 1 if max(map(len, curves)) > 22 else 2
+    legend_height = LEGEND_LINE * (-(-len(curves) // columns) + 0.6)
+    side = WIDTH - LEFT - RIGHT
     with matplotlib.rc_context(STYLE):
-        figure, axes = _figure(4.3)
+        figure, axes = _figure(side, BELOW + legend_height)
         for number, (label, curve) in enumerate(curves.items()):
             ink = pooled and number == 0
             place = number - pooled
@@ -82,7 +90,7 @@ def det_picture(name: str, title: str, curves: Mapping[str, DetCurve], pooled: b
                 color=INK if ink else SERIES[place % len(SERIES)],
                 linestyle="-" if ink else DASHES[place % len(DASHES)],
                 linewidth=2 if ink else 1.5,
-                label=f"{label}  {100 * curve.eer:.2f} %",
+                label=f"{label}, {100 * curve.eer:.2f} %",
             )
         low, high = _rate_limits(curves.values())
         axes.plot([low, high], [low, high], color=MUTED, linewidth=0.7, zorder=1)
@@ -92,8 +100,8 @@ def det_picture(name: str, title: str, curves: Mapping[str, DetCurve], pooled: b
             axis.set_major_formatter(FuncFormatter(lambda _, place: f"{ticks[place]:g}"))
             axis.set_minor_locator(NullLocator())
             axis.set_label_text(f"False {rate} rate (%)")
-        axes.set(xlim=(low, high), ylim=(low, high), aspect="equal")
-        axes.legend(loc="upper right", title="EER", alignment="right", title_fontsize=9)
+        axes.set(xlim=(low, high), ylim=(low, high))
+        figure.legend(loc="lower left", bbox_to_anchor=(0, 0), ncols=columns)
         return _picture(name, title, figure)
 
 
@@ -102,7 +110,8 @@ def histogram_picture(
 ) -> Picture:
     """Score densities by kind of trial: colour tells the label, the dash the language."""
     with matplotlib.rc_context(STYLE):
-        figure, axes = _figure(4.3)
+        # As high as the DET curve that stands beside it.
+        figure, axes = _figure(WIDTH - LEFT - RIGHT, BELOW + LEGEND_LINE * 3.6)
         for kind, density in histograms.items():
             colour = SERIES[0] if kind.startswith("target") else SERIES[1]
             cross = kind.endswith("cross-language")
@@ -111,9 +120,9 @@ def histogram_picture(
             dash = DASHES[1] if cross else "-"
             axes.stairs(density, edges, color=colour, linestyle=dash, linewidth=1.4, label=kind)
         axes.set(xlabel="Score", ylabel="Density", xlim=(edges[0], edges[-1]))
-        axes.set_ylim(bottom=0, top=1.32 * max(density.max() for density in histograms.values()))
+        axes.set_ylim(bottom=0)
         axes.grid(axis="x", visible=False)
-        axes.legend(loc="upper left", ncols=2, columnspacing=1.2, handlelength=1.8)
+        figure.legend(loc="lower left", bbox_to_anchor=(0, 0), ncols=2)
         return _picture(name, title, figure)
 
 
@@ -122,7 +131,7 @@ def training_pictures(prefix: str, log: TrainingLog) -> list[Picture]:
     panels = (
         ("loss", "Loss", "{:g}"),
         ("accuracy", "Training accuracy (%)", "{:g}"),
-        ("lr", "Learning rate", "{:.0e}"),
+        ("lr", "Learning rate", "{:.3g}"),
         ("margin", "Margin (rad)", "{:g}"),
     )
     pictures = []
@@ -132,7 +141,7 @@ def training_pictures(prefix: str, log: TrainingLog) -> list[Picture]:
         if not np.isfinite(values).any():
             continue
         with matplotlib.rc_context(STYLE):
-            figure, axes = _figure(2.3)
+            figure, axes = _figure(1.6, BELOW)
             marker = "o" if len(chosen) == 1 else None
             axes.plot(log.iteration[chosen], values, color=SERIES[0], linewidth=1.3, marker=marker)
             axes.set(title=title, xlabel="Iteration")
@@ -150,9 +159,12 @@ def training_pictures(prefix: str, log: TrainingLog) -> list[Picture]:
     return pictures
 
 
-def _figure(height: float) -> tuple[Figure, matplotlib.axes.Axes]:
-    figure = Figure(figsize=(WIDTH, height), layout="constrained")
-    return figure, figure.subplots()
+def _figure(height: float, below: float) -> tuple[Figure, matplotlib.axes.Axes]:
+    """Axes of the common width, ``height`` inches high, with ``below`` inches beneath them."""
+    whole = below + height + TOP
+    figure = Figure(figsize=(WIDTH, whole))
+    width = (WIDTH - LEFT - RIGHT) / WIDTH
+    return figure, figure.add_axes((LEFT / WIDTH, below / whole, width, height / whole))
 
 
 def _rate_limits(curves: Sequence[DetCurve]) -> tuple[float, float]:

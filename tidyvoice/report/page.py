@@ -1,21 +1,24 @@
 """One self-contained HTML page about an experiment: no script, nothing fetched from elsewhere."""
 
 import base64
-import platform
-import subprocess
 from collections.abc import Sequence
 from dataclasses import replace
 from html import escape
-from importlib import metadata, resources
+from importlib import resources
 from pathlib import Path
 
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.files import write_text
-from tidyvoice.report.figures import Picture, det_picture, histogram_picture, training_pictures
+from tidyvoice.report.figures import (
+    CURVE_POINTS,
+    Picture,
+    det_picture,
+    histogram_picture,
+    training_pictures,
+)
+from tidyvoice.report.provenance import versions
 from tidyvoice.report.system import System, SystemResult, examine
 from tidyvoice.scoring.categories import CATEGORIES, POOLED, Costs, count, decimals, percent
-
-PACKAGES = ("tidyvoice", "torch", "torchaudio", "numpy", "scipy", "polars")
 
 # The policy makes the promise binding: a browser fetches nothing for this page.
 PAGE = """<!DOCTYPE html>
@@ -48,7 +51,7 @@ def write_report(
     systems: Sequence[System],
     out: str | Path,
     costs: Costs | None = None,
-) -> None:
+) -> list[SystemResult]:
     """Write the report of an experiment, whole or not at all; same input, same bytes.
 
     Args:
@@ -56,6 +59,9 @@ def write_report(
         systems: the first is the main one; the others are compared with it.
         out: the page to write.
         costs: prior and costs of minDCF; ``Costs()`` by default.
+
+    Returns:
+        What the page shows of each system, in their order.
 
     Raises:
         TidyVoiceError: no systems, or a score file that is missing, faulty or without labels.
@@ -94,6 +100,7 @@ def write_report(
         sections="\n".join(sections),
     )
     write_text(out, page)
+    return results
 
 
 def _section(title: str, body: str) -> str:
@@ -125,19 +132,18 @@ def _summary(results: Sequence[SystemResult], costs: Costs) -> str:
         )
     lists = {result.checksum for result in results}
     note = " The systems were scored on different trial lists." if len(lists) > 1 else ""
-    return _scroll(
-        f"""<table class="wide" id="summary">
-<caption><span>EER in percent and normalised minDCF (P<sub>target</sub> {costs.p_target:g},
-C<sub>miss</sub> {costs.c_miss:g}, C<sub>fa</sub> {costs.c_fa:g}). A category sets target trials in
-the same or in different languages against non-target trials in the same or in different
-languages.{note}</span></caption>
+    table = f"""<table class="wide" id="summary">
 <thead><tr><th scope="col" rowspan="2">System</th><th scope="col" rowspan="2">EER</th>
 <th scope="col" rowspan="2">minDCF</th><th scope="colgroup" colspan="4" class="span">
 <span>EER by category, targets/non-targets</span></th><th scope="col" rowspan="2">Trials</th></tr>
 <tr>{head}</tr></thead>
-<tbody>{"".join(body)}</tbody></table>""",
-        "Summary",
-    )
+<tbody>{"".join(body)}</tbody></table>"""
+    return f"""{_scroll(table, "Summary")}
+<p class="note">EER in percent and normalised minDCF (P<sub>target</sub> {costs.p_target:g},
+C<sub>miss</sub> {costs.c_miss:g}, C<sub>fa</sub> {costs.c_fa:g}). A category sets target trials in
+the same or in different languages against non-target trials in the same or in different
+languages.{note}</p>
+"""
 
 
 def _categories(result: SystemResult) -> str:
@@ -163,8 +169,8 @@ def _curves(results: Sequence[SystemResult]) -> str:
     figures = [
         (
             det_picture("det", f"DET curves of {main.name}", curves, pooled=True),
-            f"DET curves of {main.name}, targets/non-targets, on probit axes; the diagonal is "
-            "where both error rates are equal.",
+            f"DET curves of {main.name}, targets/non-targets, on probit axes; the legend gives "
+            "the EER in percent, where a curve meets the diagonal.",
         ),
         (
             histogram_picture("scores", f"Scores of {main.name}", main.edges, main.histograms),
@@ -193,7 +199,10 @@ def _training(result: SystemResult, alone: bool) -> str:
         return _section(title, _absent("No training log."))
     prefix = "training" if alone else f"training-{_slug(result.name)}"
     pictures = training_pictures(prefix, result.log)
-    body = _grid([(picture, f"{picture.title} against the iteration.") for picture in pictures])
+    steps = len(result.log.iteration)
+    body = _grid([(picture, "") for picture in pictures])
+    body += f'<p class="note">{steps:,} logged steps, the last at iteration '
+    body += f"{result.log.iteration[-1]:,}; at most {CURVE_POINTS} of them are drawn.</p>"
     if result.log.unreadable:
         body += _absent(f"{result.log.unreadable:,} unreadable lines of the log are left out.")
     return _section(title, body)
@@ -206,7 +215,7 @@ def _grid(figures: Sequence[tuple[Picture, str]]) -> str:
 def _figure(picture: Picture, caption: str) -> str:
     data = base64.b64encode(picture.plain.encode()).decode()
     return (
-        f'<figure id="{picture.name}">{picture.inline}<figcaption>{escape(caption)} '
+        f'<figure id="{picture.name}">{picture.inline}<figcaption><span>{escape(caption)}</span>'
         f'<a class="download" download="{picture.name}.svg" '
         f'href="data:image/svg+xml;base64,{data}">SVG</a></figcaption></figure>'
     )
@@ -223,15 +232,9 @@ def _configuration(path: Path) -> str:
 
 
 def _provenance(results: Sequence[SystemResult]) -> str:
-    lines = [("python", platform.python_version())]
-    for package in PACKAGES:
-        try:
-            lines.append((package, metadata.version(package)))
-        except metadata.PackageNotFoundError:
-            lines.append((package, "not installed"))
-    lines.insert(2, ("revision", _revision() or "not a git checkout"))
+    lines = versions()
     for result in results:
-        lines.append((f"trials of {result.name}", f"sha256 {result.checksum}"))
+        lines.append((f"trials of {result.name}, sha256", result.checksum))
     body = "".join(
         f'<tr><th scope="row">{escape(name)}</th><td class="text"><code>{escape(value)}</code></td>'
         "</tr>"
@@ -239,25 +242,11 @@ def _provenance(results: Sequence[SystemResult]) -> str:
     )
     command = f"cut -d' ' -f1,2,4 {results[0].scores_path.name} | sha256sum"
     return (
-        f'<div class="scroll"><table class="plain" id="provenance"><tbody>{body}</tbody></table>'
-        f'</div><p class="note">The trials are hashed as <code>enroll test target|nontarget</code>,'
+        f'<div class="scroll"><table class="plain wide" id="provenance"><tbody>{body}</tbody>'
+        f"</table></div>"
+        f'<p class="note">The trials are hashed as <code>enroll test target|nontarget</code>,'
         f" one a line: <code>{escape(command)}</code></p>"
     )
-
-
-def _revision() -> str | None:
-    """The git revision of this source tree; None where the package is installed from a wheel."""
-    here = Path(__file__)
-    try:
-        # An installed copy may lie inside somebody else's repository, which does not track it.
-        for command in (["ls-files", "--error-unmatch", here.name], ["describe", "--always"]):
-            git = ["git", "--no-optional-locks", "-C", str(here.parent), *command]
-            if command[0] == "describe":
-                git += ["--dirty", "--abbrev=12"]
-            run = subprocess.run(git, capture_output=True, text=True, check=True, timeout=10)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return run.stdout.strip()
 
 
 def _slug(name: str) -> str:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from tidyvoice.config import load_experiment
 from tidyvoice.errors import TidyVoiceError
-from tidyvoice.hub import save_model_config, save_weights
+from tidyvoice.hub import save_model_config, save_torch
 from tidyvoice.training.checkpoint import epoch_checkpoints, load_checkpoint
 
 
@@ -41,5 +41,5 @@ def average_checkpoints(experiment: str | Path, last: int) -> tuple[Path, list[i
                 total[name] = tensor / last
     folder = experiment / "models"
     save_model_config(folder, settings.model, settings.frontend, state["speakers"])
-    save_weights(folder / "avg_model.pt", total)
+    save_torch(folder / "avg_model.pt", total)
     return folder, epochs

@@ -12,15 +12,8 @@ from typing import Any
 import torch
 
 from tidyvoice.errors import TidyVoiceError
-from tidyvoice.files import atomic_path
 
 BETWEEN_EPOCHS = "last.pt"
-
-
-def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    # Through Python's own file, so that a full disk is an OSError and not a torch error.
-    with atomic_path(path) as partial, open(partial, "wb") as file:
-        torch.save(state, file)
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:

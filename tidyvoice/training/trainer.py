@@ -23,7 +23,7 @@ from tidyvoice.data.batches import RawBatch, TrainingData, load_batches
 from tidyvoice.device import choose_device
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.frontend import Frontend
-from tidyvoice.hub import load_weights, weight_file
+from tidyvoice.hub import load_weights, save_torch, weight_file
 from tidyvoice.losses import ArcMargin
 from tidyvoice.models import build_model
 from tidyvoice.training.checkpoint import (
@@ -31,7 +31,6 @@ from tidyvoice.training.checkpoint import (
     epoch_checkpoint,
     newest_checkpoint,
     remove_old_checkpoints,
-    save_checkpoint,
 )
 from tidyvoice.training.head import ClassMeans
 from tidyvoice.training.schedules import ExponentialDecrease, MarginSchedule
@@ -212,7 +211,7 @@ class Trainer:
     def _save(self) -> None:
         epoch, rest = divmod(self.iteration, self.epoch_iterations)
         between = self.folder / "models" / BETWEEN_EPOCHS
-        save_checkpoint(between if rest else epoch_checkpoint(self.folder, epoch), self._state())
+        save_torch(between if rest else epoch_checkpoint(self.folder, epoch), self._state())
         if not rest:
             between.unlink(missing_ok=True)
             remove_old_checkpoints(self.folder, self.settings.keep_checkpoints)
