@@ -123,7 +123,7 @@ def experiment(tiny: Path, tmp_path: Path) -> dict:
             "chunk_frames": 40,
             "augment_probability": 0.6,
             "batch_size": 5,
-            "workers": 0,
+            "readers": 1,
         },
         "model": {"in_planes": 2, "embed_dim": 16},
         "optimizer": {"name": "SGD"},

@@ -39,7 +39,7 @@ class DataSettings(Strict):
     )
     augment_probability: Probability = Field(0.6, description="of noise or reverberation")
     batch_size: int = Field(48, ge=2, description="utterances a step")
-    workers: int = Field(1, ge=0, description="processes that read; 0 reads in the training one")
+    readers: int = Field(2, ge=1, description="threads that read ahead")
 
 
 class ModelSettings(Strict):

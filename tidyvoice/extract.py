@@ -4,8 +4,7 @@ Utterances are batched only with others of the same number of frames: nothing is
 embedding does not depend on what else is in its batch.
 """
 
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 
@@ -18,10 +17,10 @@ from tidyvoice.embeddings import save_embeddings
 from tidyvoice.encoder import SpeakerEncoder
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.frontend import FrontendSettings
-from tidyvoice.manifest import Manifest
+from tidyvoice.manifest import SAMPLE_RATE, Manifest
+from tidyvoice.readahead import read_ahead
 
 READING_THREADS = 4
-READ_AHEAD = 8
 
 
 class Source:
@@ -40,7 +39,7 @@ class Source:
                 raise TidyVoiceError(f"{data}/utt2dur is missing: prepare the data again")
             self.ids: list[str] = table["utterance"].to_list()
             self._paths: list[str] = table["path"].to_list()
-            self.samples = np.rint(table["seconds"].to_numpy() * 16000).astype(np.int64)
+            self.samples = np.rint(table["seconds"].to_numpy() * SAMPLE_RATE).astype(np.int64)
         else:
             self._shards = ShardReader(data)
             self.ids = self._shards.keys.to_list()
@@ -103,32 +102,17 @@ def extract(
             f"{source.ids[short[0]]} has {source.samples[short[0]]} samples, less than one frame "
             f"({len(short)} such utterances): leave them out of {data}"
         )
-    batches = plan_batches(rows.tolist(), source.samples, settings, batch_frames)
-    vectors: dict[int, np.ndarray] = {}
-    with tqdm(total=len(rows), desc=str(data), unit=" utt", disable=None) as bar:
-        for batch, samples in _read_ahead(source, batches, settings):
-            vectors.update(zip(batch, encoder.embed_samples(samples), strict=True))
-            bar.update(len(batch))
-    save_embeddings(out, [source.ids[row] for row in rows], np.stack([vectors[r] for r in rows]))
-    return len(rows)
-
-
-def _read_ahead(
-    source: Source, batches: list[list[int]], settings: FrontendSettings
-) -> Iterator[tuple[list[int], np.ndarray]]:
-    """Batches with their samples [B x S], cut to whole frames, read while others are computed."""
 
     def load(batch: list[int]) -> np.ndarray:
         count = settings.num_frames(int(source.samples[batch[0]]))
         return np.stack([source.read(row)[: settings.num_samples(count)] for row in batch])
 
-    with ThreadPoolExecutor(READING_THREADS) as pool:
-        try:
-            waiting = [pool.submit(load, batch) for batch in batches[:READ_AHEAD]]
-            for index, batch in enumerate(batches):
-                samples = waiting.pop(0).result()
-                if index + READ_AHEAD < len(batches):
-                    waiting.append(pool.submit(load, batches[index + READ_AHEAD]))
-                yield batch, samples
-        finally:
-            pool.shutdown(cancel_futures=True)
+    batches = plan_batches(rows.tolist(), source.samples, settings, batch_frames)
+    vectors: dict[int, np.ndarray] = {}
+    with tqdm(total=len(rows), desc=str(data), unit=" utt", disable=None) as bar:
+        loaded = read_ahead(load, batches, READING_THREADS)
+        for batch, samples in zip(batches, loaded, strict=True):
+            vectors.update(zip(batch, encoder.embed_samples(samples), strict=True))
+            bar.update(len(batch))
+    save_embeddings(out, [source.ids[row] for row in rows], np.stack([vectors[r] for r in rows]))
+    return len(rows)

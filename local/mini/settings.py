@@ -67,7 +67,7 @@ class Settings(_Strict):
             most = getattr(self, name).languages[1]
             if most > listed:
                 raise ValueError(
-                    f"{name}.languages asks for {most} languages a speaker, languages lists {listed}"
+                    f"{name}.languages asks for {most} a speaker, but languages lists {listed}"
                 )
         return self
 

@@ -9,11 +9,11 @@ from local.mini.espeak import SAMPLE_RATE, Engine
 FORMANTS = 5
 # Pitch of the two groups of voices, in Hz, and its spread in octaves. They overlap on purpose:
 # pitch alone must not tell speakers apart.
-PITCH = ((118.0, 0.20), (178.0, 0.20))
+PITCH = ((122.0, 0.18), (174.0, 0.18))
 FORMANT_SCALE = (100.0, 112.0)  # per cent, of the two groups
-LANGUAGE_PITCH_SHIFT = 0.09  # standard deviation in octaves
+LANGUAGE_PITCH_SHIFT = 0.12  # standard deviation in octaves
 LANGUAGE_FORMANT_SHIFT = 1.5  # standard deviation in per cent
-UTTERANCE_PITCH_SHIFT = 4.0  # standard deviation in espeak-ng's units, of 100
+UTTERANCE_PITCH_SHIFT = 5.0  # standard deviation in espeak-ng's units, of 100
 FRAME = SAMPLE_RATE // 100
 
 

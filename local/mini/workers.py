@@ -25,17 +25,20 @@ def _work(task: Task, outcome: Connection) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     try:
         task.function(*task.arguments)
-    except TidyVoiceError as error:
+    except (TidyVoiceError, OSError) as error:
         outcome.send(str(error))
-        raise SystemExit(1) from None
-    outcome.send(None)
+    except Exception as error:  # a defect of ours: it keeps its traceback
+        outcome.send(f"{task.name}: {error!r}")
+        raise
+    else:
+        outcome.send(None)
 
 
 def _answer(outcome: Connection, task: Task) -> str | None:
     try:
         return outcome.recv()
     except EOFError:
-        return f"{task.name}: its process died; was it out of memory? The same command goes on"
+        return f"{task.name}: its process died (out of memory?); the same command goes on"
 
 
 def run(tasks: Sequence[Task], jobs: int, preload: str) -> Iterator[str]:

@@ -25,10 +25,10 @@ def equal(first, second):
     return all(torch.equal(getattr(first, f.name), getattr(second, f.name)) for f in fields(first))
 
 
-def test_batches_do_not_depend_on_the_number_of_workers(settings):
+def test_batches_do_not_depend_on_the_number_of_readers(settings):
     alone = batches(settings, 0, 7)
-    for workers in (1, 2):
-        together = batches(settings, 0, 7, workers=workers)
+    for readers in (2, 5):
+        together = batches(settings, 0, 7, readers=readers)
         assert all(equal(a, b) for a, b in zip(alone, together, strict=True))
 
 

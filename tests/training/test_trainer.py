@@ -73,7 +73,7 @@ def test_the_loss_falls_and_the_log_says_so(experiment):
     rows = [json.loads(line) for line in (trainer.folder / "log/train.jsonl").open()]
     assert [row["iteration"] for row in rows] == list(range(2, 49, 2))
     assert rows[-1]["loss"] < 0.5 * rows[0]["loss"]
-    assert rows[-1]["accuracy"] > 80
+    assert rows[-1]["accuracy"] > 25  # chance is 17
     assert all(0 <= row["data_wait"] <= 1 and row["utt_per_s"] > 0 for row in rows)
     assert list(epoch_checkpoints(trainer.folder)) == [0, 11, 12]
     assert "6 speakers at 1 speeds make 6 classes" in (trainer.folder / "log/train.log").read_text()

@@ -1,13 +1,12 @@
 """Training batches as bytes: which chunk of which utterance, with what noise and which room.
 
 Everything random about an utterance is drawn here from (seed, pass over the data, utterance), so
-that it depends on neither the number of workers nor on where a run was interrupted. Only 16-bit
-samples leave the worker; the arithmetic on them is ``tidyvoice.data.augment``, on the device.
+that it depends on neither the number of readers nor on where a run was interrupted. Only 16-bit
+samples are handed on; the arithmetic on them is ``tidyvoice.data.augment``, on the device.
 
 Shapes: B utterances, S samples of a chunk.
 """
 
-import signal
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -15,12 +14,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
 
 from tidyvoice.config import DataSettings
 from tidyvoice.data.shards import ShardReader
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.manifest import SAMPLE_RATE
+from tidyvoice.readahead import read_ahead
 
 # Signal-to-noise ratio in dB by kind of noise (the published baseline's ranges).
 SNR_DB = {"noise": (0.0, 15.0), "speech": (10.0, 30.0), "music": (5.0, 15.0)}
@@ -59,7 +58,7 @@ class RawBatch:
         return RawBatch(*(getattr(self, f.name).pin_memory() for f in fields(self)))
 
 
-class TrainingData(Dataset):
+class TrainingData:
     """Batches of a data folder by their index since the start of the training.
 
     Args:
@@ -114,11 +113,13 @@ class TrainingData(Dataset):
     def rows_of_batch(self, index: int) -> tuple[int, np.ndarray]:
         """Pass over the data, and rows of the utterances [B], of batch ``index``."""
         number, position = divmod(index, self.batches_per_pass)
-        if self._order[0] != number:
+        # Bound once: another reading thread may be at another pass already.
+        order = self._order
+        if order[0] != number:
             shuffled = np.random.default_rng([self.seed, number]).permutation(self._eligible)
-            self._order = (number, shuffled)
+            self._order = order = (number, shuffled)
         size = self.settings.batch_size
-        return number, self._order[1][position * size : (position + 1) * size]
+        return number, order[1][position * size : (position + 1) * size]
 
     def __getitem__(self, index: int) -> RawBatch:
         number, rows = self.rows_of_batch(index)
@@ -211,35 +212,16 @@ def _stack(rows: list[np.ndarray]) -> Tensor:
     return torch.from_numpy(stacked)
 
 
-class _Range(Sampler):
-    def __init__(self, start: int, stop: int):
-        self.range = range(start, stop)
+def load_batches(
+    data: TrainingData, start: int, stop: int, pin: bool = False
+) -> Iterator[RawBatch]:
+    """The batches start..stop-1 in order, read ahead by ``data.settings.readers`` threads.
 
-    def __iter__(self) -> Iterator[int]:
-        return iter(self.range)
+    Args:
+        pin: in page-locked memory, from which a copy to a CUDA device need not be waited for.
+    """
 
-    def __len__(self) -> int:
-        return len(self.range)
+    def load(index: int) -> RawBatch:
+        return data[index].pin_memory() if pin else data[index]
 
-
-def _start_worker(worker: int) -> None:
-    """One thread a worker: more would fight the training for the cores. Ctrl-C is the parent's."""
-    torch.set_num_threads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def load_batches(data: TrainingData, start: int, stop: int, pin: bool = False) -> DataLoader:
-    """The batches start..stop-1 in order, prepared ahead by ``data.settings.workers`` processes."""
-    workers = data.settings.workers
-    return DataLoader(
-        data,
-        batch_size=None,
-        sampler=_Range(start, stop),
-        num_workers=workers,
-        prefetch_factor=4 if workers else None,
-        worker_init_fn=_start_worker,
-        multiprocessing_context="forkserver" if workers else None,
-        pin_memory=pin,
-        # One of its own: making a loader must not advance the training's random state.
-        generator=torch.Generator(),
-    )
+    return read_ahead(load, range(start, stop), data.settings.readers)

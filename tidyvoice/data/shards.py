@@ -14,6 +14,7 @@ import json
 import os
 import shutil
 import tarfile
+import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -161,8 +162,7 @@ def _add(tar: tarfile.TarFile, name: str, content: bytes) -> int:
 class ShardReader:
     """Random access to the samples of a data folder's shards.
 
-    Cheap to pickle into worker processes: files are opened where they are first read, and at most
-    64 stay open.
+    Threads may read at the same time. Each opens the files it reads and keeps the last 64 open.
 
     Attributes:
         keys: utterance ids (polars String series) in the order of the shards.
@@ -184,7 +184,7 @@ class ShardReader:
         self._shards: Sequence[str] = index["shard"].unique(maintain_order=True).to_list()
         codes = {name: code for code, name in enumerate(self._shards)}
         self._shard_of = index["shard"].replace_strict(codes, return_dtype=pl.Int32).to_numpy()
-        self._open: OrderedDict[int, int] = OrderedDict()
+        self._threads = threading.local()
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -208,16 +208,14 @@ class ShardReader:
         return np.frombuffer(content, dtype="<i2")
 
     def _file(self, shard: int) -> int:
-        if shard in self._open:
-            self._open.move_to_end(shard)
-            return self._open[shard]
+        files: OrderedDict[int, int] = self._threads.__dict__.setdefault("files", OrderedDict())
+        if shard in files:
+            files.move_to_end(shard)
+            return files[shard]
         path = self.folder / self._shards[shard]
         if not path.exists():
             raise TidyVoiceError(f"{path} is missing: remove {self.folder} and run stage 2 again")
-        if len(self._open) >= OPEN_FILES:
-            os.close(self._open.popitem(last=False)[1])
-        self._open[shard] = os.open(path, os.O_RDONLY)
-        return self._open[shard]
-
-    def __getstate__(self) -> dict:
-        return {**self.__dict__, "_open": OrderedDict()}
+        if len(files) >= OPEN_FILES:
+            os.close(files.popitem(last=False)[1])
+        files[shard] = os.open(path, os.O_RDONLY)
+        return files[shard]

@@ -38,7 +38,7 @@ from tidyvoice.training.tracking import Tracker
 
 # What may change when an interrupted run goes on, because no number depends on it.
 FREE_SETTINGS = {
-    "checkpoint_iterations", "data.workers", "device", "experiment", "keep_checkpoints",
+    "checkpoint_iterations", "data.readers", "device", "experiment", "keep_checkpoints",
     "log_iterations",
 }  # fmt: skip
 
