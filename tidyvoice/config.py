@@ -4,25 +4,19 @@ An experiment is one YAML file. Every key of it is a field here; an unknown key 
 an error that names the file, the key and the nearest valid name, all mistakes at once.
 """
 
-import difflib
-import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from tidyvoice.errors import TidyVoiceError, summarise
 from tidyvoice.files import write_text
 from tidyvoice.frontend import FrontendSettings
 from tidyvoice.models import NUM_BLOCKS
+from tidyvoice.settings import Strict, load_settings
 
 Probability = Annotated[float, Field(ge=0, le=1)]
-
-
-class Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class DataSettings(Strict):
@@ -132,95 +126,5 @@ class Experiment(Strict):
 
 
 def load_experiment(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:
-    """The experiment of a YAML file, with ``key=value`` overrides (dotted keys, YAML values).
-
-    Raises:
-        TidyVoiceError: the file is missing or no YAML mapping, or keys or values are wrong; all
-            of them are named.
-    """
+    """The experiment of a YAML file, with overrides (see ``load_settings``)."""
     return load_settings(Experiment, path, overrides)
-
-
-def load_settings(model: type[BaseModel], path: str | Path, overrides: Sequence[str] = ()) -> Any:
-    """Settings of type ``model`` from a YAML file and overrides (see ``load_experiment``)."""
-    values = read_yaml(path)
-    for override in overrides:
-        key, separator, text = override.partition("=")
-        if not separator or not key:
-            raise TidyVoiceError(f"{override!r} is not key=value: write e.g. data.batch_size=32")
-        *parents, last = key.split(".")
-        place = values
-        for parent in parents:
-            if not isinstance(place.setdefault(parent, {}), dict):
-                raise TidyVoiceError(f"{override!r}: {parent} is a value, no group of settings")
-            place = place[parent]
-        place[last] = yaml.load(text, Loader=_Loader)
-    try:
-        return model.model_validate(values)
-    except ValidationError as error:
-        problems = [_explain(model, problem) for problem in error.errors()]
-        raise TidyVoiceError(f"{path}: {summarise(problems)}") from None
-
-
-def read_yaml(path: str | Path) -> dict[str, Any]:
-    """A YAML mapping.
-
-    Raises:
-        TidyVoiceError: the file is missing, no YAML, or holds something else.
-    """
-    if not Path(path).is_file():
-        raise TidyVoiceError(f"{path} is missing: give the path of a YAML file")
-    try:
-        values = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=_Loader)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" line {mark.line + 1}" if mark else ""
-        raise TidyVoiceError(f"{path}{where}: no valid YAML ({error.problem})") from None
-    if not isinstance(values, dict):
-        raise TidyVoiceError(f"{path}: expected settings as 'key: value' lines")
-    return values
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML 1.1 reads 3e-4 as a string; settings mean the number. A key given twice is an error."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
-        seen = set()
-        for key, _ in node.value:
-            if key.value in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key.value!r} stands twice", key.start_mark
-                )
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9]+[eE][-+]?[0-9]+$"), list("-+0123456789")
-)
-
-
-def _explain(model: type[BaseModel], problem: dict[str, Any]) -> str:
-    location = [str(part) for part in problem["loc"]]
-    key = ".".join(location)
-    if problem["type"] == "extra_forbidden":
-        known = _fields_at(model, location[:-1])
-        near = difflib.get_close_matches(location[-1], known, n=1, cutoff=0.5)
-        prefix = key[: len(key) - len(location[-1])]
-        mend = f"did you mean {prefix}{near[0]}?" if near else f"known are {', '.join(known)}"
-        return f"unknown key {key}: {mend}"
-    if problem["type"] == "missing":
-        return f"the key {key} is missing"
-    message = problem["msg"].removeprefix("Value error, ")
-    given = "" if isinstance(problem["input"], dict) else f" (it is {problem['input']!r})"
-    return f"{key}: {message}{given}"
-
-
-def _fields_at(model: type[BaseModel], location: Sequence[str]) -> list[str]:
-    for part in location:
-        if part not in model.model_fields:
-            return []
-        annotation = model.model_fields[part].annotation
-        options = [annotation, *get_args(annotation)]
-        model = next(t for t in options if isinstance(t, type) and issubclass(t, BaseModel))
-    return list(model.model_fields)

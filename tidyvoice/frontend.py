@@ -11,10 +11,11 @@ from typing import Literal
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor, nn
 
 from tidyvoice.errors import TidyVoiceError
+from tidyvoice.settings import Strict
 
 INT16_SCALE = 32768.0
 PREEMPHASIS = 0.97
@@ -22,10 +23,8 @@ LOWEST_HZ = 20.0
 ENERGY_FLOOR = torch.finfo(torch.float32).eps
 
 
-class FrontendSettings(BaseModel):
+class FrontendSettings(Strict):
     """Settings of the filterbank. The defaults are those of the published baseline."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     sample_rate: int = Field(16000, gt=0, description="Hz")
     num_mel_bins: int = Field(80, gt=3)

@@ -14,11 +14,12 @@ import torch
 import yaml
 from torch import Tensor, nn
 
-from tidyvoice.config import ModelSettings, read_yaml
+from tidyvoice.config import ModelSettings
 from tidyvoice.errors import TidyVoiceError, summarise
 from tidyvoice.files import atomic_path, write_text
 from tidyvoice.frontend import FrontendSettings
 from tidyvoice.models import build_model
+from tidyvoice.settings import read_yaml
 
 WEIGHT_FILES = ("avg_model.pt", "model.safetensors")
 # What a training checkpoint of WeSpeaker carries beside the embedding model.

@@ -30,6 +30,7 @@ from local.mini.voices import draw_voice, speak
 from local.mini.workers import Task, run
 from tidyvoice.errors import TidyVoiceError, summarise
 from tidyvoice.files import PARTIAL, write_text
+from tidyvoice.settings import differences
 
 GENERATOR = 1  # raise it whenever the same settings give other bytes
 MARKER = "corpus.json"
@@ -107,7 +108,7 @@ def _check(settings: Settings, out: Path, version: str) -> bool:
         settings_then = earlier["settings"]
     except (ValueError, TypeError, KeyError):
         raise TidyVoiceError(f"{found}: damaged; delete the folder {out}") from None
-    different = settings.differences(settings_then)
+    different = list(differences(settings.model_dump(mode="json"), settings_then))
     now = {"generator": GENERATOR, "espeak_ng": version}
     different += [key for key, value in now.items() if earlier.get(key) != value]
     if different:

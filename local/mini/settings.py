@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
+
+from tidyvoice.settings import Strict, load_settings
 
 
 def _ordered(pair: tuple[float, float]) -> tuple[float, float]:
@@ -17,11 +19,7 @@ Seconds = Annotated[float, Field(ge=0.5, le=30)]
 Positive = Annotated[int, Field(ge=1)]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Split(_Strict):
+class Split(Strict):
     """One set of speakers, disjoint from the other sets."""
 
     speakers: Annotated[int, Field(ge=1, le=3999)]
@@ -31,14 +29,14 @@ class Split(_Strict):
     channels: Literal["A", "B"]
 
 
-class Trials(_Strict):
+class Trials(Strict):
     """Trials of each kind: as many again across languages as within one."""
 
     targets: Positive
     nontargets: Positive
 
 
-class Collections(_Strict):
+class Collections(Strict):
     """Files of each augmentation collection."""
 
     noise: Positive
@@ -47,7 +45,7 @@ class Collections(_Strict):
     rirs: Annotated[int, Field(ge=3)]
 
 
-class Settings(_Strict):
+class Settings(Strict):
     """Everything that decides the bytes of the corpus."""
 
     seed: Annotated[int, Field(ge=0)]
@@ -71,21 +69,6 @@ class Settings(_Strict):
                 )
         return self
 
-    def differences(self, other: dict[str, Any]) -> list[str]:
-        """Dotted names of the settings whose values are not those of ``other``, a JSON object."""
-        mine, theirs = _flat(self.model_dump(mode="json")), _flat(other)
-        return [key for key in sorted({*mine, *theirs}) if mine.get(key) != theirs.get(key)]
-
-
-def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[prefix + key] = value
-    return flat
-
 
 def load(path: str | Path, overrides: Sequence[str] = ()) -> Settings:
     """Read settings from a YAML file, then apply overrides such as ``dev.speakers=6``.
@@ -94,7 +77,4 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Settings:
         TidyVoiceError: no such file, no valid YAML, an unknown key, a missing key or a bad value;
             all mistakes are named at once.
     """
-    # It imports torch, which the processes that make the corpus should not wait for.
-    from tidyvoice.config import load_settings
-
     return load_settings(Settings, path, overrides)

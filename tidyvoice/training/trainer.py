@@ -26,6 +26,7 @@ from tidyvoice.frontend import Frontend
 from tidyvoice.hub import load_weights, save_torch, weight_file
 from tidyvoice.losses import ArcMargin
 from tidyvoice.models import build_model
+from tidyvoice.settings import differences
 from tidyvoice.training.checkpoint import (
     BETWEEN_EPOCHS,
     epoch_checkpoint,
@@ -251,27 +252,17 @@ class Trainer:
         self.iteration = state["iteration"]
 
     def _refuse_other_settings(self, before: dict[str, Any]) -> None:
-        then, now = _flatten(before), _flatten(self.settings.model_dump(mode="json"))
+        now = self.settings.model_dump(mode="json")
         changed = [
-            f"{key} was {then.get(key)}, is {now.get(key)}"
-            for key in sorted(then.keys() | now.keys())
-            if key not in FREE_SETTINGS and then.get(key) != now.get(key)
+            f"{key} was {old}, is {new}"
+            for key, (old, new) in differences(before, now).items()
+            if key not in FREE_SETTINGS
         ]
         if changed:
             raise TidyVoiceError(
                 f"{self.folder} was begun with other settings ({'; '.join(changed)}): take "
                 "another experiment folder, or remove this one"
             )
-
-
-def _flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat = {}
-    for key, value in values.items():
-        if isinstance(value, dict):
-            flat |= _flatten(value, f"{prefix}{key}.")
-        else:
-            flat[prefix + key] = value
-    return flat
 
 
 def train(config: str | Path, overrides: tuple[str, ...] = ()) -> Path:

@@ -1,0 +1,136 @@
+"""Reading settings: YAML files and overrides into typed models, every mistake named at once."""
+
+import difflib
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from tidyvoice.errors import TidyVoiceError, summarise
+
+Settings = TypeVar("Settings", bound=BaseModel)
+
+
+class Strict(BaseModel):
+    """Settings that take no unknown key and do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def load_settings(
+    model: type[Settings], path: str | Path, overrides: Sequence[str] = ()
+) -> Settings:
+    """Settings of type ``model`` from a YAML file and overrides.
+
+    Args:
+        overrides: ``key=value`` with dotted keys and YAML values, such as ``data.noise=null``.
+
+    Raises:
+        TidyVoiceError: the file is missing or no YAML mapping, or keys or values are wrong; all
+            of them are named, an unknown key with the nearest known one.
+    """
+    values = read_yaml(path)
+    for override in overrides:
+        key, separator, text = override.partition("=")
+        if not separator or not key:
+            raise TidyVoiceError(f"{override!r} is not key=value: write e.g. data.batch_size=32")
+        *parents, last = key.split(".")
+        place = values
+        for parent in parents:
+            if not isinstance(place.setdefault(parent, {}), dict):
+                raise TidyVoiceError(f"{override!r}: {parent} is a value, no group of settings")
+            place = place[parent]
+        place[last] = yaml.load(text, Loader=_Loader)
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        problems = [_explain(model, problem) for problem in error.errors()]
+        raise TidyVoiceError(f"{path}: {summarise(problems)}") from None
+
+
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """A YAML mapping.
+
+    Raises:
+        TidyVoiceError: the file is missing, no YAML, or holds something else.
+    """
+    if not Path(path).is_file():
+        raise TidyVoiceError(f"{path} is missing: give the path of a YAML file")
+    try:
+        values = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=_Loader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" line {mark.line + 1}" if mark else ""
+        raise TidyVoiceError(f"{path}{where}: no valid YAML ({error.problem})") from None
+    if not isinstance(values, dict):
+        raise TidyVoiceError(f"{path}: expected settings as 'key: value' lines")
+    return values
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.1 reads 3e-4 as a string; settings mean the number. A key given twice is an error."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        seen = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key.value!r} stands twice", key.start_mark
+                )
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9]+[eE][-+]?[0-9]+$"), list("-+0123456789")
+)
+
+
+def _explain(model: type[BaseModel], problem: dict[str, Any]) -> str:
+    location = [str(part) for part in problem["loc"]]
+    key = ".".join(location)
+    if problem["type"] == "extra_forbidden":
+        known = _fields_at(model, location[:-1])
+        near = difflib.get_close_matches(location[-1], known, n=1, cutoff=0.5)
+        prefix = key[: len(key) - len(location[-1])]
+        mend = f"did you mean {prefix}{near[0]}?" if near else f"known are {', '.join(known)}"
+        return f"unknown key {key}: {mend}"
+    if problem["type"] == "missing":
+        return f"the key {key} is missing"
+    message = problem["msg"].removeprefix("Value error, ")
+    given = "" if isinstance(problem["input"], dict) else f" (it is {problem['input']!r})"
+    return f"{key}: {message}{given}"
+
+
+def _fields_at(model: type[BaseModel], location: Sequence[str]) -> list[str]:
+    for part in location:
+        if part not in model.model_fields:
+            return []
+        annotation = model.model_fields[part].annotation
+        options = [annotation, *get_args(annotation)]
+        model = next(t for t in options if isinstance(t, type) and issubclass(t, BaseModel))
+    return list(model.model_fields)
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings as one mapping with dotted keys."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat
+
+
+def differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Dotted keys whose values differ (None where absent), and both values, sorted by key."""
+    one, two = flatten(first), flatten(second)
+    return {
+        key: (one.get(key), two.get(key))
+        for key in sorted({*one, *two})
+        if one.get(key) != two.get(key)
+    }
