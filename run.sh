@@ -18,9 +18,10 @@ stages
 
 options
   --stage N --stop-stage M   run stages N to M only (1 to 6)
-  --set KEY=VALUE ...        override settings; KEY begins with corpus. (mini), pretrain. or
-                             finetune. and goes on as in conf/NAME/*.yaml; without such a
-                             beginning it is meant for both trainings
+  --set KEY=VALUE ...        override settings: those of conf/NAME/{corpus,pretrain,finetune}.yaml
+                             with that name and a dot before them, without it those of both
+                             trainings; and calib_speakers (held out of the fine-tuning),
+                             average (checkpoints), mean_utterances (for centring)
   --seed N                   seed of both trainings
   --corpus DIR               root of the corpora (mini: where they are made)
   --init-from DIR            a pretrained model folder in place of stage 3
@@ -36,10 +37,14 @@ fail() {
 }
 
 recipe='' stage=1 stop_stage=6 corpus='' init_from='' data='' exp=''
+calib_speakers='' average='' mean_utterances=''
 corpus_set=() pretrain_set=() finetune_set=()
 
 add_setting() {
   case $1 in
+    calib_speakers=*) calib_speakers=${1#*=} ;;
+    average=*) average=${1#*=} ;;
+    mean_utterances=*) mean_utterances=${1#*=} ;;
     corpus.*=*) corpus_set+=("${1#corpus.}") ;;
     pretrain.*=*) pretrain_set+=("${1#pretrain.}") ;;
     finetune.*=*) finetune_set+=("${1#finetune.}") ;;
@@ -77,7 +82,7 @@ while [ $# -gt 0 ]; do
 done
 
 [ -n "$recipe" ] || fail "give --recipe mini or --recipe tidyvoice"
-[ -d "conf/$recipe" ] || fail "no recipe is called $recipe: there are $(ls -m conf)"
+[ -d "conf/$recipe" ] || fail "no recipe is called $recipe: there are mini, tidyvoice"
 for number in "$stage" "$stop_stage"; do
   [[ $number =~ ^[1-6]$ ]] || fail "stages are 1 to 6, not $number"
 done
@@ -95,9 +100,12 @@ systems=(finetune)
 
 # What differs between the recipes beside their YAML files.
 case $recipe in
-  mini) calib_speakers=10 average=3 mean_utterances=500 ;;
-  *) calib_speakers=100 average=1 mean_utterances=20000 ;;
+  mini) defaults=(10 3 500) ;;
+  *) defaults=(100 1 20000) ;;
 esac
+calib_speakers=${calib_speakers:-${defaults[0]}}
+average=${average:-${defaults[1]}}
+mean_utterances=${mean_utterances:-${defaults[2]}}
 
 run() {
   printf '+ %s\n' "$(printf '%q ' "$@")"
@@ -130,8 +138,11 @@ if stage 1 "prepare the data"; then
     [ ${#missing[@]} -eq 0 ] || fail "missing: ${missing[*]}: see README, \"Your own data\""
   fi
   if [ -z "$init_from" ]; then
-    make "$data/pretrain/wav.scp" \
-      python -m local.tidyvoice --root "$corpus/pretrain" --out "$data/pretrain"
+    # In the corpora of videos the folder between speaker and file is no language.
+    middle=()
+    [ "$recipe" = mini ] || middle=(--no-languages)
+    make "$data/pretrain/wav.scp" python -m local.tidyvoice --root "$corpus/pretrain" \
+      --out "$data/pretrain" "${middle[@]}"
   fi
   make "$data/finetune/wav.scp" \
     python -m local.tidyvoice --root "$train_root" --out "$data/finetune" \
