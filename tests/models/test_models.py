@@ -79,6 +79,7 @@ def test_simam_has_the_gradient_of_its_value():
 
     x = torch.randn(2, 3, 4, 6, requires_grad=True)
     weight = torch.randn(2, 3, 4, 6)
+    assert torch.equal(simam(x), simam(x.detach()))
     (ours,) = torch.autograd.grad((simam(x) * weight).sum(), x)
     y = x.detach().double().requires_grad_()
     (reference,) = torch.autograd.grad((in_double(y) * weight).sum(), y)
