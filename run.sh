@@ -89,7 +89,7 @@ done
 data=${data:-data/$recipe} exp=${exp:-exp/$recipe}
 if [ "$recipe" = mini ]; then corpus=${corpus:-$data/corpus}; fi
 if [ -x .venv/bin/python ]; then PATH=$PWD/.venv/bin:$PATH; fi
-python -c 'import tidyvoice' 2>/dev/null || fail "the package is not installed: pip install -e ."
+command -v tidyvoice >/dev/null || fail "the package is not installed: pip install -e ."
 
 train_root=$corpus/TidyVoiceX_ASV/TidyVoiceX_Train
 dev_root=$corpus/TidyVoiceX_ASV/TidyVoiceX_Dev

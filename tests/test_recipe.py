@@ -1,26 +1,33 @@
-"""The recipe through run.sh, at a size of seconds."""
+"""The recipe, and every command of the README, in a copy of the project with tiny settings."""
 
+import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
+import yaml
 from conftest import require
 
+from local.mini.settings import Settings
+from tidyvoice.config import Experiment
+from tidyvoice.settings import load_settings
+
 ROOT = Path(__file__).parent.parent
-# The smallest size, also run by .ci/run.
-TINY = (Path(__file__).parent / "tiny_recipe.txt").read_text().split()
+# The smallest size; .ci/run gives the same settings to the project's own run.sh.
+TINY = (ROOT / "tests" / "tiny_recipe.txt").read_text().split()
 
 
-def run(folder: Path, *arguments: str, settings: list[str] = TINY) -> subprocess.CompletedProcess:
-    command = [ROOT / "run.sh", *arguments, "--data", folder / "data", "--exp", folder / "exp"]
+def call(folder: Path, command: str) -> subprocess.CompletedProcess:
     # The interpreter of the tests, whatever else is on the path.
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     return subprocess.run(
-        [str(part) for part in [*command, "--set", *settings]],
+        ["bash", "-c", command],
         env={**os.environ, "PATH": path, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
@@ -29,14 +36,39 @@ def run(folder: Path, *arguments: str, settings: list[str] = TINY) -> subprocess
     )
 
 
+def shrink(conf: Path) -> None:
+    """Write the tiny settings into the YAML files of a copy of ``conf``."""
+    corpus = [value.removeprefix("corpus.") for value in TINY if value.startswith("corpus.")]
+    training = [value for value in TINY if not value.startswith("corpus.")]
+    for path in conf.glob("*/*.yaml"):
+        of_corpus = path.name == "corpus.yaml"
+        model, values = (Settings, corpus) if of_corpus else (Experiment, training)
+        settings = load_settings(model, path, values)
+        path.write_text(yaml.safe_dump(settings.model_dump(mode="json")))
+
+
+def copy_project(folder: Path) -> Path:
+    shutil.copytree(ROOT / "conf", folder / "conf")
+    shrink(folder / "conf")
+    shutil.copy(ROOT / "run.sh", folder)
+    (folder / "local").symlink_to(ROOT / "local")
+    return folder
+
+
+def readme_commands() -> list[str]:
+    blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    return [line for block in blocks for line in block.splitlines()]
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
+    """A copy in which the README's first line was run, less its set-up; and what it printed."""
     try:
         import espeakng_loader  # noqa: F401
     except ImportError:
         require(False, "the built-in corpus needs pip install -e .[mini]")
-    folder = tmp_path_factory.mktemp("recipe")
-    result = run(folder, "--recipe", "mini", "--seed", "5")
+    folder = copy_project(tmp_path_factory.mktemp("recipe"))
+    result = call(folder, readme_commands()[0].rpartition(" && ")[2])
     assert result.returncode == 0, result.stdout + result.stderr
     return folder, result.stdout
 
@@ -46,110 +78,162 @@ def test_it_ends_with_the_table_and_the_report(finished):
     table = out[out.index("system") :]
     for column in ("EER %", "minDCF", "different/same", "same/same"):
         assert column in table
-    number = r"\s+[\d.]+"
     for system in ("finetune", "pretrain"):
-        assert re.search(rf"^{system}{number * 6}$", table, re.MULTILINE)
-    assert f"report: {folder / 'exp/finetune/report.html'}" in out
-    page = (folder / "exp/finetune/report.html").read_text()
+        assert re.search(rf"^{system}(\s+[\d.]+){{6}}$", table, re.MULTILINE)
+    assert "report: exp/mini/finetune/report.html" in out
+    page = (folder / "exp/mini/finetune/report.html").read_text()
     assert "pretrain" in page
     assert "<svg" in page
 
 
-def test_it_leaves_what_the_design_promises(finished):
+def test_it_leaves_the_promised_files(finished):
     folder, _ = finished
     for part in ("pretrain", "finetune", "calib", "dev", "noise", "rirs"):
-        assert (folder / "data" / part / "wav.scp").stat().st_size > 0
+        assert (folder / "data/mini" / part / "wav.scp").stat().st_size > 0
     for system in ("pretrain", "finetune"):
-        exp = folder / "exp" / system
+        exp = folder / "exp/mini" / system
         for name in (
             "config.yaml", "log/train.log", "log/train.jsonl", "models/avg_model.pt",
             "models/config.yaml", "models/speakers.txt", "embeddings/dev.npz", "scores/dev.score",
         ):  # fmt: skip
             assert (exp / name).stat().st_size > 0
-        assert "seed: 5" in (exp / "config.yaml").read_text()
     assert not list(folder.rglob("*.partial"))
-    trained = {
-        name: set((folder / "data" / name / "spk2utt").read_text().split()[::4])
-        for name in ("pretrain", "finetune", "calib", "dev")
-    }
-    assert not trained["finetune"] & trained["calib"]
-    log = (folder / "exp/finetune/log/train.log").read_text()
+    log = (folder / "exp/mini/finetune/log/train.log").read_text()
     assert "the loss head is new" in log
+
+
+def test_no_speaker_is_in_two_splits(finished):
+    folder, _ = finished
+    seen: set[str] = set()
+    for name in ("pretrain", "finetune", "calib", "dev"):
+        lines = (folder / "data/mini" / name / "spk2utt").read_text().splitlines()
+        speakers = {line.split()[0] for line in lines}
+        assert not seen & speakers
+        seen |= speakers
+    trained = (folder / "exp/mini/finetune/models/speakers.txt").read_text().split()
+    assert len(trained) == 4
+    assert len(seen) == 8 + 14 + 8
 
 
 def test_a_finished_recipe_is_left_alone(finished):
     folder, first = finished
-    model = folder / "exp/finetune/models/avg_model.pt"
+    model = folder / "exp/mini/finetune/models/avg_model.pt"
     before = model.stat().st_mtime_ns
-    again = run(folder, "--recipe", "mini", "--seed", "5")
+    again = call(folder, "./run.sh --recipe mini")
     assert again.returncode == 0, again.stderr
     assert model.stat().st_mtime_ns == before
-    assert "is there" in again.stdout
     assert first[first.index("system") : first.index("done in")] in again.stdout
 
 
 def test_only_what_is_missing_is_made_again(finished):
     folder, _ = finished
-    (folder / "exp/finetune/scores/dev.score").unlink()
-    result = run(folder, "--recipe", "mini", "--seed", "5", "--stage", "6", "--stop_stage", "6")
+    (folder / "exp/mini/finetune/scores/dev.score").unlink()
+    result = call(folder, "./run.sh --recipe mini --stage 6 --stop_stage 6")
     assert result.returncode == 0, result.stderr
     assert result.stdout.count("tidyvoice score") == 1
 
 
-def test_the_same_stages_run_on_a_corpus_on_disk_from_a_pretrained_model(finished, tmp_path):
-    """The recipe tidyvoice, on the built-in corpus in the place of the real one."""
+def test_every_command_of_the_readme_runs(finished):
     folder, _ = finished
-    settings = [value for value in TINY if not value.startswith("corpus.")]
-    result = run(
-        tmp_path, "--recipe", "tidyvoice", "--corpus", str(folder / "data/corpus"),
-        "--init-from", str(folder / "exp/pretrain/models"), "--seed", "5",
-        settings=[*settings, "model.embed_dim=128", "device=cpu"],
-    )  # fmt: skip
-    assert result.returncode == 0, result.stdout + result.stderr
-    assert re.search(r"^finetune(\s+[\d.]+){6}$", result.stdout, re.MULTILINE)
+    first, second, *others = readme_commands()
+    set_up = "python3 -m venv .venv && .venv/bin/pip install -e '.[{}]' && {}"
+    assert first == set_up.format("mini", "./run.sh --recipe mini")
+    assert second == set_up.format("test", ".venv/bin/pytest")  # run by .ci/run
+    assert len(others) > 8
+    for command in others:
+        real = command.replace(" DIR", " data/mini/corpus").replace(
+            " MODEL", " exp/mini/pretrain/models"
+        )
+        result = call(folder, real)
+        assert result.returncode == 0, f"{real}\n{result.stdout}{result.stderr}"
+    assert (folder / "exp/wider/finetune/report.html").exists()
+    assert "final_margin: 0.4" in (folder / "exp/wider/finetune/config.yaml").read_text()
+    assert "final_margin: 0.2" in (folder / "exp/wider/pretrain/config.yaml").read_text()
+    assert (folder / "exp/tidyvoice/finetune/report.html").exists()
 
 
-def test_a_missing_wav_stops_with_its_name_and_the_next_run_goes_on(finished, tmp_path):
+def test_a_missing_wav_stops_with_its_name_and_the_next_run_goes_on(finished):
     folder, _ = finished
-    shutil.copytree(folder / "exp", tmp_path / "exp")
-    shutil.rmtree(tmp_path / "exp/finetune/embeddings")
-    wav = next((folder / "data/corpus/TidyVoiceX_ASV/TidyVoiceX_Dev").rglob("*.wav"))
-    shutil.copytree(folder / "data/dev", tmp_path / "data/dev")
-    shutil.copytree(folder / "data/finetune", tmp_path / "data/finetune")
+    table = folder / "exp/mini/finetune/embeddings/dev.npz"
+    table.unlink()
+    wav = next((folder / "data/mini/corpus/TidyVoiceX_ASV/TidyVoiceX_Dev").rglob("*.wav"))
     hidden = wav.rename(wav.with_suffix(".hidden"))
+    stage = "./run.sh --recipe mini --stage 5 --stop-stage 5"
     try:
-        stage = ("--recipe", "mini", "--stage", "5", "--stop-stage", "5")
-        failed = run(tmp_path, *stage)
-        assert failed.returncode != 0
-        assert f"error: {wav} is missing" in failed.stderr
-        assert not list((tmp_path / "exp/finetune").rglob("dev.npz"))
+        failed = call(folder, stage)
     finally:
         hidden.rename(wav)
-    assert run(tmp_path, *stage).returncode == 0
-    assert (tmp_path / "exp/finetune/embeddings/dev.npz").exists()
+    assert failed.returncode != 0
+    assert f"error: {wav.relative_to(folder)} is missing" in failed.stderr
+    assert not table.exists()
+    assert call(folder, stage).returncode == 0
+    assert table.exists()
+
+
+def test_ctrl_c_ends_a_stage_in_one_line_and_the_next_run_goes_on(finished):
+    folder, _ = finished
+    # Exactly as a terminal does it: the signal goes to run.sh and to all it has started.
+    command = "./run.sh --recipe mini --exp exp/cut --stage 3 --stop-stage 3 --set epochs={}"
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    process = subprocess.Popen(
+        ["bash", "-c", command.format(3000)],
+        env={**os.environ, "PATH": path, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=folder,
+        start_new_session=True,
+    )
+    reached = folder / "exp/cut/pretrain/models/model_0002.pt"
+    while process.poll() is None and not reached.exists():
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 130, error
+    assert error.strip() == "interrupted; what is finished is kept, the same command goes on"
+    refused = call(folder, command.format(4))
+    assert refused.returncode == 1
+    assert "epochs was 3000, is 4" in refused.stderr
+
+
+def test_missing_corpora_are_all_named_at_once(finished):
+    folder, _ = finished
+    result = call(folder, "./run.sh --recipe tidyvoice --corpus /nowhere")
+    assert result.returncode == 2
+    assert result.stderr.count("/nowhere/") == 6
+
+
+def test_a_metrics_table_is_machine_readable(finished):
+    folder, _ = finished
+    result = call(folder, "tidyvoice metrics exp/mini/finetune/scores/dev.score --json")
+    rows = json.loads(result.stdout)
+    assert [row["targets"] for row in rows][:2] == [40, 20]
 
 
 def test_without_arguments_it_lists_and_starts_nothing(tmp_path):
-    result = subprocess.run([ROOT / "run.sh"], capture_output=True, text=True, cwd=tmp_path)
+    copy_project(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    result = call(tmp_path, "./run.sh")
     assert result.returncode == 0
     for word in ("mini", "tidyvoice", "stages", "--stop-stage"):
         assert word in result.stdout
-    assert list(tmp_path.iterdir()) == []
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--recipe", "none"], "no recipe is called none: there are mini, tidyvoice"),
-        (["--recipe", "mini", "--stage", "9"], "stages are 1 to 6, not 9"),
-        (["--recipe", "mini", "--sed", "1"], "unknown option --sed"),
-        (["--stage", "1"], "give --recipe"),
-        (["--recipe", "tidyvoice"], "--corpus: give the folder"),
-        (["--recipe", "tidyvoice", "--corpus", "/nowhere"], "missing: /nowhere/TidyVoiceX_ASV"),
+        ("--recipe none", "no recipe is called none: there are mini, tidyvoice"),
+        ("--recipe mini --stage 9", "stages are 1 to 6, not 9"),
+        ("--recipe mini --sed 1", "unknown option --sed"),
+        ("--recipe mini --set seed", "--set seed: write KEY=VALUE"),
+        ("--stage 1", "give --recipe"),
+        ("--recipe", "--recipe needs a value"),
+        ("--recipe tidyvoice", "--corpus: give the folder"),
     ],
 )
 def test_a_wrong_call_says_what_is_right(tmp_path, arguments, message):
-    result = run(tmp_path, *arguments, settings=["seed=1"])
+    result = call(copy_project(tmp_path), f"./run.sh {arguments}")
     assert result.returncode == 2
     assert message in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1
