@@ -117,6 +117,12 @@ make() {
   if [ -e "$1" ]; then echo "  $1 is there"; else run "${@:2}"; fi
 }
 
+# prepare FILE COMMAND...: the same, but a built-in corpus made anew is prepared anew.
+prepare() {
+  [ "$1" -nt "$corpus/corpus.json" ] || rm -f "$1"
+  make "$@"
+}
+
 stage() {
   if [ "$stage" -le "$1" ] && [ "$stop_stage" -ge "$1" ]; then
     printf '\n== stage %s: %s (%d s so far)\n' "$1" "$2" "$SECONDS"
@@ -141,15 +147,15 @@ if stage 1 "prepare the data"; then
     # In the corpora of videos the folder between speaker and file is no language.
     middle=()
     [ "$recipe" = mini ] || middle=(--no-languages)
-    make "$data/pretrain/wav.scp" python -m local.tidyvoice --root "$corpus/pretrain" \
+    prepare "$data/pretrain/wav.scp" python -m local.tidyvoice --root "$corpus/pretrain" \
       --out "$data/pretrain" "${middle[@]}"
   fi
-  make "$data/finetune/wav.scp" \
+  prepare "$data/finetune/wav.scp" \
     python -m local.tidyvoice --root "$train_root" --out "$data/finetune" \
     --calib "$data/calib" --calib-speakers "$calib_speakers"
-  make "$data/dev/wav.scp" python -m local.tidyvoice --root "$dev_root" --out "$data/dev"
-  make "$data/noise/wav.scp" python -m local.musan --root "$corpus/musan" --out "$data/noise"
-  make "$data/rirs/wav.scp" \
+  prepare "$data/dev/wav.scp" python -m local.tidyvoice --root "$dev_root" --out "$data/dev"
+  prepare "$data/noise/wav.scp" python -m local.musan --root "$corpus/musan" --out "$data/noise"
+  prepare "$data/rirs/wav.scp" \
     python -m local.rirs --root "$corpus/RIRS_NOISES/simulated_rirs" --out "$data/rirs"
 fi
 

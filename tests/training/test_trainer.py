@@ -1,12 +1,17 @@
 import json
+import shutil
 
+import polars as pl
 import pytest
+import soundfile
 import torch
 import yaml
 
 from tidyvoice.config import Experiment
+from tidyvoice.data.shards import write_shards
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.hub import load_model
+from tidyvoice.manifest import scan
 from tidyvoice.training import trainer as module
 from tidyvoice.training.average import average_checkpoints
 from tidyvoice.training.checkpoint import epoch_checkpoints, load_checkpoint
@@ -125,6 +130,21 @@ def test_other_settings_do_not_go_on_in_the_same_folder(experiment):
     run({**experiment, "log_iterations": 3})
     experiment["data"]["batch_size"] = 6
     with pytest.raises(TidyVoiceError, match=r"data\.batch_size was 5, is 6"):
+        run(experiment)
+
+
+def test_other_data_does_not_go_on_in_the_same_folder(experiment, tmp_path, tiny):
+    shutil.copytree(tiny / "train", tmp_path / "train")
+    experiment["data"]["train"] = str(tmp_path / "train")
+    run(experiment)
+    table = pl.read_parquet(tmp_path / "train/shards/index.parquet")
+    wav = tiny / "corpus" / table["key"][0]
+    replaced = tmp_path / "corpus" / table["key"][0]
+    shutil.copytree(tiny / "corpus", tmp_path / "corpus")
+    soundfile.write(replaced, 0.5 * soundfile.read(wav)[0], 16000)
+    scan(tmp_path / "corpus", language_folder=True).write(tmp_path / "train")
+    write_shards(tmp_path / "train")
+    with pytest.raises(TidyVoiceError, match="was begun on other data"):
         run(experiment)
 
 

@@ -2,8 +2,8 @@
 
 The layout is WeSpeaker's, so that its readers work on our shards: for each utterance the members
 ``KEY.spk`` (the speaker) and ``KEY.wav`` (16-bit PCM, mono). The index adds one row an utterance:
-shard, key, speaker, language, byte offset of the first sample, number of samples, rate. A chunk is
-then one ``pread`` of its bytes: nothing else is read, and nothing is decoded.
+shard, key, speaker, language, byte offset of the first sample, number of samples, their CRC-32,
+rate. A chunk is then one ``pread`` of its bytes: nothing else is read, and nothing is decoded.
 
 Noise and room impulse responses are stored in the same way, their kind in place of the speaker.
 """
@@ -15,9 +15,9 @@ import os
 import shutil
 import tarfile
 import threading
+import zlib
 from collections import OrderedDict
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +30,7 @@ from tidyvoice.audio import read_pcm16
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.files import PARTIAL, atomic_path, write_text
 from tidyvoice.manifest import SAMPLE_RATE, Manifest
+from tidyvoice.readahead import read_ahead
 
 WAV_HEADER_BYTES = 44
 BYTES_PER_SAMPLE = 2
@@ -74,19 +75,18 @@ def write_shards(
     groups = [shuffled[start : start + per_shard] for start in range(0, len(order), per_shard)]
     partial = data / f"shards.{fingerprint[:12]}{PARTIAL}"
     partial.mkdir(exist_ok=True)
-    with ThreadPoolExecutor(threads) as pool:
-        jobs = [
-            pool.submit(_write_shard, partial / f"shard-{number:06d}.tar", group)
-            for number, group in enumerate(groups)
-        ]
-        try:
-            parts = [job.result() for job in tqdm(jobs, str(data), unit=" shards", disable=None)]
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+    paths = [partial / f"shard-{number:06d}.tar" for number in range(len(groups))]
+    written = read_ahead(_write_shard, zip(paths, groups, strict=True), threads)
+    parts = list(tqdm(written, str(data), len(groups), unit=" shards", disable=None))
+    index = pl.concat([pl.read_parquet(part) for part in parts])
     with atomic_path(partial / INDEX) as path:
-        pl.concat([pl.read_parquet(part) for part in parts]).write_parquet(path)
-    summary = {"fingerprint": fingerprint, "shards": len(groups), "utterances": len(manifest)}
+        index.write_parquet(path)
+    summary = {
+        "fingerprint": fingerprint,
+        "content": _content(index),
+        "shards": len(groups),
+        "utterances": len(manifest),
+    }
     write_text(partial / SUMMARY, json.dumps(summary, indent=1) + "\n")
     for part in parts:
         part.unlink()
@@ -95,11 +95,16 @@ def write_shards(
 
 
 def _fingerprint(manifest: Manifest, per_shard: int, seed: int) -> str:
+    """Of what the shards are made from: the tables and the settings."""
     digest = hashlib.sha256(f"{per_shard} {seed}\n".encode())
-    digest.update(
-        manifest.table.select("utterance", "path", "speaker", "language").write_csv().encode()
-    )
+    digest.update(manifest.table.write_csv().encode())
     return digest.hexdigest()
+
+
+def _content(index: pl.DataFrame) -> str:
+    """Of what is in the shards, wherever they lie: utterances, speakers, languages, samples."""
+    columns = index.select("key", "speaker", "language", "samples", "crc32")
+    return hashlib.sha256(columns.write_csv().encode()).hexdigest()
 
 
 def _summary(folder: Path) -> dict | None:
@@ -116,8 +121,9 @@ def _replace_folder(new: Path, final: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _write_shard(path: Path, utterances: pl.DataFrame) -> Path:
+def _write_shard(shard: tuple[Path, pl.DataFrame]) -> Path:
     """Write one tar and its rows of the index; a shard that has its rows is whole already."""
+    path, utterances = shard
     rows_path = path.with_suffix(".parquet")
     if rows_path.exists():
         return rows_path
@@ -129,7 +135,9 @@ def _write_shard(path: Path, utterances: pl.DataFrame) -> Path:
             _add(tar, f"{utterance}.spk", speaker.encode())
             samples = read_pcm16(source)
             offset = _add(tar, f"{utterance}.wav", _wav_bytes(samples)) + WAV_HEADER_BYTES
-            rows.append((path.name, utterance, speaker, language, offset, samples.size))
+            checksum = zlib.crc32(samples.tobytes())
+            row = (path.name, utterance, speaker, language, offset, samples.size, checksum)
+            rows.append(row)
     columns = {
         "shard": pl.String,
         "key": pl.String,
@@ -137,6 +145,7 @@ def _write_shard(path: Path, utterances: pl.DataFrame) -> Path:
         "language": pl.String,
         "offset": pl.Int64,
         "samples": pl.Int64,
+        "crc32": pl.UInt32,
     }
     table = pl.DataFrame(rows, schema=columns, orient="row")
     with atomic_path(rows_path) as partial:
@@ -169,13 +178,16 @@ class ShardReader:
         speakers: speaker of each utterance (polars String series).
         languages: language of each, or null.
         samples: number of samples of each, int64 [N].
+        content: a checksum of all of this and of the samples themselves.
     """
 
     def __init__(self, data: str | Path):
         self.folder = Path(data) / "shards"
-        if _summary(self.folder) is None:
+        summary = _summary(self.folder)
+        if summary is None:
             raise TidyVoiceError(f"{self.folder} is missing or unfinished: run stage 2 (shards)")
         index = pl.read_parquet(self.folder / INDEX)
+        self.content: str = summary["content"]
         self.keys = index["key"]
         self.speakers = index["speaker"]
         self.languages = index["language"]

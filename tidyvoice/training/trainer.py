@@ -49,7 +49,7 @@ class Trainer:
 
     Raises:
         TidyVoiceError: data, model to start from, or device are not as the settings say; the
-            experiment folder belongs to other settings or other speakers; a loss is not finite.
+            experiment folder belongs to other settings or other data; a loss is not finite.
     """
 
     def __init__(self, settings: Experiment):
@@ -231,6 +231,7 @@ class Trainer:
                 "learning_rate": asdict(self.learning_rate),
             },
             "random": random,
+            "data": self.data.reader.content,
             "speakers": self.data.speakers,
             "frontend": self.settings.frontend.model_dump(),
             "settings": self.settings.model_dump_json(),
@@ -238,10 +239,10 @@ class Trainer:
 
     def _restore(self, state: dict[str, Any]) -> None:
         self._refuse_other_settings(json.loads(state["settings"]))
-        if state["speakers"] != self.data.speakers:
+        if state["data"] != self.data.reader.content:
             raise TidyVoiceError(
-                f"{self.folder} was trained on other speakers than {self.settings.data.train} "
-                "holds now: take another experiment folder"
+                f"{self.folder} was begun on other data than {self.settings.data.train} holds "
+                "now: take another experiment folder, or remove this one"
             )
         self.model.load_state_dict(state["model"])
         self.loss.load_state_dict(state["loss"])
