@@ -56,6 +56,7 @@ class Tracker:
 
     def waiting(self, batches: Iterable[Item]) -> Iterator[Item]:
         """Pass ``batches`` on and count the time spent waiting for them."""
+        self._reset()
         iterator = iter(batches)
         while True:
             start = time.perf_counter()

@@ -96,7 +96,9 @@ class Trainer:
         with Tracker(
             self.folder, self.total, self.iteration, self.settings.log_iterations
         ) as tracker:
-            if state:
+            if state and self.iteration == self.total:
+                tracker.say(f"finished already, at step {self.total}")
+            elif state:
                 tracker.say(f"going on at step {self.iteration} of {self.total}")
             else:
                 self._begin(tracker)
