@@ -203,6 +203,18 @@ def test_missing_corpora_are_all_named_at_once(finished):
     assert result.stderr.count("/nowhere/") == 6
 
 
+def test_the_example_gives_the_score_of_the_recipe(finished):
+    folder, _ = finished
+    exp, corpus = "exp/mini/finetune", "data/mini/corpus/TidyVoiceX_ASV/TidyVoiceX_Dev"
+    first, second, score, _ = (folder / exp / "scores/dev.score").read_text().split("\n")[0].split()
+    result = call(
+        folder,
+        f"python {ROOT}/examples/compare_two_recordings/compare.py --model {exp}/models "
+        f"--mean {exp}/embeddings/mean.npz {corpus}/{first} {corpus}/{second}",
+    )
+    assert float(result.stdout) == pytest.approx(float(score), abs=1e-3), result.stderr
+
+
 def test_a_metrics_table_is_machine_readable(finished):
     folder, _ = finished
     result = call(folder, "tidyvoice metrics exp/mini/finetune/scores/dev.score --json")
