@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The recipe, stage by stage. Without arguments it says what there is and starts nothing.
 set -euo pipefail
+called_from=$PWD
 cd "$(dirname "$0")"
 
 usage() {
@@ -27,7 +28,8 @@ options
   --init-from DIR            a pretrained model folder in place of stage 3
   --data DIR --exp DIR       where to write (data/NAME, exp/NAME)
 
-A stage whose output is there is skipped; an interrupted one goes on when started again.
+What was made by the same command from the same inputs is not made again; an interrupted stage
+goes on when started again.
 TEXT
 }
 
@@ -39,6 +41,14 @@ fail() {
 recipe='' stage=1 stop_stage=6 corpus='' init_from='' data='' exp=''
 calib_speakers='' average='' mean_utterances=''
 corpus_set=() pretrain_set=() finetune_set=()
+
+# What is given relative to where run.sh was called from, as it is called here.
+from_here() {
+  case $1 in
+    /*) echo "$1" ;;
+    *) if [ "$called_from" = "$PWD" ]; then echo "$1"; else echo "$called_from/$1"; fi ;;
+  esac
+}
 
 add_setting() {
   case $1 in
@@ -72,10 +82,10 @@ while [ $# -gt 0 ]; do
     --recipe) recipe=$2 ;;
     --stage) stage=$2 ;;
     --stop-stage) stop_stage=$2 ;;
-    --corpus) corpus=$2 ;;
-    --init-from) init_from=$2 ;;
-    --data) data=$2 ;;
-    --exp) exp=$2 ;;
+    --corpus) corpus=$(from_here "$2") ;;
+    --init-from) init_from=$(from_here "$2") ;;
+    --data) data=$(from_here "$2") ;;
+    --exp) exp=$(from_here "$2") ;;
     --seed) add_setting "seed=$2" ;;
   esac
   shift 2
@@ -86,14 +96,17 @@ done
 for number in "$stage" "$stop_stage"; do
   [[ $number =~ ^[1-6]$ ]] || fail "stages are 1 to 6, not $number"
 done
+[ "$stage" -le "$stop_stage" ] || fail "--stage $stage comes after --stop-stage $stop_stage"
 data=${data:-data/$recipe} exp=${exp:-exp/$recipe}
 if [ "$recipe" = mini ]; then corpus=${corpus:-$data/corpus}; fi
+[ -n "$corpus" ] || fail "--corpus: give the folder that holds the corpora"
 if [ -x .venv/bin/python ]; then PATH=$PWD/.venv/bin:$PATH; fi
 command -v tidyvoice >/dev/null || fail "the package is not installed: pip install -e ."
 
 train_root=$corpus/TidyVoiceX_ASV/TidyVoiceX_Train
 dev_root=$corpus/TidyVoiceX_ASV/TidyVoiceX_Dev
 trials=$corpus/TidyVocieX_Dev_trialPairs.txt # the challenge's own spelling
+made=$corpus/corpus.json                     # when the built-in corpus was made
 pretrained=${init_from:-$exp/pretrain/models}
 systems=(finetune)
 [ -n "$init_from" ] || systems=(pretrain finetune)
@@ -112,15 +125,26 @@ run() {
   "$@"
 }
 
-# make FILE COMMAND...: run the command unless FILE, which it writes last, is there.
+# make FILE INPUT... -- COMMAND...: run the command, which writes FILE last, unless FILE was made by
+# this very command and no INPUT is newer. What FILE was made by is kept beside it.
 make() {
-  if [ -e "$1" ]; then echo "  $1 is there"; else run "${@:2}"; fi
-}
-
-# prepare FILE COMMAND...: the same, but a built-in corpus made anew is prepared anew.
-prepare() {
-  [ "$1" -nt "$corpus/corpus.json" ] || rm -f "$1"
-  make "$@"
+  local file=$1 inputs=() input stamp command
+  shift
+  while [ "$1" != -- ]; do inputs+=("$1") && shift; done
+  shift
+  stamp=$(dirname "$file")/.$(basename "$file").command
+  command=$(printf '%q ' "$@")
+  if [ -e "$file" ] && [ -e "$stamp" ] && [ "$(cat "$stamp")" = "$command" ]; then
+    for input in ${inputs[@]+"${inputs[@]}"}; do
+      if [ "$input" -nt "$file" ]; then rm -f "$stamp"; fi
+    done
+    if [ -e "$stamp" ]; then
+      echo "  $file is there"
+      return
+    fi
+  fi
+  run "$@"
+  printf '%s\n' "$command" >"$stamp"
 }
 
 stage() {
@@ -134,9 +158,8 @@ stage() {
 if stage 1 "prepare the data"; then
   if [ "$recipe" = mini ]; then
     run python -m local.mini --config "conf/$recipe/corpus.yaml" --out "$corpus" \
-      "${corpus_set[@]}"
+      ${corpus_set[@]+"${corpus_set[@]}"}
   else
-    [ -n "$corpus" ] || fail "--corpus: give the folder that holds the corpora"
     wanted=("$train_root" "$dev_root" "$trials" "$corpus/musan" "$corpus/RIRS_NOISES")
     [ -n "$init_from" ] || wanted+=("$corpus/pretrain")
     missing=()
@@ -147,16 +170,18 @@ if stage 1 "prepare the data"; then
     # In the corpora of videos the folder between speaker and file is no language.
     middle=()
     [ "$recipe" = mini ] || middle=(--no-languages)
-    prepare "$data/pretrain/wav.scp" python -m local.tidyvoice --root "$corpus/pretrain" \
-      --out "$data/pretrain" "${middle[@]}"
+    make "$data/pretrain/wav.scp" "$made" -- python -m local.tidyvoice \
+      --root "$corpus/pretrain" --out "$data/pretrain" ${middle[@]+"${middle[@]}"}
   fi
-  prepare "$data/finetune/wav.scp" \
-    python -m local.tidyvoice --root "$train_root" --out "$data/finetune" \
-    --calib "$data/calib" --calib-speakers "$calib_speakers"
-  prepare "$data/dev/wav.scp" python -m local.tidyvoice --root "$dev_root" --out "$data/dev"
-  prepare "$data/noise/wav.scp" python -m local.musan --root "$corpus/musan" --out "$data/noise"
-  prepare "$data/rirs/wav.scp" \
+  make "$data/finetune/wav.scp" "$made" -- python -m local.tidyvoice --root "$train_root" \
+    --out "$data/finetune" --calib "$data/calib" --calib-speakers "$calib_speakers"
+  make "$data/dev/wav.scp" "$made" -- \
+    python -m local.tidyvoice --root "$dev_root" --out "$data/dev"
+  make "$data/noise/wav.scp" "$made" -- \
+    python -m local.musan --root "$corpus/musan" --out "$data/noise"
+  make "$data/rirs/wav.scp" "$made" -- \
     python -m local.rirs --root "$corpus/RIRS_NOISES/simulated_rirs" --out "$data/rirs"
+  run tidyvoice check "$data/finetune" --disjoint "$data/calib" --disjoint "$data/dev" --no-audio
 fi
 
 if stage 2 "pack shards"; then
@@ -170,35 +195,40 @@ if stage 3 "pretrain"; then
     echo "  $init_from takes its place"
   else
     run tidyvoice train "conf/$recipe/pretrain.yaml" "experiment=$exp/pretrain" \
-      "data.train=$data/pretrain" "${common[@]}" "${pretrain_set[@]}"
-    make "$pretrained/avg_model.pt" tidyvoice average "$exp/pretrain" --last "$average"
+      "data.train=$data/pretrain" "${common[@]}" ${pretrain_set[@]+"${pretrain_set[@]}"}
+    make "$pretrained/avg_model.pt" "$pretrained"/model_*.pt -- \
+      tidyvoice average "$exp/pretrain" --last "$average"
   fi
 fi
 
 if stage 4 "fine-tune with a large margin"; then
   run tidyvoice train "conf/$recipe/finetune.yaml" "experiment=$exp/finetune" \
-    "data.train=$data/finetune" "model.init=$pretrained" "${common[@]}" "${finetune_set[@]}"
+    "data.train=$data/finetune" "model.init=$pretrained" "${common[@]}" ${finetune_set[@]+"${finetune_set[@]}"}
 fi
 
 if stage 5 "average checkpoints, extract embeddings"; then
-  make "$exp/finetune/models/avg_model.pt" tidyvoice average "$exp/finetune" --last "$average"
+  make "$exp/finetune/models/avg_model.pt" "$exp/finetune/models"/model_*.pt -- \
+    tidyvoice average "$exp/finetune" --last "$average"
   for system in "${systems[@]}"; do
     folder=$exp/$system
-    make "$folder/embeddings/dev.npz" tidyvoice extract --model "$folder/models" \
-      --data "$data/dev" --out "$folder/embeddings/dev.npz"
-    make "$folder/embeddings/mean.npz" tidyvoice extract --model "$folder/models" \
-      --data "$data/finetune" --limit "$mean_utterances" --out "$folder/embeddings/mean.npz"
+    make "$folder/embeddings/dev.npz" "$folder/models/avg_model.pt" "$data/dev/wav.scp" -- \
+      tidyvoice extract --model "$folder/models" --data "$data/dev" \
+      --out "$folder/embeddings/dev.npz"
+    make "$folder/embeddings/mean.npz" "$folder/models/avg_model.pt" "$data/finetune/wav.scp" -- \
+      tidyvoice extract --model "$folder/models" --data "$data/finetune" \
+      --limit "$mean_utterances" --out "$folder/embeddings/mean.npz"
   done
 fi
 
 if stage 6 "score, metrics, report"; then
   for system in "${systems[@]}"; do
     folder=$exp/$system
-    make "$folder/scores/dev.score" tidyvoice score --embeddings "$folder/embeddings/dev.npz" \
-      --trials "$trials" --mean "$folder/embeddings/mean.npz" --out "$folder/scores/dev.score"
+    make "$folder/scores/dev.score" "$folder/embeddings"/*.npz "$trials" -- tidyvoice score \
+      --embeddings "$folder/embeddings/dev.npz" --trials "$trials" \
+      --mean "$folder/embeddings/mean.npz" --out "$folder/scores/dev.score"
   done
   compare=()
   [ -n "$init_from" ] || compare=(--compare "$exp/pretrain")
-  run tidyvoice report "$exp/finetune" "${compare[@]}" --utt2lang "$data/dev/utt2lang"
+  run tidyvoice report "$exp/finetune" ${compare[@]+"${compare[@]}"} --utt2lang "$data/dev/utt2lang"
 fi
 printf '\ndone in %d s\n' "$SECONDS"

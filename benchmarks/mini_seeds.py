@@ -28,7 +28,7 @@ def evaluate_untrained(exp: Path, data: Path) -> None:
     (untrained / "models").mkdir(parents=True, exist_ok=True)
     shutil.copy(exp / "pretrain/models/model_0000.pt", untrained / "models")
     shutil.copy(exp / "pretrain/config.yaml", untrained)
-    call("tidyvoice", "average", untrained)
+    call("tidyvoice", "average", untrained, "--unfinished")
     tables = {name: untrained / "embeddings" / f"{name}.npz" for name in ("dev", "mean")}
     extract = ("tidyvoice", "extract", "--model", untrained / "models")
     call(*extract, "--data", data / "dev", "--out", tables["dev"])
@@ -66,7 +66,7 @@ def main() -> None:
     print("| system | " + " | ".join(names) + " |\n" + "|---" * (len(names) + 1) + "|")
     for system, rows in figures.items():
         cells = [
-            f"{statistics.mean(column):.2f} ({statistics.stdev(column):.2f})"
+            f"{statistics.mean(column):.2f} ({statistics.stdev(column) if column[1:] else 0:.2f})"
             for column in zip(*rows, strict=True)
         ]
         print(f"| {system} | " + " | ".join(cells) + " |")

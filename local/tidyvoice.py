@@ -49,7 +49,9 @@ def main() -> None:
     manifest = scan(args.root, language_folder=not args.no_languages)
     parts = {args.out: manifest}
     if args.calib:
-        parts[args.out], parts[args.calib] = hold_out(manifest, args.calib_speakers, args.seed)
+        rest, held_out = hold_out(manifest, args.calib_speakers, args.seed)
+        # The folder that others look for comes last.
+        parts = {args.calib: held_out, args.out: rest}
     for folder, part in parts.items():
         part.write(folder)
         hours = part.table["seconds"].sum() / 3600

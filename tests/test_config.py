@@ -48,9 +48,15 @@ def test_saved_settings_are_the_same_experiment(path, tmp_path):
     [
         ("a: [1", r"line \d+: no valid YAML"),
         ("just text", "expected settings"),
+        ("a: \x07", "no valid YAML"),
+        ("? [a, b]\n: 1", "no valid YAML"),
         ("epochs: 1\nepochs: 2", "line 2: no valid YAML .*'epochs' stands twice"),
         ("epochs: 1", "the key experiment is missing"),
         ("model: {name: ResNet}", "ResNet.*is none of"),
+        ("optimizer: {momentum: 0}", "nesterov needs a momentum"),
+        ("frontend: {num_mel_bins: 81}", "multiple of 8"),
+        ("frontend: {sample_rate: 8000}", "16000"),
+        ("data: {train: x, speeds: [1.004]}", "fraction"),
         ("margin: {fix_start_epoch: 1, increase_start_epoch: 5}", "before increase_start_epoch"),
     ],
 )
@@ -65,6 +71,11 @@ def test_a_missing_file_and_a_malformed_override_say_so(path, tmp_path):
         load_experiment(tmp_path / "none.yaml")
     with pytest.raises(TidyVoiceError, match="'epochs' is not key=value"):
         load_experiment(path, ["epochs"])
+    with pytest.raises(TidyVoiceError, match=r"'data.speeds=\[1.0' line 1: no valid YAML"):
+        load_experiment(path, ["data.speeds=[1.0"])
+    (tmp_path / "latin.yaml").write_bytes("ä: 1".encode("latin-1"))
+    with pytest.raises(TidyVoiceError, match=r"latin\.yaml: not UTF-8"):
+        load_experiment(tmp_path / "latin.yaml")
     with pytest.raises(TidyVoiceError, match="epochs is a value"):
         load_experiment(path, ["epochs.x=1"])
 

@@ -27,7 +27,13 @@ def test_an_interruption_ends_as_shells_expect():
 
 def test_a_full_disk_is_said():
     message = exit_of(OSError(errno.ENOSPC, "No space left on device", "exp/model.pt"))
-    assert message.startswith("error: the disk is full (exp/model.pt): free some space")
+    assert message.startswith("error: the disk is full: exp/model.pt; free some space")
+
+
+def test_other_failures_of_the_system_name_the_file():
+    error = PermissionError(errno.EACCES, "Permission denied", "/data/x")
+    assert exit_of(error) == "error: Permission denied: /data/x"
+    assert exit_of(FileNotFoundError("no index")) == "error: no index"
 
 
 def test_a_defect_of_ours_keeps_its_traceback():
@@ -53,3 +59,12 @@ def test_a_file_is_whole_or_untouched(tmp_path):
         fail_half_way()
     assert path.read_text() == "first"
     assert os.listdir(path.parent) == ["table"]
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path):
+    dead = tmp_path / ".table.999999999.partial"
+    mine = tmp_path / ".other.999999999.partial"
+    for path in (dead, mine):
+        path.write_text("half")
+    write_text(tmp_path / "table", "whole")
+    assert sorted(os.listdir(tmp_path)) == [mine.name, "table"]

@@ -6,6 +6,7 @@ from conftest import fill_weights, write_corpus
 
 from tidyvoice.audio import read_pcm16
 from tidyvoice.data.shards import write_shards
+from tidyvoice.device import choose_device
 from tidyvoice.embeddings import load_embeddings
 from tidyvoice.encoder import SpeakerEncoder
 from tidyvoice.errors import TidyVoiceError
@@ -101,3 +102,9 @@ def test_an_utterance_shorter_than_a_frame_is_named(encoder, data, tmp_path):
     scan(tmp_path / "corpus", language_folder=True).write(data)
     with pytest.raises(TidyVoiceError, match=r"id000002/en/en_0\.wav has 399 samples"):
         extract(encoder, data, tmp_path / "e.npz")
+
+
+@pytest.mark.parametrize("name", ["cuda:99", "gpu", "cpu:1", "cuda:x"])
+def test_a_device_that_is_not_there_is_named(name):
+    with pytest.raises(TidyVoiceError, match=f"the device {name} is not available"):
+        choose_device(name)

@@ -73,7 +73,8 @@ def test_a_published_config_is_read_tolerantly():
         "speed_perturb": True,
         "shuffle_args": {"shuffle_size": 2500},
     }
-    assert frontend_settings(published) == FrontendSettings()
+    assert frontend_settings(published, "x.yaml") == FrontendSettings()
+    assert frontend_settings({"fbank_args": None, "cmvn_args": None}, "x") == FrontendSettings()
 
 
 @pytest.mark.parametrize(
@@ -81,11 +82,14 @@ def test_a_published_config_is_read_tolerantly():
     [
         ({"frontend": "s3prl"}, "only fbank is"),
         ({"cmvn_args": {"norm_var": True}}, "norm_var is not supported"),
+        ({"fbank_args": {"low_freq": 100}}, "unknown key low_freq"),
+        ({"fbank_args": {"window_type": "blackman"}}, "window_type"),
+        ({"resample_rate": 8000}, "sample_rate"),
     ],
 )
 def test_a_frontend_that_ours_is_not_is_refused(arguments, message):
     with pytest.raises(TidyVoiceError, match=message):
-        frontend_settings(arguments)
+        frontend_settings(arguments, "x.yaml")
 
 
 def test_missing_parts_of_a_folder_are_named(folder):
@@ -97,7 +101,14 @@ def test_missing_parts_of_a_folder_are_named(folder):
     (folder / "avg_model.pt").write_bytes(b"nonsense")
     with pytest.raises(TidyVoiceError, match=r"avg_model\.pt cannot be read"):
         load_model(folder)
+    torch.save([1, 2], folder / "avg_model.pt")
+    with pytest.raises(TidyVoiceError, match="holds no state dict"):
+        load_model(folder)
     (folder / "avg_model.pt").unlink()
+    (folder / "model.safetensors").write_bytes(b"nonsense, but long enough")
+    with pytest.raises(TidyVoiceError, match=r"model\.safetensors cannot be read"):
+        load_model(folder)
+    (folder / "model.safetensors").unlink()
     with pytest.raises(TidyVoiceError, match=r"holds no avg_model\.pt or model\.safetensors"):
         load_model(folder)
 

@@ -125,6 +125,37 @@ def test_a_finished_recipe_is_left_alone(finished):
     assert first[first.index("system") : first.index("done in")] in again.stdout
 
 
+def test_what_depends_on_a_change_is_made_again(finished):
+    folder, _ = finished
+    stages = "./run.sh --recipe mini --stage 5 --set average={}"
+    changed = call(folder, stages.format(2))
+    assert changed.returncode == 0, changed.stderr
+    for command in ("average", "extract", "score"):
+        assert f"+ tidyvoice {command}" in changed.stdout
+    assert call(folder, stages.format(3)).returncode == 0
+    trials = folder / "data/mini/corpus/TidyVocieX_Dev_trialPairs.txt"
+    trials.touch()
+    changed = call(folder, stages.format(3))
+    assert "+ tidyvoice score" in changed.stdout
+    assert "+ tidyvoice extract" not in changed.stdout
+
+
+def test_another_corpus_takes_the_place_of_the_one_before(finished):
+    folder, _ = finished
+    line = (
+        "./run.sh --recipe tidyvoice --corpus {} --init-from exp/mini/pretrain/models "
+        "--data data/other --exp exp/other --set calib_speakers=10 --stop-stage {}"
+    )
+    first = call(folder, line.format("data/mini/corpus", 2))
+    assert first.returncode == 0, first.stderr
+    moved = folder / "elsewhere"
+    moved.symlink_to(folder / "data/mini/corpus")
+    second = call(folder, line.format(moved, 2))
+    assert second.returncode == 0, second.stderr
+    assert str(moved) in (folder / "data/other/dev/wav.scp").read_text()
+    assert second.stdout.count("written") == 3
+
+
 def test_only_what_is_missing_is_made_again(finished):
     folder, _ = finished
     (folder / "exp/mini/finetune/scores/dev.score").unlink()

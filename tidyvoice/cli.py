@@ -37,6 +37,7 @@ def check(
         list[Path] | None, typer.Option(help="data folder that may share no speaker (repeatable)")
     ] = None,
     minimum: Annotated[float, typer.Option(help="shortest utterance in seconds")] = 0.1,
+    audio: Annotated[bool, typer.Option(help="look at the header of every file")] = True,
     as_json: AsJson = False,
 ) -> None:
     """Report every problem of a data folder at once.
@@ -45,7 +46,7 @@ def check(
     """
     from tidyvoice.manifest import check as find_problems
 
-    problems = find_problems(data, disjoint or [], minimum)
+    problems = find_problems(data, disjoint or [], minimum, audio)
     if as_json:
         typer.echo(json.dumps({"data": str(data), "problems": problems}))
     else:
@@ -103,6 +104,7 @@ def train(
 def average(
     experiment: Annotated[Path, typer.Argument(help="experiment folder")],
     last: Annotated[int, typer.Option(min=1, help="epochs whose checkpoints are averaged")] = 1,
+    unfinished: Annotated[bool, typer.Option(help="also of a training not at its end")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Average the last checkpoints into EXP/models/avg_model.pt.
@@ -111,7 +113,7 @@ def average(
     """
     from tidyvoice.training.average import average_checkpoints
 
-    folder, epochs = average_checkpoints(experiment, last)
+    folder, epochs = average_checkpoints(experiment, last, unfinished)
     if as_json:
         typer.echo(json.dumps({"model": str(folder), "epochs": epochs}))
     else:

@@ -5,6 +5,7 @@ an error that names the file, the key and the nearest valid name, all mistakes a
 """
 
 from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -16,7 +17,13 @@ from tidyvoice.frontend import FrontendSettings
 from tidyvoice.models import NUM_BLOCKS
 from tidyvoice.settings import Strict, load_settings
 
+MAX_SPEED_DENOMINATOR = 100
 Probability = Annotated[float, Field(ge=0, le=1)]
+
+
+def speed_fraction(speed: float) -> Fraction:
+    """A speed as the ratio of two rates, by which an utterance is resampled."""
+    return Fraction(speed).limit_denominator(MAX_SPEED_DENOMINATOR)
 
 
 class DataSettings(Strict):
@@ -34,6 +41,13 @@ class DataSettings(Strict):
     augment_probability: Probability = Field(0.6, description="of noise or reverberation")
     batch_size: int = Field(48, ge=2, description="utterances a step")
     readers: int = Field(2, ge=1, description="threads that read ahead")
+
+    @model_validator(mode="after")
+    def _fractions(self) -> "DataSettings":
+        for speed in self.speeds:
+            if abs(speed_fraction(speed) - speed) > 1e-6:
+                raise ValueError(f"the speed {speed} is no fraction with a denominator up to 100")
+        return self
 
 
 class ModelSettings(Strict):
@@ -58,7 +72,7 @@ class LossSettings(Strict):
     scale: float = Field(32.0, gt=0)
     easy_margin: bool = False
     init: Literal["random", "speaker_means"] = Field(
-        "random", description="class weights: random, or the mean embedding of each class"
+        "random", description="class weights: random, or the mean embedding of each class' chunks"
     )
 
 
@@ -96,6 +110,12 @@ class OptimizerSettings(Strict):
     momentum: float = Field(0.9, ge=0, lt=1, description="SGD only")
     nesterov: bool = Field(True, description="SGD only")
     weight_decay: float = Field(1e-4, ge=0)
+
+    @model_validator(mode="after")
+    def _possible(self) -> "OptimizerSettings":
+        if self.name == "SGD" and self.nesterov and not self.momentum:
+            raise ValueError("nesterov needs a momentum above 0")
+        return self
 
 
 class Experiment(Strict):

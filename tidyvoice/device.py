@@ -11,13 +11,14 @@ def choose_device(name: str = "auto") -> torch.device:
     Raises:
         TidyVoiceError: the named device is not there.
     """
-    available = {
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-        "cpu": True,
+    count = {
+        "cuda": torch.cuda.device_count() if torch.cuda.is_available() else 0,
+        "mps": int(torch.backends.mps.is_available()),
+        "cpu": 1,
     }
     if name == "auto":
-        return torch.device(next(kind for kind, there in available.items() if there))
-    if not available.get(name.partition(":")[0], False):
+        return torch.device(next(kind for kind, number in count.items() if number))
+    kind, _, index = name.partition(":")
+    if not (index or "0").isdecimal() or int(index or 0) >= count.get(kind, 0):
         raise TidyVoiceError(f"the device {name} is not available here: take auto or cpu")
     return torch.device(name)

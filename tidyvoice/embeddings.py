@@ -83,6 +83,8 @@ def _check(name: str, ids: np.ndarray, vectors: np.ndarray) -> None:
             f"{name}: 'embeddings' must be floats of shape ({len(ids)}, D) for {len(ids)} ids, "
             f"not {vectors.dtype} of shape {vectors.shape}"
         )
+    if not len(ids):
+        raise TidyVoiceError(f"{name}: no embedding in it; extract it again")
     unique, counts = np.unique(ids, return_counts=True)
     if len(unique) < len(ids):
         twice = unique[counts > 1]

@@ -40,9 +40,7 @@ def one_line_errors() -> Iterator[None]:
         print("\ninterrupted; what is finished is kept, the same command goes on", file=sys.stderr)
         sys.exit(INTERRUPTED)
     except OSError as error:
-        where = f" ({error.filename})" if error.filename else ""
+        where = f": {error.filename}" if error.filename else ""
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            sys.exit(f"error: the disk is full{where}: free some space, the same command goes on")
-        if isinstance(error, FileNotFoundError | PermissionError | NotADirectoryError):
-            sys.exit(f"error: {error.strerror}: {error.filename}")
-        raise
+            sys.exit(f"error: the disk is full{where}; free some space, the same command goes on")
+        sys.exit(f"error: {error.strerror or error}{where}")

@@ -1,9 +1,13 @@
 """Files that are either whole or absent: written under a temporary name, then renamed."""
 
+import fcntl
+import glob
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from tidyvoice.errors import TidyVoiceError
 
 PARTIAL = ".partial"
 
@@ -13,7 +17,8 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yield a temporary name beside ``path``; rename it to ``path`` if the block succeeds.
 
     The folder is made if it is missing. When the block fails, nothing is left behind and a file
-    that stood at ``path`` is untouched. The file is flushed to the disk before it is renamed.
+    that stood at ``path`` is untouched. The file is flushed to the disk before it is renamed. What
+    a process that was killed left behind is removed.
 
     Example:
         >>> with atomic_path("table.txt") as partial:  # doctest: +SKIP
@@ -21,6 +26,9 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*{PARTIAL}"):
+        if not _is_running(left.name.split(".")[-2]):
+            left.unlink(missing_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL}")
     try:
         yield partial
@@ -29,6 +37,35 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _is_running(process: str) -> bool:
+    try:
+        os.kill(int(process), 0)
+    except (ValueError, ProcessLookupError):
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+@contextmanager
+def only_writer(folder: str | Path) -> Iterator[None]:
+    """Hold the right to write in ``folder``; the system takes it back when the process ends.
+
+    Raises:
+        TidyVoiceError: another process holds it.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / ".lock", "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise TidyVoiceError(
+                f"another process is writing in {folder}: wait for it or stop it"
+            ) from None
+        yield
 
 
 def write_text(path: str | Path, text: str) -> None:

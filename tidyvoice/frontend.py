@@ -26,10 +26,10 @@ ENERGY_FLOOR = torch.finfo(torch.float32).eps
 class FrontendSettings(Strict):
     """Settings of the filterbank. The defaults are those of the published baseline."""
 
-    sample_rate: int = Field(16000, gt=0, description="Hz")
-    num_mel_bins: int = Field(80, gt=3)
-    frame_length: float = Field(25.0, gt=0, description="ms")
-    frame_shift: float = Field(10.0, gt=0, description="ms")
+    sample_rate: Literal[16000] = Field(16000, description="Hz; all audio is read at this rate")
+    num_mel_bins: int = Field(80, gt=0, multiple_of=8)
+    frame_length: float = Field(25.0, ge=1, description="ms")
+    frame_shift: float = Field(10.0, ge=1, description="ms")
     window_type: Literal["hamming", "hanning", "povey", "rectangular"] = "hamming"
     dither: float = Field(1.0, ge=0, description="in 16-bit units, in training only")
     mean_norm: bool = True

@@ -2,7 +2,7 @@
 
 A folder holds ``avg_model.pt`` (a flat state dict) or ``model.safetensors``, and ``config.yaml``
 with ``model``, ``model_args`` and ``dataset_args`` as WeSpeaker writes them. Ours adds
-``speakers.txt``, the speakers that the model was trained on, so that an evaluation can refuse them.
+``speakers.txt``, the speakers that the model was trained on.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ from tidyvoice.errors import TidyVoiceError, summarise
 from tidyvoice.files import atomic_path, write_text
 from tidyvoice.frontend import FrontendSettings
 from tidyvoice.models import build_model
-from tidyvoice.settings import read_yaml
+from tidyvoice.settings import read_yaml, validate
 
 WEIGHT_FILES = ("avg_model.pt", "model.safetensors")
 # What a training checkpoint of WeSpeaker carries beside the embedding model.
@@ -34,39 +34,46 @@ def load_model(folder: str | Path) -> tuple[nn.Module, FrontendSettings]:
             is loaded in part.
     """
     folder = Path(folder)
-    config = read_yaml(folder / "config.yaml")
-    frontend = frontend_settings(config.get("dataset_args", {}))
+    path = folder / "config.yaml"
+    config = read_yaml(path)
+    frontend = frontend_settings(config.get("dataset_args") or {}, path)
     if "model" not in config:
-        raise TidyVoiceError(f"{folder / 'config.yaml'}: the key model is missing")
-    arguments = config.get("model_args", {})
-    allowed = {"in_planes", "embed_dim", "acoustic_dim"}
-    unknown = sorted(set(arguments) - allowed)
+        raise TidyVoiceError(f"{path}: the key model is missing")
+    arguments = {"acoustic_dim": frontend.num_mel_bins, **(config.get("model_args") or {})}
+    # Only training knows it.
+    arguments.pop("dropout", None)
+    unknown = sorted(set(arguments) - {"in_planes", "embed_dim", "acoustic_dim"})
     if unknown:
-        raise TidyVoiceError(f"{folder / 'config.yaml'}: unknown model_args {', '.join(unknown)}")
-    model = build_model(config["model"], **{"acoustic_dim": frontend.num_mel_bins, **arguments})
+        raise TidyVoiceError(f"{path}: unknown model_args {', '.join(unknown)}")
+    model = build_model(config["model"], **arguments)
     load_weights(model, weight_file(folder))
     return model.eval(), frontend
 
 
-def frontend_settings(dataset_args: Mapping[str, Any]) -> FrontendSettings:
+def frontend_settings(dataset_args: Mapping[str, Any], source: str | Path) -> FrontendSettings:
     """Frontend settings from the ``dataset_args`` of a WeSpeaker config.yaml.
 
+    What does not concern the features is ignored; what does must be understood.
+
+    Args:
+        source: the file, for error messages.
+
     Raises:
-        TidyVoiceError: a frontend other than the filterbank, or normalisation of the variance.
+        TidyVoiceError: a frontend other than the filterbank, an unknown or impossible argument of
+            it, or normalisation of the variance.
     """
-    kind = dataset_args.get("frontend", "fbank")
+    kind = dataset_args.get("frontend") or "fbank"
     if kind != "fbank":
-        raise TidyVoiceError(f"the frontend {kind!r} is not supported: only fbank is")
-    cmvn = dataset_args.get("cmvn_args", {})
+        raise TidyVoiceError(f"{source}: the frontend {kind!r} is not supported: only fbank is")
+    cmvn = dataset_args.get("cmvn_args") or {}
     if cmvn.get("norm_var"):
-        raise TidyVoiceError("cmvn_args.norm_var is not supported: only the mean is normalised")
-    fbank = dict(dataset_args.get("fbank_args", {}))
-    known = {key: fbank[key] for key in FrontendSettings.model_fields if key in fbank}
-    return FrontendSettings(
-        **known,
-        sample_rate=dataset_args.get("resample_rate", 16000),
-        mean_norm=dataset_args.get("cmvn", True) and cmvn.get("norm_mean", True),
-    )
+        raise TidyVoiceError(f"{source}: cmvn_args.norm_var is not supported: only the mean is")
+    values = {
+        **(dataset_args.get("fbank_args") or {}),
+        "sample_rate": dataset_args.get("resample_rate", 16000),
+        "mean_norm": dataset_args.get("cmvn", True) and cmvn.get("norm_mean", True),
+    }
+    return validate(FrontendSettings, values, f"{source} dataset_args")
 
 
 def save_model_config(
@@ -148,13 +155,17 @@ def load_weights(model: nn.Module, path: Path) -> None:
 
 
 def _read_state(path: Path) -> Mapping[str, Tensor]:
-    if path.suffix == ".safetensors":
-        return safetensors.torch.load_file(path)
     try:
+        if path.suffix == ".safetensors":
+            return safetensors.torch.load_file(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, MemoryError):
+        raise
     except Exception as error:
         reason = str(error).splitlines()[0]
         raise TidyVoiceError(f"{path} cannot be read as a state dict: {reason}") from None
-    if "model" in state and isinstance(state["model"], Mapping):
-        return state["model"]
+    if isinstance(state, Mapping) and isinstance(state.get("model"), Mapping):
+        state = state["model"]
+    if not isinstance(state, Mapping) or not all(map(torch.is_tensor, state.values())):
+        raise TidyVoiceError(f"{path} holds no state dict: give the weights of a model")
     return state

@@ -7,7 +7,6 @@ polars frames, so that ten million utterances fit in memory and are read in seco
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,6 +17,7 @@ from tqdm import tqdm
 
 from tidyvoice.errors import TidyVoiceError, summarise
 from tidyvoice.files import atomic_path
+from tidyvoice.readahead import read_ahead
 
 SAMPLE_RATE = 16000
 TABLES = {"path": "wav.scp", "speaker": "utt2spk", "language": "utt2lang", "seconds": "utt2dur"}
@@ -99,11 +99,14 @@ class Manifest:
         return cls(table.sort("utterance"))
 
     def write(self, folder: str | Path) -> None:
-        """Write the tables; ``wav.scp`` comes last, so that a folder with it is whole."""
+        """Write the tables; ``wav.scp`` goes first and comes last: a folder with it is whole."""
         folder = Path(folder)
+        (folder / "wav.scp").unlink(missing_ok=True)
         for column in ("language", "seconds"):
             if self.table[column].null_count() == 0:
                 write_table(folder / TABLES[column], self.table["utterance"], self.table[column])
+            else:
+                (folder / TABLES[column]).unlink(missing_ok=True)
         write_table(folder / "utt2spk", self.table["utterance"], self.table["speaker"])
         by_speaker = self.table.group_by("speaker").agg(pl.col("utterance").sort()).sort("speaker")
         write_table(
@@ -133,10 +136,14 @@ def read_table(path: str | Path, column: str) -> pl.DataFrame:
         raise TidyVoiceError(f"{path} is missing: run stage 1 (data preparation)")
     if path.stat().st_size == 0:
         return pl.DataFrame(schema={"utterance": pl.String, column: pl.String})
-    lines = pl.read_csv(
-        path, has_header=False, separator="\x01", quote_char=None, new_columns=["line"],
-        schema_overrides=[pl.String], truncate_ragged_lines=True,
-    )  # fmt: skip
+    try:
+        lines = pl.read_csv(
+            path, has_header=False, separator="\x01", quote_char=None, new_columns=["line"],
+            schema_overrides=[pl.String], truncate_ragged_lines=True,
+        )  # fmt: skip
+    except pl.exceptions.ComputeError as error:
+        reason = str(error).splitlines()[0]
+        raise TidyVoiceError(f"{path} is no UTF-8 text of lines 'id value' ({reason})") from None
     table = lines.select(
         pl.col("line").str.extract(r"^(\S+)\s+\S", 1).alias("utterance"),
         pl.col("line").str.extract(r"^\S+\s+(.*\S)\s*$", 1).alias(column),
@@ -186,20 +193,22 @@ def measure(
 ) -> tuple[list[float], list[str]]:
     """Seconds of each file, and one line for each file that is missing or unfit."""
     inspect: Callable[[str], tuple[float, str]] = partial(inspect_audio, minimum=minimum)
-    with ThreadPoolExecutor(threads) as pool:
-        results = pool.map(inspect, paths)
-        found = list(tqdm(results, "headers", len(paths), unit=" files", disable=None))
+    results = read_ahead(inspect, paths, threads, ahead=64)
+    found = list(tqdm(results, "headers", len(paths), unit=" files", disable=None))
     return [seconds for seconds, _ in found], [problem for _, problem in found if problem]
 
 
 def check(
-    folder: str | Path, disjoint_from: Sequence[str | Path] = (), minimum: float = 0.1
+    folder: str | Path,
+    disjoint_from: Sequence[str | Path] = (),
+    minimum: float = 0.1,
+    audio: bool = True,
 ) -> list[str]:
     """Every problem of a data folder, one line each; an empty list if it is sound.
 
-    Checks the tables against each other, each audio file's header (there, not empty, readable,
-    16 kHz, at least ``minimum`` seconds), and that no speaker is in a folder of
-    ``disjoint_from`` too.
+    Checks the tables against each other, that no speaker is in a folder of ``disjoint_from`` too,
+    and with ``audio`` each file's header (there, not empty, readable, 16 kHz, at least
+    ``minimum`` seconds).
     """
     try:
         manifest = Manifest.read(folder)
@@ -212,7 +221,9 @@ def check(
     for other in disjoint_from:
         shared = sorted(set(manifest.speakers()) & set(Manifest.read(other).speakers()))
         problems += [f"speaker {name} is in {folder} and in {other}" for name in shared]
-    return problems + measure(manifest.table["path"].to_list(), minimum)[1]
+    if audio:
+        problems += measure(manifest.table["path"].to_list(), minimum)[1]
+    return problems
 
 
 def scan(root: str | Path, language_folder: bool, extension: str = ".wav") -> Manifest:

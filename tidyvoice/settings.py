@@ -34,21 +34,43 @@ def load_settings(
     """
     values = read_yaml(path)
     for override in overrides:
-        key, separator, text = override.partition("=")
-        if not separator or not key:
-            raise TidyVoiceError(f"{override!r} is not key=value: write e.g. data.batch_size=32")
-        *parents, last = key.split(".")
-        place = values
-        for parent in parents:
-            if not isinstance(place.setdefault(parent, {}), dict):
-                raise TidyVoiceError(f"{override!r}: {parent} is a value, no group of settings")
-            place = place[parent]
-        place[last] = yaml.load(text, Loader=_Loader)
+        _set(values, override)
+    return validate(model, values, path)
+
+
+def validate(model: type[Settings], values: Mapping[str, Any], source: str | Path) -> Settings:
+    """Settings of type ``model``; mistakes are named as those of ``source``.
+
+    Raises:
+        TidyVoiceError: keys or values are wrong; all of them are named.
+    """
     try:
         return model.model_validate(values)
     except ValidationError as error:
         problems = [_explain(model, problem) for problem in error.errors()]
-        raise TidyVoiceError(f"{path}: {summarise(problems)}") from None
+        raise TidyVoiceError(f"{source}: {summarise(problems)}") from None
+
+
+def _set(values: dict[str, Any], override: str) -> None:
+    key, separator, text = override.partition("=")
+    if not separator or not key:
+        raise TidyVoiceError(f"{override!r} is not key=value: write e.g. data.batch_size=32")
+    *parents, last = key.split(".")
+    for parent in parents:
+        values = values.setdefault(parent, {})
+        if not isinstance(values, dict):
+            raise TidyVoiceError(f"{override!r}: {parent} is a value, no group of settings")
+    values[last] = _parse(text, repr(override))
+
+
+def _parse(text: str, source: str) -> Any:
+    try:
+        return yaml.load(text, Loader=_Loader)
+    except (yaml.YAMLError, TypeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" line {mark.line + 1}" if mark else ""
+        reason = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise TidyVoiceError(f"{source}{where}: no valid YAML ({reason})") from None
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
@@ -60,11 +82,10 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     if not Path(path).is_file():
         raise TidyVoiceError(f"{path} is missing: give the path of a YAML file")
     try:
-        values = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=_Loader)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" line {mark.line + 1}" if mark else ""
-        raise TidyVoiceError(f"{path}{where}: no valid YAML ({error.problem})") from None
+        text = Path(path).read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise TidyVoiceError(f"{path}: not UTF-8 text ({error.reason} at {error.start})") from None
+    values = _parse(text, str(path))
     if not isinstance(values, dict):
         raise TidyVoiceError(f"{path}: expected settings as 'key: value' lines")
     return values

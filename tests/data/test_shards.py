@@ -1,3 +1,4 @@
+import os
 import shutil
 import tarfile
 
@@ -64,6 +65,28 @@ def test_other_settings_replace_the_shards(data):
     assert write_shards(data, per_shard=9).shards == 1
     assert [p.name for p in (data / "shards").glob("*.tar")] == ["shard-000000.tar"]
     assert not list(data.glob("*.partial"))
+
+
+def test_a_file_that_changed_in_place_makes_new_shards(data):
+    write_shards(data)
+    wav = next((data.parent / "corpus").rglob("*.wav"))
+    content = ShardReader(data).content
+    soundfile.write(wav, 0.5 * soundfile.read(wav)[0], 16000)
+    assert not write_shards(data).found
+    assert ShardReader(data).content != content
+
+
+def test_open_files_are_few_and_closed(data):
+    write_shards(data, per_shard=1)
+    module_limit = module.OPEN_FILES
+    assert len(list((data / "shards").glob("*.tar"))) > module_limit
+    before = len(os.listdir("/proc/self/fd"))
+    reader = ShardReader(data)
+    for row in range(len(reader)):
+        reader.read(row)
+    assert len(os.listdir("/proc/self/fd")) <= before + module_limit
+    del reader
+    assert len(os.listdir("/proc/self/fd")) == before
 
 
 def test_an_interrupted_run_keeps_its_whole_shards(data, monkeypatch):

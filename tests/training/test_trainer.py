@@ -1,7 +1,8 @@
 import json
 import shutil
+from pathlib import Path
 
-import polars as pl
+import numpy as np
 import pytest
 import soundfile
 import torch
@@ -9,7 +10,9 @@ import yaml
 
 from tidyvoice.config import Experiment
 from tidyvoice.data.shards import write_shards
+from tidyvoice.encoder import SpeakerEncoder
 from tidyvoice.errors import TidyVoiceError
+from tidyvoice.files import only_writer
 from tidyvoice.hub import load_model
 from tidyvoice.manifest import scan
 from tidyvoice.training import trainer as module
@@ -96,16 +99,35 @@ def test_fine_tuning_takes_the_model_and_a_new_head(experiment, tmp_path):
     assert "the loss head is new" in (second.folder / "log/train.log").read_text()
 
 
-def test_the_head_starts_at_the_speakers_means(experiment, tmp_path):
+def test_the_head_starts_at_the_speakers_means(experiment):
     experiment["loss"] = {"init": "speaker_means"}
-    experiment["data"] |= {"speeds": [1.0], "augment_probability": 0.0}
+    # Chunks longer than any utterance start where it starts, at speed 1.0: no randomness is left.
+    experiment["data"] |= {"speeds": [1.0], "chunk_frames": 400, "batch_size": 12}
     experiment |= {"epochs": 0}
     trainer = Trainer(Experiment.model_validate(experiment))
-    before = trainer.loss.weight.detach().clone()
+    lengths = trainer.loss.weight.detach().norm(dim=1)
     trainer.run()
-    after = trainer.loss.weight.detach()
-    assert not torch.equal(before, after)
-    torch.testing.assert_close(before.norm(dim=1), after.norm(dim=1))
+    encoder = SpeakerEncoder(trainer.model, trainer.settings.frontend, "cpu")
+    reader, chunk = trainer.data.reader, trainer.data.chunk_samples
+    means = torch.zeros(6, 16)
+    for row in range(len(reader)):
+        samples = np.resize(reader.read(row), chunk)
+        embedding = torch.from_numpy(encoder.embed_samples(samples[None])[0])
+        means[trainer.data.speakers.index(reader.speakers[row])] += embedding / embedding.norm()
+    means = torch.nn.functional.normalize(means)
+    expected = torch.nn.functional.normalize(means - means.mean(dim=0))
+    weight = trainer.loss.weight.detach()
+    torch.testing.assert_close(weight.norm(dim=1), lengths)
+    torch.testing.assert_close(torch.nn.functional.normalize(weight), expected, atol=1e-3, rtol=0)
+
+
+def test_a_model_of_another_frontend_is_not_fine_tuned_silently(experiment, tmp_path):
+    first = run({**experiment, "experiment": str(tmp_path / "pretrain")})
+    folder, _ = average_checkpoints(first.folder, 1)
+    experiment["model"]["init"] = str(folder)
+    experiment["frontend"] = {"window_type": "povey", "dither": 0.0}
+    with pytest.raises(TidyVoiceError, match=r"another frontend \(window_type hamming, here povey"):
+        run(experiment)
 
 
 def test_a_loss_that_is_not_finite_names_the_utterances(experiment, monkeypatch):
@@ -118,11 +140,32 @@ def test_a_loss_that_is_not_finite_names_the_utterances(experiment, monkeypatch)
     monkeypatch.setattr(module.Trainer, "_step", spoiled)
     trainer = Trainer(Experiment.model_validate(experiment))
     _, rows = trainer.data.rows_of_batch(5)
-    with pytest.raises(TidyVoiceError, match="loss is nan") as error:
+    with pytest.raises(TidyVoiceError, match=r"not finite \(nan\) around step") as error:
         trainer.run()
     for utterance in trainer.data.utterance_ids(torch.from_numpy(rows)):
         assert utterance in str(error.value)
     assert list(epoch_checkpoints(trainer.folder)) == [0, 1]
+
+
+def test_weights_that_a_step_spoilt_are_not_saved(experiment, monkeypatch):
+    step = module.Trainer._step
+
+    def spoiled(self, raw):
+        result = step(self, raw)
+        if self.iteration == 7:
+            next(self.model.parameters()).data[0] = float("inf")
+        return result
+
+    monkeypatch.setattr(module.Trainer, "_step", spoiled)
+    with pytest.raises(TidyVoiceError, match="around step 8"):
+        run(experiment)
+    assert list(epoch_checkpoints(Path(experiment["experiment"]))) == [0, 1]
+
+
+def test_one_experiment_is_trained_once_at_a_time(experiment):
+    with only_writer(experiment["experiment"]), pytest.raises(TidyVoiceError, match="another pro"):
+        run(experiment)
+    run(experiment)
 
 
 def test_other_settings_do_not_go_on_in_the_same_folder(experiment):
@@ -137,14 +180,14 @@ def test_other_data_does_not_go_on_in_the_same_folder(experiment, tmp_path, tiny
     shutil.copytree(tiny / "train", tmp_path / "train")
     experiment["data"]["train"] = str(tmp_path / "train")
     run(experiment)
-    table = pl.read_parquet(tmp_path / "train/shards/index.parquet")
-    wav = tiny / "corpus" / table["key"][0]
-    replaced = tmp_path / "corpus" / table["key"][0]
     shutil.copytree(tiny / "corpus", tmp_path / "corpus")
-    soundfile.write(replaced, 0.5 * soundfile.read(wav)[0], 16000)
     scan(tmp_path / "corpus", language_folder=True).write(tmp_path / "train")
-    write_shards(tmp_path / "train")
-    with pytest.raises(TidyVoiceError, match="was begun on other data"):
+    assert not write_shards(tmp_path / "train").found
+    run(experiment)
+    wav = next((tmp_path / "corpus").rglob("*.wav"))
+    soundfile.write(wav, 0.5 * soundfile.read(wav)[0], 16000)
+    assert not write_shards(tmp_path / "train").found
+    with pytest.raises(TidyVoiceError, match="was begun with other data than"):
         run(experiment)
 
 
@@ -164,6 +207,14 @@ def test_the_average_is_the_mean_and_a_model_folder(experiment):
     assert config["model"] == "SimAM_ResNet34_ASP"
     with pytest.raises(TidyVoiceError, match="cannot average 9"):
         average_checkpoints(trainer.folder, 9)
+
+
+def test_an_unfinished_training_is_averaged_only_on_request(experiment):
+    trainer = run(experiment)
+    epoch_checkpoints(trainer.folder)[3].unlink()
+    with pytest.raises(TidyVoiceError, match="is at epoch 2 of 3: train on, or say --unfinished"):
+        average_checkpoints(trainer.folder, 1)
+    assert average_checkpoints(trainer.folder, 1, unfinished=True)[1] == [2]
 
 
 def test_a_damaged_checkpoint_is_named(experiment):

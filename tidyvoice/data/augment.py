@@ -6,16 +6,15 @@ reverberation or noise, then division of the augmented utterances by their maxim
 Shapes: B utterances, S samples of a chunk, N of the batch's utterances, R samples of a response.
 """
 
-from fractions import Fraction
-
 import torch
 import torchaudio
 from scipy.fft import next_fast_len
 from torch import Tensor, nn
 
+from tidyvoice.config import speed_fraction
 from tidyvoice.data.batches import RawBatch, source_samples
+from tidyvoice.frontend import INT16_SCALE
 
-INT16_SCALE = 32768.0
 ENERGY_FLOOR = 1e-4
 
 
@@ -59,7 +58,7 @@ class Augmenter(nn.Module):
 
 def _resampler(speed: float) -> nn.Module:
     """Resampling from speed * rate to rate, in lowest terms."""
-    ratio = Fraction(speed).limit_denominator(100)
+    ratio = speed_fraction(speed)
     if ratio == 1:
         return nn.Identity()
     return torchaudio.transforms.Resample(ratio.numerator, ratio.denominator)

@@ -7,6 +7,7 @@ samples are handed on; the arithmetic on them is ``tidyvoice.data.augment``, on 
 Shapes: B utterances, S samples of a chunk.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -15,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tidyvoice.config import DataSettings
+from tidyvoice.config import DataSettings, speed_fraction
 from tidyvoice.data.shards import ShardReader
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.manifest import SAMPLE_RATE
@@ -185,7 +186,7 @@ class TrainingData:
 
 def source_samples(chunk: int, speed: float) -> int:
     """Samples that, played at ``speed``, last as long as ``chunk`` samples."""
-    return int(np.ceil(chunk * speed))
+    return math.ceil(chunk * speed_fraction(speed))
 
 
 def _open_store(folder: Path | None) -> ShardReader | None:

@@ -28,13 +28,14 @@ from tqdm import tqdm
 
 from tidyvoice.audio import read_pcm16
 from tidyvoice.errors import TidyVoiceError
-from tidyvoice.files import PARTIAL, atomic_path, write_text
+from tidyvoice.files import PARTIAL, atomic_path, only_writer, write_text
 from tidyvoice.manifest import SAMPLE_RATE, Manifest
 from tidyvoice.readahead import read_ahead
 
 WAV_HEADER_BYTES = 44
 BYTES_PER_SAMPLE = 2
-OPEN_FILES = 64
+FORMAT = 1  # raise it whenever the same files make other shards
+OPEN_FILES = 8  # a thread and data folder; systems allow a process as few as 256
 INDEX = "index.parquet"
 SUMMARY = "shards.json"
 
@@ -56,14 +57,22 @@ def write_shards(
 
     Shards are written into a folder of another name, which is renamed when all are there. An
     interrupted run keeps its whole shards and the next one makes only the others. Finished
-    shards of the same tables are left alone; those of other tables are replaced once their
-    successors are whole.
+    shards of the same tables and files (by size and time) are left alone; others are replaced
+    once their successors are whole.
 
     Raises:
-        TidyVoiceError: a file is missing, unreadable, or has another rate. Whole shards stay.
+        TidyVoiceError: a file is missing, unreadable, or has another rate (whole shards stay);
+            another process is writing them.
     """
     data = Path(data)
     manifest = Manifest.read(data)
+    with only_writer(data):
+        return _write_shards(data, manifest, per_shard, seed, threads)
+
+
+def _write_shards(
+    data: Path, manifest: Manifest, per_shard: int, seed: int, threads: int
+) -> ShardSummary:
     fingerprint = _fingerprint(manifest, per_shard, seed)
     final = data / "shards"
     found = _summary(final)
@@ -91,13 +100,19 @@ def write_shards(
     for part in parts:
         part.unlink()
     _replace_folder(partial, final)
+    for abandoned in data.glob(f"shards.*{PARTIAL}"):
+        shutil.rmtree(abandoned)
     return ShardSummary(final, len(groups), len(manifest), found=False)
 
 
 def _fingerprint(manifest: Manifest, per_shard: int, seed: int) -> str:
-    """Of what the shards are made from: the tables and the settings."""
-    digest = hashlib.sha256(f"{per_shard} {seed}\n".encode())
+    """Of what the shards are made from: the tables, size and time of each file, the settings."""
+    digest = hashlib.sha256(f"{FORMAT} {per_shard} {seed}\n".encode())
     digest.update(manifest.table.write_csv().encode())
+    for path in manifest.table["path"]:
+        # A missing file is named when it is its turn to be read.
+        status = os.stat(path) if os.path.exists(path) else None
+        digest.update(f"{status and (status.st_size, status.st_mtime_ns)}\n".encode())
     return digest.hexdigest()
 
 
@@ -171,7 +186,7 @@ def _add(tar: tarfile.TarFile, name: str, content: bytes) -> int:
 class ShardReader:
     """Random access to the samples of a data folder's shards.
 
-    Threads may read at the same time. Each opens the files it reads and keeps the last 64 open.
+    Threads may read at the same time. Each opens the files it reads and keeps the last few open.
 
     Attributes:
         keys: utterance ids (polars String series) in the order of the shards.
@@ -211,7 +226,7 @@ class ShardReader:
         shard = int(self._shard_of[row])
         size = BYTES_PER_SAMPLE * count
         offset = int(self._offsets[row]) + BYTES_PER_SAMPLE * start
-        content = os.pread(self._file(shard), size, offset)
+        content = os.pread(self._file(shard).number, size, offset)
         if len(content) != size:
             raise TidyVoiceError(
                 f"{self.folder / self._shards[shard]} is cut short: remove {self.folder} and run "
@@ -219,8 +234,10 @@ class ShardReader:
             )
         return np.frombuffer(content, dtype="<i2")
 
-    def _file(self, shard: int) -> int:
-        files: OrderedDict[int, int] = self._threads.__dict__.setdefault("files", OrderedDict())
+    def _file(self, shard: int) -> "_OpenFile":
+        files: OrderedDict[int, _OpenFile] = self._threads.__dict__.setdefault(
+            "files", OrderedDict()
+        )
         if shard in files:
             files.move_to_end(shard)
             return files[shard]
@@ -228,6 +245,16 @@ class ShardReader:
         if not path.exists():
             raise TidyVoiceError(f"{path} is missing: remove {self.folder} and run stage 2 again")
         if len(files) >= OPEN_FILES:
-            os.close(files.popitem(last=False)[1])
-        files[shard] = os.open(path, os.O_RDONLY)
+            files.popitem(last=False)
+        files[shard] = _OpenFile(path)
         return files[shard]
+
+
+class _OpenFile:
+    """A file descriptor that is closed when its thread has no more use for it, or ends."""
+
+    def __init__(self, path: Path):
+        self.number = os.open(path, os.O_RDONLY)
+
+    def __del__(self) -> None:
+        os.close(self.number)

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from tidyvoice.errors import TidyVoiceError
-from tidyvoice.scoring.columns import read_blocks
+from tidyvoice.manifest import read_table
 from tidyvoice.scoring.metrics import ErrorRates, eer_of, error_rates, min_dcf_of
 from tidyvoice.scoring.trials import ScoreTable, Trials
 
@@ -56,12 +56,9 @@ def read_utt2lang(path: str | Path) -> dict[str, str]:
     """Read ``utterance language``, one a line.
 
     Raises:
-        TidyVoiceError: no such file, no lines, or a line without two columns.
+        TidyVoiceError: no such file, a line without two columns, or an utterance twice.
     """
-    languages: dict[str, str] = {}
-    for _, table in read_blocks(path, (2,), "'utterance language'"):
-        languages.update(zip(table["0"], table["1"], strict=True))
-    return languages
+    return dict(read_table(path, "language").iter_rows())
 
 
 def languages_of(trials: Trials, utt2lang: Mapping[str, str] | None = None) -> np.ndarray | None:

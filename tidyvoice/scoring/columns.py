@@ -3,6 +3,7 @@
 import gzip
 import io
 import re
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -61,7 +62,7 @@ def read_blocks(
             first += table.height
     except FileNotFoundError as error:
         raise TidyVoiceError(f"{path}: no such file") from error
-    except (gzip.BadGzipFile, EOFError) as error:
+    except (gzip.BadGzipFile, zlib.error, EOFError) as error:
         raise TidyVoiceError(f"{path}: damaged gzip file ({error}); fetch it again") from error
     if width is None:
         raise TidyVoiceError(f"{path}: the file is empty; expected {expected}")

@@ -8,20 +8,32 @@ from tidyvoice.hub import save_model_config, save_torch
 from tidyvoice.training.checkpoint import epoch_checkpoints, load_checkpoint
 
 
-def average_checkpoints(experiment: str | Path, last: int) -> tuple[Path, list[int]]:
+def average_checkpoints(
+    experiment: str | Path, last: int, unfinished: bool = False
+) -> tuple[Path, list[int]]:
     """Write ``models/avg_model.pt`` with its ``config.yaml`` and ``speakers.txt``.
 
     Integer tensors (batch norm's counters) are those of the last checkpoint.
+
+    Args:
+        unfinished: take a training that has not come to its end.
 
     Returns:
         The model folder, and the epochs that were averaged.
 
     Raises:
-        TidyVoiceError: fewer than ``last`` epochs have checkpoints.
+        TidyVoiceError: fewer than ``last`` epochs have checkpoints, or the training is not at its
+            end.
     """
     experiment = Path(experiment)
     settings = load_experiment(experiment / "config.yaml")
     paths = epoch_checkpoints(experiment)
+    reached = max(paths, default=0)
+    if reached < settings.epochs and not unfinished:
+        raise TidyVoiceError(
+            f"{experiment} is at epoch {reached} of {settings.epochs}: train on, or say "
+            "--unfinished"
+        )
     epochs = list(paths)[-last:]
     if len(epochs) < last or (last > 1 and epochs[0] == 0):
         trained = [epoch for epoch in paths if epoch > 0]

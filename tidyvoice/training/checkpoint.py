@@ -24,6 +24,8 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     """
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, MemoryError):
+        raise
     except Exception as error:
         reason = str(error).splitlines()[0]
         raise TidyVoiceError(

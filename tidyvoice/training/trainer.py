@@ -8,6 +8,7 @@ killed ends with the same weights as one that was not (bit for bit on the CPU).
 Limits: one process.
 """
 
+import hashlib
 import json
 import os
 from dataclasses import asdict
@@ -22,11 +23,12 @@ from tidyvoice.data.augment import Augmenter
 from tidyvoice.data.batches import RawBatch, TrainingData, load_batches
 from tidyvoice.device import choose_device
 from tidyvoice.errors import TidyVoiceError
+from tidyvoice.files import only_writer
 from tidyvoice.frontend import Frontend
-from tidyvoice.hub import load_weights, save_torch, weight_file
+from tidyvoice.hub import frontend_settings, load_weights, save_torch, weight_file
 from tidyvoice.losses import ArcMargin
 from tidyvoice.models import build_model
-from tidyvoice.settings import differences
+from tidyvoice.settings import differences, read_yaml
 from tidyvoice.training.checkpoint import (
     BETWEEN_EPOCHS,
     epoch_checkpoint,
@@ -37,7 +39,7 @@ from tidyvoice.training.head import ClassMeans
 from tidyvoice.training.schedules import ExponentialDecrease, MarginSchedule
 from tidyvoice.training.tracking import Tracker
 
-# What may change when an interrupted run goes on, because no number depends on it.
+# What may change when an interrupted run goes on, because nothing but rounding depends on it.
 FREE_SETTINGS = {
     "checkpoint_iterations", "data.readers", "device", "experiment", "keep_checkpoints",
     "log_iterations",
@@ -90,6 +92,10 @@ class Trainer:
 
     def run(self) -> None:
         """Train to the end, from the newest checkpoint if there is one."""
+        with only_writer(self.folder):
+            self._run()
+
+    def _run(self) -> None:
         state = newest_checkpoint(self.folder)
         if state:
             self._restore(state)
@@ -128,6 +134,9 @@ class Trainer:
             )
             if self._is_checkpoint():
                 self._check_finite(*unchecked)
+                # This step may have spoilt the weights, which only the next loss would show.
+                weights = [parameter.detach().sum() for parameter in self.model.parameters()]
+                self._check_finite(torch.stack(weights).sum(), raw.rows)
                 self._save()
 
     def _step(self, raw: RawBatch) -> tuple[Tensor, Tensor]:
@@ -147,11 +156,12 @@ class Trainer:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
             return self.model(features)
 
-    def _check_finite(self, loss: Tensor, rows: Tensor) -> None:
-        if not torch.isfinite(loss):
+    def _check_finite(self, value: Tensor, rows: Tensor) -> None:
+        if not torch.isfinite(value):
             raise TidyVoiceError(
-                f"the loss is {float(loss)} around step {self.iteration}: lower learning_rate or "
-                f"look at this batch's utterances: {' '.join(self.data.utterance_ids(rows))}"
+                f"the loss or the gradient is not finite ({float(value)}) around step "
+                f"{self.iteration}: begin another experiment with a lower learning_rate, or look "
+                f"at this batch's utterances: {' '.join(self.data.utterance_ids(rows))}"
             )
 
     def _optimizer(self) -> torch.optim.Optimizer:
@@ -184,6 +194,7 @@ class Trainer:
         )
         if settings.model.init:
             source = weight_file(settings.model.init)
+            self._refuse_other_frontend(source.parent / "config.yaml")
             load_weights(self.model, source)
             tracker.say(
                 f"the model starts from {source}; the loss head is new, because its "
@@ -194,16 +205,31 @@ class Trainer:
         settings.save(self.folder / "config.yaml")
         self._save()
 
+    def _refuse_other_frontend(self, config: Path) -> None:
+        """A model takes the features that it was trained on; a lone .pt file does not say which."""
+        if not config.exists():
+            return
+        theirs = frontend_settings(read_yaml(config).get("dataset_args") or {}, config)
+        changed = differences(theirs.model_dump(), self.settings.frontend.model_dump())
+        changed.pop("dither", None)
+        if changed:
+            listed = "; ".join(f"{key} {old}, here {new}" for key, (old, new) in changed.items())
+            raise TidyVoiceError(f"{config}: another frontend ({listed}): set frontend accordingly")
+
     def _start_from_speaker_means(self, tracker: Tracker) -> None:
-        means = ClassMeans(self.data.num_classes, self.settings.model.embed_dim, self.device)
+        """From one chunk of (nearly) every utterance, without noise, reverberation or dither."""
+        clean = self.settings.data.model_copy(update={"augment_probability": 0.0})
+        data = TrainingData(clean, self.data.chunk_samples, self.settings.seed)
+        means = ClassMeans(data.num_classes, self.settings.model.embed_dim, self.device)
         self.model.eval()
+        self.frontend.eval()
         with torch.no_grad():
-            for raw in load_batches(self.data, 0, self.data.batches_per_pass):
+            for raw in load_batches(data, 0, data.batches_per_pass):
                 on_device = raw.to(self.device)
                 means.add(self._embed(on_device), on_device.labels)
         seen = means.fill(self.loss.weight)
         tracker.say(
-            f"{seen:,} of {self.data.num_classes:,} classes start at their speaker's mean embedding"
+            f"{seen:,} of {data.num_classes:,} classes start at their speaker's mean embedding"
         )
 
     def _is_checkpoint(self) -> bool:
@@ -233,7 +259,7 @@ class Trainer:
                 "learning_rate": asdict(self.learning_rate),
             },
             "random": random,
-            "data": self.data.reader.content,
+            "inputs": self._inputs(),
             "speakers": self.data.speakers,
             "frontend": self.settings.frontend.model_dump(),
             "settings": self.settings.model_dump_json(),
@@ -241,10 +267,12 @@ class Trainer:
 
     def _restore(self, state: dict[str, Any]) -> None:
         self._refuse_other_settings(json.loads(state["settings"]))
-        if state["data"] != self.data.reader.content:
+        changed = differences(state["inputs"], self._inputs())
+        if changed:
             raise TidyVoiceError(
-                f"{self.folder} was begun on other data than {self.settings.data.train} holds "
-                "now: take another experiment folder, or remove this one"
+                f"{self.folder} was begun with other {', '.join(changed)} than "
+                f"{self.settings.data.train} and model.init hold now: take another experiment "
+                "folder, or remove this one"
             )
         self.model.load_state_dict(state["model"])
         self.loss.load_state_dict(state["loss"])
@@ -253,6 +281,15 @@ class Trainer:
         if self.device.type == "cuda" and "cuda" in state["random"]:
             torch.cuda.set_rng_state(state["random"]["cuda"], self.device)
         self.iteration = state["iteration"]
+
+    def _inputs(self) -> dict[str, str]:
+        """Checksums of what the training reads."""
+        stores = {"data": self.data.reader, "noise": self.data.noise, "rirs": self.data.rirs}
+        found = {name: store.content for name, store in stores.items() if store}
+        if self.settings.model.init:
+            weights = weight_file(self.settings.model.init).read_bytes()
+            found["initial weights"] = hashlib.sha256(weights).hexdigest()
+        return found
 
     def _refuse_other_settings(self, before: dict[str, Any]) -> None:
         now = self.settings.model_dump(mode="json")
