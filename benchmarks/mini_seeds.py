@@ -11,9 +11,11 @@ import json
 import shutil
 import statistics
 import subprocess
+import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+TIDYVOICE = (sys.executable, "-m", "tidyvoice")
 SYSTEMS = ("untrained", "pretrain", "finetune")
 
 
@@ -28,13 +30,13 @@ def evaluate_untrained(exp: Path, data: Path) -> None:
     (untrained / "models").mkdir(parents=True, exist_ok=True)
     shutil.copy(exp / "pretrain/models/model_0000.pt", untrained / "models")
     shutil.copy(exp / "pretrain/config.yaml", untrained)
-    call("tidyvoice", "average", untrained, "--unfinished")
+    call(*TIDYVOICE, "average", untrained, "--unfinished")
     tables = {name: untrained / "embeddings" / f"{name}.npz" for name in ("dev", "mean")}
-    extract = ("tidyvoice", "extract", "--model", untrained / "models")
+    extract = (*TIDYVOICE, "extract", "--model", untrained / "models")
     call(*extract, "--data", data / "dev", "--out", tables["dev"])
     call(*extract, "--data", data / "finetune", "--limit", 500, "--out", tables["mean"])
     call(
-        "tidyvoice", "score", "--embeddings", tables["dev"], "--mean", tables["mean"],
+        *TIDYVOICE, "score", "--embeddings", tables["dev"], "--mean", tables["mean"],
         "--trials", data / "corpus/TidyVocieX_Dev_trialPairs.txt",
         "--out", untrained / "scores/dev.score",
     )  # fmt: skip
@@ -57,7 +59,7 @@ def main() -> None:
         evaluate_untrained(exp, args.data)
         for system in SYSTEMS:
             rows = json.loads(
-                call("tidyvoice", "metrics", exp / system / "scores/dev.score", "--json")
+                call(*TIDYVOICE, "metrics", exp / system / "scores/dev.score", "--json")
             )
             categories = [row["category"] for row in rows]
             figures[system].append([rows[0]["min_dcf"], *(100 * row["eer"] for row in rows)])

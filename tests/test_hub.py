@@ -1,11 +1,10 @@
 import errno
-import subprocess
 
 import pytest
 import safetensors.torch
 import torch
 import yaml
-from conftest import require
+from conftest import small_disk
 
 from tidyvoice.config import ModelSettings
 from tidyvoice.errors import TidyVoiceError
@@ -114,14 +113,8 @@ def test_missing_parts_of_a_folder_are_named(folder):
 
 
 def test_a_full_disk_is_an_os_error_and_leaves_nothing(tmp_path):
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", tmp_path], capture_output=True
-    )
-    require(mounted.returncode == 0, "a small file system cannot be mounted here (needs root)")
-    try:
+    with small_disk(tmp_path, "1m"):
         with pytest.raises(OSError, match="No space left") as error:
             save_torch(tmp_path / "avg_model.pt", {"x": torch.zeros(1_000_000)})
         assert error.value.errno == errno.ENOSPC
         assert list(tmp_path.iterdir()) == []
-    finally:
-        subprocess.run(["umount", tmp_path], check=True)

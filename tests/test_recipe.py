@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import require
+from conftest import require, small_disk
 
 from local.mini.settings import Settings
 from tidyvoice.config import Experiment
@@ -225,6 +225,34 @@ def test_ctrl_c_ends_a_stage_in_one_line_and_the_next_run_goes_on(finished):
     refused = call(folder, command.format(4))
     assert refused.returncode == 1
     assert "epochs was 3000, is 4" in refused.stderr
+
+
+@pytest.mark.parametrize("stage", [1, 2, 3, 5, 6])
+def test_a_full_disk_ends_a_stage_in_one_line_and_the_next_run_goes_on(finished, stage):
+    folder, _ = finished
+    disk = folder / "disk"
+    corpus = "data/mini/corpus" if stage > 1 else f"{disk}/corpus"
+    command = (
+        f"./run.sh --recipe mini --stage {stage} --stop-stage {stage} --corpus {corpus} "
+        f"--data {disk}/data --exp {disk}/exp"
+    )
+    with small_disk(disk, "100m"):
+        if stage > 1:
+            unwanted = shutil.ignore_patterns("corpus", "shards" if stage == 2 else "scores")
+            shutil.copytree(folder / "data/mini", disk / "data", ignore=unwanted)
+        if stage > 3:
+            unwanted = shutil.ignore_patterns("scores", "embeddings" if stage == 5 else "report*")
+            shutil.copytree(folder / "exp/mini", disk / "exp", ignore=unwanted)
+        filling = disk / "filling"
+        filling.write_bytes(bytes(shutil.disk_usage(disk).free - 30_000))
+        failed = call(folder, command)
+        assert failed.returncode == 1, failed.stdout + failed.stderr
+        error = failed.stderr.strip().splitlines()
+        assert len(error) == 1, failed.stderr
+        assert re.match("error: .*(the disk is full|No space left)", error[0])
+        filling.unlink()
+        again = call(folder, command)
+        assert again.returncode == 0, again.stderr
 
 
 def test_missing_corpora_are_all_named_at_once(finished):

@@ -1,0 +1,38 @@
+import threading
+
+import pytest
+
+from tidyvoice.readahead import read_ahead
+
+
+def test_results_come_in_order_whatever_is_ready_first():
+    second_done = threading.Event()
+
+    def work(item):
+        if item == 0:
+            assert second_done.wait(10)
+        if item == 1:
+            second_done.set()
+        return item * item
+
+    assert list(read_ahead(work, range(20), threads=2)) == [i * i for i in range(20)]
+
+
+def test_no_more_is_read_ahead_than_said():
+    begun = []
+    results = read_ahead(begun.append, range(100), threads=1, ahead=3)
+    next(results)
+    results.close()
+    assert len(begun) <= 4
+
+
+def test_an_error_is_raised_where_its_result_is_due():
+    def work(item):
+        if item == 3:
+            raise ValueError("item 3")
+        return item
+
+    results = read_ahead(work, range(10), threads=2)
+    assert [next(results) for _ in range(3)] == [0, 1, 2]
+    with pytest.raises(ValueError, match="item 3"):
+        next(results)
