@@ -144,7 +144,10 @@ make() {
     fi
   fi
   run "$@"
-  printf '%s\n' "$command" >"$stamp"
+  if ! printf '%s\n' "$command" 2>/dev/null >"$stamp"; then
+    echo "error: the disk is full: $stamp; free some space, the same command goes on" >&2
+    exit 1
+  fi
 }
 
 stage() {

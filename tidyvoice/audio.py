@@ -1,5 +1,6 @@
 """Audio files as samples at the rate that the models take."""
 
+import io
 import os
 from pathlib import Path
 
@@ -30,3 +31,10 @@ def read_pcm16(path: str | Path) -> np.ndarray:
     if not samples.size:
         raise TidyVoiceError(f"{path} holds no sample: restore it or prepare the data again")
     return samples[:, 0]
+
+
+def wav_bytes(samples: np.ndarray) -> bytes:
+    """A WAV file of int16 [S] samples; written by the caller, who then sees a full disk as such."""
+    buffer = io.BytesIO()
+    soundfile.write(buffer, samples, SAMPLE_RATE, subtype="PCM_16", format="WAV")
+    return buffer.getvalue()

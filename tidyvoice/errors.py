@@ -41,6 +41,7 @@ def one_line_errors() -> Iterator[None]:
         sys.exit(INTERRUPTED)
     except OSError as error:
         where = f": {error.filename}" if error.filename else ""
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        # polars gives the number in the text only.
+        if error.errno in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error):
             sys.exit(f"error: the disk is full{where}; free some space, the same command goes on")
         sys.exit(f"error: {error.strerror or error}{where}")

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import soundfile
 from scipy.signal import fftconvolve
 
 from local.mini.channels import coloured_noise, hum, to_pcm16
@@ -15,6 +14,7 @@ from local.mini.espeak import SAMPLE_RATE, Engine
 from local.mini.rooms import ROOMS, impulse_response
 from local.mini.seeds import stream
 from local.mini.voices import draw_voice, speak
+from tidyvoice.audio import wav_bytes
 
 SECONDS = (6.0, 10.0)  # shortest and longest file
 VOICES_IN_BABBLE = 3
@@ -24,7 +24,7 @@ Sound = Callable[[np.random.Generator, int], np.ndarray]  # of so many samples
 def write_wav(path: Path, pcm16: np.ndarray) -> None:
     """Write 16-bit samples at 16 kHz as a mono wav; the folder is made if it is missing."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    soundfile.write(path, pcm16, SAMPLE_RATE, subtype="PCM_16")
+    path.write_bytes(wav_bytes(pcm16))
 
 
 def _clicks(rng: np.random.Generator, samples: int) -> np.ndarray:

@@ -3,11 +3,14 @@
 import multiprocessing
 import signal
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from tidyvoice.errors import TidyVoiceError
+
+INTERRUPTIONS = (signal.SIGINT, signal.SIGTERM)
 
 
 @dataclass(frozen=True)
@@ -26,19 +29,38 @@ def _work(task: Task, outcome: Connection) -> None:
     try:
         task.function(*task.arguments)
     except (TidyVoiceError, OSError) as error:
-        outcome.send(str(error))
+        outcome.send(error)
     except Exception as error:  # a defect of ours: it keeps its traceback
-        outcome.send(f"{task.name}: {error!r}")
+        outcome.send(TidyVoiceError(f"{task.name}: {error!r}"))
         raise
     else:
         outcome.send(None)
 
 
-def _answer(outcome: Connection, task: Task) -> str | None:
+def _answer(outcome: Connection, task: Task) -> TidyVoiceError | OSError | None:
     try:
         return outcome.recv()
     except EOFError:
-        return f"{task.name}: its process died (out of memory?); the same command goes on"
+        return TidyVoiceError(
+            f"{task.name}: its process died (out of memory?); the same command goes on"
+        )
+
+
+@contextmanager
+def _interruptions_held_back() -> Iterator[None]:
+    """Raise at the end of the block what would have interrupted it.
+
+    By handlers rather than a signal mask, which another thread of the process would not have.
+    """
+    arrived: list[int] = []
+    handlers = [signal.signal(n, lambda number, _: arrived.append(number)) for n in INTERRUPTIONS]
+    try:
+        yield
+    finally:
+        for number, handler in zip(INTERRUPTIONS, handlers, strict=True):
+            signal.signal(number, handler)
+    if arrived:
+        raise KeyboardInterrupt
 
 
 def run(tasks: Sequence[Task], jobs: int, preload: str) -> Iterator[str]:
@@ -53,7 +75,7 @@ def run(tasks: Sequence[Task], jobs: int, preload: str) -> Iterator[str]:
             milliseconds.
 
     Raises:
-        TidyVoiceError: what a task raised, or that its process died.
+        TidyVoiceError, OSError: what a task raised, or that its process died.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([preload])
@@ -62,20 +84,22 @@ def run(tasks: Sequence[Task], jobs: int, preload: str) -> Iterator[str]:
     try:
         while True:
             while len(running) < jobs and (task := next(waiting, None)):
-                outcome, sender = context.Pipe(duplex=False)
-                process = context.Process(target=_work, args=(task, sender))
-                process.start()
-                sender.close()
-                running[process.sentinel] = (task, process, outcome)
+                # A process that was begun but not yet noted would outlive an interruption.
+                with _interruptions_held_back():
+                    outcome, sender = context.Pipe(duplex=False)
+                    process = context.Process(target=_work, args=(task, sender))
+                    process.start()
+                    sender.close()
+                    running[process.sentinel] = (task, process, outcome)
             if not running:
                 return
             for sentinel in wait(list(running)):
                 task, process, outcome = running.pop(sentinel)
                 with outcome:
-                    message = _answer(outcome, task)
+                    error = _answer(outcome, task)
                 process.join()
-                if message is not None:
-                    raise TidyVoiceError(message)
+                if error is not None:
+                    raise error
                 yield task.name
     finally:
         for _, process, outcome in running.values():

@@ -23,10 +23,9 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-import soundfile
 from tqdm import tqdm
 
-from tidyvoice.audio import read_pcm16
+from tidyvoice.audio import read_pcm16, wav_bytes
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.files import PARTIAL, atomic_path, only_writer, write_text
 from tidyvoice.manifest import SAMPLE_RATE, Manifest
@@ -149,7 +148,7 @@ def _write_shard(shard: tuple[Path, pl.DataFrame]) -> Path:
         ).iter_rows():
             _add(tar, f"{utterance}.spk", speaker.encode())
             samples = read_pcm16(source)
-            offset = _add(tar, f"{utterance}.wav", _wav_bytes(samples)) + WAV_HEADER_BYTES
+            offset = _add(tar, f"{utterance}.wav", wav_bytes(samples)) + WAV_HEADER_BYTES
             checksum = zlib.crc32(samples.tobytes())
             row = (path.name, utterance, speaker, language, offset, samples.size, checksum)
             rows.append(row)
@@ -166,12 +165,6 @@ def _write_shard(shard: tuple[Path, pl.DataFrame]) -> Path:
     with atomic_path(rows_path) as partial:
         table.with_columns(pl.lit(SAMPLE_RATE).alias("rate")).write_parquet(partial)
     return rows_path
-
-
-def _wav_bytes(samples: np.ndarray) -> bytes:
-    buffer = io.BytesIO()
-    soundfile.write(buffer, samples, SAMPLE_RATE, subtype="PCM_16", format="WAV")
-    return buffer.getvalue()
 
 
 def _add(tar: tarfile.TarFile, name: str, content: bytes) -> int:
