@@ -96,6 +96,13 @@ def write_corpus(root: Path, speakers: int, utterances: int, seconds: float = 2.
             soundfile.write(path, samples, 16000, subtype="PCM_16")
 
 
+def prepared(folder: Path, speakers: int, utterances: int, seconds: float = 0.5) -> Path:
+    """A data folder made from ``write_corpus``, beside its corpus."""
+    write_corpus(folder / "corpus", speakers, utterances, seconds)
+    scan(folder / "corpus", language_folder=True).write(folder / "data")
+    return folder / "data"
+
+
 def write_sounds(root: Path, kinds: tuple[str, ...], seconds: float, decay: float = 0.0) -> None:
     """KIND/SOURCE/FILE.wav: two noises a kind, decaying by ``decay`` nepers a second."""
     for number, kind in enumerate(kinds):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from conftest import fill_weights, write_corpus
+from conftest import fill_weights, prepared
 
 from tidyvoice.audio import read_pcm16
 from tidyvoice.data.shards import write_shards
@@ -24,9 +24,7 @@ def encoder():
 
 @pytest.fixture
 def data(tmp_path):
-    write_corpus(tmp_path / "corpus", speakers=4, utterances=3, seconds=0.4)
-    scan(tmp_path / "corpus", language_folder=True).write(tmp_path / "data")
-    return tmp_path / "data"
+    return prepared(tmp_path, speakers=4, utterances=3, seconds=0.4)
 
 
 def test_embeddings_do_not_depend_on_the_batch(encoder, data, tmp_path):

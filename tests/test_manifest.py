@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import soundfile
-from conftest import write_corpus
+from conftest import prepared
 
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.manifest import Manifest, check, read_table, scan
@@ -9,9 +9,7 @@ from tidyvoice.manifest import Manifest, check, read_table, scan
 
 @pytest.fixture
 def data(tmp_path):
-    write_corpus(tmp_path / "corpus", speakers=3, utterances=2, seconds=0.5)
-    scan(tmp_path / "corpus", language_folder=True).write(tmp_path / "data")
-    return tmp_path / "data"
+    return prepared(tmp_path, speakers=3, utterances=2)
 
 
 def test_a_corpus_becomes_kaldi_tables(data):

@@ -6,20 +6,18 @@ import numpy as np
 import polars as pl
 import pytest
 import soundfile
-from conftest import write_corpus
+from conftest import prepared
 
 from tidyvoice.audio import read_pcm16
 from tidyvoice.data import shards as module
 from tidyvoice.data.shards import ShardReader, write_shards
 from tidyvoice.errors import TidyVoiceError
-from tidyvoice.manifest import Manifest, scan
+from tidyvoice.manifest import Manifest
 
 
 @pytest.fixture
 def data(tmp_path):
-    write_corpus(tmp_path / "corpus", speakers=3, utterances=3, seconds=0.5)
-    scan(tmp_path / "corpus", language_folder=True).write(tmp_path / "data")
-    return tmp_path / "data"
+    return prepared(tmp_path, speakers=3, utterances=3)
 
 
 def test_any_part_of_any_utterance_is_read_back(data):
