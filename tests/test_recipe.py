@@ -214,6 +214,8 @@ def test_ctrl_c_ends_a_stage_in_one_line_and_the_next_run_goes_on(finished):
         text=True,
         cwd=folder,
         start_new_session=True,
+        # Tests started in the background inherit a SIGINT that is ignored, a terminal's do not.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     reached = folder / "exp/cut/pretrain/models/model_0002.pt"
     while process.poll() is None and not reached.exists():
