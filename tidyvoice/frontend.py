@@ -20,6 +20,7 @@ from tidyvoice.settings import Strict
 INT16_SCALE = 32768.0
 PREEMPHASIS = 0.97
 LOWEST_HZ = 20.0
+CACHED_FRAMES = 300
 ENERGY_FLOOR = torch.finfo(torch.float32).eps
 
 
@@ -113,16 +114,22 @@ class Frontend(nn.Module):
                 f"an utterance of {samples.shape[-1]} samples is shorter than one frame of "
                 f"{length}: leave it out or record more"
             )
+        # On a CPU a few utterances at a time, whose frames stay in its cache.
+        at_once = len(samples)
+        if samples.device.type == "cpu":
+            at_once = max(CACHED_FRAMES // self.settings.num_frames(samples.shape[-1]), 1)
+        parts = [self._log_mel(part) for part in samples.split(at_once)]
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+    def _log_mel(self, samples: Tensor) -> Tensor:
+        length = self.window.numel()
         frames = samples.unfold(-1, length, self.settings.shift_samples)
         frames = frames - frames.mean(dim=-1, keepdim=True)
         emphasised = frames.new_zeros(*frames.shape[:-1], self.fft_size)
-        torch.sub(
-            frames[..., 1:], frames[..., :-1], alpha=PREEMPHASIS, out=emphasised[..., 1:length]
-        )
-        emphasised[..., 0] = frames[..., 0] * (1 - PREEMPHASIS)
+        emphasised[..., 0] = frames[..., 0] - PREEMPHASIS * frames[..., 0]
+        torch.sub(frames[..., 1:], PREEMPHASIS * frames[..., :-1], out=emphasised[..., 1:length])
         emphasised[..., :length] *= self.window
-        spectrum = torch.view_as_real(torch.fft.rfft(emphasised))
-        power = spectrum.square().sum(dim=-1)
+        power = torch.fft.rfft(emphasised).abs().square_()
         return torch.matmul(power, self.filters).clamp_(min=ENERGY_FLOOR).log_()
 
 
