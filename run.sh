@@ -9,7 +9,7 @@ usage() {
 usage: ./run.sh --recipe NAME [options]
 
 recipes
-  mini        the built-in corpus, synthesised on this machine: about eight minutes on two cores
+  mini        the built-in corpus, synthesised on this machine: about nine minutes on two cores
   tidyvoice   TidyVoiceX on your disk: needs --corpus, and --init-from or a pretraining corpus
 
 stages
@@ -162,6 +162,27 @@ stage() {
   fi
 }
 
+common=("data.noise=$data/noise" "data.rirs=$data/rirs")
+
+# train SYSTEM [--check]: its training, or a check of its settings, with what --set has changed.
+train() {
+  local system=$1 values=("experiment=$exp/$1" "data.train=$data/$1" "${common[@]}")
+  if [ "$system" = pretrain ]; then
+    values+=(${pretrain_set[@]+"${pretrain_set[@]}"})
+  else
+    values+=("model.init=$pretrained" ${finetune_set[@]+"${finetune_set[@]}"})
+  fi
+  run tidyvoice train "conf/$recipe/$system.yaml" "${values[@]}" "${@:2}"
+}
+
+# A misspelt setting shall not wait until the stages before its own have run.
+if [ "$stage" -le 4 ] && [ "$stop_stage" -ge 3 ]; then
+  for system in "${systems[@]}"; do train "$system" --check >/dev/null; done
+fi
+if [ ${#corpus_set[@]} -gt 0 ] && { [ "$recipe" != mini ] || [ "$stage" -gt 1 ]; }; then
+  fail "--set corpus.${corpus_set[0]}: the built-in corpus is made by stage 1 of the recipe mini"
+fi
+
 if stage 1 "prepare the data"; then
   if [ "$recipe" = mini ]; then
     run python -m local.mini --config "conf/$recipe/corpus.yaml" --out "$corpus" \
@@ -195,22 +216,19 @@ if stage 2 "pack shards"; then
   for part in "${systems[@]}" noise rirs; do run tidyvoice shards "$data/$part"; done
 fi
 
-common=("data.noise=$data/noise" "data.rirs=$data/rirs")
-
 if stage 3 "pretrain"; then
   if [ -n "$init_from" ]; then
     echo "  $init_from takes its place"
   else
-    run tidyvoice train "conf/$recipe/pretrain.yaml" "experiment=$exp/pretrain" \
-      "data.train=$data/pretrain" "${common[@]}" ${pretrain_set[@]+"${pretrain_set[@]}"}
+    train pretrain
     make "$pretrained/avg_model.pt" "$pretrained"/model_*.pt -- \
       tidyvoice average "$exp/pretrain" --last "$average"
   fi
 fi
 
 if stage 4 "fine-tune with a large margin"; then
-  run tidyvoice train "conf/$recipe/finetune.yaml" "experiment=$exp/finetune" \
-    "data.train=$data/finetune" "model.init=$pretrained" "${common[@]}" ${finetune_set[@]+"${finetune_set[@]}"}
+  [ -e "$pretrained" ] || fail "no pretrained model at $pretrained: run stage 3 or give --init-from"
+  train finetune
 fi
 
 if stage 5 "average checkpoints, extract embeddings"; then

@@ -257,6 +257,17 @@ def test_a_full_disk_ends_a_stage_in_one_line_and_the_next_run_goes_on(finished,
         assert again.returncode == 0, again.stderr
 
 
+def test_a_misspelt_setting_stops_before_the_first_stage(tmp_path):
+    folder = copy_project(tmp_path)
+    result = call(folder, "./run.sh --recipe mini --set finetune.margn.final_margin=0.4")
+    assert result.returncode == 1
+    error = result.stderr.strip().splitlines()
+    assert len(error) == 1
+    assert "unknown key margn: did you mean margin?" in error[0]
+    assert "== stage" not in result.stdout
+    assert not (folder / "data").exists()
+
+
 def test_missing_corpora_are_all_named_at_once(finished):
     folder, _ = finished
     result = call(folder, "./run.sh --recipe tidyvoice --corpus /nowhere")
@@ -303,6 +314,8 @@ def test_without_arguments_it_lists_and_starts_nothing(tmp_path):
         ("--stage 1", "give --recipe"),
         ("--recipe", "--recipe needs a value"),
         ("--recipe tidyvoice", "--corpus: give the folder"),
+        ("--recipe mini --stage 5 --set corpus.seed=2", "is made by stage 1 of the recipe mini"),
+        ("--recipe mini --stage 4 --stop-stage 4", "exp/mini/pretrain/models: run stage 3 or give"),
     ],
 )
 def test_a_wrong_call_says_what_is_right(tmp_path, arguments, message):

@@ -53,7 +53,8 @@ def check(
         for problem in problems:
             typer.echo(problem)
     if problems:
-        raise TidyVoiceError(f"{data} has {len(problems)} problems")
+        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+        raise TidyVoiceError(f"{data} has {count}")
     if not as_json:
         typer.echo(f"{data}: no problem")
 
@@ -88,12 +89,22 @@ def shards(
 @one_line_errors()
 def train(
     config: Annotated[Path, typer.Argument(help="YAML file of the experiment")],
-    settings: Annotated[list[str] | None, typer.Argument(help="key=value, dotted keys")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Argument(help="key=value, dotted keys as in the YAML file")
+    ] = None,
+    check_settings: Annotated[
+        bool, typer.Option("--check", help="only check the settings, then stop")
+    ] = False,
 ) -> None:
     """Train an experiment; an interrupted one goes on by itself.
 
     Example: tidyvoice train conf/mini/pretrain.yaml data.batch_size=32
     """
+    if check_settings:
+        from tidyvoice.config import load_experiment
+
+        load_experiment(config, tuple(settings or ()))
+        return
     from tidyvoice.training.trainer import train as run
 
     typer.echo(f"finished: {run(config, tuple(settings or ()))}")

@@ -20,7 +20,7 @@ from tidyvoice.settings import Strict
 INT16_SCALE = 32768.0
 PREEMPHASIS = 0.97
 LOWEST_HZ = 20.0
-CACHED_FRAMES = 300
+CACHED_FRAMES = 300  # of 512 float32: 0.6 MB
 ENERGY_FLOOR = torch.finfo(torch.float32).eps
 
 

@@ -152,6 +152,7 @@ def make(settings: Settings, out: Path, jobs: int) -> None:
     with tempfile.TemporaryDirectory(prefix="mini-") as scratch:
         data = espeak.data_folder(Path(scratch, "data"))
         tasks = _tasks(settings, speakers, out, data)
+        print(f"{out}: making {len(tasks)} folders with {jobs} processes", flush=True)
         done = run(tasks, jobs, preload=__name__)
         try:
             for _ in tqdm(done, total=len(tasks), desc="folders", disable=None):

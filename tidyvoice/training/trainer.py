@@ -81,6 +81,7 @@ class Trainer:
             easy_margin=settings.loss.easy_margin,
         ).to(self.device)
         self.optimizer = self._optimizer()
+        self.inputs = self._inputs()
 
         self.epoch_iterations = settings.epoch_iterations or self.data.batches_per_pass
         self.total = settings.epochs * self.epoch_iterations
@@ -135,8 +136,7 @@ class Trainer:
             if self._is_checkpoint():
                 self._check_finite(*unchecked)
                 # This step may have spoilt the weights, which only the next loss would show.
-                weights = [parameter.detach().sum() for parameter in self.model.parameters()]
-                self._check_finite(torch.stack(weights).sum(), raw.rows)
+                self._check_finite(self._sum_of_weights(), raw.rows)
                 self._save()
 
     def _step(self, raw: RawBatch) -> tuple[Tensor, Tensor]:
@@ -163,6 +163,10 @@ class Trainer:
                 f"{self.iteration}: begin another experiment with a lower learning_rate, or look "
                 f"at this batch's utterances: {' '.join(self.data.utterance_ids(rows))}"
             )
+
+    def _sum_of_weights(self) -> Tensor:
+        parameters = [*self.model.parameters(), *self.loss.parameters()]
+        return torch.stack([parameter.detach().sum() for parameter in parameters]).sum()
 
     def _optimizer(self) -> torch.optim.Optimizer:
         chosen = self.settings.optimizer
@@ -259,7 +263,7 @@ class Trainer:
                 "learning_rate": asdict(self.learning_rate),
             },
             "random": random,
-            "inputs": self._inputs(),
+            "inputs": self.inputs,
             "speakers": self.data.speakers,
             "frontend": self.settings.frontend.model_dump(),
             "settings": self.settings.model_dump_json(),
@@ -267,7 +271,7 @@ class Trainer:
 
     def _restore(self, state: dict[str, Any]) -> None:
         self._refuse_other_settings(json.loads(state["settings"]))
-        changed = differences(state["inputs"], self._inputs())
+        changed = differences(state["inputs"], self.inputs)
         if changed:
             raise TidyVoiceError(
                 f"{self.folder} was begun with other {', '.join(changed)} than "
