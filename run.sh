@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# shellcheck disable=SC2154 # conf/NAME/recipe.sh sets what it names
 # The recipe, stage by stage. Without arguments it says what there is and starts nothing.
 set -euo pipefail
 called_from=$PWD
@@ -16,13 +17,13 @@ stages
   1  prepare the data            4  fine-tune with a large margin
   2  pack shards                 5  average checkpoints, extract embeddings
   3  pretrain                    6  score, metrics in four categories, report
+                                 7  normalise, calibrate, report
 
 options
-  --stage N --stop-stage M   run stages N to M only (1 to 6)
+  --stage N --stop-stage M   run stages N to M only (1 to 7)
   --set KEY=VALUE ...        override settings: those of conf/NAME/{corpus,pretrain,finetune}.yaml
                              with that name and a dot before them, without it those of both
-                             trainings; and calib_speakers (held out of the fine-tuning),
-                             average (checkpoints), mean_utterances (for centring)
+                             trainings; and those of conf/NAME/recipe.sh
   --seed N                   seed of both trainings
   --corpus DIR               root of the corpora (mini: where they are made)
   --init-from DIR            a pretrained model folder in place of stage 3
@@ -38,9 +39,8 @@ fail() {
   exit 2
 }
 
-recipe='' stage=1 stop_stage=6 corpus='' init_from='' data='' exp=''
-calib_speakers='' average='' mean_utterances=''
-corpus_set=() pretrain_set=() finetune_set=()
+recipe='' stage=1 stop_stage=7 corpus='' init_from='' data='' exp=''
+recipe_set=() corpus_set=() pretrain_set=() finetune_set=()
 
 # What is given relative to where run.sh was called from, as it is called here.
 from_here() {
@@ -52,9 +52,8 @@ from_here() {
 
 add_setting() {
   case $1 in
-    calib_speakers=*) calib_speakers=${1#*=} ;;
-    average=*) average=${1#*=} ;;
-    mean_utterances=*) mean_utterances=${1#*=} ;;
+    calib_speakers=* | average=* | mean_utterances=* | normalize=* | top_n=* | calib_targets=* | \
+      calib_nontargets=*) recipe_set+=("$1") ;;
     corpus.*=*) corpus_set+=("${1#corpus.}") ;;
     pretrain.*=*) pretrain_set+=("${1#pretrain.}") ;;
     finetune.*=*) finetune_set+=("${1#finetune.}") ;;
@@ -94,7 +93,7 @@ done
 [ -n "$recipe" ] || fail "give --recipe mini or --recipe tidyvoice"
 [ -d "conf/$recipe" ] || fail "no recipe is called $recipe: there are mini, tidyvoice"
 for number in "$stage" "$stop_stage"; do
-  [[ $number =~ ^[1-6]$ ]] || fail "stages are 1 to 6, not $number"
+  [[ $number =~ ^[1-7]$ ]] || fail "stages are 1 to 7, not $number"
 done
 [ "$stage" -le "$stop_stage" ] || fail "--stage $stage comes after --stop-stage $stop_stage"
 data=${data:-data/$recipe} exp=${exp:-exp/$recipe}
@@ -116,13 +115,15 @@ systems=(finetune)
 [ -n "$init_from" ] || systems=(pretrain finetune)
 
 # What differs between the recipes beside their YAML files.
-case $recipe in
-  mini) defaults=(10 3 500) ;;
-  *) defaults=(100 1 20000) ;;
+# shellcheck source=/dev/null
+. "conf/$recipe/recipe.sh"
+for setting in ${recipe_set[@]+"${recipe_set[@]}"}; do
+  printf -v "${setting%%=*}" %s "${setting#*=}"
+done
+case $normalize in
+  language | asnorm | snorm) ;;
+  *) fail "--set normalize=$normalize: there are language, asnorm, snorm" ;;
 esac
-calib_speakers=${calib_speakers:-${defaults[0]}}
-average=${average:-${defaults[1]}}
-mean_utterances=${mean_utterances:-${defaults[2]}}
 
 run() {
   printf '+ %s\n' "$(printf '%q ' "$@")"
@@ -245,15 +246,45 @@ if stage 5 "average checkpoints, extract embeddings"; then
   done
 fi
 
+# score FOLDER NAME TRIALS: cosine scores of FOLDER/embeddings/NAME.npz.
+score() {
+  make "$1/scores/$2.score" "$1/embeddings/$2.npz" "$1/embeddings/mean.npz" "$3" -- \
+    tidyvoice score --embeddings "$1/embeddings/$2.npz" --trials "$3" \
+    --mean "$1/embeddings/mean.npz" --out "$1/scores/$2.score"
+}
+
+compare=()
+[ -n "$init_from" ] || compare=(--compare "pretrained=$exp/pretrain/scores/dev.score")
+
 if stage 6 "score, metrics, report"; then
-  for system in "${systems[@]}"; do
-    folder=$exp/$system
-    make "$folder/scores/dev.score" "$folder/embeddings"/*.npz "$trials" -- tidyvoice score \
-      --embeddings "$folder/embeddings/dev.npz" --trials "$trials" \
-      --mean "$folder/embeddings/mean.npz" --out "$folder/scores/dev.score"
+  for system in "${systems[@]}"; do score "$exp/$system" dev "$trials"; done
+  run tidyvoice report "$exp/finetune" --name fine-tuned ${compare[@]+"${compare[@]}"} \
+    --utt2lang "$data/dev/utt2lang" --utt2spk "$data/dev/utt2spk"
+fi
+
+if stage 7 "normalise, calibrate, report"; then
+  folder=$exp/finetune embeddings=$exp/finetune/embeddings scores=$exp/finetune/scores
+  make "$data/calib/trials" "$data/calib/wav.scp" -- tidyvoice trials "$data/calib" \
+    --targets "$calib_targets" --nontargets "$calib_nontargets" --out "$data/calib/trials"
+  make "$embeddings/calib.npz" "$folder/models/avg_model.pt" "$data/calib/wav.scp" -- \
+    tidyvoice extract --model "$folder/models" --data "$data/calib" --out "$embeddings/calib.npz"
+  make "$embeddings/cohort.npz" "$folder/models/avg_model.pt" "$data/finetune/wav.scp" -- \
+    tidyvoice extract --model "$folder/models" --data "$data/finetune" \
+    --out "$embeddings/cohort.npz"
+  score "$folder" calib "$data/calib/trials"
+  for list in calib dev; do
+    make "$scores/$list-$normalize.score" "$scores/$list.score" "$embeddings/cohort.npz" -- \
+      tidyvoice normalize "$scores/$list.score" --embeddings "$embeddings/$list.npz" \
+      --mean "$embeddings/mean.npz" --cohort "$embeddings/cohort.npz" \
+      --cohort-utt2spk "$data/finetune/utt2spk" --method "$normalize" --top-n "$top_n" \
+      --out "$scores/$list-$normalize.score"
   done
-  compare=()
-  [ -n "$init_from" ] || compare=(--compare "$exp/pretrain")
-  run tidyvoice report "$exp/finetune" ${compare[@]+"${compare[@]}"} --utt2lang "$data/dev/utt2lang"
+  make "$scores/dev-llr.score" "$scores"/{calib,dev}-"$normalize".score -- tidyvoice calibrate \
+    --fit "$scores/calib-$normalize.score" --apply "$scores/dev-$normalize.score" \
+    --language-match --save "$folder/models/calibration.json" --out "$scores/dev-llr.score"
+  run tidyvoice report "$folder" --scores dev-llr --name "+ calibrated" \
+    --compare "+ normalised=$scores/dev-$normalize.score" --compare "fine-tuned=$scores/dev.score" \
+    ${compare[@]+"${compare[@]}"} \
+    --utt2lang "$data/dev/utt2lang" --utt2spk "$data/dev/utt2spk"
 fi
 printf '\ndone in %d s\n' "$SECONDS"

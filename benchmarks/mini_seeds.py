@@ -1,4 +1,4 @@
-"""The recipe mini for several seeds: mean and spread of EER, untrained, pretrained, fine-tuned.
+"""The recipe mini for several seeds: mean and spread of its metrics, system by system.
 
     python benchmarks/mini_seeds.py --seeds 1 2 3
 
@@ -16,7 +16,16 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 TIDYVOICE = (sys.executable, "-m", "tidyvoice")
-SYSTEMS = ("untrained", "pretrain", "finetune")
+# Score files of a seed's folder.
+SYSTEMS = {
+    "untrained": "untrained/scores/dev.score",
+    "pretrained": "pretrain/scores/dev.score",
+    "fine-tuned": "finetune/scores/dev.score",
+    "+ AS-norm": "finetune/scores/dev-asnorm.score",
+    "+ AS-norm, calibrated": "finetune/scores/dev-llr-asnorm.score",
+    "+ language-aware norm": "finetune/scores/dev-language.score",
+    "+ language-aware norm, calibrated": "finetune/scores/dev-llr.score",
+}
 
 
 def call(*command: object) -> str:
@@ -55,16 +64,19 @@ def main() -> None:
     for seed in args.seeds:
         exp = args.exp / str(seed)
         run = ("./run.sh", "--recipe", "mini", "--data", args.data, "--exp", exp, "--seed", seed)
-        print(call(*run).rpartition("== stage 6")[2])
+        call(*run, "--set", "normalize=asnorm")
+        scores = exp / "finetune/scores"
+        shutil.copy(scores / "dev-llr.score", scores / "dev-llr-asnorm.score")
+        print(call(*run, "--stage", 7).rpartition("== stage 7")[2], flush=True)
         evaluate_untrained(exp, args.data)
-        for system in SYSTEMS:
-            rows = json.loads(
-                call(*TIDYVOICE, "metrics", exp / system / "scores/dev.score", "--json")
-            )
-            categories = [row["category"] for row in rows]
-            figures[system].append([rows[0]["min_dcf"], *(100 * row["eer"] for row in rows)])
+        for system, path in SYSTEMS.items():
+            rows = json.loads(call(*TIDYVOICE, "metrics", exp / path, "--json"))["categories"]
+            pooled, categories = rows[0], [row["category"] for row in rows]
+            costs = [pooled["min_dcf"], pooled["act_dcf"], pooled["cllr"], pooled["min_cllr"]]
+            figures[system].append([*(100 * row["eer"] for row in rows), *costs])
     print(f"mean (standard deviation) of seeds {', '.join(map(str, args.seeds))}\n")
-    names = ["minDCF", *(f"EER % {category}" for category in categories)]
+    names = [*(f"EER % {category}" for category in categories)]
+    names += ["minDCF", "actDCF", "Cllr", "minCllr"]
     print("| system | " + " | ".join(names) + " |\n" + "|---" * (len(names) + 1) + "|")
     for system, rows in figures.items():
         cells = [

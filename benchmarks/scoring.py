@@ -1,11 +1,13 @@
-"""Time and peak memory of scoring: reading a trial list, cosine, writing and reading, metrics.
+"""Time and peak memory of scoring, normalising and evaluating, from files to files.
 
-    python benchmarks/scoring.py                     # 12 M trials on 60,000 x 256 embeddings
-    python benchmarks/scoring.py --trials 100000     # a quick look
+    python benchmarks/scoring.py                    # 1, 4, 12 and 50 million trials
+    python benchmarks/scoring.py --millions 0.1     # a quick look
 
-The list has the form of TidyVoiceX dev: ids speaker/LANGUAGE/file, a third targets. Every step
+60,000 utterances of 256 dimensions; the list has the form of TidyVoiceX dev: ids
+speaker/LANGUAGE/file, a third targets, no trial twice. The cohort has 3,666 speakers. Every step
 runs in its own process, so that its peak memory is its own. The naive reference is one ``sklearn``
-``cosine_similarity`` call a trial on a sample, multiplied up.
+``cosine_similarity`` call a trial on a sample, multiplied up, against the whole of the first step:
+reading the list, cosine, writing the scores.
 """
 
 import argparse
@@ -19,62 +21,94 @@ from pathlib import Path
 import numpy as np
 
 from tidyvoice.embeddings import load_embeddings, save_embeddings
-from tidyvoice.scoring.categories import evaluate, format_table, languages_of
-from tidyvoice.scoring.cosine import cosine_scores
-from tidyvoice.scoring.trials import Trials, read_scores, read_trials, write_scores, write_trials
+from tidyvoice.scoring.bootstrap import resample, with_intervals
+from tidyvoice.scoring.categories import OPERATING_POINTS, evaluate
+from tidyvoice.scoring.groups import languages_of, speakers_of
+from tidyvoice.scoring.pipeline import CohortFiles, normalize_scores, score_list
+from tidyvoice.scoring.tables import format_table
+from tidyvoice.scoring.trials import Trials, read_scores, read_trials, write_trials
 
-SPEAKERS, LANGUAGES = 800, ("en", "fr", "de", "zh-CN", "sv-SE", "ckb")
+SPEAKERS, LANGUAGES = 808, ("en", "fr", "de", "zh-CN", "sv-SE", "ckb")
+COHORT_SPEAKERS, COHORT_UTTERANCES, TOP_N = 3666, 10, 300
 NAIVE_SAMPLE = 5_000
+RESAMPLES = 1000
 
 
-def make_inputs(folder: Path, trials: int, utterances: int, dimensions: int) -> None:
-    """Random embeddings around one centre a speaker, and a list with labels."""
-    rng = np.random.Generator(np.random.PCG64([1, trials]))
-    speaker = rng.integers(0, SPEAKERS, utterances)
+def make_embeddings(path: Path, first: int, speakers: int, utterances: int, dimensions: int) -> str:
+    """Random embeddings around one centre a speaker, and their utt2spk."""
+    rng = np.random.Generator(np.random.PCG64([1, first]))
+    speaker = np.concatenate(
+        [np.arange(speakers), rng.integers(0, speakers, utterances - speakers)]
+    )
     language = rng.integers(0, len(LANGUAGES), utterances)
-    centres = rng.standard_normal((SPEAKERS, dimensions), dtype=np.float32)
+    centres = rng.standard_normal((speakers, dimensions), dtype=np.float32)
     noise = rng.standard_normal((utterances, dimensions), dtype=np.float32)
     ids = [
-        f"id{s:06d}/{LANGUAGES[k]}/{LANGUAGES[k]}_{n:08d}.wav"
+        f"id{first + s:06d}/{LANGUAGES[k]}/{LANGUAGES[k]}_{n:08d}.wav"
         for n, (s, k) in enumerate(zip(speaker, language, strict=True))
     ]
-    save_embeddings(folder / "embeddings.npz", ids, centres[speaker] + 2.5 * noise)
+    save_embeddings(path, ids, centres[speaker] + 2.5 * noise)
+    lines = (f"{i} {i.partition('/')[0]}\n" for i in ids)
+    path.with_suffix(".utt2spk").write_text("".join(lines))
+    return ""
 
-    enroll = rng.integers(0, utterances, trials, dtype=np.int32)
-    test = rng.integers(0, utterances, trials, dtype=np.int32)
+
+def make_trials(folder: Path, trials: int) -> str:
+    """Distinct pairs of utterances, a third of them of one speaker, with labels."""
+    ids = load_embeddings(folder / "embeddings.npz").ids
+    speaker = np.array([int(i[2:8]) for i in ids])
+    rng = np.random.Generator(np.random.PCG64([2, trials]))
     by_speaker = np.argsort(speaker, kind="stable")
-    begin = np.searchsorted(speaker[by_speaker], np.arange(SPEAKERS))
-    size = np.bincount(speaker, minlength=SPEAKERS)
-    third = slice(0, trials // 3)
-    own = speaker[enroll[third]]
-    test[third] = by_speaker[begin[own] + (rng.random(len(own)) * size[own]).astype(np.int64)]
-    order = rng.permutation(trials)
-    enroll, test = enroll[order], test[order]
-    made = Trials(ids, enroll, test, speaker[enroll] == speaker[test])
+    begin, size = np.searchsorted(speaker[by_speaker], np.arange(SPEAKERS)), np.bincount(speaker)
+    found = np.empty(0, dtype=np.int64)
+    while len(found) < trials:
+        wanted = int(1.1 * (trials - len(found))) + 1000
+        enroll, test = rng.integers(0, len(speaker), (2, wanted))
+        own = speaker[enroll[: wanted // 3]]
+        test[: wanted // 3] = by_speaker[
+            begin[own] + (rng.random(len(own)) * size[own]).astype(np.int64)
+        ]
+        enroll, test = enroll[enroll != test], test[enroll != test]
+        found = np.unique(np.append(found, enroll * len(speaker) + test))
+    pairs = rng.permutation(found)[:trials]
+    enroll, test = (side.astype(np.int32) for side in np.divmod(pairs, len(speaker)))
     with open(folder / "trials", "wb") as file:
-        write_trials(file, made)
-
-
-def read_list(folder: Path) -> str:
-    return f"{len(read_trials(folder / 'trials')):,} trials"
+        write_trials(file, Trials(ids, enroll, test, speaker[enroll] == speaker[test]))
+    return ""
 
 
 def score(folder: Path) -> str:
-    """Cosine alone: the list and the embeddings are read before the clock starts."""
-    embeddings, trials = load_embeddings(folder / "embeddings.npz"), read_trials(folder / "trials")
-    mean, start = embeddings.mean(), time.perf_counter()
-    scores = cosine_scores(embeddings, trials, mean)
-    seconds = time.perf_counter() - start
-    write_scores(folder / "scores", trials, scores)
-    return f"of which the cosines {seconds:.2f} s"
+    score_list(
+        folder / "embeddings.npz",
+        folder / "trials",
+        folder / "scores",
+        mean=folder / "cohort.npz",
+        utt2spk=[folder / "embeddings.utt2spk"],
+    )
+    return ""
+
+
+def normalize(folder: Path) -> str:
+    cohort = CohortFiles(folder / "cohort.npz", folder / "cohort.utt2spk", top_n=TOP_N)
+    normalize_scores(
+        folder / "scores", folder / "embeddings.npz", cohort, folder / "normalized",
+        mean=folder / "cohort.npz",
+    )  # fmt: skip
+    return ""
 
 
 def metrics(folder: Path) -> str:
-    """EER and minDCF, pooled and by category, the score file read before the clock starts."""
+    """EER, costs and Cllr, pooled and by category."""
     table = read_scores(folder / "scores")
-    start = time.perf_counter()
-    rows = evaluate(table, languages_of(table.trials))
-    return f"of which the metrics {time.perf_counter() - start:.2f} s\n\n{format_table(rows)}\n"
+    return format_table(evaluate(table, languages_of(table.trials)))
+
+
+def intervals(folder: Path) -> str:
+    """The same with confidence intervals."""
+    table = read_scores(folder / "scores")
+    languages, speakers = languages_of(table.trials), speakers_of(table.trials)
+    found = resample(table, languages, speakers, OPERATING_POINTS, RESAMPLES)
+    return format_table(with_intervals(evaluate(table, languages), found))
 
 
 def naive(folder: Path) -> str:
@@ -91,43 +125,54 @@ def naive(folder: Path) -> str:
     return f"{(time.perf_counter() - start) / sample}"
 
 
-def measured(step: Callable[[Path], str], folder: Path) -> tuple[str, float, float]:
-    """What the step says, its wall-clock seconds and its peak memory in MiB, in a new process."""
+def measured(step: Callable[..., str], *arguments: object) -> tuple[str, float, float]:
+    """What the step says, its wall-clock seconds and its peak memory in MiB, in a new process.
+
+    The process starts with the peak of this one, which therefore does nothing itself.
+    """
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(_measure, (step, folder))
+        return pool.apply(_measure, (step, *arguments))
 
 
-def _measure(step: Callable[[Path], str], folder: Path) -> tuple[str, float, float]:
+def _measure(step: Callable[..., str], *arguments: object) -> tuple[str, float, float]:
     start = time.perf_counter()
-    said = step(folder)
+    said = step(*arguments)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return said, time.perf_counter() - start, peak
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--trials", type=int, default=12_000_000)
+    parser.add_argument("--millions", type=float, nargs="+", default=[1, 4, 12, 50])
     parser.add_argument("--utterances", type=int, default=60_000)
     parser.add_argument("--dimensions", type=int, default=256)
     options = parser.parse_args()
+    steps = {
+        "cosine, files to file": score,
+        f"AS-norm, {COHORT_SPEAKERS:,} speakers, top {TOP_N}": normalize,
+        "metrics, four categories": metrics,
+        f"with {RESAMPLES:,} resamples": intervals,
+    }
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        make_inputs(folder, options.trials, options.utterances, options.dimensions)
-        for title, step in (
-            ("read the list", read_list),
-            ("read, cosine, write", score),
-            ("read scores, metrics", metrics),
-        ):
-            said, seconds, peak = measured(step, folder)
-            print(f"{title:<22}{seconds:7.1f} s {peak:8,.0f} MiB   {said}", flush=True)
-            if step is score:
-                cosine_seconds = float(said.split()[-2])
-        each = float(measured(naive, folder)[0])
-        whole = each * options.trials
-        print(
-            f"one scikit-learn call a trial: {each * 1e6:.0f} us over the first {NAIVE_SAMPLE:,}, "
-            f"so {whole:,.0f} s for all, {whole / cosine_seconds:,.0f} times the cosines here"
-        )
+        size = (options.utterances, options.dimensions)
+        measured(make_embeddings, folder / "embeddings.npz", 0, SPEAKERS, *size)
+        cohort = (COHORT_SPEAKERS, COHORT_SPEAKERS * COHORT_UTTERANCES, options.dimensions)
+        measured(make_embeddings, folder / "cohort.npz", SPEAKERS, *cohort)
+        for millions in options.millions:
+            trials = round(1e6 * millions)
+            measured(make_trials, folder, trials)
+            print(f"{trials:,} trials")
+            for title, step in steps.items():
+                said, seconds, peak = measured(step, folder)
+                print(f"  {title:<36}{seconds:7.1f} s {peak:8,.0f} MiB", flush=True)
+                if step is score:
+                    each = float(measured(naive, folder)[0])
+                    print(
+                        f"    one scikit-learn call a trial: {each * 1e6:.0f} us, so "
+                        f"{each * trials:,.0f} s, {each * trials / seconds:,.0f} times as long"
+                    )
+        print(f"\n{said}")
 
 
 if __name__ == "__main__":

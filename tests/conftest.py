@@ -14,8 +14,10 @@ import pytest
 import soundfile
 import torch
 
+from tests.report.support import COHORT, COSINE, LLR, make_experiment
 from tidyvoice.data.shards import write_shards
 from tidyvoice.manifest import scan
+from tidyvoice.report import load_system, write_report
 
 # Tests may share the machine: threads that wait for each other on a busy core are slower than one.
 torch.set_num_threads(1)
@@ -129,6 +131,26 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
         scan(folder / root, language_folder=languages).write(folder / name)
         write_shards(folder / name, per_shard=7)
     return folder
+
+
+@pytest.fixture(scope="session")
+def pages(tmp_path_factory: pytest.TempPathFactory) -> dict:
+    """Two systems on one list, the main one calibrated and in sample; and one that lacks all."""
+    root = tmp_path_factory.mktemp("report")
+    main = make_experiment(root / "fine & tuned", steps=(COSINE, COHORT, LLR))
+    other = make_experiment(root / "scratch", shift=0.3, log=False, seed=1, steps=(COSINE,))
+    bare = make_experiment(root / "bare", shift=9.0, log=False, flat=True)
+    (bare / "config.yaml").unlink()
+    systems = [load_system(main), load_system(other)]
+    results = write_report(main, systems, root / "two.html", resamples=200)
+    write_report(bare, [load_system(bare)], root / "bare.html")
+    return {
+        "two": root / "two.html",
+        "bare": root / "bare.html",
+        "main": main,
+        "other": other,
+        "results": results,
+    }
 
 
 @pytest.fixture

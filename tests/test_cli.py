@@ -14,7 +14,10 @@ from typer.testing import CliRunner
 from tidyvoice.cli import app
 from tidyvoice.training.checkpoint import epoch_checkpoints
 
-COMMANDS = ("check", "shards", "train", "average", "extract", "score", "metrics", "report")
+COMMANDS = (
+    "check", "shards", "trials", "train", "average", "extract", "score", "normalize", "calibrate",
+    "fuse", "metrics", "report",
+)  # fmt: skip
 
 
 def invoke(*arguments):
@@ -75,7 +78,7 @@ def chain(tmp_path_factory, tiny):
     (folder / "trials").write_text("".join(trials))
     succeed(
         "score", "--embeddings", table, "--trials", folder / "trials",
-        "--mean", table, "--out", exp / "scores" / "dev.score",
+        "--mean", table, "--out", exp / "scores" / "dev.score", "--in-sample",
     )  # fmt: skip
     return exp
 
@@ -84,7 +87,9 @@ def test_metrics_prints_the_four_categories(chain):
     text = succeed("metrics", chain / "scores" / "dev.score")
     for category in ("all/all", "different/different", "different/same", "same/different"):
         assert category in text
-    rows = json.loads(succeed("metrics", chain / "scores" / "dev.score", "--json"))
+    found = json.loads(succeed("metrics", chain / "scores" / "dev.score", "--json"))
+    rows = found["categories"]
+    assert len(found["in_sample"]) == 2
     assert rows[0]["targets"] == 36
     assert 0 <= rows[0]["eer"] <= 1
 
@@ -116,7 +121,7 @@ def test_a_bad_trial_list_is_one_line_and_writes_nothing(chain, tmp_path, trials
     (tmp_path / "trials").write_text(trials)
     result = invoke(
         "score", "--embeddings", chain / "embeddings" / "dev.npz",
-        "--trials", tmp_path / "trials", "--out", tmp_path / "out.score",
+        "--trials", tmp_path / "trials", "--out", tmp_path / "out.score", "--in-sample",
     )  # fmt: skip
     assert result.exit_code == 1
     error = result.output.strip().splitlines()

@@ -21,10 +21,16 @@ def test_what_is_written_comes_back(tmp_path):
     save_embeddings(tmp_path / "e.npz", IDS, VECTORS)
     read = load_embeddings(tmp_path / "e.npz")
     assert read.ids == IDS
+    assert read.trained_on is None
     assert read.vectors.dtype == np.float32
     np.testing.assert_array_equal(read.vectors, VECTORS)
     np.testing.assert_array_equal(read.mean(), [4, 5, 6, 7])
     assert [path.name for path in tmp_path.iterdir()] == ["e.npz"]
+
+
+def test_the_speakers_of_the_model_are_kept(tmp_path):
+    save_embeddings(tmp_path / "e.npz", IDS, VECTORS, ["id7", "zoë"])
+    assert load_embeddings(tmp_path / "e.npz").trained_on == ["id7", "zoë"]
 
 
 def test_a_refused_table_leaves_the_old_one(tmp_path):
@@ -63,7 +69,8 @@ def test_values_that_are_not_finite_are_counted_and_the_first_named(tmp_path, va
         refusal(load_embeddings, tmp_path / "e.npz"),
         refusal(save_embeddings, tmp_path / "f.npz", IDS, vectors),
     ):
-        assert f"2 of 3 embeddings hold NaN or infinity, the first is that of '{IDS[1]}'" in message
+        assert "2 of 3 embeddings hold NaN or infinity" in message
+        assert f"the first is number 2, that of '{IDS[1]}'" in message
 
 
 @pytest.mark.parametrize("content", [b"", b"no archive", b"PK\x03\x04 cut off"])

@@ -18,10 +18,12 @@ class Embeddings:
     Attributes:
         ids: N utterance ids, each once.
         vectors: float32 [N x D], row n belongs to ``ids[n]``.
+        trained_on: the speakers that the model was trained on; None if that is not known.
     """
 
     ids: list[str]
     vectors: np.ndarray
+    trained_on: list[str] | None = None
 
     def mean(self) -> np.ndarray:
         """The mean embedding, float32 [D], summed in float64."""
@@ -32,7 +34,8 @@ def load_embeddings(path: str | Path) -> Embeddings:
     """Read and check a table that ``save_embeddings`` wrote.
 
     Args:
-        path: a ``.npz`` with ``ids`` (unicode [N]) and ``embeddings`` (float32 [N x D]).
+        path: a ``.npz`` with ``ids`` (unicode [N]) and ``embeddings`` (float32 [N x D]), and
+            ``trained_on`` (UTF-8 bytes, one speaker a line) where that is known.
 
     Raises:
         TidyVoiceError: the file is missing or is no such table, the shapes disagree, an id occurs
@@ -50,17 +53,28 @@ def load_embeddings(path: str | Path) -> Embeddings:
                     f"'embeddings', this file holds {sorted(archive.files)}"
                 )
             ids, vectors = archive["ids"], archive["embeddings"]
+            trained_on = None
+            if "trained_on" in archive:
+                trained_on = archive["trained_on"].tobytes().decode().splitlines()
     except (ValueError, TypeError, OSError, EOFError, AttributeError, zipfile.BadZipFile) as error:
         raise TidyVoiceError(
             f"{path}: not a readable .npz without pickles ({str(error).splitlines()[0]}); "
             "extract it again"
         ) from error
     _check(str(path), ids, vectors)
-    return Embeddings(ids.tolist(), vectors.astype(np.float32, copy=False))
+    return Embeddings(ids.tolist(), vectors.astype(np.float32, copy=False), trained_on)
 
 
-def save_embeddings(path: str | Path, ids: Sequence[str], matrix: np.ndarray) -> None:
+def save_embeddings(
+    path: str | Path,
+    ids: Sequence[str],
+    matrix: np.ndarray,
+    trained_on: Sequence[str] | None = None,
+) -> None:
     """Write ids [N] and their embeddings [N x D] to ``path``, whole or not at all.
+
+    Args:
+        trained_on: the speakers that the model was trained on, where known.
 
     Raises:
         TidyVoiceError: the shapes disagree, an id occurs twice, or an embedding is not finite.
@@ -68,9 +82,12 @@ def save_embeddings(path: str | Path, ids: Sequence[str], matrix: np.ndarray) ->
     ids = np.asarray(ids, dtype=np.str_)
     matrix = np.asarray(matrix, dtype=np.float32)
     _check(str(path), ids, matrix)
+    known = {}
+    if trained_on is not None:
+        known["trained_on"] = np.frombuffer("\n".join(trained_on).encode(), dtype=np.uint8)
     # An open file, because numpy would add ".npz" to a name that ends otherwise.
     with atomic_path(path) as partial, open(partial, "wb") as file:
-        np.savez(file, ids=ids, embeddings=matrix)
+        np.savez(file, ids=ids, embeddings=matrix, **known)
 
 
 def _check(name: str, ids: np.ndarray, vectors: np.ndarray) -> None:
@@ -97,5 +114,6 @@ def _check(name: str, ids: np.ndarray, vectors: np.ndarray) -> None:
     if len(broken):
         raise TidyVoiceError(
             f"{name}: {len(broken):,} of {len(ids):,} embeddings hold NaN or infinity, the first "
-            f"is that of '{ids[broken[0]]}'; look at its audio and extract it again"
+            f"is number {broken[0] + 1}, that of '{ids[broken[0]]}'; look at its audio and extract "
+            "it again"
         )

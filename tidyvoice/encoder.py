@@ -1,5 +1,6 @@
 """A speaker encoder: a model together with the frontend that it was trained with."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import torch
 from tidyvoice.device import choose_device
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.frontend import INT16_SCALE, Frontend, FrontendSettings
-from tidyvoice.hub import load_model
+from tidyvoice.hub import load_model, training_speakers
 
 
 class SpeakerEncoder:
@@ -18,6 +19,7 @@ class SpeakerEncoder:
         model: maps features [B x T x F] to embeddings [B x D].
         settings: of the frontend.
         device: what to compute on.
+        trained_on: the speakers that the model was trained on, where known.
 
     Example:
         >>> encoder = SpeakerEncoder.from_pretrained("exp/mini/finetune/models")  # doctest: +SKIP
@@ -25,7 +27,14 @@ class SpeakerEncoder:
         (1, 128)
     """
 
-    def __init__(self, model: torch.nn.Module, settings: FrontendSettings, device: str = "auto"):
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        settings: FrontendSettings,
+        device: str = "auto",
+        trained_on: Sequence[str] | None = None,
+    ):
+        self.trained_on = trained_on
         self.device = choose_device(device)
         self.model = model.to(self.device).eval()
         self.frontend = Frontend(settings).to(self.device).eval()
@@ -37,7 +46,7 @@ class SpeakerEncoder:
         Raises:
             TidyVoiceError: see ``tidyvoice.hub.load_model``.
         """
-        return cls(*load_model(folder), device=device)
+        return cls(*load_model(folder), device=device, trained_on=training_speakers(folder))
 
     @property
     def settings(self) -> FrontendSettings:

@@ -3,6 +3,7 @@
 import errno
 import signal
 import sys
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -11,6 +12,10 @@ INTERRUPTED = 130  # 128 + SIGINT, what shells expect of an interrupted command
 
 class TidyVoiceError(Exception):
     """A mistake in the input. Its text is one line: the file, the line or key, and the mend."""
+
+
+class TidyVoiceWarning(UserWarning):
+    """Something in the input that may be a mistake; a command says it in one line and goes on."""
 
 
 def summarise(problems: Sequence[str], limit: int = 10) -> str:
@@ -24,6 +29,10 @@ def _interrupt(signum: int, frame: object) -> None:
     raise KeyboardInterrupt
 
 
+def _show_warning(message: Warning | str, category: type[Warning], *where: object) -> None:
+    print(f"warning: {message}", file=sys.stderr)
+
+
 @contextmanager
 def one_line_errors() -> Iterator[None]:
     """Turn what a user can cause into one line on stderr and an exit status.
@@ -32,6 +41,7 @@ def one_line_errors() -> Iterator[None]:
     keeps its traceback.
     """
     signal.signal(signal.SIGTERM, _interrupt)
+    warnings.showwarning = _show_warning
     try:
         yield
     except TidyVoiceError as error:

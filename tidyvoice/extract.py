@@ -114,5 +114,6 @@ def extract(
         for batch, samples in zip(batches, loaded, strict=True):
             vectors.update(zip(batch, encoder.embed_samples(samples), strict=True))
             bar.update(len(batch))
-    save_embeddings(out, [source.ids[row] for row in rows], np.stack([vectors[r] for r in rows]))
+    ids, matrix = [source.ids[row] for row in rows], np.stack([vectors[row] for row in rows])
+    save_embeddings(out, ids, matrix, encoder.trained_on)
     return len(rows)

@@ -2,6 +2,7 @@
 
 import fcntl
 import glob
+import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -72,3 +73,12 @@ def write_text(path: str | Path, text: str) -> None:
     """Write ``text`` to ``path``, whole or not at all (see ``atomic_path``)."""
     with atomic_path(path) as partial:
         partial.write_text(text, encoding="utf-8")
+
+
+def sha256(path: str | Path) -> str:
+    """The SHA-256 of a file, in hexadecimal; the file is read in blocks."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()

@@ -2,7 +2,8 @@
 
 A folder holds ``avg_model.pt`` (a flat state dict) or ``model.safetensors``, and ``config.yaml``
 with ``model``, ``model_args`` and ``dataset_args`` as WeSpeaker writes them. Ours adds
-``speakers.txt``, the speakers that the model was trained on.
+``speakers.txt``, the speakers that the model was trained on, those of its initial weights included
+where these say so.
 """
 
 from collections.abc import Mapping, Sequence
@@ -48,6 +49,12 @@ def load_model(folder: str | Path) -> tuple[nn.Module, FrontendSettings]:
     model = build_model(config["model"], **arguments)
     load_weights(model, weight_file(folder))
     return model.eval(), frontend
+
+
+def training_speakers(folder: str | Path) -> list[str] | None:
+    """The speakers that the model of a folder was trained on; None where that is not written."""
+    path = Path(folder) / "speakers.txt"
+    return path.read_text(encoding="utf-8").split() if path.is_file() else None
 
 
 def frontend_settings(dataset_args: Mapping[str, Any], source: str | Path) -> FrontendSettings:

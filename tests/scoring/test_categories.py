@@ -6,17 +6,10 @@ import numpy as np
 import pytest
 
 from tidyvoice.errors import TidyVoiceError
-from tidyvoice.scoring.categories import (
-    CATEGORIES,
-    Costs,
-    evaluate,
-    format_systems,
-    format_table,
-    languages_of,
-    read_utt2lang,
-    to_json,
-)
-from tidyvoice.scoring.metrics import eer, min_dcf
+from tidyvoice.scoring.categories import CATEGORIES, evaluate
+from tidyvoice.scoring.groups import languages_of, read_maps, speakers_of
+from tidyvoice.scoring.metrics import Costs, act_dcf, cllr, eer, min_dcf, sort_scores
+from tidyvoice.scoring.tables import format_systems, format_table, to_json
 from tidyvoice.scoring.trials import ScoreTable, Trials
 
 # Speakers a, b, c; a and b speak two languages.
@@ -34,7 +27,7 @@ def all_pairs(scores_seed: int = 0) -> ScoreTable:
 
 def test_each_category_holds_its_trials():
     table = all_pairs()
-    rows = evaluate(table, languages_of(table.trials), Costs(p_target=0.2))
+    rows = evaluate(table, languages_of(table.trials), [Costs(0.2), Costs(0.6)])
     assert [row.category for row in rows] == ["all/all", *CATEGORIES]
     for row, category in zip(rows[1:], CATEGORIES, strict=True):
         target_kind, nontarget_kind = category.split("/")
@@ -48,6 +41,9 @@ def test_each_category_holds_its_trials():
         assert (row.targets, row.nontargets) == (label.sum(), (~label).sum())
         assert row.eer == eer(scores, label)
         assert row.min_dcf == min_dcf(scores, label, 0.2)
+        assert row.points[1].min_dcf == min_dcf(scores, label, 0.6)
+        assert row.act_dcf == act_dcf(sort_scores(scores, label), Costs(0.2))
+        assert row.cllr == pytest.approx(cllr(sort_scores(scores, label)))
     # 4 targets: a1-a2 within English, a1-a3, a2-a3, b4-b5 across. 11 others, 3 within.
     assert [(row.targets, row.nontargets) for row in rows] == [
         (4, 11),
@@ -62,7 +58,7 @@ def test_languages_from_a_table_or_from_ids(tmp_path):
     table = all_pairs()
     text = "".join(f"{i.removesuffix('.wav')}\t{k}\n" for i, k in zip(IDS, LANGUAGE, strict=True))
     (tmp_path / "utt2lang").write_text(text + "unused xx\n")
-    utt2lang = read_utt2lang(tmp_path / "utt2lang")
+    utt2lang = read_maps([tmp_path / "utt2lang"], "language")
     from_table = evaluate(table, languages_of(table.trials, utt2lang))
     assert from_table == evaluate(table, languages_of(table.trials))
     del utt2lang["b/en/4"]
@@ -77,10 +73,9 @@ def test_ids_that_tell_no_language(odd):
     assert languages_of(trials) is None
     rows = evaluate(ScoreTable(trials, table.scores), None)
     assert rows[0] == evaluate(table, None)[0]
-    assert {(row.targets, row.nontargets, row.eer, row.min_dcf) for row in rows[1:]} == {
-        (None, None, None, None)
-    }
-    assert format_table(rows).count("n/a") == 16
+    for row in rows[1:]:
+        assert (row.targets, row.nontargets, row.eer, row.min_dcf, row.cllr) == (None,) * 5
+    assert format_table(rows).count("n/a") == 4 * 9
 
 
 def test_a_category_without_trials_of_a_kind_is_shown():
@@ -97,10 +92,30 @@ def test_a_category_without_trials_of_a_kind_is_shown():
     assert by_name["same/same"].eer is None
     assert by_name["different/same"].eer is not None
     lines = format_table(rows).splitlines()
-    assert lines[-1].split() == ["same/same", "0", "3", "n/a", "n/a"]
-    assert json.loads(to_json(rows))[-1] == {
-        "category": "same/same", "targets": 0, "nontargets": 3, "eer": None, "min_dcf": None
+    assert lines[-1].split() == ["same/same", "0", "3", *["n/a"] * 7]
+    found = json.loads(to_json(categories=rows))["categories"]
+    assert found[-1] == {
+        "category": "same/same", "targets": 0, "nontargets": 3, "points": [],
+        **dict.fromkeys(("eer", "cllr", "min_cllr", "eer_interval", "cllr_interval")),
+        **dict.fromkeys(("min_dcf", "act_dcf")),
     }  # fmt: skip
+    assert found[0]["min_dcf"] == found[0]["points"][0]["min_dcf"] == rows[0].min_dcf
+    assert [point["costs"]["p_target"] for point in found[0]["points"]] == [0.01, 0.05]
+
+
+def test_speakers_from_a_table_or_from_ids(tmp_path):
+    table = all_pairs()
+    found = speakers_of(table.trials)
+    assert [found.names[code] for code in found.codes] == SPEAKER.tolist()
+    flat = Trials([f"u{n}" for n in range(6)], table.trials.enroll, table.trials.test, None, "f")
+    assert speakers_of(flat) is None
+    (tmp_path / "one").write_text("u0 x\nu1 x\nu2 y\n")
+    (tmp_path / "two").write_text("u3 y\nu4 z\nu5 z\n")
+    table = read_maps([tmp_path / "one", tmp_path / "two"], "speaker")
+    assert speakers_of(flat, table).names == ["x", "y", "z"]
+    with pytest.raises(TidyVoiceError, match="'u0' has a speaker in another file already"):
+        read_maps([tmp_path / "one", tmp_path / "one"], "speaker")
+    assert read_maps([], "speaker") is None
 
 
 def test_trials_without_labels_have_no_metrics():
@@ -114,12 +129,21 @@ def test_tables_are_aligned_and_rounded():
     rows = evaluate(all_pairs(), languages_of(all_pairs().trials))
     lines = format_table(rows).splitlines()
     assert len({len(line) for line in lines}) == 1
-    expected = [f"{100 * rows[0].eer:.2f}", f"{rows[0].min_dcf:.3f}"]
-    assert lines[2].split() == ["all/all", "4", "11", *expected]
+    pooled = rows[0]
+    costs = [f"{value:.3f}" for value in (
+        *(point.min_dcf for point in pooled.points), *(point.act_dcf for point in pooled.points),
+        pooled.cllr, pooled.min_cllr,
+    )]  # fmt: skip
+    assert lines[2].split() == ["all/all", "4", "11", f"{100 * pooled.eer:.2f}", *costs]
+    assert lines[0].split()[5:] == [
+        "minDCF(0.01)", "minDCF(0.05)", "actDCF(0.01)", "actDCF(0.05)", "Cllr", "minCllr"
+    ]  # fmt: skip
 
-    both = format_systems({"base": rows, "with normalisation": evaluate(all_pairs(1), None)})
+    systems = {"base": rows, "with normalisation": evaluate(all_pairs(1), None)}
+    both = format_systems(systems, {"base"})
     lines = both.splitlines()
     assert len({len(line) for line in lines}) == 1
     assert lines[0].split("  ")[0] == "system"
-    assert lines[2].split() == ["base", *expected, *(f"{100 * row.eer:.2f}" for row in rows[1:])]
-    assert lines[3].split()[-4:] == ["n/a"] * 4
+    main = [f"{100 * pooled.eer:.2f}", costs[0], costs[2], costs[4]]
+    assert lines[2].split() == ["base", *main, *(f"{100 * row.eer:.2f}" for row in rows[1:])]
+    assert lines[3].split()[-6:] == ["-", "-", *["n/a"] * 4]

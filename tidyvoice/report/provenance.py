@@ -1,11 +1,63 @@
-"""What a result was made with: versions of the packages and of this source tree."""
+"""What a result was made with: versions of the packages and of this source tree, and its data."""
 
 import platform
 import subprocess
+from collections.abc import Sequence
+from html import escape
 from importlib import metadata
 from pathlib import Path
 
+from tidyvoice.report.markup import absent, note, row, section
+from tidyvoice.report.system import SystemResult
+from tidyvoice.scoring.lineage import Step
+
 PACKAGES = ("tidyvoice", "torch", "torchaudio", "numpy", "scipy", "polars")
+
+
+def provenance_section(results: Sequence[SystemResult]) -> str:
+    """Versions, checksums of the trials, and the steps that made each system's scores."""
+    lines = versions()
+    lines += [(f"trials of {result.name}, sha256", result.checksum) for result in results]
+    body = "".join(
+        row([escape(key), f"<code>{escape(text)}</code>"], ["", ' class="text"'])
+        for key, text in lines
+    )
+    scores = results[0].scores_path.name
+    command = f"cut -d' ' -f1,2,4 {scores} | sha256sum"
+    if scores.endswith(".gz"):
+        command = f"gzip -dc {scores} | cut -d' ' -f1,2,4 | sha256sum"
+    text = (
+        f'<div class="scroll"><table class="plain wide" id="versions"><tbody>{body}</tbody>'
+        "</table></div>"
+    )
+    text += note(
+        "The trials are hashed as <code>enroll test target|nontarget</code>, one a line: "
+        f"<code>{escape(command)}</code>"
+    )
+    for result in results:
+        text += f"\n<h3>How the scores of {escape(result.name)} were made</h3>\n"
+        if result.lineage is None or not result.lineage.steps:
+            text += absent(
+                f"Nothing says so: no {result.scores_path.name}.json beside them that belongs to "
+                "them."
+            )
+        else:
+            text += f'<ol class="steps">{"".join(map(_step, result.lineage.steps))}</ol>'
+    return section("provenance", "Provenance", text)
+
+
+def _step(step: Step) -> str:
+    items = [
+        f"<li>{escape(role)}: <code>{escape(path)}</code></li>"
+        for role, path in step.inputs.items()
+    ]
+    items += [
+        f'<li class="overlap"><strong>In sample</strong>: {escape(said)}</li>'
+        for said in step.in_sample
+    ]
+    items += [f"<li>Not checked: {escape(said)}</li>" for said in step.unchecked]
+    inner = f"<ul>{''.join(items)}</ul>" if items else ""
+    return f"<li>{escape(step.text)}{inner}</li>"
 
 
 def versions() -> list[tuple[str, str]]:

@@ -1,56 +1,41 @@
-"""What a report shows of one system: metrics, DET curves, histograms, training log."""
+"""What a report shows of one system."""
 
-import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from scipy.special import ndtri
 
 from tidyvoice.errors import TidyVoiceError
-from tidyvoice.scoring.categories import (
-    Costs,
-    Row,
-    category_rates,
+from tidyvoice.report import curves
+from tidyvoice.report.curves import BayesError, CostCurve, DetCurve, Reliability
+from tidyvoice.report.hardest import HardSpeaker, HardTrial, hardest_speakers, hardest_trials
+from tidyvoice.report.training_log import TrainingLog, read_log
+from tidyvoice.scoring.bootstrap import Resampled, resample, with_intervals
+from tidyvoice.scoring.categories import POOLED, Row, category_scores, row_of
+from tidyvoice.scoring.groups import (
+    Groups,
     languages_of,
-    read_utt2lang,
-    row_of,
-    same_language,
+    read_maps,
+    speakers_of,
 )
-from tidyvoice.scoring.metrics import ErrorRates
-from tidyvoice.scoring.trials import ScoreTable, checksum, read_scores
+from tidyvoice.scoring.languages import LanguageRow, by_language
+from tidyvoice.scoring.lineage import Lineage, read_lineage
+from tidyvoice.scoring.metrics import Costs, error_rates
+from tidyvoice.scoring.trials import checksum, read_scores
 
-DET_POINTS = 300
-BINS = 100
-LOG_KEYS = ("loss", "accuracy", "lr", "margin")
+Paths = str | Path | Sequence[str | Path] | None
 
 
 @dataclass(frozen=True)
 class System:
-    """A system to report on: its scores, and where known its experiment and languages."""
+    """A system to report on: its scores, and where known its experiment, languages, speakers."""
 
     name: str
     scores_path: Path
     experiment_path: Path | None = None
-    utt2lang_path: Path | None = None
-
-
-@dataclass(frozen=True)
-class DetCurve:
-    """Operating points of one category, float [P] each, and its EER, a fraction."""
-
-    fpr: np.ndarray
-    fnr: np.ndarray
-    eer: float
-
-
-@dataclass(frozen=True)
-class TrainingLog:
-    """The logged steps, one array [S] a key, by iteration; and the lines that were no JSON."""
-
-    iteration: np.ndarray
-    values: dict[str, np.ndarray]
-    unreadable: int
+    utt2lang_paths: tuple[Path, ...] = ()
+    utt2spk_paths: tuple[Path, ...] = ()
 
 
 @dataclass
@@ -58,139 +43,165 @@ class SystemResult:
     """What is kept of a system once its scores have been read.
 
     Attributes:
-        rows: metrics of all trials and of the four categories.
-        det: by category; those without trials are absent.
-        edges: score [BINS + 1], common to the histograms.
-        histograms: by kind of trial, such as "target, same language": density [BINS].
+        rows: metrics of all trials and of the four categories, with intervals where the speakers
+            are known.
+        checksum: SHA-256 of the trials.
+        languages, speakers: of the ids; None where they are not known.
+        threshold: the score at which the EER lies.
+        edges: score [B + 1], common to the histograms.
+        histograms: by kind of trial, such as "target, same language": density [B].
+        det, costs: by category; those without trials are absent.
+        reliability: None unless the scores are log-likelihood ratios.
+        resampled: by category; empty where the speakers are not known.
+        by_language, by_pair: empty where the languages are not known; of the main system only, as
+            what is hardest.
     """
 
     name: str
     scores_path: Path
+    experiment_path: Path | None
     rows: list[Row]
     checksum: str
+    languages: Groups | None
+    speakers: Groups | None
+    lineage: Lineage | None
+    threshold: float
     edges: np.ndarray
     histograms: dict[str, np.ndarray]
+    bayes_error: BayesError
+    reliability: Reliability | None = None
     det: dict[str, DetCurve] = field(default_factory=dict)
+    costs: dict[str, CostCurve] = field(default_factory=dict)
+    resampled: dict[str, Resampled] = field(default_factory=dict)
+    by_language: list[LanguageRow] = field(default_factory=list)
+    by_pair: list[LanguageRow] = field(default_factory=list)
+    hard_speakers: list[HardSpeaker] = field(default_factory=list)
+    hard_targets: list[HardTrial] = field(default_factory=list)
+    hard_nontargets: list[HardTrial] = field(default_factory=list)
     log: TrainingLog | None = None
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether the scores are known to be log-likelihood ratios."""
+        return self.lineage is not None and self.lineage.calibrated
+
+    @property
+    def in_sample(self) -> list[str]:
+        """Overlaps of speakers, in words."""
+        return self.lineage.in_sample if self.lineage else []
 
 
 def load_system(
     experiment: str | Path,
     scores: str = "dev",
     name: str | None = None,
-    utt2lang: str | Path | None = None,
+    utt2lang: Paths = None,
+    utt2spk: Paths = None,
 ) -> System:
     """Find the scores of an experiment folder.
 
     Args:
-        experiment: a folder with ``scores/{scores}.score`` or ``.score.gz``.
+        experiment: a folder with ``scores/{scores}.score`` or ``.score.gz``, or one such file.
         scores: which score file, without its ending.
-        name: how the report calls the system; by default the folder's name.
-        utt2lang: languages; by default ``experiment/utt2lang`` if there is one, else the ids tell.
+        name: how the report calls the system; by default the folder's name, and the file's.
+        utt2lang: one file or several with the languages; by default ``experiment/utt2lang`` if
+            there is one, else the ids tell.
+        utt2spk: the same with the speakers.
 
     Raises:
-        TidyVoiceError: no such score file; says which there are.
+        TidyVoiceError: no such score file.
     """
-    experiment = Path(experiment)
-    folder = experiment / "scores"
-    for ending in (".score", ".score.gz"):
-        path = folder / f"{scores}{ending}"
-        if path.is_file():
-            break
+    path = Path(experiment)
+    folder: Path | None = path
+    if path.is_file():
+        folder = path.parent.parent if path.parent.name == "scores" else None
+        named = path.name.removesuffix(".gz").removesuffix(".score")
+        default = f"{folder.resolve().name}, {named}" if folder else named
     else:
-        found = sorted(p.name.partition(".score")[0] for p in folder.glob("*.score*"))
-        there = f"there are: {', '.join(found)}" if found else "run `tidyvoice score` first"
-        raise TidyVoiceError(f"{folder}: no score file '{scores}.score'; {there}")
-    if utt2lang is None and (experiment / "utt2lang").is_file():
-        utt2lang = experiment / "utt2lang"
-    return System(name or experiment.resolve().name, path, experiment, utt2lang and Path(utt2lang))
-
-
-def examine(system: System, costs: Costs) -> SystemResult:
-    """Read a system's scores and training log, and keep what the report shows.
-
-    Raises:
-        TidyVoiceError: the score file is missing, faulty or without labels, or an utterance has
-            no language.
-    """
-    table = read_scores(system.scores_path)
-    utt2lang = system.utt2lang_path and read_utt2lang(system.utt2lang_path)
-    languages = languages_of(table.trials, utt2lang)
-    rows, det = [], {}
-    for category, targets, nontargets, rates in category_rates(table, languages):
-        rows.append(row_of(category, targets, nontargets, rates, costs))
-        if rates is not None:
-            det[category] = det_curve(rates, rows[-1].eer)
-    edges, histograms = _histograms(table, languages)
-    log = None
-    if system.experiment_path is not None:
-        log = read_log(Path(system.experiment_path) / "log" / "train.jsonl")
-    return SystemResult(
-        system.name,
-        Path(system.scores_path),
-        rows,
-        checksum(table.trials),
-        edges,
-        histograms,
-        det,
-        log,
+        path, default = _score_file(folder, scores), folder.resolve().name
+    return System(
+        name or default,
+        path,
+        folder,
+        _maps(utt2lang, folder and folder / "utt2lang"),
+        _maps(utt2spk, folder and folder / "utt2spk"),
     )
 
 
-def det_curve(rates: ErrorRates, eer: float) -> DetCurve:
-    """At most ``DET_POINTS`` operating points, evenly spaced on the probit axes.
+def _score_file(folder: Path, scores: str) -> Path:
+    for ending in (".score", ".score.gz"):
+        if (path := folder / "scores" / f"{scores}{ending}").is_file():
+            return path
+    there = sorted(path.name for path in folder.glob("scores/*.score*"))
+    there = [name for name in there if name.endswith((".score", ".gz")) and name[0] != "."]
+    have = f"there are: {', '.join(there)}" if there else "run `tidyvoice score` first"
+    raise TidyVoiceError(f"{folder / 'scores'}: no score file '{scores}.score'; {have}")
 
-    Rates of 0 and 1, which those axes do not have, are left out: without any error no point is
-    left.
+
+def _maps(given: Paths, beside: Path | None) -> tuple[Path, ...]:
+    if given:
+        return (Path(given),) if isinstance(given, str | Path) else tuple(map(Path, given))
+    return (beside,) if beside is not None and beside.is_file() else ()
+
+
+def examine(
+    system: System,
+    points: Sequence[Costs],
+    resamples: int = 0,
+    seed: int = 1,
+    main: bool = True,
+) -> SystemResult:
+    """Read a system's scores and training log, and keep what the report shows.
+
+    Args:
+        points: priors and costs; curves of the cost show the first.
+        resamples: of the speakers, for confidence intervals; 0 for none.
+        main: whether languages, speakers and trials are looked at one by one.
+
+    Raises:
+        TidyVoiceError: the score file is missing, faulty or without labels, an utterance has no
+            language or no speaker, or the speakers contradict the labels.
     """
-    inside = (rates.fnr > 0) & (rates.fpr > 0) & (rates.fnr < 1) & (rates.fpr < 1)
-    fnr, fpr = rates.fnr[inside], rates.fpr[inside]
-    if len(fnr) > DET_POINTS:
-        along = ndtri(fnr) - ndtri(fpr)  # grows from point to point
-        chosen = np.searchsorted(along, np.linspace(along[0], along[-1], DET_POINTS))
-        chosen = np.unique(chosen)
-        fnr, fpr = fnr[chosen], fpr[chosen]
-    return DetCurve(fpr, fnr, eer)
-
-
-def read_log(path: str | Path) -> TrainingLog | None:
-    """Read ``log/train.jsonl``; None if there is no such file or no step in it.
-
-    A resumed run appends, so the last line of an iteration counts. A run that was killed may
-    leave half a line: such lines are counted, not an error.
-    """
-    path = Path(path)
-    if not path.is_file():
-        return None
-    steps, unreadable = {}, 0
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        try:
-            step = json.loads(line)
-            steps[int(step["iteration"])] = [float(step.get(key, np.nan)) for key in LOG_KEYS]
-        except (ValueError, TypeError, KeyError, AttributeError):
-            unreadable += 1
-    if not steps:
-        return None
-    iteration = np.array(sorted(steps))
-    columns = np.array([steps[i] for i in iteration]).T
-    return TrainingLog(iteration, dict(zip(LOG_KEYS, columns, strict=True)), unreadable)
-
-
-def _histograms(
-    table: ScoreTable, languages: np.ndarray | None
-) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    label = table.trials.label
-    kinds = {"target": label, "non-target": ~label}
-    if languages is not None:
-        same = same_language(table.trials, languages)
-        kinds = {
-            f"{kind}, {where}": mask & side
-            for kind, mask in kinds.items()
-            for where, side in (("same language", same), ("cross-language", ~same))
-        }
-    edges = np.histogram_bin_edges(table.scores, BINS)
-    return edges, {
-        kind: np.histogram(table.scores[mask], edges, density=True)[0]
-        for kind, mask in kinds.items()
-        if mask.any()
-    }
+    table = read_scores(system.scores_path)
+    lineage = read_lineage(system.scores_path)
+    languages = languages_of(table.trials, read_maps(system.utt2lang_paths, "language"))
+    speakers = speakers_of(table.trials, read_maps(system.utt2spk_paths, "speaker"))
+    calibrated = lineage is not None and lineage.calibrated
+    rows, found = [], {"det": {}, "costs": {}}
+    for category, targets, nontargets, scores in category_scores(table, languages):
+        if scores is None:
+            rows.append(Row(category, targets, nontargets))
+            continue
+        rows.append(row_of(category, scores, points))
+        rates = error_rates(scores)
+        found["det"][category] = curves.det_curve(rates, rows[-1].eer)
+        found["costs"][category] = curves.cost_curve(scores, rates, points[0])
+        if category == POOLED:
+            found["threshold"] = curves.eer_threshold(scores, rates)
+            found["bayes_error"] = curves.bayes_error(scores, rates, calibrated)
+            found["reliability"] = curves.reliability(scores) if calibrated else None
+    if speakers is not None and resamples:
+        found["resampled"] = resample(table, languages, speakers, points, resamples, seed)
+        rows = with_intervals(rows, found["resampled"])
+    found["edges"], found["histograms"] = curves.histograms(table, languages)
+    if main:
+        if languages is not None:
+            found["by_language"], found["by_pair"] = by_language(table, languages, points[0])
+        if speakers is not None:
+            found["hard_speakers"] = hardest_speakers(
+                table, speakers, languages, found["threshold"]
+            )
+        found["hard_targets"], found["hard_nontargets"] = hardest_trials(table, languages)
+    if system.experiment_path is not None:
+        found["log"] = read_log(Path(system.experiment_path) / "log" / "train.jsonl")
+    return SystemResult(
+        name=system.name,
+        scores_path=Path(system.scores_path),
+        experiment_path=system.experiment_path,
+        rows=rows,
+        checksum=checksum(table.trials),
+        languages=languages,
+        speakers=speakers,
+        lineage=lineage,
+        **found,
+    )

@@ -1,4 +1,8 @@
-"""Cosine scores of many trials, in memory that does not grow with their number."""
+"""Cosine scores of many trials, at the speed of the cache rather than of the memory."""
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
@@ -6,7 +10,12 @@ from tidyvoice.embeddings import Embeddings
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.scoring.trials import Trials
 
-# Two gathered blocks of 256 columns then fit the cache, which is what the time goes by.
+# Trials are scored in portions, so that what is needed beside the scores does not grow with them.
+PORTION = 2**21
+# Within a portion those come together whose sides lie in the same two groups of this many
+# utterances, and two groups of 256 columns fit the cache: half the time of the list's own order.
+GROUP = 512
+GROUPS = 256  # at most, so that a pair of groups is a 16-bit number, which sorts by radix
 BLOCK = 2048
 # A vector that shrinks this much when the mean is subtracted has nothing left but rounding.
 VANISHED = 1e-6
@@ -26,23 +35,47 @@ def cosine_scores(
         TidyVoiceError: an id without embedding, a mean of another size, an embedding that is not
             finite or that is zero (after the subtraction): a direction it does not have.
     """
-    vectors = unit_vectors(embeddings, trials.places_in(embeddings.ids, "embedding"), mean)
+    vectors = unit_vectors(embeddings, trials.places_in(embeddings.ids, "embedding"), mean, trials)
     scores = np.empty(len(trials), dtype=np.float32)
-    enroll, test = (np.empty((BLOCK, vectors.shape[1]), dtype=np.float32) for _ in range(2))
-    for start in range(0, len(trials), BLOCK):
-        part = slice(start, start + BLOCK)
-        size = len(scores[part])
-        # mode="clip" writes into `out` without a copy; the codes are within bounds.
-        np.take(vectors, trials.enroll[part], axis=0, out=enroll[:size], mode="clip")
-        np.take(vectors, trials.test[part], axis=0, out=test[:size], mode="clip")
-        np.einsum("td,td->t", enroll[:size], test[:size], out=scores[part])
+
+    def score(portion: np.ndarray) -> None:
+        enroll, test = np.empty((2, BLOCK, vectors.shape[1]), dtype=np.float32)
+        for start in range(0, len(portion), BLOCK):
+            rows = portion[start : start + BLOCK]
+            size = len(rows)
+            # mode="clip" writes into `out` without a copy; the codes are within bounds.
+            np.take(vectors, trials.enroll[rows], axis=0, out=enroll[:size], mode="clip")
+            np.take(vectors, trials.test[rows], axis=0, out=test[:size], mode="clip")
+            scores[rows] = np.einsum("td,td->t", enroll[:size], test[:size])
+
+    threads = os.cpu_count() or 1
+    with ThreadPoolExecutor(threads) as pool:
+        for order in _portions(trials):
+            for _ in pool.map(score, np.array_split(order, threads)):
+                pass
     return scores
 
 
+def _portions(trials: Trials) -> Iterator[np.ndarray]:
+    """The numbers of the trials, a portion at a time, those of the same two groups together."""
+    size = max(GROUP, -(-len(trials.ids) // GROUPS))
+    for start in range(0, len(trials), PORTION):
+        part = slice(start, start + PORTION)
+        pair = (trials.enroll[part] // size) * GROUPS + trials.test[part] // size
+        yield start + np.argsort(pair.astype(np.uint16), kind="stable")
+
+
 def unit_vectors(
-    embeddings: Embeddings, rows: np.ndarray, mean: np.ndarray | None = None
+    embeddings: Embeddings,
+    rows: np.ndarray,
+    mean: np.ndarray | None = None,
+    trials: Trials | None = None,
 ) -> np.ndarray:
     """The chosen rows, less the mean [D], at unit length: float32 [len(rows) x D].
+
+    Args:
+        rows: places in the embeddings.
+        trials: where the rows are those of its ids, an error names the line as well.
 
     Raises:
         TidyVoiceError: see ``cosine_scores``.
@@ -62,8 +95,10 @@ def unit_vectors(
         ("is zero" if mean is None else "equals the mean", norms <= VANISHED * before),
     ):
         if bad.any():
+            first = int(np.argmax(bad))
+            where = f"{trials.source}:{trials.line_of(first)}: " if trials else ""
             raise TidyVoiceError(
-                f"the embedding of '{embeddings.ids[rows[np.argmax(bad)]]}' {fault}, so it has no "
+                f"{where}the embedding of '{embeddings.ids[rows[first]]}' {fault}, so it has no "
                 f"cosine ({int(bad.sum()):,} such embeddings); look at its audio and extract again"
             )
     return vectors / norms[:, None]

@@ -1,28 +1,75 @@
-"""Error rates of a speaker-verification system: EER and minimum detection cost.
+"""Metrics of a speaker-verification system: EER, detection costs, Cllr.
 
 References:
     A. Martin, G. Doddington, T. Kamm, M. Ordowski, M. Przybocki, "The DET curve in assessment of
         detection task performance", Eurospeech 1997.
     NIST 2019 Speaker Recognition Evaluation plan, section 3.1 (detection cost, normalisation).
+    N. Brümmer, J. du Preez, "Application-independent evaluation of speaker detection", Computer
+        Speech and Language 20, 2006 (Cllr, its minimum, the Bayes threshold).
 """
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from scipy.optimize import isotonic_regression
 
 from tidyvoice.errors import TidyVoiceError
 
+SOFTPLUS_BLOCK = 2**16
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Prior and costs of the detection cost; the defaults are the challenge's.
+
+    Raises:
+        TidyVoiceError: a prior that is not between 0 and 1, or a cost that is no number above 0.
+    """
+
+    p_target: float = 0.01
+    c_miss: float = 1.0
+    c_fa: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.p_target < 1:
+            raise TidyVoiceError(f"p_target is {self.p_target:g}; it must lie between 0 and 1")
+        for name in ("c_miss", "c_fa"):
+            if not 0 < getattr(self, name) < np.inf:
+                cost = getattr(self, name)
+                raise TidyVoiceError(f"{name} is {cost:g}; a cost must be a number above 0")
+
+    @property
+    def weights(self) -> tuple[float, float]:
+        """What a rate of misses and one of false alarms weigh in the normalised cost."""
+        miss, false_alarm = self.c_miss * self.p_target, self.c_fa * (1 - self.p_target)
+        return miss / min(miss, false_alarm), false_alarm / min(miss, false_alarm)
+
+    @property
+    def threshold(self) -> float:
+        """The Bayes threshold: at least this log-likelihood ratio is worth accepting."""
+        miss, false_alarm = self.weights
+        return float(np.log(false_alarm / miss))
+
+
+class SortedScores(NamedTuple):
+    """The scores of target and of non-target trials, each float64, ascending, not empty."""
+
+    targets: np.ndarray
+    nontargets: np.ndarray
+
 
 class ErrorRates(NamedTuple):
-    """Both error rates at K + 1 operating points, for K distinct scores.
+    """Both error rates at the K operating points where their curve turns.
 
     A trial is accepted when its score reaches the threshold. The first point accepts every trial
-    (FNR 0, FPR 1), the last, with threshold infinity, none (FNR 1, FPR 0).
+    (FNR 0, FPR 1), the last, with threshold infinity, none (FNR 1, FPR 0). Between neighbours the
+    curve is straight: operating points left out there lie on the line.
 
     Attributes:
-        thresholds: float64 [K + 1], ascending.
-        fnr: float64 [K + 1], false negatives (misses) over target trials, ascending.
-        fpr: float64 [K + 1], false positives (false alarms) over non-target trials, descending.
+        thresholds: float64 [K], ascending.
+        fnr: float64 [K], false negatives (misses) over target trials, ascending.
+        fpr: float64 [K], false positives (false alarms) over non-target trials, descending.
     """
 
     thresholds: np.ndarray
@@ -30,11 +77,8 @@ class ErrorRates(NamedTuple):
     fpr: np.ndarray
 
 
-def error_rates(scores: np.ndarray, is_target: np.ndarray) -> ErrorRates:
-    """FNR(θ) = P(s < θ | target) and FPR(θ) = P(s ≥ θ | non-target) for every θ that matters.
-
-    Trials of equal score are accepted or rejected together: operating points exist only between
-    distinct scores, so that the order of the trials has no influence.
+def sort_scores(scores: np.ndarray, is_target: np.ndarray) -> SortedScores:
+    """Set the targets' scores apart from the others'.
 
     Args:
         scores: float [T].
@@ -43,27 +87,47 @@ def error_rates(scores: np.ndarray, is_target: np.ndarray) -> ErrorRates:
     Raises:
         TidyVoiceError: a score is NaN, or there is no target or no non-target trial.
     """
-    scores, is_target = np.asarray(scores), np.asarray(is_target, dtype=bool)
+    scores, is_target = np.asarray(scores, dtype=np.float64), np.asarray(is_target, dtype=bool)
     if scores.shape != is_target.shape or scores.ndim != 1:
         raise TidyVoiceError(f"{scores.shape} scores for {is_target.shape} labels")
     if np.isnan(scores).any():
         raise TidyVoiceError(f"{int(np.isnan(scores).sum()):,} of {len(scores):,} scores are NaN")
-    targets = int(is_target.sum())
-    nontargets = len(scores) - targets
-    if not targets or not nontargets:
-        kind = "non-target" if targets else "target"
+    targets, nontargets = scores[is_target], scores[~is_target]
+    if not len(targets) or not len(nontargets):
+        kind = "non-target" if len(targets) else "target"
         raise TidyVoiceError(f"no {kind} trial among {len(scores):,}: error rates need both kinds")
+    targets.sort()
+    nontargets.sort()
+    return SortedScores(targets, nontargets)
 
-    order = np.argsort(scores)
-    scores = scores[order]
-    ends = np.append(np.flatnonzero(scores[1:] != scores[:-1]), len(scores) - 1)
-    rejected_targets = np.cumsum(is_target[order])[ends]
-    accepted_nontargets = nontargets - (ends + 1 - rejected_targets)
-    return ErrorRates(
-        thresholds=np.append(scores[ends], np.inf).astype(np.float64),
-        fnr=np.insert(rejected_targets / targets, 0, 0.0),
-        fpr=np.insert(accepted_nontargets / nontargets, 0, 1.0),
-    )
+
+def error_rates(scores: SortedScores) -> ErrorRates:
+    """FNR(θ) = P(s < θ | target) and FPR(θ) = P(s ≥ θ | non-target) for every θ that matters.
+
+    Trials of equal score are accepted or rejected together: operating points exist only between
+    distinct scores, so that the order of the trials has no influence.
+    """
+    targets, nontargets = scores
+    total, others = len(targets), len(nontargets)
+    # Non-targets below each target, and those not above it: they differ only where scores tie.
+    below = np.searchsorted(nontargets, targets)
+    tied = nontargets[np.minimum(below, others - 1)] == targets
+    upto = below.copy()
+    upto[tied] = np.searchsorted(nontargets, targets[tied], side="right")
+
+    # Runs of targets that no non-target comes between: only their ends are points.
+    turns = (below[1:] != upto[:-1]) | tied[1:] | tied[:-1]
+    turns &= targets[1:] != targets[:-1]
+    starts = np.append(0, np.flatnonzero(turns) + 1)
+    ends = np.append(starts[1:], total)
+    inf = np.inf
+    after = np.minimum(np.append(nontargets, inf)[upto[ends - 1]], np.append(targets, inf)[ends])
+    lowest = min(targets[0], nontargets[0])
+    missed = np.concatenate([[0], np.stack([starts, ends], 1).ravel(), [total]])
+    rejected = np.concatenate([[0], np.stack([below[starts], upto[ends - 1]], 1).ravel(), [others]])
+    thresholds = np.concatenate([[lowest], np.stack([targets[starts], after], 1).ravel(), [inf]])
+    new = np.append(True, (np.diff(missed) > 0) | (np.diff(rejected) > 0))
+    return ErrorRates(thresholds[new], missed[new] / total, (others - rejected[new]) / others)
 
 
 def eer(scores: np.ndarray, is_target: np.ndarray) -> float:
@@ -79,9 +143,9 @@ def eer(scores: np.ndarray, is_target: np.ndarray) -> float:
         is_target: bool [T].
 
     Raises:
-        TidyVoiceError: see ``error_rates``.
+        TidyVoiceError: see ``sort_scores``.
     """
-    return eer_of(error_rates(scores, is_target))
+    return eer_of(error_rates(sort_scores(scores, is_target)))
 
 
 def min_dcf(
@@ -106,9 +170,10 @@ def min_dcf(
         c_miss, c_fa: costs of a miss and of a false alarm, above 0.
 
     Raises:
-        TidyVoiceError: see ``error_rates``; a prior or cost out of range.
+        TidyVoiceError: see ``sort_scores`` and ``Costs``.
     """
-    return min_dcf_of(error_rates(scores, is_target), p_target, c_miss, c_fa)
+    costs = Costs(p_target, c_miss, c_fa)
+    return min_dcf_of(error_rates(sort_scores(scores, is_target)), costs)
 
 
 def eer_of(rates: ErrorRates) -> float:
@@ -120,14 +185,55 @@ def eer_of(rates: ErrorRates) -> float:
     return float(rates.fnr[before] + weight * (rates.fnr[after] - rates.fnr[before]))
 
 
-def min_dcf_of(
-    rates: ErrorRates, p_target: float = 0.01, c_miss: float = 1.0, c_fa: float = 1.0
-) -> float:
+def min_dcf_of(rates: ErrorRates, costs: Costs) -> float:
     """``min_dcf`` of error rates at hand."""
-    if not 0 < p_target < 1:
-        raise TidyVoiceError(f"p_target is {p_target:g}; it must lie between 0 and 1")
-    for name, cost in (("c_miss", c_miss), ("c_fa", c_fa)):
-        if not 0 < cost < np.inf:
-            raise TidyVoiceError(f"{name} is {cost:g}; a cost must be a number above 0")
-    miss, false_alarm = c_miss * p_target, c_fa * (1 - p_target)
-    return float((miss * rates.fnr + false_alarm * rates.fpr).min() / min(miss, false_alarm))
+    miss, false_alarm = costs.weights
+    return float((miss * rates.fnr + false_alarm * rates.fpr).min())
+
+
+def act_dcf(scores: SortedScores, costs: Costs) -> float:
+    """The actual cost: DCF at the Bayes threshold ln[C_fa (1 − P_target) / (C_miss P_target)].
+
+    It takes the scores for log-likelihood ratios (natural logarithm); above ``min_dcf`` by what
+    their calibration lacks.
+    """
+    fnr = np.searchsorted(scores.targets, costs.threshold) / len(scores.targets)
+    fpr = 1 - np.searchsorted(scores.nontargets, costs.threshold) / len(scores.nontargets)
+    miss, false_alarm = costs.weights
+    return float(miss * fnr + false_alarm * fpr)
+
+
+def cllr(scores: SortedScores) -> float:
+    """Cost of log-likelihood ratios l in bits: 0 if they are right and sure, 1 if they say nothing.
+
+    Cllr = 1/2 [mean over targets of log2(1 + e^−l) + mean over non-targets of log2(1 + e^l)]
+    """
+    targets, nontargets = scores
+    both = _mean_softplus(targets, -1) + _mean_softplus(nontargets, 1)
+    return float(both / (2 * np.log(2)))
+
+
+def min_cllr(rates: ErrorRates, targets: int, nontargets: int) -> float:
+    """Cllr after the best non-decreasing map of the scores (pool adjacent violators).
+
+    Args:
+        rates: of ``targets`` target and ``nontargets`` non-target trials.
+    """
+    hits = np.rint(np.diff(rates.fnr) * targets)
+    others = np.rint(-np.diff(rates.fpr) * nontargets)
+    posterior = isotonic_regression(hits / (hits + others), weights=hits + others).x
+    # Ratios of the map's likelihoods; where a side has none of them its cost is not counted.
+    with np.errstate(divide="ignore"):
+        odds = np.log(posterior) - np.log1p(-posterior) + np.log(nontargets / targets)
+    miss = (hits[hits > 0] * np.logaddexp(0, -odds[hits > 0])).sum() / targets
+    false_alarm = (others[others > 0] * np.logaddexp(0, odds[others > 0])).sum() / nontargets
+    return float((miss + false_alarm) / (2 * np.log(2)))
+
+
+def _mean_softplus(values: np.ndarray, sign: int) -> float:
+    """Mean of ln(1 + e^(sign v)), in blocks that stay in the cache."""
+    total = 0.0
+    for start in range(0, len(values), SOFTPLUS_BLOCK):
+        part = sign * values[start : start + SOFTPLUS_BLOCK]
+        total += float(np.sum(np.maximum(part, 0) + np.log1p(np.exp(-np.abs(part)))))
+    return total / len(values)

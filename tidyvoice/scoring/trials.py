@@ -10,18 +10,22 @@ of the list; they are matched to others after one trailing ``.wav`` is dropped o
 import gzip
 import hashlib
 import io
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
-from tidyvoice.errors import TidyVoiceError
+from tidyvoice.errors import TidyVoiceError, TidyVoiceWarning
 from tidyvoice.files import atomic_path
-from tidyvoice.scoring.columns import IdCodes, read_blocks
+from tidyvoice.scoring.columns import IdCodes, Schema, more, read_blocks
 
 LABELS = ("target", "nontarget")
+BINARY_LABELS = ("1", "0")
 TRIAL_FORMAT = "'enroll test target|nontarget', '1|0 enroll test' or 'enroll test'"
 SCORE_FORMAT = "'enroll test score' or 'enroll test score target|nontarget'"
 WRITE_BLOCK = 1_000_000
@@ -46,6 +50,10 @@ class Trials:
 
     def __len__(self) -> int:
         return len(self.enroll)
+
+    def line_of(self, place: int) -> int:
+        """The line of the first trial that ``ids[place]`` has a part in."""
+        return int(np.argmax((self.enroll == place) | (self.test == place))) + 1
 
     def places_in(self, others: Sequence[str], what: str) -> np.ndarray:
         """Where each of ``ids`` stands in ``others``: int64 [U].
@@ -90,41 +98,26 @@ def stem(utterance: str) -> str:
 def read_trials(path: str | Path) -> Trials:
     """Read a trial list in any of the three formats; the first line tells which it is.
 
+    A trial that stands twice is warned of.
+
     Raises:
-        TidyVoiceError: naming file and line: no lines, a wrong number of columns, a bad label.
+        TidyVoiceError: naming file, line and how many more there are: no lines, a wrong number of
+            columns, a bad label, a trial that stands twice with different labels.
     """
-    codes, parts, layout = IdCodes(), [], None
-    for first, table in read_blocks(path, (2, 3), TRIAL_FORMAT):
-        layout = layout or _trial_layout(path, table)
-        names, column, words = layout
-        enroll, test = codes.encode(*(table[name] for name in names))
-        label = None if column is None else _labels(path, first, table[column], words)
-        parts.append((enroll, test, label))
-    return _joined(codes, parts, path)
+    return _read(path, _trial_layout, TRIAL_FORMAT)[0]
 
 
 def read_scores(path: str | Path) -> ScoreTable:
     """Read a score file, with labels or without.
 
+    A trial that stands twice is warned of.
+
     Raises:
-        TidyVoiceError: naming file and line: no lines, a wrong number of columns, a bad label, a
-            score that is no finite number.
+        TidyVoiceError: naming file, line and how many more there are: no lines, a wrong number of
+            columns, a bad label, a score that is no finite number, a trial that stands twice with
+            different labels.
     """
-    codes, parts, scores = IdCodes(), [], []
-    for first, table in read_blocks(path, (3, 4), SCORE_FORMAT):
-        enroll, test = codes.encode(table["0"], table["1"])
-        values = table["2"].cast(pl.Float64, strict=False)
-        bad = ~values.is_finite().fill_null(False)
-        if bad.any():
-            row = bad.arg_max()
-            raise TidyVoiceError(
-                f"{path}:{first + row}: the score '{table['2'][row]}' is not a finite number; "
-                f"expected {SCORE_FORMAT}"
-            )
-        label = _labels(path, first, table["3"], LABELS) if table.width == 4 else None
-        parts.append((enroll, test, label))
-        scores.append(values.to_numpy())
-    return ScoreTable(_joined(codes, parts, path), np.concatenate(scores))
+    return ScoreTable(*_read(path, _score_layout, SCORE_FORMAT))
 
 
 def write_scores(path: str | Path, trials: Trials, scores: np.ndarray) -> None:
@@ -190,34 +183,97 @@ def _write_columns(file: io.IOBase, trials: Trials, scores: np.ndarray | None) -
         table.write_csv(file, include_header=False, separator=" ", quote_style="never")
 
 
-def _trial_layout(
-    path: str | Path, table: pl.DataFrame
-) -> tuple[tuple[str, str], str | None, tuple[str, str]]:
-    """The id columns, the label column, and its words for target and non-target."""
-    if table.width == 2:
-        return ("0", "1"), None, LABELS
-    if table["2"][0] in LABELS:
-        return ("0", "1"), "2", LABELS
-    if table["0"][0] in ("1", "0"):
-        return ("1", "2"), "0", ("1", "0")
-    raise TidyVoiceError(f"{path}:1: no label in '{' '.join(table.row(0))}'; use {TRIAL_FORMAT}")
+def _trial_layout(words: list[str]) -> list[str] | None:
+    """Names of the columns, by the words of the first line."""
+    if len(words) == 2:
+        return ["enroll", "test"]
+    if len(words) == 3 and words[2] in LABELS:
+        return ["enroll", "test", "label"]
+    if len(words) == 3 and words[0] in BINARY_LABELS:
+        return ["label", "enroll", "test"]
+    return None
 
 
-def _labels(path: str | Path, first: int, column: pl.Series, words: tuple[str, str]) -> np.ndarray:
-    bad = ~column.is_in(words)
-    if bad.any():
-        row = bad.arg_max()
-        raise TidyVoiceError(
-            f"{path}:{first + row}: bad label '{column[row]}'; use '{words[0]}' or '{words[1]}', "
-            "as in the lines before"
-        )
-    return (column == words[0]).to_numpy()
+def _score_layout(words: list[str]) -> list[str] | None:
+    names = ["enroll", "test", "score", "label"]
+    return names[: len(words)] if len(words) in (3, 4) else None
 
 
-def _joined(codes: IdCodes, parts: list[tuple], path: str | Path) -> Trials:
-    enroll, test, label = zip(*parts, strict=True)
-    labels = None if label[0] is None else np.concatenate(label)
-    return Trials(codes.ids, np.concatenate(enroll), np.concatenate(test), labels, str(path))
+def _read(
+    path: str | Path, layout: Callable[[list[str]], list[str] | None], expected: str
+) -> tuple[Trials, np.ndarray]:
+    """Trials, and their scores [T] (empty if the file has none)."""
+    codes = IdCodes()
+    types = {"enroll": codes.dtype, "test": codes.dtype, "score": pl.Float64, "label": pl.String}
+
+    def schema(words: list[str]) -> Schema | None:
+        names = layout(words)
+        return names and {name: types[name] for name in names}
+
+    enroll, test, labels, scores = [], [], [], [np.empty(0)]
+    faults: list[tuple[int, str, int]] = []
+    with closing(read_blocks(path, schema, expected)) as blocks:
+        for first, table in blocks:
+            enroll.append(codes.encode(table["enroll"]))
+            test.append(codes.encode(table["test"]))
+            if "score" in table.columns:
+                values = table["score"].cast(pl.Float64, strict=False)
+                good = values.is_finite().fill_null(False)
+                faults += _fault(
+                    first, table["score"], good, "the score '{}' is not a finite number"
+                )
+                scores.append(values.to_numpy())
+            if "label" in table.columns:
+                words = BINARY_LABELS if table.columns[0] == "label" else LABELS
+                is_target = table["label"] == words[0]
+                good = is_target | (table["label"] == words[1])
+                use = f"bad label '{{}}', use '{words[0]}' or '{words[1]}'"
+                faults += _fault(first, table["label"], good, use)
+                labels.append(is_target.to_numpy())
+    if faults:
+        line, said, _ = min(faults, key=lambda fault: fault[0])
+        number = sum(count for _, _, count in faults)
+        raise TidyVoiceError(f"{path}:{line}: {said}{more(number - 1)}; expected {expected}")
+    label = np.concatenate(labels) if labels else None
+    trials = Trials(codes.ids, np.concatenate(enroll), np.concatenate(test), label, str(path))
+    _look_for_repetitions(trials)
+    return trials, np.concatenate(scores)
+
+
+def _fault(first: int, column: pl.Series, good: pl.Series, said: str) -> list[tuple[int, str, int]]:
+    """Line, description and number of a block's faults: none or one entry."""
+    if good.all():
+        return []
+    row = (~good).arg_max()
+    return [(first + row, said.format(column[row]), int((~good).sum()))]
+
+
+def _look_for_repetitions(trials: Trials) -> None:
+    def repeated(part: int) -> bool:
+        rows = trials.enroll % 2 == part
+        key = trials.enroll[rows].astype(np.int64) * len(trials.ids) + trials.test[rows]
+        key.sort()
+        return bool((key[1:] == key[:-1]).any())
+
+    with ThreadPoolExecutor(2) as pool:
+        if not any(pool.map(repeated, range(2))):
+            return
+    order = np.lexsort((np.arange(len(trials)), trials.test, trials.enroll))
+    enroll, test = trials.enroll[order], trials.test[order]
+    later = np.flatnonzero((enroll[1:] == enroll[:-1]) & (test[1:] == test[:-1])) + 1
+    at = later[np.argmin(order[later])]
+    said = (
+        f"{trials.source}:{order[at] + 1}: the trial '{trials.ids[trials.enroll[order[at]]]} "
+        f"{trials.ids[trials.test[order[at]]]}' stands in line {order[at - 1] + 1} already"
+        f"{more(len(later) - 1)}"
+    )
+    if trials.label is not None:
+        other = trials.label[order[later]] != trials.label[order[later - 1]]
+        if other.any():
+            raise TidyVoiceError(
+                f"{said}, {int(other.sum()):,} of them with the other label; remove what is wrong"
+            )
+    warnings.warn(f"{said}; each counts", TidyVoiceWarning, stacklevel=4)
 
 
 def _by_stem(ids: Sequence[str], where: str) -> dict[str, int]:

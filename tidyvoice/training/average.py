@@ -4,7 +4,7 @@ from pathlib import Path
 
 from tidyvoice.config import load_experiment
 from tidyvoice.errors import TidyVoiceError
-from tidyvoice.hub import save_model_config, save_torch
+from tidyvoice.hub import save_model_config, save_torch, training_speakers
 from tidyvoice.training.checkpoint import epoch_checkpoints, load_checkpoint
 
 
@@ -52,6 +52,8 @@ def average_checkpoints(
             else:
                 total[name] = tensor / last
     folder = experiment / "models"
-    save_model_config(folder, settings.model, settings.frontend, state["speakers"])
+    earlier = training_speakers(settings.model.init) if settings.model.init else None
+    speakers = sorted({*state["speakers"], *(earlier or ())})
+    save_model_config(folder, settings.model, settings.frontend, speakers)
     save_torch(folder / "avg_model.pt", total)
     return folder, epochs

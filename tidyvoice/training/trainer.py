@@ -8,7 +8,6 @@ killed ends with the same weights as one that was not (bit for bit on the CPU).
 Limits: one process.
 """
 
-import hashlib
 import json
 import os
 from dataclasses import asdict
@@ -23,7 +22,7 @@ from tidyvoice.data.augment import Augmenter
 from tidyvoice.data.batches import RawBatch, TrainingData, load_batches
 from tidyvoice.device import choose_device
 from tidyvoice.errors import TidyVoiceError
-from tidyvoice.files import only_writer
+from tidyvoice.files import only_writer, sha256
 from tidyvoice.frontend import Frontend
 from tidyvoice.hub import frontend_settings, load_weights, save_torch, weight_file
 from tidyvoice.losses import ArcMargin
@@ -291,8 +290,7 @@ class Trainer:
         stores = {"data": self.data.reader, "noise": self.data.noise, "rirs": self.data.rirs}
         found = {name: store.content for name, store in stores.items() if store}
         if self.settings.model.init:
-            weights = weight_file(self.settings.model.init).read_bytes()
-            found["initial weights"] = hashlib.sha256(weights).hexdigest()
+            found["initial weights"] = sha256(weight_file(self.settings.model.init))
         return found
 
     def _refuse_other_settings(self, before: dict[str, Any]) -> None:

@@ -1,0 +1,149 @@
+"""Experiments, pages and a browser for the tests of the report."""
+
+import json
+import os
+import shutil
+import subprocess
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tidyvoice.scoring.lineage import Step, write_with_lineage
+from tidyvoice.scoring.trials import Trials, write_scores
+
+VOID = {"meta", "br", "link", "img", "hr", "input", "wbr"}
+COSINE = Step("cosine", "cosine of embeddings", {"embeddings": "exp/a & b.npz (sha256 0011)"})
+COHORT = Step(
+    "asnorm",
+    "adaptive s-norm",
+    {"cohort": "exp/train.npz (sha256 2233)"},
+    in_sample=("the cohort and the trials share 2 speakers (s1, s2)",),
+    unchecked=("the model against the trials: its speakers are not known",),
+)
+LLR = Step("calibration", "logistic regression", {"fit": "exp/calib.score (sha256 4455)"})
+
+
+class Page(HTMLParser):
+    """Checks that elements nest; collects ids, attributes, download links, cells and titles.
+
+    Attributes:
+        cells: the text of every table cell.
+        tables: by id, the rows, each a list of its cells' text.
+        titles: the text of every title of an SVG element.
+    """
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open, self.ids, self.links, self.cells, self.titles = [], [], {}, [], []
+        self.tables, self._rows = {}, []
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attributes):
+        values = dict(attributes)
+        if "id" in values:
+            self.ids.append(values["id"])
+        if "download" in values:
+            self.links[values["download"]] = values["href"]
+        if tag == "table":
+            self._rows = self.tables[values["id"]] = []
+        if tag == "tr":
+            self._rows.append([])
+        if tag in ("td", "th"):
+            self.cells.append("")
+            self._rows[-1].append("")
+        if tag == "title" and "svg" in self.open:
+            self.titles.append("")
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if any(tag in self.open for tag in ("td", "th")):
+            self.cells[-1] += data.strip()
+            self._rows[-1][-1] += data.strip()
+        if self.open[-1:] == ["title"] and "svg" in self.open:
+            self.titles[-1] += data
+
+
+def make_trials(flat: bool = False) -> Trials:
+    """All 1,128 pairs of the 48 files of 8 speakers; s7 speaks German, the others two languages."""
+    ids = [
+        f"s{s}/{'de' if s == 7 else k}/{k}{n}.wav"
+        for s in range(8)
+        for k in ("en", "fr")
+        for n in range(3)
+    ]
+    speaker = np.array([i.split("/")[0] for i in ids])
+    enroll, test = (side.astype(np.int32) for side in np.triu_indices(len(ids), 1))
+    names = [i.replace("/", "-") for i in ids] if flat else ids
+    return Trials(names, enroll, test, speaker[enroll] == speaker[test])
+
+
+def make_experiment(
+    folder: Path, shift=0.5, log=True, flat=False, seed=0, steps=None, name="dev"
+) -> Path:
+    """An experiment folder with scores, and with ``steps`` log-likelihood-like ones."""
+    rng = np.random.Generator(np.random.PCG64([seed, 12]))
+    trials = make_trials(flat)
+    scores = rng.standard_normal(len(trials)) * 0.2 + trials.label * shift
+    path = folder / "scores" / f"{name}.score"
+    if steps is None:
+        write_scores(path, trials, scores)
+    else:
+        write_with_lineage(path, trials, 13 * scores - 3, steps)
+    (folder / "config.yaml").write_text("model: SimAM_ResNet34_ASP\nnote: a < b & c\n")
+    if log:
+        (folder / "log").mkdir(exist_ok=True)
+        with open(folder / "log" / "train.jsonl", "w") as file:
+            for i in range(0, 3000, 2):
+                step = {"iteration": i, "epoch": 0, "loss": 9 - i / 500, "accuracy": i / 30}
+                step |= {"margin": 0.2, "lr": 0.1 * 0.997**i, "utt_per_s": 9.0, "data_wait": 0.1}
+                file.write(json.dumps(step) + "\n")
+    return folder
+
+
+def plain_rates(scores, label, thresholds):
+    """FNR and FPR the slow way: one comparison of all scores a threshold."""
+    fnr = np.array([(scores[label] < t).mean() for t in thresholds])
+    fpr = np.array([(scores[~label] >= t).mean() for t in thresholds])
+    return fnr, fpr
+
+
+def plain_eer(scores, label):
+    """The EER from its definition, threshold by threshold."""
+    fnr, fpr = plain_rates(scores, label, [*np.unique(scores), np.inf])
+    after = int(np.argmax(fnr >= fpr))
+    one, two = fnr[after - 1] - fpr[after - 1], fnr[after] - fpr[after]
+    return fnr[after - 1] - one / (two - one) * (fnr[after] - fnr[after - 1])
+
+
+def browse(page: Path, profile: Path, *options: str) -> tuple[str, list[str]]:
+    """The page's elements after loading, and what the console complained about."""
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    if chromium is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail("chromium is missing, and in CI it must not be")
+        pytest.skip("no chromium: install it to have the report looked at in a browser")
+    switches = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run"
+    switches += " --disable-background-networking --disable-component-update --disable-sync"
+    run = subprocess.run(
+        [
+            chromium,
+            *switches.split(),
+            f"--user-data-dir={profile}",
+            "--enable-logging=stderr",
+            *options,
+            "--dump-dom",
+            page.as_uri(),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    return run.stdout, [line for line in run.stderr.splitlines() if "CONSOLE" in line]

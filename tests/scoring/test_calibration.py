@@ -1,0 +1,332 @@
+"""Calibration: against likelihood ratios that are known, across speakers, and on disk."""
+
+import json
+
+import numpy as np
+import pytest
+
+from tidyvoice.errors import TidyVoiceError
+from tidyvoice.scoring import quality
+from tidyvoice.scoring.calibration import Calibration, Fit, fit_calibration, load_calibration
+from tidyvoice.scoring.crossfit import _folds, cross_fit
+from tidyvoice.scoring.quality import Features, Quality
+from tidyvoice.scoring.trials import Trials
+
+SPEAKERS = 40
+IDS = [f"s{n % SPEAKERS:02d}/u{n}" for n in range(400)]
+SPEAKER = np.arange(400) % SPEAKERS
+MU = 9.0  # true log-likelihood ratios are N(±MU/2, MU): the EER is Φ(−√MU / 2) = 6.7 %
+
+
+def some_trials(seed: int, size: int = 20_000, labelled: bool = True) -> Trials:
+    rng = np.random.Generator(np.random.PCG64([seed, 5]))
+    enroll, test = rng.integers(0, 400, (2, size), dtype=np.int32)
+    third = size // 3
+    test[:third] = enroll[:third] % SPEAKERS + SPEAKERS * rng.integers(0, 10, third)
+    label = SPEAKER[enroll] == SPEAKER[test]
+    return Trials(IDS, enroll, test, label if labelled else None, f"list {seed}")
+
+
+def true_llrs(trials: Trials, seed: int) -> np.ndarray:
+    rng = np.random.Generator(np.random.PCG64([seed, 6]))
+    noise = rng.standard_normal(len(trials))
+    return np.where(trials.label, MU / 2, -MU / 2) + np.sqrt(MU) * noise
+
+
+def cllr(llrs: np.ndarray, label: np.ndarray) -> float:
+    miss, false_alarm = np.logaddexp(0, -llrs[label]), np.logaddexp(0, llrs[~label])
+    return (miss.mean() + false_alarm.mean()) / (2 * np.log(2))
+
+
+def least_cllr(scores: np.ndarray, label: np.ndarray) -> float:
+    """Cllr after pool adjacent violators: blocks of (targets, trials) with rising shares."""
+    blocks: list[tuple[int, int]] = []
+    for is_target in label[np.argsort(scores)].tolist():
+        hits, count = int(is_target), 1
+        while blocks and blocks[-1][0] * count >= hits * blocks[-1][1]:
+            more, total = blocks.pop()
+            hits, count = hits + more, count + total
+        blocks.append((hits, count))
+    targets, cost = label.sum(), 0.0
+    others = len(label) - targets
+    for hits, count in blocks:
+        rest = count - hits
+        ratio = (hits / targets) / (rest / others) if rest else np.inf
+        if hits:
+            cost += hits / targets * np.log2(1 + 1 / ratio)
+        if rest:
+            cost += rest / others * np.log2(1 + ratio)
+    return cost / 2
+
+
+def cost(llrs: np.ndarray, label: np.ndarray, prior: float, threshold: float) -> float:
+    """Normalised detection cost with costs of 1, for a prior under 1/2."""
+    miss, false_alarm = np.mean(llrs[label] < threshold), np.mean(llrs[~label] >= threshold)
+    return miss + (1 - prior) / prior * false_alarm
+
+
+def refusal(call, *arguments, **options) -> str:
+    with pytest.raises(TidyVoiceError) as error:
+        call(*arguments, **options)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+@pytest.mark.parametrize("prior", [0.01, 0.1, 0.5])
+@pytest.mark.parametrize(("slope", "offset"), [(0.04, 0.3), (300.0, -1e4)])
+def test_known_ratios_come_back(prior, slope, offset):
+    fitted_on, other = some_trials(1, 60_000), some_trials(2, 60_000)
+    scores = [slope * true_llrs(t, n) + offset for n, t in ((1, fitted_on), (2, other))]
+    made = fit_calibration(Features(fitted_on, scores[:1]), Fit(prior))
+    llrs = made.apply(Features(other, scores[1:]))
+    true = true_llrs(other, 2)
+    # A tenth of a nat where most trials are, and a slope within 4 %.
+    weight, shift = np.polyfit(true, llrs, 1)
+    assert weight == pytest.approx(1, abs=0.04)
+    assert shift == pytest.approx(0, abs=0.12)
+    assert cllr(llrs, other.label) < least_cllr(llrs, other.label) + 0.005
+    assert cllr(llrs, other.label) < cllr(true, other.label) + 0.001
+    for p in (0.01, 0.1):
+        threshold = np.log((1 - p) / p)
+        minimum = min(cost(llrs, other.label, p, t) for t in np.linspace(-3, 12, 301))
+        assert cost(llrs, other.label, p, threshold) < minimum + 0.015
+
+
+def test_the_reference_of_this_test_is_right():
+    label = np.array([False, True, False, True])
+    # Shares 0, 1/2, 1/2, 1: only the middle pair costs, log2(2) for half of each kind.
+    assert least_cllr(np.arange(4.0), label) == pytest.approx(0.5)
+    assert least_cllr(np.arange(4.0), ~label) == pytest.approx(1)
+
+
+def test_the_fit_is_the_least_of_its_formula():
+    trials = some_trials(3, 2000)
+    features = Features(trials, [true_llrs(trials, 3)])
+    settings = Fit(prior=0.2, l2=0.3)
+    made = fit_calibration(features, settings)
+    x = (features.scores[0] - made.mean[0]) / made.scale[0]
+
+    def formula(weight, offset):
+        log_odds = weight * x + offset + np.log(0.2 / 0.8)
+        loss = 0.2 * np.logaddexp(0, -log_odds[trials.label]).mean()
+        loss += 0.8 * np.logaddexp(0, log_odds[~trials.label]).mean()
+        entropy = -0.2 * np.log(0.2) - 0.8 * np.log(0.8)
+        return loss / entropy + 0.3 / 2 * weight**2
+
+    least = formula(made.weights[0], made.offset)
+    for step in (1e-3, -1e-3):
+        assert formula(made.weights[0] + step, made.offset) > least
+        assert formula(made.weights[0], made.offset + step) > least
+
+
+def with_quality(trials: Trials, seed: int, harm: float) -> tuple[np.ndarray, Quality]:
+    """Scores that the shorter side of a trial shifts by ``harm``, and the measure of it."""
+    values = np.random.Generator(np.random.PCG64(8)).standard_normal(len(IDS))
+    worse = np.minimum(values[trials.enroll], values[trials.test])
+    return true_llrs(trials, seed) + harm * worse, Quality(trials, {"value": values})
+
+
+@pytest.mark.parametrize(("harm", "gain"), [(3.0, (0.03, 1)), (0.0, (-0.001, 0.001))])
+def test_a_measure_that_matters_helps_and_noise_does_not_hurt(harm, gain):
+    fitted_on, other = some_trials(4), some_trials(5)
+    got = []
+    for use in (False, True):
+        features = []
+        for seed, trials in ((4, fitted_on), (5, other)):
+            scores, measure = with_quality(trials, seed, harm)
+            features.append(Features(trials, [scores], measure if use else None))
+        llrs = fit_calibration(features[0]).apply(features[1])
+        got.append(cllr(llrs, other.label))
+    assert gain[0] < got[0] - got[1] < gain[1]
+
+
+def test_fusion_is_better_than_its_parts():
+    fitted_on, other = some_trials(6), some_trials(7)
+    both = [
+        [0.1 * true_llrs(t, 10 * s + n) for n in (1, 2)] for s, t in ((6, fitted_on), (7, other))
+    ]
+    fused = fit_calibration(Features(fitted_on, both[0])).apply(Features(other, both[1]))
+    # Two independent systems: their ratios add up.
+    assert cllr(fused, other.label) == pytest.approx(cllr(10 * sum(both[1]), other.label), abs=2e-3)
+    one = fit_calibration(Features(fitted_on, both[0][:1])).apply(Features(other, both[1][:1]))
+    assert cllr(fused, other.label) < cllr(one, other.label) - 0.05
+
+
+def test_sides_may_be_swapped_and_labels_absent():
+    trials = some_trials(8)
+    scores, measure = with_quality(trials, 8, 1.0)
+    swapped = Trials(IDS, trials.test, trials.enroll, None)
+    features = Features(trials, [scores], measure)
+    made = fit_calibration(features)
+    mirrored = Features(swapped, [scores], Quality(swapped, measure.utterance))
+    np.testing.assert_array_equal(made.apply(mirrored), made.apply(features))
+
+
+def test_blocks_make_no_difference(monkeypatch):
+    trials = some_trials(9, 1000)
+    scores, measure = with_quality(trials, 9, 1.0)
+    features = Features(trials, [scores], measure)
+    whole = fit_calibration(features).apply(features), cross_fit(features, SPEAKER)
+    monkeypatch.setattr(quality, "BLOCK", 77)
+    for one, other in zip(
+        whole,
+        (fit_calibration(features).apply(features), cross_fit(features, SPEAKER)),
+        strict=True,
+    ):
+        np.testing.assert_allclose(one, other, atol=1e-12)
+
+
+def test_a_feature_that_is_constant_gets_no_weight():
+    trials = some_trials(10, 2000)
+    match = Quality(trials, {"value": np.full(len(IDS), -0.1)}, np.ones(len(trials), dtype=bool))
+    made = fit_calibration(Features(trials, [true_llrs(trials, 10)], match))
+    assert made.weights[0] > 0
+    # Also where the mean differs from the constant by rounding, and that is all its scale.
+    np.testing.assert_allclose(made.line()[0][1:], 0, atol=1e-6)
+
+
+def test_the_fit_looks_at_no_more_trials_than_the_limit(monkeypatch):
+    trials = some_trials(11, 3000)
+    sizes = []
+    block = Features.block
+    monkeypatch.setattr(
+        Features, "block", lambda self, part: sizes.append(trials.label[part]) or block(self, part)
+    )
+    features = Features(trials, [true_llrs(trials, 11)])
+    targets = int(trials.label.sum())
+    assert 1000 < targets < 1400
+    for limit in (10**6, 2800, 400):
+        fit_calibration(features, Fit(limit=limit))
+    shares = [(int(label.sum()), int((~label).sum())) for label in sizes]
+    assert shares == [(targets, 3000 - targets), (targets, 2800 - targets), (200, 200)]
+    one, again, other = (fit_calibration(features, Fit(limit=400, seed=s)) for s in (0, 0, 1))
+    assert one == again
+    assert one.weights != other.weights
+
+
+def test_cross_fitting_is_about_as_good_as_knowing_the_truth():
+    trials = some_trials(12, 40_000)
+    true = true_llrs(trials, 12)
+    llrs = cross_fit(Features(trials, [0.1 * true]), SPEAKER)
+    assert cllr(llrs, trials.label) < cllr(true, trials.label) + 0.003
+
+
+@pytest.mark.parametrize("poisoned", [0, 7, 23])
+def test_cross_fitting_never_sees_the_speakers_of_a_trial(poisoned):
+    trials = some_trials(13, 8000)
+    scores, measure = with_quality(trials, 13, 1.0)
+    involved = (SPEAKER[trials.enroll] == poisoned) | (SPEAKER[trials.test] == poisoned)
+    label = np.where(involved, ~trials.label, trials.label)
+    flipped = Trials(IDS, trials.enroll, trials.test, label, "flipped")
+    results = [
+        cross_fit(Features(t, [scores], measure), SPEAKER, fit=Fit(prior=0.5))
+        for t in (trials, flipped)
+    ]
+    same = results[0] == results[1]
+    assert same[involved].all()
+    # The labels do have an influence, on those trials that are in other folds.
+    assert 0.2 < same.mean() < 0.6
+
+
+def test_folds_share_the_trials_and_keep_speakers_whole():
+    trials = some_trials(14)
+    fold = _folds(trials, SPEAKER, 5, 0)
+    assert all(len(set(fold[s == SPEAKER])) == 1 for s in range(SPEAKERS))
+    sides = np.bincount(fold[trials.enroll]) + np.bincount(fold[trials.test])
+    assert sides.max() / sides.min() < 1.03
+    names = np.array([i.split("/")[0] for i in IDS])
+    np.testing.assert_array_equal(_folds(trials, names, 5, 0), fold)
+
+
+def test_a_calibration_comes_back_from_disk(tmp_path):
+    trials = some_trials(15, 2000)
+    scores, measure = with_quality(trials, 15, 1.0)
+    made = fit_calibration(Features(trials, [scores], measure), notes={"system": "café"})
+    made.save(tmp_path / "one.json")
+    read = load_calibration(tmp_path / "one.json")
+    assert read == made
+    read.save(tmp_path / "two.json")
+    assert (tmp_path / "one.json").read_bytes() == (tmp_path / "two.json").read_bytes()
+    assert read.notes["system"] == "café"
+    assert read.notes["targets"] == trials.label.sum()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (None, "no such file"),
+        ("{", "not JSON"),
+        ("[1]", "'format' is not 'tidyvoice calibration 1'"),
+        ({"format": "other"}, "'format' is not 'tidyvoice calibration 1'"),
+        ({"weights": None}, "a value of the wrong kind"),
+        ({"offset": "x"}, "a value of the wrong kind"),
+        ({"mean": [0.0, 0.0]}, "not one mean, scale and weight for each name"),
+        ({"scale": [0.0]}, "out of range"),
+        ({"weights": [float("nan")]}, "out of range"),
+        ({"prior": 1.0}, "out of range"),
+        ({"offset": ...}, "key 'offset' is missing"),
+    ],
+)
+def test_a_broken_file_is_named(tmp_path, change, said):
+    path = tmp_path / "cal.json"
+    Calibration(("score",), (0.0,), (1.0,), (2.0,), 0.5, 0.01).save(path)
+    if change is None:
+        path.unlink()
+    elif isinstance(change, str):
+        path.write_text(change)
+    else:
+        values = {**json.loads(path.read_text()), **change}
+        path.write_text(json.dumps({k: v for k, v in values.items() if v is not ...}))
+    message = refusal(load_calibration, path)
+    assert message.startswith(f"{path}: ")
+    assert said in message
+
+
+def test_other_features_than_those_fitted_are_refused():
+    trials = some_trials(16, 500)
+    scores, measure = with_quality(trials, 16, 1.0)
+    made = fit_calibration(Features(trials, [scores], measure))
+    message = refusal(made.apply, Features(trials, [scores]))
+    assert "fitted on [score, smaller value, larger value], it is given [score]" in message
+
+
+def test_what_cannot_be_fitted_is_named():
+    trials = some_trials(17, 500)
+    scores = true_llrs(trials, 17)
+    features = Features(trials, [scores])
+    assert "fitted on labels" in refusal(
+        fit_calibration, Features(some_trials(17, 500, labelled=False), [scores])
+    )
+    for kind, label in (("target", False), ("non-target", True)):
+        one = Trials(IDS, trials.enroll, trials.test, np.full(500, label), "one")
+        assert f"one: no {kind} trial;" in refusal(fit_calibration, Features(one, [scores]))
+    assert "list 17: score is no higher for targets" in refusal(
+        fit_calibration, Features(trials, [-scores])
+    )
+    assert "score 2 is no higher" in refusal(
+        fit_calibration, Features(trials, [scores, np.zeros(500)])
+    )
+    for bad in ({"prior": 0.0}, {"prior": 1.0}, {"l2": 0.0}, {"l2": np.nan}):
+        assert f"{next(iter(bad))} is {next(iter(bad.values())):g}" in refusal(Fit, **bad)
+
+    assert "2 folds of 40 speakers" in refusal(cross_fit, features, SPEAKER, 2)
+    assert "41 folds of 40 speakers" in refusal(cross_fit, features, SPEAKER, 41)
+    assert "shape (3,) for 400 ids" in refusal(cross_fit, features, SPEAKER[:3])
+    # Three speakers, each a fold: outside two folds there is one, without non-targets.
+    speaker = np.arange(400) % 3
+    three = Trials(
+        IDS, trials.enroll, trials.test, speaker[trials.enroll] == speaker[trials.test], "three"
+    )
+    message = refusal(cross_fit, Features(three, [three.label + scores / 99]), speaker, 3)
+    assert message.startswith("three: no non-target trial outside folds 1 and 2 of 3;")
+
+
+def test_a_negative_weight_in_a_fusion_is_warned_of():
+    trials = some_trials(18, 5000)
+    scores = true_llrs(trials, 18)
+    noise = np.random.Generator(np.random.PCG64(1)).standard_normal(5000)
+    # What disturbs the first disturbs the second a little more: their difference tells it.
+    systems = [scores + 30 * noise, scores + 31 * noise]
+    with pytest.warns(UserWarning, match="list 18: the weight of score 2 is not positive"):
+        made = fit_calibration(Features(trials, systems))
+    assert made.weights[0] > 0 > made.weights[1]

@@ -1,0 +1,29 @@
+"""The command ``tidyvoice``. Each command imports what it needs, so that ``--help`` is quick."""
+
+import sys
+
+from tidyvoice.cli import data, evaluation, scores, training
+from tidyvoice.cli.app import app
+
+__all__ = ["app", "data", "evaluation", "main", "scores", "spread", "training"]
+
+# `--fit A B` instead of `--fit A --fit B`, for the options that take score files of systems.
+SEVERAL = ("--fit", "--apply")
+
+
+def main() -> None:
+    """Entry point."""
+    app(spread(sys.argv[1:]))
+
+
+def spread(arguments: list[str]) -> list[str]:
+    """Repeat an option of ``SEVERAL`` before each further value after it."""
+    done: list[str] = []
+    option = None
+    for word in arguments:
+        if word.startswith("-"):
+            option = word if word in SEVERAL else None
+        elif option and done[-1] != option:
+            done.append(option)
+        done.append(word)
+    return done

@@ -1,0 +1,102 @@
+"""Commands on data folders."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tidyvoice.cli.app import AsJson, Data, app
+from tidyvoice.errors import TidyVoiceError, one_line_errors
+
+
+@app.command()
+@one_line_errors()
+def check(
+    data: Data,
+    disjoint: Annotated[
+        list[Path] | None, typer.Option(help="data folder that may share no speaker (repeatable)")
+    ] = None,
+    minimum: Annotated[float, typer.Option(help="shortest utterance in seconds")] = 0.1,
+    audio: Annotated[bool, typer.Option(help="look at the header of every file")] = True,
+    as_json: AsJson = False,
+) -> None:
+    """Report every problem of a data folder at once.
+
+    Example: tidyvoice check data/mini/finetune --disjoint data/mini/dev
+    """
+    from tidyvoice.manifest import check as find_problems
+
+    problems = find_problems(data, disjoint or [], minimum, audio)
+    if as_json:
+        typer.echo(json.dumps({"data": str(data), "problems": problems}))
+    else:
+        for problem in problems:
+            typer.echo(problem)
+    if problems:
+        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+        raise TidyVoiceError(f"{data} has {count}")
+    if not as_json:
+        typer.echo(f"{data}: no problem")
+
+
+@app.command()
+@one_line_errors()
+def shards(
+    data: Data,
+    per_shard: Annotated[int, typer.Option(min=1, help="utterances in a shard")] = 1000,
+    seed: Annotated[int, typer.Option(help="order of the utterances")] = 1,
+    threads: Annotated[int, typer.Option(min=1, help="files read at once")] = 4,
+    as_json: AsJson = False,
+) -> None:
+    """Pack a data folder into indexed shards, DATA/shards.
+
+    Example: tidyvoice shards data/mini/pretrain
+    """
+    from tidyvoice.data.shards import write_shards
+
+    made = write_shards(data, per_shard, seed, threads)
+    if as_json:
+        row = {"shards": str(made.folder), "count": made.shards, "utterances": made.utterances}
+        typer.echo(json.dumps({**row, "found": made.found}))
+    else:
+        state = "found finished" if made.found else "written"
+        typer.echo(
+            f"{made.folder}: {made.utterances:,} utterances in {made.shards:,} shards {state}"
+        )
+
+
+@app.command()
+@one_line_errors()
+def trials(
+    data: Data,
+    out: Annotated[Path, typer.Option(help="trial list to write")],
+    targets: Annotated[int, typer.Option(min=1, help="target trials")] = 10_000,
+    nontargets: Annotated[int, typer.Option(min=1, help="non-target trials")] = 20_000,
+    seed: Annotated[int, typer.Option(help="which utterances meet")] = 1,
+    as_json: AsJson = False,
+) -> None:
+    """Make a trial list from a data folder's speakers: half within a language, half across.
+
+    Example: tidyvoice trials data/mini/calib --out data/mini/calib/trials
+    """
+    from tidyvoice.files import atomic_path
+    from tidyvoice.manifest import Manifest
+    from tidyvoice.scoring.pairs import make_trials
+    from tidyvoice.scoring.trials import write_trials
+
+    table = Manifest.read(data).table
+    known = table["language"].null_count() == 0
+    languages = table["language"].to_list() if known else None
+    ids, speakers = table["utterance"].to_list(), table["speaker"].to_list()
+    made, lacking = make_trials(ids, speakers, languages, targets, nontargets, seed)
+    with atomic_path(out) as partial, open(partial, "wb") as file:
+        write_trials(file, made)
+    found = int(made.label.sum())
+    if as_json:
+        row = {"trials": str(out), "targets": found, "nontargets": len(made) - found}
+        typer.echo(json.dumps({**row, "lacking": lacking}))
+        return
+    typer.echo(f"{out}: {found:,} target and {len(made) - found:,} non-target trials")
+    for kind, number in lacking.items():
+        typer.echo(f"{number:,} fewer than asked for, {kind}: {data} has no more pairs", err=True)

@@ -1,0 +1,131 @@
+"""What the figures of a report share: colours, measures, and SVG that a page can recolour."""
+
+import io
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from html import escape
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+# Each colour is drawn as it stands here, for light paper, and is also a variable of style.css.
+INK, MUTED, GRID, PAPER = "#1d1d1b", "#6a6a64", "#e3e1da", "#fdfdfb"
+SERIES = ("#1f5fa8", "#c4501b", "#2b7f62", "#7c4d9e", "#8f6c00")
+# Ten steps of even lightness (Oklab, B. Ottosson, 2020), from the paper's own to the far end, so
+# that a heat map is read alike in grey, in print and by the colour-blind.
+HEAT = (
+    *("#f0efe4", "#cddcd1", "#aac9be", "#86b7ab", "#69a1a5"),
+    *("#4c8a9e", "#2d7596", "#285d85", "#224674", "#1d2f63"),
+)
+# Writing on the middle steps: ink on light paper, but paper on dark.
+ON_MIDDLE = "#1d1d1c"
+VARIABLES = (
+    {INK: "--ink", MUTED: "--muted", GRID: "--grid", PAPER: "--paper", ON_MIDDLE: "--on-middle"}
+    | {colour: f"--series-{number}" for number, colour in enumerate(SERIES, 1)}
+    | {colour: f"--heat-{number}" for number, colour in enumerate(HEAT)}
+)
+DASHES = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)))
+FONT = "system-ui, -apple-system, 'Segoe UI', 'Helvetica Neue', Arial, sans-serif"
+# Inches; at 72 units an inch a figure needs no scaling on a telephone. Margins are fixed, so that
+# the axes of figures below each other line up.
+WIDTH, LEFT, RIGHT, TOP, BELOW = 4.6, 0.62, 0.08, 0.28, 0.48
+LEGEND_LINE, LEGEND_GAP = 0.19, 0.14
+STYLE = {
+    "svg.fonttype": "none",
+    "font.size": 9.5,
+    "text.color": INK,
+    "axes.edgecolor": MUTED,
+    "axes.labelcolor": INK,
+    "axes.linewidth": 0.7,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 9.5,
+    "axes.titlelocation": "left",
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "xtick.major.width": 0.7,
+    "ytick.major.width": 0.7,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.unicode_minus": True,
+    "grid.color": GRID,
+    "grid.linewidth": 0.6,
+    "lines.linewidth": 1.5,
+    "lines.solid_capstyle": "round",
+    "legend.frameon": False,
+    "legend.fontsize": 9,
+    "legend.handlelength": 2.2,
+    "legend.columnspacing": 1.4,
+    "legend.borderpad": 0,
+}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure twice: ``inline`` takes its colours from the page, ``plain`` stands alone."""
+
+    name: str
+    title: str
+    inline: str
+    plain: str
+
+
+def drawn(
+    name: str, title: str, height: float, below: float, draw: Callable[[Figure, Axes], None]
+) -> Picture:
+    """A matplotlib figure of the common width, the same bytes every time.
+
+    Args:
+        name: the file's name, and what the ids of its elements begin with.
+        title: read aloud in place of the figure.
+        height: of the axes, in inches.
+        below: room beneath the axes, in inches.
+        draw: called with the figure and its axes.
+    """
+    whole = below + height + TOP
+    file = io.StringIO()
+    # Element ids are a hash with this salt; no date or creator is written.
+    with matplotlib.rc_context(STYLE | {"svg.hashsalt": name}):
+        figure = Figure(figsize=(WIDTH, whole))
+        draw(figure, axes_at(figure, below, height))
+        nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+        figure.savefig(file, format="svg", transparent=True, metadata=nothing)
+    return picture(name, title, file.getvalue())
+
+
+def axes_at(figure: Figure, bottom: float, height: float) -> Axes:
+    """Axes of the common width, ``height`` inches high, ``bottom`` inches above the lower edge."""
+    whole = figure.get_figheight()
+    width = (WIDTH - LEFT - RIGHT) / WIDTH
+    return figure.add_axes((LEFT / WIDTH, bottom / whole, width, height / whole))
+
+
+def legend(figure: Figure, entries: int, columns: int = 2) -> None:
+    """A legend at the foot of the figure, in the room that ``legend_height`` gives it."""
+    # What is above its lines parts it from the axis.
+    top = (legend_height(entries, columns) - LEGEND_GAP) / figure.get_figheight()
+    figure.legend(loc="upper left", bbox_to_anchor=(0, top), ncols=columns, borderaxespad=0)
+
+
+def legend_height(entries: int, columns: int = 2) -> float:
+    """Inches that a legend takes; of three lines at least, so that captions line up."""
+    return LEGEND_LINE * max(-(-entries // columns), 3) + LEGEND_GAP
+
+
+def picture(name: str, title: str, svg: str) -> Picture:
+    """Both forms of an SVG file drawn in the colours above."""
+    plain = re.sub(r"font-family: [^;\"]*", f"font-family: {FONT}", svg)
+    inline = plain[plain.index("<svg") :]
+    inline = re.sub(r"<style.*?</style>", "", inline, flags=re.DOTALL)
+    inline = re.sub(r'(<svg[^>]*?) width="\S+" height="\S+"', r"\1", inline, count=1)
+    label = f'<svg role="img" aria-label="{escape(title)}"'
+    inline = inline.replace("<svg", label, 1)
+    # Several figures share a page, so their ids must differ.
+    inline = re.sub(r'( id="|url\(#|href="#)', rf"\g<1>{name}-", inline)
+    for colour, variable in VARIABLES.items():
+        inline = inline.replace(colour, f"var({variable})")
+    return Picture(name, title, inline, plain)

@@ -1,0 +1,107 @@
+"""Cohorts: the speakers that score normalisation measures trials against."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.sparse import csr_array
+
+from tidyvoice.embeddings import Embeddings
+from tidyvoice.errors import TidyVoiceError
+from tidyvoice.scoring.cosine import unit_vectors
+from tidyvoice.scoring.trials import Trials
+
+# Utterances summed up at a time.
+BLOCK = 2048
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """C speakers, or pairs of a speaker and a language, to measure trials against.
+
+    Attributes:
+        vectors: float32 [C x D], centred, at unit length.
+        speakers: C names.
+        languages: C names; None where an entry holds all languages of its speaker.
+        source: where it came from, for error messages.
+    """
+
+    vectors: np.ndarray
+    speakers: list[str]
+    languages: list[str] | None
+    source: str = "cohort"
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+
+def speaker_cohort(
+    embeddings: Embeddings,
+    utt2spk: Mapping[str, str],
+    mean: np.ndarray | None = None,
+    utt2lang: Mapping[str, str] | None = None,
+    source: str = "cohort",
+) -> Cohort:
+    """Each speaker's mean raw embedding, less ``mean`` [D], at unit length; in order of names.
+
+    Args:
+        embeddings: raw embeddings of N utterances.
+        utt2spk: the speaker of each of them; further ids do no harm.
+        mean: the embedding that the scores of the trials are centred by; none by default.
+        utt2lang: the language of each; every (speaker, language) is then an entry of its own.
+        source: for error messages.
+
+    Raises:
+        TidyVoiceError: an utterance without speaker or language, fewer than two entries, a mean of
+            another size, an entry that is not finite or that is zero (after the subtraction).
+    """
+    speakers, entry = codes_of(every_id(embeddings, source), utt2spk, "speaker")
+    languages = [""]
+    if utt2lang is not None:
+        languages, language = codes_of(every_id(embeddings, source), utt2lang, "language")
+        entry = entry * len(languages) + language
+    keys, entry, sizes = np.unique(entry, return_inverse=True, return_counts=True)
+    if len(keys) < 2:
+        raise TidyVoiceError(
+            f"{source}: speaker '{speakers[keys[0] // len(languages)]}' alone is no cohort; give "
+            "embeddings of some hundred speakers"
+        )
+    sums = np.zeros((len(keys), embeddings.vectors.shape[1]))
+    for start in range(0, len(entry), BLOCK):
+        rows = entry[start : start + BLOCK]
+        ones, shape = np.ones(len(rows)), (len(keys), len(rows))
+        # A product with float64 ones, so that the sum is float64, too.
+        belongs = csr_array((ones, (rows, np.arange(len(rows)))), shape)
+        sums += belongs @ embeddings.vectors[start : start + BLOCK]
+    who, spoken = np.divmod(keys, len(languages))
+    names = [speakers[s] for s in who]
+    told = None if utt2lang is None else [languages[k] for k in spoken]
+    shown = names if told is None else [f"{s} {k}" for s, k in zip(names, told, strict=True)]
+    means = Embeddings(shown, (sums / sizes[:, None]).astype(np.float32))
+    return Cohort(unit_vectors(means, np.arange(len(keys)), mean), names, told, source)
+
+
+def same_columns(vectors: np.ndarray, cohort: np.ndarray) -> None:
+    """Refuse vectors [U x D] and a cohort [C x D] of different D."""
+    if vectors.shape[1] != cohort.shape[1]:
+        raise TidyVoiceError(
+            f"the cohort has {cohort.shape[1]} columns, the embeddings of the trials have "
+            f"{vectors.shape[1]}; extract both with the same model"
+        )
+
+
+def every_id(embeddings: Embeddings, source: str) -> Trials:
+    """A list that names each id once, in order; its errors then name the row."""
+    rows = np.arange(len(embeddings.ids), dtype=np.int32)
+    return Trials(embeddings.ids, rows, rows, None, source)
+
+
+def codes_of(trials: Trials, values: Mapping[str, str], what: str) -> tuple[list[str], np.ndarray]:
+    """The distinct ``values``, sorted, and where in them that of each id stands: int64 [U].
+
+    Raises:
+        TidyVoiceError: see ``Trials.places_in``.
+    """
+    places = trials.places_in(list(values), what)
+    names, codes = np.unique(list(values.values()), return_inverse=True)
+    return names.tolist(), codes[places]

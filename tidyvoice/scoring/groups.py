@@ -1,0 +1,99 @@
+"""Who speaks, and in which language: the speaker and the language of each id of a list."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tidyvoice.errors import TidyVoiceError
+from tidyvoice.manifest import read_table
+from tidyvoice.scoring.trials import Trials
+
+# Common Voice's codes: "en", "ckb", "zh-CN", "nan-tw". A video's id is none.
+_LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")
+
+
+@dataclass(frozen=True)
+class Groups:
+    """One group (a speaker, a language) for each of the U ids of a list.
+
+    Attributes:
+        codes: int64 [U], places in ``names``.
+        names: the groups, sorted.
+    """
+
+    codes: np.ndarray
+    names: list[str]
+
+
+def read_maps(paths: Sequence[str | Path], what: str) -> dict[str, str] | None:
+    """Read ``utterance value``, one a line, from one or several files; None without any file.
+
+    Args:
+        what: "speaker", "language" or "duration", for error messages.
+
+    Raises:
+        TidyVoiceError: no such file, a line without two columns, or an utterance twice.
+    """
+    if not paths:
+        return None
+    found: dict[str, str] = {}
+    for path in paths:
+        table = dict(read_table(path, what).iter_rows())
+        twice = next((utterance for utterance in table if utterance in found), None)
+        if twice is not None:
+            raise TidyVoiceError(f"{path}: '{twice}' has a {what} in another file already")
+        found |= table
+    return found
+
+
+def languages_of(trials: Trials, utt2lang: Mapping[str, str] | None = None) -> Groups | None:
+    """The language of each of ``trials.ids``.
+
+    Without ``utt2lang`` they are read from ids of the form speaker/LANGUAGE/file; None when not
+    every id has it.
+
+    Raises:
+        TidyVoiceError: ``utt2lang`` lacks an id of the list, or ids collide without ``.wav``.
+    """
+    if utt2lang is not None:
+        return _looked_up(trials, utt2lang, "language")
+    parts = [utterance.split("/") for utterance in trials.ids]
+    if not all(len(part) == 3 and _LANGUAGE.fullmatch(part[1]) for part in parts):
+        return None
+    return _numbered([part[1] for part in parts])
+
+
+def speakers_of(trials: Trials, utt2spk: Mapping[str, str] | None = None) -> Groups | None:
+    """The speaker of each of ``trials.ids``.
+
+    Without ``utt2spk`` they are read from ids of the form SPEAKER/folder/file; None when not every
+    id has it.
+
+    Raises:
+        TidyVoiceError: ``utt2spk`` lacks an id of the list, or ids collide without ``.wav``.
+    """
+    if utt2spk is not None:
+        return _looked_up(trials, utt2spk, "speaker")
+    if not all(utterance.count("/") == 2 for utterance in trials.ids):
+        return None
+    return _numbered([utterance.partition("/")[0] for utterance in trials.ids])
+
+
+def same_language(trials: Trials, languages: Groups) -> np.ndarray:
+    """Whether both sides of each trial are in the same language: bool [T]."""
+    codes = languages.codes.astype(np.int32)
+    return codes[trials.enroll] == codes[trials.test]
+
+
+def _looked_up(trials: Trials, table: Mapping[str, str], what: str) -> Groups:
+    places = trials.places_in(list(table), what)
+    values = list(table.values())
+    return _numbered([values[place] for place in places])
+
+
+def _numbered(values: list[str]) -> Groups:
+    names, codes = np.unique(values, return_inverse=True)
+    return Groups(codes, names.tolist())

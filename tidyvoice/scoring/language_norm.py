@@ -1,0 +1,246 @@
+"""Score normalisation that minds the languages: each side against cohort speakers of the other's.
+
+AS-norm measures a French enrolment against its nearest cohort speakers, who speak French mostly.
+Compared with a German test utterance its scores are lower altogether, for a target as well. Here
+the enrolment is measured against German cohort speakers, the test utterance against French ones.
+Languages that are not known are guessed, and the moments are those of the mixture.
+
+Reference:
+    J. Thienpondt, B. Desplanques, K. Demuynck, "Tackling the score shift in cross-lingual speaker
+        verification by exploiting language information", ICASSP 2022.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tidyvoice.embeddings import Embeddings
+from tidyvoice.errors import TidyVoiceError
+from tidyvoice.scoring.cohort import Cohort, codes_of, every_id, same_columns
+from tidyvoice.scoring.cosine import unit_vectors
+from tidyvoice.scoring.normalization import (
+    BLOCK,
+    UTTERANCES,
+    check_top_n,
+    in_blocks,
+    symmetric_z,
+    top_moments,
+    vectors_of,
+)
+from tidyvoice.scoring.trials import ScoreTable, Trials
+
+
+@dataclass(frozen=True)
+class LanguageWeights:
+    """P(language | utterance) of the U ids of a trial list.
+
+    Attributes:
+        languages: L names.
+        weights: float32 [U x L], rows in the order of ``Trials.ids``, each with a sum of one; a
+            one and zeros where the language is known.
+    """
+
+    languages: list[str]
+    weights: np.ndarray
+
+
+@dataclass(frozen=True)
+class LanguageStatistics:
+    """Moments of the cohort scores s of U utterances within each of L languages.
+
+    Relative to ``mean`` they are small, so that float32 loses nothing.
+
+    Attributes:
+        mean: float64 [U], E[s] over all languages.
+        first: float32 [U x L], E_l[s − mean].
+        second: float32 [U x L], E_l[(s − mean)²].
+    """
+
+    mean: np.ndarray
+    first: np.ndarray
+    second: np.ndarray
+
+    def mixture(self, rows: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """μ and σ [n] of utterances ``rows`` [n], the languages mixed by p = ``weights`` [n x L]:
+
+        μ = Σ_l p_l μ_l        σ² = Σ_l p_l (σ_l² + μ_l²) − μ²
+        """
+        first = np.einsum("nl,nl->n", weights, self.first[rows])
+        second = np.einsum("nl,nl->n", weights, self.second[rows])
+        # Rounding may push a variance of zero below it.
+        return self.mean[rows] + first, np.sqrt(np.maximum(second - first**2, 0))
+
+
+def known_languages(trials: Trials, utt2lang: Mapping[str, str]) -> LanguageWeights:
+    """One-hot weights over the languages that the utterances of the trials speak.
+
+    Raises:
+        TidyVoiceError: ``utt2lang`` lacks an id of the list, or ids collide without ``.wav``.
+    """
+    names, codes = codes_of(trials, utt2lang, "language")
+    present, codes = np.unique(codes, return_inverse=True)
+    weights = np.zeros((len(codes), len(present)), dtype=np.float32)
+    weights[np.arange(len(codes)), codes] = 1
+    return LanguageWeights([names[code] for code in present], weights)
+
+
+def language_posteriors(
+    trials: Trials,
+    embeddings: Embeddings,
+    cohort_embeddings: Embeddings,
+    utt2lang: Mapping[str, str],
+    mean: np.ndarray | None = None,
+    per_language: int = 500,
+    seed: int = 0,
+) -> LanguageWeights:
+    """P(l | x) by a multinomial logistic regression on embeddings at unit length.
+
+    It is fitted to at most ``per_language`` utterances a language, so its prior is that of the
+    sample: flat but for rare languages. Of an utterance in a language that the cohort lacks it
+    says which of the cohort's languages it resembles.
+
+    Args:
+        trials: the list whose ids are guessed.
+        embeddings: raw embeddings of at least those ids.
+        cohort_embeddings: raw embeddings to learn from, of other speakers.
+        utt2lang: the language of each of ``cohort_embeddings``.
+        mean: the embedding [D] to subtract from all; none by default.
+        per_language: utterances at most.
+        seed: of their choice.
+
+    Raises:
+        TidyVoiceError: an id without embedding or language, one language only, embeddings of
+            different sizes; see ``cosine_scores``.
+    """
+    # Takes a second to import, and nothing else here needs it.
+    from sklearn.linear_model import LogisticRegression
+
+    unknown = unit_vectors(embeddings, trials.places_in(embeddings.ids, "embedding"), mean)
+    same_columns(unknown, cohort_embeddings.vectors)
+    names, codes = codes_of(every_id(cohort_embeddings, "cohort"), utt2lang, "language")
+    present = np.unique(codes)
+    if len(present) < 2:
+        raise TidyVoiceError(
+            f"all utterances of the cohort are in '{names[present[0]]}'; guessing languages needs "
+            "a cohort of at least two"
+        )
+    order = np.random.Generator(np.random.PCG64(seed)).permutation(len(codes))
+    order = order[np.argsort(codes[order], kind="stable")]
+    rank = np.arange(len(order)) - np.searchsorted(codes[order], codes[order])
+    chosen = order[rank < per_language]
+    known = unit_vectors(cohort_embeddings, chosen, mean)
+    # Components of unit variance: the scale that scikit-learn's default penalty is meant for.
+    scale = np.float32(np.sqrt(known.shape[1]))
+    model = LogisticRegression(max_iter=500).fit(known * scale, codes[chosen])
+    weights = model.predict_proba(unknown * scale).astype(np.float32)
+    return LanguageWeights([names[code] for code in present], weights)
+
+
+def language_match(languages: LanguageWeights, trials: Trials) -> np.ndarray:
+    """P(both sides are in one language) = Σ_l P(l | e) P(l | t): float32 [T].
+
+    One or zero where the languages are known. ``languages`` are those of ``trials``.
+    """
+    match, weights = np.empty(len(trials), dtype=np.float32), languages.weights
+
+    def work(part: slice) -> None:
+        enroll, test = weights[trials.enroll[part]], weights[trials.test[part]]
+        match[part] = np.einsum("tl,tl->t", enroll, test)
+
+    in_blocks(work, len(trials), BLOCK)
+    return match
+
+
+def language_statistics(
+    vectors: np.ndarray,
+    cohort: Cohort,
+    languages: Sequence[str],
+    top_n: int | None,
+    shrinkage: float,
+) -> LanguageStatistics:
+    """Moments of the cohort scores within each language, shrunk towards those over all.
+
+    Of a language with C_l of the C entries, the n_l = top_n C_l / C highest scores count (rounded,
+    at least one). It is the same share of each, so that the moments of small and large languages
+    describe the same tail. They weigh n_l / (n_l + shrinkage); the rest of the weight has the
+    ``top_n`` highest over all languages, for a language that the cohort lacks all of it.
+
+    Args:
+        vectors: float32 [U x D], centred, at unit length.
+        cohort: one entry a speaker and language.
+        languages: L names.
+        top_n: over all languages, at least 2; None takes the whole cohort.
+        shrinkage: above 0; the n_l at which a language's own moments weigh one half.
+
+    Raises:
+        TidyVoiceError: see ``cohort_statistics``; a cohort without languages, or a ``shrinkage``
+            that is not above 0.
+    """
+    if cohort.languages is None:
+        raise TidyVoiceError(
+            f"{cohort.source}: the languages of its entries are not known; give their utt2lang"
+        )
+    if not 0 < shrinkage < np.inf:
+        raise TidyVoiceError(f"shrinkage is {shrinkage:g}; it must be a number above 0")
+    check_top_n(top_n, len(cohort), cohort.source)
+    same_columns(vectors, cohort.vectors)
+
+    spoken = np.array(cohort.languages)
+    order = np.argsort(spoken, kind="stable")
+    by_language, spoken = cohort.vectors[order], spoken[order]
+    begin, end = (np.searchsorted(spoken, list(languages), side) for side in ("left", "right"))
+    share = 1.0 if top_n is None else top_n / len(cohort)
+    counts = np.where(end > begin, np.maximum(np.rint((end - begin) * share), 1), 0).astype(int)
+    trust = counts / (counts + shrinkage)
+
+    mean = np.empty(len(vectors))
+    first, second = np.zeros((2, len(vectors), len(languages)), dtype=np.float32)
+
+    def work(part: slice) -> None:
+        scores = vectors[part] @ by_language.T
+        mean[part], std = top_moments(scores, top_n)
+        second[part] = np.outer(std**2, 1 - trust)
+        for place in np.flatnonzero(counts):
+            own_mean, own_std = top_moments(scores[:, begin[place] : end[place]], counts[place])
+            shift = own_mean - mean[part]
+            first[part, place] = trust[place] * shift
+            second[part, place] += trust[place] * (own_std**2 + shift**2)
+
+    in_blocks(work, len(vectors), UTTERANCES)
+    return LanguageStatistics(mean, first, second)
+
+
+def normalize_by_language(
+    table: ScoreTable,
+    embeddings: Embeddings,
+    cohort: Cohort,
+    languages: LanguageWeights,
+    mean: np.ndarray | None = None,
+    top_n: int = 300,
+    shrinkage: float = 5.0,
+) -> np.ndarray:
+    """½ [(s − μ_e|t) / σ_e|t + (s − μ_t|e) / σ_t|e], float64 [T], in the order of the trials.
+
+    μ_e|t and σ_e|t are those of the enrolment's cohort scores within the language of the test side
+    (or over its languages, mixed by their probabilities), and the other way round.
+
+    Args:
+        table, embeddings, mean: see ``normalize``.
+        cohort: one entry a speaker and language, else as for ``normalize``.
+        languages: of the trials' ids: ``known_languages`` or ``language_posteriors``.
+        top_n, shrinkage: see ``language_statistics``.
+
+    Raises:
+        TidyVoiceError: weights of another number of ids; see ``normalize`` and
+            ``language_statistics``.
+    """
+    if len(languages.weights) != len(table.trials.ids):
+        raise TidyVoiceError(
+            f"{table.trials.source}: languages of {len(languages.weights):,} ids, the list has "
+            f"{len(table.trials.ids):,}; take the languages of this list"
+        )
+    vectors = vectors_of(table, embeddings, mean)
+    statistics = language_statistics(vectors, cohort, languages.languages, top_n, shrinkage)
+    weights = languages.weights
+    return symmetric_z(table, lambda own, other: statistics.mixture(own, weights[other]))

@@ -1,0 +1,84 @@
+"""Metrics of each language and of each pair of languages."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tidyvoice.errors import TidyVoiceError
+from tidyvoice.scoring.groups import Groups
+from tidyvoice.scoring.metrics import Costs, SortedScores, eer_of, error_rates, min_dcf_of
+from tidyvoice.scoring.trials import ScoreTable
+
+
+@dataclass(frozen=True)
+class LanguageRow:
+    """The metrics of one language, or of one pair of languages.
+
+    Attributes:
+        languages: one: the trials with at least one side in it; two, in the order of the
+            alphabet: the trials with a side in each; twice the same: those within it.
+        targets, nontargets: numbers of trials.
+        eer: a fraction; None without trials of both kinds, as ``min_dcf``.
+        min_dcf: normalised.
+    """
+
+    languages: tuple[str, ...]
+    targets: int
+    nontargets: int
+    eer: float | None
+    min_dcf: float | None
+
+
+def by_language(
+    table: ScoreTable, languages: Groups, costs: Costs | None = None
+) -> tuple[list[LanguageRow], list[LanguageRow]]:
+    """The metrics of each language, and of each pair of languages that has trials.
+
+    A trial across two languages counts for both of them.
+
+    Args:
+        costs: of minDCF; ``Costs()`` by default.
+
+    Raises:
+        TidyVoiceError: the trials carry no labels.
+    """
+    if table.trials.label is None:
+        raise TidyVoiceError(
+            f"{table.trials.source}: metrics need labels; score a list with 'target|nontarget'"
+        )
+    costs, names = costs or Costs(), languages.names
+    codes = languages.codes.astype(np.int32)
+    enroll, test = codes[table.trials.enroll], codes[table.trials.test]
+    key = (np.minimum(enroll, test) * len(names) + np.maximum(enroll, test)) * 2
+    key += table.trials.label
+    if 2 * len(names) ** 2 <= 2**16:
+        key = key.astype(np.uint16)  # sorted by radix, in a tenth of the time
+    order = np.argsort(key, kind="stable")
+    scores = table.scores[order]
+    bounds = np.searchsorted(key[order], np.arange(2 * len(names) ** 2 + 1))
+
+    parts: dict[tuple[int, int], SortedScores] = {}
+    for pair in np.flatnonzero(bounds[2::2] > bounds[:-2:2]):
+        nontargets, targets, end = bounds[2 * pair : 2 * pair + 3]
+        parts[divmod(int(pair), len(names))] = SortedScores(
+            np.sort(scores[targets:end]), np.sort(scores[nontargets:targets])
+        )
+    pairs = [
+        LanguageRow((names[one], names[other]), *_metrics(part, costs))
+        for (one, other), part in parts.items()
+    ]
+    single = []
+    for code, name in enumerate(names):
+        own = [part for pair, part in parts.items() if code in pair]
+        if own:
+            both = (np.sort(np.concatenate(side), kind="stable") for side in zip(*own, strict=True))
+            single.append(LanguageRow((name,), *_metrics(SortedScores(*both), costs)))
+    return single, pairs
+
+
+def _metrics(scores: SortedScores, costs: Costs) -> tuple[int, int, float | None, float | None]:
+    counts = len(scores.targets), len(scores.nontargets)
+    if not all(counts):
+        return *counts, None, None
+    rates = error_rates(scores)
+    return *counts, eer_of(rates), min_dcf_of(rates, costs)

@@ -1,0 +1,116 @@
+"""Where scores come from: what was done to them, with which files, and whether it was fair.
+
+Every command that writes scores leaves ``NAME.score.json`` beside them. Later commands add their
+step to those of their inputs, and the report shows them all.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from tidyvoice.errors import TidyVoiceError
+from tidyvoice.files import sha256, write_text
+from tidyvoice.scoring.trials import Trials, write_scores
+
+CALIBRATED = ("calibration", "fusion")
+
+
+@dataclass(frozen=True)
+class Step:
+    """One thing that was done to the scores.
+
+    Attributes:
+        step: "cosine", "snorm", "asnorm", "language", "calibration" or "fusion".
+        text: what was done, in words.
+        inputs: the files it took, by role, each "path" or "path (sha256 ...)".
+        in_sample: overlaps of speakers that were allowed by a flag, in words.
+        unchecked: overlaps that could not be looked for, in words.
+    """
+
+    step: str
+    text: str
+    inputs: dict[str, str] = field(default_factory=dict)
+    in_sample: tuple[str, ...] = ()
+    unchecked: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """The steps that made a score file, the first one first."""
+
+    steps: tuple[Step, ...]
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether the scores are log-likelihood ratios."""
+        return bool(self.steps) and self.steps[-1].step in CALIBRATED
+
+    @property
+    def in_sample(self) -> list[str]:
+        """Every overlap of speakers that was allowed on the way."""
+        return list(dict.fromkeys(said for step in self.steps for said in step.in_sample))
+
+
+def write_with_lineage(
+    path: str | Path, trials: Trials, scores: np.ndarray, steps: Sequence[Step]
+) -> None:
+    """Write a score file and, after it, where it comes from.
+
+    Raises:
+        TidyVoiceError: see ``trials.write_scores``.
+    """
+    path = Path(path)
+    beside = _beside(path)
+    beside.unlink(missing_ok=True)
+    write_scores(path, trials, scores)
+    content = {"bytes": path.stat().st_size, "steps": [asdict(step) for step in steps]}
+    write_text(beside, json.dumps(content, indent=2) + "\n")
+
+
+def read_lineage(path: str | Path) -> Lineage | None:
+    """Where a score file comes from; None if nothing says so, or says so of another file.
+
+    Raises:
+        TidyVoiceError: what stands beside it cannot be read.
+    """
+    path = Path(path)
+    beside = _beside(path)
+    if not beside.is_file():
+        return None
+    try:
+        content = json.loads(beside.read_text(encoding="utf-8"))
+        size, steps = content["bytes"], content["steps"]
+        made = tuple(
+            Step(
+                step["step"],
+                step["text"],
+                dict(step["inputs"]),
+                tuple(step["in_sample"]),
+                tuple(step["unchecked"]),
+            )
+            for step in steps
+        )
+    except (ValueError, TypeError, KeyError) as error:
+        raise TidyVoiceError(
+            f"{beside}: cannot be read ({error!r}); make {path.name} again, or delete it"
+        ) from None
+    # Scores that another program wrote over ours are not what the steps made.
+    return Lineage(made) if path.stat().st_size == size else None
+
+
+def steps_of(path: str | Path) -> tuple[Step, ...]:
+    """The steps that made a score file; none if that is not known."""
+    lineage = read_lineage(path)
+    return lineage.steps if lineage else ()
+
+
+def with_checksum(path: str | Path) -> str:
+    """``path (sha256 ...)``, for the inputs of a step."""
+    return f"{path} (sha256 {sha256(path)})"
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f"{path.name}.json")

@@ -1,0 +1,226 @@
+"""Score normalisation: each side of a trial is measured against a cohort of other speakers.
+
+    S-norm     z-scores by the statistics of the whole cohort
+    AS-norm    by those of the cohort speakers nearest to the side
+
+``language_norm`` has the form that minds the languages.
+
+References:
+    P. Kenny, "Bayesian speaker verification with heavy-tailed priors", Odyssey 2010 (S-norm).
+    D. Sturim, D. Reynolds, "Speaker adaptive cohort selection for Tnorm in text-independent
+        speaker verification", ICASSP 2005 (an adaptive cohort).
+    P. Matějka, O. Novotný, O. Plchot, L. Burget, M. Diez Sánchez, J. Černocký, "Analysis of score
+        normalization in multilingual speaker recognition", Interspeech 2017 (AS-norm, there
+        AS-norm1).
+"""
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from tidyvoice.embeddings import Embeddings
+from tidyvoice.errors import TidyVoiceError
+from tidyvoice.scoring.cohort import Cohort, same_columns
+from tidyvoice.scoring.cosine import unit_vectors
+from tidyvoice.scoring.trials import ScoreTable
+
+METHODS = ("asnorm", "snorm")
+# Trials at once: what is gathered for them fits the cache.
+BLOCK = 2048
+# Utterances whose cohort scores each thread holds at once: 512 x 3,666 floats are 7 MiB.
+UTTERANCES = 512
+# Below it a standard deviation of float32 cosines is nothing but rounding.
+FLAT = 1e-6
+# Trials whose score is compared with the cosine, and how much they may differ.
+CHECKED, TOLERANCE = 1000, 1e-3
+
+
+def as_norm(
+    scores: np.ndarray,
+    enroll_cohort_scores: np.ndarray,
+    test_cohort_scores: np.ndarray,
+    top_n: int | None,
+) -> np.ndarray:
+    """s' = ½ [(s − μ_e) / σ_e + (s − μ_t) / σ_t], float64 [T] (Matějka et al., AS-norm1).
+
+    μ and σ (of the population) are those of the ``top_n`` highest cohort scores of each side.
+
+    Args:
+        scores: float [T], cosines.
+        enroll_cohort_scores, test_cohort_scores: float [T x C], cosines of each trial's side with
+            the cohort; C may differ between the sides.
+        top_n: at least 2; None takes the whole cohort.
+
+    Raises:
+        TidyVoiceError: shapes that disagree, a ``top_n`` below 2 or above C, or a row of cohort
+            scores that are all equal.
+    """
+    scores = np.asarray(scores, dtype=np.float64)
+    total = np.zeros(scores.shape)
+    for side, cohort_scores in (("enrolment", enroll_cohort_scores), ("test", test_cohort_scores)):
+        if scores.ndim != 1 or cohort_scores.ndim != 2 or len(cohort_scores) != len(scores):
+            raise TidyVoiceError(
+                f"{side} cohort scores of shape {cohort_scores.shape} for scores of shape "
+                f"{scores.shape}; give one row for each trial"
+            )
+        check_top_n(top_n, cohort_scores.shape[1], f"{side} cohort")
+        mean, std = top_moments(cohort_scores, top_n)
+        _check_spread(std, lambda n, side=side: f"the {side} side of trial {n + 1}")
+        total += (scores - mean) / std
+    return total / 2
+
+
+def s_norm(
+    scores: np.ndarray, enroll_cohort_scores: np.ndarray, test_cohort_scores: np.ndarray
+) -> np.ndarray:
+    """``as_norm`` with the whole cohort on either side (Kenny 2010): float64 [T]."""
+    return as_norm(scores, enroll_cohort_scores, test_cohort_scores, None)
+
+
+def cohort_statistics(
+    vectors: np.ndarray, cohort: Cohort, top_n: int | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and population standard deviation of the ``top_n`` highest cosines with the cohort.
+
+    A deviation of zero is returned as such; ``normalize`` refuses it, naming the utterance.
+
+    Args:
+        vectors: float32 [U x D], centred, at unit length.
+        cohort: C entries.
+        top_n: at least 2; None takes the whole cohort.
+
+    Returns:
+        mean, std: float64 [U] each.
+
+    Raises:
+        TidyVoiceError: a ``top_n`` below 2 or above C, or vectors of another size.
+    """
+    check_top_n(top_n, len(cohort), cohort.source)
+    same_columns(vectors, cohort.vectors)
+    mean, std = np.empty((2, len(vectors)))
+
+    def work(part: slice) -> None:
+        mean[part], std[part] = top_moments(vectors[part] @ cohort.vectors.T, top_n)
+
+    in_blocks(work, len(vectors), UTTERANCES)
+    return mean, std
+
+
+def normalize(
+    table: ScoreTable,
+    embeddings: Embeddings,
+    cohort: Cohort,
+    mean: np.ndarray | None = None,
+    method: str = "asnorm",
+    top_n: int = 300,
+) -> np.ndarray:
+    """AS-norm or S-norm of a list of trials: float64 [T], in their order.
+
+    Args:
+        table: T trials and their cosines, as ``cosine_scores`` gives them for these embeddings.
+        embeddings: raw embeddings of at least the ids in the trials.
+        cohort: of speakers that the trials do not hold, centred by the same ``mean``.
+        mean: the embedding [D] that was subtracted before the cosine; none by default.
+        method: one of ``METHODS``.
+        top_n: how many of the highest cohort scores count; "snorm" takes all.
+
+    Raises:
+        TidyVoiceError: an unknown method, scores that are not the cosines, an utterance whose
+            cohort scores are all equal; see ``cosine_scores`` and ``cohort_statistics``.
+    """
+    if method not in METHODS:
+        raise TidyVoiceError(f"no method '{method}' here; use one of {', '.join(METHODS)}")
+    vectors = vectors_of(table, embeddings, mean)
+    mu, sigma = cohort_statistics(vectors, cohort, None if method == "snorm" else top_n)
+    return symmetric_z(table, lambda own, other: (mu[own], sigma[own]))
+
+
+def vectors_of(table: ScoreTable, embeddings: Embeddings, mean: np.ndarray | None) -> np.ndarray:
+    """Unit vectors [U x D] of the ids in the trials, if the scores are indeed their cosines.
+
+    Scores centred otherwise, or calibrated ones, would give a result that only looks right; an
+    even sample of the trials tells.
+
+    Raises:
+        TidyVoiceError: a score that is not the cosine; see ``cosine_scores``.
+    """
+    trials = table.trials
+    vectors = unit_vectors(embeddings, trials.places_in(embeddings.ids, "embedding"), mean)
+    sample = np.linspace(0, len(trials) - 1, min(CHECKED, len(trials))).astype(int)
+    enroll, test = vectors[trials.enroll[sample]], vectors[trials.test[sample]]
+    cosines, scores = np.einsum("td,td->t", enroll, test), table.scores[sample]
+    wrong = ~(np.abs(scores - cosines) < TOLERANCE)
+    if wrong.any():
+        first = int(np.argmax(wrong))
+        raise TidyVoiceError(
+            f"{trials.source}:{sample[first] + 1}: the score is {scores[first]:.4f}, the cosine of "
+            f"these embeddings is {cosines[first]:.4f}; normalise what `tidyvoice score` wrote for "
+            "the same embeddings and the same mean"
+        )
+    return vectors
+
+
+def symmetric_z(
+    table: ScoreTable,
+    moments: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]],
+) -> np.ndarray:
+    """½ [(s − μ_e) / σ_e + (s − μ_t) / σ_t], float64 [T], block by block.
+
+    Args:
+        table: T trials and their scores.
+        moments: μ and σ [n] for n trials, given the places in ``Trials.ids`` of the side that is
+            measured and of the other side, int [n] each.
+
+    Raises:
+        TidyVoiceError: a σ of zero, naming the utterance.
+    """
+    trials, normalized = table.trials, np.empty(len(table.trials))
+
+    def work(part: slice) -> None:
+        sides = trials.enroll[part], trials.test[part]
+        total = 0.0
+        for own, other in (sides, sides[::-1]):
+            mu, sigma = moments(own, other)
+            _check_spread(sigma, lambda n, own=own: f"'{trials.ids[own[n]]}'")
+            total += (table.scores[part] - mu) / sigma
+        normalized[part] = total / 2
+
+    in_blocks(work, len(trials), BLOCK)
+    return normalized
+
+
+def top_moments(cohort_scores: np.ndarray, top_n: int | None) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and population deviation of the ``top_n`` highest of each row: float64 [U] each."""
+    if top_n is not None:
+        rest = cohort_scores.shape[1] - top_n
+        cohort_scores = np.partition(cohort_scores, rest, axis=1)[:, rest:]
+    highest = cohort_scores.astype(np.float64)
+    return highest.mean(axis=1), highest.std(axis=1)
+
+
+def check_top_n(top_n: int | None, size: int, source: str) -> None:
+    """Refuse a ``top_n`` that a cohort of this size does not have, or that has no deviation."""
+    if not 2 <= (size if top_n is None else top_n) <= size:
+        raise TidyVoiceError(
+            f"{source}: top_n is {'all' if top_n is None else top_n}, the cohort has {size:,} "
+            f"entries; use a top_n from 2 to {size:,}, or a cohort of more speakers"
+        )
+
+
+def in_blocks(work: Callable[[slice], None], total: int, size: int) -> None:
+    """Call ``work`` on slices of ``size`` up to ``total``, on threads: numpy lets go of the GIL."""
+    parts = (slice(start, min(start + size, total)) for start in range(0, total, size))
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for _ in pool.map(work, parts):
+            pass
+
+
+def _check_spread(std: np.ndarray, name: Callable[[int], str]) -> None:
+    flat = ~(std > FLAT)
+    if flat.any():
+        raise TidyVoiceError(
+            f"the cohort scores of {name(int(np.argmax(flat)))} are all equal and give no scale; "
+            "raise top_n, and look for one speaker under several names in the cohort"
+        )

@@ -1,0 +1,207 @@
+"""From files to a score file: each step with its leak guard, and where the scores come from."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tidyvoice.embeddings import Embeddings, load_embeddings
+from tidyvoice.errors import TidyVoiceError
+from tidyvoice.scoring.cohort import every_id, speaker_cohort
+from tidyvoice.scoring.cosine import cosine_scores
+from tidyvoice.scoring.groups import languages_of, read_maps, speakers_of
+from tidyvoice.scoring.language_norm import (
+    LanguageWeights,
+    known_languages,
+    language_posteriors,
+    normalize_by_language,
+)
+from tidyvoice.scoring.leaks import LeakGuard
+from tidyvoice.scoring.lineage import Step, steps_of, with_checksum, write_with_lineage
+from tidyvoice.scoring.normalization import METHODS, normalize
+from tidyvoice.scoring.trials import Trials, read_scores, read_trials
+
+BY_LANGUAGE = "language"
+
+
+@dataclass(frozen=True)
+class Made:
+    """A score file that was written: how many trials, and by what last step."""
+
+    out: Path
+    trials: int
+    step: Step
+
+
+@dataclass(frozen=True)
+class CohortFiles:
+    """A cohort on disk.
+
+    Attributes:
+        embeddings: table of its utterances' raw embeddings.
+        utt2spk: their speakers.
+        utt2lang: their languages; None reads them off the ids.
+        top_n: how many of the highest cohort scores count.
+    """
+
+    embeddings: Path
+    utt2spk: Path
+    utt2lang: Path | None = None
+    top_n: int = 300
+
+    def load(self) -> tuple[Embeddings, dict[str, str]]:
+        """The embeddings and each one's speaker."""
+        return load_embeddings(self.embeddings), read_maps([self.utt2spk], "speaker")
+
+    def languages(self, embeddings: Embeddings) -> dict[str, str]:
+        """Each utterance's language.
+
+        Raises:
+            TidyVoiceError: neither a file nor the ids tell.
+        """
+        if self.utt2lang is not None:
+            return read_maps([self.utt2lang], "language")
+        found = languages_of(every_id(embeddings, str(self.embeddings)))
+        if found is None:
+            raise TidyVoiceError(
+                f"{self.embeddings}: its ids tell no language; give --cohort-utt2lang"
+            )
+        names = (found.names[code] for code in found.codes)
+        return dict(zip(embeddings.ids, names, strict=True))
+
+    def inputs(self) -> dict[str, str]:
+        """For the lineage."""
+        files = {"cohort": self.embeddings, "cohort utt2spk": self.utt2spk}
+        if self.utt2lang is not None:
+            files["cohort utt2lang"] = self.utt2lang
+        return {role: with_checksum(path) for role, path in files.items()}
+
+
+def score_list(
+    embeddings: Path,
+    trials: Path,
+    out: Path,
+    mean: Path | None = None,
+    utt2spk: Sequence[Path] = (),
+    in_sample: bool = False,
+) -> Made:
+    """Cosine scores of a trial list.
+
+    Args:
+        mean: embeddings whose mean is subtracted first.
+        utt2spk: speakers of the list's ids, for the leak guard; else read off the ids.
+        in_sample: allow overlaps of speakers, and keep them with the scores.
+
+    Raises:
+        TidyVoiceError: a faulty file, speakers of the list that the model was trained on or that
+            the mean was taken of; see ``cosine_scores``.
+    """
+    centre = load_embeddings(mean) if mean else None
+    listed, table = read_trials(trials), load_embeddings(embeddings)
+    guard, evaluated = LeakGuard(in_sample), speakers_in(listed, utt2spk)
+    what = f"the trials of {trials}"
+    guard.disjoint(what, evaluated, f"the training of the model of {embeddings}", table.trained_on)
+    text, inputs = (
+        "cosine of the embeddings, not centred",
+        {"embeddings": with_checksum(embeddings)},
+    )
+    if centre:
+        ours = speakers_in(every_id(centre, str(mean)), ())
+        guard.disjoint(what, evaluated, f"the mean of {mean}", ours)
+        text = f"cosine of the embeddings less the mean of {len(centre.ids):,} in {mean}"
+        inputs["mean"] = with_checksum(mean)
+    scores = cosine_scores(table, listed, centre.mean() if centre else None)
+    inputs["trials"] = str(trials)
+    step = Step("cosine", text, inputs, tuple(guard.in_sample), tuple(guard.unchecked))
+    write_with_lineage(out, listed, scores, [step])
+    return Made(out, len(listed), step)
+
+
+def normalize_scores(
+    scores: Path,
+    embeddings: Path,
+    cohort: CohortFiles,
+    out: Path,
+    mean: Path | None = None,
+    method: str = "asnorm",
+    utt2lang: Sequence[Path] = (),
+    blind: bool = False,
+    utt2spk: Sequence[Path] = (),
+    in_sample: bool = False,
+) -> Made:
+    """Score normalisation of cosine scores.
+
+    Args:
+        method: "asnorm", "snorm" or "language".
+        utt2lang: languages of the evaluated utterances, for "language"; else read off the ids.
+        blind: guess the languages of the evaluated utterances instead.
+
+    Raises:
+        TidyVoiceError: a faulty file, speakers of the cohort among those evaluated, languages that
+            are not known; see ``normalize`` and ``normalize_by_language``.
+    """
+    if method not in (*METHODS, BY_LANGUAGE):
+        raise TidyVoiceError(
+            f"no method '{method}'; use one of {', '.join((*METHODS, BY_LANGUAGE))}"
+        )
+    table, own = read_scores(scores), load_embeddings(embeddings)
+    members, speakers = cohort.load()
+    centre = load_embeddings(mean).mean() if mean else None
+    guard = LeakGuard(in_sample)
+    where = str(cohort.embeddings)
+    minded = cohort.languages(members) if method == BY_LANGUAGE else None
+    made = speaker_cohort(members, speakers, centre, minded, where)
+    evaluated = speakers_in(table.trials, utt2spk)
+    guard.disjoint(f"the trials of {scores}", evaluated, f"the cohort {where}", made.speakers)
+    text = f"{len(set(made.speakers)):,} speakers of {where}"
+    if method == BY_LANGUAGE:
+        languages = trial_languages(table.trials, own, members, minded, centre, utt2lang, blind)
+        values = normalize_by_language(table, own, made, languages, centre, cohort.top_n)
+        how = "guessed" if blind else "known"
+        text = f"language-aware S-norm, {text}, top {cohort.top_n} in proportion, languages {how}"
+    else:
+        values = normalize(table, own, made, centre, method, cohort.top_n)
+        top = "all" if method == "snorm" else f"top {cohort.top_n}"
+        text = f"{'S' if method == 'snorm' else 'AS'}-norm, {text}, {top}"
+    inputs = {"embeddings": with_checksum(embeddings), **cohort.inputs()}
+    if mean:
+        inputs["mean"] = with_checksum(mean)
+    step = Step(method, text, inputs, tuple(guard.in_sample), tuple(guard.unchecked))
+    write_with_lineage(out, table.trials, values, [*steps_of(scores), step])
+    return Made(out, len(table.trials), step)
+
+
+def trial_languages(
+    trials: Trials,
+    embeddings: Embeddings,
+    cohort: Embeddings,
+    cohort_languages: Mapping[str, str],
+    mean: np.ndarray | None,
+    utt2lang: Sequence[Path],
+    blind: bool,
+) -> LanguageWeights:
+    """The languages of a list's utterances: known, or guessed from those of a cohort.
+
+    Raises:
+        TidyVoiceError: not ``blind``, and neither files nor the ids tell them.
+    """
+    if blind:
+        return language_posteriors(trials, embeddings, cohort, cohort_languages, mean)
+    table = read_maps(utt2lang, "language")
+    if table is None:
+        found = languages_of(trials)
+        if found is None:
+            raise TidyVoiceError(
+                f"{trials.source}: its ids tell no language; give --utt2lang, or --blind to have "
+                "them guessed"
+            )
+        names = (found.names[code] for code in found.codes)
+        table = dict(zip(trials.ids, names, strict=True))
+    return known_languages(trials, table)
+
+
+def speakers_in(trials: Trials, utt2spk: Sequence[Path]) -> list[str] | None:
+    """The speakers of a list, from files or from its ids; None where neither tells."""
+    found = speakers_of(trials, read_maps(utt2spk, "speaker"))
+    return found and found.names
