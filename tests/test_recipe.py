@@ -176,10 +176,14 @@ def test_every_command_of_the_readme_runs(finished):
     assert first == set_up.format("mini", "./run.sh --recipe mini")
     assert second == set_up.format("test", ".venv/bin/pytest")  # run by .ci/run
     assert len(others) > 8
+    sizes = dict(value.split("=") for value in TINY if value.split("=")[0] in RECIPE)
     for command in others:
         real = command.replace(" MODEL", " exp/mini/pretrain/models")
-        if " DIR" in real:
-            real = real.replace(" DIR", " data/mini/corpus") + " --set calib_speakers=10"
+        real = real.replace(" DIR", " data/mini/corpus")
+        for option, name in (
+            ("top-n", "top_n"), ("targets", "calib_targets"), ("nontargets", "calib_nontargets")
+        ):  # fmt: skip
+            real = re.sub(rf"--{option} \d+", f"--{option} {sizes[name]}", real)
         result = call(folder, real)
         assert result.returncode == 0, f"{real}\n{result.stdout}{result.stderr}"
     assert (folder / "exp/wider/finetune/report.html").exists()

@@ -18,9 +18,10 @@ TRIALS = Trials(LIST_IDS, *RNG.integers(0, 19, (2, 333), dtype=np.int32), None, 
 
 
 @pytest.mark.parametrize("mean", [None, TABLE.mean()], ids=["raw", "centred"])
-@pytest.mark.parametrize("block", [cosine.BLOCK, 7])
-def test_agrees_with_the_definition(monkeypatch, block, mean):
-    monkeypatch.setattr(cosine, "BLOCK", block)
+@pytest.mark.parametrize(("portion", "group", "block"), [(2**21, 512, 2048), (100, 3, 7)])
+def test_agrees_with_the_definition(monkeypatch, portion, group, block, mean):
+    for name, size in (("PORTION", portion), ("GROUP", group), ("BLOCK", block)):
+        monkeypatch.setattr(cosine, name, size)
     vectors = dict(zip(IDS, TABLE.vectors.astype(np.float64), strict=True))
     m = 0.0 if mean is None else mean.astype(np.float64)
     expected = []
@@ -53,6 +54,10 @@ def test_vectors_without_direction_are_named(value, mean, said):
     with pytest.raises(TidyVoiceError) as error:
         cosine_scores(Embeddings(IDS, vectors), TRIALS, mean)
     assert said in str(error.value)
+    if said.startswith("'u4'"):
+        uses = [t for t in range(333) if "u4.wav" in
+                (LIST_IDS[TRIALS.enroll[t]], LIST_IDS[TRIALS.test[t]])]  # fmt: skip
+        assert str(error.value).startswith(f"list:{uses[0] + 1}: the embedding of")
 
 
 def test_vectors_that_no_trial_uses_may_be_anything():

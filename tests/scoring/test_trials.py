@@ -8,11 +8,15 @@ import sys
 import numpy as np
 import pytest
 
-from tidyvoice.errors import TidyVoiceError
+from tidyvoice.errors import TidyVoiceError, TidyVoiceWarning
 from tidyvoice.scoring import columns
 from tidyvoice.scoring.trials import Trials, checksum, read_scores, read_trials, write_scores
 
-ROWS = [("a/en/1.wav", "b/fr/2.wav", True), ("b/fr/2.wav", "a/en/1.wav", False)] * 3
+ROWS = [
+    ("a/en/1.wav", "b/fr/2.wav", True), ("b/fr/2.wav", "a/en/1.wav", False),
+    ("a/en/1.wav", "a/en/3.wav", True), ("b/fr/2.wav", "c/fr/1.wav", False),
+    ("a/en/3.wav", "a/en/1.wav", True), ("c/fr/1.wav", "b/fr/2.wav", False),
+]  # fmt: skip
 
 
 def written(tmp_path, text: str | bytes, name: str = "list"):
@@ -78,10 +82,16 @@ def test_each_format_with_each_white_space(tmp_path, words, space, name):
         ("a b c\n", ":1: 3 columns in 'a b c'; expected"),
         ("a b target\n" * 9 + "a b\n", ":10: 2 columns where the first line has 3"),
         ("a b target\n" * 9 + "a b c target\na b\n", ":10: 4 columns"),
+        ("a b target\n" * 9 + "a b c target\na b\n" * 3, "first line has 3 (5 more such lines)"),
+        ("a b\n\tc\n" * 9, ":2: 1 columns where the first line has 2 (8 more such lines)"),
+        ("a b\tx y\n" * 2, ":1: 4 columns"),
+        ("a b\n" * 3 + "c\td e\n", ":4: 3 columns"),
         ("a b\n" * 20 + "\na b\n", ":21: 0 columns"),
         ("\na b\n", ":1: 0 columns"),
         ("a b target\n" * 9 + "a b Target\n", ":10: bad label 'Target'"),
         ("1 a b\n" * 9 + "target a b\n", ":10: bad label 'target', use '1' or '0'; expected"),
+        ("a b target\n" + "a b no\na b target\n" * 5, ":2: bad label 'no', use 'target' or"),
+        ("a b target\n" + "a b no\na b target\n" * 5, "'nontarget' (4 more such lines)"),
         (b"a b\xff\n", "not UTF-8 text"),
     ],
 )
@@ -90,6 +100,25 @@ def test_a_bad_list_is_named_with_its_line(tmp_path, text, said):
     message = refusal(read_trials, path)
     assert message.startswith(str(path))
     assert said in message
+
+
+@pytest.mark.usefixtures("_blocks")
+def test_a_trial_that_stands_twice_is_told(tmp_path):
+    lines = [f"u{n % 7} u{n % 11} target" for n in range(77)]  # all pairs, each once
+    read_trials(written(tmp_path, "\n".join(lines)))
+    again = [*lines, lines[40], "u0 u0 target", lines[5]]
+    with pytest.warns(TidyVoiceWarning) as told:
+        trials = read_trials(written(tmp_path, "\n".join(again)))
+    assert len(trials) == 80
+    message = str(told[0].message)
+    assert message.startswith(
+        f"{tmp_path / 'list'}:78: the trial 'u5 u7' stands in line 41 already"
+    )
+    assert "(2 more such lines)" in message
+    other = [*again, "u3 u3 nontarget"]
+    message = refusal(read_trials, written(tmp_path, "\n".join(other)))
+    assert ":78: the trial 'u5 u7'" in message
+    assert "1 of them with the other label" in message
 
 
 def test_a_missing_or_damaged_file_is_named(tmp_path):
@@ -164,10 +193,13 @@ def test_long_lists_are_written_in_blocks(tmp_path, monkeypatch):
     ],
 )
 def test_a_bad_score_is_named_with_its_line(tmp_path, line, said):
-    path = written(tmp_path, "a b 0.5 target\n" * 9 + line + "\n")
+    lines = [f"u{n} b 0.5 target\n" for n in range(9)]
+    path = written(tmp_path, "".join([*lines, line, "\n", *lines]))
     message = refusal(read_scores, path)
     assert message.startswith(f"{path}:10:")
     assert said in message
+    path = written(tmp_path, "".join([*lines, line + "\n", *lines, line + "\n", *lines]))
+    assert "(1 more such lines)" in refusal(read_scores, path)
 
 
 def test_scores_that_do_not_fit_are_not_written(tmp_path):

@@ -211,41 +211,36 @@ def _read(
         return names and {name: types[name] for name in names}
 
     enroll, test, labels, scores = [], [], [], [np.empty(0)]
-    faults: list[tuple[int, str, int]] = []
+    fault, faults = "", 0
     with closing(read_blocks(path, schema, expected)) as blocks:
         for first, table in blocks:
             enroll.append(codes.encode(table["enroll"]))
             test.append(codes.encode(table["test"]))
+            checks = []
             if "score" in table.columns:
                 values = table["score"].cast(pl.Float64, strict=False)
-                good = values.is_finite().fill_null(False)
-                faults += _fault(
-                    first, table["score"], good, "the score '{}' is not a finite number"
-                )
+                finite = values.is_finite().fill_null(False)
+                checks.append(("score", finite, "the score '{}' is not a finite number"))
                 scores.append(values.to_numpy())
             if "label" in table.columns:
                 words = BINARY_LABELS if table.columns[0] == "label" else LABELS
                 is_target = table["label"] == words[0]
-                good = is_target | (table["label"] == words[1])
+                known = is_target | (table["label"] == words[1])
                 use = f"bad label '{{}}', use '{words[0]}' or '{words[1]}'"
-                faults += _fault(first, table["label"], good, use)
+                checks.append(("label", known, use))
                 labels.append(is_target.to_numpy())
+            bad = ~np.logical_and.reduce([good.to_numpy() for _, good, _ in checks], axis=0)
+            if bad.any():
+                row = int(np.argmax(bad))
+                name, said = next((name, said) for name, good, said in checks if not good[row])
+                fault = fault or f"{path}:{first + row}: {said.format(table[name][row])}"
+                faults += int(bad.sum())
     if faults:
-        line, said, _ = min(faults, key=lambda fault: fault[0])
-        number = sum(count for _, _, count in faults)
-        raise TidyVoiceError(f"{path}:{line}: {said}{more(number - 1)}; expected {expected}")
+        raise TidyVoiceError(f"{fault}{more(faults - 1)}; expected {expected}")
     label = np.concatenate(labels) if labels else None
     trials = Trials(codes.ids, np.concatenate(enroll), np.concatenate(test), label, str(path))
     _look_for_repetitions(trials)
     return trials, np.concatenate(scores)
-
-
-def _fault(first: int, column: pl.Series, good: pl.Series, said: str) -> list[tuple[int, str, int]]:
-    """Line, description and number of a block's faults: none or one entry."""
-    if good.all():
-        return []
-    row = (~good).arg_max()
-    return [(first + row, said.format(column[row]), int((~good).sum()))]
 
 
 def _look_for_repetitions(trials: Trials) -> None:
