@@ -120,6 +120,9 @@ systems=(finetune)
 for setting in ${recipe_set[@]+"${recipe_set[@]}"}; do
   printf -v "${setting%%=*}" %s "${setting#*=}"
 done
+for setting in calib_speakers average mean_utterances top_n calib_targets calib_nontargets; do
+  [[ ${!setting} =~ ^[1-9][0-9]*$ ]] || fail "--set $setting=${!setting}: give a number above 0"
+done
 case $normalize in
   language | asnorm | snorm) ;;
   *) fail "--set normalize=$normalize: there are language, asnorm, snorm" ;;
@@ -148,6 +151,8 @@ make() {
       return
     fi
   fi
+  # If this is cut short after FILE, FILE is no longer what the old stamp says.
+  rm -f "$stamp"
   run "$@"
   if ! printf '%s\n' "$command" 2>/dev/null >"$stamp"; then
     echo "error: the disk is full: $stamp; free some space, the same command goes on" >&2
@@ -177,7 +182,7 @@ train() {
 }
 
 # A misspelt setting shall not wait until the stages before its own have run.
-if [ "$stage" -le 4 ] && [ "$stop_stage" -ge 3 ]; then
+if [ "$stage" -le 4 ] || [ ${#pretrain_set[@]} -gt 0 ] || [ ${#finetune_set[@]} -gt 0 ]; then
   for system in "${systems[@]}"; do train "$system" --check >/dev/null; done
 fi
 if [ ${#corpus_set[@]} -gt 0 ] && { [ "$recipe" != mini ] || [ "$stage" -gt 1 ]; }; then

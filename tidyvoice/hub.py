@@ -22,6 +22,7 @@ from tidyvoice.frontend import FrontendSettings
 from tidyvoice.models import build_model
 from tidyvoice.settings import read_yaml, validate
 
+OTHERS = "*"
 WEIGHT_FILES = ("avg_model.pt", "model.safetensors")
 # What a training checkpoint of WeSpeaker carries beside the embedding model.
 NOT_THE_MODEL = ("projection.", "frontend.")
@@ -52,9 +53,16 @@ def load_model(folder: str | Path) -> tuple[nn.Module, FrontendSettings]:
 
 
 def training_speakers(folder: str | Path) -> list[str] | None:
-    """The speakers that the model of a folder was trained on; None where that is not written."""
-    path = Path(folder) / "speakers.txt"
-    return path.read_text(encoding="utf-8").split() if path.is_file() else None
+    """The speakers that a model was trained on; None where that is not written.
+
+    ``OTHERS`` among them stands for some whose names are not known.
+
+    Args:
+        folder: its folder, or its file of weights.
+    """
+    folder = Path(folder)
+    path = (folder.parent if folder.is_file() else folder) / "speakers.txt"
+    return (path.read_text(encoding="utf-8").split() or None) if path.is_file() else None
 
 
 def frontend_settings(dataset_args: Mapping[str, Any], source: str | Path) -> FrontendSettings:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tidyvoice.errors import TidyVoiceError
-from tidyvoice.scoring.leaks import LeakGuard
+from tidyvoice.scoring.leaks import OTHERS, LeakGuard, People
 from tidyvoice.scoring.lineage import Lineage, Step, read_lineage, steps_of, write_with_lineage
 from tidyvoice.scoring.trials import Trials, write_scores
 
@@ -17,26 +17,60 @@ STEPS = [
 ]
 
 
+def people(what: str, speakers: str, folder: str = "{}/en", label=None, utt2spk=None) -> People:
+    ids = [f"{folder.format(speaker)}/{number}.wav" for speaker in speakers for number in range(2)]
+    rows = np.arange(len(ids), dtype=np.int32)
+    return People.of(what, Trials(ids, rows, rows[::-1], label, what), utt2spk)
+
+
 def test_speakers_on_both_sides_are_refused_by_name():
     guard = LeakGuard()
-    guard.disjoint("dev", {"a", "b"}, "the cohort", ["c", "d"])
+    guard.disjoint(people("dev", "ab"), People.named("the cohort", "cd"))
+    guard.disjoint(people("dev", "ab"), people("the mean", "cd"))
     assert (guard.in_sample, guard.unchecked) == ([], [])
-    with pytest.raises(TidyVoiceError) as error:
-        guard.disjoint("dev", "abcde", "the cohort", "bcdef")
-    assert "dev and the cohort share 4 speakers (b, c, d, ...)" in str(error.value)
-    assert "--in-sample" in str(error.value)
+    for other in (People.named("the cohort", "bcdef"), people("the cohort", "bcdef")):
+        with pytest.raises(TidyVoiceError) as error:
+            guard.disjoint(people("dev", "abcde"), other)
+        assert "dev and the cohort share 4 speakers (b, c, d, ...)" in str(error.value)
+        assert "--in-sample" in str(error.value)
+
+
+def test_other_names_for_the_same_utterances_do_not_hide_them():
+    names = {f"{speaker}/en/{number}": f"x{speaker}" for speaker in "ab" for number in range(2)}
+    renamed = people("dev", "ab", utt2spk=names)
+    with pytest.raises(TidyVoiceError, match="share 2 speakers"):
+        LeakGuard().disjoint(renamed, people("the mean", "ab"))
+    flat = {"a": "u{}", "b": "u{}"}
+    one = people("dev", "ab", folder=flat["a"])  # u{a}/0: no speaker in the ids
+    assert one.read is None
+    with pytest.raises(TidyVoiceError, match="share 4 utterances"):
+        LeakGuard().disjoint(one, people("the mean", "ab", folder=flat["b"]))
+    guard = LeakGuard()
+    guard.disjoint(renamed, people("the mean", "cd"))
+    assert guard.unchecked == [
+        "dev against the mean: the speakers of dev are called otherwise than its ids say"
+    ]
+
+
+def test_folders_that_the_labels_contradict_are_no_speakers():
+    label = np.zeros(4, dtype=bool)  # a meets b, b meets a: different speakers, same folder
+    assert people("dev", "ab", folder="dev/{}", label=label).read is None
+    assert people("dev", "ab", label=label).read == {"a", "b"}
 
 
 def test_an_allowed_overlap_is_kept_and_the_unknown_is_said():
     guard = LeakGuard(allow=True)
-    guard.disjoint("dev", "ab", "the cohort", "bc")
-    guard.disjoint("dev", "ab", "the calibration", "cd")
-    guard.disjoint("eval", None, "the cohort", "ab")
-    guard.disjoint("dev", "ab", "the model", None)
+    dev = people("dev", "ab")
+    guard.disjoint(dev, People.named("the cohort", "bc"))
+    guard.disjoint(dev, People.named("the calibration", "cd"))
+    guard.disjoint(people("eval", "ab", folder="u{}"), People.named("the cohort", "xy"))
+    guard.disjoint(dev, People.named("the model", None))
+    guard.disjoint(dev, People.named("the training", ["c", OTHERS]))
     assert guard.in_sample == ["dev and the cohort share 1 speakers (b)"]
     assert [said.rpartition(": ")[2] for said in guard.unchecked] == [
         "the speakers of eval are not known",
         "the speakers of the model are not known",
+        "some speakers of the training are not known",
     ]
 
 
@@ -55,13 +89,15 @@ def test_the_steps_come_back_and_say_what_they_are(tmp_path):
 def test_what_does_not_belong_to_the_scores_says_nothing_about_them(tmp_path):
     path = tmp_path / "dev.score"
     write_with_lineage(path, TRIALS, np.array([0.5, 1.5]), STEPS)
-    write_scores(path, TRIALS, np.array([0.25, 1.5]))
+    write_scores(path, TRIALS, np.array([0.6, 1.5]))  # of the same size
     assert read_lineage(path) is None
     assert steps_of(path) == ()
     assert read_lineage(tmp_path / "other.score") is None
 
 
-@pytest.mark.parametrize("broken", ["{", "[]", '{"bytes": 3}', '{"bytes": 3, "steps": [{}]}'])
+@pytest.mark.parametrize(
+    "broken", ["{", "[]", '{"steps": 3}', '{"fingerprint": "", "steps": [{}]}']
+)
 def test_a_broken_lineage_is_named(tmp_path, broken):
     path = tmp_path / "dev.score"
     write_scores(path, TRIALS, np.array([0.5, 1.5]))

@@ -224,6 +224,73 @@ def test_every_quality_measure_is_fitted_and_applied(folder, tmp_path):
     assert "it is given [score]" in message
 
 
+def test_a_calibration_is_of_scores_made_alike(folder, tmp_path):
+    normalize(folder, "dev", tmp_path / "dev")
+    command = ("calibrate", "--fit", folder / "calib.score", "--apply")
+    message = refusal(*command, tmp_path / "dev", "--out", tmp_path / "x")
+    assert "was made by cosine (mean" in message
+    assert "treat both lists alike" in message
+    succeed(*command, folder / "dev.score", "--out", tmp_path / "y", "--save", tmp_path / "c")
+    message = refusal("calibrate", "--use", tmp_path / "c", "--apply", tmp_path / "dev", "--out",
+                      tmp_path / "x")  # fmt: skip
+    assert "asnorm (cohort" in message
+    bare = tmp_path / "bare"
+    bare.write_bytes((folder / "dev.score").read_bytes())
+    said = succeed(*command, bare, "--out", tmp_path / "z")
+    assert "not checked" in said
+    assert "how both were made is not known" in said
+    message = refusal(*command, folder / "dev.score", bare, "--out", tmp_path / "x")
+    assert "give one score file each" in message
+    assert not (tmp_path / "x").exists()
+
+
+def test_what_was_in_sample_stays_so_through_a_saved_calibration(folder, tmp_path):
+    leaky = ("--cohort", folder / "calib.npz", "--cohort-utt2spk", folder / "calib/utt2spk")
+    for name in ("calib", "dev"):
+        normalize(folder, name, tmp_path / name, *leaky, "--top-n", 10, "--in-sample")
+    fit = ("calibrate", "--fit", tmp_path / "calib", "--apply", tmp_path / "dev")
+    succeed(*fit, "--save", tmp_path / "c", "--out", tmp_path / "a")
+    succeed("calibrate", "--use", tmp_path / "c", "--apply", tmp_path / "dev", "--out",
+            tmp_path / "b")  # fmt: skip
+    for made in ("a", "b"):
+        assert "the cohort" in read_lineage(tmp_path / made).in_sample[0]
+
+
+def test_measures_must_not_know_the_speakers_either(folder, tmp_path):
+    command = (
+        "calibrate", "--fit", folder / "calib.score", "--apply", folder / "dev.score",
+        "--embeddings", folder / "calib.npz", "--embeddings", folder / "dev.npz",
+        "--top-n", 10, "--out", tmp_path / "x",
+    )  # fmt: skip
+    cohort = ("--cohort", folder / "dev.npz", "--cohort-utt2spk", folder / "dev/utt2spk")
+    assert "and the cohort" in refusal(*command, *cohort)
+    assert "and the mean of" in refusal(*command, "--mean", folder / "dev.npz")
+    assert not (tmp_path / "x").exists()
+
+
+def test_languages_that_the_cohort_lacks_are_told(folder, tmp_path):
+    spoken = (folder / "dev/utt2lang").read_text()
+    (tmp_path / "some").write_text(spoken.replace(" sw\n", " xx\n"))
+    (tmp_path / "all").write_text(spoken.replace("\n", "x\n"))
+    method = ("--method", "language", "--utt2lang")
+    said = normalize(folder, "dev", tmp_path / "n", *method, tmp_path / "some")
+    assert "warning: " in said
+    assert "1 of 3 languages not in the cohort (xx): they are measured against all" in said
+    assert "1 of 3 languages not in the cohort" in read_lineage(tmp_path / "n").steps[1].text
+    message = normalize(folder, "dev", tmp_path / "x", *method, tmp_path / "all", call=refusal)
+    assert "name the languages alike" in message
+
+
+def test_no_input_is_written_over(folder):
+    before = (folder / "dev.npz").read_bytes()
+    message = refusal(
+        "score", "--embeddings", folder / "dev.npz", "--trials", folder / "dev.trials",
+        "--out", folder / "dev.npz",
+    )  # fmt: skip
+    assert "is read, and would be written over" in message
+    assert (folder / "dev.npz").read_bytes() == before
+
+
 def test_cross_fitting_needs_no_other_speakers(folder, tmp_path):
     command = ("calibrate", "--cross-fit", 4, "--apply", folder / "dev.score")
     said = succeed(*command, "--out", tmp_path / "llr", "--prior", 0.1)

@@ -121,6 +121,14 @@ def test_a_trial_that_stands_twice_is_told(tmp_path):
     assert "1 of them with the other label" in message
 
 
+def test_the_order_of_ids_is_that_of_the_file_whatever_the_blocks(tmp_path, monkeypatch):
+    lines = [f"u{n * 7 % 50} u{n * 11 % 50}" for n in range(50)]
+    expected = list(dict.fromkeys(word for line in lines for word in line.split()))
+    for size in (columns.BLOCK_BYTES, 40, 90):
+        monkeypatch.setattr(columns, "BLOCK_BYTES", size)
+        assert read_trials(written(tmp_path, "\n".join(lines))).ids == expected
+
+
 def test_a_missing_or_damaged_file_is_named(tmp_path):
     assert "no such file" in refusal(read_trials, tmp_path / "none")
     whole = gzip.compress(b"a b\n" * 100)

@@ -209,6 +209,20 @@ def test_the_average_is_the_mean_and_a_model_folder(experiment):
         average_checkpoints(trainer.folder, 9)
 
 
+def test_the_speakers_of_the_initial_model_are_its_own_as_well(experiment, tmp_path):
+    folder, _ = average_checkpoints(run(experiment).folder, 1)
+    for number, (init, added) in enumerate(
+        ((folder, "zz"), (folder / "avg_model.pt", "zz"), (folder, "*"))
+    ):
+        (folder / "speakers.txt").write_text("zz\n" if added == "zz" else "")
+        model = {**experiment["model"], "init": str(init)}
+        second = {**experiment, "model": model, "experiment": str(tmp_path / str(number))}
+        trainer = run(second)
+        average_checkpoints(trainer.folder, 1)
+        found = (trainer.folder / "models" / "speakers.txt").read_text().split()
+        assert found == sorted([*trainer.data.speakers, added])
+
+
 def test_an_unfinished_training_is_averaged_only_on_request(experiment):
     trainer = run(experiment)
     epoch_checkpoints(trainer.folder)[3].unlink()

@@ -104,8 +104,8 @@ def normalize(
 @one_line_errors()
 def calibrate(
     out: Out,
-    fit: Annotated[Path | None, typer.Option(help="labelled scores of other speakers")] = None,
-    apply: Annotated[Path | None, typer.Option(help="scores to calibrate")] = None,
+    fit: Annotated[list[Path] | None, typer.Option(help="labelled scores of others")] = None,
+    apply: Annotated[list[Path] | None, typer.Option(help="scores to calibrate")] = None,
     cross_fit: Folds = None,
     use: Annotated[Path | None, typer.Option(help="a saved calibration instead of --fit")] = None,
     save: Saved = None,
@@ -131,10 +131,12 @@ def calibrate(
 
     Example: tidyvoice calibrate --fit calib.score --apply dev.score --out dev-llr.score
     """
-    if apply is None:
+    if not apply:
         raise TidyVoiceError("--apply is missing: give the scores to calibrate")
+    if len(apply) > 1 or len(fit or []) > 1:
+        raise TidyVoiceError("give one score file each to --fit and --apply; `fuse` takes several")
     _calibrate(
-        [fit] if fit else [], [apply], out, cross_fit, use, save,
+        fit or [], apply, out, cross_fit, use, save,
         _measures(
             embeddings, utt2dur, language_match, utt2lang, blind,
             _cohort(cohort, cohort_utt2spk, cohort_utt2lang, top_n), mean,
@@ -236,7 +238,7 @@ def _calibrate(
     if fit:
         made = calibrate_scores(fit, apply, out, measures, how, save, speakers, in_sample)
     elif folds:
-        made = cross_calibrate(apply, out, folds, measures, how, speakers)
+        made = cross_calibrate(apply, out, folds, measures, how, speakers, in_sample)
     else:
         made = apply_calibration(use, apply, out, measures, speakers, in_sample)
     _say(made, as_json)

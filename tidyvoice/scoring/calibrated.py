@@ -1,6 +1,6 @@
 """Calibration and fusion from files to a score file of log-likelihood ratios."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from tidyvoice.scoring.cosine import unit_vectors
 from tidyvoice.scoring.crossfit import cross_fit
 from tidyvoice.scoring.groups import read_maps, speakers_of
 from tidyvoice.scoring.language_norm import language_match
-from tidyvoice.scoring.leaks import LeakGuard
+from tidyvoice.scoring.leaks import LeakGuard, People
 from tidyvoice.scoring.lineage import (
     Step,
     read_lineage,
@@ -24,7 +24,13 @@ from tidyvoice.scoring.lineage import (
 )
 from tidyvoice.scoring.normalization import cohort_statistics
 from tidyvoice.scoring.pairs import same_trials
-from tidyvoice.scoring.pipeline import CohortFiles, Made, speakers_in, trial_languages
+from tidyvoice.scoring.pipeline import (
+    CohortFiles,
+    Made,
+    mean_people,
+    refuse_inputs,
+    trial_languages,
+)
 from tidyvoice.scoring.quality import Features, Quality, quality_measures
 from tidyvoice.scoring.trials import Trials, read_scores
 
@@ -51,30 +57,38 @@ class Measures:
     cohort: CohortFiles | None = None
     mean: Path | None = None
 
-    def of(self, trials: Trials) -> Quality | None:
+    def of(self, trials: Trials, people: People, guard: LeakGuard) -> Quality | None:
         """The measures of a list; None if there are none.
+
+        Args:
+            people: the list's speakers, whom the cohort and the mean must not know.
 
         Raises:
             TidyVoiceError: a faulty file, something that one measure needs and that is not given,
-                an utterance that a file lacks.
+                an utterance that a file lacks, a speaker of the list in the cohort or the mean.
         """
         if self.cohort and not self.embeddings:
             raise TidyVoiceError("--cohort: scores against it need --embeddings")
         if self.blind and not self.cohort:
             raise TidyVoiceError("--blind: languages are guessed from those of a --cohort")
         own = _joined(self.embeddings) if self.embeddings else None
-        centre = load_embeddings(self.mean).mean() if self.mean else None
-        cohort_scores = match = members = minded = None
+        centre = None
+        if self.mean:
+            table = load_embeddings(self.mean)
+            guard.disjoint(people, mean_people(self.mean, table))
+            centre = table.mean()
+        cohort_scores = match = members = spoken = None
         if self.cohort:
             members, speakers = self.cohort.load()
+            guard.disjoint(people, self.cohort.people(members, speakers))
             cohort = speaker_cohort(members, speakers, centre, source=str(self.cohort.embeddings))
             rows = trials.places_in(own.ids, "embedding")
             vectors = unit_vectors(own, rows, centre)
             cohort_scores = cohort_statistics(vectors, cohort, self.cohort.top_n)[0]
-            minded = self.cohort.languages(members) if self.blind else None
+            spoken = self.cohort.languages(members) if self.blind else None
         if self.language_match:
             languages = trial_languages(
-                trials, own, members, minded, centre, self.utt2lang, self.blind
+                trials, own, members, spoken, centre, self.utt2lang, self.blind
             )
             match = language_match(languages, trials)
         seconds = _seconds(self.utt2dur)
@@ -121,20 +135,33 @@ def calibrate_scores(
         TidyVoiceError: a faulty file, lists that differ between the systems, speakers that are
             both fitted on and evaluated; see ``fit_calibration``.
     """
-    measures, guard = measures or Measures(), LeakGuard(in_sample)
-    known, asked = _features(fit, measures), _features(apply, measures)
-    speakers = speakers_in(known.trials, utt2spk)
-    guard.disjoint(
-        f"the trials of {apply[0]}", speakers_in(asked.trials, utt2spk),
-        f"the calibration trials of {fit[0]}", speakers,
-    )  # fmt: skip
-    notes = {"scores": [str(path) for path in fit], "speakers": speakers}
+    refuse_inputs(out, [*fit, *apply])
+    measures, guard, names = (
+        measures or Measures(),
+        LeakGuard(in_sample),
+        read_maps(utt2spk, "speaker"),
+    )
+    known, fitted = _features(fit, "the calibration trials of", measures, names, guard)
+    asked, people = _features(apply, "the trials of", measures, names, guard)
+    guard.disjoint(people, fitted)
+    made_by = [_made_by(path) for path in fit]
+    _compare(made_by, fit[0], apply, guard)
+    lineages = [read_lineage(path) for path in fit]
+    for steps in (lineage.steps for lineage in lineages if lineage):
+        for step in steps:
+            guard.in_sample += [said for said in step.in_sample if said not in guard.in_sample]
+            for said in step.unchecked:
+                guard.note(said)
+    notes = {
+        "scores": [str(path) for path in fit],
+        "made_by": made_by,
+        "speakers": fitted.names and sorted(fitted.names),
+        "in_sample": list(guard.in_sample),
+        "unchecked": list(guard.unchecked),
+    }
     made = fit_calibration(known, how, notes)
     if save:
         made.save(save)
-    for path in fit:
-        lineage = read_lineage(path)
-        guard.in_sample += lineage.in_sample if lineage else []
     text = (
         f"{_name(apply)} fitted to {len(known.trials):,} trials of {', '.join(map(str, fit))} on "
         f"{', '.join(made.names)}; prior {made.prior:g}"
@@ -157,12 +184,21 @@ def apply_calibration(
         TidyVoiceError: a faulty file, other features than those of the fit, or speakers that are
             both fitted on and evaluated.
     """
-    measures, guard = measures or Measures(), LeakGuard(in_sample)
-    asked, made = _features(apply, measures), load_calibration(calibration)
+    refuse_inputs(out, [calibration, *apply])
+    measures, guard, names = (
+        measures or Measures(),
+        LeakGuard(in_sample),
+        read_maps(utt2spk, "speaker"),
+    )
+    made = load_calibration(calibration)
+    asked, people = _features(apply, "the trials of", measures, names, guard)
     guard.disjoint(
-        f"the trials of {apply[0]}", speakers_in(asked.trials, utt2spk),
-        f"the calibration {calibration}", made.notes.get("speakers"),
-    )  # fmt: skip
+        people, People.named(f"the calibration {calibration}", made.notes.get("speakers"))
+    )
+    _compare(made.notes.get("made_by", [None] * len(apply)), calibration, apply, guard)
+    guard.in_sample += made.notes.get("in_sample", [])
+    for said in made.notes.get("unchecked", []):
+        guard.note(said)
     text = f"{_name(apply)} of {calibration} on {', '.join(made.names)}; prior {made.prior:g}"
     inputs = {"calibration": with_checksum(calibration), **measures.inputs()}
     return _write(out, apply, asked, made.apply(asked), text, inputs, guard)
@@ -175,6 +211,7 @@ def cross_calibrate(
     measures: Measures | None = None,
     how: Fit | None = None,
     utt2spk: Sequence[Path] = (),
+    in_sample: bool = False,
 ) -> Made:
     """Calibrate labelled scores by fits to their own other speakers.
 
@@ -183,9 +220,14 @@ def cross_calibrate(
     Raises:
         TidyVoiceError: a faulty file, speakers that are not known; see ``cross_fit``.
     """
-    measures, guard = measures or Measures(), LeakGuard()
-    features = _features(scores, measures)
-    speakers = speakers_of(features.trials, read_maps(utt2spk, "speaker"))
+    refuse_inputs(out, scores)
+    measures, guard, names = (
+        measures or Measures(),
+        LeakGuard(in_sample),
+        read_maps(utt2spk, "speaker"),
+    )
+    features, _ = _features(scores, "the trials of", measures, names, guard)
+    speakers = speakers_of(features.trials, names)
     if speakers is None:
         raise TidyVoiceError(f"{scores[0]}: its ids tell no speaker; give --utt2spk")
     values = cross_fit(features, speakers.codes, folds, how)
@@ -196,12 +238,56 @@ def cross_calibrate(
     return _write(out, scores, features, values, text, measures.inputs(), guard)
 
 
-def _features(paths: Sequence[Path], measures: Measures) -> Features:
-    first, *others = (read_scores(path) for path in paths)
-    for other in others:
-        same_trials(first.trials, other.trials)
-    scores = [first.scores, *(other.scores for other in others)]
-    return Features(first.trials, scores, measures.of(first.trials))
+def _features(
+    paths: Sequence[Path],
+    what: str,
+    measures: Measures,
+    utt2spk: Mapping[str, str] | None,
+    guard: LeakGuard,
+) -> tuple[Features, People]:
+    """The features of the systems' common list, and its speakers."""
+    table = read_scores(paths[0])
+    trials, scores = table.trials, [table.scores]
+    for path in paths[1:]:
+        other = read_scores(path)
+        same_trials(trials, other.trials)
+        scores.append(other.scores)
+    people = People.of(f"{what} {paths[0]}", trials, utt2spk)
+    return Features(trials, scores, measures.of(trials, people, guard)), people
+
+
+def _made_by(path: Path) -> list | None:
+    """What was done to scores, as far as it decides what they mean; None if that is not known."""
+    steps = steps_of(path)
+    return [[step.step, step.how] for step in steps] if steps else None
+
+
+def _compare(
+    fitted: Sequence[list | None], source: Path, apply: Sequence[Path], guard: LeakGuard
+) -> None:
+    """Demand that each system's scores were made as those that the calibration is fitted to.
+
+    Raises:
+        TidyVoiceError: they were made otherwise: the map would fit other scores than these.
+    """
+    for before, path in zip(fitted, apply, strict=True):
+        now = _made_by(path)
+        if before is None or now is None:
+            guard.note(f"{path} against {source}: how both were made is not known")
+        elif before != now:
+            ours, theirs = (_words(steps) for steps in (now, before))
+            raise TidyVoiceError(
+                f"{path} was made by {ours}, but {source} is fitted to scores by {theirs}; treat "
+                "both lists alike, and give the systems in the same order"
+            )
+
+
+def _words(steps: list) -> str:
+    done = []
+    for name, how in steps:
+        settings = ", ".join(f"{key} {value[:12]}" for key, value in how.items())
+        done.append(f"{name} ({settings})" if settings else name)
+    return ", ".join(done)
 
 
 def _write(
@@ -221,7 +307,8 @@ def _write(
             steps = steps_of(path)
             inputs[f"system {number}"] = "; ".join([str(path), *(step.text for step in steps)])
             guard.in_sample += [said for step in steps for said in step.in_sample]
-    step = Step(kind, text, inputs, tuple(dict.fromkeys(guard.in_sample)), tuple(guard.unchecked))
+    overlaps = tuple(dict.fromkeys(guard.in_sample))
+    step = Step(kind, text, inputs, overlaps, tuple(guard.unchecked))
     write_with_lineage(out, features.trials, values, [*before, step])
     return Made(out, len(features.trials), step)
 

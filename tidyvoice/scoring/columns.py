@@ -36,10 +36,12 @@ class IdCodes:
         self.dtype = pl.Categorical(pl.Categories.random())
         self._codes = np.full(_IDS_AT_FIRST, -1, dtype=np.int32)
 
-    def encode(self, column: pl.Series) -> np.ndarray:
-        """The int32 codes of a column; ids not seen before get new codes."""
-        # The parser's own numbers depend on its threads.
-        parsed = column.to_physical().to_numpy()
+    def encode(self, enroll: pl.Series, test: pl.Series) -> tuple[np.ndarray, np.ndarray]:
+        """The int32 codes of two columns; ids not seen before get new codes, row by row."""
+        # The parser's own numbers depend on its threads, and which row is in which block on the
+        # width of the lines: neither must show in the order of the ids.
+        columns = (enroll, test)
+        parsed = np.stack([column.to_physical().to_numpy() for column in columns], axis=1).ravel()
         highest = int(parsed.max())
         if highest >= len(self._codes):
             more = np.full(max(highest + 1, len(self._codes)), -1, dtype=np.int32)
@@ -49,9 +51,14 @@ class IdCodes:
         if len(new):
             rows = np.sort(new[np.unique(parsed[new], return_index=True)[1]])
             self._codes[parsed[rows]] = np.arange(len(self.ids), len(self.ids) + len(rows))
-            self.ids += column.gather(rows).cast(pl.String).to_list()
+            added: dict[int, str] = {}
+            for side, column in enumerate(columns):
+                mine = rows[rows % 2 == side]
+                names = column.gather(mine // 2).cast(pl.String)
+                added |= zip(self._codes[parsed[mine]].tolist(), names, strict=True)
+            self.ids += [added[code] for code in sorted(added)]
             codes = self._codes[parsed]
-        return codes
+        return codes[0::2], codes[1::2]
 
 
 def read_blocks(

@@ -5,11 +5,68 @@ better than those of anybody else would be. Sets of speakers that must be disjoi
 before anything is written.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 from tidyvoice.errors import TidyVoiceError
+from tidyvoice.scoring.groups import speakers_of
+from tidyvoice.scoring.trials import Trials, stem
 
 NAMED = 3
+# In a model's speakers.txt: there are others, whose names are not known.
+OTHERS = "*"
+
+
+@dataclass(frozen=True)
+class People:
+    """The speakers of a set of utterances, by whatever tells them.
+
+    Attributes:
+        what: the set in words, such as "the trials of dev".
+        utterances: ids without ``.wav``; empty where only the speakers are known.
+        read: names read off the ids; None where they tell none.
+        given: names that a file or a model gives; None without one.
+    """
+
+    what: str
+    utterances: frozenset[str] = frozenset()
+    read: frozenset[str] | None = None
+    given: frozenset[str] | None = None
+
+    @classmethod
+    def of(cls, what: str, trials: Trials, utt2spk: Mapping[str, str] | None = None) -> "People":
+        """Those of a list.
+
+        Raises:
+            TidyVoiceError: ``utt2spk`` lacks an utterance.
+        """
+        found = speakers_of(trials)
+        if found is not None and trials.label is not None:
+            same = found.codes[trials.enroll] == found.codes[trials.test]
+            # What its ids begin with are no speakers if the labels contradict them.
+            found = found if (same == trials.label).all() else None
+        given = speakers_of(trials, utt2spk) if utt2spk is not None else None
+        return cls(
+            what,
+            frozenset(map(stem, trials.ids)),
+            found and frozenset(found.names),
+            given and frozenset(given.names),
+        )
+
+    @classmethod
+    def named(cls, what: str, speakers: Iterable[str] | None) -> "People":
+        """Those of a list of names; None if it is not known."""
+        return cls(what, given=None if speakers is None else frozenset(speakers))
+
+    @property
+    def names(self) -> frozenset[str] | None:
+        """What they are called: as given, else as read."""
+        return self.read if self.given is None else self.given
+
+    @property
+    def renamed(self) -> bool:
+        """Whether the given names are others than those that the ids tell."""
+        return None not in (self.read, self.given) and self.read != self.given
 
 
 class LeakGuard:
@@ -25,30 +82,45 @@ class LeakGuard:
         self.in_sample: list[str] = []
         self.unchecked: list[str] = []
 
-    def disjoint(
-        self, one: str, ours: Iterable[str] | None, other: str, theirs: Iterable[str] | None
-    ) -> None:
-        """Demand that two sets of speakers share none.
-
-        Args:
-            one, other: what they are, such as "the trials of dev".
-            ours, theirs: their speakers; None where they are not known.
+    def disjoint(self, one: People, other: People) -> None:
+        """Demand that two sets share no utterance and no speaker, by any name.
 
         Raises:
-            TidyVoiceError: they share speakers, and that was not allowed.
+            TidyVoiceError: they do, and that was not allowed.
         """
-        if ours is None or theirs is None:
-            unknown = one if ours is None else other
-            self.unchecked.append(f"{one} against {other}: the speakers of {unknown} are not known")
+        shared: set[str] = set()
+        for ours in (one.read, one.given):
+            for theirs in (other.read, other.given):
+                shared |= (ours or frozenset()) & (theirs or frozenset()) - {OTHERS}
+        # Utterances tell the same where the two sets call their speakers differently.
+        same = one.utterances & other.utterances
+        self._refuse(one, other, shared or same, "speakers" if shared else "utterances")
+        for side, against in ((one, other), (other, one)):
+            if side.names is None or OTHERS in side.names:
+                which = "the" if side.names is None else "some"
+                said = f"{which} speakers of {side.what} are not known"
+            elif side.renamed and against.given is None:
+                said = f"the speakers of {side.what} are called otherwise than its ids say"
+            else:
+                continue
+            self.note(f"{one.what} against {other.what}: {said}")
             return
-        shared = sorted(set(ours) & set(theirs))
-        if not shared:
+
+    def note(self, said: str) -> None:
+        """Keep what could not be compared."""
+        if said not in self.unchecked:
+            self.unchecked.append(said)
+
+    def _refuse(self, one: People, other: People, shared: Iterable[str], what: str) -> None:
+        names = sorted(shared)
+        if not names:
             return
-        names = ", ".join(shared[:NAMED]) + (", ..." if len(shared) > NAMED else "")
-        said = f"{one} and {other} share {len(shared):,} speakers ({names})"
+        shown = ", ".join(names[:NAMED]) + (", ..." if len(names) > NAMED else "")
+        said = f"{one.what} and {other.what} share {len(names):,} {what} ({shown})"
         if not self._allow:
             raise TidyVoiceError(
                 f"{said}: results would flatter; take other speakers, or say --in-sample to have "
                 "the report marked so"
             )
-        self.in_sample.append(said)
+        if said not in self.in_sample:
+            self.in_sample.append(said)

@@ -4,6 +4,7 @@ Every command that writes scores leaves ``NAME.score.json`` beside them. Later c
 step to those of their inputs, and the report shows them all.
 """
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -15,6 +16,7 @@ from tidyvoice.errors import TidyVoiceError
 from tidyvoice.files import sha256, write_text
 from tidyvoice.scoring.trials import Trials, write_scores
 
+SAMPLE, SAMPLE_BLOCK = 2**26, 2**16
 CALIBRATED = ("calibration", "fusion")
 
 
@@ -28,6 +30,7 @@ class Step:
         inputs: the files it took, by role, each "path" or "path (sha256 ...)".
         in_sample: overlaps of speakers that were allowed by a flag, in words.
         unchecked: overlaps that could not be looked for, in words.
+        how: what must be the same for scores of two lists to mean the same, by role.
     """
 
     step: str
@@ -35,6 +38,7 @@ class Step:
     inputs: dict[str, str] = field(default_factory=dict)
     in_sample: tuple[str, ...] = ()
     unchecked: tuple[str, ...] = ()
+    how: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,7 @@ def write_with_lineage(
     beside = _beside(path)
     beside.unlink(missing_ok=True)
     write_scores(path, trials, scores)
-    content = {"bytes": path.stat().st_size, "steps": [asdict(step) for step in steps]}
+    content = {"fingerprint": fingerprint(path), "steps": [asdict(step) for step in steps]}
     write_text(beside, json.dumps(content, indent=2) + "\n")
 
 
@@ -82,7 +86,7 @@ def read_lineage(path: str | Path) -> Lineage | None:
         return None
     try:
         content = json.loads(beside.read_text(encoding="utf-8"))
-        size, steps = content["bytes"], content["steps"]
+        expected, steps = content["fingerprint"], content["steps"]
         made = tuple(
             Step(
                 step["step"],
@@ -90,6 +94,7 @@ def read_lineage(path: str | Path) -> Lineage | None:
                 dict(step["inputs"]),
                 tuple(step["in_sample"]),
                 tuple(step["unchecked"]),
+                dict(step["how"]),
             )
             for step in steps
         )
@@ -98,7 +103,7 @@ def read_lineage(path: str | Path) -> Lineage | None:
             f"{beside}: cannot be read ({error!r}); make {path.name} again, or delete it"
         ) from None
     # Scores that another program wrote over ours are not what the steps made.
-    return Lineage(made) if path.stat().st_size == size else None
+    return Lineage(made) if fingerprint(path) == expected else None
 
 
 def steps_of(path: str | Path) -> tuple[Step, ...]:
@@ -110,6 +115,21 @@ def steps_of(path: str | Path) -> tuple[Step, ...]:
 def with_checksum(path: str | Path) -> str:
     """``path (sha256 ...)``, for the inputs of a step."""
     return f"{path} (sha256 {sha256(path)})"
+
+
+def fingerprint(path: str | Path) -> str:
+    """Size and SHA-256; of a file above ``SAMPLE`` bytes, of as many bytes spread evenly over it.
+
+    A score file of 12 million trials has a gigabyte: all of it would take as long as a cosine.
+    """
+    size = Path(path).stat().st_size
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        blocks = -(-min(size, SAMPLE) // SAMPLE_BLOCK)
+        for number in range(blocks):
+            file.seek(number * SAMPLE_BLOCK if size <= SAMPLE else number * size // blocks)
+            digest.update(file.read(SAMPLE_BLOCK))
+    return f"{size} {digest.hexdigest()}"
 
 
 def _beside(path: Path) -> Path:

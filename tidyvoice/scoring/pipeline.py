@@ -1,5 +1,6 @@
 """From files to a score file: each step with its leak guard, and where the scores come from."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,17 +8,18 @@ from pathlib import Path
 import numpy as np
 
 from tidyvoice.embeddings import Embeddings, load_embeddings
-from tidyvoice.errors import TidyVoiceError
-from tidyvoice.scoring.cohort import every_id, speaker_cohort
+from tidyvoice.errors import TidyVoiceError, TidyVoiceWarning
+from tidyvoice.files import sha256
+from tidyvoice.scoring.cohort import Cohort, every_id, speaker_cohort
 from tidyvoice.scoring.cosine import cosine_scores
-from tidyvoice.scoring.groups import languages_of, read_maps, speakers_of
+from tidyvoice.scoring.groups import languages_of, read_maps
 from tidyvoice.scoring.language_norm import (
     LanguageWeights,
     known_languages,
     language_posteriors,
     normalize_by_language,
 )
-from tidyvoice.scoring.leaks import LeakGuard
+from tidyvoice.scoring.leaks import LeakGuard, People
 from tidyvoice.scoring.lineage import Step, steps_of, with_checksum, write_with_lineage
 from tidyvoice.scoring.normalization import METHODS, normalize
 from tidyvoice.scoring.trials import Trials, read_scores, read_trials
@@ -70,6 +72,11 @@ class CohortFiles:
         names = (found.names[code] for code in found.codes)
         return dict(zip(embeddings.ids, names, strict=True))
 
+    def people(self, embeddings: Embeddings, speakers: Mapping[str, str]) -> People:
+        """For the leak guard."""
+        listed = every_id(embeddings, str(self.embeddings))
+        return People.of(f"the cohort {self.embeddings}", listed, speakers)
+
     def inputs(self) -> dict[str, str]:
         """For the lineage."""
         files = {"cohort": self.embeddings, "cohort utt2spk": self.utt2spk}
@@ -97,23 +104,23 @@ def score_list(
         TidyVoiceError: a faulty file, speakers of the list that the model was trained on or that
             the mean was taken of; see ``cosine_scores``.
     """
+    refuse_inputs(out, [embeddings, trials, *([mean] if mean else [])])
     centre = load_embeddings(mean) if mean else None
     listed, table = read_trials(trials), load_embeddings(embeddings)
-    guard, evaluated = LeakGuard(in_sample), speakers_in(listed, utt2spk)
-    what = f"the trials of {trials}"
-    guard.disjoint(what, evaluated, f"the training of the model of {embeddings}", table.trained_on)
-    text, inputs = (
-        "cosine of the embeddings, not centred",
-        {"embeddings": with_checksum(embeddings)},
-    )
+    guard = LeakGuard(in_sample)
+    evaluated = People.of(f"the trials of {trials}", listed, read_maps(utt2spk, "speaker"))
+    trained = People.named(f"the training of the model of {embeddings}", table.trained_on)
+    guard.disjoint(evaluated, trained)
+    text, inputs = "cosine of the embeddings, not centred", {}
+    inputs["embeddings"] = with_checksum(embeddings)
     if centre:
-        ours = speakers_in(every_id(centre, str(mean)), ())
-        guard.disjoint(what, evaluated, f"the mean of {mean}", ours)
+        guard.disjoint(evaluated, mean_people(mean, centre))
         text = f"cosine of the embeddings less the mean of {len(centre.ids):,} in {mean}"
         inputs["mean"] = with_checksum(mean)
     scores = cosine_scores(table, listed, centre.mean() if centre else None)
     inputs["trials"] = str(trials)
-    step = Step("cosine", text, inputs, tuple(guard.in_sample), tuple(guard.unchecked))
+    how = {"mean": sha256(mean) if mean else "none"}
+    step = Step("cosine", text, inputs, tuple(guard.in_sample), tuple(guard.unchecked), how)
     write_with_lineage(out, listed, scores, [step])
     return Made(out, len(listed), step)
 
@@ -145,29 +152,32 @@ def normalize_scores(
         raise TidyVoiceError(
             f"no method '{method}'; use one of {', '.join((*METHODS, BY_LANGUAGE))}"
         )
+    refuse_inputs(out, [scores, embeddings, cohort.embeddings, cohort.utt2spk])
     table, own = read_scores(scores), load_embeddings(embeddings)
     members, speakers = cohort.load()
     centre = load_embeddings(mean).mean() if mean else None
     guard = LeakGuard(in_sample)
     where = str(cohort.embeddings)
-    minded = cohort.languages(members) if method == BY_LANGUAGE else None
-    made = speaker_cohort(members, speakers, centre, minded, where)
-    evaluated = speakers_in(table.trials, utt2spk)
-    guard.disjoint(f"the trials of {scores}", evaluated, f"the cohort {where}", made.speakers)
-    text = f"{len(set(made.speakers)):,} speakers of {where}"
+    spoken = cohort.languages(members) if method == BY_LANGUAGE else None
+    entries = speaker_cohort(members, speakers, centre, spoken, where)
+    evaluated = People.of(f"the trials of {scores}", table.trials, read_maps(utt2spk, "speaker"))
+    guard.disjoint(evaluated, cohort.people(members, speakers))
+    text = f"{len(set(entries.speakers)):,} speakers of {where}"
     if method == BY_LANGUAGE:
-        languages = trial_languages(table.trials, own, members, minded, centre, utt2lang, blind)
-        values = normalize_by_language(table, own, made, languages, centre, cohort.top_n)
-        how = "guessed" if blind else "known"
-        text = f"language-aware S-norm, {text}, top {cohort.top_n} in proportion, languages {how}"
+        languages = trial_languages(table.trials, own, members, spoken, centre, utt2lang, blind)
+        values = normalize_by_language(table, own, entries, languages, centre, cohort.top_n)
+        told = "guessed" if blind else "known"
+        text = f"language-aware S-norm, {text}, top {cohort.top_n} in proportion, languages {told}"
+        text += _absent(languages, entries)
     else:
-        values = normalize(table, own, made, centre, method, cohort.top_n)
+        values = normalize(table, own, entries, centre, method, cohort.top_n)
         top = "all" if method == "snorm" else f"top {cohort.top_n}"
         text = f"{'S' if method == 'snorm' else 'AS'}-norm, {text}, {top}"
     inputs = {"embeddings": with_checksum(embeddings), **cohort.inputs()}
     if mean:
         inputs["mean"] = with_checksum(mean)
-    step = Step(method, text, inputs, tuple(guard.in_sample), tuple(guard.unchecked))
+    how = {"cohort": sha256(cohort.embeddings), "top_n": str(cohort.top_n)}
+    step = Step(method, text, inputs, tuple(guard.in_sample), tuple(guard.unchecked), how)
     write_with_lineage(out, table.trials, values, [*steps_of(scores), step])
     return Made(out, len(table.trials), step)
 
@@ -201,7 +211,40 @@ def trial_languages(
     return known_languages(trials, table)
 
 
-def speakers_in(trials: Trials, utt2spk: Sequence[Path]) -> list[str] | None:
-    """The speakers of a list, from files or from its ids; None where neither tells."""
-    found = speakers_of(trials, read_maps(utt2spk, "speaker"))
-    return found and found.names
+def mean_people(path: Path, table: Embeddings) -> People:
+    """Whose mean it is, as far as the ids tell."""
+    return People.of(f"the mean of {path}", every_id(table, str(path)))
+
+
+def refuse_inputs(out: Path, inputs: Sequence[Path]) -> None:
+    """Refuse to write over a file that is read.
+
+    Raises:
+        TidyVoiceError: ``out`` is one of the inputs.
+    """
+    if any(out.exists() and path.exists() and out.samefile(path) for path in inputs):
+        raise TidyVoiceError(f"{out} is read, and would be written over; give another --out")
+
+
+def _absent(languages: LanguageWeights, cohort: Cohort) -> str:
+    """Which of the trials' languages the cohort lacks, in words for the step; warns of them.
+
+    Raises:
+        TidyVoiceError: it lacks all of them.
+    """
+    absent = sorted(set(languages.languages) - set(cohort.languages))
+    if not absent:
+        return ""
+    names = ", ".join(absent[:5]) + (", ..." if len(absent) > 5 else "")
+    said = f"{len(absent)} of {len(languages.languages)} languages not in the cohort ({names})"
+    if len(absent) == len(languages.languages):
+        raise TidyVoiceError(
+            f"{cohort.source}: {said}; name the languages alike on both sides, say --blind, or "
+            "use --method asnorm"
+        )
+    warnings.warn(
+        f"{cohort.source}: {said}: they are measured against all languages",
+        TidyVoiceWarning,
+        stacklevel=3,
+    )
+    return f"; {said}"

@@ -36,7 +36,7 @@ class Trials:
     """A list of T trials over U distinct ids.
 
     Attributes:
-        ids: the U ids, in the list's spelling, in order of first appearance by block.
+        ids: the U ids, in the list's spelling, in order of first appearance.
         enroll, test: int32 [T], the enrolment and test side of each trial as a place in ``ids``.
         label: bool [T], True for a target trial (same speaker); None for a list without labels.
         source: the file it came from, for error messages. Trial t stands in line t + 1.
@@ -214,8 +214,10 @@ def _read(
     fault, faults = "", 0
     with closing(read_blocks(path, schema, expected)) as blocks:
         for first, table in blocks:
-            enroll.append(codes.encode(table["enroll"]))
-            test.append(codes.encode(table["test"]))
+            for side, numbers in zip(
+                (enroll, test), codes.encode(table["enroll"], table["test"]), strict=True
+            ):
+                side.append(numbers)
             checks = []
             if "score" in table.columns:
                 values = table["score"].cast(pl.Float64, strict=False)

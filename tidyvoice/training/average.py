@@ -4,7 +4,7 @@ from pathlib import Path
 
 from tidyvoice.config import load_experiment
 from tidyvoice.errors import TidyVoiceError
-from tidyvoice.hub import save_model_config, save_torch, training_speakers
+from tidyvoice.hub import OTHERS, save_model_config, save_torch, training_speakers
 from tidyvoice.training.checkpoint import epoch_checkpoints, load_checkpoint
 
 
@@ -52,8 +52,11 @@ def average_checkpoints(
             else:
                 total[name] = tensor / last
     folder = experiment / "models"
-    earlier = training_speakers(settings.model.init) if settings.model.init else None
-    speakers = sorted({*state["speakers"], *(earlier or ())})
+    speakers = set(state["speakers"])
+    if settings.model.init:
+        # The initial model may have been trained on anybody if it does not say on whom.
+        speakers |= set(training_speakers(settings.model.init) or [OTHERS])
+    speakers = sorted(speakers)
     save_model_config(folder, settings.model, settings.frontend, speakers)
     save_torch(folder / "avg_model.pt", total)
     return folder, epochs
