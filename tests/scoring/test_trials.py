@@ -88,6 +88,7 @@ def test_each_format_with_each_white_space(tmp_path, words, space, name):
         ("a b\n" * 3 + "c\td e\n", ":4: 3 columns"),
         ("a b\n" * 20 + "\na b\n", ":21: 0 columns"),
         ("\na b\n", ":1: 0 columns"),
+        ("aaaaaaaaaaaaaaaaaaaaa bbbbbbbbbbbbbbbbbbb\n\na b\n" * 2, ":2: 0 columns"),
         ("a b target\n" * 9 + "a b Target\n", ":10: bad label 'Target'"),
         ("1 a b\n" * 9 + "target a b\n", ":10: bad label 'target', use '1' or '0'; expected"),
         ("a b target\n" + "a b no\na b target\n" * 5, ":2: bad label 'no', use 'target' or"),

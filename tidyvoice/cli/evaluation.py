@@ -66,11 +66,14 @@ def metrics(
         parts |= {"pairs": both} if pairs else {}
     lineage = read_lineage(scores)
     in_sample = lineage.in_sample if lineage else []
+    calibrated = bool(lineage and lineage.calibrated)
     if as_json:
-        typer.echo(to_json(categories=rows, **parts, in_sample=in_sample))
+        typer.echo(to_json(categories=rows, **parts, calibrated=calibrated, in_sample=in_sample))
         return
     tables = [format_table(rows), *(format_languages(part) for part in parts.values())]
     typer.echo("\n\n".join(tables))
+    if not calibrated:
+        typer.echo("not known to be log-likelihood ratios: actDCF and Cllr take them for such")
     for said in in_sample:
         typer.echo(f"IN-SAMPLE: {said}")
 
@@ -107,7 +110,14 @@ def report(
     results = write_report(experiment, systems, page, resamples=bootstrap)
     rows = {result.name: result.rows for result in results}
     if as_json:
-        table = {name: [asdict(row) for row in found] for name, found in rows.items()}
+        table = {
+            result.name: {
+                "categories": [asdict(row) for row in result.rows],
+                "calibrated": result.calibrated,
+                "in_sample": result.in_sample,
+            }
+            for result in results
+        }
         typer.echo(json.dumps({"report": str(page), "systems": table}))
     else:
         calibrated = {result.name for result in results if result.calibrated}

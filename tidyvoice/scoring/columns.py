@@ -91,8 +91,10 @@ def read_blocks(
                     continue
                 if schema is None:
                     schema = _first_line(path, text, layout, expected)
-                table = None if blank else _parse(text, lines, schema)
-                if table is None and not blank:
+                if blank:
+                    raise TidyVoiceError(f"{path}:{first}: 0 columns; expected {expected}")
+                table = _parse(text, lines, schema)
+                if table is None:
                     table = _parse(_one_space(text), lines, schema)
                 if table is None:
                     raise TidyVoiceError(_fault(path, blocks, text, first, len(schema), expected))

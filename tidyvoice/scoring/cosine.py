@@ -1,6 +1,5 @@
 """Cosine scores of many trials, at the speed of the cache rather than of the memory."""
 
-import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -8,6 +7,7 @@ import numpy as np
 
 from tidyvoice.embeddings import Embeddings
 from tidyvoice.errors import TidyVoiceError
+from tidyvoice.readahead import usable_cores
 from tidyvoice.scoring.trials import Trials
 
 # Trials are scored in portions, so that what is needed beside the scores does not grow with them.
@@ -48,7 +48,7 @@ def cosine_scores(
             np.take(vectors, trials.test[rows], axis=0, out=test[:size], mode="clip")
             scores[rows] = np.einsum("td,td->t", enroll[:size], test[:size])
 
-    threads = os.cpu_count() or 1
+    threads = usable_cores()
     with ThreadPoolExecutor(threads) as pool:
         for order in _portions(trials):
             for _ in pool.map(score, np.array_split(order, threads)):

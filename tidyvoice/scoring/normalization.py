@@ -14,7 +14,6 @@ References:
         AS-norm1).
 """
 
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -22,6 +21,7 @@ import numpy as np
 
 from tidyvoice.embeddings import Embeddings
 from tidyvoice.errors import TidyVoiceError
+from tidyvoice.readahead import usable_cores
 from tidyvoice.scoring.cohort import Cohort, same_columns
 from tidyvoice.scoring.cosine import unit_vectors
 from tidyvoice.scoring.trials import ScoreTable
@@ -212,7 +212,7 @@ def check_top_n(top_n: int | None, size: int, source: str) -> None:
 def in_blocks(work: Callable[[slice], None], total: int, size: int) -> None:
     """Call ``work`` on slices of ``size`` up to ``total``, on threads: numpy lets go of the GIL."""
     parts = (slice(start, min(start + size, total)) for start in range(0, total, size))
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(usable_cores()) as pool:
         for _ in pool.map(work, parts):
             pass
 
