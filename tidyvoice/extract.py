@@ -5,6 +5,7 @@ embedding does not depend on what else is in its batch.
 """
 
 from collections.abc import Sequence
+from contextlib import closing
 from itertools import groupby
 from pathlib import Path
 
@@ -109,8 +110,10 @@ def extract(
 
     batches = plan_batches(rows.tolist(), source.samples, settings, batch_frames)
     vectors: dict[int, np.ndarray] = {}
-    with tqdm(total=len(rows), desc=str(data), unit=" utt", disable=None) as bar:
-        loaded = read_ahead(load, batches, READING_THREADS)
+    with (
+        tqdm(total=len(rows), desc=str(data), unit=" utt", disable=None) as bar,
+        closing(read_ahead(load, batches, READING_THREADS)) as loaded,
+    ):
         for batch, samples in zip(batches, loaded, strict=True):
             vectors.update(zip(batch, encoder.embed_samples(samples), strict=True))
             bar.update(len(batch))

@@ -7,6 +7,7 @@ polars frames, so that ten million utterances fit in memory and are read in seco
 
 import os
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -74,6 +75,8 @@ class Manifest:
                 utterance of ``wav.scp`` has no speaker, or another table disagrees with it.
         """
         folder = Path(folder)
+        if not (folder / "wav.scp").exists():
+            raise TidyVoiceError(f"{folder / 'wav.scp'} is missing: run stage 1 (data preparation)")
         table = read_table(folder / "wav.scp", "path")
         if table.is_empty():
             raise TidyVoiceError(f"{folder / 'wav.scp'} is empty: prepare the data again")
@@ -132,8 +135,9 @@ def read_table(path: str | Path, column: str) -> pl.DataFrame:
         TidyVoiceError: the file is missing, a line has no value, or an id stands twice.
     """
     path = Path(path)
-    if not path.exists():
-        raise TidyVoiceError(f"{path} is missing: run stage 1 (data preparation)")
+    if not path.is_file():
+        what = "is a folder" if path.is_dir() else "is missing"
+        raise TidyVoiceError(f"{path} {what}; give a file of lines 'utterance {column}'")
     if path.stat().st_size == 0:
         return pl.DataFrame(schema={"utterance": pl.String, column: pl.String})
     try:
@@ -193,8 +197,8 @@ def measure(
 ) -> tuple[list[float], list[str]]:
     """Seconds of each file, and one line for each file that is missing or unfit."""
     inspect: Callable[[str], tuple[float, str]] = partial(inspect_audio, minimum=minimum)
-    results = read_ahead(inspect, paths, threads, ahead=64)
-    found = list(tqdm(results, "headers", len(paths), unit=" files", disable=None))
+    with closing(read_ahead(inspect, paths, threads, ahead=64)) as results:
+        found = list(tqdm(results, "headers", len(paths), unit=" files", disable=None))
     return [seconds for seconds, _ in found], [problem for _, problem in found if problem]
 
 

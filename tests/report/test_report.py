@@ -14,7 +14,7 @@ from tidyvoice.errors import TidyVoiceError
 from tidyvoice.report import System, drawing, load_system, write_report
 from tidyvoice.report.system import examine
 from tidyvoice.scoring.categories import CATEGORIES, OPERATING_POINTS, POOLED
-from tidyvoice.scoring.trials import Trials, checksum, write_scores
+from tidyvoice.scoring.trials import ScoreTable, Trials, checksum, write_scores
 
 
 def test_the_page_is_whole_and_reaches_for_nothing(pages):
@@ -137,7 +137,7 @@ def test_the_same_input_gives_the_same_bytes(pages, tmp_path):
 def test_folders_of_one_name_and_other_lists_are_told_apart(tmp_path):
     one, two = (make_experiment(tmp_path / n / "exp", log=False) for n in "ab")
     short = Trials(["a", "b"], np.array([0, 0]), np.array([0, 1]), np.array([True, False]))
-    write_scores(two / "scores" / "dev.score", short, np.array([1.0, 0.5]))
+    write_scores(two / "scores" / "dev.score", [ScoreTable(short, np.array([1.0, 0.5]))])
     systems = [load_system(one), load_system(two)]
     write_report(one, systems, tmp_path / "r.html", resamples=20)
     text = (tmp_path / "r.html").read_text()

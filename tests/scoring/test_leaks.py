@@ -8,7 +8,7 @@ import pytest
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.scoring.leaks import OTHERS, LeakGuard, People
 from tidyvoice.scoring.lineage import Lineage, Step, read_lineage, steps_of, write_with_lineage
-from tidyvoice.scoring.trials import Trials, write_scores
+from tidyvoice.scoring.trials import ScoreTable, Trials, write_scores
 
 TRIALS = Trials(["a", "b"], np.array([0, 1]), np.array([1, 0]), None, "list")
 STEPS = [
@@ -76,7 +76,7 @@ def test_an_allowed_overlap_is_kept_and_the_unknown_is_said():
 
 def test_the_steps_come_back_and_say_what_they_are(tmp_path):
     path = tmp_path / "dev.score"
-    write_with_lineage(path, TRIALS, np.array([0.5, 1.5]), STEPS)
+    write_with_lineage(path, [ScoreTable(TRIALS, np.array([0.5, 1.5]))], STEPS)
     lineage = read_lineage(path)
     assert lineage == Lineage(tuple(STEPS))
     assert lineage.calibrated
@@ -88,8 +88,8 @@ def test_the_steps_come_back_and_say_what_they_are(tmp_path):
 
 def test_what_does_not_belong_to_the_scores_says_nothing_about_them(tmp_path):
     path = tmp_path / "dev.score"
-    write_with_lineage(path, TRIALS, np.array([0.5, 1.5]), STEPS)
-    write_scores(path, TRIALS, np.array([0.6, 1.5]))  # of the same size
+    write_with_lineage(path, [ScoreTable(TRIALS, np.array([0.5, 1.5]))], STEPS)
+    write_scores(path, [ScoreTable(TRIALS, np.array([0.6, 1.5]))])  # of the same size
     assert read_lineage(path) is None
     assert steps_of(path) == ()
     assert read_lineage(tmp_path / "other.score") is None
@@ -100,7 +100,7 @@ def test_what_does_not_belong_to_the_scores_says_nothing_about_them(tmp_path):
 )
 def test_a_broken_lineage_is_named(tmp_path, broken):
     path = tmp_path / "dev.score"
-    write_scores(path, TRIALS, np.array([0.5, 1.5]))
+    write_scores(path, [ScoreTable(TRIALS, np.array([0.5, 1.5]))])
     (tmp_path / "dev.score.json").write_text(broken)
     with pytest.raises(TidyVoiceError, match=r"dev\.score\.json: cannot be read"):
         read_lineage(path)
@@ -109,7 +109,7 @@ def test_a_broken_lineage_is_named(tmp_path, broken):
 def test_refused_scores_leave_no_lineage(tmp_path):
     path = tmp_path / "dev.score"
     with pytest.raises(TidyVoiceError):
-        write_with_lineage(path, TRIALS, np.array([0.5, np.nan]), STEPS)
+        write_with_lineage(path, [ScoreTable(TRIALS, np.array([0.5, np.nan]))], STEPS)
     assert list(tmp_path.iterdir()) == []
-    write_with_lineage(path, TRIALS, np.array([0.5, 1.0]), STEPS[:1])
+    write_with_lineage(path, [ScoreTable(TRIALS, np.array([0.5, 1.0]))], STEPS[:1])
     assert json.loads((tmp_path / "dev.score.json").read_text())["steps"][0]["step"] == "cosine"

@@ -264,7 +264,8 @@ def test_measures_must_not_know_the_speakers_either(folder, tmp_path):
     )  # fmt: skip
     cohort = ("--cohort", folder / "dev.npz", "--cohort-utt2spk", folder / "dev/utt2spk")
     assert "and the cohort" in refusal(*command, *cohort)
-    assert "and the mean of" in refusal(*command, "--mean", folder / "dev.npz")
+    fair = ("--cohort", folder / "train.npz", "--cohort-utt2spk", folder / "train/utt2spk")
+    assert "and the mean of" in refusal(*command, *fair, "--mean", folder / "dev.npz")
     assert not (tmp_path / "x").exists()
 
 
@@ -339,17 +340,49 @@ def test_fusion_beats_its_parts(folder, tmp_path):
         (("--fit", "a"), "--apply is missing"),
         (("--cross-fit", "3", "--apply", "b", "--save", "c"), "only what --fit makes is kept"),
         (("--fit", "a", "--apply", "b", "--cohort", "c"), "--cohort needs --cohort-utt2spk"),
+        (("--use", "a", "--apply", "b", "--prior", "0.1"), "--prior: a has been fitted already"),
+        (("--fit", "a", "--apply", "b", "--top-n", "9"), "--top-n: it is of use with --cohort"),
+        (("--fit", "a", "--apply", "b", "--mean", "m"), "--mean: it is of use with --cohort"),
     ],
 )
 def test_a_wrong_call_says_what_is_right(tmp_path, arguments, message):
     assert message in refusal("calibrate", "--out", tmp_path / "x", *arguments)
 
 
+def test_options_and_files_of_no_use_are_refused(folder, tmp_path):
+    asnorm = ("normalize", folder / "dev.score", "--embeddings", folder / "dev.npz", "--cohort",
+              folder / "train.npz", "--cohort-utt2spk", folder / "train" / "utt2spk", "--out",
+              tmp_path / "x")  # fmt: skip
+    assert "--blind: only --method language minds" in refusal(*asnorm, "--blind")
+    dev = folder / "dev.score"
+    assert "20 resamples: the ends" in refusal("metrics", dev, "--bootstrap", 20)
+    assert f"{folder} is a folder; give" in refusal("metrics", folder)
+    missing = refusal("metrics", dev, "--utt2lang", tmp_path / "none")
+    assert "none is missing; give a file of lines 'utterance language'" in missing
+    assert "b'" not in refusal("metrics", folder / "dev.npz")
+    assert len(refusal("metrics", folder / "dev.npz")) < 400
+    assert "is a score file: say with --out" in refusal("report", dev)
+    durations = tmp_path / "utt2dur"
+    durations.write_text("".join(f"{i} long\n" for i in load_embeddings(folder / "dev.npz").ids))
+    said = refusal("calibrate", "--fit", dev, "--apply", dev, "--utt2dur", durations, "--out",
+                   tmp_path / "x")  # fmt: skip
+    assert f"{durations}: the duration of 'id0200/en/0.wav' is 'long'; give seconds" in said
+
+
+def test_a_path_with_an_equals_sign_can_be_compared(folder, tmp_path):
+    odd = tmp_path / "lr=0.1.score"
+    odd.write_bytes((folder / "dev.score").read_bytes())
+    for other, called in ((odd, "lr=0.1"), (f"mine={odd}", "mine")):
+        found = succeed("report", folder / "dev.score", "--out", tmp_path / "page.html",
+                        "--bootstrap", 0, "--json", "--compare", other)  # fmt: skip
+        assert called in json.loads(found)["systems"]
+
+
 def test_metrics_by_language_with_intervals(folder):
     scores = folder / "dev.score"
-    text = succeed("metrics", scores, "--bootstrap", 50, "--languages", "--pairs")
+    text = succeed("metrics", scores, "--bootstrap", 100, "--languages", "--pairs")
     assert "en / fr" in text
-    found = json.loads(succeed("metrics", scores, "--bootstrap", 50, "--languages", "--json"))
+    found = json.loads(succeed("metrics", scores, "--bootstrap", 100, "--languages", "--json"))
     assert len(found["languages"]) == 3
     low, high = found["categories"][0]["eer_interval"]
     assert low < found["categories"][0]["eer"] < high

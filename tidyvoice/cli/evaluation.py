@@ -38,7 +38,7 @@ def metrics(
 
     Example: tidyvoice metrics exp/mini/finetune/scores/dev.score --bootstrap 1000
     """
-    from tidyvoice.scoring.bootstrap import resample, with_intervals
+    from tidyvoice.scoring.bootstrap import enough, resample, with_intervals
     from tidyvoice.scoring.categories import OPERATING_POINTS, evaluate
     from tidyvoice.scoring.groups import languages_of, read_maps, speakers_of
     from tidyvoice.scoring.languages import by_language
@@ -47,6 +47,7 @@ def metrics(
     from tidyvoice.scoring.tables import format_languages, format_table, to_json
     from tidyvoice.scoring.trials import read_scores
 
+    enough(bootstrap)
     priors = p_target or [point.p_target for point in OPERATING_POINTS]
     points = [Costs(prior, c_miss, c_fa) for prior in priors]
     table = read_scores(scores)
@@ -99,12 +100,18 @@ def report(
     Example: tidyvoice report exp/mini/finetune --compare exp/mini/pretrain
     """
     from tidyvoice.report import load_system, write_report
+    from tidyvoice.scoring.bootstrap import enough
     from tidyvoice.scoring.tables import format_systems
 
+    enough(bootstrap)
+    if out is None and experiment.is_file():
+        raise TidyVoiceError(f"{experiment} is a score file: say with --out where the page goes")
     maps = {"utt2lang": utt2lang or (), "utt2spk": utt2spk or ()}
     systems = [load_system(experiment, scores, name, **maps)]
     for other in compare or []:
-        called, _, path = other.rpartition("=")
+        # A path may hold "=" itself.
+        called, _, path = ("", "", other) if Path(other).exists() else other.partition("=")
+        called, path = (called, path) if path else ("", called)
         systems.append(load_system(path, scores, called or None, **maps))
     page = out or experiment / "report.html"
     results = write_report(experiment, systems, page, resamples=bootstrap)

@@ -35,11 +35,16 @@ Durations = Annotated[list[Path] | None, typer.Option(help="durations in seconds
 LanguageMatch = Annotated[
     bool, typer.Option("--language-match", help="whether both sides are in one language")
 ]
-Prior = Annotated[float, typer.Option(help="prior of a target that the fit is weighted for")]
+Prior = Annotated[
+    float | None, typer.Option(help="prior of a target that the fit is weighted for; 0.01")
+]
+ScoresThatCount = Annotated[
+    int | None, typer.Option(min=2, help="highest cohort scores that count; 300")
+]
 Saved = Annotated[Path | None, typer.Option(help="where to keep the calibration")]
 Folds = Annotated[
     int | None,
-    typer.Option(help="fit to the other speakers of the list itself, in this many folds"),
+    typer.Option(min=3, help="fit to the other speakers of the list itself, in this many folds"),
 ]
 
 
@@ -90,8 +95,12 @@ def normalize(
     Example: tidyvoice normalize dev.score --embeddings dev.npz --cohort train.npz
     --cohort-utt2spk data/train/utt2spk --mean train.npz --out dev-asnorm.score
     """
-    from tidyvoice.scoring.pipeline import CohortFiles, normalize_scores
+    from tidyvoice.scoring.pipeline import BY_LANGUAGE, CohortFiles, normalize_scores
 
+    if method != BY_LANGUAGE:
+        needed = f"only --method {BY_LANGUAGE} minds the languages"
+        _without({"--utt2lang": utt2lang, "--cohort-utt2lang": cohort_utt2lang}, needed)
+        _without({"--blind": blind}, needed)
     members = CohortFiles(cohort, cohort_utt2spk, cohort_utt2lang, top_n)
     made = normalize_scores(
         scores, embeddings, members, out, mean, method, utt2lang or (), blind, utt2spk or (),
@@ -116,10 +125,10 @@ def calibrate(
     cohort: CohortTable = None,
     cohort_utt2spk: CohortSpeakers = None,
     cohort_utt2lang: CohortLanguages = None,
-    top_n: TopN = 300,
+    top_n: ScoresThatCount = None,
     mean: Mean = None,
     blind: Blind = False,
-    prior: Prior = 0.01,
+    prior: Prior = None,
     utt2spk: Speakers = None,
     in_sample: InSample = False,
     as_json: AsJson = False,
@@ -133,13 +142,16 @@ def calibrate(
     """
     if not apply:
         raise TidyVoiceError("--apply is missing: give the scores to calibrate")
+    if not cohort:
+        given = {"--cohort-utt2spk": cohort_utt2spk, "--cohort-utt2lang": cohort_utt2lang}
+        _without({**given, "--top-n": top_n, "--mean": mean}, "it is of use with --cohort only")
     if len(apply) > 1 or len(fit or []) > 1:
         raise TidyVoiceError("give one score file each to --fit and --apply; `fuse` takes several")
     _calibrate(
         fit or [], apply, out, cross_fit, use, save,
         _measures(
             embeddings, utt2dur, language_match, utt2lang, blind,
-            _cohort(cohort, cohort_utt2spk, cohort_utt2lang, top_n), mean,
+            _cohort(cohort, cohort_utt2spk, cohort_utt2lang, top_n or 300), mean,
         ),
         prior, utt2spk, in_sample, as_json,
     )  # fmt: skip
@@ -158,7 +170,7 @@ def fuse(
     utt2dur: Durations = None,
     language_match: LanguageMatch = False,
     utt2lang: Languages = None,
-    prior: Prior = 0.01,
+    prior: Prior = None,
     utt2spk: Speakers = None,
     in_sample: InSample = False,
     as_json: AsJson = False,
@@ -180,6 +192,13 @@ def fuse(
         _measures(embeddings, utt2dur, language_match, utt2lang),
         prior, utt2spk, in_sample, as_json,
     )  # fmt: skip
+
+
+def _without(options: dict[str, object], why: str) -> None:
+    """Refuse options that would have no effect."""
+    given = [name for name, value in options.items() if value]
+    if given:
+        raise TidyVoiceError(f"{given[0]}: {why}; leave it out")
 
 
 def _cohort(
@@ -218,7 +237,7 @@ def _calibrate(
     use: Path | None,
     save: Path | None,
     measures: "Measures",
-    prior: float,
+    prior: float | None,
     utt2spk: list[Path] | None,
     in_sample: bool,
     as_json: bool,
@@ -234,7 +253,9 @@ def _calibrate(
         raise TidyVoiceError(f"give one of --fit, --cross-fit and --use: {what}")
     if save and not fit:
         raise TidyVoiceError(f"--save {save}: only what --fit makes is kept")
-    how, speakers = Fit(prior), utt2spk or ()
+    if use:
+        _without({"--prior": prior}, f"{use} has been fitted already")
+    how, speakers = Fit() if prior is None else Fit(prior), utt2spk or ()
     if fit:
         made = calibrate_scores(fit, apply, out, measures, how, save, speakers, in_sample)
     elif folds:

@@ -18,6 +18,7 @@ import threading
 import zlib
 from collections import OrderedDict
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,8 +85,8 @@ def _write_shards(
     partial = data / f"shards.{fingerprint[:12]}{PARTIAL}"
     partial.mkdir(exist_ok=True)
     paths = [partial / f"shard-{number:06d}.tar" for number in range(len(groups))]
-    written = read_ahead(_write_shard, zip(paths, groups, strict=True), threads)
-    parts = list(tqdm(written, str(data), len(groups), unit=" shards", disable=None))
+    with closing(read_ahead(_write_shard, zip(paths, groups, strict=True), threads)) as written:
+        parts = list(tqdm(written, str(data), len(groups), unit=" shards", disable=None))
     index = pl.concat([pl.read_parquet(part) for part in parts])
     with atomic_path(partial / INDEX) as path:
         index.write_parquet(path)

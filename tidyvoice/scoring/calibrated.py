@@ -32,7 +32,7 @@ from tidyvoice.scoring.pipeline import (
     trial_languages,
 )
 from tidyvoice.scoring.quality import Features, Quality, quality_measures
-from tidyvoice.scoring.trials import Trials, read_scores
+from tidyvoice.scoring.trials import ScoreTable, Trials, read_scores
 
 
 @dataclass(frozen=True)
@@ -309,7 +309,7 @@ def _write(
             guard.in_sample += [said for step in steps for said in step.in_sample]
     overlaps = tuple(dict.fromkeys(guard.in_sample))
     step = Step(kind, text, inputs, overlaps, tuple(guard.unchecked))
-    write_with_lineage(out, features.trials, values, [*before, step])
+    write_with_lineage(out, [ScoreTable(features.trials, values)], [*before, step])
     return Made(out, len(features.trials), step)
 
 
@@ -333,7 +333,13 @@ def _seconds(paths: Sequence[Path]) -> dict[str, float] | None:
     table = read_maps(paths, "duration")
     if table is None:
         return None
-    try:
-        return {utterance: float(value) for utterance, value in table.items()}
-    except ValueError as error:
-        raise TidyVoiceError(f"{', '.join(map(str, paths))}: {error}") from None
+    seconds = {}
+    for utterance, value in table.items():
+        try:
+            seconds[utterance] = float(value)
+        except ValueError:
+            raise TidyVoiceError(
+                f"{', '.join(map(str, paths))}: the duration of '{utterance}' is '{value}'; give "
+                "seconds"
+            ) from None
+    return seconds

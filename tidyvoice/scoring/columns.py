@@ -14,10 +14,13 @@ import numpy as np
 import polars as pl
 
 from tidyvoice.errors import TidyVoiceError
+from tidyvoice.readahead import one_ahead
 
 BLOCK_BYTES = 32 * 2**20
 _BLANKS_TO_SPACE = bytes.maketrans(b"\t\r\v\f", b"    ")
-_IDS_AT_FIRST = 2**16
+SHOWN = 80
+# Places of the table of ids for each id, at least: one in 32 finds another one there.
+SPARSE = 16
 
 Schema = Mapping[str, pl.DataType]
 
@@ -25,40 +28,61 @@ Schema = Mapping[str, pl.DataType]
 class IdCodes:
     """Numbers ids in the order in which they first appear, over many blocks.
 
+    An id's hash tells the one known id that it can be, which is then compared with it: no string is
+    looked up in a dictionary but those few whose place in the table another one has.
+
     Attributes:
         ids: those seen so far.
-        dtype: the type of a polars column of ids: while parsing, equal strings already get equal
-            numbers, so that no string is looked at twice.
     """
 
     def __init__(self) -> None:
         self.ids: list[str] = []
-        self.dtype = pl.Categorical(pl.Categories.random())
-        self._codes = np.full(_IDS_AT_FIRST, -1, dtype=np.int32)
+        self._known = pl.Series([], dtype=pl.String)
+        self._bits = 12
+        self._table = np.full(1 << self._bits, -1, dtype=np.int32)
+        self._crowded: dict[str, int] = {}
 
     def encode(self, enroll: pl.Series, test: pl.Series) -> tuple[np.ndarray, np.ndarray]:
         """The int32 codes of two columns; ids not seen before get new codes, row by row."""
-        # The parser's own numbers depend on its threads, and which row is in which block on the
-        # width of the lines: neither must show in the order of the ids.
-        columns = (enroll, test)
-        parsed = np.stack([column.to_physical().to_numpy() for column in columns], axis=1).ravel()
-        highest = int(parsed.max())
-        if highest >= len(self._codes):
-            more = np.full(max(highest + 1, len(self._codes)), -1, dtype=np.int32)
-            self._codes = np.concatenate([self._codes, more])
-        codes = self._codes[parsed]
-        new = np.flatnonzero(codes < 0)
-        if len(new):
-            rows = np.sort(new[np.unique(parsed[new], return_index=True)[1]])
-            self._codes[parsed[rows]] = np.arange(len(self.ids), len(self.ids) + len(rows))
-            added: dict[int, str] = {}
-            for side, column in enumerate(columns):
-                mine = rows[rows % 2 == side]
-                names = column.gather(mine // 2).cast(pl.String)
-                added |= zip(self._codes[parsed[mine]].tolist(), names, strict=True)
-            self.ids += [added[code] for code in sorted(added)]
-            codes = self._codes[parsed]
-        return codes[0::2], codes[1::2]
+        sides = (enroll, test)
+        with ThreadPoolExecutor(2) as pool:
+            codes = list(pool.map(self._look_up, sides))
+        missing = [np.flatnonzero(found < 0) for found in codes]
+        if any(map(len, missing)):
+            unseen = [column.gather(rows) for column, rows in zip(sides, missing, strict=True)]
+            row = np.concatenate([2 * missing[0], 2 * missing[1] + 1])
+            self._add(pl.concat(unseen).gather(np.argsort(row)).unique(maintain_order=True))
+            for found, rows, words in zip(codes, missing, unseen, strict=True):
+                found[rows] = self._look_up(words)
+        return codes[0], codes[1]
+
+    def _look_up(self, words: pl.Series) -> np.ndarray:
+        """Their codes, int32; -1 for those not known."""
+        if not self.ids:
+            return np.full(len(words), -1, dtype=np.int32)
+        codes = self._table[self._places(words)]
+        guess = self._known.gather(np.maximum(codes, 0))
+        others = np.flatnonzero(~(guess == words).to_numpy() | (codes < 0))
+        codes[others] = [self._crowded.get(word, -1) for word in words.gather(others)]
+        return codes
+
+    def _add(self, words: pl.Series) -> None:
+        self._known.extend(words)
+        self.ids += words.to_list()
+        first = len(self.ids) - len(words)
+        if len(self.ids) * SPARSE > len(self._table):
+            self._bits = (len(self.ids) * SPARSE).bit_length()
+            self._table = np.full(1 << self._bits, -1, dtype=np.int32)
+            self._crowded, first = {}, 0
+        places = self._places(self._known[first:])
+        new = np.arange(first, len(self.ids), dtype=np.int32)
+        free = self._table[places] < 0
+        self._table[places[free]] = new[free]
+        for code in new[self._table[places] != new].tolist():
+            self._crowded[self.ids[code]] = code
+
+    def _places(self, words: pl.Series) -> np.ndarray:
+        return words.hash(seed=0).to_numpy() >> np.uint64(64 - self._bits)
 
 
 def read_blocks(
@@ -83,7 +107,7 @@ def read_blocks(
     try:
         with (
             gzip.open(path, "rb") if path.suffix == ".gz" else open(path, "rb") as file,
-            closing(_ahead(_whole_lines(file))) as blocks,
+            closing(one_ahead(_whole_lines(file))) as blocks,
         ):
             for text, lines, blanks in blocks:
                 if not text:
@@ -103,6 +127,8 @@ def read_blocks(
                 blank = blanks > 0
     except FileNotFoundError as error:
         raise TidyVoiceError(f"{path}: no such file") from error
+    except IsADirectoryError as error:
+        raise TidyVoiceError(f"{path} is a folder; give a file of lines {expected}") from error
     except (gzip.BadGzipFile, zlib.error, EOFError) as error:
         raise TidyVoiceError(f"{path}: damaged gzip file ({error}); fetch it again") from error
     if schema is None:
@@ -117,17 +143,11 @@ def more(number: int) -> str:
 def _whole_lines(file: IO[bytes]) -> Iterator[tuple[bytes, int, int]]:
     """Blocks of whole lines, how many they are, and how many blank ones were cut off their end."""
     while block := file.read(BLOCK_BYTES) + file.readline():
-        text = block.rstrip()
-        yield text, text.count(b"\n") + 1, block.count(b"\n", len(text)) - 1
-
-
-def _ahead(blocks: Iterator[tuple[bytes, int, int]]) -> Iterator[tuple[bytes, int, int]]:
-    """The same, the next block being fetched while one is worked on."""
-    with ThreadPoolExecutor(1) as pool:
-        coming = pool.submit(next, blocks, None)
-        while (block := coming.result()) is not None:
-            coming = pool.submit(next, blocks, None)
-            yield block
+        # Without a copy where nothing but the last line's end is to be cut, which hurts nobody.
+        text = block if block[-2:-1] > b" " else block.rstrip()
+        ends = np.count_nonzero(np.frombuffer(text, np.uint8) == ord("\n"))
+        lines = ends + (not text.endswith(b"\n"))
+        yield text, lines, block.count(b"\n", len(text)) - 1
 
 
 def _first_line(
@@ -137,9 +157,15 @@ def _first_line(
     schema = layout(words)
     if schema is None:
         raise TidyVoiceError(
-            f"{path}:1: {len(words)} columns in '{' '.join(words)}'; expected {expected}"
+            f"{path}:1: {len(words)} columns in {_shown(words)}; expected {expected}"
         )
     return schema
+
+
+def _shown(words: list[str]) -> str:
+    """A line, not all of it where it is long or no text."""
+    line = " ".join(words)
+    return f"'{line}'" if line.isprintable() and len(line) <= SHOWN else f"{line[:SHOWN]!r}..."
 
 
 def _fault(
@@ -151,7 +177,7 @@ def _fault(
     expected: str,
 ) -> str:
     """What is wrong with a block that cannot be parsed, and how often from there on."""
-    lines = text.split(b"\n")
+    lines = text.removesuffix(b"\n").split(b"\n")
     widths = np.fromiter((len(line.split()) for line in lines), np.int64, len(lines))
     wrong = np.flatnonzero(widths != width)
     if not len(wrong):

@@ -8,7 +8,7 @@ import numpy as np
 from tidyvoice.embeddings import Embeddings
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.readahead import usable_cores
-from tidyvoice.scoring.trials import Trials
+from tidyvoice.scoring.trials import TrialList, Trials
 
 # Trials are scored in portions, so that what is needed beside the scores does not grow with them.
 PORTION = 2**21
@@ -35,10 +35,28 @@ def cosine_scores(
         TidyVoiceError: an id without embedding, a mean of another size, an embedding that is not
             finite or that is zero (after the subtraction): a direction it does not have.
     """
-    vectors = unit_vectors(embeddings, trials.places_in(embeddings.ids, "embedding"), mean, trials)
-    scores = np.empty(len(trials), dtype=np.float32)
+    return Cosine(embeddings, trials, mean)(trials)
 
-    def score(portion: np.ndarray) -> None:
+
+class Cosine:
+    """Scores parts of a list; see ``cosine_scores``."""
+
+    def __init__(self, embeddings: Embeddings, trials: TrialList, mean: np.ndarray | None = None):
+        places = trials.places_in(embeddings.ids, "embedding")
+        self._vectors = unit_vectors(embeddings, places, mean, trials)
+
+    def __call__(self, trials: Trials) -> np.ndarray:
+        """The scores of a part of the list, float32 [T]."""
+        scores, threads = np.empty(len(trials), dtype=np.float32), usable_cores()
+        with ThreadPoolExecutor(threads) as pool:
+            for order in _portions(trials):
+                shares = np.array_split(order, threads)
+                for _ in pool.map(lambda rows: self._score(trials, rows, scores), shares):
+                    pass
+        return scores
+
+    def _score(self, trials: Trials, portion: np.ndarray, scores: np.ndarray) -> None:
+        vectors = self._vectors
         enroll, test = np.empty((2, BLOCK, vectors.shape[1]), dtype=np.float32)
         for start in range(0, len(portion), BLOCK):
             rows = portion[start : start + BLOCK]
@@ -47,13 +65,6 @@ def cosine_scores(
             np.take(vectors, trials.enroll[rows], axis=0, out=enroll[:size], mode="clip")
             np.take(vectors, trials.test[rows], axis=0, out=test[:size], mode="clip")
             scores[rows] = np.einsum("td,td->t", enroll[:size], test[:size])
-
-    threads = usable_cores()
-    with ThreadPoolExecutor(threads) as pool:
-        for order in _portions(trials):
-            for _ in pool.map(score, np.array_split(order, threads)):
-                pass
-    return scores
 
 
 def _portions(trials: Trials) -> Iterator[np.ndarray]:
@@ -69,7 +80,7 @@ def unit_vectors(
     embeddings: Embeddings,
     rows: np.ndarray,
     mean: np.ndarray | None = None,
-    trials: Trials | None = None,
+    trials: TrialList | None = None,
 ) -> np.ndarray:
     """The chosen rows, less the mean [D], at unit length: float32 [len(rows) x D].
 
@@ -96,7 +107,10 @@ def unit_vectors(
     ):
         if bad.any():
             first = int(np.argmax(bad))
-            where = f"{trials.source}:{trials.line_of(first)}: " if trials else ""
+            where = ""
+            if trials:
+                chosen = np.arange(len(bad)) == first
+                where = f"{trials.source}:{trials.first_of(chosen)[0]}: "
             raise TidyVoiceError(
                 f"{where}the embedding of '{embeddings.ids[rows[first]]}' {fault}, so it has no "
                 f"cosine ({int(bad.sum()):,} such embeddings); look at its audio and extract again"

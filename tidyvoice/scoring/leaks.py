@@ -8,9 +8,11 @@ before anything is written.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.scoring.groups import speakers_of
-from tidyvoice.scoring.trials import Trials, stem
+from tidyvoice.scoring.trials import TrialList, stem
 
 NAMED = 3
 # In a model's speakers.txt: there are others, whose names are not known.
@@ -34,17 +36,16 @@ class People:
     given: frozenset[str] | None = None
 
     @classmethod
-    def of(cls, what: str, trials: Trials, utt2spk: Mapping[str, str] | None = None) -> "People":
+    def of(cls, what: str, trials: TrialList, utt2spk: Mapping[str, str] | None = None) -> "People":
         """Those of a list.
 
         Raises:
             TidyVoiceError: ``utt2spk`` lacks an utterance.
         """
         found = speakers_of(trials)
-        if found is not None and trials.label is not None:
-            same = found.codes[trials.enroll] == found.codes[trials.test]
-            # What its ids begin with are no speakers if the labels contradict them.
-            found = found if (same == trials.label).all() else None
+        # What its ids begin with are no speakers if the labels contradict them.
+        if found is not None and _contradicted(trials, found.codes):
+            found = None
         given = speakers_of(trials, utt2spk) if utt2spk is not None else None
         return cls(
             what,
@@ -124,3 +125,12 @@ class LeakGuard:
             )
         if said not in self.in_sample:
             self.in_sample.append(said)
+
+
+def _contradicted(trials: TrialList, speakers: np.ndarray) -> bool:
+    """Whether a label says otherwise than the speakers, int [U], of a trial's sides."""
+    for part in trials.parts():
+        same = speakers[part.enroll] == speakers[part.test]
+        if part.label is not None and (same != part.label).any():
+            return True
+    return False

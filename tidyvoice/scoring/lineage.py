@@ -6,15 +6,13 @@ step to those of their inputs, and the report shows them all.
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-import numpy as np
-
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.files import sha256, write_text
-from tidyvoice.scoring.trials import Trials, write_scores
+from tidyvoice.scoring.trials import ScoreTable, write_scores
 
 SAMPLE, SAMPLE_BLOCK = 2**26, 2**16
 CALIBRATED = ("calibration", "fusion")
@@ -59,9 +57,9 @@ class Lineage:
 
 
 def write_with_lineage(
-    path: str | Path, trials: Trials, scores: np.ndarray, steps: Sequence[Step]
+    path: str | Path, tables: Iterable[ScoreTable], steps: Sequence[Step]
 ) -> None:
-    """Write a score file and, after it, where it comes from.
+    """Write a score file, given part after part, and after it where it comes from.
 
     Raises:
         TidyVoiceError: see ``trials.write_scores``.
@@ -69,7 +67,7 @@ def write_with_lineage(
     path = Path(path)
     beside = _beside(path)
     beside.unlink(missing_ok=True)
-    write_scores(path, trials, scores)
+    write_scores(path, tables)
     content = {"fingerprint": fingerprint(path), "steps": [asdict(step) for step in steps]}
     write_text(beside, json.dumps(content, indent=2) + "\n")
 

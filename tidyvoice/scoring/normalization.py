@@ -16,6 +16,7 @@ References:
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -24,7 +25,7 @@ from tidyvoice.errors import TidyVoiceError
 from tidyvoice.readahead import usable_cores
 from tidyvoice.scoring.cohort import Cohort, same_columns
 from tidyvoice.scoring.cosine import unit_vectors
-from tidyvoice.scoring.trials import ScoreTable
+from tidyvoice.scoring.trials import ScoreTable, TrialList
 
 METHODS = ("asnorm", "snorm")
 # Trials at once: what is gathered for them fits the cache.
@@ -130,24 +131,53 @@ def normalize(
         TidyVoiceError: an unknown method, scores that are not the cosines, an utterance whose
             cohort scores are all equal; see ``cosine_scores`` and ``cohort_statistics``.
     """
+    return normalization(table.trials, embeddings, cohort, mean, method, top_n)(table)
+
+
+@dataclass(frozen=True)
+class Normalization:
+    """A normalisation of any part of a list; see ``normalize``.
+
+    Attributes:
+        vectors: float32 [U x D], unit vectors of the list's ids.
+        moments: see ``symmetric_z``.
+    """
+
+    vectors: np.ndarray
+    moments: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
+
+    def __call__(self, table: ScoreTable) -> np.ndarray:
+        """The normalised scores of a part of the list, float64 [T]."""
+        check_cosines(table, self.vectors)
+        return symmetric_z(table, self.moments)
+
+
+def normalization(
+    trials: TrialList,
+    embeddings: Embeddings,
+    cohort: Cohort,
+    mean: np.ndarray | None = None,
+    method: str = "asnorm",
+    top_n: int = 300,
+) -> Normalization:
+    """What ``normalize`` does, ready for a list; arguments and errors are the same."""
     if method not in METHODS:
         raise TidyVoiceError(f"no method '{method}' here; use one of {', '.join(METHODS)}")
-    vectors = vectors_of(table, embeddings, mean)
+    vectors = unit_vectors(embeddings, trials.places_in(embeddings.ids, "embedding"), mean)
     mu, sigma = cohort_statistics(vectors, cohort, None if method == "snorm" else top_n)
-    return symmetric_z(table, lambda own, other: (mu[own], sigma[own]))
+    return Normalization(vectors, lambda own, other: (mu[own], sigma[own]))
 
 
-def vectors_of(table: ScoreTable, embeddings: Embeddings, mean: np.ndarray | None) -> np.ndarray:
-    """Unit vectors [U x D] of the ids in the trials, if the scores are indeed their cosines.
+def check_cosines(table: ScoreTable, vectors: np.ndarray) -> None:
+    """Demand that the scores are the cosines of the ids' unit vectors [U x D].
 
     Scores centred otherwise, or calibrated ones, would give a result that only looks right; an
     even sample of the trials tells.
 
     Raises:
-        TidyVoiceError: a score that is not the cosine; see ``cosine_scores``.
+        TidyVoiceError: a score that is not the cosine.
     """
     trials = table.trials
-    vectors = unit_vectors(embeddings, trials.places_in(embeddings.ids, "embedding"), mean)
     sample = np.linspace(0, len(trials) - 1, min(CHECKED, len(trials))).astype(int)
     enroll, test = vectors[trials.enroll[sample]], vectors[trials.test[sample]]
     cosines, scores = np.einsum("td,td->t", enroll, test), table.scores[sample]
@@ -155,11 +185,10 @@ def vectors_of(table: ScoreTable, embeddings: Embeddings, mean: np.ndarray | Non
     if wrong.any():
         first = int(np.argmax(wrong))
         raise TidyVoiceError(
-            f"{trials.source}:{sample[first] + 1}: the score is {scores[first]:.4f}, the cosine of "
-            f"these embeddings is {cosines[first]:.4f}; normalise what `tidyvoice score` wrote for "
-            "the same embeddings and the same mean"
+            f"{trials.source}:{trials.line(sample[first])}: the score is {scores[first]:.4f}, the "
+            f"cosine of these embeddings is {cosines[first]:.4f}; normalise what `tidyvoice score` "
+            "wrote for the same embeddings and the same mean"
         )
-    return vectors
 
 
 def symmetric_z(

@@ -1,7 +1,8 @@
 """From files to a score file: each step with its leak guard, and where the scores come from."""
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,19 +11,21 @@ import numpy as np
 from tidyvoice.embeddings import Embeddings, load_embeddings
 from tidyvoice.errors import TidyVoiceError, TidyVoiceWarning
 from tidyvoice.files import sha256
+from tidyvoice.readahead import one_ahead
 from tidyvoice.scoring.cohort import Cohort, every_id, speaker_cohort
-from tidyvoice.scoring.cosine import cosine_scores
+from tidyvoice.scoring.cosine import Cosine
 from tidyvoice.scoring.groups import languages_of, read_maps
 from tidyvoice.scoring.language_norm import (
     LanguageWeights,
     known_languages,
+    language_normalization,
     language_posteriors,
-    normalize_by_language,
 )
 from tidyvoice.scoring.leaks import LeakGuard, People
 from tidyvoice.scoring.lineage import Step, steps_of, with_checksum, write_with_lineage
-from tidyvoice.scoring.normalization import METHODS, normalize
-from tidyvoice.scoring.trials import Trials, read_scores, read_trials
+from tidyvoice.scoring.normalization import METHODS, normalization
+from tidyvoice.scoring.spool import Spool
+from tidyvoice.scoring.trials import ScoreTable, TrialList
 
 BY_LANGUAGE = "language"
 
@@ -105,24 +108,25 @@ def score_list(
             the mean was taken of; see ``cosine_scores``.
     """
     refuse_inputs(out, [embeddings, trials, *([mean] if mean else [])])
-    centre = load_embeddings(mean) if mean else None
-    listed, table = read_trials(trials), load_embeddings(embeddings)
-    guard = LeakGuard(in_sample)
-    evaluated = People.of(f"the trials of {trials}", listed, read_maps(utt2spk, "speaker"))
-    trained = People.named(f"the training of the model of {embeddings}", table.trained_on)
-    guard.disjoint(evaluated, trained)
-    text, inputs = "cosine of the embeddings, not centred", {}
-    inputs["embeddings"] = with_checksum(embeddings)
-    if centre:
-        guard.disjoint(evaluated, mean_people(mean, centre))
-        text = f"cosine of the embeddings less the mean of {len(centre.ids):,} in {mean}"
-        inputs["mean"] = with_checksum(mean)
-    scores = cosine_scores(table, listed, centre.mean() if centre else None)
-    inputs["trials"] = str(trials)
-    how = {"mean": sha256(mean) if mean else "none"}
-    step = Step("cosine", text, inputs, tuple(guard.in_sample), tuple(guard.unchecked), how)
-    write_with_lineage(out, listed, scores, [step])
-    return Made(out, len(listed), step)
+    centre, table = load_embeddings(mean) if mean else None, load_embeddings(embeddings)
+    guard, speakers = LeakGuard(in_sample), read_maps(utt2spk, "speaker")
+    with Spool.of_trials(trials, out.parent) as listed:
+        evaluated = People.of(f"the trials of {trials}", listed, speakers)
+        trained = People.named(f"the training of the model of {embeddings}", table.trained_on)
+        guard.disjoint(evaluated, trained)
+        text, inputs = "cosine of the embeddings, not centred", {}
+        inputs["embeddings"] = with_checksum(embeddings)
+        if centre:
+            guard.disjoint(evaluated, mean_people(mean, centre))
+            text = f"cosine of the embeddings less the mean of {len(centre.ids):,} in {mean}"
+            inputs["mean"] = with_checksum(mean)
+        inputs["trials"] = str(trials)
+        how = {"mean": sha256(mean) if mean else "none"}
+        step = Step("cosine", text, inputs, tuple(guard.in_sample), tuple(guard.unchecked), how)
+        cosine = Cosine(table, listed, centre.mean() if centre else None)
+        scored = (ScoreTable(part, cosine(part)) for part in listed.parts())
+        _write(out, scored, [step])
+        return Made(out, len(listed), step)
 
 
 def normalize_scores(
@@ -153,37 +157,47 @@ def normalize_scores(
             f"no method '{method}'; use one of {', '.join((*METHODS, BY_LANGUAGE))}"
         )
     refuse_inputs(out, [scores, embeddings, cohort.embeddings, cohort.utt2spk])
-    table, own = read_scores(scores), load_embeddings(embeddings)
-    members, speakers = cohort.load()
+    own, (members, speakers) = load_embeddings(embeddings), cohort.load()
     centre = load_embeddings(mean).mean() if mean else None
-    guard = LeakGuard(in_sample)
+    guard, named = LeakGuard(in_sample), read_maps(utt2spk, "speaker")
     where = str(cohort.embeddings)
     spoken = cohort.languages(members) if method == BY_LANGUAGE else None
     entries = speaker_cohort(members, speakers, centre, spoken, where)
-    evaluated = People.of(f"the trials of {scores}", table.trials, read_maps(utt2spk, "speaker"))
-    guard.disjoint(evaluated, cohort.people(members, speakers))
-    text = f"{len(set(entries.speakers)):,} speakers of {where}"
-    if method == BY_LANGUAGE:
-        languages = trial_languages(table.trials, own, members, spoken, centre, utt2lang, blind)
-        values = normalize_by_language(table, own, entries, languages, centre, cohort.top_n)
-        told = "guessed" if blind else "known"
-        text = f"language-aware S-norm, {text}, top {cohort.top_n} in proportion, languages {told}"
-        text += _absent(languages, entries)
-    else:
-        values = normalize(table, own, entries, centre, method, cohort.top_n)
-        top = "all" if method == "snorm" else f"top {cohort.top_n}"
-        text = f"{'S' if method == 'snorm' else 'AS'}-norm, {text}, {top}"
-    inputs = {"embeddings": with_checksum(embeddings), **cohort.inputs()}
-    if mean:
-        inputs["mean"] = with_checksum(mean)
-    how = {"cohort": sha256(cohort.embeddings), "top_n": str(cohort.top_n)}
-    step = Step(method, text, inputs, tuple(guard.in_sample), tuple(guard.unchecked), how)
-    write_with_lineage(out, table.trials, values, [*steps_of(scores), step])
-    return Made(out, len(table.trials), step)
+    with Spool.of_scores(scores, out.parent) as listed:
+        evaluated = People.of(f"the trials of {scores}", listed, named)
+        guard.disjoint(evaluated, cohort.people(members, speakers))
+        text = f"{len(set(entries.speakers)):,} speakers of {where}"
+        if method == BY_LANGUAGE:
+            languages = trial_languages(listed, own, members, spoken, centre, utt2lang, blind)
+            told = "guessed" if blind else "known"
+            top = f"top {cohort.top_n} in proportion"
+            text = f"language-aware S-norm, {text}, {top}, languages {told}"
+            text += _absent(languages, entries)
+            normalized = language_normalization(
+                listed, own, entries, languages, centre, cohort.top_n
+            )
+        else:
+            top = "all" if method == "snorm" else f"top {cohort.top_n}"
+            text = f"{'S' if method == 'snorm' else 'AS'}-norm, {text}, {top}"
+            normalized = normalization(listed, own, entries, centre, method, cohort.top_n)
+        inputs = {"embeddings": with_checksum(embeddings), **cohort.inputs()}
+        if mean:
+            inputs["mean"] = with_checksum(mean)
+        how = {"cohort": sha256(cohort.embeddings), "top_n": str(cohort.top_n)}
+        step = Step(method, text, inputs, tuple(guard.in_sample), tuple(guard.unchecked), how)
+        tables = (ScoreTable(part.trials, normalized(part)) for part in listed.tables())
+        _write(out, tables, [*steps_of(scores), step])
+        return Made(out, len(listed), step)
+
+
+def _write(out: Path, tables: Iterator[ScoreTable], steps: Sequence[Step]) -> None:
+    """Write the parts of a list, the scores of the next being made meanwhile."""
+    with closing(one_ahead(tables)) as ready:
+        write_with_lineage(out, ready, steps)
 
 
 def trial_languages(
-    trials: Trials,
+    trials: TrialList,
     embeddings: Embeddings,
     cohort: Embeddings,
     cohort_languages: Mapping[str, str],

@@ -10,9 +10,7 @@ of the list; they are matched to others after one trailing ``.wav`` is dropped o
 import gzip
 import hashlib
 import io
-import warnings
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +18,11 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from tidyvoice.errors import TidyVoiceError, TidyVoiceWarning
+from tidyvoice.errors import TidyVoiceError
 from tidyvoice.files import atomic_path
+from tidyvoice.readahead import one_ahead
 from tidyvoice.scoring.columns import IdCodes, Schema, more, read_blocks
+from tidyvoice.scoring.repetitions import look_for_repetitions
 
 LABELS = ("target", "nontarget")
 BINARY_LABELS = ("1", "0")
@@ -31,29 +31,23 @@ SCORE_FORMAT = "'enroll test score' or 'enroll test score target|nontarget'"
 WRITE_BLOCK = 1_000_000
 
 
-@dataclass(frozen=True)
-class Trials:
-    """A list of T trials over U distinct ids.
+class TrialList:
+    """A list of trials over U distinct ids, in memory (``Trials``) or on disk (``spool.Spool``).
 
     Attributes:
         ids: the U ids, in the list's spelling, in order of first appearance.
-        enroll, test: int32 [T], the enrolment and test side of each trial as a place in ``ids``.
-        label: bool [T], True for a target trial (same speaker); None for a list without labels.
-        source: the file it came from, for error messages. Trial t stands in line t + 1.
+        source: the file it came from, for error messages.
     """
 
     ids: list[str]
-    enroll: np.ndarray
-    test: np.ndarray
-    label: np.ndarray | None
-    source: str = "trials"
+    source: str
 
     def __len__(self) -> int:
-        return len(self.enroll)
+        raise NotImplementedError
 
-    def line_of(self, place: int) -> int:
-        """The line of the first trial that ``ids[place]`` has a part in."""
-        return int(np.argmax((self.enroll == place) | (self.test == place))) + 1
+    def parts(self) -> Iterator["Trials"]:
+        """The list, part after part; all parts share ``ids``."""
+        raise NotImplementedError
 
     def places_in(self, others: Sequence[str], what: str) -> np.ndarray:
         """Where each of ``ids`` stands in ``others``: int64 [U].
@@ -71,15 +65,58 @@ class Trials:
         found = np.array([places.get(stem(i), -1) for i in self.ids], dtype=np.int64)
         missing = found < 0
         if missing.any():
-            trial = int(np.argmax(missing[self.enroll] | missing[self.test]))
-            side = self.enroll if missing[self.enroll[trial]] else self.test
+            line, first = self.first_of(missing)
             more = int(missing.sum()) - 1
             raise TidyVoiceError(
-                f"{self.source}:{trial + 1}: no {what} for '{self.ids[side[trial]]}'"
+                f"{self.source}:{line}: no {what} for '{self.ids[first]}'"
                 + (f", nor for {more:,} more ids of this list" if more else "")
                 + f"; the {len(others):,} ids that have one look like '{next(iter(others), '')}'"
             )
         return found
+
+    def first_of(self, chosen: np.ndarray) -> tuple[int, int]:
+        """The line of the first trial that a chosen id has a part in, and that id's place.
+
+        Args:
+            chosen: bool [U], at least one of them True.
+        """
+        for part in self.parts():
+            sides = np.stack([chosen[part.enroll], chosen[part.test]])
+            hit = sides.any(axis=0)
+            if hit.any():
+                trial = int(np.argmax(hit))
+                side = part.enroll if sides[0, trial] else part.test
+                return part.line(trial), int(side[trial])
+        raise ValueError("no trial has a chosen id")
+
+
+@dataclass(frozen=True)
+class Trials(TrialList):
+    """T trials in memory.
+
+    Attributes:
+        enroll, test: int32 [T], the enrolment and test side of each trial as a place in ``ids``.
+        label: bool [T], True for a target trial (same speaker); None for a list without labels.
+        first: how many trials of the file stand before these.
+    """
+
+    ids: list[str]
+    enroll: np.ndarray
+    test: np.ndarray
+    label: np.ndarray | None
+    source: str = "trials"
+    first: int = 0
+
+    def __len__(self) -> int:
+        return len(self.enroll)
+
+    def parts(self) -> Iterator["Trials"]:
+        """The list as one part."""
+        yield self
+
+    def line(self, trial: int) -> int:
+        """The line of the file in which the trial stands."""
+        return self.first + trial + 1
 
 
 @dataclass(frozen=True)
@@ -95,6 +132,19 @@ def stem(utterance: str) -> str:
     return utterance.removesuffix(".wav")
 
 
+@dataclass(frozen=True)
+class Format:
+    """How a file's columns are told apart.
+
+    Attributes:
+        columns: their names, by the words of the first line; None if it fits no format.
+        text: the format in words.
+    """
+
+    columns: Callable[[list[str]], list[str] | None]
+    text: str
+
+
 def read_trials(path: str | Path) -> Trials:
     """Read a trial list in any of the three formats; the first line tells which it is.
 
@@ -104,7 +154,7 @@ def read_trials(path: str | Path) -> Trials:
         TidyVoiceError: naming file, line and how many more there are: no lines, a wrong number of
             columns, a bad label, a trial that stands twice with different labels.
     """
-    return _read(path, _trial_layout, TRIAL_FORMAT)[0]
+    return _read(path, TRIAL_LIST).trials
 
 
 def read_scores(path: str | Path) -> ScoreTable:
@@ -117,33 +167,25 @@ def read_scores(path: str | Path) -> ScoreTable:
             columns, a bad label, a score that is no finite number, a trial that stands twice with
             different labels.
     """
-    return ScoreTable(*_read(path, _score_layout, SCORE_FORMAT))
+    return _read(path, SCORE_FILE)
 
 
-def write_scores(path: str | Path, trials: Trials, scores: np.ndarray) -> None:
+def write_scores(path: str | Path, tables: Iterable[ScoreTable]) -> None:
     """Write a score file, whole or not at all; the same input gives the same bytes.
 
     Args:
-        scores: float [T], one a trial, in the order of the list.
+        tables: the list, part after part, with its scores.
 
     Raises:
         TidyVoiceError: another number of scores than of trials, or a score that is not finite.
     """
-    path, scores = Path(path), np.asarray(scores)
-    if scores.shape != (len(trials),):
-        raise TidyVoiceError(f"{path}: {scores.shape} scores for {len(trials):,} trials")
-    broken = np.flatnonzero(~np.isfinite(scores))
-    if len(broken):
-        raise TidyVoiceError(
-            f"{path}: {len(broken):,} scores are not finite, the first is that of trial "
-            f"{broken[0] + 1}"
-        )
+    path = Path(path)
     with atomic_path(path) as partial, open(partial, "wb") as raw:
         if path.suffix == ".gz":
             with gzip.GzipFile("", "wb", compresslevel=4, fileobj=raw, mtime=0) as file:
-                _write_columns(file, trials, scores)
+                _write_tables(file, path, tables)
         else:
-            _write_columns(raw, trials, scores)
+            _write_tables(raw, path, tables)
 
 
 def write_trials(file: io.IOBase, trials: Trials) -> None:
@@ -167,6 +209,20 @@ class _Digest(io.RawIOBase):
     def write(self, data: bytes) -> int:
         self.sha256.update(data)
         return len(data)
+
+
+def _write_tables(file: io.IOBase, path: Path, tables: Iterable[ScoreTable]) -> None:
+    for table in tables:
+        trials, scores = table.trials, np.asarray(table.scores)
+        if scores.shape != (len(trials),):
+            raise TidyVoiceError(f"{path}: {scores.shape} scores for {len(trials):,} trials")
+        broken = np.flatnonzero(~np.isfinite(scores))
+        if len(broken):
+            raise TidyVoiceError(
+                f"{path}: {len(broken):,} scores are not finite, the first is that of trial "
+                f"{trials.line(int(broken[0]))}"
+            )
+        _write_columns(file, trials, scores)
 
 
 def _write_columns(file: io.IOBase, trials: Trials, scores: np.ndarray | None) -> None:
@@ -199,78 +255,69 @@ def _score_layout(words: list[str]) -> list[str] | None:
     return names[: len(words)] if len(words) in (3, 4) else None
 
 
-def _read(
-    path: str | Path, layout: Callable[[list[str]], list[str] | None], expected: str
-) -> tuple[Trials, np.ndarray]:
-    """Trials, and their scores [T] (empty if the file has none)."""
+TRIAL_LIST = Format(_trial_layout, TRIAL_FORMAT)
+SCORE_FILE = Format(_score_layout, SCORE_FORMAT)
+
+
+def read_parts(path: str | Path, kind: Format) -> Iterator[ScoreTable]:
+    """The file part by part; a list of trials has empty scores. All parts share their ids.
+
+    Raises:
+        TidyVoiceError: see ``read_trials`` and ``read_scores``; repetitions are not looked for.
+    """
     codes = IdCodes()
-    types = {"enroll": codes.dtype, "test": codes.dtype, "score": pl.Float64, "label": pl.String}
+    types = {"enroll": pl.String, "test": pl.String, "score": pl.Float64, "label": pl.String}
 
     def schema(words: list[str]) -> Schema | None:
-        names = layout(words)
+        names = kind.columns(words)
         return names and {name: types[name] for name in names}
 
-    enroll, test, labels, scores = [], [], [], [np.empty(0)]
     fault, faults = "", 0
-    with closing(read_blocks(path, schema, expected)) as blocks:
+    with (
+        closing(read_blocks(path, schema, kind.text)) as read,
+        closing(one_ahead(read)) as blocks,
+    ):
         for first, table in blocks:
-            for side, numbers in zip(
-                (enroll, test), codes.encode(table["enroll"], table["test"]), strict=True
-            ):
-                side.append(numbers)
-            checks = []
+            enroll, test = codes.encode(table["enroll"], table["test"])
+            checks, label, scores = [], None, np.empty(0)
             if "score" in table.columns:
                 values = table["score"].cast(pl.Float64, strict=False)
                 finite = values.is_finite().fill_null(False)
                 checks.append(("score", finite, "the score '{}' is not a finite number"))
-                scores.append(values.to_numpy())
+                scores = values.to_numpy()
             if "label" in table.columns:
                 words = BINARY_LABELS if table.columns[0] == "label" else LABELS
                 is_target = table["label"] == words[0]
                 known = is_target | (table["label"] == words[1])
                 use = f"bad label '{{}}', use '{words[0]}' or '{words[1]}'"
                 checks.append(("label", known, use))
-                labels.append(is_target.to_numpy())
+                label = is_target.to_numpy()
             bad = ~np.logical_and.reduce([good.to_numpy() for _, good, _ in checks], axis=0)
             if bad.any():
                 row = int(np.argmax(bad))
                 name, said = next((name, said) for name, good, said in checks if not good[row])
                 fault = fault or f"{path}:{first + row}: {said.format(table[name][row])}"
                 faults += int(bad.sum())
+            if not faults:
+                trials = Trials(codes.ids, enroll, test, label, str(path), first - 1)
+                yield ScoreTable(trials, scores)
     if faults:
-        raise TidyVoiceError(f"{fault}{more(faults - 1)}; expected {expected}")
-    label = np.concatenate(labels) if labels else None
-    trials = Trials(codes.ids, np.concatenate(enroll), np.concatenate(test), label, str(path))
-    _look_for_repetitions(trials)
-    return trials, np.concatenate(scores)
+        raise TidyVoiceError(f"{fault}{more(faults - 1)}; expected {kind.text}")
 
 
-def _look_for_repetitions(trials: Trials) -> None:
-    def repeated(part: int) -> bool:
-        rows = trials.enroll % 2 == part
-        key = trials.enroll[rows].astype(np.int64) * len(trials.ids) + trials.test[rows]
-        key.sort()
-        return bool((key[1:] == key[:-1]).any())
-
-    with ThreadPoolExecutor(2) as pool:
-        if not any(pool.map(repeated, range(2))):
-            return
-    order = np.lexsort((np.arange(len(trials)), trials.test, trials.enroll))
-    enroll, test = trials.enroll[order], trials.test[order]
-    later = np.flatnonzero((enroll[1:] == enroll[:-1]) & (test[1:] == test[:-1])) + 1
-    at = later[np.argmin(order[later])]
-    said = (
-        f"{trials.source}:{order[at] + 1}: the trial '{trials.ids[trials.enroll[order[at]]]} "
-        f"{trials.ids[trials.test[order[at]]]}' stands in line {order[at - 1] + 1} already"
-        f"{more(len(later) - 1)}"
+def _read(path: str | Path, kind: Format) -> ScoreTable:
+    with closing(read_parts(path, kind)) as parts:
+        tables = list(parts)
+    first = tables[0].trials
+    trials = Trials(
+        first.ids,
+        np.concatenate([table.trials.enroll for table in tables]),
+        np.concatenate([table.trials.test for table in tables]),
+        None if first.label is None else np.concatenate([table.trials.label for table in tables]),
+        first.source,
     )
-    if trials.label is not None:
-        other = trials.label[order[later]] != trials.label[order[later - 1]]
-        if other.any():
-            raise TidyVoiceError(
-                f"{said}, {int(other.sum()):,} of them with the other label; remove what is wrong"
-            )
-    warnings.warn(f"{said}; each counts", TidyVoiceWarning, stacklevel=4)
+    look_for_repetitions(trials)
+    return ScoreTable(trials, np.concatenate([table.scores for table in tables]))
 
 
 def _by_stem(ids: Sequence[str], where: str) -> dict[str, int]:

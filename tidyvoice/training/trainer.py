@@ -10,6 +10,7 @@ Limits: one process.
 
 import json
 import os
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -114,29 +115,29 @@ class Trainer:
         self.model.train()
         self.frontend.train()
         pinned = self.device.type == "cuda"
-        batches = load_batches(self.data, self.iteration, self.total, pin=pinned)
         unchecked: tuple[Tensor, Tensor] | None = None
-        for raw in tracker.waiting(batches):
-            loss, accuracy = self._step(raw.to(self.device))
-            # The loss of the step before: this one's is still being computed on a GPU.
-            if unchecked:
-                self._check_finite(*unchecked)
-            unchecked = (loss, raw.rows)
-            self.iteration += 1
-            tracker.step(
-                self.iteration,
-                (self.iteration - 1) // self.epoch_iterations + 1,
-                loss,
-                accuracy,
-                self.loss.margin,
-                self.optimizer.param_groups[0]["lr"],
-                len(raw.rows),
-            )
-            if self._is_checkpoint():
-                self._check_finite(*unchecked)
-                # This step may have spoilt the weights, which only the next loss would show.
-                self._check_finite(self._sum_of_weights(), raw.rows)
-                self._save()
+        with closing(load_batches(self.data, self.iteration, self.total, pin=pinned)) as batches:
+            for raw in tracker.waiting(batches):
+                loss, accuracy = self._step(raw.to(self.device))
+                # The loss of the step before: this one's is still being computed on a GPU.
+                if unchecked:
+                    self._check_finite(*unchecked)
+                unchecked = (loss, raw.rows)
+                self.iteration += 1
+                tracker.step(
+                    self.iteration,
+                    (self.iteration - 1) // self.epoch_iterations + 1,
+                    loss,
+                    accuracy,
+                    self.loss.margin,
+                    self.optimizer.param_groups[0]["lr"],
+                    len(raw.rows),
+                )
+                if self._is_checkpoint():
+                    self._check_finite(*unchecked)
+                    # This step may have spoilt the weights, which only the next loss would show.
+                    self._check_finite(self._sum_of_weights(), raw.rows)
+                    self._save()
 
     def _step(self, raw: RawBatch) -> tuple[Tensor, Tensor]:
         self.loss.margin = self.margin.at(self.iteration)
@@ -226,8 +227,8 @@ class Trainer:
         means = ClassMeans(data.num_classes, self.settings.model.embed_dim, self.device)
         self.model.eval()
         self.frontend.eval()
-        with torch.no_grad():
-            for raw in load_batches(data, 0, data.batches_per_pass):
+        with torch.no_grad(), closing(load_batches(data, 0, data.batches_per_pass)) as batches:
+            for raw in batches:
                 on_device = raw.to(self.device)
                 means.add(self._embed(on_device), on_device.labels)
         seen = means.fill(self.loss.weight)
