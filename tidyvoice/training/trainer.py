@@ -275,8 +275,8 @@ class Trainer:
         if changed:
             raise TidyVoiceError(
                 f"{self.folder} was begun with other {', '.join(changed)} than "
-                f"{self.settings.data.train} and model.init hold now: take another experiment "
-                "folder, or remove this one"
+                f"{', '.join(map(str, self.settings.data.train))} and model.init hold now: take "
+                "another experiment folder, or remove this one"
             )
         self.model.load_state_dict(state["model"])
         self.loss.load_state_dict(state["loss"])
