@@ -26,9 +26,9 @@ prepare() {
     if [ ! -e "$1" ]; then missing+=("  $1: $2"); fi
   }
   need "$dev_root" "TidyVoiceX dev: README, \"The real data\""
+  if [ -z "$released" ]; then need "$train_root" "TidyVoiceX train, from the same place"; fi
   need "$trials" "the dev trials, from the challenge's page"
   if [ -z "$released" ]; then
-    need "$train_root" "TidyVoiceX train: README, \"The real data\""
     need "$corpus/musan" "python -m local.musan --help"
     need "$corpus/RIRS_NOISES/simulated_rirs" "python -m local.rirs --help"
   fi
@@ -38,7 +38,7 @@ prepare() {
     command -v ffmpeg >/dev/null || missing+=("  ffmpeg, which decodes m4a: apt install ffmpeg")
   fi
   if [ ${#missing[@]} -gt 0 ]; then
-    printf 'error: %s is missing:\n' "${#missing[@]} of what this needs" >&2
+    echo "error: missing inputs, ${#missing[@]} in all:" >&2
     printf '%s\n' "${missing[@]}" >&2
     exit 2
   fi
