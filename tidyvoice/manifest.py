@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import soundfile
 from tqdm import tqdm
@@ -60,8 +61,8 @@ class Manifest:
             {"utterance": utterances, "path": paths, "speaker": speakers},
             schema=dict.fromkeys(("utterance", "path", "speaker"), pl.String),
         ).with_columns(
-            pl.Series("language", languages or [None] * len(utterances), dtype=pl.String),
-            pl.Series("seconds", seconds or [None] * len(utterances), dtype=pl.Float64),
+            language=pl.lit(None, pl.String) if languages is None else pl.Series(languages),
+            seconds=pl.lit(None, pl.Float64) if seconds is None else pl.Series(seconds),
         )
         spaced = table.filter(pl.col("utterance").str.contains(r"\s"))["utterance"].to_list()
         problems = [f"white space in {utterance!r}: rename the file" for utterance in spaced]
@@ -249,12 +250,17 @@ def inspect_audio(path: str, rate: int = SAMPLE_RATE, minimum: float = 0.0) -> t
 
 def measure(
     paths: Sequence[str], minimum: float = 0.0, threads: int = 8
-) -> tuple[list[float], list[str]]:
-    """Seconds of each file, and one line for each file that is missing or unfit."""
+) -> tuple[np.ndarray, list[str]]:
+    """Seconds of each file, float64 [N], and one line for each file that is missing or unfit."""
     inspect: Callable[[str], tuple[float, str]] = partial(inspect_audio, minimum=minimum)
     with closing(read_ahead(inspect, paths, threads, ahead=64)) as results:
-        found = list(tqdm(results, "headers", len(paths), unit=" files", disable=None))
-    return [seconds for seconds, _ in found], [problem for _, problem in found if problem]
+        seconds, problems = np.empty(len(paths)), []
+        for number, found in enumerate(
+            tqdm(results, "headers", len(paths), unit=" files", disable=None)
+        ):
+            seconds[number], problem = found
+            problems += [problem] if problem else []
+    return seconds, problems
 
 
 def check(
@@ -322,18 +328,24 @@ def scan(
         wanted = " or ".join(endings)
         raise TidyVoiceError(f"{root} holds no SPEAKER/FOLDER/FILE{wanted}: is it the root?")
     names.sort()
-    paths = [f"{root}/{name}" for name in names]
-    seconds, problems = measure(paths)
+    table = pl.DataFrame({"name": names}, schema={"name": pl.String})
+    del names
+    table = table.with_columns(
+        utterance=prefix + pl.col("name"),
+        path=f"{root}/" + pl.col("name"),
+        speaker=prefix + pl.col("name").str.split("/").list.get(0),
+        language=pl.col("name").str.split("/").list.get(1) if language_folder else None,
+    )
+    seconds, problems = measure(table["path"])
     if problems:
         raise TidyVoiceError(f"{len(problems)} unfit files: {summarise(problems)}")
-    parts = [name.split("/") for name in names]
-    languages = [part[1] for part in parts] if language_folder else None
+    known = not np.isnan(seconds).any()
     return Manifest.build(
-        [prefix + name for name in names],
-        paths,
-        [prefix + part[0] for part in parts],
-        languages,
-        None if any(map(math.isnan, seconds)) else seconds,
+        table["utterance"],
+        table["path"],
+        table["speaker"],
+        table["language"] if language_folder else None,
+        seconds if known else None,
     )
 
 

@@ -27,13 +27,12 @@ import numpy as np
 import polars as pl
 from tqdm import tqdm
 
-from tidyvoice.audio import read_pcm16, wav_bytes
+from tidyvoice.audio import WAV_HEADER, read_pcm16, wav_bytes
 from tidyvoice.errors import TidyVoiceError, summarise
 from tidyvoice.files import PARTIAL, atomic_path, only_writer, write_text
 from tidyvoice.manifest import SAMPLE_RATE, Manifest, parts_of
 from tidyvoice.readahead import read_ahead
 
-WAV_HEADER_BYTES = 44
 BYTES_PER_SAMPLE = 2
 FORMAT = 1  # raise it whenever the same files make other shards
 OPEN_FILES = 8  # a thread and data folder; systems allow a process as few as 256
@@ -192,7 +191,7 @@ def _write_shard(shard: tuple[Path, pl.DataFrame], strict: bool) -> Path:
                 left_out.append(f"{utterance} {error}\n")
                 continue
             _add(tar, f"{utterance}.spk", speaker.encode())
-            offset = _add(tar, f"{utterance}.wav", wav_bytes(samples)) + WAV_HEADER_BYTES
+            offset = _add(tar, f"{utterance}.wav", wav_bytes(samples)) + WAV_HEADER.size
             checksum = zlib.crc32(samples.tobytes())
             row = (path.name, utterance, speaker, language, offset, samples.size, checksum)
             rows.append(row)
@@ -217,9 +216,8 @@ def _add(tar: tarfile.TarFile, name: str, content: bytes) -> int:
     """Append a member and return the byte offset of its content in the tar."""
     member = tarfile.TarInfo(name)
     member.size = len(content)
-    start = tar.offset + len(member.tobuf(tar.format, tar.encoding, tar.errors))
     tar.addfile(member, io.BytesIO(content))
-    return start
+    return tar.offset - -(-len(content) // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
 
 
 class ShardReader:
