@@ -56,7 +56,7 @@ from_here() {
 add_setting() {
   case $1 in
     calib_speakers=* | average=* | mean_utterances=* | normalize=* | top_n=* | calib_targets=* | \
-      calib_nontargets=* | tolerate=*) recipe_set+=("$1") ;;
+      calib_nontargets=* | tolerate=* | counts=*) recipe_set+=("$1") ;;
     corpus.*=*) corpus_set+=("${1#corpus.}") ;;
     pretrain.*=*) pretrain_set+=("${1#pretrain.}") ;;
     finetune.*=*) finetune_set+=("${1#finetune.}") ;;
@@ -134,6 +134,10 @@ done
 case $normalize in
   language | asnorm | snorm) ;;
   *) fail "--set normalize=$normalize: there are language, asnorm, snorm" ;;
+esac
+case $counts in
+  official | any) ;;
+  *) fail "--set counts=$counts: there are official, any" ;;
 esac
 
 # The systems that are made here, each from the one before it; the last is the one reported.
@@ -275,7 +279,7 @@ fi
 
 if [ "$recipe" != mini ] && stage 8 "submission"; then
   if [ ! -e "$data/eval/wav.scp" ]; then
-    echo "  the evaluation set is not at $corpus/TidyVoiceX2_Eval: nothing to submit"
+    echo "  the evaluation set is not at $corpus/TidyVoiceX2: nothing to submit"
   else
     extract "$reported" eval "$data/eval"
     mean=mean
@@ -283,10 +287,12 @@ if [ "$recipe" != mini ] && stage 8 "submission"; then
     for list in A U; do
       score "$reported" eval "$corpus/tv26_eval-$list.txt" "eval-$list" "$mean"
     done
+    counted=()
+    [ "$counts" = official ] || counted=(--any-count)
     make "$exp/$reported/submission.zip" "$scores"/eval-{A,U}.score -- tidyvoice submission \
       --scores-a "$scores/eval-A.score" --trials-a "$corpus/tv26_eval-A.txt" \
       --scores-u "$scores/eval-U.score" --trials-u "$corpus/tv26_eval-U.txt" \
-      --out "$exp/$reported/submission.zip"
+      --out "$exp/$reported/submission.zip" ${counted[@]+"${counted[@]}"}
   fi
 fi
 printf '\ndone in %d s\n' "$SECONDS"

@@ -281,13 +281,6 @@ def test_a_misspelt_setting_stops_before_the_first_stage(tmp_path):
     assert not (folder / "data").exists()
 
 
-def test_missing_corpora_are_all_named_at_once(finished):
-    folder, _ = finished
-    result = call(folder, "./run.sh --recipe tidyvoice --corpus /nowhere")
-    assert result.returncode == 2
-    assert result.stderr.count("/nowhere/") == 6
-
-
 def test_the_example_gives_the_score_of_the_recipe(finished):
     folder, _ = finished
     exp, corpus = "exp/mini/finetune", "data/mini/corpus/TidyVoiceX_ASV/TidyVoiceX_Dev"

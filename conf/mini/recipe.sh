@@ -8,6 +8,7 @@ top_n=40                # highest cohort scores that count, of 80 speakers, each
 calib_targets=4000      # trials that the calibration is fitted to
 calib_nontargets=20000
 tolerate=0              # share of files that may be broken
+counts=official         # lengths of the lists of a submission; any for others
 
 trainings=(pretrain finetune)
 

@@ -8,6 +8,7 @@ top_n=300               # highest cohort scores that count, of 3,566 speakers, a
 calib_targets=20000     # trials that the calibration is fitted to
 calib_nontargets=100000
 tolerate=0.01           # share of the video files that may be broken
+counts=official         # lengths of the lists of a submission; any for others
 
 trainings=(pretrain large_margin finetune)
 
@@ -47,5 +48,9 @@ prepare() {
       python -m local.voxceleb2 --root "$corpus/voxceleb2" --out "$data/voxceleb2"
     make "$data/voxblink2/part-016-of-016/wav.scp" -- \
       python -m local.voxblink2 --root "$corpus/voxblink2" --out "$data/voxblink2" --parts 16
+  fi
+  if [ -e "$corpus/TidyVoiceX2" ]; then
+    make "$data/eval/wav.scp" -- python -m local.tidyvoice_eval --root "$corpus/TidyVoiceX2" \
+      --out "$data/eval" --lists "$corpus/tv26_eval-A.txt" "$corpus/tv26_eval-U.txt"
   fi
 }
