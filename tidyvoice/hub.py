@@ -16,6 +16,7 @@ import torch
 import yaml
 from torch import Tensor, nn
 
+from tidyvoice.archives import ARCHIVES, CONFIG_FILE, SPEAKERS_FILE, WEIGHT_FILES
 from tidyvoice.config import ModelSettings
 from tidyvoice.errors import TidyVoiceError, summarise
 from tidyvoice.files import atomic_path, write_text
@@ -24,8 +25,6 @@ from tidyvoice.settings import read_yaml
 from tidyvoice.wespeaker import model_of
 
 OTHERS = "*"
-WEIGHT_FILES = ("avg_model.pt", "model.safetensors")
-ARCHIVES = (".zip", ".tar.gz", ".tgz", ".tar")
 REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
 # What a training checkpoint of WeSpeaker carries beside the embedding model.
 NOT_THE_MODEL = ("projection.", "frontend.")
@@ -55,7 +54,7 @@ def load_model(folder: str | Path) -> tuple[nn.Module, FrontendSettings]:
         TidyVoiceError: a file is missing, or the model or an argument of it is unknown.
     """
     weights = weight_file(folder)
-    config = weights.parent / "config.yaml"
+    config = weights.parent / CONFIG_FILE
     if not config.is_file():
         raise TidyVoiceError(f"{config} is missing: it says what model {weights.name} is of")
     model, frontend = model_of(read_yaml(config), config)
@@ -72,7 +71,7 @@ def training_speakers(folder: str | Path) -> list[str] | None:
         folder: its folder, or its file of weights.
     """
     folder = Path(folder)
-    path = (folder.parent if folder.is_file() else folder) / "speakers.txt"
+    path = (folder.parent if folder.is_file() else folder) / SPEAKERS_FILE
     return (path.read_text(encoding="utf-8").split() or None) if path.is_file() else None
 
 
@@ -99,8 +98,8 @@ def save_model_config(
             "cmvn_args": {"norm_mean": frontend.mean_norm, "norm_var": False},
         },
     }
-    write_text(Path(folder) / "speakers.txt", "".join(f"{speaker}\n" for speaker in speakers))
-    write_text(Path(folder) / "config.yaml", yaml.safe_dump(config, sort_keys=False))
+    write_text(Path(folder) / SPEAKERS_FILE, "".join(f"{speaker}\n" for speaker in speakers))
+    write_text(Path(folder) / CONFIG_FILE, yaml.safe_dump(config, sort_keys=False))
 
 
 def save_torch(path: str | Path, content: Mapping[str, Any]) -> None:
