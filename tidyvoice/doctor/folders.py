@@ -1,0 +1,175 @@
+"""Checks of data folders: tables, headers, durations, shards, speakers; and of trial lists."""
+
+from collections.abc import Collection, Mapping, Sequence
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from tidyvoice.data.shards import BYTES_PER_SAMPLE, INDEX, ShardReader
+from tidyvoice.doctor.expected import TrialCount
+from tidyvoice.doctor.findings import Finding, judge
+from tidyvoice.errors import TidyVoiceError
+from tidyvoice.manifest import SAMPLE_RATE, Manifest, check, measure
+from tidyvoice.scoring.trials import read_trials, stem
+
+SHOWN = 10
+AGAIN = "prepare the data again (stage 1)"
+DOWNLOAD = "give the right file, or download it again"
+
+
+def tables(folder: Path) -> tuple[Manifest | None, list[Finding]]:
+    """The manifest of a data folder, if its tables can be read, and what is wrong with them."""
+    try:
+        problems = check(folder, audio=False)
+        manifest = Manifest.read(folder)
+    except TidyVoiceError as error:
+        return None, [Finding("FAIL", str(folder), str(error), "sound tables", AGAIN)]
+    if problems:
+        return manifest, _failures(folder, problems)
+    table = manifest.table
+    languages = table["language"].drop_nulls().n_unique()
+    counts = f"{len(manifest):,} utterances, {table['speaker'].n_unique():,} speakers, " + (
+        f"{languages} languages" if languages else "languages not known"
+    )
+    return manifest, [Finding("OK", str(folder), f"the tables agree: {counts}")]
+
+
+def durations(folder: Path, manifest: Manifest) -> list[Finding]:
+    """Shortest, median, longest and sum, as ``utt2dur`` has them."""
+    seconds = manifest.table["seconds"]
+    subject = f"{folder}/utt2dur"
+    if seconds.null_count():
+        return [Finding("FAIL", subject, "missing", "a duration for each utterance", AGAIN)]
+    measured = (
+        f"shortest {seconds.min():.3g} s, median {seconds.median():.3g} s, "
+        f"longest {seconds.max():.3g} s, {seconds.sum() / 3600:,.2f} h"
+    )
+    return [judge(seconds.min() > 0, subject, measured, "above 0 s", AGAIN)]
+
+
+def headers(folder: Path, manifest: Manifest, sample: int | None) -> list[Finding]:
+    """Headers of ``sample`` files, chosen evenly, or of all: there, readable, 16 kHz, as long as
+    ``utt2dur`` says."""
+    table = manifest.table
+    if sample is not None and sample < table.height:
+        table = table[np.linspace(0, table.height - 1, sample).astype(int).tolist()]
+    if table.is_empty():
+        return []
+    seconds, problems = measure(table["path"].to_list(), minimum=1 / SAMPLE_RATE)
+    other = table.with_columns(header=pl.Series(seconds)).filter(
+        pl.col("header") > 0,
+        ((pl.col("header") - pl.col("seconds")) * SAMPLE_RATE).round().abs() > 0,
+    )
+    problems += [
+        f"{path} lasts {header:.3f} s, its utt2dur says {told:.3f}"
+        for path, header, told in other.select("path", "header", "seconds").iter_rows()
+    ]
+    looked = f"{table.height:,} of {len(manifest):,} files looked at"
+    if problems:
+        return [*_failures(folder, problems), Finding("OK", f"{folder}/wav.scp", looked)]
+    return [Finding("OK", f"{folder}/wav.scp", f"{looked}: readable, 16 kHz, no problem")]
+
+
+def _failures(folder: Path, problems: Sequence[str]) -> list[Finding]:
+    mend = f"restore what is missing or unfit, or {AGAIN}"
+    found = [Finding("FAIL", str(folder), problem, mend=mend) for problem in problems[:SHOWN]]
+    if len(problems) > SHOWN:
+        found.append(Finding("FAIL", str(folder), f"{len(problems) - SHOWN:,} more such problems"))
+    return found
+
+
+def shards(folder: Path, manifest: Manifest) -> list[Finding]:
+    """Whether the shards, where they are there, hold the utterances of the tables, whole."""
+    place = folder / "shards"
+    mend = f"remove {place} and run stage 2 (shards) again"
+    if not place.exists():
+        return [Finding("OK", str(place), "not there yet: stage 2 makes them")]
+    try:
+        reader = ShardReader(folder)
+        index = pl.read_parquet(place / INDEX)
+    except (TidyVoiceError, pl.exceptions.PolarsError, OSError) as error:
+        reason = str(error).splitlines()[0]
+        return [Finding("FAIL", str(place), f"cannot be read ({reason})", mend=mend)]
+    found = []
+    packed = pl.DataFrame({"utterance": reader.keys, "samples": reader.samples})
+    both = manifest.table.join(packed, "utterance", how="full", coalesce=True)
+    lengths = (pl.col("seconds") * SAMPLE_RATE).round() != pl.col("samples")
+    for number, what in (
+        (both["samples"].null_count(), "utterances of the tables are not in them"),
+        (both["path"].null_count(), "utterances in them are not in the tables"),
+        (both.filter(lengths).height, "utterances have another length than in utt2dur"),
+    ):
+        if number:
+            found.append(Finding("FAIL", str(place), f"{number:,} {what}", "0", mend))
+    end = pl.col("offset") + BYTES_PER_SAMPLE * pl.col("samples")
+    for name, last in index.group_by("shard").agg(end.max()).sort("shard").iter_rows():
+        path = place / name
+        length = path.stat().st_size if path.exists() else 0
+        if length < last:
+            state = "missing" if not path.exists() else f"cut short, {length:,} bytes"
+            found.append(Finding("FAIL", str(path), state, f"{last:,} bytes or more", mend))
+    count = index["shard"].n_unique()
+    measured = f"{count:,} shards with the {len(manifest):,} utterances of the tables"
+    return found or [Finding("OK", str(place), measured)]
+
+
+def disjoint(folders: Mapping[Path, Manifest], trained: Collection[Path]) -> list[Finding]:
+    """That no two folders share a speaker, unless both are only trained on.
+
+    A speaker in the training is remembered by the model, one in the calibration by that: scores
+    of the same speaker elsewhere are then no evaluation.
+    """
+    speakers = {path: set(manifest.speakers()) for path, manifest in folders.items()}
+    found = []
+    for one, other in combinations(speakers, 2):
+        shared = sorted(speakers[one] & speakers[other])
+        subject = f"speakers of {one} and {other}"
+        if not shared:
+            found.append(Finding("OK", subject, "disjoint"))
+            continue
+        names = ", ".join(shared[:3]) + (", ..." if len(shared) > 3 else "")
+        measured = f"{len(shared):,} in both ({names})"
+        if one in trained and other in trained:
+            found.append(Finding("OK", subject, f"{measured}; both are trained on"))
+            continue
+        mend = f"{AGAIN} from corpora without common speakers; if both are only trained on, " + (
+            "give both trainings with --config"
+        )
+        found.append(Finding("FAIL", subject, measured, "none", mend))
+    return found
+
+
+def trials(
+    paths: Sequence[Path], wanted: Mapping[str, TrialCount], folders: Mapping[Path, Manifest]
+) -> list[Finding]:
+    """Each trial list: readable, as long as expected, its utterances in the data folders."""
+    if not paths:
+        return []
+    known = {stem(u) for m in folders.values() for u in m.table["utterance"].to_list()}
+    found = []
+    for path in paths:
+        try:
+            listed = read_trials(path)
+        except TidyVoiceError as error:
+            found.append(Finding("FAIL", str(path), str(error), "a trial list", DOWNLOAD))
+            continue
+        labels = "" if listed.label is not None else ", without labels"
+        count = wanted.get(path.name)
+        found.append(
+            judge(
+                count is None or len(listed) == count.lines,
+                str(path),
+                f"{len(listed):,} trials{labels}",
+                f"{count.lines:,}" if count else "",
+                DOWNLOAD,
+            )
+        )
+        if known:
+            lacking = [utterance for utterance in listed.ids if stem(utterance) not in known]
+            example = f", such as {lacking[0]}" if lacking else ""
+            measured = f"{len(lacking):,} of {len(listed.ids):,} utterances in no data folder"
+            mend = "give the folder of its utterances with --data, or prepare the data again"
+            found.append(judge(not lacking, str(path), measured + example, "0", mend))
+    return found
