@@ -15,10 +15,10 @@ LARGE = (".pt", ".safetensors")
 
 
 class FakeHub(ThreadingHTTPServer):
-    """One repository, whose only commit is what its branch main is at.
+    """One repository, whose branch main moves when another folder is served.
 
     Attributes:
-        files: its content, by name; those that end with ``LARGE`` are served as the Hub serves
+        files: its content now, by name; those that end with ``LARGE`` are served as the Hub serves
             large files, from another address.
         refuse: status and error code instead of every answer about the repository.
         gated: whether its files may be listed, but not read.
@@ -31,6 +31,7 @@ class FakeHub(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.files: dict[str, bytes] = {}
+        self.commits: dict[str, dict[str, bytes]] = {}
         self.refuse: tuple[int, str] | None = None
         self.gated = False
         self.drops = 0
@@ -47,6 +48,11 @@ class FakeHub(ThreadingHTTPServer):
 
     def serve_folder(self, folder: Path) -> None:
         self.files = {path.name: path.read_bytes() for path in folder.iterdir()}
+        self.commits[self.commit] = dict(self.files)
+
+    def at(self, revision: str) -> dict[str, bytes] | None:
+        """The files of a revision."""
+        return self.files if revision in ("main", self.commit) else self.commits.get(revision)
 
     def environment(self, home: Path, **more: str) -> dict[str, str]:
         """For a process that shall know no other Hub, with a cache of its own at ``home``."""
@@ -73,6 +79,7 @@ def _sha256(data: bytes) -> str:
 
 class _Handler(BaseHTTPRequestHandler):
     server: FakeHub
+    commit = ""
 
     def log_message(self, *_: object) -> None:
         pass
@@ -95,19 +102,21 @@ class _Handler(BaseHTTPRequestHandler):
             self._error(*(hub.refuse or (401, "RepoNotFound")))
             return
         what, revision, *name = rest.strip("/").split("/")
-        if revision not in ("main", hub.commit):
+        files = hub.at(revision)
+        self.commit = hub.commit if revision == "main" else revision
+        if files is None:
             self._error(404, "RevisionNotFound")
         elif what == "revision":
-            siblings = [{"rfilename": file} for file in hub.files]
-            self._json({"id": REPOSITORY, "sha": hub.commit, "siblings": siblings})
+            siblings = [{"rfilename": file} for file in files]
+            self._json({"id": REPOSITORY, "sha": self.commit, "siblings": siblings})
         elif what == "tree":
-            self._json([self._entry(file, data) for file, data in hub.files.items()])
+            self._json([self._entry(file, data) for file, data in files.items()])
         elif hub.gated:
             self._error(403, "GatedRepo")
-        elif name[0] not in hub.files:
+        elif name[0] not in files:
             self._error(404, "EntryNotFound")
         elif name[0].endswith(LARGE):
-            data = hub.files[name[0]]
+            data = files[name[0]]
             checksum = _sha256(data)
             linked = {"X-Linked-Etag": f'"{checksum}"', "X-Linked-Size": str(len(data))}
             # Another host, as on the Hub: a client asks the Hub, not it, what the file is.
@@ -115,7 +124,7 @@ class _Handler(BaseHTTPRequestHandler):
             location = {"Location": f"{elsewhere}/cdn/{checksum}"}
             self._head(302, {**linked, **location, "Content-Length": "0"})
         else:
-            self._content(hub.files[name[0]])
+            self._content(files[name[0]])
 
     def _entry(self, name: str, data: bytes) -> dict:
         oid = hashlib.sha1(data).hexdigest()
@@ -149,6 +158,6 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _head(self, status: int, headers: dict[str, str]) -> None:
         self.send_response(status)
-        for name, value in {"X-Repo-Commit": self.server.commit, **headers}.items():
+        for name, value in {"X-Repo-Commit": self.commit, **headers}.items():
             self.send_header(name, value)
         self.end_headers()
