@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from tidyvoice.cli.app import AsJson, app
-from tidyvoice.errors import one_line_errors
+from tidyvoice.cli.app import AsJson, Languages, app, name_and_path
+from tidyvoice.errors import TidyVoiceError, one_line_errors
 
 
 @app.command()
@@ -67,3 +67,46 @@ def fetch_model(
             f"{made.source.revision} may move: to fetch this very model again give --revision "
             f"{made.source.commit}, or a YAML file with --pin"
         )
+
+
+@app.command()
+@one_line_errors()
+def compare(
+    scores: Annotated[
+        list[str], typer.Argument(help="score files with labels, each SCORES or NAME=SCORES")
+    ],
+    published: Annotated[Path, typer.Option(help="YAML file of published figures")],
+    system: Annotated[
+        str | None, typer.Option(help="which of its systems; the first one if left out")
+    ] = None,
+    utt2lang: Languages = None,
+    as_json: AsJson = False,
+) -> None:
+    """Set the metrics of score files beside published ones, by category, with the differences.
+
+    Scores that were made in-sample are marked, as are those of another number of trials.
+
+    Example: tidyvoice compare "dev's mean=dev.score" --published conf/tidyvoice/published.yaml
+    """
+    from tidyvoice.scoring.groups import read_maps
+    from tidyvoice.scoring.published import (
+        comparison_json,
+        format_comparison,
+        load_figures,
+        measure,
+    )
+
+    name, figures = load_figures(published, system)
+    files: dict[str, Path] = {}
+    for given in scores:
+        called, path = name_and_path(given)
+        called = called or path.stem
+        if called in files:
+            raise TidyVoiceError(f"two score files are called {called}: write NAME={path}")
+        files[called] = path
+    languages = read_maps(utt2lang or (), "language")
+    measured = [measure(called, path, languages) for called, path in files.items()]
+    if as_json:
+        typer.echo(json.dumps(comparison_json(name, figures, measured), indent=2))
+    else:
+        typer.echo(format_comparison(name, figures, measured))
