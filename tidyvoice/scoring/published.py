@@ -106,7 +106,7 @@ def format_comparison(name: str, figures: Figures, systems: Sequence[Measured]) 
                 said += f" ({_text(metric, value - published, sign='+')})"
             line.append(said)
         lines.append(line)
-    return "\n".join([align(lines), *_remarks(name, figures, systems)])
+    return "\n".join([align(lines), "", *_remarks(name, figures, systems)])
 
 
 def comparison_json(name: str, figures: Figures, systems: Sequence[Measured]) -> dict[str, Any]:
