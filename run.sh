@@ -56,7 +56,8 @@ from_here() {
 add_setting() {
   case $1 in
     calib_speakers=* | average=* | mean_utterances=* | normalize=* | top_n=* | calib_targets=* | \
-      calib_nontargets=* | tolerate=* | counts=*) recipe_set+=("$1") ;;
+      calib_nontargets=* | tolerate=* | counts=* | openslr=* | voxceleb=*)
+      recipe_set+=("$1") ;;
     corpus.*=*) corpus_set+=("${1#corpus.}") ;;
     pretrain.*=*) pretrain_set+=("${1#pretrain.}") ;;
     finetune.*=*) finetune_set+=("${1#finetune.}") ;;
@@ -174,13 +175,30 @@ if stage 1 "prepare the data"; then
       python -m local.rirs --root "$corpus/RIRS_NOISES/simulated_rirs" --out "$data/rirs"
     run tidyvoice check "$data/finetune" --disjoint "$data/calib" --disjoint "$data/dev" --no-audio
   fi
+  if [ "$counts" = official ] && [ -e "conf/$recipe/expected.yaml" ]; then
+    examined=(--data "$data/dev")
+    if [ -z "$released" ]; then
+      examined+=(--data "$data/finetune" --data "$data/calib")
+      for system in "${systems[@]}"; do
+        # The configurations name the folders of a call without --data.
+        if [ "$data" = "data/$recipe" ]; then examined+=(--config "conf/$recipe/$system.yaml"); fi
+      done
+    fi
+    run tidyvoice doctor "${examined[@]}" --exp "$exp" --trials "$trials" \
+      --expect "conf/$recipe/expected.yaml"
+  fi
   if [ -n "$init_from" ] && [ ! -d "$init_from" ]; then
     make "$exp/initial/avg_model.pt" -- tidyvoice fetch-model "$init_from" --out "$exp/initial"
   fi
   if [ -n "$released" ]; then
     if [ "$released" = hub ]; then released=conf/$recipe/released.yaml; fi
-    make "$exp/released/models/avg_model.pt" -- \
-      tidyvoice fetch-model "$released" --out "$exp/released/models"
+    trained_on=()
+    # It does not name its speakers, but these were among them.
+    for part in finetune calib; do
+      if [ -e "$data/$part/utt2spk" ]; then trained_on+=(--trained-on "$data/$part/utt2spk"); fi
+    done
+    make "$exp/released/models/avg_model.pt" -- tidyvoice fetch-model "$released" \
+      ${trained_on[@]+"${trained_on[@]}"} --out "$exp/released/models"
   fi
 fi
 
@@ -247,6 +265,16 @@ for system in "${systems[@]}"; do
 done
 
 if stage 6 "score, metrics, report"; then
+  # The anchor of a pretraining, where VoxCeleb1 is there.
+  if [ -e "$data/voxceleb1/wav.scp" ]; then
+    for system in "${systems[@]}"; do
+      extract "$system" voxceleb1 "$data/voxceleb1"
+      for list in O E H; do
+        score "$system" voxceleb1 "$data/voxceleb1/vox1_${list}_cleaned.kaldi" "voxceleb1-$list"
+        run tidyvoice metrics "$exp/$system/scores/voxceleb1-$list.score"
+      done
+    done
+  fi
   if [ -n "$released" ]; then
     score_released
   else

@@ -2,11 +2,12 @@
 
 import sys
 
-from tidyvoice.cli import data, doctor, evaluation, models, scores, training
+from tidyvoice.cli import challenge, data, doctor, evaluation, models, scores, training
 from tidyvoice.cli.app import app
 
 __all__ = [
     "app",
+    "challenge",
     "data",
     "doctor",
     "evaluation",
