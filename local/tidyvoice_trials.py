@@ -11,14 +11,16 @@ that is plain text is checked as well, and copied if --out is given.
 """
 
 import shutil
+import warnings
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from local.lists import describe, read_list, require_audio
 from local.sources import parser_of
-from tidyvoice.errors import TidyVoiceError, one_line_errors
+from tidyvoice.errors import TidyVoiceError, TidyVoiceWarning, one_line_errors
 from tidyvoice.files import atomic_path
 from tidyvoice.manifest import Manifest
 
@@ -47,11 +49,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise TidyVoiceError("--out: is --trials itself: leave it away to check the list")
     with atomic_path(args.out) as partial:
         source = _unzip(args.trials, partial) if zipped else _copy(args.trials, partial)
-        try:
+        with _called(partial, source):
             said = _check(partial, args.out.parent, utterances, args.data)
+    print(f"{args.out}: {said}")
+
+
+@contextmanager
+def _called(partial: Path, source: str) -> Iterator[None]:
+    """Errors and warnings name the file that the user knows instead of the temporary one."""
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always", TidyVoiceWarning)
+        try:
+            yield
         except TidyVoiceError as error:
             raise TidyVoiceError(str(error).replace(str(partial), source)) from None
-    print(f"{args.out}: {said}")
+    for warning in said:
+        text = str(warning.message).replace(str(partial), source)
+        warnings.warn(text, warning.category, stacklevel=3)
 
 
 def _check(path: Path, folder: Path, utterances: Sequence[str] | None, data: Path | None) -> str:

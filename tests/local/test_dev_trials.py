@@ -50,8 +50,7 @@ def test_the_list_comes_out_of_its_zip(tmp_path, data, text, members):
     assert done.returncode == 0, done.stderr
     said = "4 trials, 2 target, 2 non-target, over 4 utterances"
     assert done.stdout == f"{out}: {said}\n"
-    assert done.stderr.startswith("warning: ")
-    assert WARNING in done.stderr
+    assert done.stderr == f"warning: {archive}/{members[0]}: {WARNING}\n"
     assert out.read_text() == text
     assert os.listdir(out.parent) == [TRIALS]
 
@@ -74,6 +73,14 @@ def test_a_plain_list_is_checked_where_it_is_or_copied(tmp_path, data, text, cap
     assert capsys.readouterr().out.startswith(f"{plain}: 4 trials")
     with pytest.raises(TidyVoiceError, match="is --trials itself"):
         main(["--trials", str(out), "--out", str(out)])
+
+
+def test_a_trial_that_stands_twice_is_warned_of(tmp_path, text):
+    archive = zipped(tmp_path / "t.zip", **{TRIALS: text + text.splitlines()[0] + "\n"})
+    done = call("tidyvoice_trials", "--trials", archive, "--out", tmp_path / "new" / TRIALS)
+    assert done.returncode == 0
+    assert f"warning: {archive}/{TRIALS}:5: the trial 'id" in done.stderr
+    assert "partial" not in done.stderr
 
 
 def test_utterances_without_audio_are_named(tmp_path, data, text):
