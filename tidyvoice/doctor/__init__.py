@@ -89,7 +89,7 @@ def _load(
             experiments[str(path)] = _respelt(load_experiment(path, overrides))
             found.append(Finding("OK", str(path), "every key is known"))
         except TidyVoiceError as error:
-            found.append(Finding("FAIL", str(path), str(error), mend="correct the file"))
+            found.append(Finding("FAIL", str(path), str(error), mend="correct the file or --set"))
     return experiments, found
 
 

@@ -50,7 +50,10 @@ def _has_bf16() -> bool:
 
 
 def free_memory(device: torch.device) -> int:
-    """Bytes that a training could take on the device; on a CPU all that the machine has."""
+    """Bytes that a training could take on the device.
+
+    On a CPU all that the machine has: other programs, and a container's limit, are not seen.
+    """
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     if device.type == "mps":

@@ -1,5 +1,6 @@
 """Checks of data folders: tables, headers, durations, shards, speakers; and of trial lists."""
 
+import warnings
 from collections.abc import Collection, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
@@ -10,7 +11,7 @@ import polars as pl
 from tidyvoice.data.shards import BYTES_PER_SAMPLE, INDEX, ShardReader
 from tidyvoice.doctor.expected import TrialCount
 from tidyvoice.doctor.findings import Finding, judge
-from tidyvoice.errors import TidyVoiceError
+from tidyvoice.errors import TidyVoiceError, TidyVoiceWarning
 from tidyvoice.manifest import SAMPLE_RATE, Manifest, check, measure
 from tidyvoice.scoring.trials import read_trials, stem
 
@@ -50,26 +51,30 @@ def durations(folder: Path, manifest: Manifest) -> list[Finding]:
 
 
 def headers(folder: Path, manifest: Manifest, sample: int | None) -> list[Finding]:
-    """Headers of ``sample`` files, chosen evenly, or of all: there, readable, 16 kHz, as long as
-    ``utt2dur`` says."""
+    """Headers of ``sample`` files, chosen evenly, or of all (None): there, readable, 16 kHz.
+
+    Where all of these are fit, they must also last as long as ``utt2dur`` says.
+    """
     table = manifest.table
     if sample is not None and sample < table.height:
         table = table[np.linspace(0, table.height - 1, sample).astype(int).tolist()]
     if table.is_empty():
         return []
     seconds, problems = measure(table["path"].to_list(), minimum=1 / SAMPLE_RATE)
-    other = table.with_columns(header=pl.Series(seconds)).filter(
-        pl.col("header") > 0,
-        ((pl.col("header") - pl.col("seconds")) * SAMPLE_RATE).round().abs() > 0,
-    )
-    problems += [
-        f"{path} lasts {header:.3f} s, its utt2dur says {told:.3f}"
-        for path, header, told in other.select("path", "header", "seconds").iter_rows()
-    ]
+    if not problems:
+        problems = _other_lengths(table.with_columns(header=pl.Series(seconds)))
     looked = f"{table.height:,} of {len(manifest):,} files looked at"
     if problems:
         return [*_failures(folder, problems), Finding("OK", f"{folder}/wav.scp", looked)]
     return [Finding("OK", f"{folder}/wav.scp", f"{looked}: readable, 16 kHz, no problem")]
+
+
+def _other_lengths(table: pl.DataFrame) -> list[str]:
+    away = ((pl.col("header") - pl.col("seconds")) * SAMPLE_RATE).round() != 0
+    return [
+        f"{path} lasts {header:.3f} s, its utt2dur says {told:.3f}"
+        for path, header, told in table.filter(away).select("path", "header", "seconds").iter_rows()
+    ]
 
 
 def _failures(folder: Path, problems: Sequence[str]) -> list[Finding]:
@@ -151,10 +156,14 @@ def trials(
     found = []
     for path in paths:
         try:
-            listed = read_trials(path)
+            with warnings.catch_warnings(record=True) as said:
+                warnings.simplefilter("always", TidyVoiceWarning)
+                listed = read_trials(path)
         except TidyVoiceError as error:
             found.append(Finding("FAIL", str(path), str(error), "a trial list", DOWNLOAD))
             continue
+        mend = "keep one of them unless each shall count"
+        found += [Finding("WARN", str(path), str(one.message), mend=mend) for one in said]
         labels = "" if listed.label is not None else ", without labels"
         count = wanted.get(path.name)
         found.append(
