@@ -67,13 +67,17 @@ def test_the_estimate_of_checkpoints_is_their_size(experiment, changes):
     assert left is None or left.size <= spare
 
 
-def test_the_estimate_of_embeddings_is_their_size(settings, tiny, tmp_path):
+def test_the_estimate_of_embeddings_is_their_size(settings, tiny):
     manifest = Manifest.read(tiny / "train")
-    need = disk.embedding_need(tmp_path, settings, manifest)
+    need = disk.embedding_need(settings, [manifest])
     ids = manifest.table["utterance"].to_list()
-    save_embeddings(tmp_path / "e.npz", ids, [[0.0] * 16] * len(ids))
+    file = settings.experiment / "embeddings" / "dev.npz"
+    save_embeddings(file, ids, [[0.0] * 16] * len(ids))
     # The headers of the archive and of its two arrays.
-    assert need.size < (tmp_path / "e.npz").stat().st_size < need.size + 1000
+    assert need.size < file.stat().st_size < need.size + 1000
+    assert disk.embedding_need(settings, [manifest]) is None
+    twice = disk.embedding_need(settings, [manifest, manifest])
+    assert twice.size == 2 * need.size - file.stat().st_size
 
 
 def test_what_is_written_is_what_the_trainings_read(settings, tmp_path):
@@ -87,7 +91,6 @@ def test_what_is_written_is_what_the_trainings_read(settings, tmp_path):
     assert [need.what for need in found] == [
         f"shards of {data}",
         f"checkpoints of {tmp_path / 'elsewhere'}",
-        f"embeddings in {tmp_path / 'elsewhere'}",
         f"embeddings in {tmp_path / 'elsewhere'}",
     ]
 

@@ -58,7 +58,7 @@ def test_a_quantity_is_exact_or_within_a_fraction():
     assert not Quantity.model_validate(10).holds(10.5)
     assert Quantity(about=100, within=0.1).holds(110)
     assert not Quantity(about=100, within=0.1).holds(110.1)
-    assert str(Quantity(about=262268)) == "262,268"
+    assert str(Quantity(about=1092009)) == "1,092,009"
     assert str(Quantity(about=370, within=0.01)) == "370 ± 1%"
 
 

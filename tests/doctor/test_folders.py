@@ -81,7 +81,7 @@ def test_shards_are_compared_with_the_tables(data):
     assert "not there yet" in lines(folders.shards(data, manifest))
     write_shards(data, per_shard=5)
     assert lines(folders.shards(data, manifest)) == (
-        f"OK    {data}/shards: 3 shards with the 12 utterances of the tables"
+        f"OK    {data}/shards: the 12 utterances of the tables, in tar files: 3"
     )
     fewer = manifest.select(["id000000", "id000001"])
     assert "4 utterances in them are not in the tables" in lines(folders.shards(data, fewer))

@@ -139,8 +139,8 @@ def _memory(
 
 def _hours(name: str, cost: TrainingCost, number: int | None) -> Finding:
     a_step = (
-        f"a step takes about {about(cost.seconds_per_step)} s on this CPU (forward and backward of "
-        "short chunks, timed just now and scaled)"
+        f"a step takes about {about(cost.seconds_per_step)} s on this CPU (forward and backward, "
+        "timed with the machine as busy as it is; of large models a part, scaled)"
     )
     if number is None:
         return Finding("OK", f"{name} time", f"{a_step}; how many steps, the data will tell")

@@ -65,11 +65,18 @@ def checkpoint_need(settings: Experiment, classes: int) -> Need | None:
     return Need(settings.experiment, wanted - there, f"checkpoints of {settings.experiment}")
 
 
-def embedding_need(folder: Path, settings: Experiment, manifest: Manifest) -> Need:
-    """Of one table of a data folder's embeddings: float32 vectors, ids as 4-byte characters."""
-    longest = int(manifest.table["utterance"].str.len_chars().max())
-    row = FLOAT_BYTES * (settings.model.embed_dim + longest)
-    return Need(folder, row * len(manifest), f"embeddings in {folder}")
+def embedding_need(settings: Experiment, manifests: Iterable[Manifest]) -> Need | None:
+    """Of one table for each data folder, beyond those that are there; None if none is needed.
+
+    A row is a float32 vector and an id of 4-byte characters.
+    """
+    wanted = 0
+    for manifest in manifests:
+        longest = int(manifest.table["utterance"].str.len_chars().max())
+        wanted += FLOAT_BYTES * (settings.model.embed_dim + longest) * len(manifest)
+    folder = settings.experiment
+    there = sum(path.stat().st_size for path in (folder / "embeddings").glob("*.npz"))
+    return Need(folder, wanted - there, f"embeddings in {folder}") if wanted > there else None
 
 
 def needs(
@@ -90,11 +97,7 @@ def needs(
         classes = classes_of(settings, folders.get(settings.data.train))
         found.append(checkpoint_need(settings, classes))
         stores = {settings.data.noise, settings.data.rirs}
-        found += [
-            embedding_need(settings.experiment, settings, manifest)
-            for folder, manifest in folders.items()
-            if folder not in stores
-        ]
+        found.append(embedding_need(settings, (m for p, m in folders.items() if p not in stores)))
     return [need for need in found if need]
 
 

@@ -116,7 +116,7 @@ def shards(folder: Path, manifest: Manifest) -> list[Finding]:
             state = "missing" if not path.exists() else f"cut short, {length:,} bytes"
             found.append(Finding("FAIL", str(path), state, f"{last:,} bytes or more", mend))
     count = index["shard"].n_unique()
-    measured = f"{count:,} shards with the {len(manifest):,} utterances of the tables"
+    measured = f"the {len(manifest):,} utterances of the tables, in tar files: {count:,}"
     return found or [Finding("OK", str(place), measured)]
 
 
