@@ -2,10 +2,20 @@
 
 import sys
 
-from tidyvoice.cli import data, doctor, evaluation, scores, training
+from tidyvoice.cli import data, doctor, evaluation, models, scores, training
 from tidyvoice.cli.app import app
 
-__all__ = ["app", "data", "doctor", "evaluation", "main", "scores", "spread", "training"]
+__all__ = [
+    "app",
+    "data",
+    "doctor",
+    "evaluation",
+    "main",
+    "models",
+    "scores",
+    "spread",
+    "training",
+]
 
 # `--fit A B` instead of `--fit A --fit B`, for the options that take score files of systems.
 SEVERAL = ("--fit", "--apply")
