@@ -68,7 +68,7 @@ def test_a_driver_without_a_gpu_in_torch_is_warned_of(no_gpu, monkeypatch):
 @pytest.mark.parametrize(("share", "status"), [(1.3, "OK"), (1.1, "WARN"), (0.9, "FAIL")])
 def test_a_training_fits_or_not(gpu, settings, tiny, share, status):
     settings = settings.model_copy(update={"device": "cuda"})
-    folders = {settings.data.train: Manifest.read(tiny / "train")}
+    folders = {settings.data.train[0]: Manifest.read(tiny / "train")}
     gpu.free = int(share * training_cost(settings, classes=18).total)
     (finding,) = compute.trainings({"x.yaml": settings}, folders)
     assert finding.status == status
@@ -93,7 +93,7 @@ def test_bf16_on_a_gpu_that_lacks_it_is_warned_of(gpu, settings):
 
 
 def test_on_a_cpu_the_hours_are_told(settings, tiny):
-    folders = {settings.data.train: Manifest.read(tiny / "train")}
+    folders = {settings.data.train[0]: Manifest.read(tiny / "train")}
     memory, hours = compute.trainings({"x.yaml": settings}, folders)
     assert memory.status == hours.status == "OK"
     assert "an estimate: 12 steps; a step takes about" in hours.measured

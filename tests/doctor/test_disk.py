@@ -82,17 +82,25 @@ def test_the_estimate_of_embeddings_is_their_size(settings, tiny):
 
 def test_what_is_written_is_what_the_trainings_read(settings, tmp_path):
     data = prepared(tmp_path, speakers=2, utterances=2)
-    manifest = Manifest.read(data)
-    other = tmp_path / "dev"
-    alone = disk.needs([], {data: manifest, other: manifest})
-    assert [need.what for need in alone] == [f"shards of {data}", f"shards of {other}"]
-    reading = settings.model_copy(update={"data": settings.data.model_copy(update={"train": data})})
-    found = disk.needs([reading], {data: manifest, other: manifest}, tmp_path / "elsewhere")
-    assert [need.what for need in found] == [
+    manifest, dev, divided = Manifest.read(data), tmp_path / "dev", tmp_path / "divided"
+    first, second = (divided / f"part-{number:03d}-of-002" for number in (1, 2))
+    folders = {data: manifest, dev: manifest, divided: manifest}
+    parts = {data: manifest, dev: manifest, first: manifest, second: manifest}
+
+    def needed(experiments, *arguments):
+        return [need.what for need in disk.needs(experiments, folders, parts, *arguments)]
+
+    assert needed([], [dev]) == [f"shards of {part}" for part in parts]
+    reading = settings.data.model_copy(update={"train": (data, divided)})
+    experiment = settings.model_copy(update={"data": reading})
+    assert needed([experiment], [dev], tmp_path / "elsewhere") == [
         f"shards of {data}",
+        f"shards of {first}",
+        f"shards of {second}",
         f"checkpoints of {tmp_path / 'elsewhere'}",
         f"embeddings in {tmp_path / 'elsewhere'}",
     ]
+    assert needed([experiment], [])[-1] == f"checkpoints of {settings.experiment}"
 
 
 @pytest.mark.parametrize(("free", "status"), [(3000, "OK"), (2100, "WARN"), (1900, "FAIL")])

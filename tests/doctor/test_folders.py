@@ -59,6 +59,42 @@ def test_durations_that_are_missing_or_nothing_fail(data):
     assert finding.status == "FAIL"
 
 
+def test_videos_need_no_durations_and_only_have_to_be_there(tmp_path):
+    (tmp_path / "a.m4a").write_bytes(b"not looked at")
+    paths = [str(tmp_path / name) for name in ("a.m4a", "b.m4a")]
+    Manifest.build(["a", "b"], paths, ["s", "s"]).write(tmp_path / "data")
+    found, manifests = folders.look(tmp_path / "data", None)
+    assert list(manifests) == [tmp_path / "data"]
+    text = lines(found)
+    assert f"WARN  {tmp_path}/data/utt2dur: missing: only decoding tells the durations" in text
+    assert "b.m4a is missing: restore" in text
+    assert text.count("FAIL") == 1
+
+
+def test_a_divided_folder_is_looked_at_part_by_part(data):
+    manifest = Manifest.read(data)
+    divided = data.parent / "divided"
+    for number, speaker in enumerate(("id000000", "id000001"), 1):
+        manifest.select([speaker]).write(divided / f"part-{number:03d}-of-002")
+    found, manifests = folders.look(divided, 3)
+    assert [len(part) for part in manifests.values()] == [4, 4]
+    assert lines(found).count("2 of 4 files looked at") == 2
+    shutil.rmtree(divided / "part-001-of-002")
+    found, manifests = folders.look(divided, 3)
+    assert manifests == {}
+    assert f"FAIL  {divided}: {divided} lacks part-001-of-002" in lines(found)
+
+
+def test_files_that_were_unreadable_may_be_absent_from_shards(data):
+    manifest = Manifest.read(data)
+    (data.parent / "corpus/id000000/en/en_0.wav").write_bytes(b"no audio")
+    write_shards(data, tolerate=0.1)
+    found = folders.shards(data, manifest)
+    assert [finding.status for finding in found] == ["OK", "OK"]
+    assert "1 files were unreadable and left out, see" in found[0].measured
+    assert found[1].measured == "the 11 utterances of the tables, in tar files: 1"
+
+
 def test_headers_are_looked_at_evenly(data):
     manifest = Manifest.read(data)
     paths = manifest.table["path"].to_list()
@@ -111,7 +147,7 @@ def test_damaged_shards_are_named(data):
     assert "is missing or unfinished" in lines(folders.shards(data, manifest))
 
 
-def test_shared_speakers_fail_unless_both_folders_are_trained_on(data, tmp_path):
+def test_shared_speakers_fail_unless_different_trainings_read_them(data, tmp_path):
     manifest = Manifest.read(data)
     one, two, other = (tmp_path / name for name in ("train", "dev", "other"))
     parts = {
@@ -119,11 +155,14 @@ def test_shared_speakers_fail_unless_both_folders_are_trained_on(data, tmp_path)
         two: manifest.select(["id000001", "id000002"]),
         other: manifest.select(["id000000"]),
     }
-    found = folders.disjoint(parts, [one, other])
+    found = folders.disjoint(parts, [[one], [other]])
     assert [finding.status for finding in found] == ["FAIL", "OK", "OK"]
     assert "2 in both (id000001, id000002) (expected none)" in str(found[0])
-    assert found[1].measured == "1 in both (id000000); both are trained on"
+    assert found[1].measured == "1 in both (id000000); different trainings read them"
     assert found[2].measured == "disjoint"
+    (together,) = folders.disjoint({one: parts[one], other: parts[other]}, [[one, other], [one]])
+    assert together.status == "FAIL"
+    assert "or one of them with a --prefix" in together.mend
 
 
 def test_trial_lists_are_counted_and_their_utterances_looked_for(data, tmp_path):

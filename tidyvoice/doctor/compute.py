@@ -9,7 +9,7 @@ import torch
 
 from tidyvoice.config import Experiment
 from tidyvoice.device import choose_device
-from tidyvoice.doctor.cost import TrainingCost, classes_of, steps, training_cost
+from tidyvoice.doctor.cost import TrainingCost, classes_of, steps, training_cost, training_data
 from tidyvoice.doctor.findings import Finding, about, judge, size
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.hub import load_weights, weight_file
@@ -78,7 +78,7 @@ def trainings(
             mend = "run where it is, or give device: auto"
             found.append(Finding("FAIL", name, str(error), f"device {settings.device}", mend))
             continue
-        data = folders.get(settings.data.train)
+        data = training_data(settings, folders)
         classes = classes_of(settings, data)
         cost = training_cost(settings, classes, timed=chosen.type == "cpu")
         found.append(_memory(name, settings, cost, classes, chosen))

@@ -6,8 +6,11 @@ What the forward pass keeps for the backward one is measured on the CPU, on a fe
 
 import math
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
+import polars as pl
 import torch
 from torch import Tensor
 
@@ -90,6 +93,14 @@ def steps(settings: Experiment, data: Manifest | None) -> int | None:
         return None
     long_enough = (data.table["seconds"] >= settings.data.min_seconds).sum()
     return settings.epochs * (long_enough // settings.data.batch_size)
+
+
+def training_data(settings: Experiment, folders: Mapping[Path, Manifest]) -> Manifest | None:
+    """All that a training reads speech from; None where some of it is not there yet."""
+    parts = [folders.get(path) for path in settings.data.train]
+    if None in parts:
+        return None
+    return Manifest(pl.concat([part.table for part in parts if part]))
 
 
 def classes_of(settings: Experiment, data: Manifest | None) -> int:

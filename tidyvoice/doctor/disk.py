@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 
 from tidyvoice.config import Experiment
-from tidyvoice.doctor.cost import FLOAT_BYTES, classes_of, moments, weight_bytes
+from tidyvoice.doctor.cost import FLOAT_BYTES, classes_of, moments, training_data, weight_bytes
 from tidyvoice.doctor.findings import Finding, judge, size
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.files import only_writer
@@ -82,35 +82,40 @@ def embedding_need(settings: Experiment, manifests: Iterable[Manifest]) -> Need 
 def needs(
     experiments: Iterable[Experiment],
     folders: Mapping[Path, Manifest],
+    parts: Mapping[Path, Manifest],
+    extracted: Iterable[Path],
     exp: Path | None = None,
 ) -> list[Need]:
     """All that is still to be written: shards, checkpoints, embeddings.
 
     Args:
+        folders: data folders that are there.
+        parts: the same, but of a divided one its parts.
+        extracted: those of which every model extracts embeddings.
         exp: where the trainings write, if not where their settings say.
     """
     experiments = list(experiments)
-    found = [shard_need(folder, folders[folder]) for folder in packed(experiments, folders)]
+    found = [shard_need(folder, parts[folder]) for folder in packed(experiments, parts)]
     for settings in experiments:
+        data = training_data(settings, folders)
         if exp is not None:
             settings = settings.model_copy(update={"experiment": exp})
-        classes = classes_of(settings, folders.get(settings.data.train))
-        found.append(checkpoint_need(settings, classes))
-        stores = {settings.data.noise, settings.data.rirs}
-        found.append(embedding_need(settings, (m for p, m in folders.items() if p not in stores)))
+        found.append(checkpoint_need(settings, classes_of(settings, data)))
+        manifests = [folders[path] for path in extracted if path in folders]
+        found.append(embedding_need(settings, manifests))
     return [need for need in found if need]
 
 
-def packed(experiments: Iterable[Experiment], folders: Iterable[Path]) -> list[Path]:
+def packed(experiments: Iterable[Experiment], parts: Iterable[Path]) -> list[Path]:
     """Those that get shards: what the trainings read, or, without a training, all."""
-    read = [path for settings in experiments for path in training_folders(settings)]
-    return [folder for folder in folders if folder in read or not read]
+    read = {path for settings in experiments for path in training_folders(settings)}
+    return [part for part in parts if not read or not read.isdisjoint((part, part.parent))]
 
 
 def training_folders(settings: Experiment) -> list[Path]:
     """The data folders that a training reads."""
     data = settings.data
-    return [path for path in (data.train, data.noise, data.rirs) if path is not None]
+    return [path for path in (*data.train, data.noise, data.rirs) if path is not None]
 
 
 def room(wanted: Iterable[Need], outputs: Iterable[Path]) -> list[Finding]:
