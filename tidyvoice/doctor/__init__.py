@@ -6,6 +6,8 @@ Every check is a small function that returns findings and changes nothing.
 from collections.abc import Sequence
 from pathlib import Path
 
+import polars as pl
+
 from tidyvoice.config import Experiment, load_experiment
 from tidyvoice.doctor import compute, disk, folders, program
 from tidyvoice.doctor.expected import Expected, compare, load_expected
@@ -40,40 +42,36 @@ def examine(
     experiments, settings = _load(configs, overrides)
     read = [path for chosen in experiments.values() for path in disk.training_folders(chosen)]
     given = [_spelling(path) for path in data]
-    manifests: dict[Path, Manifest] = {}
-    tables: list[Finding] = []
+    wholes: dict[Path, Manifest] = {}
+    parts: dict[Path, Manifest] = {}
+    looked: list[Finding] = []
     for folder in dict.fromkeys([*given, *read]):
-        if folder not in given and not (folder / "wav.scp").exists():
-            tables.append(Finding("WARN", str(folder), "not there yet", mend="run stage 1"))
+        if folder not in given and not _is_prepared(folder):
+            looked.append(Finding("WARN", str(folder), "not there yet", mend="run stage 1"))
             continue
-        manifest, found = folders.tables(folder)
-        tables += found
-        if manifest is None:
-            continue
-        manifests[folder] = manifest
-        tables += folders.durations(folder, manifest)
-        tables += folders.headers(folder, manifest, sample)
-        tables += folders.shards(folder, manifest)
+        found, manifests = folders.look(folder, sample)
+        looked += found
+        parts |= manifests
+        if manifests:
+            wholes[folder] = Manifest(pl.concat([part.table for part in manifests.values()]))
     stores = {p for chosen in experiments.values() for p in (chosen.data.noise, chosen.data.rirs)}
-    speech = {path: manifest for path, manifest in manifests.items() if path not in stores}
-    trained = {chosen.data.train for chosen in experiments.values()}
+    speech = {path: manifest for path, manifest in wholes.items() if path not in stores}
+    trainings = [chosen.data.train for chosen in experiments.values()]
     outputs = [_spelling(exp)] if exp else [chosen.experiment for chosen in experiments.values()]
-    wanted = disk.needs(experiments.values(), manifests, exp and _spelling(exp))
+    wanted = disk.needs(experiments.values(), wholes, parts, given, exp and _spelling(exp))
+    written = [*outputs, *disk.packed(experiments.values(), parts)]
     return {
-        "program": [*program.versions(), *program.ffmpeg(manifests), *program.cores()],
+        "program": [*program.versions(), *program.ffmpeg(wholes), *program.cores()],
         "settings": settings,
         "device": [
             *compute.device(),
             *compute.initial_models(experiments),
-            *compute.trainings(experiments, manifests),
+            *compute.trainings(experiments, wholes),
         ],
-        "disk": [
-            *disk.room(wanted, outputs),
-            *disk.writable([*outputs, *disk.packed(experiments.values(), manifests)]),
-        ],
-        "data": [*tables, *folders.disjoint(speech, trained)],
+        "disk": [*disk.room(wanted, outputs), *disk.writable(written)],
+        "data": [*looked, *folders.disjoint(speech, trainings)],
         "expected": [
-            *compare(expected.corpora, manifests),
+            *compare(expected.corpora, wholes),
             *folders.trials(trials, expected.trials, speech),
         ],
         "credentials": program.credentials(expected.credentials),
@@ -89,20 +87,28 @@ def _load(
             experiments[str(path)] = _respelt(load_experiment(path, overrides))
             found.append(Finding("OK", str(path), "every key is known"))
         except TidyVoiceError as error:
-            found.append(Finding("FAIL", str(path), str(error), mend="correct the file"))
+            found.append(Finding("FAIL", str(path), str(error), mend="correct the file or --set"))
     return experiments, found
 
 
 def _respelt(settings: Experiment) -> Experiment:
     """The same with each folder spelt in the one way by which it is looked up."""
-    given = {name: getattr(settings.data, name) for name in ("train", "noise", "rirs")}
-    paths = {name: _spelling(path) for name, path in given.items() if path}
+    data = settings.data
+    paths = {
+        "train": tuple(map(_spelling, data.train)),
+        "noise": data.noise and _spelling(data.noise),
+        "rirs": data.rirs and _spelling(data.rirs),
+    }
     return settings.model_copy(
         update={
             "experiment": _spelling(settings.experiment),
-            "data": settings.data.model_copy(update=paths),
+            "data": data.model_copy(update=paths),
         }
     )
+
+
+def _is_prepared(folder: Path) -> bool:
+    return (folder / "wav.scp").exists() or any(folder.glob("part-*-of-*"))
 
 
 def _spelling(path: Path) -> Path:

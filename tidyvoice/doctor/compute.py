@@ -9,7 +9,7 @@ import torch
 
 from tidyvoice.config import Experiment
 from tidyvoice.device import choose_device
-from tidyvoice.doctor.cost import TrainingCost, classes_of, steps, training_cost
+from tidyvoice.doctor.cost import TrainingCost, classes_of, steps, training_cost, training_data
 from tidyvoice.doctor.findings import Finding, about, judge, size
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.hub import load_weights, weight_file
@@ -50,7 +50,10 @@ def _has_bf16() -> bool:
 
 
 def free_memory(device: torch.device) -> int:
-    """Bytes that a training could take on the device; on a CPU all that the machine has."""
+    """Bytes that a training could take on the device.
+
+    On a CPU all that the machine has: other programs, and a container's limit, are not seen.
+    """
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     if device.type == "mps":
@@ -75,7 +78,7 @@ def trainings(
             mend = "run where it is, or give device: auto"
             found.append(Finding("FAIL", name, str(error), f"device {settings.device}", mend))
             continue
-        data = folders.get(settings.data.train)
+        data = training_data(settings, folders)
         classes = classes_of(settings, data)
         cost = training_cost(settings, classes, timed=chosen.type == "cpu")
         found.append(_memory(name, settings, cost, classes, chosen))
@@ -136,8 +139,8 @@ def _memory(
 
 def _hours(name: str, cost: TrainingCost, number: int | None) -> Finding:
     a_step = (
-        f"a step takes about {about(cost.seconds_per_step)} s on this CPU (forward and backward of "
-        "short chunks, timed just now and scaled)"
+        f"a step takes about {about(cost.seconds_per_step)} s on this CPU (forward and backward, "
+        "timed with the machine as busy as it is; of large models a part, scaled)"
     )
     if number is None:
         return Finding("OK", f"{name} time", f"{a_step}; how many steps, the data will tell")

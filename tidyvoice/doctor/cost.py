@@ -6,8 +6,11 @@ What the forward pass keeps for the backward one is measured on the CPU, on a fe
 
 import math
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
+import polars as pl
 import torch
 from torch import Tensor
 
@@ -22,7 +25,7 @@ FLOAT_BYTES = 4
 LOGIT_MAPS = 5
 UNIT_WEIGHT_MAPS = 2
 TIMED_RUNS = 3
-TIMED_SECONDS = 1.5
+QUICK_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,7 @@ def training_cost(settings: Experiment, classes: int = 0, timed: bool = False) -
         model = _model(settings)
         frames = min(settings.data.chunk_frames, MEASURED_FRAMES)
         two, four = (saved_bytes(model, settings, count, frames) for count in (2, 4))
-        seconds = _seconds_per_chunk(model, settings, frames) if timed else None
+        seconds = _seconds_per_step(model, settings) if timed else None
     # What does not grow with the batch are weights that autocast has copied to half precision.
     a_chunk = (four - two) / 2
     fixed = two - 2 * a_chunk
@@ -71,7 +74,7 @@ def training_cost(settings: Experiment, classes: int = 0, timed: bool = False) -
         state=weights * FLOAT_BYTES * (2 + moments(settings)),
         activations=int(fixed + a_chunk * scale),
         head=maps * FLOAT_BYTES,
-        seconds_per_step=seconds and seconds * scale,
+        seconds_per_step=seconds,
     )
 
 
@@ -90,6 +93,14 @@ def steps(settings: Experiment, data: Manifest | None) -> int | None:
         return None
     long_enough = (data.table["seconds"] >= settings.data.min_seconds).sum()
     return settings.epochs * (long_enough // settings.data.batch_size)
+
+
+def training_data(settings: Experiment, folders: Mapping[Path, Manifest]) -> Manifest | None:
+    """All that a training reads speech from; None where some of it is not there yet."""
+    parts = [folders.get(path) for path in settings.data.train]
+    if None in parts:
+        return None
+    return Manifest(pl.concat([part.table for part in parts if part]))
 
 
 def classes_of(settings: Experiment, data: Manifest | None) -> int:
@@ -128,20 +139,25 @@ def _forward(model: torch.nn.Module, settings: Experiment, batch: int, frames: i
         return model(features)
 
 
-def _seconds_per_chunk(model: torch.nn.Module, settings: Experiment, frames: int) -> float:
-    """The fastest of some forward and backward passes, on batches that grow up to the real one.
+def _seconds_per_step(model: torch.nn.Module, settings: Experiment) -> float:
+    """The fastest of a few forward and backward passes, at the real size or as near as is quick.
 
     The fastest, because the first ones set things up, and others share the machine.
     """
-    batch, runs, total, best = 2, 0, 0.0, math.inf
-    while runs < TIMED_RUNS or total < TIMED_SECONDS:
+    whole_batch, whole_frames = settings.data.batch_size, settings.data.chunk_frames
+    batch, frames = 2, min(whole_frames, MEASURED_FRAMES)
+    runs, best = 0, math.inf
+    while runs < TIMED_RUNS:
         start = time.perf_counter()
         _forward(model, settings, batch, frames).float().sum().backward()
-        seconds = time.perf_counter() - start
-        runs, total, best = runs + 1, total + seconds, min(best, seconds / batch)
-        if seconds < TIMED_SECONDS / TIMED_RUNS and 2 * batch <= settings.data.batch_size:
-            batch *= 2
-    return best
+        runs, best = runs + 1, min(best, time.perf_counter() - start)
+        if best < QUICK_SECONDS and (batch < whole_batch or frames < whole_frames):
+            if batch < whole_batch:
+                batch = min(2 * batch, whole_batch)
+            else:
+                frames = min(2 * frames, whole_frames)
+            runs, best = 0, math.inf
+    return best * whole_batch * whole_frames / (batch * frames)
 
 
 def weight_bytes(settings: Experiment) -> tuple[int, int]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 
 from tidyvoice.config import Experiment
-from tidyvoice.doctor.cost import FLOAT_BYTES, classes_of, moments, weight_bytes
+from tidyvoice.doctor.cost import FLOAT_BYTES, classes_of, moments, training_data, weight_bytes
 from tidyvoice.doctor.findings import Finding, judge, size
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.files import only_writer
@@ -65,49 +65,57 @@ def checkpoint_need(settings: Experiment, classes: int) -> Need | None:
     return Need(settings.experiment, wanted - there, f"checkpoints of {settings.experiment}")
 
 
-def embedding_need(folder: Path, settings: Experiment, manifest: Manifest) -> Need:
-    """Of one table of a data folder's embeddings: float32 vectors, ids as 4-byte characters."""
-    longest = int(manifest.table["utterance"].str.len_chars().max())
-    row = FLOAT_BYTES * (settings.model.embed_dim + longest)
-    return Need(folder, row * len(manifest), f"embeddings in {folder}")
+def embedding_need(settings: Experiment, manifests: Iterable[Manifest]) -> Need | None:
+    """Of one table for each data folder, beyond those that are there; None if none is needed.
+
+    A row is a float32 vector and an id of 4-byte characters.
+    """
+    wanted = 0
+    for manifest in manifests:
+        longest = int(manifest.table["utterance"].str.len_chars().max())
+        wanted += FLOAT_BYTES * (settings.model.embed_dim + longest) * len(manifest)
+    folder = settings.experiment
+    there = sum(path.stat().st_size for path in (folder / "embeddings").glob("*.npz"))
+    return Need(folder, wanted - there, f"embeddings in {folder}") if wanted > there else None
 
 
 def needs(
     experiments: Iterable[Experiment],
     folders: Mapping[Path, Manifest],
+    parts: Mapping[Path, Manifest],
+    extracted: Iterable[Path],
     exp: Path | None = None,
 ) -> list[Need]:
     """All that is still to be written: shards, checkpoints, embeddings.
 
     Args:
+        folders: data folders that are there.
+        parts: the same, but of a divided one its parts.
+        extracted: those of which every model extracts embeddings.
         exp: where the trainings write, if not where their settings say.
     """
     experiments = list(experiments)
-    found = [shard_need(folder, folders[folder]) for folder in packed(experiments, folders)]
+    found = [shard_need(folder, parts[folder]) for folder in packed(experiments, parts)]
     for settings in experiments:
+        data = training_data(settings, folders)
         if exp is not None:
             settings = settings.model_copy(update={"experiment": exp})
-        classes = classes_of(settings, folders.get(settings.data.train))
-        found.append(checkpoint_need(settings, classes))
-        stores = {settings.data.noise, settings.data.rirs}
-        found += [
-            embedding_need(settings.experiment, settings, manifest)
-            for folder, manifest in folders.items()
-            if folder not in stores
-        ]
+        found.append(checkpoint_need(settings, classes_of(settings, data)))
+        manifests = [folders[path] for path in extracted if path in folders]
+        found.append(embedding_need(settings, manifests))
     return [need for need in found if need]
 
 
-def packed(experiments: Iterable[Experiment], folders: Iterable[Path]) -> list[Path]:
+def packed(experiments: Iterable[Experiment], parts: Iterable[Path]) -> list[Path]:
     """Those that get shards: what the trainings read, or, without a training, all."""
-    read = [path for settings in experiments for path in training_folders(settings)]
-    return [folder for folder in folders if folder in read or not read]
+    read = {path for settings in experiments for path in training_folders(settings)}
+    return [part for part in parts if not read or not read.isdisjoint((part, part.parent))]
 
 
 def training_folders(settings: Experiment) -> list[Path]:
     """The data folders that a training reads."""
     data = settings.data
-    return [path for path in (data.train, data.noise, data.rirs) if path is not None]
+    return [path for path in (*data.train, data.noise, data.rirs) if path is not None]
 
 
 def room(wanted: Iterable[Need], outputs: Iterable[Path]) -> list[Finding]:

@@ -40,7 +40,8 @@ class Quantity(Strict):
         return abs(measured - self.about) <= self.within * self.about
 
     def __str__(self) -> str:
-        return f"{self.about:,g}" if not self.within else f"{self.about:,g} ± {self.within:.0%}"
+        about = f"{self.about:,.15g}"
+        return f"{about} ± {self.within:.0%}" if self.within else about
 
 
 class Corpus(Strict):

@@ -56,13 +56,13 @@ def count(findings: Iterable[Finding]) -> dict[Status, int]:
 
 def about(number: float) -> str:
     """A number to two digits."""
-    return f"{float(f'{number:.2g}'):,g}"
+    return f"{float(f'{number:.2g}'):,.15g}"
 
 
 def size(number: float) -> str:
     """Bytes as people read them, in powers of 1,000: 1.5 GB."""
     for unit in ("bytes", "kB", "MB", "GB"):
-        if number < 1000:
+        if number < 999.5:  # what three digits round to 1,000 goes to the next unit
             return f"{number:.3g} {unit}"
         number /= 1000
     return f"{number:,.1f} TB"

@@ -8,13 +8,12 @@ from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 
-import soundfile
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 from tidyvoice.doctor.expected import Credential
 from tidyvoice.doctor.findings import Finding, judge
-from tidyvoice.manifest import Manifest
+from tidyvoice.manifest import Manifest, has_header
 from tidyvoice.readahead import usable_cores
 
 DISTRIBUTION = "tidyvoice"
@@ -71,22 +70,21 @@ def cores() -> list[Finding]:
 
 
 def ffmpeg(folders: Mapping[Path, Manifest]) -> list[Finding]:
-    """ffmpeg, which only formats that soundfile cannot read need, such as VoxCeleb2's .m4a."""
+    """ffmpeg, which only files that libsndfile cannot read need, such as VoxCeleb2's .m4a."""
     where = shutil.which("ffmpeg")
     state = where or "not on PATH"
     foreign = {folder: names for folder, m in folders.items() if (names := _foreign(m))}
     if not foreign:
         return [Finding("OK", "ffmpeg", f"{state}; no data folder needs it")]
     needed = [f"{', '.join(names)} files in {folder}" for folder, names in foreign.items()]
-    mend = "install ffmpeg, with which they are converted to 16 kHz WAV"
+    mend = "install ffmpeg, which decodes them for the shards"
     return [judge(bool(where), "ffmpeg", state, f"for {'; '.join(needed)}", mend)]
 
 
 def _foreign(manifest: Manifest) -> list[str]:
-    """Extensions in ``wav.scp`` of formats that soundfile does not know, sorted."""
-    known = {*soundfile.available_formats(), "AIF", "OGA", "OPUS", "SPH"}
-    extension = manifest.table["path"].str.extract(r"\.([A-Za-z0-9]+)$").drop_nulls().unique()
-    return sorted(f".{name}" for name in extension.to_list() if name.upper() not in known)
+    """Endings in ``wav.scp`` of files that libsndfile does not read, sorted."""
+    endings = manifest.table["path"].str.extract(r"(\.[^./]*)$").fill_null("").unique()
+    return sorted(ending or "unnamed" for ending in endings if not has_header(f"x{ending}"))
 
 
 def credentials(wanted: Mapping[str, Credential]) -> list[Finding]:
