@@ -205,6 +205,9 @@ fi
 if stage 2 "pack shards"; then
   if [ -n "$released" ]; then
     echo "  the released model is not trained"
+    if [ -e "$other_mean/wav.scp" ]; then
+      run tidyvoice shards "$other_mean" --tolerate "$tolerate"
+    fi
   else
     packed=("$data/noise" "$data/rirs")
     for system in "${systems[@]}"; do
@@ -216,7 +219,7 @@ if stage 2 "pack shards"; then
     for folder in "${packed[@]}"; do
       # Among millions of files of videos some are broken; the others have been looked at.
       case $folder in
-        */vox*) run tidyvoice shards "$folder" --tolerate "$tolerate" ;;
+        "$data"/vox*) run tidyvoice shards "$folder" --tolerate "$tolerate" ;;
         *) run tidyvoice shards "$folder" ;;
       esac
     done
@@ -250,8 +253,8 @@ if stage 5 "average checkpoints, extract embeddings"; then
     if [ -z "$released" ] || [ -e "$data/finetune/wav.scp" ]; then
       extract "$system" mean "$data/finetune" --limit "$mean_utterances"
     fi
-    if [ -n "$released" ] && [ -e "$data/voxceleb2/wav.scp" ]; then
-      extract "$system" mean-voxceleb2 "$data/voxceleb2" --limit "$mean_utterances"
+    if [ -n "$released" ] && [ -e "$other_mean/wav.scp" ]; then
+      extract "$system" mean-voxceleb2 "$other_mean"
     fi
   done
 fi

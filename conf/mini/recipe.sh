@@ -10,6 +10,8 @@ calib_nontargets=20000
 tolerate=0              # share of files that may be broken
 counts=official         # lengths of the lists of a submission; any for others
 
+other_mean=''           # data folder of another mean to centre a released model with
+
 trainings=(pretrain finetune)
 
 training_data() { echo "$data/$1"; }

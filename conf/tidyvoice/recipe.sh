@@ -12,6 +12,9 @@ openslr=https://www.openslr.org/resources
 voxceleb=https://www.robots.ox.ac.uk/~vgg/data/voxceleb/meta
 counts=official         # lengths of the lists of a submission; any for others
 
+# For the released model: every fiftieth speaker of VoxCeleb2, 22,000 utterances for a mean.
+other_mean=$data/voxceleb2-mean/part-001-of-050
+
 trainings=(pretrain large_margin finetune)
 
 training_data() {
@@ -71,6 +74,10 @@ prepare() {
       python -m local.voxceleb2 --root "$corpus/voxceleb2" --out "$data/voxceleb2"
     make "$data/voxblink2/part-016-of-016/wav.scp" -- \
       python -m local.voxblink2 --root "$corpus/voxblink2" --out "$data/voxblink2" --parts 16
+  fi
+  if [ -n "$released" ] && [ -e "$corpus/voxceleb2" ]; then
+    make "$other_mean/wav.scp" -- python -m local.voxceleb2 --root "$corpus/voxceleb2" \
+      --out "$(dirname "$other_mean")" --part 1/50
   fi
   if [ -e "$corpus/voxceleb1" ]; then
     make "$data/voxceleb1/wav.scp" -- python -m local.voxceleb1 --root "$corpus/voxceleb1" \
