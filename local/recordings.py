@@ -4,7 +4,6 @@ Hidden files (the ``._FILE.wav`` that macOS puts beside each) are passed over an
 """
 
 import os
-import struct
 from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import closing
@@ -16,7 +15,8 @@ from tqdm import tqdm
 
 from tidyvoice.errors import TidyVoiceError, summarise
 from tidyvoice.files import write_text
-from tidyvoice.manifest import Manifest, inspect_audio
+from tidyvoice.headers import inspect_audio
+from tidyvoice.manifest import Manifest
 from tidyvoice.readahead import read_ahead
 
 ENDING = ".wav"
@@ -24,8 +24,6 @@ UNFIT = "unfit.txt"
 # Below it nothing is looked for: a link in a circle has no end.
 DEEPEST = 8
 THREADS = 8
-# What stands for a length where the writer could not go back to fill it in.
-UNKNOWN = (0, 0xFFFFFFFF)
 
 
 @dataclass(frozen=True)
@@ -108,7 +106,7 @@ def inspected(manifest: Manifest, drop_to: Path | None = None, mend: str = "") -
         TidyVoiceError: files are unfit, up to ten are named; or all are.
     """
     paths = manifest.table["path"].to_list()
-    with closing(read_ahead(_inspect, paths, THREADS, ahead=64)) as results:
+    with closing(read_ahead(inspect_audio, paths, THREADS, ahead=64)) as results:
         found = list(tqdm(results, "headers", len(paths), unit=" files", disable=None))
     problems = [problem for _, problem in found if problem]
     if problems and (drop_to is None or len(problems) == len(paths)):
@@ -136,26 +134,3 @@ def manifest_of(root: str | Path, names: Sequence[str], languages: bool) -> Mani
         [part[0] for part in parts],
         [part[1] for part in parts] if languages else None,
     )
-
-
-def _inspect(path: str) -> tuple[float, str]:
-    """Duration in seconds, and what is wrong with the file ("" if nothing)."""
-    seconds, problem = inspect_audio(path)
-    return seconds, problem or _cut_short(path)
-
-
-def _cut_short(path: str) -> str:
-    """That a WAV ends before its samples do, which libsndfile passes over; "" if it does not."""
-    size = os.path.getsize(path)
-    with open(path, "rb") as file:
-        if file.read(12)[:4] != b"RIFF":
-            return ""
-        while len(header := file.read(8)) == 8:
-            kind, length = struct.unpack("<4sI", header)
-            if kind == b"data":
-                lacking = file.tell() + length - size
-                if length in UNKNOWN or lacking <= 0:
-                    return ""
-                return f"{path} is cut short by {lacking:,} of {length:,} bytes: restore it"
-            file.seek(length + length % 2, os.SEEK_CUR)
-    return ""

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from local.sources import parser_of
 from tidyvoice.errors import TidyVoiceError, one_line_errors, summarise
-from tidyvoice.manifest import Manifest, measure, read_table
+from tidyvoice.headers import measure
+from tidyvoice.manifest import Manifest, read_table
 
 
 def convert(data: Path) -> Manifest:

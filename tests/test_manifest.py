@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import soundfile
-from conftest import prepared
+from conftest import prepared, write_corpus
 
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.manifest import Manifest, check, read_table, scan
@@ -86,4 +86,12 @@ def test_a_missing_or_empty_folder_says_what_to_do(tmp_path):
     with pytest.raises(TidyVoiceError, match=r"wav\.scp is empty"):
         Manifest.read(tmp_path)
     with pytest.raises(TidyVoiceError, match="holds no SPEAKER/FOLDER/FILE"):
+        scan(tmp_path, language_folder=True)
+
+
+def test_a_wav_that_is_cut_short_is_named(tmp_path):
+    write_corpus(tmp_path, speakers=1, utterances=2)
+    wav = sorted(tmp_path.rglob("*.wav"))[1]
+    wav.write_bytes(wav.read_bytes()[:-1001])
+    with pytest.raises(TidyVoiceError, match=rf"1 unfit files: {wav} is cut short by 1,001 of"):
         scan(tmp_path, language_folder=True)

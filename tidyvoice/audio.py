@@ -10,7 +10,7 @@ import numpy as np
 import soundfile
 
 from tidyvoice.errors import TidyVoiceError
-from tidyvoice.manifest import SAMPLE_RATE, has_header
+from tidyvoice.headers import SAMPLE_RATE, has_header
 
 WAV_HEADER = struct.Struct("<4sI4s 4sIHHIIHH 4sI")
 

@@ -18,7 +18,8 @@ from tidyvoice.embeddings import save_embeddings
 from tidyvoice.encoder import SpeakerEncoder
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.frontend import FrontendSettings
-from tidyvoice.manifest import SAMPLE_RATE, Manifest
+from tidyvoice.headers import SAMPLE_RATE
+from tidyvoice.manifest import Manifest
 from tidyvoice.readahead import read_ahead
 
 READING_THREADS = 4

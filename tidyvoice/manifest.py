@@ -5,26 +5,19 @@ languages are known) and ``utt2dur`` (seconds), and one line a speaker, ``spk2ut
 polars frames, so that ten million utterances fit in memory and are read in seconds.
 """
 
-import math
 import os
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import closing
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import polars as pl
-import soundfile
 from tqdm import tqdm
 
 from tidyvoice.errors import TidyVoiceError, summarise
 from tidyvoice.files import atomic_path
-from tidyvoice.readahead import read_ahead
+from tidyvoice.headers import measure
 
-SAMPLE_RATE = 16000
-# What libsndfile reads: the header tells rate and duration. The others take a decoder.
-WITH_HEADER = frozenset({".wav", ".flac", ".ogg", ".opus", ".mp3"})
 PART = "part-{:03d}-of-{:03d}"
 TABLES = {"path": "wav.scp", "speaker": "utt2spk", "language": "utt2lang", "seconds": "utt2dur"}
 
@@ -182,11 +175,6 @@ def _duplicates(ids: pl.Series) -> list[str]:
     return [f"{utterance} stands twice: keep one" for utterance in repeated]
 
 
-def has_header(path: str | Path) -> bool:
-    """Whether libsndfile reads files of this name."""
-    return os.path.splitext(path)[1].lower() in WITH_HEADER
-
-
 def part_folder(folder: str | Path, part: int, parts: int) -> Path:
     """Where part ``part`` (from 1) of ``parts`` of a large data folder is; itself if it is all."""
     return Path(folder) if parts == 1 else Path(folder) / PART.format(part, parts)
@@ -226,43 +214,6 @@ def parts_of(folder: str | Path) -> list[Path]:
             f"{folder} lacks {summarise(missing, 3)}: prepare these parts as well (--part)"
         )
     return [folder / name for name in wanted]
-
-
-def inspect_audio(path: str, rate: int = SAMPLE_RATE, minimum: float = 0.0) -> tuple[float, str]:
-    """Duration in seconds from the header, and what is wrong with the file ("" if nothing).
-
-    The duration of what only a decoder can read is NaN.
-    """
-    if not os.path.exists(path):
-        return 0.0, f"{path} is missing"
-    if os.path.getsize(path) == 0:
-        return 0.0, f"{path} is an empty file"
-    if not has_header(path):
-        return math.nan, ""
-    try:
-        info = soundfile.info(path)
-    except soundfile.LibsndfileError as error:
-        return 0.0, f"{path} cannot be read as audio ({error.error_string.strip()})"
-    if info.samplerate != rate:
-        return info.duration, f"{path} has {info.samplerate} Hz, expected {rate}: resample it"
-    if info.frames == 0 or info.duration < minimum:
-        return info.duration, f"{path} lasts {info.duration:.3f} s, under the minimum {minimum} s"
-    return info.duration, ""
-
-
-def measure(
-    paths: Sequence[str], minimum: float = 0.0, threads: int = 8
-) -> tuple[np.ndarray, list[str]]:
-    """Seconds of each file, float64 [N], and one line for each file that is missing or unfit."""
-    inspect: Callable[[str], tuple[float, str]] = partial(inspect_audio, minimum=minimum)
-    with closing(read_ahead(inspect, paths, threads, ahead=64)) as results:
-        seconds, problems = np.empty(len(paths)), []
-        for number, found in enumerate(
-            tqdm(results, "headers", len(paths), unit=" files", disable=None)
-        ):
-            seconds[number], problem = found
-            problems += [problem] if problem else []
-    return seconds, problems
 
 
 def check(

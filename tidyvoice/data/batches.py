@@ -19,7 +19,7 @@ from torch import Tensor
 from tidyvoice.config import DataSettings, speed_fraction
 from tidyvoice.data.shards import ShardReader
 from tidyvoice.errors import TidyVoiceError
-from tidyvoice.manifest import SAMPLE_RATE
+from tidyvoice.headers import SAMPLE_RATE
 from tidyvoice.readahead import read_ahead
 
 # Signal-to-noise ratio in dB by kind of noise (the published baseline's ranges).

@@ -30,7 +30,8 @@ from tqdm import tqdm
 from tidyvoice.audio import WAV_HEADER, read_pcm16, wav_bytes
 from tidyvoice.errors import TidyVoiceError, summarise
 from tidyvoice.files import PARTIAL, atomic_path, only_writer, write_text
-from tidyvoice.manifest import SAMPLE_RATE, Manifest, parts_of
+from tidyvoice.headers import SAMPLE_RATE
+from tidyvoice.manifest import Manifest, parts_of
 from tidyvoice.readahead import read_ahead
 
 BYTES_PER_SAMPLE = 2

@@ -13,7 +13,8 @@ from tidyvoice.doctor.cost import FLOAT_BYTES, classes_of, moments, training_dat
 from tidyvoice.doctor.findings import Finding, judge, size
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.files import only_writer
-from tidyvoice.manifest import SAMPLE_RATE, Manifest
+from tidyvoice.headers import SAMPLE_RATE
+from tidyvoice.manifest import Manifest
 
 TAR_BLOCK = 512
 WAV_HEADER = 44

@@ -13,7 +13,8 @@ from tidyvoice.data.shards import BYTES_PER_SAMPLE, INDEX, UNREADABLE, ShardRead
 from tidyvoice.doctor.expected import TrialCount
 from tidyvoice.doctor.findings import Finding, judge
 from tidyvoice.errors import TidyVoiceError, TidyVoiceWarning
-from tidyvoice.manifest import SAMPLE_RATE, Manifest, check, has_header, measure, parts_of
+from tidyvoice.headers import SAMPLE_RATE, has_header, measure
+from tidyvoice.manifest import Manifest, check, parts_of
 from tidyvoice.scoring.trials import read_trials, stem
 
 SHOWN = 10

@@ -13,7 +13,8 @@ from packaging.specifiers import SpecifierSet
 
 from tidyvoice.doctor.expected import Credential
 from tidyvoice.doctor.findings import Finding, judge
-from tidyvoice.manifest import Manifest, has_header
+from tidyvoice.headers import has_header
+from tidyvoice.manifest import Manifest
 from tidyvoice.readahead import usable_cores
 
 DISTRIBUTION = "tidyvoice"
