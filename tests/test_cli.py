@@ -16,7 +16,7 @@ from tidyvoice.training.checkpoint import epoch_checkpoints
 
 COMMANDS = (
     "check", "shards", "trials", "train", "average", "extract", "score", "normalize", "calibrate",
-    "fuse", "metrics", "report",
+    "fuse", "metrics", "report", "submission",
 )  # fmt: skip
 
 

@@ -60,8 +60,8 @@ class TrialList:
             TidyVoiceError: ids that differ only by ``.wav``, on either side, or an id that
                 ``others`` lack: the first in the list with its line, and how many more.
         """
-        _by_stem(self.ids, self.source)
-        places = _by_stem(others, f"the ids with {what}")
+        by_stem(self.ids, self.source)
+        places = by_stem(others, f"the ids with {what}")
         found = np.array([places.get(stem(i), -1) for i in self.ids], dtype=np.int64)
         missing = found < 0
         if missing.any():
@@ -320,7 +320,15 @@ def _read(path: str | Path, kind: Format) -> ScoreTable:
     return ScoreTable(trials, np.concatenate([table.scores for table in tables]))
 
 
-def _by_stem(ids: Sequence[str], where: str) -> dict[str, int]:
+def by_stem(ids: Sequence[str], where: str) -> dict[str, int]:
+    """The place of each id, by its stem.
+
+    Args:
+        where: whose ids they are, for the error message.
+
+    Raises:
+        TidyVoiceError: two of them have the same stem.
+    """
     places: dict[str, int] = {}
     for place, utterance in enumerate(ids):
         other = places.setdefault(stem(utterance), place)

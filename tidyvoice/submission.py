@@ -1,0 +1,187 @@
+"""The challenge's submission: the scores of both evaluation lists in one zip.
+
+It holds ``tv26_eval-A.txt`` and ``tv26_eval-U.txt``, each one score a line in the order of its
+list, no header, the higher the likelier the same speaker (TidyVoice 2026, arXiv 2601.21960).
+"""
+
+import io
+import warnings
+import zipfile
+import zlib
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from tidyvoice.errors import TidyVoiceError, TidyVoiceWarning
+from tidyvoice.files import atomic_path, sha256
+from tidyvoice.scoring.lineage import read_lineage
+from tidyvoice.scoring.pipeline import refuse_inputs
+from tidyvoice.scoring.spool import Spool
+from tidyvoice.scoring.trials import Trials, by_stem
+
+# The evaluation lists: the name in the zip and the number of trials.
+NAMES = {"A": "tv26_eval-A.txt", "U": "tv26_eval-U.txt"}
+TRIALS = {"A": 4_000_000, "U": 1_280_000}
+
+# Digits shrink by 6 % more at zlib's default, which takes seven times as long.
+_LEVEL = 1
+# Whoever packs the scores, and whenever (zipfile gives the year 1980), the bytes are the same.
+_UNIX, _MODE = 3, 0o100644 << 16
+_LONGEST_LINE = len("-1.2345678901234567e-100\n")
+_BLOCK = 2**20
+
+
+@dataclass(frozen=True)
+class Submission:
+    """A zip that was written.
+
+    Attributes:
+        sha256: its checksum; scores that are equal give the same with the same zlib.
+        lines: by the name of the file in it.
+        in_sample: overlaps of speakers that were allowed on the way to its scores, in words.
+    """
+
+    out: Path
+    sha256: str
+    lines: dict[str, int]
+    in_sample: list[str]
+
+
+def write_submission(
+    out: Path, scores: Mapping[str, Path], trials: Mapping[str, Path], any_count: bool = False
+) -> Submission:
+    """Check the score files against the lists, and write, whole or not at all, what is handed in.
+
+    The zip is read back and compared with the scores before it gets its name. The memory it takes
+    depends on the number of ids; of trials, 24 bytes each are kept on disk meanwhile.
+
+    Args:
+        scores: score file by list, "A" and "U"; labels in it are passed over.
+        trials: the lists, for which the ids count without one trailing ``.wav``.
+        any_count: allow lists of another number of trials than the challenge's.
+
+    Raises:
+        TidyVoiceError: naming file and line: a faulty file (see ``read_trials``, ``read_scores``),
+            a list that is not as long as the challenge's, scores that are not those of the list, in
+            its order.
+    """
+    refuse_inputs(out, [*scores.values(), *trials.values()])
+    with ExitStack() as stack:
+        listed, scored = {}, {}
+        for which in NAMES:
+            spool = stack.enter_context(Spool.of_trials(trials[which], out.parent))
+            if not any_count:
+                _check_count(which, spool)
+            listed[which] = spool
+        for which in NAMES:
+            scored[which] = stack.enter_context(Spool.of_scores(scores[which], out.parent))
+        for which, other in (("A", "U"), ("U", "A")):
+            if found := _difference(scored[which], listed[which]):
+                mend = "score that list"
+                if _difference(scored[which], listed[other]) is None:
+                    mend = f"these are the scores of {listed[other].source}: A and U are swapped"
+                raise TidyVoiceError(f"{found}; {mend}")
+        with atomic_path(out) as partial:
+            _write(partial, scored)
+            _verify(partial, scored, out)
+        lines = {name: len(scored[which]) for which, name in NAMES.items()}
+    return Submission(out, sha256(out), lines, _in_sample(scores))
+
+
+def _in_sample(scores: Mapping[str, Path]) -> list[str]:
+    """What the score files' lineage says was allowed; warns of it."""
+    said: dict[str, None] = {}
+    for path in scores.values():
+        lineage = read_lineage(path)
+        for overlap in lineage.in_sample if lineage else ():
+            said[overlap] = None
+            warnings.warn(f"{path} is IN-SAMPLE: {overlap}", TidyVoiceWarning, stacklevel=3)
+    return list(said)
+
+
+def _check_count(which: str, listed: Spool) -> None:
+    expected, found = TRIALS[which], len(listed)
+    if found == expected:
+        return
+    other = "U" if which == "A" else "A"
+    mend = "fetch it again, or allow it with --any-count"
+    if found == TRIALS[other]:
+        mend = f"list {other} has as many: A and U are swapped"
+    raise TidyVoiceError(
+        f"{listed.source}:{min(found, expected + 1)}: {found:,} trials, where the challenge's list "
+        f"{which} has {expected:,}; {mend}"
+    )
+
+
+def _difference(scored: Spool, listed: Spool) -> str | None:
+    """The first line of a score file that is not that of the list, in words; None without any."""
+    places = by_stem(listed.ids, listed.source)
+    own = np.full(len(scored.ids), -1, dtype=np.int32)
+    for name, place in by_stem(scored.ids, scored.source).items():
+        own[place] = places.get(name, -1)
+    for part, wanted in zip(scored.parts(), listed.parts(), strict=False):
+        both = slice(min(len(part), len(wanted)))
+        wrong = own[part.enroll[both]] != wanted.enroll[both]
+        wrong |= own[part.test[both]] != wanted.test[both]
+        if wrong.any():
+            trial = int(np.argmax(wrong))
+            line = part.line(trial)
+            return (
+                f"{scored.source}:{line}: the trial '{_shown(part, trial)}' where "
+                f"{listed.source}:{line} has '{_shown(wanted, trial)}'"
+            )
+    if len(scored) < len(listed):
+        return (
+            f"{scored.source}:{len(scored)}: the file ends here, after {len(scored):,} of the "
+            f"{len(listed):,} trials of {listed.source}"
+        )
+    if len(scored) > len(listed):
+        return (
+            f"{scored.source}:{len(listed) + 1}: {listed.source} has no more than {len(listed):,} "
+            "trials"
+        )
+    return None
+
+
+def _shown(trials: Trials, trial: int) -> str:
+    return f"{trials.ids[trials.enroll[trial]]} {trials.ids[trials.test[trial]]}"
+
+
+def _write(path: Path, scored: Mapping[str, Spool]) -> None:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=_LEVEL) as archive:
+        for which, name in NAMES.items():
+            large = _LONGEST_LINE * len(scored[which]) > zipfile.ZIP64_LIMIT
+            with archive.open(name, "w", force_zip64=large) as file:
+                for table in scored[which].tables():
+                    pl.DataFrame({"score": table.scores}).write_csv(file, include_header=False)
+            info = archive.getinfo(name)
+            info.create_system, info.external_attr = _UNIX, _MODE
+
+
+def _verify(path: Path, scored: Mapping[str, Spool], out: Path) -> None:
+    """Read the zip with other means than it was written with, and compare.
+
+    Raises:
+        TidyVoiceError: it does not hold the scores.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            sound = archive.namelist() == list(NAMES.values())
+            for which, name in NAMES.items():
+                with io.BufferedReader(archive.open(name), _BLOCK) as lines:
+                    for table in scored[which].tables():
+                        read = map(float, islice(lines, len(table.scores)))
+                        sound &= np.array_equal(np.fromiter(read, np.float64), table.scores)
+                    sound &= not lines.read(1)
+    except (zipfile.BadZipFile, zlib.error, KeyError, ValueError, EOFError):
+        sound = False
+    if not sound:
+        raise TidyVoiceError(
+            f"{out}: what was written does not read back as the scores, so it is not kept; check "
+            "the disk and try again"
+        )
