@@ -11,22 +11,25 @@ usage: ./run.sh --recipe NAME [options]
 
 recipes
   mini        the built-in corpus, synthesised on this machine: about nine minutes on two cores
-  tidyvoice   TidyVoiceX on your disk: needs --corpus, and --init-from or a pretraining corpus
+  tidyvoice   the challenge's baseline on the real data: needs --corpus, and for less than the
+              pretraining on VoxBlink2 --init-from or --from-released
 
 stages
-  1  prepare the data            4  fine-tune with a large margin
-  2  pack shards                 5  average checkpoints, extract embeddings
-  3  pretrain                    6  score, metrics in four categories, report
-                                 7  normalise, calibrate, report
+  1  prepare the data            5  average checkpoints, extract embeddings
+  2  pack shards                 6  score, metrics in four categories, report
+  3  pretrain                    7  normalise, calibrate, report
+  4  fine-tune                   8  submission (tidyvoice, where the evaluation set is there)
 
 options
-  --stage N --stop-stage M   run stages N to M only (1 to 7)
+  --stage N --stop-stage M   run stages N to M only (1 to 8)
   --set KEY=VALUE ...        override settings: those of conf/NAME/{corpus,pretrain,finetune}.yaml
                              with that name and a dot before them, without it those of both
                              trainings; and those of conf/NAME/recipe.sh
   --seed N                   seed of both trainings
   --corpus DIR               root of the corpora (mini: where they are made)
-  --init-from DIR            a pretrained model folder in place of stage 3
+  --init-from MODEL          a pretrained model (folder or archive) in place of stage 3
+  --from-released [MODEL]    the challenge's released model in place of stages 2 to 4, from the
+                             Hugging Face hub or from a folder or archive on your disk
   --data DIR --exp DIR       where to write (data/NAME, exp/NAME)
 
 What was made by the same command from the same inputs is not made again; an interrupted stage
@@ -39,7 +42,7 @@ fail() {
   exit 2
 }
 
-recipe='' stage=1 stop_stage=7 corpus='' init_from='' data='' exp=''
+recipe='' stage=1 stop_stage=8 corpus='' init_from='' released='' data='' exp=''
 recipe_set=() corpus_set=() pretrain_set=() finetune_set=()
 
 # What is given relative to where run.sh was called from, as it is called here.
@@ -53,7 +56,8 @@ from_here() {
 add_setting() {
   case $1 in
     calib_speakers=* | average=* | mean_utterances=* | normalize=* | top_n=* | calib_targets=* | \
-      calib_nontargets=*) recipe_set+=("$1") ;;
+      calib_nontargets=* | tolerate=* | counts=* | openslr=* | voxceleb=*)
+      recipe_set+=("$1") ;;
     corpus.*=*) corpus_set+=("${1#corpus.}") ;;
     pretrain.*=*) pretrain_set+=("${1#pretrain.}") ;;
     finetune.*=*) finetune_set+=("${1#finetune.}") ;;
@@ -67,6 +71,12 @@ while [ $# -gt 0 ]; do
   option=${1//_/-}
   case $option in
     --help | -h) usage; exit 0 ;;
+    --from-released)
+      shift
+      released=hub
+      if [ $# -gt 0 ] && [[ $1 != --* ]]; then released=$(from_here "$1") && shift; fi
+      continue
+      ;;
     --set)
       shift
       while [ $# -gt 0 ] && [[ $1 != --* ]]; do add_setting "$1"; shift; done
@@ -91,9 +101,10 @@ while [ $# -gt 0 ]; do
 done
 
 [ -n "$recipe" ] || fail "give --recipe mini or --recipe tidyvoice"
+[ -z "$init_from" ] || [ -z "$released" ] || fail "give --init-from or --from-released"
 [ -d "conf/$recipe" ] || fail "no recipe is called $recipe: there are mini, tidyvoice"
 for number in "$stage" "$stop_stage"; do
-  [[ $number =~ ^[1-7]$ ]] || fail "stages are 1 to 7, not $number"
+  [[ $number =~ ^[1-8]$ ]] || fail "stages are 1 to 8, not $number"
 done
 [ "$stage" -le "$stop_stage" ] || fail "--stage $stage comes after --stop-stage $stop_stage"
 data=${data:-data/$recipe} exp=${exp:-exp/$recipe}
@@ -110,11 +121,9 @@ train_root=$corpus/TidyVoiceX_ASV/TidyVoiceX_Train
 dev_root=$corpus/TidyVoiceX_ASV/TidyVoiceX_Dev
 trials=$corpus/TidyVocieX_Dev_trialPairs.txt # the challenge's own spelling
 made=$corpus/corpus.json                     # when the built-in corpus was made
-pretrained=${init_from:-$exp/pretrain/models}
-systems=(finetune)
-[ -n "$init_from" ] || systems=(pretrain finetune)
 
-# What differs between the recipes beside their YAML files.
+# What differs between the recipes beside their YAML files: settings, which trainings follow one
+# another (trainings) and on which data (training_data), and how that is prepared (prepare).
 # shellcheck source=/dev/null
 . "conf/$recipe/recipe.sh"
 for setting in ${recipe_set[@]+"${recipe_set[@]}"}; do
@@ -127,62 +136,24 @@ case $normalize in
   language | asnorm | snorm) ;;
   *) fail "--set normalize=$normalize: there are language, asnorm, snorm" ;;
 esac
+case $counts in
+  official | any) ;;
+  *) fail "--set counts=$counts: there are official, any" ;;
+esac
 
-run() {
-  printf '+ %s\n' "$(printf '%q ' "$@")"
-  "$@"
-}
+# The systems that are made here, each from the one before it; the last is the one reported.
+systems=("${trainings[@]}")
+if [ -n "$init_from" ]; then systems=("${trainings[${#trainings[@]} - 1]}"); fi
+if [ -n "$released" ]; then systems=(released); fi
+reported=${systems[${#systems[@]} - 1]}
 
-# make FILE INPUT... -- COMMAND...: run the command, which writes FILE last, unless FILE was made by
-# this very command and no INPUT is newer. What FILE was made by is kept beside it.
-make() {
-  local file=$1 inputs=() input stamp command
-  shift
-  while [ "$1" != -- ]; do inputs+=("$1") && shift; done
-  shift
-  stamp=$(dirname "$file")/.$(basename "$file").command
-  command=$(printf '%q ' "$@")
-  if [ -e "$file" ] && [ -e "$stamp" ] && [ "$(cat "$stamp")" = "$command" ]; then
-    for input in ${inputs[@]+"${inputs[@]}"}; do
-      if [ "$input" -nt "$file" ]; then rm -f "$stamp"; fi
-    done
-    if [ -e "$stamp" ]; then
-      echo "  $file is there"
-      return
-    fi
-  fi
-  # If this is cut short after FILE, FILE is no longer what the old stamp says.
-  rm -f "$stamp"
-  run "$@"
-  if ! printf '%s\n' "$command" 2>/dev/null >"$stamp"; then
-    echo "error: the disk is full: $stamp; free some space, the same command goes on" >&2
-    exit 1
-  fi
-}
-
-stage() {
-  if [ "$stage" -le "$1" ] && [ "$stop_stage" -ge "$1" ]; then
-    printf '\n== stage %s: %s (%d s so far)\n' "$1" "$2" "$SECONDS"
-  else
-    return 1
-  fi
-}
-
-common=("data.noise=$data/noise" "data.rirs=$data/rirs")
-
-# train SYSTEM [--check]: its training, or a check of its settings, with what --set has changed.
-train() {
-  local system=$1 values=("experiment=$exp/$1" "data.train=$data/$1" "${common[@]}")
-  if [ "$system" = pretrain ]; then
-    values+=(${pretrain_set[@]+"${pretrain_set[@]}"})
-  else
-    values+=("model.init=$pretrained" ${finetune_set[@]+"${finetune_set[@]}"})
-  fi
-  run tidyvoice train "conf/$recipe/$system.yaml" "${values[@]}" "${@:2}"
-}
+. local/functions.sh
+. local/released.sh
 
 # A misspelt setting shall not wait until the stages before its own have run.
-if [ "$stage" -le 4 ] || [ ${#pretrain_set[@]} -gt 0 ] || [ ${#finetune_set[@]} -gt 0 ]; then
+if [ -n "$released" ]; then
+  [ ${#pretrain_set[@]}${#finetune_set[@]} = 00 ] || fail "--set: --from-released trains nothing"
+elif [ "$stage" -le 4 ] || [ ${#pretrain_set[@]} -gt 0 ] || [ ${#finetune_set[@]} -gt 0 ]; then
   for system in "${systems[@]}"; do train "$system" --check >/dev/null; done
 fi
 if [ ${#corpus_set[@]} -gt 0 ] && { [ "$recipe" != mini ] || [ "$stage" -gt 1 ]; }; then
@@ -190,106 +161,169 @@ if [ ${#corpus_set[@]} -gt 0 ] && { [ "$recipe" != mini ] || [ "$stage" -gt 1 ];
 fi
 
 if stage 1 "prepare the data"; then
-  if [ "$recipe" = mini ]; then
-    run python -m local.mini --config "conf/$recipe/corpus.yaml" --out "$corpus" \
-      ${corpus_set[@]+"${corpus_set[@]}"}
-  else
-    wanted=("$train_root" "$dev_root" "$trials" "$corpus/musan" "$corpus/RIRS_NOISES")
-    [ -n "$init_from" ] || wanted+=("$corpus/pretrain")
-    missing=()
-    for path in "${wanted[@]}"; do [ -e "$path" ] || missing+=("$path"); done
-    [ ${#missing[@]} -eq 0 ] || fail "missing: ${missing[*]}: see README, \"Your own data\""
+  prepare ${corpus_set[@]+"${corpus_set[@]}"}
+  if [ -e "$train_root" ]; then
+    make "$data/finetune/wav.scp" "$made" -- python -m local.tidyvoice --root "$train_root" \
+      --out "$data/finetune" --calib "$data/calib" --calib-speakers "$calib_speakers"
   fi
-  if [ -z "$init_from" ]; then
-    # In the corpora of videos the folder between speaker and file is no language.
-    middle=()
-    [ "$recipe" = mini ] || middle=(--no-languages)
-    make "$data/pretrain/wav.scp" "$made" -- python -m local.tidyvoice \
-      --root "$corpus/pretrain" --out "$data/pretrain" ${middle[@]+"${middle[@]}"}
-  fi
-  make "$data/finetune/wav.scp" "$made" -- python -m local.tidyvoice --root "$train_root" \
-    --out "$data/finetune" --calib "$data/calib" --calib-speakers "$calib_speakers"
   make "$data/dev/wav.scp" "$made" -- \
     python -m local.tidyvoice --root "$dev_root" --out "$data/dev"
-  make "$data/noise/wav.scp" "$made" -- \
-    python -m local.musan --root "$corpus/musan" --out "$data/noise"
-  make "$data/rirs/wav.scp" "$made" -- \
-    python -m local.rirs --root "$corpus/RIRS_NOISES/simulated_rirs" --out "$data/rirs"
-  run tidyvoice check "$data/finetune" --disjoint "$data/calib" --disjoint "$data/dev" --no-audio
+  if [ -z "$released" ]; then
+    make "$data/noise/wav.scp" "$made" -- \
+      python -m local.musan --root "$corpus/musan" --out "$data/noise"
+    make "$data/rirs/wav.scp" "$made" -- \
+      python -m local.rirs --root "$corpus/RIRS_NOISES/simulated_rirs" --out "$data/rirs"
+    run tidyvoice check "$data/finetune" --disjoint "$data/calib" --disjoint "$data/dev" --no-audio
+  fi
+  if [ "$counts" = official ] && [ -e "conf/$recipe/expected.yaml" ]; then
+    examined=(--data "$data/dev")
+    if [ -z "$released" ]; then
+      examined+=(--data "$data/finetune" --data "$data/calib")
+      for system in "${systems[@]}"; do
+        # The configurations name the folders of a call without --data.
+        if [ "$data" = "data/$recipe" ]; then examined+=(--config "conf/$recipe/$system.yaml"); fi
+      done
+    fi
+    run tidyvoice doctor "${examined[@]}" --exp "$exp" --trials "$trials" \
+      --expect "conf/$recipe/expected.yaml"
+  fi
+  if [ -n "$init_from" ] && [ ! -d "$init_from" ]; then
+    make "$exp/initial/avg_model.pt" -- tidyvoice fetch-model "$init_from" --out "$exp/initial"
+  fi
+  if [ -n "$released" ]; then
+    if [ "$released" = hub ]; then released=conf/$recipe/released.yaml; fi
+    trained_on=()
+    # It does not name its speakers, but these were among them.
+    for part in finetune calib; do
+      if [ -e "$data/$part/utt2spk" ]; then trained_on+=(--trained-on "$data/$part/utt2spk"); fi
+    done
+    make "$exp/released/models/avg_model.pt" -- tidyvoice fetch-model "$released" \
+      ${trained_on[@]+"${trained_on[@]}"} --out "$exp/released/models"
+  fi
 fi
 
 if stage 2 "pack shards"; then
-  for part in "${systems[@]}" noise rirs; do run tidyvoice shards "$data/$part"; done
-fi
-
-if stage 3 "pretrain"; then
-  if [ -n "$init_from" ]; then
-    echo "  $init_from takes its place"
+  if [ -n "$released" ]; then
+    echo "  the released model is not trained"
+    if [ -e "$other_mean/wav.scp" ]; then
+      run tidyvoice shards "$other_mean" --tolerate "$tolerate"
+    fi
   else
-    train pretrain
-    make "$pretrained/avg_model.pt" "$pretrained"/model_*.pt -- \
-      tidyvoice average "$exp/pretrain" --last "$average"
+    packed=("$data/noise" "$data/rirs")
+    for system in "${systems[@]}"; do
+      IFS=, read -r -a folders <<<"$(training_data "$system" | tr -d '[]')"
+      for folder in "${folders[@]}"; do
+        packed+=("$folder")
+      done
+    done
+    for folder in "${packed[@]}"; do
+      # Among millions of files of videos some are broken; the others have been looked at.
+      case $folder in
+        "$data"/vox*) run tidyvoice shards "$folder" --tolerate "$tolerate" ;;
+        *) run tidyvoice shards "$folder" ;;
+      esac
+    done
   fi
 fi
 
+if stage 3 "pretrain"; then
+  for system in "${systems[@]}"; do
+    if [ "$system" = "$reported" ]; then continue; fi
+    train "$system"
+    average "$system"
+  done
+  if [ ${#systems[@]} = 1 ]; then echo "  ${init_from:-the released model} takes its place"; fi
+fi
+
 if stage 4 "fine-tune with a large margin"; then
-  [ -e "$pretrained" ] || fail "no pretrained model at $pretrained: run stage 3 or give --init-from"
-  train finetune
+  if [ -n "$released" ]; then
+    echo "  the released model takes its place"
+  else
+    init=$(initial "$reported")
+    [ -e "$init" ] || fail "no pretrained model at $init: run the stages before or give --init-from"
+    train "$reported"
+  fi
 fi
 
 if stage 5 "average checkpoints, extract embeddings"; then
-  make "$exp/finetune/models/avg_model.pt" "$exp/finetune/models"/model_*.pt -- \
-    tidyvoice average "$exp/finetune" --last "$average"
+  [ -n "$released" ] || average "$reported"
   for system in "${systems[@]}"; do
-    folder=$exp/$system
-    make "$folder/embeddings/dev.npz" "$folder/models/avg_model.pt" "$data/dev/wav.scp" -- \
-      tidyvoice extract --model "$folder/models" --data "$data/dev" \
-      --out "$folder/embeddings/dev.npz"
-    make "$folder/embeddings/mean.npz" "$folder/models/avg_model.pt" "$data/finetune/wav.scp" -- \
-      tidyvoice extract --model "$folder/models" --data "$data/finetune" \
-      --limit "$mean_utterances" --out "$folder/embeddings/mean.npz"
+    extract "$system" dev "$data/dev"
+    # The released model is scored on dev alone where there is nothing else.
+    if [ -z "$released" ] || [ -e "$data/finetune/wav.scp" ]; then
+      extract "$system" mean "$data/finetune" --limit "$mean_utterances"
+    fi
+    if [ -n "$released" ] && [ -e "$other_mean/wav.scp" ]; then
+      extract "$system" mean-voxceleb2 "$other_mean"
+    fi
   done
 fi
 
-# score FOLDER NAME TRIALS: cosine scores of FOLDER/embeddings/NAME.npz.
-score() {
-  make "$1/scores/$2.score" "$1/embeddings/$2.npz" "$1/embeddings/mean.npz" "$3" -- \
-    tidyvoice score --embeddings "$1/embeddings/$2.npz" --trials "$3" \
-    --mean "$1/embeddings/mean.npz" --out "$1/scores/$2.score"
-}
-
+embeddings=$exp/$reported/embeddings scores=$exp/$reported/scores
+of_dev=(--utt2lang "$data/dev/utt2lang" --utt2spk "$data/dev/utt2spk")
 compare=()
-[ -n "$init_from" ] || compare=(--compare "pretrained=$exp/pretrain/scores/dev.score")
+for system in "${systems[@]}"; do
+  if [ "$system" = "$reported" ]; then continue; fi
+  compare+=(--compare "$(called "$system")=$exp/$system/scores/dev.score")
+done
 
 if stage 6 "score, metrics, report"; then
-  for system in "${systems[@]}"; do score "$exp/$system" dev "$trials"; done
-  run tidyvoice report "$exp/finetune" --name fine-tuned ${compare[@]+"${compare[@]}"} \
-    --utt2lang "$data/dev/utt2lang" --utt2spk "$data/dev/utt2spk"
+  # The anchor of a pretraining, where VoxCeleb1 is there.
+  if [ -e "$data/voxceleb1/wav.scp" ]; then
+    for system in "${systems[@]}"; do
+      extract "$system" voxceleb1 "$data/voxceleb1"
+      for list in O E H; do
+        score "$system" voxceleb1 "$data/voxceleb1/vox1_${list}_cleaned.kaldi" "voxceleb1-$list"
+        run tidyvoice metrics "$exp/$system/scores/voxceleb1-$list.score"
+      done
+    done
+  fi
+  if [ -n "$released" ]; then
+    score_released
+  else
+    for system in "${systems[@]}"; do score "$system" dev "$trials"; done
+    run tidyvoice report "$exp/$reported" --name "$(called "$reported")" \
+      ${compare[@]+"${compare[@]}"} "${of_dev[@]}"
+  fi
 fi
 
 if stage 7 "normalise, calibrate, report"; then
-  folder=$exp/finetune embeddings=$exp/finetune/embeddings scores=$exp/finetune/scores
-  make "$data/calib/trials" "$data/calib/wav.scp" -- tidyvoice trials "$data/calib" \
-    --targets "$calib_targets" --nontargets "$calib_nontargets" --out "$data/calib/trials"
-  make "$embeddings/calib.npz" "$folder/models/avg_model.pt" "$data/calib/wav.scp" -- \
-    tidyvoice extract --model "$folder/models" --data "$data/calib" --out "$embeddings/calib.npz"
-  make "$embeddings/cohort.npz" "$folder/models/avg_model.pt" "$data/finetune/wav.scp" -- \
-    tidyvoice extract --model "$folder/models" --data "$data/finetune" \
-    --out "$embeddings/cohort.npz"
-  score "$folder" calib "$data/calib/trials"
-  for list in calib dev; do
-    make "$scores/$list-$normalize.score" "$scores/$list.score" "$embeddings/cohort.npz" -- \
-      tidyvoice normalize "$scores/$list.score" --embeddings "$embeddings/$list.npz" \
-      --mean "$embeddings/mean.npz" --cohort "$embeddings/cohort.npz" \
-      --cohort-utt2spk "$data/finetune/utt2spk" --method "$normalize" --top-n "$top_n" \
-      --out "$scores/$list-$normalize.score"
-  done
-  make "$scores/dev-llr.score" "$scores"/{calib,dev}-"$normalize".score -- tidyvoice calibrate \
-    --fit "$scores/calib-$normalize.score" --apply "$scores/dev-$normalize.score" \
-    --language-match --save "$folder/models/calibration.json" --out "$scores/dev-llr.score"
-  run tidyvoice report "$folder" --scores dev-llr --name "+ calibrated" \
-    --compare "+ normalised=$scores/dev-$normalize.score" --compare "fine-tuned=$scores/dev.score" \
-    ${compare[@]+"${compare[@]}"} \
-    --utt2lang "$data/dev/utt2lang" --utt2spk "$data/dev/utt2spk"
+  if [ -n "$released" ]; then
+    calibrate_released
+  else
+    make "$data/calib/trials" "$data/calib/wav.scp" -- tidyvoice trials "$data/calib" \
+      --targets "$calib_targets" --nontargets "$calib_nontargets" --out "$data/calib/trials"
+    extract "$reported" calib "$data/calib"
+    extract "$reported" cohort "$data/finetune"
+    score "$reported" calib "$data/calib/trials"
+    for list in calib dev; do normalised "$list"; done
+    make "$scores/dev-llr.score" "$scores"/{calib,dev}-"$normalize".score -- tidyvoice calibrate \
+      --fit "$scores/calib-$normalize.score" --apply "$scores/dev-$normalize.score" \
+      --language-match --save "$exp/$reported/models/calibration.json" \
+      --out "$scores/dev-llr.score"
+    run tidyvoice report "$exp/$reported" --scores dev-llr --name "+ calibrated" \
+      --compare "+ normalised=$scores/dev-$normalize.score" \
+      --compare "$(called "$reported")=$scores/dev.score" ${compare[@]+"${compare[@]}"} \
+      "${of_dev[@]}"
+  fi
+fi
+
+if [ "$recipe" != mini ] && stage 8 "submission"; then
+  if [ ! -e "$data/eval/wav.scp" ]; then
+    echo "  the evaluation set is not at $corpus/TidyVoiceX2: nothing to submit"
+  else
+    extract "$reported" eval "$data/eval"
+    mean=mean
+    [ -e "$embeddings/mean.npz" ] || mean=''
+    for list in A U; do
+      score "$reported" eval "$corpus/tv26_eval-$list.txt" "eval-$list" "$mean"
+    done
+    counted=()
+    [ "$counts" = official ] || counted=(--any-count)
+    make "$exp/$reported/submission.zip" "$scores"/eval-{A,U}.score -- tidyvoice submission \
+      --scores-a "$scores/eval-A.score" --trials-a "$corpus/tv26_eval-A.txt" \
+      --scores-u "$scores/eval-U.score" --trials-u "$corpus/tv26_eval-U.txt" \
+      --out "$exp/$reported/submission.zip" ${counted[@]+"${counted[@]}"}
+  fi
 fi
 printf '\ndone in %d s\n' "$SECONDS"

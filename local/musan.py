@@ -1,14 +1,21 @@
 """MUSAN: music, speech and noise (Snyder, Chen, Povey 2015; openslr 17; CC-BY and public domain).
 
-Layout: ``musan/{noise,music,speech}/SOURCE/FILE.wav``, 16 kHz.
+Layout: ``musan/{noise,music,speech}/SOURCE/FILE.wav``, 16 kHz; 109 hours, 11 GB packed.
 
-    python -m local.musan --root corpus/musan --out data/noise
+    python -m local.musan --download corpus --out data/noise
 
-writes a data folder whose "speaker" is the kind of noise, by which training draws the
-signal-to-noise ratio.
+fetches corpus/musan.tar.gz, unpacks it to corpus/musan and writes a data folder whose "speaker" is
+the kind of noise, by which training draws the signal-to-noise ratio. What is done of it already is
+not done again. Without --out it stops there; with ``--root corpus/musan`` it begins there.
 """
 
 from local.sounds import prepare
+from local.sources import Remote
+
+KINDS = ("noise", "music", "speech")
+REMOTE = Remote(
+    "https://www.openslr.org/resources/17", "musan.tar.gz", "0c472d4fc0c5141eca47ad1ffeb2a7df"
+)
 
 if __name__ == "__main__":
-    prepare(prog="python -m local.musan", description=__doc__, kinds=("noise", "music", "speech"))
+    prepare("python -m local.musan", __doc__, KINDS, "musan", REMOTE)

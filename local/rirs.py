@@ -2,16 +2,20 @@
 
 Layout: ``RIRS_NOISES/simulated_rirs/{small,medium,large}room/ROOM/FILE.wav``, 16 kHz.
 
-    python -m local.rirs --root corpus/RIRS_NOISES/simulated_rirs --out data/rirs
+    python -m local.rirs --download corpus --out data/rirs
 
-writes a data folder whose "speaker" is the size of the room.
+fetches corpus/rirs_noises.zip, unpacks it to corpus/RIRS_NOISES and writes a data folder whose
+"speaker" is the size of the room. What is done of it already is not done again. Without --out it
+stops there; with ``--root corpus/RIRS_NOISES/simulated_rirs`` it begins there.
 """
 
 from local.sounds import prepare
+from local.sources import Remote
+
+KINDS = ("smallroom", "mediumroom", "largeroom")
+REMOTE = Remote(
+    "https://www.openslr.org/resources/28", "rirs_noises.zip", "e6f48e257286e05de56413b4779d8ffb"
+)
 
 if __name__ == "__main__":
-    prepare(
-        prog="python -m local.rirs",
-        description=__doc__,
-        kinds=("smallroom", "mediumroom", "largeroom"),
-    )
+    prepare("python -m local.rirs", __doc__, KINDS, "RIRS_NOISES", REMOTE)

@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -48,11 +48,10 @@ def seeded(*seed: int) -> np.random.Generator:
     return np.random.Generator(np.random.PCG64(list(seed)))
 
 
-def fill_weights(model: torch.nn.Module, seed: int) -> torch.nn.Module:
-    """Give a model the reference weights, each a function of its name (tests/golden.md)."""
+def reference_weights(shapes: dict[str, Sequence[int]], seed: int) -> dict[str, torch.Tensor]:
+    """The reference weights of the named tensors, each a function of its name (tests/golden.md)."""
     state = {}
-    for name, tensor in model.state_dict().items():
-        shape = tuple(tensor.shape)
+    for name, shape in shapes.items():
         x = seeded(seed, zlib.crc32(name.encode())).standard_normal(shape).astype(np.float32)
         if name.endswith("num_batches_tracked"):
             x = np.zeros(shape, np.int64)
@@ -65,7 +64,13 @@ def fill_weights(model: torch.nn.Module, seed: int) -> torch.nn.Module:
         else:
             x = x / np.float32(np.sqrt(np.prod(shape[1:])))
         state[name] = torch.from_numpy(np.asarray(x, dtype=x.dtype))
-    model.load_state_dict(state)
+    return state
+
+
+def fill_weights(model: torch.nn.Module, seed: int) -> torch.nn.Module:
+    """Give a model the reference weights."""
+    shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    model.load_state_dict(reference_weights(shapes, seed))
     return model.eval()
 
 

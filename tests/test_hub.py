@@ -1,15 +1,24 @@
 import errno
+import shutil
 
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
 import yaml
-from conftest import small_disk
+from conftest import reference_weights, seeded, small_disk
 
 from tidyvoice.config import ModelSettings
+from tidyvoice.encoder import SpeakerEncoder
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.frontend import FrontendSettings
-from tidyvoice.hub import frontend_settings, load_model, save_model_config, save_torch
+from tidyvoice.hub import (
+    WeightsMismatch,
+    load_model,
+    save_model_config,
+    save_torch,
+    weight_file,
+)
 from tidyvoice.models import build_model
 
 SETTINGS = ModelSettings(in_planes=2, embed_dim=8)
@@ -50,6 +59,38 @@ def test_what_published_checkpoints_carry_beside_the_model_is_left_out(model, fo
     assert torch.equal(loaded.bottleneck.weight, model.bottleneck.weight)
 
 
+def test_a_published_checkpoint_gives_the_published_embeddings(golden, tmp_path):
+    case = golden["model"][0]
+    weights = reference_weights(golden["state_dict"], case["seed"])
+    assert len(weights) == 227
+    state = {f"module.{name}": tensor.float() for name, tensor in weights.items()}
+    state["module.projection.weight"] = torch.zeros(3666, 256)
+    state["module.frontend.placeholder"] = torch.zeros(1)
+    save_torch(tmp_path / "avg_model.pt", state)
+    config = {"model": "SimAM_ResNet34_ASP", "model_args": {"embed_dim": 256}}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    model, frontend = load_model(tmp_path)
+    assert frontend == FrontendSettings()
+    x = seeded(case["seed"], 99).standard_normal((2, case["frames"], case["acoustic_dim"]))
+    with torch.no_grad():
+        ours = model(torch.from_numpy((2 * x).astype(np.float32))).numpy()
+    expected = np.array(case["embedding"])
+    difference = np.linalg.norm(ours - expected, axis=1)
+    assert (difference < 1e-4 * np.linalg.norm(expected, axis=1)).all()
+
+
+def test_the_dither_of_a_published_config_is_for_training_only(folder):
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    samples = (1000 * seeded(1).standard_normal((1, 8000))).astype(np.int16)
+    embeddings = []
+    for dither in (0.0, 1.0, 1.0):
+        config["dataset_args"]["fbank_args"]["dither"] = dither
+        (folder / "config.yaml").write_text(yaml.safe_dump(config))
+        embeddings.append(SpeakerEncoder.from_pretrained(folder, "cpu").embed_samples(samples))
+    assert (embeddings[0] == embeddings[1]).all()
+    assert (embeddings[1] == embeddings[2]).all()
+
+
 def test_weights_that_do_not_fit_are_all_named_and_none_is_loaded(model, folder):
     state = model.state_dict()
     del state["front.conv1.weight"]
@@ -62,37 +103,37 @@ def test_weights_that_do_not_fit_are_all_named_and_none_is_loaded(model, folder)
         assert problem in str(error.value)
 
 
-def test_a_published_config_is_read_tolerantly():
-    published = {
-        "frontend": "fbank",
-        "fbank_args": {"num_mel_bins": 80, "frame_shift": 10, "frame_length": 25, "dither": 1.0},
-        "resample_rate": 16000,
-        "cmvn": True,
-        "cmvn_args": {"norm_mean": True, "norm_var": False},
-        "speed_perturb": True,
-        "shuffle_args": {"shuffle_size": 2500},
-    }
-    assert frontend_settings(published, "x.yaml") == FrontendSettings()
-    assert frontend_settings({"fbank_args": None, "cmvn_args": None}, "x") == FrontendSettings()
+def test_more_tensors_than_fit_a_line_are_counted_and_kept(model, folder):
+    save_torch(folder / "avg_model.pt", {"extra": torch.zeros(1)})
+    with pytest.raises(
+        WeightsMismatch, match=r"; and 2\d\d more \(`tidyvoice fetch-model"
+    ) as error:
+        load_model(folder)
+    assert len(error.value.problems) == len(model.state_dict()) + 1
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"frontend": "s3prl"}, "only fbank is"),
-        ({"cmvn_args": {"norm_var": True}}, "norm_var is not supported"),
-        ({"fbank_args": {"low_freq": 100}}, "unknown key low_freq"),
-        ({"fbank_args": {"window_type": "blackman"}}, "window_type"),
-        ({"resample_rate": 8000}, "sample_rate"),
-    ],
-)
-def test_a_frontend_that_ours_is_not_is_refused(arguments, message):
-    with pytest.raises(TidyVoiceError, match=message):
-        frontend_settings(arguments, "x.yaml")
+@pytest.mark.parametrize("read", [load_model, weight_file])
+def test_what_is_no_model_folder_is_told_how_to_become_one(folder, read, monkeypatch):
+    monkeypatch.chdir(folder)
+    (folder / "model.zip").write_bytes(b"")
+    (folder / "outer").mkdir()
+    shutil.copytree(folder, folder / "outer" / "inner", ignore=shutil.ignore_patterns("outer"))
+    for given, message in (
+        ("model.zip", "model.zip is an archive: `tidyvoice fetch-model model.zip --out FOLDER`"),
+        ("someone/a-model", "if it is a Hugging Face repository, `tidyvoice fetch-model someone/"),
+        ("outer", "outer holds no avg_model.pt or model.safetensors: give outer/inner"),
+        ("/no/such/place", "no folder /no/such/place: give one with avg_model.pt"),
+    ):
+        with pytest.raises(TidyVoiceError) as error:
+            read(given)
+        assert message in str(error.value)
 
 
 def test_missing_parts_of_a_folder_are_named(folder):
     config = yaml.safe_load((folder / "config.yaml").read_text())
+    (folder / "config.yaml").unlink()
+    with pytest.raises(TidyVoiceError, match=r"config\.yaml is missing: it says what model"):
+        load_model(folder)
     (folder / "config.yaml").write_text(yaml.safe_dump({"model_args": config["model_args"]}))
     with pytest.raises(TidyVoiceError, match="the key model is missing"):
         load_model(folder)

@@ -44,6 +44,8 @@ def shrink(conf: Path) -> None:
     recipe = [value for value in TINY if value.partition("=")[0] in RECIPE]
     training = [value for value in TINY if value not in (*recipe, *CORPUS)]
     for path in conf.glob("*/*.yaml"):
+        if "experiment:" not in path.read_text() and path.name != "corpus.yaml":
+            continue  # no settings of a training
         of_corpus = path.name == "corpus.yaml"
         model, values = (Settings, corpus) if of_corpus else (Experiment, training)
         settings = load_settings(model, path, values)
@@ -179,7 +181,16 @@ def test_every_command_of_the_readme_runs(finished):
     sizes = dict(value.split("=") for value in TINY if value.split("=")[0] in RECIPE)
     for command in others:
         real = command.replace(" MODEL", " exp/mini/pretrain/models")
+        # Of the corpora of videos the built-in one has only the form.
+        real = real.replace("DIR/voxblink2", "data/mini/corpus/pretrain")
         real = real.replace(" DIR", " data/mini/corpus")
+        # Its lists are not as long as the challenge's, and there is no network here.
+        if "--recipe tidyvoice" in real:
+            real += " --set counts=any top_n=5 calib_targets=40 calib_nontargets=60"
+        if real.endswith("from-released") or " --from-released " in real:
+            real = real.replace(
+                "--from-released", "--from-released exp/mini/finetune/models --data data/released"
+            )
         for option, name in (
             ("top-n", "top_n"), ("targets", "calib_targets"), ("nontargets", "calib_nontargets")
         ):  # fmt: skip
@@ -277,13 +288,6 @@ def test_a_misspelt_setting_stops_before_the_first_stage(tmp_path):
     assert not (folder / "data").exists()
 
 
-def test_missing_corpora_are_all_named_at_once(finished):
-    folder, _ = finished
-    result = call(folder, "./run.sh --recipe tidyvoice --corpus /nowhere")
-    assert result.returncode == 2
-    assert result.stderr.count("/nowhere/") == 6
-
-
 def test_the_example_gives_the_score_of_the_recipe(finished):
     folder, _ = finished
     exp, corpus = "exp/mini/finetune", "data/mini/corpus/TidyVoiceX_ASV/TidyVoiceX_Dev"
@@ -317,15 +321,17 @@ def test_without_arguments_it_lists_and_starts_nothing(tmp_path):
     ("arguments", "message"),
     [
         ("--recipe none", "no recipe is called none: there are mini, tidyvoice"),
-        ("--recipe mini --stage 9", "stages are 1 to 7, not 9"),
+        ("--recipe mini --stage 9", "stages are 1 to 8, not 9"),
         ("--recipe mini --set normalize=znorm", "there are language, asnorm, snorm"),
         ("--recipe mini --sed 1", "unknown option --sed"),
         ("--recipe mini --set seed", "--set seed: write KEY=VALUE"),
         ("--stage 1", "give --recipe"),
         ("--recipe", "--recipe needs a value"),
         ("--recipe tidyvoice", "--corpus: give the folder"),
+        ("--recipe tidyvoice --corpus x --init-from y --from-released", "--init-from or --from"),
+        ("--recipe tidyvoice --corpus x --from-released --set seed=1", "released trains nothing"),
         ("--recipe mini --stage 5 --set corpus.seed=2", "is made by stage 1 of the recipe mini"),
-        ("--recipe mini --stage 4 --stop-stage 4", "exp/mini/pretrain/models: run stage 3 or give"),
+        ("--recipe mini --stage 4 --stop-stage 4", "exp/mini/pretrain/models: run the stages"),
     ],
 )
 def test_a_wrong_call_says_what_is_right(tmp_path, arguments, message):
@@ -333,3 +339,20 @@ def test_a_wrong_call_says_what_is_right(tmp_path, arguments, message):
     assert result.returncode == 2
     assert message in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1
+
+
+def test_all_that_is_missing_is_said_at_once(tmp_path):
+    line = "./run.sh --recipe tidyvoice --corpus nowhere --stop-stage 1"
+    for options, missing in (
+        ("", ("TidyVoiceX_Dev", "TidyVoiceX_Train", "trialPairs.txt", "voxceleb2", "voxblink2")),
+        ("--init-from x", ("TidyVoiceX_Dev", "TidyVoiceX_Train", "trialPairs.txt")),
+        ("--from-released", ("TidyVoiceX_Dev", "trialPairs.txt")),
+    ):
+        folder = tmp_path / str(len(missing))
+        folder.mkdir()
+        result = call(copy_project(folder), f"{line} {options}")
+        assert result.returncode == 2
+        first, *lines = result.stderr.strip().splitlines()
+        assert first == f"error: missing inputs, {len(missing)} in all:"
+        assert all(name in said and ": " in said for name, said in zip(missing, lines, strict=True))
+        assert not (folder / "data").exists()

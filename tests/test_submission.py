@@ -1,8 +1,7 @@
-"""The challenge's zip: what is in it, its bytes, and each way in which its input can be wrong."""
+"""The submission: the zip that the challenge takes, and every way in which it could be wrong."""
 
 import json
 import zipfile
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,248 +13,230 @@ from tidyvoice.errors import TidyVoiceError, TidyVoiceWarning
 from tidyvoice.scoring import spool
 from tidyvoice.scoring.lineage import Step, write_with_lineage
 from tidyvoice.scoring.trials import read_scores, write_scores
-from tidyvoice.submission import NAMES, write_submission
+from tidyvoice.submission import write_submission
 
-SIZES = {"A": 60, "U": 25}
-
-
-@pytest.fixture(autouse=True)
-def _small(monkeypatch):
-    """Parts of seven trials, and a challenge whose lists are as long as ours."""
-    monkeypatch.setattr(spool, "PART", 7)
-    monkeypatch.setattr(submission, "TRIALS", SIZES)
+IDS = [f"j8pvmcu6{n:03d}" for n in range(40)]
 
 
 @pytest.fixture
-def files(tmp_path):
-    """Scores and lists of A and U, 60 and 25 trials, with flat ids as the challenge has them."""
+def files(tmp_path, monkeypatch):
+    """Two lists, of 30 and 20 trials, and their scores; parts of 7 trials."""
+    monkeypatch.setattr(spool, "PART", 7)
+    monkeypatch.setattr(submission, "TRIALS", {"A": 30, "U": 20})
     rng = np.random.Generator(np.random.PCG64(1))
-    scores, trials = {}, {}
-    for which, size in SIZES.items():
-        pairs = [(f"{which}{e}", f"{which}{t}") for e in range(12) for t in range(e)]
-        pairs = [pairs[n] for n in rng.permutation(len(pairs))[:size]]
-        values = rng.standard_normal(size) * 10.0 ** rng.integers(-9, 9, size)
-        trials[which] = tmp_path / f"list-{which}.txt"
-        trials[which].write_text("".join(f"{e}\t{t}\n" for e, t in pairs))
-        scores[which] = tmp_path / f"{which}.score"
-        lines = (f"{e} {t} {x!r}\n" for (e, t), x in zip(pairs, values.tolist(), strict=True))
-        scores[which].write_text("".join(lines))
-    return {"scores": scores, "trials": trials}
+    for which, count in (("A", 30), ("U", 20)):
+        pairs = [(IDS[n], IDS[(n * 3 + 1 + (which == "U")) % 40]) for n in range(count)]
+        scores = rng.standard_normal(count).astype(np.float32)
+        # The lists with ".wav", which the scores lack; tabs in one of them.
+        mark = "\t" if which == "A" else " "
+        (tmp_path / f"tv26_eval-{which}.txt").write_text(
+            "".join(f"{a}.wav{mark}{b}.wav\n" for a, b in pairs)
+        )
+        (tmp_path / f"{which}.score").write_text(
+            "".join(f"{a} {b} {s!s}\n" for (a, b), s in zip(pairs, scores, strict=True))
+        )
+    return tmp_path
 
 
-def lines_of(path):
-    return path.read_text().splitlines(keepends=True)
-
-
-def refusal(tmp_path, files, **more) -> str:
-    """The one line in which it is refused; nothing is left behind."""
-    out = tmp_path / "new" / "submission.zip"
-    with pytest.raises(TidyVoiceError) as error:
-        write_submission(out, **files, **more)
-    assert "\n" not in str(error.value)
-    assert list(out.parent.glob("*") if out.parent.exists() else ()) == []
-    return str(error.value)
-
-
-def test_the_zip_holds_the_scores_in_list_order(tmp_path, files):
-    made = write_submission(tmp_path / "s.zip", **files)
-    assert made.lines == {"tv26_eval-A.txt": 60, "tv26_eval-U.txt": 25}
-    with zipfile.ZipFile(tmp_path / "s.zip") as archive:
-        assert archive.namelist() == ["tv26_eval-A.txt", "tv26_eval-U.txt"]
-        for which, name in NAMES.items():
-            text = archive.read(name).decode()
-            assert text.endswith("\n")
-            found = [float(line) for line in text.splitlines()]
-            expected = [float(line.split()[2]) for line in lines_of(files["scores"][which])]
-            assert found == expected
-        info = archive.infolist()
-    assert {i.date_time for i in info} == {(1980, 1, 1, 0, 0, 0)}
-    assert {i.external_attr >> 16 for i in info} == {0o100644}
-    assert {i.compress_type for i in info} == {zipfile.ZIP_DEFLATED}
-
-
-def test_a_score_is_written_as_in_a_score_file(tmp_path, files):
-    path = files["scores"]["A"]
-    write_scores(path, [read_scores(path)])
-    write_submission(tmp_path / "s.zip", **files)
-    with zipfile.ZipFile(tmp_path / "s.zip") as archive:
-        words = archive.read(NAMES["A"]).decode().split()
-    assert words == [line.split()[2] for line in lines_of(path)]
-
-
-def test_the_same_scores_give_the_same_bytes(tmp_path, files):
-    first = write_submission(tmp_path / "1.zip", **files)
-    path = files["scores"]["A"]
-    words = [line.split() for line in lines_of(path)]
-    path.write_text("".join(f"{e}.wav \t {t}.wav {float(x):.17e} target\n" for e, t, x in words))
-    second = write_submission(tmp_path / "deeper" / "2.zip", **files)
-    assert first.sha256 == second.sha256
-    assert first.out.read_bytes() == second.out.read_bytes()
-    path.write_text(path.read_text().replace("e+0", "e-0"))
-    assert write_submission(tmp_path / "3.zip", **files).sha256 != first.sha256
-
-
-@pytest.mark.parametrize("place", [0, 6, 7, 41, 59])
-@pytest.mark.parametrize("which", NAMES)
-def test_another_trial_is_named_with_its_line(tmp_path, files, which, place):
-    place = place % SIZES[which]
-    path = files["scores"][which]
-    lines = lines_of(path)
-    enroll, test, score = lines[place].split()
-    lines[place] = f"{test} {enroll} {score}\n"
-    path.write_text("".join(lines))
-    listed = files["trials"][which]
-    assert refusal(tmp_path, files) == (
-        f"{path}:{place + 1}: the trial '{test} {enroll}' where {listed}:{place + 1} has "
-        f"'{enroll} {test}'; score that list"
+def pack(folder, out="submission.zip", any_count=False, **other):
+    scores = {which: folder / f"{which}.score" for which in "AU"}
+    trials = {which: folder / f"tv26_eval-{which}.txt" for which in "AU"}
+    return write_submission(
+        folder / out, other.get("scores", scores), other.get("trials", trials), any_count
     )
 
 
-def test_trials_in_another_order_are_refused(tmp_path, files):
-    path = files["scores"]["U"]
-    lines = lines_of(path)
-    path.write_text("".join([*lines[:12], lines[13], lines[12], *lines[14:]]))
-    assert f"{path}:13: the trial '" in refusal(tmp_path, files)
+def edit(path, line, text):
+    """Put ``text`` in place of a line (from 1); None removes it."""
+    lines = path.read_text().splitlines()
+    lines[line - 1 : line] = [] if text is None else [text]
+    path.write_text("\n".join(lines) + "\n")
 
 
-def test_scores_that_lack_trials_or_have_more_are_refused(tmp_path, files):
-    path = files["scores"]["U"]
-    lines = lines_of(path)
-    path.write_text("".join(lines[:-3]))
-    assert f"{path}:22: the file ends here, after 22 of the 25" in refusal(tmp_path, files)
-    path.write_text("".join([*lines, "U1 new 0.5\n"]))
-    said = refusal(tmp_path, files)
-    assert f"{path}:26: {files['trials']['U']} has no more than 25 trials" in said
+def test_it_holds_one_score_a_line_in_the_order_of_the_lists(files):
+    made = pack(files)
+    assert made.lines == {"tv26_eval-A.txt": 30, "tv26_eval-U.txt": 20}
+    with zipfile.ZipFile(files / "submission.zip") as archive:
+        assert archive.namelist() == ["tv26_eval-A.txt", "tv26_eval-U.txt"]
+        for which in "AU":
+            lines = archive.read(f"tv26_eval-{which}.txt").decode().split("\n")
+            assert lines.pop() == ""
+            expected = [text.split()[2] for text in (files / f"{which}.score").open()]
+            np.testing.assert_array_equal(
+                np.array(lines, np.float32), np.array(expected, np.float32)
+            )
 
 
-@pytest.mark.parametrize("bad", ["nan", "inf", "-inf", "1,5", "high"])
-def test_a_score_that_is_no_finite_number_is_named(tmp_path, files, bad):
-    path = files["scores"]["A"]
-    lines = lines_of(path)
-    lines[37] = " ".join([*lines[37].split()[:2], bad]) + "\n"
-    path.write_text("".join(lines))
-    assert f"{path}:38: the score '{bad}' is not a finite number" in refusal(tmp_path, files)
+def test_the_same_scores_give_the_same_bytes_whatever_the_file_is(files):
+    first = pack(files)
+    for which in "AU":
+        path = files / f"{which}.score"
+        # With labels, as scores of a labelled list would be.
+        path.write_text("".join(f"{line} target\n" for line in path.read_text().splitlines()))
+    assert pack(files, "again.zip").sha256 == first.sha256
+    assert (files / "again.zip").read_bytes() == (files / "submission.zip").read_bytes()
 
 
-def test_swapped_scores_are_called_so(tmp_path, files):
-    scores, trials = files["scores"], files["trials"]
-    files["scores"] = {"A": scores["U"], "U": scores["A"]}
-    said = refusal(tmp_path, files)
-    assert f"{scores['U']}:1: the trial 'U" in said
-    assert said.endswith(f"; these are the scores of {trials['U']}: A and U are swapped")
+def test_nothing_in_the_zip_tells_when_or_by_whom_it_was_made(files):
+    pack(files)
+    with zipfile.ZipFile(files / "submission.zip") as archive:
+        for info in archive.infolist():
+            assert info.date_time == (1980, 1, 1, 0, 0, 0)
+            assert info.external_attr >> 16 == 0o100644
+            assert (info.create_system, info.extra, info.comment) == (3, b"", b"")
+            assert info.compress_type == zipfile.ZIP_DEFLATED
 
 
-def test_swapped_lists_are_called_so(tmp_path, files):
-    trials = files["trials"]
-    files["trials"] = {"A": trials["U"], "U": trials["A"]}
-    said = refusal(tmp_path, files)
-    assert said.startswith(f"{trials['U']}:25: 25 trials, where the challenge's list A has 60")
-    assert said.endswith("list U has as many: A and U are swapped")
-    said = refusal(tmp_path, files, any_count=True)
-    assert said.endswith(f"these are the scores of {trials['A']}: A and U are swapped")
+def test_each_score_keeps_all_its_digits_and_is_spelt_as_in_a_score_file(files):
+    rng = np.random.Generator(np.random.PCG64(2))
+    path = files / "A.score"
+    values = rng.standard_normal(30) * 10.0 ** rng.integers(-12, 12, 30)
+    lines = [" ".join(line.split()[:2]) for line in path.read_text().splitlines()]
+    path.write_text("".join(f"{a} {v:.16e}\n" for a, v in zip(lines, values, strict=True)))
+    pack(files)
+    with zipfile.ZipFile(files / "submission.zip") as archive:
+        words = archive.read("tv26_eval-A.txt").decode().split()
+    assert [float(word) for word in words] == values.tolist()
+    write_scores(path, [read_scores(path)])
+    assert words == [line.split()[2] for line in path.read_text().splitlines()]
 
 
-@pytest.mark.parametrize(("kept", "line"), [(58, 58), (60, 61)])
-def test_a_list_of_another_length_is_refused_unless_allowed(tmp_path, files, kept, line):
-    for kind in ("trials", "scores"):
-        path = files[kind]["A"]
-        score = " 0.5" if kind == "scores" else ""
-        more = [f"A{n} more{score}\n" for n in range(4)] if kept == 60 else []
-        path.write_text("".join([*lines_of(path)[:kept], *more]))
-    said = refusal(tmp_path, files)
-    assert f"{files['trials']['A']}:{line}: {kept + len(more)} trials, where" in said
-    assert "--any-count" in said
-    made = write_submission(tmp_path / "s.zip", **files, any_count=True)
-    assert made.lines[NAMES["A"]] == kept + len(more)
+@pytest.mark.parametrize("line", [1, 7, 8, 30])
+def test_sides_that_are_exchanged_are_another_trial(files, line):
+    path = files / "A.score"
+    enroll, test, score = path.read_text().splitlines()[line - 1].split()
+    edit(path, line, f"{test} {enroll} {score}")
+    with pytest.raises(
+        TidyVoiceError, match=rf"A\.score:{line}: the trial '{test} {enroll}' where"
+    ):
+        pack(files)
 
 
-def test_the_challenge_has_these_numbers(monkeypatch):
-    monkeypatch.undo()
+@pytest.mark.parametrize(
+    ("name", "line", "text", "message"),
+    [
+        ("A.score", 9, None, r"A\.score:9: the trial 'j8pvmcu6009 .*' where .*A\.txt:9 has"),
+        ("A.score", 30, None, r"A\.score:29: the file ends here, after 29 of the 30 trials"),
+        ("U.score", 20, "x y 1\nx z 1", r"U\.score:20: the trial 'x y' where"),
+        ("A.score", 31, "x y 1", r"A\.score:31: .*A\.txt has no more than 30 trials; score that"),
+        ("A.score", 1, f"{IDS[0]} {IDS[1]}.wav 1", r"A\.score: '.*' are the same id once '.wav'"),
+        ("A.score", 12, f"{IDS[11]} {IDS[34]} -inf", r"A\.score:12: the score '-inf' is not a"),
+        ("A.score", 12, f"{IDS[11]} {IDS[34]} nan", r"A\.score:12: the score 'nan' is not a fin"),
+        ("U.score", 3, "one two", r"U\.score:3: 2 columns"),
+        ("tv26_eval-A.txt", 30, None, r"A\.txt:29: 29 trials, where .* list A has 30; fetch"),
+        ("tv26_eval-U.txt", 20, "a b\nc d", r"U\.txt:21: 21 trials, where .* list U has 20"),
+    ],
+)
+def test_a_wrong_input_names_the_first_offending_line(files, name, line, text, message):
+    (files / "submission.zip").write_bytes(b"the one before")
+    edit(files / name, line, text)
+    with pytest.raises(TidyVoiceError, match=message):
+        pack(files)
+    assert (files / "submission.zip").read_bytes() == b"the one before"
+    assert len(list(files.iterdir())) == 5
+
+
+def test_a_and_u_swapped_are_told_as_such(files):
+    scores = {"A": files / "U.score", "U": files / "A.score"}
+    with pytest.raises(TidyVoiceError, match=r"U\.score:1: .*A and U are swapped"):
+        pack(files, scores=scores)
+    trials = {"A": files / "tv26_eval-U.txt", "U": files / "tv26_eval-A.txt"}
+    with pytest.raises(TidyVoiceError, match="list U has as many: A and U are swapped"):
+        pack(files, trials=trials)
+    with pytest.raises(TidyVoiceError, match=r"the scores of .*-A\.txt: A and U are swapped"):
+        pack(files, trials=trials, any_count=True)
+
+
+def test_the_lists_of_the_challenge_have_these_lengths():
     assert submission.TRIALS == {"A": 4_000_000, "U": 1_280_000}
 
 
-def test_ids_that_only_wav_tells_apart_are_refused(tmp_path, files):
-    path = files["scores"]["A"]
-    enroll = lines_of(path)[0].split()[0]
-    path.write_text(path.read_text().replace(f"{enroll} ", f"{enroll}.wav ", 1))
-    said = refusal(tmp_path, files)
-    assert f"{path}: '" in said
-    assert "are the same id once '.wav' is dropped" in said
-
-
-@pytest.mark.parametrize("kind", ["scores", "trials"])
-def test_an_input_is_not_written_over(tmp_path, files, kind):
-    path = files[kind]["U"]
-    before = path.read_bytes()
+@pytest.mark.parametrize("name", ["U.score", "tv26_eval-A.txt"])
+def test_an_input_is_not_written_over(files, name):
+    before = (files / name).read_bytes()
     with pytest.raises(TidyVoiceError, match="is read, and would be written over"):
-        write_submission(path, **files)
-    assert path.read_bytes() == before
+        pack(files, name)
+    assert (files / name).read_bytes() == before
 
 
-def test_a_missing_file_is_named(tmp_path, files):
-    files["scores"]["U"] = tmp_path / "none.score"
-    assert refusal(tmp_path, files) == f"{tmp_path / 'none.score'}: no such file"
+def test_a_missing_file_is_named(files):
+    (files / "U.score").unlink()
+    with pytest.raises(TidyVoiceError, match=r"U\.score: no such file"):
+        pack(files)
 
 
-@pytest.mark.parametrize("damage", ["a digit", "a byte", "a line more"])
-def test_a_zip_that_does_not_read_back_is_not_kept(tmp_path, files, monkeypatch, damage):
+def test_lists_of_another_length_pass_when_that_is_said(files):
+    for name in ("A.score", "tv26_eval-A.txt"):
+        edit(files / name, 30, None)
+    assert pack(files, any_count=True).lines["tv26_eval-A.txt"] == 29
+
+
+def test_in_sample_scores_are_warned_of(files):
+    step = Step("cosine", "cosine", {}, ("the mean knows them",))
+    write_with_lineage(files / "A.score", [read_scores(files / "A.score")], [step])
+    with pytest.warns(TidyVoiceWarning, match=r"A\.score is IN-SAMPLE: the mean knows them"):
+        assert pack(files).in_sample == ["the mean knows them"]
+
+
+@pytest.mark.parametrize("damage", ["a byte", "a digit", "a line more", "a line less", "a file"])
+def test_a_zip_that_does_not_read_back_is_not_kept(files, monkeypatch, damage):
+    """Damaged as by a bad disk, or sound as a zip but with other scores in it."""
     write = submission._write
 
-    def write_badly(path, scored):
+    def damaged(path, scored):
         write(path, scored)
         if damage == "a byte":
-            data = bytearray(path.read_bytes())
-            data[200] ^= 0xFF
-            path.write_bytes(data)
+            content = bytearray(path.read_bytes())
+            content[60] ^= 0xFF
+            path.write_bytes(content)
             return
         with zipfile.ZipFile(path) as archive:
             texts = {name: archive.read(name) for name in archive.namelist()}
-        text = texts[NAMES["U"]]
-        texts[NAMES["U"]] = text + b"0.1\n" if damage == "a line more" else b"9" + text[1:]
+        text = texts["tv26_eval-U.txt"]
+        texts["tv26_eval-U.txt"] = {
+            "a digit": text[:-2] + (b"1" if text[-2:-1] == b"2" else b"2") + b"\n",
+            "a line more": text + b"0.5\n",
+            "a line less": text[: text.rindex(b"\n", 0, -1) + 1],
+            "a file": text,
+        }[damage]
+        if damage == "a file":
+            texts["more.txt"] = b""
         with zipfile.ZipFile(path, "w") as archive:
             for name, content in texts.items():
                 archive.writestr(name, content)
 
-    monkeypatch.setattr(submission, "_write", write_badly)
-    (tmp_path / "s.zip").write_text("as it was")
-    with pytest.raises(TidyVoiceError, match=r"s\.zip: what was written does not read back"):
-        write_submission(tmp_path / "s.zip", **files)
-    assert (tmp_path / "s.zip").read_text() == "as it was"
-    assert not list(tmp_path.glob(".*"))
+    monkeypatch.setattr(submission, "_write", damaged)
+    with pytest.raises(TidyVoiceError, match="does not read back as the scores, so it is not kept"):
+        pack(files)
+    assert not (files / "submission.zip").exists()
+    assert not list(files.glob(".*"))
 
 
-def test_scores_marked_in_sample_are_warned_of(tmp_path, files):
-    path, step = files["scores"]["U"], Step("cosine", "cosine of the embeddings")
-    said = "the trials and the mean share 3 speakers"
-    write_with_lineage(path, [read_scores(path)], [replace(step, in_sample=(said,))])
-    with pytest.warns(TidyVoiceWarning, match=f"U.score is IN-SAMPLE: {said}"):
-        made = write_submission(tmp_path / "s.zip", **files)
-    assert made.in_sample == [said]
+def command(files, *more):
+    arguments = ["submission", "--out", str(files / "s.zip"), *more]
+    for which in "AU":
+        arguments += [f"--scores-{which.lower()}", str(files / f"{which}.score")]
+        arguments += [f"--trials-{which.lower()}", str(files / f"tv26_eval-{which}.txt")]
+    return CliRunner().invoke(app, arguments)
 
 
-def arguments(tmp_path, files):
-    given = [("scores", "A"), ("scores", "U"), ("trials", "A"), ("trials", "U")]
-    paths = [(f"--{kind}-{which.lower()}", str(files[kind][which])) for kind, which in given]
-    return ["submission", *sum(paths, ()), "--out", str(tmp_path / "s.zip")]
-
-
-def test_the_command_says_what_it_wrote(tmp_path, files):
-    result = CliRunner().invoke(app, arguments(tmp_path, files))
+def test_the_command_prints_what_it_made(files):
+    result = command(files, "--json")
     assert result.exit_code == 0, result.output
-    assert "tv26_eval-A.txt with 60 scores, tv26_eval-U.txt with 25 scores" in result.output
-    result = CliRunner().invoke(app, [*arguments(tmp_path, files), "--json"])
-    found = json.loads(result.output)
-    assert found["submission"] == str(tmp_path / "s.zip")
-    assert found["lines"] == {"tv26_eval-A.txt": 60, "tv26_eval-U.txt": 25}
-    assert found["in_sample"] == []
-    assert found["sha256"] in CliRunner().invoke(app, arguments(tmp_path, files)).output
+    row = json.loads(result.output)
+    assert row["submission"] == str(files / "s.zip")
+    assert row["lines"] == {"tv26_eval-A.txt": 30, "tv26_eval-U.txt": 20}
+    assert row["in_sample"] == []
+    text = command(files).output
+    assert "tv26_eval-A.txt with 30 scores, tv26_eval-U.txt with 20 scores" in text
+    assert row["sha256"] in text
 
 
-def test_the_command_takes_lists_of_another_length_only_when_told(tmp_path, files, monkeypatch):
-    monkeypatch.setattr(submission, "TRIALS", {"A": 4_000_000, "U": 1_280_000})
-    result = CliRunner().invoke(app, arguments(tmp_path, files))
+def test_the_command_takes_lists_of_another_length_only_when_told(files):
+    submission.TRIALS["A"] = 4_000_000
+    result = command(files)
     assert result.exit_code == 1
     assert len(result.output.strip().splitlines()) == 1
-    assert "60 trials, where the challenge's list A has 4,000,000" in result.output
-    result = CliRunner().invoke(app, [*arguments(tmp_path, files), "--any-count"])
-    assert result.exit_code == 0, result.output
+    assert "A.txt:30: 30 trials, where the challenge's list A has 4,000,000" in result.output
+    assert not (files / "s.zip").exists()
+    assert command(files, "--any-count").exit_code == 0

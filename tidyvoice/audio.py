@@ -1,24 +1,34 @@
 """Audio files as samples at the rate that the models take."""
 
-import io
 import os
+import shutil
+import struct
+import subprocess
 from pathlib import Path
 
 import numpy as np
 import soundfile
 
 from tidyvoice.errors import TidyVoiceError
-from tidyvoice.manifest import SAMPLE_RATE
+from tidyvoice.manifest import SAMPLE_RATE, has_header
+
+WAV_HEADER = struct.Struct("<4sI4s 4sIHHIIHH 4sI")
 
 
 def read_pcm16(path: str | Path) -> np.ndarray:
     """Samples int16 [S] of an audio file's first channel.
 
+    What libsndfile does not read, such as the m4a files of VoxCeleb2, is decoded by ffmpeg, which
+    also resamples it; a WAV at another rate than 16 kHz is refused.
+
     Raises:
-        TidyVoiceError: the file is missing, unreadable, empty, or not at 16 kHz.
+        TidyVoiceError: the file is missing, unreadable, empty, or not at 16 kHz; there is no
+            ffmpeg.
     """
     if not os.path.exists(path):
         raise TidyVoiceError(f"{path} is missing: restore it or prepare the data again")
+    if not has_header(path):
+        return _decoded(path)
     try:
         samples, rate = soundfile.read(path, dtype="int16", always_2d=True)
     except soundfile.LibsndfileError as error:
@@ -33,8 +43,29 @@ def read_pcm16(path: str | Path) -> np.ndarray:
     return samples[:, 0]
 
 
+def _decoded(path: str | Path) -> np.ndarray:
+    """Samples int16 [S] at 16 kHz of the first channel of whatever ffmpeg reads."""
+    program = shutil.which("ffmpeg")
+    if program is None:
+        raise TidyVoiceError(f"{path} needs ffmpeg, which is not installed: apt install ffmpeg")
+    # Several files are decoded at once, so that each gets one thread.
+    command = [program, "-nostdin", "-v", "error", "-xerror", "-threads", "1", "-i", str(path)]
+    command += ["-map", "0:a:0", "-af", "pan=mono|c0=c0", "-ar", str(SAMPLE_RATE)]
+    done = subprocess.run([*command, "-f", "s16le", "-"], capture_output=True)
+    if done.returncode or not done.stdout:
+        said = done.stderr.decode(errors="replace").strip().splitlines()
+        raise TidyVoiceError(
+            f"{path} cannot be decoded ({said[-1] if said else 'no audio in it'}): restore it or "
+            "leave it out"
+        )
+    return np.frombuffer(done.stdout, dtype="<i2")
+
+
 def wav_bytes(samples: np.ndarray) -> bytes:
-    """A WAV file of int16 [S] samples; written by the caller, who then sees a full disk as such."""
-    buffer = io.BytesIO()
-    soundfile.write(buffer, samples, SAMPLE_RATE, subtype="PCM_16", format="WAV")
-    return buffer.getvalue()
+    """A WAV file of int16 [S] samples: its header of 44 bytes, and they."""
+    content = samples.astype("<i2", copy=False).tobytes()
+    return WAV_HEADER.pack(
+        b"RIFF", WAV_HEADER.size - 8 + len(content), b"WAVE",
+        b"fmt ", 16, 1, 1, SAMPLE_RATE, 2 * SAMPLE_RATE, 2, 16,
+        b"data", len(content),
+    ) + content  # fmt: skip

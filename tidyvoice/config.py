@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from tidyvoice.files import write_text
 from tidyvoice.frontend import FrontendSettings
@@ -26,10 +26,16 @@ def speed_fraction(speed: float) -> Fraction:
     return Fraction(speed).limit_denominator(MAX_SPEED_DENOMINATOR)
 
 
+def _several(value: object) -> object:
+    return [value] if isinstance(value, str | Path) else value
+
+
 class DataSettings(Strict):
     """What is trained on, and how a chunk is made of it."""
 
-    train: Path = Field(description="data folder with shards")
+    train: Annotated[tuple[Path, ...], BeforeValidator(_several)] = Field(
+        min_length=1, description="data folder with shards, or a list of them"
+    )
     noise: Path | None = Field(None, description="data folder of noise, with shards; none if null")
     rirs: Path | None = Field(None, description="data folder of impulse responses, with shards")
     chunk_frames: int = Field(200, ge=8, description="frames of a training chunk")

@@ -34,10 +34,9 @@ class Source:
 
     def __init__(self, data: str | Path):
         self._shards = None
-        if (Path(data) / "wav.scp").exists():
+        # Without durations, as of what only a decoder can read, shards know the lengths.
+        if all((Path(data) / name).exists() for name in ("wav.scp", "utt2dur")):
             table = Manifest.read(data).table
-            if table["seconds"].null_count():
-                raise TidyVoiceError(f"{data}/utt2dur is missing: prepare the data again")
             self.ids: list[str] = table["utterance"].to_list()
             self._paths: list[str] = table["path"].to_list()
             self.samples = np.rint(table["seconds"].to_numpy() * SAMPLE_RATE).astype(np.int64)

@@ -4,6 +4,7 @@ import fcntl
 import glob
 import hashlib
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,11 +27,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         ...     partial.write_text("whole or absent")
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    for left in path.parent.glob(f".{glob.escape(path.name)}.*{PARTIAL}"):
-        if not _is_running(left.name.split(".")[-2]):
-            left.unlink(missing_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL}")
+    partial = _partial_name(path)
     try:
         yield partial
         with open(partial, "rb") as file:
@@ -38,6 +35,40 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(path: str | Path) -> Iterator[Path]:
+    """Yield a new folder beside ``path``; rename it to ``path`` if the block succeeds.
+
+    ``path`` must not exist, or be an empty folder. When the block fails, nothing is left behind.
+
+    Raises:
+        TidyVoiceError: something is at ``path``.
+    """
+    path = Path(path)
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise TidyVoiceError(f"{path} is there already: delete it or take another name")
+    partial = _partial_name(path)
+    partial.mkdir()
+    try:
+        yield partial
+        for name in partial.rglob("*"):
+            if name.is_file():
+                with open(name, "rb") as file:
+                    os.fsync(file.fileno())
+        os.replace(partial, path)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _partial_name(path: Path) -> Path:
+    """A name beside ``path`` of this process' own; what processes that ended left is removed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*{PARTIAL}"):
+        if not _is_running(left.name.split(".")[-2]):
+            shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
+    return path.with_name(f".{path.name}.{os.getpid()}{PARTIAL}")
 
 
 def _is_running(process: str) -> bool:

@@ -6,6 +6,7 @@ with ``model``, ``model_args`` and ``dataset_args`` as WeSpeaker writes them. Ou
 where these say so.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,40 +16,49 @@ import torch
 import yaml
 from torch import Tensor, nn
 
+from tidyvoice.archives import ARCHIVES, CONFIG_FILE, SPEAKERS_FILE, WEIGHT_FILES
 from tidyvoice.config import ModelSettings
 from tidyvoice.errors import TidyVoiceError, summarise
 from tidyvoice.files import atomic_path, write_text
 from tidyvoice.frontend import FrontendSettings
-from tidyvoice.models import build_model
-from tidyvoice.settings import read_yaml, validate
+from tidyvoice.settings import read_yaml
+from tidyvoice.wespeaker import model_of
 
 OTHERS = "*"
-WEIGHT_FILES = ("avg_model.pt", "model.safetensors")
+REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
 # What a training checkpoint of WeSpeaker carries beside the embedding model.
 NOT_THE_MODEL = ("projection.", "frontend.")
+SHOWN = 10  # tensors in one line
+
+
+class WeightsMismatch(TidyVoiceError):
+    """Weights that do not fit a model.
+
+    Attributes:
+        problems: every tensor that is missing, unknown or of another shape.
+    """
+
+    def __init__(self, path: Path, problems: Sequence[str]):
+        text = f"{path} does not fit the model: {summarise(problems, SHOWN)}"
+        if len(problems) > SHOWN:
+            text += f" (`tidyvoice fetch-model {path.parent} --out FOLDER` lists them all)"
+        super().__init__(text)
+        self.problems = list(problems)
 
 
 def load_model(folder: str | Path) -> tuple[nn.Module, FrontendSettings]:
     """The model of a folder in evaluation mode, and the settings of its frontend.
 
     Raises:
-        TidyVoiceError: a file is missing, the model is unknown, or tensors do not match; nothing
-            is loaded in part.
+        WeightsMismatch: tensors do not match; nothing is loaded in part.
+        TidyVoiceError: a file is missing, or the model or an argument of it is unknown.
     """
-    folder = Path(folder)
-    path = folder / "config.yaml"
-    config = read_yaml(path)
-    frontend = frontend_settings(config.get("dataset_args") or {}, path)
-    if "model" not in config:
-        raise TidyVoiceError(f"{path}: the key model is missing")
-    arguments = {"acoustic_dim": frontend.num_mel_bins, **(config.get("model_args") or {})}
-    # Only training knows it.
-    arguments.pop("dropout", None)
-    unknown = sorted(set(arguments) - {"in_planes", "embed_dim", "acoustic_dim"})
-    if unknown:
-        raise TidyVoiceError(f"{path}: unknown model_args {', '.join(unknown)}")
-    model = build_model(config["model"], **arguments)
-    load_weights(model, weight_file(folder))
+    weights = weight_file(folder)
+    config = weights.parent / CONFIG_FILE
+    if not config.is_file():
+        raise TidyVoiceError(f"{config} is missing: it says what model {weights.name} is of")
+    model, frontend = model_of(read_yaml(config), config)
+    load_weights(model, weights)
     return model.eval(), frontend
 
 
@@ -61,34 +71,8 @@ def training_speakers(folder: str | Path) -> list[str] | None:
         folder: its folder, or its file of weights.
     """
     folder = Path(folder)
-    path = (folder.parent if folder.is_file() else folder) / "speakers.txt"
+    path = (folder.parent if folder.is_file() else folder) / SPEAKERS_FILE
     return (path.read_text(encoding="utf-8").split() or None) if path.is_file() else None
-
-
-def frontend_settings(dataset_args: Mapping[str, Any], source: str | Path) -> FrontendSettings:
-    """Frontend settings from the ``dataset_args`` of a WeSpeaker config.yaml.
-
-    What does not concern the features is ignored; what does must be understood.
-
-    Args:
-        source: the file, for error messages.
-
-    Raises:
-        TidyVoiceError: a frontend other than the filterbank, an unknown or impossible argument of
-            it, or normalisation of the variance.
-    """
-    kind = dataset_args.get("frontend") or "fbank"
-    if kind != "fbank":
-        raise TidyVoiceError(f"{source}: the frontend {kind!r} is not supported: only fbank is")
-    cmvn = dataset_args.get("cmvn_args") or {}
-    if cmvn.get("norm_var"):
-        raise TidyVoiceError(f"{source}: cmvn_args.norm_var is not supported: only the mean is")
-    values = {
-        **(dataset_args.get("fbank_args") or {}),
-        "sample_rate": dataset_args.get("resample_rate", 16000),
-        "mean_norm": dataset_args.get("cmvn", True) and cmvn.get("norm_mean", True),
-    }
-    return validate(FrontendSettings, values, f"{source} dataset_args")
 
 
 def save_model_config(
@@ -114,8 +98,8 @@ def save_model_config(
             "cmvn_args": {"norm_mean": frontend.mean_norm, "norm_var": False},
         },
     }
-    write_text(Path(folder) / "speakers.txt", "".join(f"{speaker}\n" for speaker in speakers))
-    write_text(Path(folder) / "config.yaml", yaml.safe_dump(config, sort_keys=False))
+    write_text(Path(folder) / SPEAKERS_FILE, "".join(f"{speaker}\n" for speaker in speakers))
+    write_text(Path(folder) / CONFIG_FILE, yaml.safe_dump(config, sort_keys=False))
 
 
 def save_torch(path: str | Path, content: Mapping[str, Any]) -> None:
@@ -134,22 +118,37 @@ def save_torch(path: str | Path, content: Mapping[str, Any]) -> None:
 
 
 def weight_file(path: str | Path) -> Path:
-    """The weights at ``path``: the file itself, or that of a model folder."""
+    """The weights at ``path``: the file itself, or that of a model folder.
+
+    Raises:
+        TidyVoiceError: there is none; it is said what to do with an archive, a Hugging Face
+            repository's id, or a folder that holds the model's.
+    """
     path = Path(path)
+    first = f"`tidyvoice fetch-model {path} --out FOLDER` makes a model folder of it"
     if path.is_file():
+        if path.name.endswith(ARCHIVES):
+            raise TidyVoiceError(f"{path} is an archive: {first}")
         return path
     for name in WEIGHT_FILES:
         if (path / name).is_file():
             return path / name
-    raise TidyVoiceError(f"{path} holds no {' or '.join(WEIGHT_FILES)}: give a model folder")
+    wanted = " or ".join(WEIGHT_FILES)
+    if path.is_dir():
+        inner = next((file for name in WEIGHT_FILES for file in path.glob(f"*/{name}")), None)
+        mend = f"give {inner.parent}" if inner else "give a model folder"
+        raise TidyVoiceError(f"{path} holds no {wanted}: {mend}")
+    if REPOSITORY.fullmatch(str(path)):
+        raise TidyVoiceError(f"no folder {path}; if it is a Hugging Face repository, {first}")
+    raise TidyVoiceError(f"no folder {path}: give one with {wanted}")
 
 
 def load_weights(model: nn.Module, path: Path) -> None:
     """Load a flat state dict into ``model``, all of it or nothing.
 
     Raises:
-        TidyVoiceError: unreadable, or tensors are missing, unknown, or of another shape; all are
-            named.
+        WeightsMismatch: tensors are missing, unknown, or of another shape.
+        TidyVoiceError: unreadable.
     """
     state = {
         name.removeprefix("module."): tensor
@@ -165,7 +164,7 @@ def load_weights(model: nn.Module, path: Path) -> None:
         if name in state and state[name].shape != own[name].shape
     ]
     if problems:
-        raise TidyVoiceError(f"{path} does not fit the model: {summarise(problems)}")
+        raise WeightsMismatch(path, problems)
     model.load_state_dict(state)
 
 

@@ -5,6 +5,7 @@ languages are known) and ``utt2dur`` (seconds), and one line a speaker, ``spk2ut
 polars frames, so that ten million utterances fit in memory and are read in seconds.
 """
 
+import math
 import os
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import soundfile
 from tqdm import tqdm
@@ -21,6 +23,9 @@ from tidyvoice.files import atomic_path
 from tidyvoice.readahead import read_ahead
 
 SAMPLE_RATE = 16000
+# What libsndfile reads: the header tells rate and duration. The others take a decoder.
+WITH_HEADER = frozenset({".wav", ".flac", ".ogg", ".opus", ".mp3"})
+PART = "part-{:03d}-of-{:03d}"
 TABLES = {"path": "wav.scp", "speaker": "utt2spk", "language": "utt2lang", "seconds": "utt2dur"}
 
 
@@ -56,8 +61,8 @@ class Manifest:
             {"utterance": utterances, "path": paths, "speaker": speakers},
             schema=dict.fromkeys(("utterance", "path", "speaker"), pl.String),
         ).with_columns(
-            pl.Series("language", languages or [None] * len(utterances), dtype=pl.String),
-            pl.Series("seconds", seconds or [None] * len(utterances), dtype=pl.Float64),
+            language=pl.lit(None, pl.String) if languages is None else pl.Series(languages),
+            seconds=pl.lit(None, pl.Float64) if seconds is None else pl.Series(seconds),
         )
         spaced = table.filter(pl.col("utterance").str.contains(r"\s"))["utterance"].to_list()
         problems = [f"white space in {utterance!r}: rename the file" for utterance in spaced]
@@ -175,12 +180,63 @@ def _duplicates(ids: pl.Series) -> list[str]:
     return [f"{utterance} stands twice: keep one" for utterance in repeated]
 
 
+def has_header(path: str | Path) -> bool:
+    """Whether libsndfile reads files of this name."""
+    return os.path.splitext(path)[1].lower() in WITH_HEADER
+
+
+def part_folder(folder: str | Path, part: int, parts: int) -> Path:
+    """Where part ``part`` (from 1) of ``parts`` of a large data folder is; itself if it is all."""
+    return Path(folder) if parts == 1 else Path(folder) / PART.format(part, parts)
+
+
+def parse_part(text: str) -> tuple[int, int]:
+    """The number and the count of ``3/16``.
+
+    Raises:
+        TidyVoiceError: it is not so written, or the number is not between 1 and the count.
+    """
+    number, _, count = text.partition("/")
+    if not (number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
+        raise TidyVoiceError(f"--part {text}: write 3/16 for the third of sixteen parts")
+    return int(number), int(count)
+
+
+def parts_of(folder: str | Path) -> list[Path]:
+    """The data folders that a large one consists of; ``[folder]`` where it is not divided.
+
+    Raises:
+        TidyVoiceError: some parts are not there, or there are those of two divisions.
+    """
+    folder = Path(folder)
+    found = sorted(path.name for path in folder.glob("part-*-of-*") if path.is_dir())
+    if not found:
+        return [folder]
+    divisions = sorted({int(name.rpartition("-")[2]) for name in found})
+    if len(divisions) > 1:
+        raise TidyVoiceError(
+            f"{folder} has parts of {' and of '.join(map(str, divisions))}: remove one division"
+        )
+    wanted = [PART.format(number, divisions[0]) for number in range(1, divisions[0] + 1)]
+    missing = [name for name in wanted if name not in found]
+    if missing:
+        raise TidyVoiceError(
+            f"{folder} lacks {summarise(missing, 3)}: prepare these parts as well (--part)"
+        )
+    return [folder / name for name in wanted]
+
+
 def inspect_audio(path: str, rate: int = SAMPLE_RATE, minimum: float = 0.0) -> tuple[float, str]:
-    """Duration in seconds from the header, and what is wrong with the file ("" if nothing)."""
+    """Duration in seconds from the header, and what is wrong with the file ("" if nothing).
+
+    The duration of what only a decoder can read is NaN.
+    """
     if not os.path.exists(path):
         return 0.0, f"{path} is missing"
     if os.path.getsize(path) == 0:
         return 0.0, f"{path} is an empty file"
+    if not has_header(path):
+        return math.nan, ""
     try:
         info = soundfile.info(path)
     except soundfile.LibsndfileError as error:
@@ -194,12 +250,17 @@ def inspect_audio(path: str, rate: int = SAMPLE_RATE, minimum: float = 0.0) -> t
 
 def measure(
     paths: Sequence[str], minimum: float = 0.0, threads: int = 8
-) -> tuple[list[float], list[str]]:
-    """Seconds of each file, and one line for each file that is missing or unfit."""
+) -> tuple[np.ndarray, list[str]]:
+    """Seconds of each file, float64 [N], and one line for each file that is missing or unfit."""
     inspect: Callable[[str], tuple[float, str]] = partial(inspect_audio, minimum=minimum)
     with closing(read_ahead(inspect, paths, threads, ahead=64)) as results:
-        found = list(tqdm(results, "headers", len(paths), unit=" files", disable=None))
-    return [seconds for seconds, _ in found], [problem for _, problem in found if problem]
+        seconds, problems = np.empty(len(paths)), []
+        for number, found in enumerate(
+            tqdm(results, "headers", len(paths), unit=" files", disable=None)
+        ):
+            seconds[number], problem = found
+            problems += [problem] if problem else []
+    return seconds, problems
 
 
 def check(
@@ -230,13 +291,24 @@ def check(
     return problems
 
 
-def scan(root: str | Path, language_folder: bool, extension: str = ".wav") -> Manifest:
+def scan(
+    root: str | Path,
+    language_folder: bool,
+    endings: Sequence[str] = (".wav",),
+    part: tuple[int, int] = (1, 1),
+    prefix: str = "",
+) -> Manifest:
     """Manifest of a corpus laid out as SPEAKER/FOLDER/FILE, durations read from the headers.
 
-    The id of an utterance is its path below ``root``, with extension.
+    The id of an utterance is its path below ``root``, with extension. Hidden files, such as the
+    ``._FILE.wav`` that some systems leave, are passed over.
 
     Args:
         language_folder: the middle folder is the language (TidyVoiceX), not a video.
+        endings: those of audio files.
+        part: number (from 1) and count: every so many-th speaker only, so that nothing but a part
+            of a large corpus is held in memory.
+        prefix: put before ids and speakers, which two corpora may call alike.
 
     Raises:
         TidyVoiceError: there is no such file, or some are unfit; up to ten of them are named.
@@ -244,13 +316,42 @@ def scan(root: str | Path, language_folder: bool, extension: str = ".wav") -> Ma
     root = Path(root)
     if not root.is_dir():
         raise TidyVoiceError(f"{root} is missing: give the folder that holds the speakers")
-    ids = sorted(str(p.relative_to(root)) for p in root.glob(f"*/*/*{extension}"))
-    if not ids:
-        raise TidyVoiceError(f"{root} holds no SPEAKER/FOLDER/FILE{extension}: is it the root?")
-    paths = [str(root / utterance) for utterance in ids]
-    seconds, problems = measure(paths)
+    speakers = _visible(root, folders=True)[part[0] - 1 :: part[1]]
+    names = [
+        f"{speaker}/{folder}/{file}"
+        for speaker in tqdm(speakers, "speakers", unit=" speakers", disable=None)
+        for folder in _visible(root / speaker, folders=True)
+        for file in _visible(root / speaker / folder, folders=False)
+        if file.endswith(tuple(endings))
+    ]
+    if not names:
+        wanted = " or ".join(endings)
+        raise TidyVoiceError(f"{root} holds no SPEAKER/FOLDER/FILE{wanted}: is it the root?")
+    names.sort()
+    table = pl.DataFrame({"name": names}, schema={"name": pl.String})
+    del names
+    table = table.with_columns(
+        utterance=prefix + pl.col("name"),
+        path=f"{root}/" + pl.col("name"),
+        speaker=prefix + pl.col("name").str.split("/").list.get(0),
+        language=pl.col("name").str.split("/").list.get(1) if language_folder else None,
+    )
+    seconds, problems = measure(table["path"])
     if problems:
         raise TidyVoiceError(f"{len(problems)} unfit files: {summarise(problems)}")
-    parts = [utterance.split("/") for utterance in ids]
-    languages = [part[1] for part in parts] if language_folder else None
-    return Manifest.build(ids, paths, [part[0] for part in parts], languages, seconds)
+    known = not np.isnan(seconds).any()
+    return Manifest.build(
+        table["utterance"],
+        table["path"],
+        table["speaker"],
+        table["language"] if language_folder else None,
+        seconds if known else None,
+    )
+
+
+def _visible(folder: Path, folders: bool) -> list[str]:
+    """Names in a folder, sorted, without hidden ones: those of folders, or of everything else."""
+    with os.scandir(folder) as entries:
+        return sorted(
+            entry.name for entry in entries if entry.name[0] != "." and entry.is_dir() == folders
+        )

@@ -4,7 +4,7 @@ import difflib
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -127,12 +127,15 @@ def _explain(model: type[BaseModel], problem: dict[str, Any]) -> str:
 
 
 def _fields_at(model: type[BaseModel], location: Sequence[str]) -> list[str]:
-    for part in location:
+    parts = iter(location)
+    for part in parts:
         if part not in model.model_fields:
             return []
         annotation = model.model_fields[part].annotation
-        options = [annotation, *get_args(annotation)]
+        options = get_args(annotation) or [annotation]
         model = next(t for t in options if isinstance(t, type) and issubclass(t, BaseModel))
+        if get_origin(annotation) is dict:
+            next(parts, None)  # the dictionary's key
     return list(model.model_fields)
 
 

@@ -1,9 +1,25 @@
-# shellcheck shell=bash disable=SC2034
+# shellcheck shell=bash disable=SC2034,SC2154
 # What ./run.sh --recipe mini does beside the trainings; ./run.sh --set KEY=VALUE overrides it.
 calib_speakers=30       # held out of the fine-tuning, for calibration
 average=3               # last checkpoints whose mean is the model
 mean_utterances=500     # of the fine-tuning data, whose mean embedding is subtracted
 normalize=language      # language, asnorm or snorm
-top_n=40                # highest cohort scores that count, of 80 speakers
+top_n=40                # highest cohort scores that count, of 80 speakers, each a few times over
 calib_targets=4000      # trials that the calibration is fitted to
 calib_nontargets=20000
+tolerate=0              # share of files that may be broken
+counts=official         # lengths of the lists of a submission; any for others
+
+other_mean=''           # data folder of another mean to centre a released model with
+
+trainings=(pretrain finetune)
+
+training_data() { echo "$data/$1"; }
+
+prepare() {
+  run python -m local.mini --config conf/mini/corpus.yaml --out "$corpus" "$@"
+  if [ -z "$init_from" ]; then
+    make "$data/pretrain/wav.scp" "$corpus/corpus.json" -- \
+      python -m local.tidyvoice --root "$corpus/pretrain" --out "$data/pretrain"
+  fi
+}

@@ -2,10 +2,21 @@
 
 import sys
 
-from tidyvoice.cli import challenge, data, evaluation, scores, training
+from tidyvoice.cli import challenge, data, doctor, evaluation, models, scores, training
 from tidyvoice.cli.app import app
 
-__all__ = ["app", "challenge", "data", "evaluation", "main", "scores", "spread", "training"]
+__all__ = [
+    "app",
+    "challenge",
+    "data",
+    "doctor",
+    "evaluation",
+    "main",
+    "models",
+    "scores",
+    "spread",
+    "training",
+]
 
 # `--fit A B` instead of `--fit A --fit B`, for the options that take score files of systems.
 SEVERAL = ("--fit", "--apply")

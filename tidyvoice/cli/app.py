@@ -38,3 +38,9 @@ TopN = Annotated[int, typer.Option(min=2, help="highest cohort scores that count
 Blind = Annotated[
     bool, typer.Option("--blind", help="guess the languages from those of the cohort")
 ]
+
+
+def name_and_path(text: str) -> tuple[str | None, Path]:
+    """A path, or NAME=PATH; a path that exists may hold "=" itself."""
+    name, _, path = ("", "", text) if Path(text).exists() else text.partition("=")
+    return (name or None, Path(path)) if path else (None, Path(name))

@@ -47,22 +47,37 @@ def shards(
     per_shard: Annotated[int, typer.Option(min=1, help="utterances in a shard")] = 1000,
     seed: Annotated[int, typer.Option(help="order of the utterances")] = 1,
     threads: Annotated[int, typer.Option(min=1, help="files read at once")] = 4,
+    tolerate: Annotated[
+        float, typer.Option(min=0, max=1, help="share of files that may be unreadable")
+    ] = 0.0,
+    part: Annotated[
+        str | None, typer.Option(help="only this part of a divided data folder: 3/16")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Pack a data folder into indexed shards, DATA/shards.
 
+    Of a folder that preparation has divided into parts each is packed by itself, all of them or the
+    one that --part names: on as many machines as you like.
+
     Example: tidyvoice shards data/mini/pretrain
     """
     from tidyvoice.data.shards import write_shards
+    from tidyvoice.manifest import parse_part, part_folder, parts_of
 
-    made = write_shards(data, per_shard, seed, threads)
-    if as_json:
-        row = {"shards": str(made.folder), "count": made.shards, "utterances": made.utterances}
-        typer.echo(json.dumps({**row, "found": made.found}))
-    else:
+    folders = [part_folder(data, *parse_part(part))] if part else parts_of(data)
+    for folder in folders:
+        made = write_shards(folder, per_shard, seed, threads, tolerate)
+        if as_json:
+            row = {"shards": str(made.folder), "count": made.shards, "utterances": made.utterances}
+            row |= {"found": made.found, "unreadable": made.unreadable}
+            typer.echo(json.dumps(row))
+            continue
         state = "found finished" if made.found else "written"
+        left_out = f", {made.unreadable:,} unreadable files left out" if made.unreadable else ""
         typer.echo(
             f"{made.folder}: {made.utterances:,} utterances in {made.shards:,} shards {state}"
+            f"{left_out}"
         )
 
 

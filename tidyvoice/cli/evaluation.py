@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tidyvoice.cli.app import AsJson, Languages, Speakers, app
+from tidyvoice.cli.app import AsJson, Languages, Speakers, app, name_and_path
 from tidyvoice.errors import TidyVoiceError, one_line_errors
 
 Resamples = Annotated[
@@ -109,10 +109,8 @@ def report(
     maps = {"utt2lang": utt2lang or (), "utt2spk": utt2spk or ()}
     systems = [load_system(experiment, scores, name, **maps)]
     for other in compare or []:
-        # A path may hold "=" itself.
-        called, _, path = ("", "", other) if Path(other).exists() else other.partition("=")
-        called, path = (called, path) if path else ("", called)
-        systems.append(load_system(path, scores, called or None, **maps))
+        called, path = name_and_path(other)
+        systems.append(load_system(path, scores, called, **maps))
     page = out or experiment / "report.html"
     results = write_report(experiment, systems, page, resamples=bootstrap)
     rows = {result.name: result.rows for result in results}

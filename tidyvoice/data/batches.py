@@ -80,21 +80,22 @@ class TrainingData:
         self.settings = settings
         self.chunk_samples = chunk_samples
         self.seed = seed
-        self.reader = ShardReader(settings.train)
+        self.reader = ShardReader(*settings.train)
         self.noise = _open_store(settings.noise)
         self.rirs = _open_store(settings.rirs)
         self.speakers = self.reader.speakers.unique().sort().to_list()
         codes = {speaker: code for code, speaker in enumerate(self.speakers)}
         self._labels = self.reader.speakers.replace_strict(codes).to_numpy()
         if self.noise is not None:
-            self._snr = _snr_ranges(self.noise)
+            self._snr = _snr_ranges(self.noise, settings.noise)
         shortest = int(settings.min_seconds * SAMPLE_RATE)
         self._eligible = np.flatnonzero(self.reader.samples >= shortest)
         self.batches_per_pass = len(self._eligible) // settings.batch_size
         if not self.batches_per_pass:
             raise TidyVoiceError(
-                f"{settings.train} has {len(self._eligible)} utterances of {settings.min_seconds} "
-                f"s or more, fewer than data.batch_size {settings.batch_size}: make it smaller"
+                f"{', '.join(map(str, settings.train))}: {len(self._eligible)} utterances of "
+                f"{settings.min_seconds} s or more, fewer than data.batch_size "
+                f"{settings.batch_size}: make it smaller"
             )
         self._order: tuple[int, np.ndarray] = (-1, np.empty(0, int))
 
@@ -193,12 +194,12 @@ def _open_store(folder: Path | None) -> ShardReader | None:
     return None if folder is None else ShardReader(folder)
 
 
-def _snr_ranges(noise: ShardReader) -> list[tuple[float, float]]:
+def _snr_ranges(noise: ShardReader, folder: Path) -> list[tuple[float, float]]:
     kinds = noise.speakers.to_list()
     unknown = sorted(set(kinds) - set(SNR_DB))
     if unknown:
         raise TidyVoiceError(
-            f"{noise.folder}: no signal-to-noise ratio for the kind {unknown[0]!r}: its utt2spk "
+            f"{folder}: no signal-to-noise ratio for the kind {unknown[0]!r}: its utt2spk "
             f"may hold {', '.join(SNR_DB)}"
         )
     return [SNR_DB[kind] for kind in kinds]

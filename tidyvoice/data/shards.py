@@ -20,24 +20,25 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 from tqdm import tqdm
 
-from tidyvoice.audio import read_pcm16, wav_bytes
-from tidyvoice.errors import TidyVoiceError
+from tidyvoice.audio import WAV_HEADER, read_pcm16, wav_bytes
+from tidyvoice.errors import TidyVoiceError, summarise
 from tidyvoice.files import PARTIAL, atomic_path, only_writer, write_text
-from tidyvoice.manifest import SAMPLE_RATE, Manifest
+from tidyvoice.manifest import SAMPLE_RATE, Manifest, parts_of
 from tidyvoice.readahead import read_ahead
 
-WAV_HEADER_BYTES = 44
 BYTES_PER_SAMPLE = 2
 FORMAT = 1  # raise it whenever the same files make other shards
 OPEN_FILES = 8  # a thread and data folder; systems allow a process as few as 256
 INDEX = "index.parquet"
 SUMMARY = "shards.json"
+UNREADABLE, LEFT_OUT = "unreadable.txt", ".left_out"
 
 
 @dataclass(frozen=True)
@@ -48,10 +49,15 @@ class ShardSummary:
     shards: int
     utterances: int
     found: bool
+    unreadable: int = 0
 
 
 def write_shards(
-    data: str | Path, per_shard: int = 1000, seed: int = 1, threads: int = 4
+    data: str | Path,
+    per_shard: int = 1000,
+    seed: int = 1,
+    threads: int = 4,
+    tolerate: float = 0.0,
 ) -> ShardSummary:
     """Write the shards of a data folder to ``data/shards``, in an order shuffled by ``seed``.
 
@@ -60,49 +66,75 @@ def write_shards(
     shards of the same tables and files (by size and time) are left alone; others are replaced
     once their successors are whole.
 
+    Args:
+        tolerate: the share of files that may be unreadable: they are left out, and listed with
+            the reason in ``data/shards/unreadable.txt``.
+
     Raises:
-        TidyVoiceError: a file is missing, unreadable, or has another rate (whole shards stay);
-            another process is writing them.
+        TidyVoiceError: a file is missing, unreadable, or has another rate, and more of them than
+            are tolerated (whole shards stay); another process is writing them.
     """
     data = Path(data)
     manifest = Manifest.read(data)
     with only_writer(data):
-        return _write_shards(data, manifest, per_shard, seed, threads)
+        return _write_shards(data, manifest, per_shard, seed, threads, tolerate)
 
 
 def _write_shards(
-    data: Path, manifest: Manifest, per_shard: int, seed: int, threads: int
+    data: Path, manifest: Manifest, per_shard: int, seed: int, threads: int, tolerate: float
 ) -> ShardSummary:
     fingerprint = _fingerprint(manifest, per_shard, seed)
     final = data / "shards"
     found = _summary(final)
     if found and found["fingerprint"] == fingerprint:
-        return ShardSummary(final, found["shards"], found["utterances"], found=True)
+        counts = (found["shards"], found["utterances"])
+        return ShardSummary(final, *counts, True, len(manifest) - found["utterances"])
 
     order = np.random.default_rng(seed).permutation(len(manifest))
     shuffled = manifest.table[order.tolist()]
     groups = [shuffled[start : start + per_shard] for start in range(0, len(order), per_shard)]
-    partial = data / f"shards.{fingerprint[:12]}{PARTIAL}"
-    partial.mkdir(exist_ok=True)
-    paths = [partial / f"shard-{number:06d}.tar" for number in range(len(groups))]
-    with closing(read_ahead(_write_shard, zip(paths, groups, strict=True), threads)) as written:
+    unfinished = data / f"shards.{fingerprint[:12]}{PARTIAL}"
+    unfinished.mkdir(exist_ok=True)
+    paths = [unfinished / f"shard-{number:06d}.tar" for number in range(len(groups))]
+    write = partial(_write_shard, strict=tolerate == 0)
+    with closing(read_ahead(write, zip(paths, groups, strict=True), threads)) as written:
         parts = list(tqdm(written, str(data), len(groups), unit=" shards", disable=None))
     index = pl.concat([pl.read_parquet(part) for part in parts])
-    with atomic_path(partial / INDEX) as path:
+    _judge_unreadable(unfinished, data, len(manifest), tolerate)
+    with atomic_path(unfinished / INDEX) as path:
         index.write_parquet(path)
     summary = {
         "fingerprint": fingerprint,
         "content": _content(index),
         "shards": len(groups),
-        "utterances": len(manifest),
+        "utterances": len(index),
     }
-    write_text(partial / SUMMARY, json.dumps(summary, indent=1) + "\n")
+    write_text(unfinished / SUMMARY, json.dumps(summary, indent=1) + "\n")
     for part in parts:
         part.unlink()
-    _replace_folder(partial, final)
+    _replace_folder(unfinished, final)
     for abandoned in data.glob(f"shards.*{PARTIAL}"):
         shutil.rmtree(abandoned)
-    return ShardSummary(final, len(groups), len(manifest), found=False)
+    unreadable = len(manifest) - len(index)
+    return ShardSummary(final, len(groups), len(index), False, unreadable)
+
+
+def _judge_unreadable(folder: Path, data: Path, total: int, tolerate: float) -> None:
+    """Join what the shards left out to one list; refuse more than is tolerated."""
+    lists = sorted(folder.glob(f"*{LEFT_OUT}"))
+    lines = [line for path in lists for line in path.read_text().splitlines()]
+    if len(lines) > tolerate * total:
+        for path in lists:  # so that a mended file is tried again
+            path.with_suffix(".parquet").unlink()
+            path.unlink()
+        raise TidyVoiceError(
+            f"{data}: {len(lines):,} of {total:,} files are unreadable, --tolerate {tolerate:g} "
+            f"allows {int(tolerate * total):,}: {summarise(lines, 3)}"
+        )
+    if lines:
+        write_text(folder / UNREADABLE, "".join(f"{line}\n" for line in lines))
+    for path in lists:
+        path.unlink()
 
 
 def _fingerprint(manifest: Manifest, per_shard: int, seed: int) -> str:
@@ -136,20 +168,30 @@ def _replace_folder(new: Path, final: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _write_shard(shard: tuple[Path, pl.DataFrame]) -> Path:
-    """Write one tar and its rows of the index; a shard that has its rows is whole already."""
+def _write_shard(shard: tuple[Path, pl.DataFrame], strict: bool) -> Path:
+    """Write one tar and its rows of the index; a shard that has its rows is whole already.
+
+    Args:
+        strict: an unreadable file is an error; else it is listed beside the tar and left out.
+    """
     path, utterances = shard
     rows_path = path.with_suffix(".parquet")
     if rows_path.exists():
         return rows_path
-    rows = []
-    with atomic_path(path) as partial, tarfile.open(partial, "w", format=tarfile.GNU_FORMAT) as tar:
+    rows, left_out = [], []
+    with atomic_path(path) as new, tarfile.open(new, "w", format=tarfile.GNU_FORMAT) as tar:
         for utterance, source, speaker, language in utterances.select(
             "utterance", "path", "speaker", "language"
         ).iter_rows():
+            try:
+                samples = read_pcm16(source)
+            except TidyVoiceError as error:
+                if strict:
+                    raise
+                left_out.append(f"{utterance} {error}\n")
+                continue
             _add(tar, f"{utterance}.spk", speaker.encode())
-            samples = read_pcm16(source)
-            offset = _add(tar, f"{utterance}.wav", wav_bytes(samples)) + WAV_HEADER_BYTES
+            offset = _add(tar, f"{utterance}.wav", wav_bytes(samples)) + WAV_HEADER.size
             checksum = zlib.crc32(samples.tobytes())
             row = (path.name, utterance, speaker, language, offset, samples.size, checksum)
             rows.append(row)
@@ -163,8 +205,10 @@ def _write_shard(shard: tuple[Path, pl.DataFrame]) -> Path:
         "crc32": pl.UInt32,
     }
     table = pl.DataFrame(rows, schema=columns, orient="row")
-    with atomic_path(rows_path) as partial:
-        table.with_columns(pl.lit(SAMPLE_RATE).alias("rate")).write_parquet(partial)
+    if left_out:
+        write_text(path.with_suffix(LEFT_OUT), "".join(left_out))
+    with atomic_path(rows_path) as new:
+        table.with_columns(pl.lit(SAMPLE_RATE).alias("rate")).write_parquet(new)
     return rows_path
 
 
@@ -172,13 +216,12 @@ def _add(tar: tarfile.TarFile, name: str, content: bytes) -> int:
     """Append a member and return the byte offset of its content in the tar."""
     member = tarfile.TarInfo(name)
     member.size = len(content)
-    start = tar.offset + len(member.tobuf(tar.format, tar.encoding, tar.errors))
     tar.addfile(member, io.BytesIO(content))
-    return start
+    return tar.offset - -(-len(content) // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
 
 
 class ShardReader:
-    """Random access to the samples of a data folder's shards.
+    """Random access to the samples of the shards of a data folder, or of several.
 
     Threads may read at the same time. Each opens the files it reads and keeps the last few open.
 
@@ -188,23 +231,38 @@ class ShardReader:
         languages: language of each, or null.
         samples: number of samples of each, int64 [N].
         content: a checksum of all of this and of the samples themselves.
+
+    Raises:
+        TidyVoiceError: shards are missing, or two folders have a speaker of the same name.
     """
 
-    def __init__(self, data: str | Path):
-        self.folder = Path(data) / "shards"
-        summary = _summary(self.folder)
-        if summary is None:
-            raise TidyVoiceError(f"{self.folder} is missing or unfinished: run stage 2 (shards)")
-        index = pl.read_parquet(self.folder / INDEX)
-        self.content: str = summary["content"]
+    def __init__(self, *data: str | Path):
+        folders = [part / "shards" for folder in data for part in parts_of(folder)]
+        contents, indexes = [], []
+        self._shards: list[Path] = []
+        for folder in folders:
+            summary = _summary(folder)
+            if summary is None:
+                raise TidyVoiceError(f"{folder} is missing or unfinished: run stage 2 (shards)")
+            contents.append(summary["content"])
+            table = pl.read_parquet(folder / INDEX)
+            names = table["shard"].unique(maintain_order=True).to_list()
+            codes = {name: len(self._shards) + n for n, name in enumerate(names)}
+            self._shards += [folder / name for name in names]
+            indexes.append(
+                table.with_columns(pl.col("shard").replace_strict(codes, return_dtype=pl.Int32))
+            )
+        _distinct_speakers(folders, indexes)
+        index = pl.concat(indexes)
+        self.content: str = contents[0]
+        if len(contents) > 1:
+            self.content = hashlib.sha256("".join(contents).encode()).hexdigest()
         self.keys = index["key"]
         self.speakers = index["speaker"]
         self.languages = index["language"]
         self.samples = index["samples"].to_numpy()
         self._offsets = index["offset"].to_numpy()
-        self._shards: Sequence[str] = index["shard"].unique(maintain_order=True).to_list()
-        codes = {name: code for code, name in enumerate(self._shards)}
-        self._shard_of = index["shard"].replace_strict(codes, return_dtype=pl.Int32).to_numpy()
+        self._shard_of = index["shard"].to_numpy()
         self._threads = threading.local()
 
     def __len__(self) -> int:
@@ -223,8 +281,7 @@ class ShardReader:
         content = os.pread(self._file(shard).number, size, offset)
         if len(content) != size:
             raise TidyVoiceError(
-                f"{self.folder / self._shards[shard]} is cut short: remove {self.folder} and run "
-                "stage 2 again"
+                f"{self._shards[shard]} is cut short: remove its folder and run stage 2 again"
             )
         return np.frombuffer(content, dtype="<i2")
 
@@ -235,13 +292,33 @@ class ShardReader:
         if shard in files:
             files.move_to_end(shard)
             return files[shard]
-        path = self.folder / self._shards[shard]
+        path = self._shards[shard]
         if not path.exists():
-            raise TidyVoiceError(f"{path} is missing: remove {self.folder} and run stage 2 again")
+            raise TidyVoiceError(f"{path} is missing: remove {path.parent} and run stage 2 again")
         if len(files) >= OPEN_FILES:
             files.popitem(last=False)
         files[shard] = _OpenFile(path)
         return files[shard]
+
+
+def _distinct_speakers(folders: Sequence[Path], indexes: Sequence[pl.DataFrame]) -> None:
+    """Refuse a name that two folders give to a speaker: one class would be two people."""
+    if len(folders) == 1:
+        return
+    names = [
+        pl.DataFrame({"speaker": index["speaker"].unique()}).with_columns(pl.lit(n).alias("folder"))
+        for n, index in enumerate(indexes)
+    ]
+    twice = (
+        pl.concat(names).group_by("speaker").agg("folder").filter(pl.col("folder").list.len() > 1)
+    )
+    if len(twice):
+        speaker, where = twice.sort("speaker").row(0)
+        one, other = (folders[n].parent for n in sorted(where)[:2])
+        raise TidyVoiceError(
+            f"the speaker '{speaker}' is in {one} and in {other} ({len(twice):,} such speakers): "
+            "prepare one of them with a --prefix"
+        )
 
 
 class _OpenFile:

@@ -25,7 +25,7 @@ from tidyvoice.device import choose_device
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.files import only_writer, sha256
 from tidyvoice.frontend import Frontend
-from tidyvoice.hub import frontend_settings, load_weights, save_torch, weight_file
+from tidyvoice.hub import load_weights, save_torch, weight_file
 from tidyvoice.losses import ArcMargin
 from tidyvoice.models import build_model
 from tidyvoice.settings import differences, read_yaml
@@ -38,6 +38,7 @@ from tidyvoice.training.checkpoint import (
 from tidyvoice.training.head import ClassMeans
 from tidyvoice.training.schedules import ExponentialDecrease, MarginSchedule
 from tidyvoice.training.tracking import Tracker
+from tidyvoice.wespeaker import frontend_settings, section
 
 # What may change when an interrupted run goes on, because nothing but rounding depends on it.
 FREE_SETTINGS = {
@@ -213,7 +214,7 @@ class Trainer:
         """A model takes the features that it was trained on; a lone .pt file does not say which."""
         if not config.exists():
             return
-        theirs = frontend_settings(read_yaml(config).get("dataset_args") or {}, config)
+        theirs = frontend_settings(section(read_yaml(config), "dataset_args", config), config)
         changed = differences(theirs.model_dump(), self.settings.frontend.model_dump())
         changed.pop("dither", None)
         if changed:
@@ -275,8 +276,8 @@ class Trainer:
         if changed:
             raise TidyVoiceError(
                 f"{self.folder} was begun with other {', '.join(changed)} than "
-                f"{self.settings.data.train} and model.init hold now: take another experiment "
-                "folder, or remove this one"
+                f"{', '.join(map(str, self.settings.data.train))} and model.init hold now: take "
+                "another experiment folder, or remove this one"
             )
         self.model.load_state_dict(state["model"])
         self.loss.load_state_dict(state["loss"])

@@ -1,0 +1,73 @@
+"""The Mozilla Data Collective, https://mozilladatacollective.com, through its own client.
+
+The client is the package ``datacollective`` (extra ``download``). It reads the key from the
+environment variable ``MDC_API_KEY`` or from a file ``.env``, and another server from
+``MDC_API_URL``.
+"""
+
+import errno
+import os
+import sys
+from pathlib import Path
+
+from local.fetch import ATTEMPTS
+from tidyvoice.errors import TidyVoiceError
+
+KEY = "MDC_API_KEY"
+SITE = "https://mozilladatacollective.com"
+
+
+def fetch_dataset(dataset: str, folder: Path) -> Path:
+    """Where the archive of a data set is in ``folder``, once it is there.
+
+    The client goes on with what an interrupted download left. It compares no checksum, so that its
+    size is compared here and all else when the archive is unpacked.
+
+    Raises:
+        TidyVoiceError: the client or the key is missing, the server refuses, the connection drops
+            again and again, or the archive has another size than it should.
+    """
+    try:
+        from datacollective import download_dataset, get_dataset_details
+        from datacollective.errors import DownloadError
+    except ImportError as error:
+        raise TidyVoiceError(
+            f"the client of the Mozilla Data Collective is missing ({error}): "
+            "pip install -U datacollective, or download the archive by hand and give --archive"
+        ) from None
+    page = f"{SITE}/datasets/{dataset}"
+    if not os.environ.get(KEY):
+        raise TidyVoiceError(
+            f"{KEY} is not set: agree to the terms on {page}, make a key on "
+            f"{SITE}/api-reference and export {KEY}=..."
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            size = get_dataset_details(dataset).get("sizeBytes")
+            archive = Path(
+                download_dataset(dataset, str(folder), show_progress=sys.stderr.isatty())
+            )
+            break
+        except DownloadError as error:
+            cause = error.__cause__
+            # The client makes these into failures of the download.
+            if isinstance(cause, KeyboardInterrupt):
+                raise KeyboardInterrupt from None
+            if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise cause from None
+            if attempt == ATTEMPTS:
+                raise TidyVoiceError(
+                    f"{page}: the download failed {ATTEMPTS} times ({cause}); what has come is "
+                    "kept, the same command goes on"
+                ) from None
+        except (OSError, RuntimeError, ValueError) as error:
+            said = " ".join(str(error).split())
+            raise TidyVoiceError(f"{page}: {said}") from None
+    found = archive.stat().st_size
+    if size is not None and found != int(size):
+        raise TidyVoiceError(
+            f"{archive} has {found:,} bytes, expected {int(size):,}: delete it, the same command "
+            "fetches it again"
+        )
+    return archive

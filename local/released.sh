@@ -1,0 +1,39 @@
+# shellcheck shell=bash disable=SC2154
+# Stages 6 and 7 of run.sh, which sources this file, for the challenge's released model.
+
+# Which mean the published figures were centred with is not documented: all that can be had here.
+score_released() {
+  local compared=("not centred=$scores/dev-none.score") centred=dev-none
+  score released dev "$trials" dev-none ''
+  if [ -e "$embeddings/mean.npz" ]; then
+    centred=dev-train
+    score released dev "$trials" dev-train mean
+    compared+=("TidyVoiceX train=$scores/dev-train.score")
+  fi
+  if [ -e "$embeddings/mean-voxceleb2.npz" ]; then
+    score released dev "$trials" dev-voxceleb2 mean-voxceleb2
+    compared+=("VoxCeleb2=$scores/dev-voxceleb2.score")
+  fi
+  score released dev "$trials" dev-own dev --in-sample
+  compared+=("dev itself=$scores/dev-own.score")
+  run tidyvoice compare --published "conf/$recipe/published.yaml" "${compared[@]}" \
+    --utt2lang "$data/dev/utt2lang"
+  run tidyvoice report "$exp/released" --scores "$centred" --name released "${of_dev[@]}"
+}
+
+# It was trained on every speaker that could have been held out: dev calibrates itself, each trial by
+# a fit to other speakers.
+calibrate_released() {
+  if [ ! -e "$data/finetune/wav.scp" ]; then
+    echo "  TidyVoiceX train is not here, which is the cohort: nothing is normalised or calibrated"
+    return
+  fi
+  extract released cohort "$data/finetune"
+  normalised dev dev-train
+  make "$scores/dev-llr.score" "$scores/dev-$normalize.score" -- tidyvoice calibrate \
+    --cross-fit 5 --apply "$scores/dev-$normalize.score" --language-match \
+    --out "$scores/dev-llr.score"
+  run tidyvoice report "$exp/released" --scores dev-llr --name "+ calibrated" \
+    --compare "+ normalised=$scores/dev-$normalize.score" \
+    --compare "released=$scores/dev-train.score" "${of_dev[@]}"
+}

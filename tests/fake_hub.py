@@ -1,0 +1,163 @@
+"""A server on this machine that answers what huggingface_hub asks of the Hub."""
+
+import hashlib
+import json
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import urlsplit
+
+REPOSITORY = "someone/a-model"
+LARGE = (".pt", ".safetensors")
+
+
+class FakeHub(ThreadingHTTPServer):
+    """One repository, whose branch main moves when another folder is served.
+
+    Attributes:
+        files: its content now, by name; those that end with ``LARGE`` are served as the Hub serves
+            large files, from another address.
+        refuse: status and error code instead of every answer about the repository.
+        gated: whether its files may be listed, but not read.
+        drops: how many times a large file is cut in the middle.
+        asked: paths of every request.
+    """
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.files: dict[str, bytes] = {}
+        self.commits: dict[str, dict[str, bytes]] = {}
+        self.refuse: tuple[int, str] | None = None
+        self.gated = False
+        self.drops = 0
+        self.asked: list[str] = []
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+    @property
+    def commit(self) -> str:
+        listed = json.dumps({name: _sha256(data) for name, data in self.files.items()})
+        return hashlib.sha1(listed.encode()).hexdigest()
+
+    def serve_folder(self, folder: Path) -> None:
+        self.files = {path.name: path.read_bytes() for path in folder.iterdir()}
+        self.commits[self.commit] = dict(self.files)
+
+    def at(self, revision: str) -> dict[str, bytes] | None:
+        """The files of a revision."""
+        return self.files if revision in ("main", self.commit) else self.commits.get(revision)
+
+    def environment(self, home: Path, **more: str) -> dict[str, str]:
+        """For a process that shall know no other Hub, with a cache of its own at ``home``."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
+        own = {"HF_ENDPOINT": self.address, "HF_HOME": str(home), "HF_HUB_DISABLE_TELEMETRY": "1"}
+        return {**kept, **own, "OMP_NUM_THREADS": "1", **more}
+
+
+@contextmanager
+def fake_hub() -> Iterator[FakeHub]:
+    with FakeHub() as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: FakeHub
+    commit = ""
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+    def do_HEAD(self) -> None:
+        self._respond()
+
+    def do_GET(self) -> None:
+        self._respond()
+
+    def _respond(self) -> None:
+        hub, path = self.server, urlsplit(self.path).path
+        hub.asked.append(f"{self.command} {path}")
+        if path.startswith("/cdn/"):
+            data = next(data for data in hub.files.values() if path == f"/cdn/{_sha256(data)}")
+            self._content(data, may_drop=True)
+            return
+        kind, _, rest = path.removeprefix("/api/models").partition(REPOSITORY)
+        if kind != "/" or hub.refuse:
+            self._error(*(hub.refuse or (401, "RepoNotFound")))
+            return
+        what, revision, *name = rest.strip("/").split("/")
+        files = hub.at(revision)
+        self.commit = hub.commit if revision == "main" else revision
+        if files is None:
+            self._error(404, "RevisionNotFound")
+        elif what == "revision":
+            siblings = [{"rfilename": file} for file in files]
+            self._json({"id": REPOSITORY, "sha": self.commit, "siblings": siblings})
+        elif what == "tree":
+            self._json([self._entry(file, data) for file, data in files.items()])
+        elif hub.gated:
+            self._error(403, "GatedRepo")
+        elif name[0] not in files:
+            self._error(404, "EntryNotFound")
+        elif name[0].endswith(LARGE):
+            data = files[name[0]]
+            checksum = _sha256(data)
+            linked = {"X-Linked-Etag": f'"{checksum}"', "X-Linked-Size": str(len(data))}
+            # Another host, as on the Hub: a client asks the Hub, not it, what the file is.
+            elsewhere = hub.address.replace("127.0.0.1", "localhost")
+            location = {"Location": f"{elsewhere}/cdn/{checksum}"}
+            self._head(302, {**linked, **location, "Content-Length": "0"})
+        else:
+            self._content(files[name[0]])
+
+    def _entry(self, name: str, data: bytes) -> dict:
+        oid = hashlib.sha1(data).hexdigest()
+        entry = {"type": "file", "path": name, "size": len(data), "oid": oid}
+        if name.endswith(LARGE):
+            entry["lfs"] = {"oid": _sha256(data), "size": len(data), "pointerSize": 130}
+        return entry
+
+    def _content(self, data: bytes, may_drop: bool = False) -> None:
+        start = int((self.headers["Range"] or "bytes=0-").partition("=")[2].partition("-")[0])
+        headers = {"ETag": f'"{hashlib.sha1(data).hexdigest()}"', "Accept-Ranges": "bytes"}
+        if start:
+            headers["Content-Range"] = f"bytes {start}-{len(data) - 1}/{len(data)}"
+        part = data[start:]
+        self._head(206 if start else 200, {**headers, "Content-Length": str(len(part))})
+        if self.command == "HEAD":
+            return
+        if may_drop and self.server.drops:
+            self.server.drops -= 1
+            part = part[: len(data) // 2] if not start else b""
+            self.close_connection = True
+        self.wfile.write(part)
+
+    def _json(self, content: object) -> None:
+        data = json.dumps(content).encode()
+        self._head(200, {"Content-Type": "application/json", "Content-Length": str(len(data))})
+        self.wfile.write(data)
+
+    def _error(self, status: int, code: str) -> None:
+        self._head(status, {"X-Error-Code": code, "X-Error-Message": code, "Content-Length": "0"})
+
+    def _head(self, status: int, headers: dict[str, str]) -> None:
+        self.send_response(status)
+        for name, value in {"X-Repo-Commit": self.commit, **headers}.items():
+            self.send_header(name, value)
+        self.end_headers()

@@ -1,0 +1,71 @@
+"""Miniature corpora, their archives, and the commands that read them."""
+
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from conftest import seeded
+
+ROOT = Path(__file__).parents[2]
+
+
+def write_wav(path: Path, seconds: float = 0.3, rate: int = 16000, channels: int = 1) -> Path:
+    """Noise."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    noise = 0.1 * seeded(len(str(path)), channels).standard_normal((int(seconds * rate), channels))
+    soundfile.write(path, np.clip(noise, -1, 1), rate, subtype="PCM_16")
+    return path
+
+
+def pack(archive: Path, content: Path, name: str) -> Path:
+    """A tar, tar.gz or zip of a file or folder, which is called ``name`` in it ("" for no folder
+    above what is in it)."""
+    archive.parent.mkdir(parents=True, exist_ok=True)
+    if archive.suffix == ".zip":
+        with zipfile.ZipFile(archive, "w") as file:
+            for path in sorted(content.rglob("*")) if content.is_dir() else [content]:
+                below = path.relative_to(content).as_posix() if content.is_dir() else ""
+                file.write(path, "/".join(part for part in (name, below) if part))
+        return archive
+    with tarfile.open(archive, "w:gz" if archive.suffix == ".gz" else "w") as file:
+        if name:
+            file.add(content, name)
+        else:
+            for path in sorted(content.iterdir()):
+                file.add(path, path.name)
+    return archive
+
+
+def call(module: str, *arguments: object, **environment: str) -> subprocess.CompletedProcess:
+    """``python -m local.MODULE ARGUMENTS`` as a user calls it."""
+    command = [sys.executable, "-m", f"local.{module}", *map(str, arguments)]
+    return subprocess.run(
+        command,
+        cwd=ROOT,
+        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": ":".join(sys.path), **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def succeed(module: str, *arguments: object, **environment: str) -> str:
+    """What the command says, once it has succeeded without a warning."""
+    done = call(module, *arguments, **environment)
+    assert done.returncode == 0, done.stderr
+    assert "warning" not in done.stderr
+    return done.stdout
+
+
+def fail(module: str, *arguments: object, **environment: str) -> str:
+    """The one line in which the command ends."""
+    done = call(module, *arguments, **environment)
+    lines = done.stderr.splitlines()
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert len(lines) == 1, done.stderr
+    assert lines[0].startswith("error: "), lines
+    return lines[0]

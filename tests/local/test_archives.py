@@ -1,0 +1,276 @@
+import gzip
+import io
+import os
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+import zipfile
+from pathlib import Path
+
+import pytest
+from conftest import seeded, small_disk
+
+from local import archives
+from local.archives import MARKER, extract, extracted
+from tidyvoice.errors import TidyVoiceError
+
+ROOT = Path(__file__).parents[2]
+FILES = {f"top/id{n}/en/{n}.wav": seeded(n).bytes(5000 + n) for n in range(4)}
+
+
+def tar(files, gz=True):
+    """The bytes of a tar of ``files``; a value may also be a TarInfo of a special member."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz" if gz else "w") as archive:
+        for name, content in files.items():
+            if isinstance(content, tarfile.TarInfo):
+                archive.addfile(content)
+            else:
+                info = tarfile.TarInfo(name)
+                info.size = len(content)
+                archive.addfile(info, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+def zipped(files):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return buffer.getvalue()
+
+
+def link(kind, name, target):
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname = kind, target
+    return info
+
+
+def tree(folder):
+    paths = (path for path in folder.rglob("*") if path.is_file() and path.name != MARKER)
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
+
+
+def without_top(files):
+    return {name.removeprefix("top/"): content for name, content in files.items()}
+
+
+INNER = tar(FILES)
+KINDS = {
+    "a.tar.gz": (INNER, FILES),
+    "a.tar": (tar(FILES, gz=False), FILES),
+    "a.zip": (zipped(FILES), FILES),
+    "plain.tar.gz": (tar(FILES, gz=False), FILES),  # by content, whatever the name says
+    "twice.tar.gz": (gzip.compress(INNER), FILES),
+    "nested.tar.gz": (tar({"top.tar.gz": INNER}), FILES),
+    "nested.zip": (zipped({"x/top.tgz": INNER}), {f"x/{k}": v for k, v in FILES.items()}),
+    "zip-in-tar.tar.gz": (tar({"top.zip": zipped(FILES)}), FILES),
+    "zip-in-zip.zip": (zipped({"top.zip": zipped(FILES)}), FILES),
+    "thrice.tar": (tar({"top.tar.gz": tar({"top.tar": tar(FILES)})}, gz=False), FILES),
+    "headless.tar.gz": (tar({"y/z.tar.gz": tar({"id/en/a.wav": b"a"})}), {"y/z/id/en/a.wav": b"a"}),
+    "mac.tar.gz": (tar({"._top.tar": b"x", "top.tar.gz": INNER}), FILES | {"._top.tar": b"x"}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_all_that_is_inside_comes_out(tmp_path, name):
+    packed, files = KINDS[name]
+    (tmp_path / name).write_bytes(packed)
+    out = tmp_path / "corpus" / "out"
+    assert extracted(out) is None
+    assert extract(tmp_path / name, out) == len(files)
+    assert tree(out) == files
+    assert extracted(out) == name
+    assert os.listdir(tmp_path / "corpus") == ["out"]
+    assert (tmp_path / name).exists()
+
+
+@pytest.mark.parametrize("name", ["a.tar.gz", "a.zip", "nested.tar.gz", "thrice.tar"])
+def test_the_folders_own_name_is_not_repeated(tmp_path, name):
+    (tmp_path / name).write_bytes(KINDS[name][0])
+    extract(tmp_path / name, tmp_path / "top")
+    assert tree(tmp_path / "top") == without_top(FILES)
+
+
+def test_what_is_done_is_not_done_again(tmp_path, monkeypatch):
+    archive, out = tmp_path / "a.tar.gz", tmp_path / "out"
+    archive.write_bytes(INNER)
+    extract(archive, out)
+    monkeypatch.setattr(archives, "_unpack", None)
+    assert extract(archive, out) == 4
+    assert extract(archive, out, delete=True) == 4
+    assert not archive.exists()
+    assert extract(archive, out, delete=True) == 4
+
+
+def test_an_archive_goes_only_when_all_of_it_is_there(tmp_path):
+    archive, out = tmp_path / "a.tar.gz", tmp_path / "out"
+    archive.write_bytes(INNER)
+    extract(archive, out)
+    (out / "top/id0/en/0.wav").unlink()
+    with pytest.raises(TidyVoiceError, match=r"holds 3 of the 4 files that came from a\.tar\.gz"):
+        extract(archive, out, delete=True)
+    assert archive.exists()
+    archive.write_bytes(INNER[:-50])
+    with pytest.raises(TidyVoiceError, match=r"which .*a\.tar\.gz is not"):
+        extract(archive, out, delete=True)
+    with pytest.raises(TidyVoiceError, match="damaged, cut short"):
+        extract(archive, tmp_path / "again", delete=True)
+    assert archive.exists()
+    (out / MARKER).write_text("{}")
+    with pytest.raises(TidyVoiceError, match=rf"{MARKER} is damaged"):
+        extract(archive, out)
+
+
+def test_what_stands_there_is_not_touched(tmp_path):
+    archive, out = tmp_path / "a.tar.gz", tmp_path / "out"
+    archive.write_bytes(INNER)
+    out.mkdir()
+    (out / "precious").write_text("keep")
+    with pytest.raises(TidyVoiceError, match=r"out is there already"):
+        extract(archive, out)
+    assert tree(out) == {"precious": b"keep"}
+    with pytest.raises(TidyVoiceError, match=r"b\.zip is missing"):
+        extract(tmp_path / "b.zip", tmp_path / "new")
+    (tmp_path / "empty").mkdir()
+    assert extract(archive, tmp_path / "empty") == 4
+
+
+@pytest.mark.parametrize("name", [name for name in KINDS if name != "mac.tar.gz"])
+def test_an_archive_cut_short_anywhere_is_damaged(tmp_path, name):
+    packed = KINDS[name][0]
+    # A plain tar may lack what only fills it up.
+    whole = len(packed) if packed[:2] in (b"\x1f\x8b", b"PK") else len(packed.rstrip(b"\0"))
+    lengths = {0, 1, 3, 100, 512, 1024, *range(1500, whole, 1777), whole - 9, whole - 1}
+    for length in sorted(length for length in lengths if length < whole):
+        (tmp_path / name).write_bytes(packed[:length])
+        with pytest.raises(TidyVoiceError, match=rf"{name} (is damaged, cut short|holds no)"):
+            extract(tmp_path / name, tmp_path / "out")
+        assert os.listdir(tmp_path) == [name], length
+
+
+def test_an_archive_cut_between_two_files_is_damaged(tmp_path):
+    packed = KINDS["a.tar"][0]
+    with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
+        ends = [member.offset for member in archive][1:]
+    for end in ends:
+        (tmp_path / "a.tar").write_bytes(packed[:end])
+        with pytest.raises(TidyVoiceError, match="is damaged, cut short"):
+            extract(tmp_path / "a.tar", tmp_path / "out")
+        # A header that is none: tarfile alone would take it for the end.
+        broken = packed[:end] + b"#" + packed[end + 1 :]
+        (tmp_path / "a.tar").write_bytes(broken)
+        with pytest.raises(TidyVoiceError, match="is damaged, cut short"):
+            extract(tmp_path / "a.tar", tmp_path / "out")
+    assert os.listdir(tmp_path) == ["a.tar"]
+
+
+@pytest.mark.parametrize("name", ["a.tar.gz", "a.zip", "nested.tar.gz", "zip-in-zip.zip"])
+def test_a_changed_byte_is_damage(tmp_path, name):
+    packed = bytearray(KINDS[name][0])
+    for place in range(200, len(packed) - 800, 3001):
+        packed[place] ^= 0xFF
+        (tmp_path / name).write_bytes(packed)
+        with pytest.raises(TidyVoiceError, match=rf"{name} is damaged"):
+            extract(tmp_path / name, tmp_path / "out")
+        packed[place] ^= 0xFF
+    assert os.listdir(tmp_path) == [name]
+
+
+@pytest.mark.parametrize("name", ["a.tar.gz", "a.tar", "a.zip"])
+@pytest.mark.parametrize("content", [b"<!DOCTYPE html><title>404</title>", b"", bytes(2048)])
+def test_something_else_is_no_archive(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(TidyVoiceError, match=rf"{name} (is damaged|holds no file)"):
+        extract(tmp_path / name, tmp_path / "out")
+    assert os.listdir(tmp_path) == [name]
+
+
+@pytest.mark.parametrize(
+    ("packed", "message"),
+    [
+        (tar({"../evil": b"x"}), "outside the destination"),
+        (tar({"a/../../evil": b"x"}), "outside the destination"),
+        (tar({"../evil.tar.gz": INNER}), "outside the destination"),
+        (tar({"l": link(tarfile.SYMTYPE, "l", "/etc/passwd")}), "is a link to an absolute path"),
+        (tar({"l": link(tarfile.SYMTYPE, "l", "../../x")}), "outside the destination"),
+        (
+            tar({"l": link(tarfile.LNKTYPE, "l", "nowhere")}),
+            "is a link to what did not come before it",
+        ),
+        (tar({"l": link(tarfile.FIFOTYPE, "l", "")}), "is a special file"),
+        (zipped({"../evil": b"x"}), "'../evil' leads out of the folder"),
+        (zipped({"..\\evil": b"x"}), "leads out of the folder"),
+        (zipped({"/evil": b"x"}), "'/evil' leads out of the folder"),
+        (tar({"in.zip": zipped({"a/../../../evil": b"x"})}), "leads out of the folder"),
+    ],
+)
+def test_nothing_gets_out_of_the_folder(tmp_path, packed, message):
+    (tmp_path / "deep").mkdir()
+    archive = tmp_path / "deep" / "a.bin"
+    archive.write_bytes(packed)
+    with pytest.raises(TidyVoiceError, match=rf"a\.bin.*{message}"):
+        extract(archive, tmp_path / "deep" / "out")
+    assert [path.name for path in tmp_path.rglob("*")] == ["deep", "a.bin"]
+
+
+def test_links_and_secrets_in_a_zip_are_refused(tmp_path):
+    info = zipfile.ZipInfo("l")
+    info.external_attr = 0o120777 << 16
+    (tmp_path / "a.zip").write_bytes(zipped({info: "/etc/passwd"}))
+    with pytest.raises(TidyVoiceError, match="'l' is a link"):
+        extract(tmp_path / "a.zip", tmp_path / "out")
+    packed = bytearray(zipped({"x": b"secret"}))
+    for header, flags in ((b"PK\3\4", 6), (b"PK\1\2", 8)):
+        packed[packed.find(header) + flags] |= 1
+    (tmp_path / "a.zip").write_bytes(packed)
+    with pytest.raises(TidyVoiceError, match="'x' is encrypted: unpack it with another program"):
+        extract(tmp_path / "a.zip", tmp_path / "out")
+
+
+def test_absolute_names_in_a_tar_stay_inside(tmp_path):
+    (tmp_path / "a.tar").write_bytes(tar({"/etc/x.wav": b"x"}, gz=False))
+    extract(tmp_path / "a.tar", tmp_path / "out")
+    assert tree(tmp_path / "out") == {"etc/x.wav": b"x"}
+
+
+def test_an_interruption_leaves_nothing(tmp_path, monkeypatch):
+    (tmp_path / "a.tar.gz").write_bytes(INNER)
+    monkeypatch.setattr(archives.os, "sync", lambda: signal.raise_signal(signal.SIGINT))
+    with pytest.raises(KeyboardInterrupt):
+        extract(tmp_path / "a.tar.gz", tmp_path / "out")
+    assert os.listdir(tmp_path) == ["a.tar.gz"]
+
+
+def test_a_killed_extraction_is_none_and_the_next_one_clears_up(tmp_path):
+    files = {f"top/{n:05d}.wav": b"x" * 100 for n in range(6000)}
+    archive, out = tmp_path / "a.tar", tmp_path / "out"
+    archive.write_bytes(tar(files, gz=False))
+    code = "import sys; from local.archives import extract; extract(*sys.argv[1:])"
+    process = subprocess.Popen([sys.executable, "-c", code, archive, out], cwd=ROOT)
+    partial = tmp_path / ".out.partial" / "out" / "top"
+    deadline = time.monotonic() + 60
+    while not (partial.is_dir() and len(os.listdir(partial)) > 20):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+    with pytest.raises(TidyVoiceError, match="another process is writing"):
+        extract(archive, out)
+    process.send_signal(signal.SIGKILL)
+    process.wait(20)
+    assert not out.exists()
+    assert extracted(out) is None
+    (partial / "stale.wav").write_text("of the killed one")
+    assert extract(archive, out) == len(files)
+    assert len(tree(out)) == len(files)
+    assert sorted(os.listdir(tmp_path)) == ["a.tar", "out"]
+
+
+def test_a_full_disk_leaves_room_to_try_again(tmp_path):
+    (tmp_path / "a.tar.gz").write_bytes(tar({"big": bytes(2**21)}))
+    with small_disk(tmp_path / "disk", "1m"):
+        with pytest.raises(OSError, match="No space left"):
+            extract(tmp_path / "a.tar.gz", tmp_path / "disk" / "out")
+        assert os.listdir(tmp_path / "disk") == []

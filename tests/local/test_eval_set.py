@@ -1,0 +1,95 @@
+"""The evaluation set: flat ids, hidden speakers, lists without labels."""
+
+import shutil
+
+import pytest
+
+from local import tidyvoice_eval
+from local.tidyvoice_eval import COUNTS, main
+from tests.local.corpora import call, fail, pack, write_wav
+from tidyvoice.errors import TidyVoiceError, TidyVoiceWarning
+from tidyvoice.manifest import Manifest, check
+from tidyvoice.scoring.trials import read_trials
+
+IDS = ["a9x0000kq1b", "j8pvmcu6iuh", "zz81mno0p2q"]
+
+
+@pytest.fixture
+def audio(tmp_path):
+    folder = tmp_path / "TidyVoiceX2"
+    for number, name in enumerate(IDS):
+        write_wav(folder / ("part/" * number) / f"{name}.wav")
+    write_wav(folder / "._j8pvmcu6iuh.wav")
+    return folder
+
+
+@pytest.fixture
+def lists(tmp_path):
+    a, u = tmp_path / "tv26_eval-A.txt", tmp_path / "tv26_eval-U.txt"
+    a.write_text(f"{IDS[0]}\t{IDS[1]}\n{IDS[0]}\t{IDS[2]}\n")
+    u.write_text(f"{IDS[1]}.wav {IDS[2]}.wav\n")
+    return a, u
+
+
+def test_the_published_numbers_of_trials():
+    assert COUNTS == {"tv26_eval-A.txt": 4_000_000, "tv26_eval-U.txt": 1_280_000}
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_each_utterance_is_its_own_speaker(audio, lists, tmp_path, packed):
+    data, root = tmp_path / "data", audio
+    command = ["tidyvoice_eval", "--root", root, "--out", data, "--lists", *lists]
+    if packed:
+        command += ["--archive", pack(tmp_path / "eval.tar.gz", audio, "wav")]
+        shutil.rmtree(audio)
+    done = call(*command)
+    assert done.returncode == 0, done.stderr
+    assert f"{lists[0]}: 2 trials, without labels, over 3 utterances" in done.stdout
+    assert f"{data}: 3 utterances, 0.00 h, speakers not known" in done.stdout
+    assert "1 hidden files passed over" in done.stdout
+    assert "1 trials, the published list has 1,280,000" in done.stderr
+    table = Manifest.read(data).table
+    assert table["utterance"].to_list() == table["speaker"].to_list() == IDS
+    assert table["language"].null_count() == 3
+    assert sorted(path.name for path in data.iterdir()) == [
+        "spk2utt", "utt2dur", "utt2spk", "wav.scp"
+    ]  # fmt: skip
+    assert check(data) == []
+    for path in lists:
+        read_trials(path).places_in(IDS, "audio")
+
+
+def test_the_full_numbers_are_no_warning(audio, lists, tmp_path, monkeypatch, recwarn):
+    monkeypatch.setitem(tidyvoice_eval.COUNTS, "tv26_eval-A.txt", 2)
+    main(["--root", str(audio), "--out", str(tmp_path / "data"), "--lists", str(lists[0])])
+    assert not recwarn.list
+
+
+def test_trials_without_audio_are_named(audio, lists, tmp_path):
+    with open(lists[1], "a") as file:
+        file.write(f"{IDS[0]} notthere\nnorthis northat\n")
+    command = ["--root", str(audio), "--out", str(tmp_path / "data"), "--lists", str(lists[1])]
+    with (
+        pytest.warns(TidyVoiceWarning, match="3 trials"),
+        pytest.raises(TidyVoiceError) as error,
+    ):
+        main(command)
+    said = f"{lists[1]}:2: no audio in {audio} for 'notthere', nor for 2 more ids of this list"
+    assert str(error.value).startswith(said)
+    assert not (tmp_path / "data" / "wav.scp").exists()
+
+
+def test_two_files_with_one_id_are_named(audio, tmp_path):
+    other = write_wav(audio / "again" / f"{IDS[0]}.wav")
+    line = fail("tidyvoice_eval", "--root", audio, "--out", tmp_path / "data")
+    assert f"{other}" in line
+    assert f"{audio / IDS[0]}.wav" in line
+    assert "one id: keep one" in line
+
+
+def test_unfit_files_are_named(audio, tmp_path):
+    path = audio / f"{IDS[0]}.wav"
+    path.write_bytes(path.read_bytes()[:3000])
+    line = fail("tidyvoice_eval", "--root", audio, "--out", tmp_path / "data")
+    assert f"1 unfit files: {path} is cut short" in line
+    assert "--drop-unfit" not in line

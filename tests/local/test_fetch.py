@@ -1,0 +1,190 @@
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import small_disk
+
+from local.fetch import download
+from tests.local.server import serving
+from tidyvoice.errors import TidyVoiceError
+
+ROOT = Path(__file__).parents[2]
+BODY = bytes(range(256)) * 4096
+OTHER = bytes(reversed(range(256))) * 4096
+MD5 = hashlib.md5(BODY).hexdigest()
+
+
+def names(folder):
+    return sorted(os.listdir(folder))
+
+
+def fetch(server, folder, **checks):
+    download(f"{server.url}/a.tar.gz", folder / "a.tar.gz", wait=0.0, **checks)
+    return (folder / "a.tar.gz").read_bytes()
+
+
+def test_a_file_comes_whole_and_is_fetched_once(tmp_path):
+    with serving(files={"a.tar.gz": BODY}) as server:
+        folder = tmp_path / "new"
+        assert fetch(server, folder, size=len(BODY), md5=MD5) == BODY
+        assert fetch(server, folder, size=len(BODY), md5=MD5) == BODY
+        assert server.starts() == [None]
+    assert names(folder) == ["a.tar.gz"]
+
+
+@pytest.mark.parametrize("mark", [{}, {"tags": False, "dates": True}])
+def test_dropped_connections_are_taken_up_where_they_broke(tmp_path, mark):
+    # More often than ``attempts``: each brings something new.
+    drops = [100_000, 1, 200_000, 5, 7, 11, 13]
+    with serving(files={"a.tar.gz": BODY}, drop_after=drops.copy(), **mark) as server:
+        assert fetch(server, tmp_path, md5=MD5) == BODY
+        starts = [None, *(f"bytes={sum(drops[: n + 1])}-" for n in range(len(drops)))]
+        assert server.starts() == starts
+        assert all("If-Range" in headers for headers in server.headers[1:])
+    assert names(tmp_path) == ["a.tar.gz"]
+
+
+@pytest.mark.parametrize("lack", [{"ranges": False}, {"tags": False}])
+def test_without_ranges_or_a_version_it_begins_again(tmp_path, lack):
+    with serving(files={"a.tar.gz": BODY}, drop_after=[1000, 99, 5], **lack) as server:
+        assert fetch(server, tmp_path) == BODY
+        assert len(server.headers) == 4
+
+
+@pytest.mark.parametrize("honest", [True, False])
+@pytest.mark.parametrize("other", [OTHER, OTHER[:500]])
+def test_a_file_that_changed_meanwhile_is_not_spliced(tmp_path, honest, other):
+    with serving(
+        files={"a.tar.gz": BODY}, drop_after=[70_000], after_drop={"a.tar.gz": other}, honest=honest
+    ) as server:
+        assert fetch(server, tmp_path) == other
+        assert server.starts()[1] == "bytes=70000-"
+    assert names(tmp_path) == ["a.tar.gz"]
+
+
+def test_a_failed_download_goes_on_in_the_next_run(tmp_path):
+    with serving(files={"a.tar.gz": BODY}, drop_after=[900, 0, 0, 0, 0, 0]) as server:
+        with pytest.raises(TidyVoiceError, match=r"dropped at 900 of 1,048,576 bytes, after 5 "):
+            fetch(server, tmp_path)
+        assert names(tmp_path) == ["a.tar.gz.partial", "a.tar.gz.partial.json"]
+        assert (tmp_path / "a.tar.gz.partial").read_bytes() == BODY[:900]
+        assert not server.drop_after
+        assert fetch(server, tmp_path, md5=MD5) == BODY
+        assert server.starts()[-1] == "bytes=900-"
+
+
+def test_what_came_from_another_address_is_not_gone_on_with(tmp_path):
+    with (
+        serving(files={"a.tar.gz": OTHER}, drop_after=[900, 0, 0, 0, 0, 0]) as server,
+        pytest.raises(TidyVoiceError, match="dropped"),
+    ):
+        fetch(server, tmp_path)
+    with serving(files={"a.tar.gz": BODY}) as mirror:
+        assert fetch(mirror, tmp_path) == BODY
+        assert mirror.starts() == [None]
+
+
+def test_the_servers_moments_are_waited_for_and_refusals_are_not(tmp_path):
+    with serving(files={"a.tar.gz": BODY}, failures=[503, 429, 500]) as server:
+        assert fetch(server, tmp_path) == BODY
+    with serving(files={"a.tar.gz": BODY}, failures=[503] * 5) as server:
+        with pytest.raises(TidyVoiceError, match=r"HTTP 503 .* after 5 attempts"):
+            fetch(server, tmp_path / "b")
+        assert names(tmp_path / "b") == []
+    with serving(files={}) as server:
+        with pytest.raises(TidyVoiceError, match=r"a\.tar\.gz: HTTP 404 Not Found"):
+            fetch(server, tmp_path / "b")
+        assert len(server.headers) == 1
+    with pytest.raises(TidyVoiceError, match=r"refused.* after 5 attempts"):
+        fetch(server, tmp_path / "b")
+    with pytest.raises(TidyVoiceError, match="begins with http"):
+        download("file:///etc/passwd", tmp_path / "b" / "x")
+    assert names(tmp_path / "b") == []
+
+
+def test_waiting_doubles(tmp_path, monkeypatch):
+    waited = []
+    monkeypatch.setattr(time, "sleep", waited.append)
+    with (
+        serving(files={}, failures=[503] * 9) as server,
+        pytest.raises(TidyVoiceError, match="after 9 attempts"),
+    ):
+        download(f"{server.url}/x", tmp_path / "x", attempts=9)
+    assert waited == [1, 2, 4, 8, 16, 32, 60, 60]
+
+
+@pytest.mark.parametrize(
+    ("checks", "message"),
+    [
+        ({"md5": MD5}, f"the md5 {hashlib.md5(OTHER).hexdigest()}, expected {MD5}"),
+        ({"size": 5}, "has 1,048,576 bytes, expected 5"),
+    ],
+)
+def test_what_is_not_as_expected_never_passes(tmp_path, checks, message):
+    with serving(files={"a.tar.gz": OTHER}) as server:
+        with pytest.raises(TidyVoiceError, match=message):
+            fetch(server, tmp_path, **checks)
+        assert names(tmp_path) == []
+        # One that the user put there is named and left.
+        (tmp_path / "a.tar.gz").write_bytes(OTHER)
+        with pytest.raises(TidyVoiceError, match=rf"a\.tar\.gz has .*{message[-20:]}: delete it"):
+            fetch(server, tmp_path, **checks)
+        assert names(tmp_path) == ["a.tar.gz"]
+        assert len(server.headers) == 1
+
+
+def test_a_web_page_is_no_archive(tmp_path):
+    page = b"<html>please log in</html>"
+    with serving(files={"a.tar.gz": page}, kind="text/html; charset=utf-8") as server:
+        with pytest.raises(TidyVoiceError, match=r"is a web page and not a\.tar\.gz"):
+            fetch(server, tmp_path)
+        assert names(tmp_path) == []
+    # Nor does one between two runs cost what has come.
+    with serving(files={"a.tar.gz": BODY}, drop_after=[900, 0, 0, 0, 0, 0]) as server:
+        with pytest.raises(TidyVoiceError, match="dropped"):
+            fetch(server, tmp_path)
+        server.files, server.kind = {"a.tar.gz": page}, "text/html"
+        with pytest.raises(TidyVoiceError, match="web page"):
+            fetch(server, tmp_path)
+        assert (tmp_path / "a.tar.gz.partial").read_bytes() == BODY[:900]
+
+
+def test_damaged_notes_on_what_came_are_no_hindrance(tmp_path):
+    (tmp_path / "a.tar.gz.partial").write_bytes(b"what")
+    (tmp_path / "a.tar.gz.partial.json").write_text('{"url": ')
+    with serving(files={"a.tar.gz": BODY}) as server:
+        assert fetch(server, tmp_path) == BODY
+    assert names(tmp_path) == ["a.tar.gz"]
+
+
+def test_two_at_once_do_not_mix_and_a_killed_one_is_gone_on_with(tmp_path):
+    code = "import sys; from local.fetch import download; download(*sys.argv[1:])"
+    with serving(files={"a.tar.gz": BODY}, drop_after=[300_000] + [0] * 50) as server:
+        command = [sys.executable, "-c", code, f"{server.url}/a.tar.gz", tmp_path / "a.tar.gz"]
+        process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + 60
+        while len(server.headers) < 2:  # it has the first bytes, and waits to try again
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        with pytest.raises(TidyVoiceError, match=r"another process is fetching"):
+            fetch(server, tmp_path)
+        process.send_signal(signal.SIGKILL)
+        process.wait(20)
+        server.drop_after.clear()
+        assert fetch(server, tmp_path, md5=MD5) == BODY
+        start = server.starts()[-1]
+        assert start is None or int(start[6:-1]) <= 300_000
+    assert names(tmp_path) == ["a.tar.gz"]
+
+
+def test_a_full_disk_keeps_what_came(tmp_path):
+    with small_disk(tmp_path / "disk", "300k"), serving(files={"a.tar.gz": BODY}) as server:
+        with pytest.raises(OSError, match="No space left"):
+            fetch(server, tmp_path / "disk")
+        assert "a.tar.gz" not in names(tmp_path / "disk")

@@ -1,0 +1,193 @@
+"""`tidyvoice compare`: our score files beside published figures."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from conftest import seeded
+from typer.testing import CliRunner
+
+from tidyvoice.cli import app
+from tidyvoice.errors import TidyVoiceError
+from tidyvoice.scoring.categories import CATEGORIES, POOLED, evaluate
+from tidyvoice.scoring.groups import languages_of
+from tidyvoice.scoring.lineage import Step, write_with_lineage
+from tidyvoice.scoring.published import load_figures
+from tidyvoice.scoring.trials import read_scores
+
+PUBLISHED = Path(__file__).parent.parent / "conf/tidyvoice/published.yaml"
+
+
+def write_scores(path, shift, seed=1):
+    """Every pair of 6 speakers' utterances in two languages; targets are ``shift`` higher."""
+    rng = seeded(seed)
+    ids = [f"s{i}/{language}/{j}" for i in range(6) for language in ("en", "fr") for j in range(3)]
+    lines = []
+    for i, enroll in enumerate(ids):
+        for test in ids[i + 1 :]:
+            target = enroll.split("/")[0] == test.split("/")[0]
+            score = rng.standard_normal() + shift * target
+            lines.append(f"{enroll} {test} {score:.6f} {'target' if target else 'nontarget'}\n")
+    path.write_text("".join(lines))
+    return path
+
+
+def marked(path, **said):
+    """The same scores with a lineage."""
+    table = read_scores(path)
+    write_with_lineage(path, [table], [Step("cosine", "cosine", **said)])
+    return path
+
+
+def compare(*arguments):
+    result = CliRunner().invoke(app, ["compare", *map(str, arguments)])
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+@pytest.fixture
+def figures(tmp_path):
+    path = tmp_path / "published.yaml"
+    eer = dict(zip((POOLED, *CATEGORIES), (3.07, 1.79, 5.19, 0.88, 2.97), strict=True))
+    system = {"list": "a list", "source": "a paper", "trials": 630}
+    other = {"list": "another", "source": "a page", "eer_percent": {POOLED: 9.0}}
+    systems = {"baseline": {**system, "eer_percent": eer, "min_dcf": {POOLED: 0.82}}, "far": other}
+    path.write_text(yaml.safe_dump({"systems": systems}, sort_keys=False))
+    return path
+
+
+def test_the_published_figures_are_those_of_the_challenge():
+    name, figures = load_figures(PUBLISHED)
+    assert name == "baseline"
+    assert figures.trials == 12_000_000
+    assert figures.eer_percent == {
+        "all/all": 3.07,
+        "different/different": 1.79,
+        "different/same": 5.19,
+        "same/different": 0.88,
+        "same/same": 2.97,
+    }
+    assert figures.min_dcf == {"all/all": 0.82}
+    names = yaml.safe_load(PUBLISHED.read_text())["systems"]
+    assert len(names) == 7
+    for name in names:
+        assert load_figures(PUBLISHED, name)[1].source
+
+
+def test_a_line_a_category_with_differences_that_add_up(figures, tmp_path):
+    good = marked(write_scores(tmp_path / "good.score", 3.0))
+    bad = marked(write_scores(tmp_path / "bad.score", 1.0, seed=2))
+    text = compare(f"none={good}", bad, "--published", figures)
+    assert text.splitlines()[0].split() == ["baseline,", "published", "none", "bad"]
+    for name, path in (("none", good), ("bad", bad)):
+        table = read_scores(path)
+        rows = {row.category: row for row in evaluate(table, languages_of(table.trials))}
+        place = 1 + ["none", "bad"].index(name)
+        for category, published in yaml.safe_load(figures.read_text())["systems"]["baseline"][
+            "eer_percent"
+        ].items():
+            (line,) = (x for x in text.splitlines() if x.startswith(f"EER % {category} "))
+            eer = 100 * rows[category].eer
+            cells = line.removeprefix(f"EER % {category} ").replace(" (", "(").split()
+            assert cells[0] == f"{published:.2f}"
+            assert cells[place] == f"{eer:.2f}({eer - published:+.2f})"
+        (line,) = (x for x in text.splitlines() if x.startswith("minDCF all/all"))
+        cost = rows[POOLED].min_dcf
+        assert f"{cost:.3f} ({cost - 0.82:+.3f})" in line
+    assert "baseline: a list; a paper" in text
+    assert "cannot be compared" not in text
+    assert "in-sample" not in text.lower()
+
+
+def test_json_has_the_same_as_fractions(figures, tmp_path):
+    path = marked(write_scores(tmp_path / "x.score", 2.0))
+    found = json.loads(compare(path, "--published", figures, "--json"))
+    table = read_scores(path)
+    rows = {row.category: row for row in evaluate(table, languages_of(table.trials))}
+    assert len(found["rows"]) == 6
+    for row in found["rows"]:
+        assert np.isclose(row["values"]["x"], getattr(rows[row["category"]], row["metric"]))
+    assert [row["published"] for row in found["rows"]] == pytest.approx(
+        [0.0307, 0.0179, 0.0519, 0.0088, 0.0297, 0.82]
+    )
+    assert found["systems"]["x"]["in_sample"] == []
+
+
+def test_in_sample_scores_are_marked_and_what_is_not_known_is_said(figures, tmp_path):
+    mean = "the trials and the mean share 6 speakers"
+    own = marked(write_scores(tmp_path / "own.score", 2.0), in_sample=(mean,))
+    half = marked(write_scores(tmp_path / "half.score", 2.0), unchecked=("not known who",))
+    stray = write_scores(tmp_path / "stray.score", 2.0)
+    text = compare(f"own mean={own}", half, stray, "--published", figures)
+    assert "own mean (in-sample)" in text.splitlines()[0]
+    assert "half (in-sample)" not in text
+    assert f"IN-SAMPLE: own mean: {mean}" in text
+    assert "not checked: half: not known who" in text
+    assert f"stray: nothing beside {stray} says how it was made" in text
+    found = json.loads(compare(own, stray, "--published", figures, "--json"))
+    assert found["systems"]["own"]["in_sample"] == [mean]
+    assert found["systems"]["stray"]["in_sample"] is None
+
+
+def test_what_is_not_available_is_not_made_up(figures, tmp_path):
+    lines = write_scores(tmp_path / "x.score", 2.0).read_text().replace("/", "-")
+    flat = tmp_path / "flat.score"
+    flat.write_text(lines)
+    text = compare(flat, "--published", figures)
+    (line,) = (x for x in text.splitlines() if x.startswith("EER % same/same"))
+    assert line.split()[-2:] == ["2.97", "n/a"]
+    ids = {word for line in lines.splitlines() for word in line.split()[:2]}
+    languages = tmp_path / "utt2lang"
+    languages.write_text("".join(f"{name} {name.split('-')[1]}\n" for name in sorted(ids)))
+    assert "n/a" not in compare(flat, "--published", figures, "--utt2lang", languages)
+    text = compare(flat, "--published", figures, "--system", "far")
+    (line,) = (x for x in text.splitlines() if x.startswith("minDCF all/all"))
+    assert line.split()[2] == "n/a"
+    assert "(" not in line
+
+
+def test_another_list_is_said_to_be_another(tmp_path):
+    path = write_scores(tmp_path / "x.score", 2.0)
+    text = compare(path, "--published", PUBLISHED)
+    assert "x: 630 trials, the published list has 12,000,000: figures of different" in text
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"sources": "x"}, "unknown key systems.baseline.sources: did you mean .*.source"),
+        ({"eer_percent": {"all": 3.0}}, "systems.baseline.eer_percent.all.*'all/all'"),
+        ({"eer_percent": {"all/all": "3,07"}}, "eer_percent.all/all: .*number"),
+        ({"source": None}, "systems.baseline.source"),
+    ],
+)
+def test_mistakes_in_the_published_file_are_named(figures, change, message):
+    content = yaml.safe_load(figures.read_text())
+    content["systems"]["baseline"] |= change
+    figures.write_text(yaml.safe_dump(content, sort_keys=False))
+    with pytest.raises(TidyVoiceError, match=message):
+        load_figures(figures)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["x.score", "--system", "best"], "no system is called 'best': take one of ['baseline',"),
+        (["x.score", "a/x.score"], "two score files are called x: write NAME=a/x.score"),
+        (["none.score"], "none.score"),
+        (["unlabelled.score"], "metrics need labels"),
+    ],
+)
+def test_mistakes_are_one_line(figures, tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    text = write_scores(tmp_path / "x.score", 2.0).read_text()
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "x.score").write_text(text)
+    (tmp_path / "unlabelled.score").write_text("a b 0.5\nc d 0.1\n")
+    result = CliRunner().invoke(app, ["compare", *arguments, "--published", str(figures)])
+    assert result.exit_code == 1
+    (line,) = result.output.splitlines()
+    assert line.startswith("error: ")
+    assert message in line

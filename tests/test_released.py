@@ -1,0 +1,375 @@
+"""Fetching released models: from a Hub on this machine, from archives and from folders."""
+
+import hashlib
+import io
+import json
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from conftest import fill_weights
+from typer.testing import CliRunner
+
+from tests.fake_hub import REPOSITORY, fake_hub
+from tidyvoice.cli import app
+from tidyvoice.errors import TidyVoiceError
+from tidyvoice.files import atomic_folder
+from tidyvoice.hub import load_model, training_speakers
+from tidyvoice.models import build_model
+from tidyvoice.released import Release, fetch_model
+from tidyvoice.settings import load_settings
+
+CONFIG = {"model": "SimAM_ResNet34_ASP", "model_args": {"in_planes": 2, "embed_dim": 8}}
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def model():
+    return fill_weights(build_model("SimAM_ResNet34_ASP", in_planes=2, embed_dim=8), 1)
+
+
+@pytest.fixture
+def released(model, tmp_path):
+    """A folder as WeSpeaker releases one."""
+    folder = tmp_path / "released"
+    folder.mkdir()
+    state = {**model.state_dict(), "projection.weight": torch.zeros(3, 8)}
+    torch.save(state, folder / "avg_model.pt")
+    (folder / "config.yaml").write_text(yaml.safe_dump(CONFIG))
+    (folder / "README.md").write_text("not wanted")
+    return folder
+
+
+@pytest.fixture
+def hub(released):
+    with fake_hub() as server:
+        server.serve_folder(released)
+        yield server
+
+
+def fetch(hub, tmp_path, *arguments, **environment):
+    """The command in a process of its own: huggingface_hub reads its environment once."""
+    command = [sys.executable, "-m", "tidyvoice", "fetch-model", *map(str, arguments)]
+    hub.asked.clear()
+    return subprocess.run(
+        command,
+        env=hub.environment(tmp_path / "home", **environment),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        cwd=tmp_path,
+    )
+
+
+def failing(result):
+    """The one line of an error; nothing is left of what was begun."""
+    assert result.returncode == 1, result.stdout + result.stderr
+    assert "Traceback" not in result.stderr
+    *before, line = result.stderr.splitlines()
+    assert not [other for other in before if other.startswith("error")]
+    assert line.startswith("error: ")
+    return line
+
+
+def assert_equals(folder, model):
+    loaded, _ = load_model(folder)
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, loaded.state_dict()[name])
+
+
+def test_a_repository_becomes_a_folder_once_then_from_the_cache_then_without_network(
+    hub, model, released, tmp_path
+):
+    result = fetch(hub, tmp_path, REPOSITORY, "--out", "first")
+    assert result.returncode == 0, result.stderr
+    assert result.stderr == ""
+    assert f"--revision {hub.commit}" in result.stdout
+    assert not any("README" in path for path in hub.asked)
+    assert_equals(tmp_path / "first", model)
+    assert sorted(path.name for path in (tmp_path / "first").iterdir()) == [
+        "avg_model.pt", "config.yaml", "source.json", "speakers.txt",
+    ]  # fmt: skip
+    checksum = hashlib.sha256((released / "avg_model.pt").read_bytes()).hexdigest()
+    source = json.loads((tmp_path / "first" / "source.json").read_text())
+    assert source["source"] == REPOSITORY
+    assert source["revision"] == "main"
+    assert source["commit"] == hub.commit
+    assert source["files"]["avg_model.pt"] == checksum
+    assert training_speakers(tmp_path / "first") == ["*"]
+
+    again = fetch(hub, tmp_path, REPOSITORY, "--out", "first", "--json")
+    assert json.loads(again.stdout)["found"] is True
+    assert not any("cdn" in path for path in hub.asked)
+
+    offline = fetch(hub, tmp_path, REPOSITORY, "--out", "second", "--json", HF_HUB_OFFLINE="1")
+    assert offline.returncode == 0, offline.stderr
+    assert json.loads(offline.stdout)["commit"] == hub.commit
+    assert hub.asked == []
+    assert_equals(tmp_path / "second", model)
+
+
+def test_a_broken_connection_is_taken_up_again(hub, model, tmp_path):
+    hub.drops = 1
+    result = fetch(hub, tmp_path, REPOSITORY, "--out", "out")
+    assert any(path.startswith("GET /cdn") for path in hub.asked)
+    assert hub.drops == 0
+    if result.returncode:
+        # Old versions of huggingface_hub leave the second attempt to the user.
+        assert "the same command tries again" in failing(result)
+        result = fetch(hub, tmp_path, REPOSITORY, "--out", "out")
+    assert result.returncode == 0, result.stderr
+    assert_equals(tmp_path / "out", model)
+
+
+@pytest.mark.parametrize(
+    ("message", "how", "environment"),
+    [
+        ("is not in the cache", {}, {"HF_HUB_OFFLINE": "1"}),
+        ("shows no such repository", {"refuse": (404, "RepoNotFound")}, {}),
+        ("shows no such repository", {"refuse": (401, "RepoNotFound")}, {}),
+        ("status 403; check HF_TOKEN", {"refuse": (403, "")}, {}),
+        ("status 503; try again later", {"refuse": (503, "")}, {}),
+        (f"{REPOSITORY} has no revision main", {"refuse": (404, "RevisionNotFound")}, {}),
+        (f"{REPOSITORY} asks its readers to accept conditions", {"gated": True}, {}),
+        ("check the network, the same command tries again", {}, {"HF_ENDPOINT": "http://[::1]:9"}),
+    ],
+)
+def test_what_cannot_be_downloaded_is_one_line(hub, tmp_path, message, how, environment):
+    for name, value in how.items():
+        setattr(hub, name, value)
+    code = f"""
+from tidyvoice.errors import one_line_errors
+from tidyvoice.huggingface import download
+with one_line_errors():
+    download({REPOSITORY!r}, "main")
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        env=hub.environment(tmp_path / "home", **environment),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert message in failing(result)
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_a_connection_that_keeps_breaking_ends_in_one_line_and_leaves_nothing(hub, tmp_path):
+    before = set(tmp_path.iterdir())
+    hub.drops = 99
+    line = failing(fetch(hub, tmp_path, REPOSITORY, "--out", "out"))
+    assert "check the network, the same command tries again" in line
+    assert set(tmp_path.iterdir()) - before == {tmp_path / "home"}
+    assert not list((tmp_path / "home").rglob("avg_model.pt"))
+
+
+def test_a_pinned_model_is_that_one_or_none(hub, released, tmp_path):
+    text = (ROOT / "conf/tidyvoice/released.yaml").read_text()
+    pins = tmp_path / "released.yaml"
+    pins.write_text(text.replace("areffarhadi/Resnet34-tidyvoiceX-ASV", REPOSITORY))
+    result = fetch(hub, tmp_path, pins, "--out", "first", "--pin")
+    assert result.returncode == 0, result.stderr
+    assert "may move" not in result.stdout
+    pinned = load_settings(Release, pins)
+    assert pinned.revision == hub.commit
+    assert pinned.sha256 == hashlib.sha256(hub.files["avg_model.pt"]).hexdigest()
+    assert pins.read_text().splitlines()[:8] == text.splitlines()[:8]
+
+    # The branch moves on: the pinned commit is in the cache, and it alone is taken.
+    old = hub.commit
+    other = fill_weights(build_model("SimAM_ResNet34_ASP", in_planes=2, embed_dim=8), 2)
+    torch.save(other.state_dict(), released / "avg_model.pt")
+    hub.serve_folder(released)
+    result = fetch(hub, tmp_path, pins, "--out", "first", "--json")
+    assert json.loads(result.stdout)["commit"] == old
+    line = failing(fetch(hub, tmp_path, pins, "--out", "other", "--revision", "main"))
+    assert f"released.yaml says {pinned.sha256}: it is not the model that was meant" in line
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_damaged_cache_is_found_out(hub, tmp_path):
+    assert fetch(hub, tmp_path, REPOSITORY, "--out", "first").returncode == 0
+    checksum = hashlib.sha256(hub.files["avg_model.pt"]).hexdigest()
+    (kept,) = (tmp_path / "home").rglob(f"blobs/{checksum}")
+    data = bytearray(kept.read_bytes())
+    data[-1] ^= 1
+    kept.write_bytes(data)
+    line = failing(fetch(hub, tmp_path, REPOSITORY, "--out", "second"))
+    assert f"{checksum} is damaged: delete it" in line
+
+
+def test_a_repository_without_its_config_says_so(hub, tmp_path):
+    del hub.files["config.yaml"]
+    line = failing(fetch(hub, tmp_path, REPOSITORY, "--out", "out"))
+    assert f"{REPOSITORY} at {hub.commit} holds avg_model.pt, but no config.yaml beside it" in line
+
+
+def write_zip(path, files):
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+
+
+def write_tar(path, files):
+    with tarfile.open(path, "w:gz" if path.suffix in (".gz", ".tgz") else "w") as archive:
+        for name, data in files.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(data)
+            archive.addfile(entry, io.BytesIO(data))
+
+
+@pytest.mark.parametrize("ending", [".zip", ".tar.gz", ".tgz", ".tar"])
+@pytest.mark.parametrize(
+    ("weights", "config"),
+    [
+        ("voxblink2_samresnet34/avg_model.pt", "voxblink2_samresnet34/config.yaml"),
+        ("./models/ft/avg_model.pt", "./models/ft/config.yaml"),
+        ("exp/models/avg_model.pt", "exp/config.yaml"),
+        ("avg_model.pt", "config.yaml"),
+    ],
+)
+def test_archives_as_they_are_released(model, released, tmp_path, ending, weights, config):
+    archive = tmp_path / f"voxblink2_samresnet34{ending}"
+    files = {
+        weights: (released / "avg_model.pt").read_bytes(),
+        config: (released / "config.yaml").read_bytes(),
+        "__MACOSX/._config.yaml": b"junk",
+    }
+    (write_zip if ending == ".zip" else write_tar)(archive, files)
+    made = fetch_model(str(archive), tmp_path / "out")
+    assert not made.found
+    assert made.source.commit is None
+    assert_equals(tmp_path / "out", model)
+
+
+@pytest.mark.parametrize("below", ["", "inner", "inner/models"])
+def test_a_folder_that_holds_one(model, released, tmp_path, below):
+    outer = tmp_path / "outer"
+    (outer / below).parent.mkdir(parents=True, exist_ok=True)
+    released.rename(outer / below)
+    if below.endswith("models"):
+        (outer / below / "config.yaml").rename(outer / "inner" / "config.yaml")
+    made = fetch_model(str(outer), tmp_path / "out")
+    assert made.parameters == sum(parameter.numel() for parameter in model.parameters())
+    assert_equals(tmp_path / "out", model)
+
+
+def test_archives_that_are_not_to_be_trusted_write_nothing(released, tmp_path):
+    files = {name: (released / name).read_bytes() for name in ("avg_model.pt", "config.yaml")}
+    for name in ("/etc/evil", "../evil", "a/../../evil"):
+        for write, ending in ((write_zip, "zip"), (write_tar, "tar.gz")):
+            write(tmp_path / f"evil.{ending}", {**files, name: b"x"})
+            with pytest.raises(TidyVoiceError, match="leads out of the archive"):
+                fetch_model(str(tmp_path / f"evil.{ending}"), tmp_path / "out")
+    with tarfile.open(tmp_path / "link.tar", "w") as archive:
+        archive.add(released / "config.yaml", "config.yaml")
+        entry = tarfile.TarInfo("avg_model.pt")
+        entry.type, entry.linkname = tarfile.SYMTYPE, str(released / "avg_model.pt")
+        archive.addfile(entry)
+    with pytest.raises(TidyVoiceError, match="holds no avg_model"):
+        fetch_model(str(tmp_path / "link.tar"), tmp_path / "out")
+    whole = (tmp_path / "evil.tar.gz").read_bytes()
+    (tmp_path / "cut.tar.gz").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "cut.zip").write_bytes(whole)
+    for name in ("cut.tar.gz", "cut.zip"):
+        with pytest.raises(TidyVoiceError, match=f"{name} cannot be unpacked"):
+            fetch_model(str(tmp_path / name), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    assert not list(tmp_path.rglob("*evil"))
+
+
+def test_several_models_are_not_chosen_from(released, tmp_path):
+    files = {name: (released / name).read_bytes() for name in ("avg_model.pt", "config.yaml")}
+    both = {f"{folder}/{name}": data for folder in "ab" for name, data in files.items()}
+    write_zip(tmp_path / "two.zip", both)
+    with pytest.raises(TidyVoiceError, match="holds several models: give one of a; b"):
+        fetch_model(str(tmp_path / "two.zip"), tmp_path / "out")
+
+
+def test_tensors_that_do_not_fit_are_all_listed(released, tmp_path):
+    config = {**CONFIG, "model_args": {"in_planes": 4, "embed_dim": 8}}
+    (released / "config.yaml").write_text(yaml.safe_dump(config))
+    with pytest.raises(TidyVoiceError, match="released does not fit its config") as error:
+        fetch_model(str(released), tmp_path / "out")
+    assert f"(all are in {tmp_path / 'out-mismatch.txt'})" in str(error.value)
+    listed = (tmp_path / "out-mismatch.txt").read_text().splitlines()
+    assert "front.conv1.weight is (2, 1, 3, 3), the model's (4, 1, 3, 3)" in listed
+    assert len(listed) > 150
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_model_that_gives_no_numbers_is_refused(model, released, tmp_path):
+    state = model.state_dict()
+    state["bottleneck.bias"] = torch.full((8,), torch.nan)
+    torch.save(state, released / "avg_model.pt")
+    with pytest.raises(TidyVoiceError, match=f"^{released}: the model gave .* not finite"):
+        fetch_model(str(released), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_speakers_are_those_that_it_names_and_those_that_are_given(released, tmp_path):
+    (tmp_path / "utt2spk").write_text("a/en/1.wav a\nb/en/1.wav b\n")
+    result = CliRunner().invoke(
+        app,
+        [
+            "fetch-model", str(released), "--out", str(tmp_path / "one"),
+            "--trained-on", str(tmp_path / "utt2spk"),
+        ],
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert "2 speakers known by name, and others" in result.output
+    assert training_speakers(tmp_path / "one") == ["*", "a", "b"]
+    (released / "speakers.txt").write_text("c\n")
+    fetch_model(str(released), tmp_path / "two", trained_on=["a"])
+    assert training_speakers(tmp_path / "two") == ["a", "c"]
+
+
+def test_another_model_is_not_written_over(released, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    assert not fetch_model(str(released), out).found
+    assert fetch_model(str(released), out).found
+    (out / "config.yaml").write_text(yaml.safe_dump({**CONFIG, "seed": 1}))
+    with pytest.raises(TidyVoiceError, match=r"out is there and its config.* is another one"):
+        fetch_model(str(released), out)
+    assert "seed" in (out / "config.yaml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nothing"], "nothing: no folder, archive (.zip, .tar.gz, .tgz, .tar), YAML file"),
+        (["missing.yaml"], "missing.yaml is missing"),
+        (["wrong.yaml"], "wrong.yaml: unknown key revison: did you mean revision?"),
+        (["here", "--revision", "main"], "--revision main: only repositories have them"),
+        (["here", "--pin"], "--pin: give a YAML file that names here"),
+        (["here"], "here holds no avg_model.pt or model.safetensors"),
+    ],
+)
+def test_a_source_that_is_none_is_one_line(tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "here").mkdir()
+    (tmp_path / "wrong.yaml").write_text("repo: a/b\nrevison: main\n")
+    result = CliRunner().invoke(app, ["fetch-model", *arguments, "--out", "out"])
+    assert result.exit_code == 1
+    (line,) = result.output.splitlines()
+    assert message in line
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_is_whole_or_absent(tmp_path):
+    left = tmp_path / ".out.999999999.partial"
+    left.mkdir()
+    with pytest.raises(FileNotFoundError), atomic_folder(tmp_path / "out") as partial:
+        (partial / "file").rename(partial / "no such folder" / "file")
+    assert list(tmp_path.iterdir()) == []
+    with atomic_folder(tmp_path / "out") as partial:
+        (partial / "file").write_text("whole")
+    assert (tmp_path / "out" / "file").read_text() == "whole"
+    with pytest.raises(TidyVoiceError, match="is there already"), atomic_folder(tmp_path / "out"):
+        pass

@@ -1,0 +1,112 @@
+"""Commands on released models and published figures."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tidyvoice.cli.app import AsJson, Languages, app, name_and_path
+from tidyvoice.errors import TidyVoiceError, one_line_errors
+
+
+@app.command()
+@one_line_errors()
+def fetch_model(
+    source: Annotated[
+        str,
+        typer.Argument(
+            help="Hugging Face repository OWNER/NAME, YAML file that names one, .zip or .tar.gz "
+            "archive, or folder"
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="model folder to write")],
+    revision: Annotated[
+        str | None, typer.Option(help="commit, tag or branch of the repository; main")
+    ] = None,
+    pin: Annotated[
+        bool, typer.Option("--pin", help="write commit and checksum to the YAML file")
+    ] = False,
+    trained_on: Annotated[
+        list[Path] | None,
+        typer.Option(help="utt2spk of what it was trained on, for the leak guard (repeatable)"),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Fetch a released model, try it, and write a model folder that says where it is from.
+
+    huggingface_hub does the download: HF_HOME is its cache, HF_TOKEN a token for what is not
+    public, HF_HUB_OFFLINE=1 takes what is in the cache.
+
+    Example: tidyvoice fetch-model conf/tidyvoice/released.yaml --out exp/released
+    """
+    from tidyvoice.hub import OTHERS
+    from tidyvoice.released import fetch_model as fetch
+    from tidyvoice.scoring.groups import read_maps
+
+    speakers = set((read_maps(trained_on or (), "speaker") or {}).values())
+    made = fetch(source, out, revision, speakers, pin)
+    named = len(set(made.speakers) - {OTHERS})
+    if as_json:
+        row = {"model": str(made.folder), "parameters": made.parameters, "found": made.found}
+        others = OTHERS in made.speakers
+        typer.echo(json.dumps({**row, **asdict(made.source), "speakers": named, "others": others}))
+        return
+    version = f" at commit {made.source.commit}" if made.source.commit else ""
+    state = "is there already" if made.found else "written"
+    typer.echo(
+        f"{made.folder} {state}: {made.parameters:,} parameters, from {made.source.source}{version}"
+    )
+    for name, checksum in made.source.files.items():
+        typer.echo(f"  {name} sha256 {checksum}")
+    unknown = ", and others that are not known" if OTHERS in made.speakers else ""
+    typer.echo(f"  trained on {named:,} speakers known by name{unknown}")
+    if made.moves and not pin:
+        typer.echo(
+            f"{made.source.revision} may move: to fetch this very model again give --revision "
+            f"{made.source.commit}, or a YAML file with --pin"
+        )
+
+
+@app.command()
+@one_line_errors()
+def compare(
+    scores: Annotated[
+        list[str], typer.Argument(help="score files with labels, each SCORES or NAME=SCORES")
+    ],
+    published: Annotated[Path, typer.Option(help="YAML file of published figures")],
+    system: Annotated[
+        str | None, typer.Option(help="which of its systems; the first one if left out")
+    ] = None,
+    utt2lang: Languages = None,
+    as_json: AsJson = False,
+) -> None:
+    """Set the metrics of score files beside published ones, by category, with the differences.
+
+    Scores that were made in-sample are marked, as are those of another number of trials.
+
+    Example: tidyvoice compare "dev's mean=dev.score" --published conf/tidyvoice/published.yaml
+    """
+    from tidyvoice.scoring.groups import read_maps
+    from tidyvoice.scoring.published import (
+        comparison_json,
+        format_comparison,
+        load_figures,
+        measure,
+    )
+
+    name, figures = load_figures(published, system)
+    files: dict[str, Path] = {}
+    for given in scores:
+        called, path = name_and_path(given)
+        called = called or path.stem
+        if called in files:
+            raise TidyVoiceError(f"two score files are called {called}: write NAME={path}")
+        files[called] = path
+    languages = read_maps(utt2lang or (), "language")
+    measured = [measure(called, path, languages) for called, path in files.items()]
+    if as_json:
+        typer.echo(json.dumps(comparison_json(name, figures, measured), indent=2))
+    else:
+        typer.echo(format_comparison(name, figures, measured))

@@ -1,0 +1,128 @@
+"""What a WeSpeaker config.yaml says of a model and of its features, in the terms used here.
+
+Such a file also holds the whole training, and differs with the age of the toolkit. What does not
+concern the embeddings is ignored; what does must be understood, or it is refused by its name.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, field_validator
+from torch import nn
+
+from tidyvoice.errors import TidyVoiceError
+from tidyvoice.frontend import FrontendSettings
+from tidyvoice.models import build_model
+from tidyvoice.settings import Strict, validate
+
+# Arguments of Kaldi's filterbank that ours does not take, because it has these values built in.
+BUILT_IN = {
+    "low_freq": 20.0,
+    "high_freq": 0.0,
+    "preemphasis_coefficient": 0.97,
+    "remove_dc_offset": True,
+    "round_to_power_of_two": True,
+    "sample_frequency": 16000,
+    "snip_edges": True,
+    "use_energy": False,
+    "use_log_fbank": True,
+    "use_power": True,
+}
+
+
+class ModelArguments(Strict):
+    """The ``model_args`` that the models here can meet."""
+
+    in_planes: int = Field(64, ge=1)
+    embed_dim: int = Field(256, ge=1)
+    acoustic_dim: int | None = Field(None, description="bins of the filterbank if null")
+    feat_dim: int | None = Field(None, description="what other models call acoustic_dim")
+    pooling_func: str = "ASP"
+    two_emb_layer: bool = False
+    dropout: float = Field(0.0, description="before the last layer, in WeSpeaker's training only")
+
+    @field_validator("pooling_func")
+    @classmethod
+    def _pooling(cls, value: str) -> str:
+        if value != "ASP":
+            raise ValueError("only ASP, attentive statistics pooling, is supported")
+        return value
+
+    @field_validator("two_emb_layer")
+    @classmethod
+    def _one_layer(cls, value: bool) -> bool:
+        if value:
+            raise ValueError("the supported models have one linear layer after the pooling")
+        return value
+
+
+def model_of(config: Mapping[str, Any], source: str | Path) -> tuple[nn.Module, FrontendSettings]:
+    """The model that a config.yaml describes, untrained, and the settings of its frontend.
+
+    Args:
+        source: the file, for error messages.
+
+    Raises:
+        TidyVoiceError: an unknown model, an argument that it cannot meet, a number of bins other
+            than the frontend's; see ``frontend_settings``.
+    """
+    frontend = frontend_settings(section(config, "dataset_args", source), source)
+    if not isinstance(config.get("model"), str):
+        raise TidyVoiceError(f"{source}: the key model is missing: it names the network")
+    given = section(config, "model_args", source)
+    arguments = validate(ModelArguments, given, f"{source} model_args")
+    bins = frontend.num_mel_bins
+    for name in ("acoustic_dim", "feat_dim"):
+        value = getattr(arguments, name)
+        if value not in (None, bins):
+            raise TidyVoiceError(
+                f"{source}: model_args.{name} is {value}, but fbank_args.num_mel_bins is {bins}"
+            )
+    try:
+        model = build_model(config["model"], arguments.in_planes, arguments.embed_dim, bins)
+    except TidyVoiceError as error:
+        raise TidyVoiceError(f"{source}: {error}") from None
+    return model, frontend
+
+
+def frontend_settings(dataset_args: Mapping[str, Any], source: str | Path) -> FrontendSettings:
+    """Frontend settings from the ``dataset_args`` of a config.yaml.
+
+    Args:
+        source: the file, for error messages.
+
+    Raises:
+        TidyVoiceError: a frontend other than the filterbank, an unknown or impossible argument of
+            it, or normalisation of the variance.
+    """
+    kind = dataset_args.get("frontend") or "fbank"
+    if kind != "fbank":
+        raise TidyVoiceError(f"{source}: the frontend {kind!r} is not supported: only fbank is")
+    cmvn = section(dataset_args, "cmvn_args", source)
+    if cmvn.get("norm_var"):
+        raise TidyVoiceError(f"{source}: cmvn_args.norm_var is not supported: only the mean is")
+    fbank = section(dataset_args, "fbank_args", source)
+    for name, value in BUILT_IN.items():
+        if fbank.get(name, value) != value:
+            raise TidyVoiceError(
+                f"{source}: fbank_args.{name} {fbank[name]} is not supported: only {value} is"
+            )
+    values = {
+        **{name: value for name, value in fbank.items() if name not in BUILT_IN},
+        "sample_rate": dataset_args.get("resample_rate", 16000),
+        "mean_norm": dataset_args.get("cmvn", True) and cmvn.get("norm_mean", True),
+    }
+    return validate(FrontendSettings, values, f"{source} dataset_args")
+
+
+def section(values: Mapping[str, Any], key: str, source: str | Path) -> Mapping[str, Any]:
+    """The group of settings called ``key``; an empty one where it is left out or null.
+
+    Raises:
+        TidyVoiceError: it is something else.
+    """
+    found = values.get(key) or {}
+    if not isinstance(found, Mapping):
+        raise TidyVoiceError(f"{source}: {key} is {found!r}, not a group of settings")
+    return found
