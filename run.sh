@@ -79,6 +79,7 @@ while [ $# -gt 0 ]; do
       ;;
     --set)
       shift
+      { [ $# -gt 0 ] && [[ $1 != --* ]]; } || fail "--set needs a value: KEY=VALUE"
       while [ $# -gt 0 ] && [[ $1 != --* ]]; do add_setting "$1"; shift; done
       continue
       ;;
@@ -102,6 +103,7 @@ done
 
 [ -n "$recipe" ] || fail "give --recipe mini or --recipe tidyvoice"
 [ -z "$init_from" ] || [ -z "$released" ] || fail "give --init-from or --from-released"
+[ -z "$init_from" ] || [ -e "$init_from" ] || fail "--init-from $init_from: no such model"
 [ -d "conf/$recipe" ] || fail "no recipe is called $recipe: there are mini, tidyvoice"
 for number in "$stage" "$stop_stage"; do
   [[ $number =~ ^[1-8]$ ]] || fail "stages are 1 to 8, not $number"
@@ -112,10 +114,6 @@ if [ "$recipe" = mini ]; then corpus=${corpus:-$data/corpus}; fi
 [ -n "$corpus" ] || fail "--corpus: give the folder that holds the corpora"
 if [ -x .venv/bin/python ]; then PATH=$PWD/.venv/bin:$PATH; fi
 command -v tidyvoice >/dev/null || fail "the package is not installed: pip install -e ."
-
-# Threads that wait by spinning make a training several times slower as soon as another program
-# wants a core; waiting asleep costs an idle machine 7 %.
-export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive}
 
 train_root=$corpus/TidyVoiceX_ASV/TidyVoiceX_Train
 dev_root=$corpus/TidyVoiceX_ASV/TidyVoiceX_Dev

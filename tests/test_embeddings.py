@@ -76,13 +76,23 @@ def test_values_that_are_not_finite_are_counted_and_the_first_named(tmp_path, va
 @pytest.mark.parametrize("content", [b"", b"no archive", b"PK\x03\x04 cut off"])
 def test_other_files_are_refused(tmp_path, content):
     (tmp_path / "e.npz").write_bytes(content)
-    assert "not a readable .npz" in refusal(load_embeddings, tmp_path / "e.npz")
+    assert "is no table of embeddings" in refusal(load_embeddings, tmp_path / "e.npz")
+
+
+def test_a_damaged_table_is_refused(tmp_path):
+    save_embeddings(tmp_path / "e.npz", IDS, VECTORS)
+    content = bytearray((tmp_path / "e.npz").read_bytes())
+    content[200:260] = bytes(60)
+    (tmp_path / "e.npz").write_bytes(content)
+    said = refusal(load_embeddings, tmp_path / "e.npz")
+    assert "not a readable .npz without pickles" in said
+    assert "allow_pickle" not in said
 
 
 def test_a_single_array_is_refused(tmp_path):
     with open(tmp_path / "e.npz", "wb") as file:
         np.save(file, VECTORS)
-    assert "not a readable .npz" in refusal(load_embeddings, tmp_path / "e.npz")
+    assert "is no table of embeddings" in refusal(load_embeddings, tmp_path / "e.npz")
 
 
 def test_a_missing_file_is_named(tmp_path):

@@ -327,8 +327,10 @@ def test_without_arguments_it_lists_and_starts_nothing(tmp_path):
         ("--recipe mini --set seed", "--set seed: write KEY=VALUE"),
         ("--stage 1", "give --recipe"),
         ("--recipe", "--recipe needs a value"),
+        ("--recipe mini --set --stage 1", "--set needs a value"),
+        ("--recipe mini --init-from nowhere", "--init-from nowhere: no such model"),
         ("--recipe tidyvoice", "--corpus: give the folder"),
-        ("--recipe tidyvoice --corpus x --init-from y --from-released", "--init-from or --from"),
+        ("--recipe tidyvoice --corpus x --init-from conf --from-released", "--init-from or --from"),
         ("--recipe tidyvoice --corpus x --from-released --set seed=1", "released trains nothing"),
         ("--recipe mini --stage 5 --set corpus.seed=2", "is made by stage 1 of the recipe mini"),
         ("--recipe mini --stage 4 --stop-stage 4", "exp/mini/pretrain/models: run the stages"),
@@ -345,7 +347,7 @@ def test_all_that_is_missing_is_said_at_once(tmp_path):
     line = "./run.sh --recipe tidyvoice --corpus nowhere --stop-stage 1"
     for options, missing in (
         ("", ("TidyVoiceX_Dev", "TidyVoiceX_Train", "trialPairs.txt", "voxceleb2", "voxblink2")),
-        ("--init-from x", ("TidyVoiceX_Dev", "TidyVoiceX_Train", "trialPairs.txt")),
+        ("--init-from conf", ("TidyVoiceX_Dev", "TidyVoiceX_Train", "trialPairs.txt")),
         ("--from-released", ("TidyVoiceX_Dev", "trialPairs.txt")),
     ):
         folder = tmp_path / str(len(missing))

@@ -1,7 +1,7 @@
 """Tables of embeddings: utterance ids and one float32 matrix, in one ``.npz`` file."""
 
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,11 +19,13 @@ class Embeddings:
         ids: N utterance ids, each once.
         vectors: float32 [N x D], row n belongs to ``ids[n]``.
         trained_on: the speakers that the model was trained on; None if that is not known.
+        model: SHA-256 of the weights of the model that made them; None if that is not known.
     """
 
     ids: list[str]
     vectors: np.ndarray
     trained_on: list[str] | None = None
+    model: str | None = None
 
     def mean(self) -> np.ndarray:
         """The mean embedding, float32 [D], summed in float64."""
@@ -35,7 +37,7 @@ def load_embeddings(path: str | Path) -> Embeddings:
 
     Args:
         path: a ``.npz`` with ``ids`` (unicode [N]) and ``embeddings`` (float32 [N x D]), and
-            ``trained_on`` (UTF-8 bytes, one speaker a line) where that is known.
+            ``trained_on`` (UTF-8 bytes, one speaker a line) and ``model`` (text) where known.
 
     Raises:
         TidyVoiceError: the file is missing or is no such table, the shapes disagree, an id occurs
@@ -44,6 +46,10 @@ def load_embeddings(path: str | Path) -> Embeddings:
     path = Path(path)
     if not path.is_file():
         raise TidyVoiceError(f"{path}: no such file; `tidyvoice extract` writes embeddings")
+    if not zipfile.is_zipfile(path):
+        raise TidyVoiceError(
+            f"{path} is no table of embeddings: give an .npz that `tidyvoice extract` wrote"
+        )
     try:
         with np.load(path, allow_pickle=False) as archive:
             missing = [key for key in ("ids", "embeddings") if key not in archive]
@@ -56,13 +62,33 @@ def load_embeddings(path: str | Path) -> Embeddings:
             trained_on = None
             if "trained_on" in archive:
                 trained_on = archive["trained_on"].tobytes().decode().splitlines()
+            model = str(archive["model"]) if "model" in archive else None
     except (ValueError, TypeError, OSError, EOFError, AttributeError, zipfile.BadZipFile) as error:
         raise TidyVoiceError(
-            f"{path}: not a readable .npz without pickles ({str(error).splitlines()[0]}); "
-            "extract it again"
+            f"{path}: not a readable .npz without pickles ({type(error).__name__}); extract it "
+            "again"
         ) from error
     _check(str(path), ids, vectors)
-    return Embeddings(ids.tolist(), vectors.astype(np.float32, copy=False), trained_on)
+    return Embeddings(ids.tolist(), vectors.astype(np.float32, copy=False), trained_on, model)
+
+
+def same_model(tables: Mapping[str, Embeddings]) -> None:
+    """Demand that embeddings that are compared with one another are of one model.
+
+    Args:
+        tables: by what they are called in the message. Those whose model is not known pass.
+
+    Raises:
+        TidyVoiceError: two are of different models: distances between them mean nothing.
+    """
+    known = {name: table.model for name, table in tables.items() if table.model is not None}
+    first = next(iter(known), None)
+    for name, model in known.items():
+        if model != known[first]:
+            raise TidyVoiceError(
+                f"{first} and {name} are embeddings of different models; extract both with the "
+                "same one"
+            )
 
 
 def save_embeddings(
@@ -70,11 +96,13 @@ def save_embeddings(
     ids: Sequence[str],
     matrix: np.ndarray,
     trained_on: Sequence[str] | None = None,
+    model: str | None = None,
 ) -> None:
     """Write ids [N] and their embeddings [N x D] to ``path``, whole or not at all.
 
     Args:
         trained_on: the speakers that the model was trained on, where known.
+        model: SHA-256 of its weights, where known.
 
     Raises:
         TidyVoiceError: the shapes disagree, an id occurs twice, or an embedding is not finite.
@@ -82,7 +110,7 @@ def save_embeddings(
     ids = np.asarray(ids, dtype=np.str_)
     matrix = np.asarray(matrix, dtype=np.float32)
     _check(str(path), ids, matrix)
-    known = {}
+    known = {} if model is None else {"model": np.array(model)}
     if trained_on is not None:
         known["trained_on"] = np.frombuffer("\n".join(trained_on).encode(), dtype=np.uint8)
     # An open file, because numpy would add ".npz" to a name that ends otherwise.

@@ -8,8 +8,9 @@ import torch
 
 from tidyvoice.device import choose_device
 from tidyvoice.errors import TidyVoiceError
+from tidyvoice.files import sha256
 from tidyvoice.frontend import INT16_SCALE, Frontend, FrontendSettings
-from tidyvoice.hub import load_model, training_speakers
+from tidyvoice.hub import load_model, training_speakers, weight_file
 
 
 class SpeakerEncoder:
@@ -20,6 +21,7 @@ class SpeakerEncoder:
         settings: of the frontend.
         device: what to compute on.
         trained_on: the speakers that the model was trained on, where known.
+        weights: SHA-256 of its file of weights, where known.
 
     Example:
         >>> encoder = SpeakerEncoder.from_pretrained("exp/mini/finetune/models")  # doctest: +SKIP
@@ -33,8 +35,10 @@ class SpeakerEncoder:
         settings: FrontendSettings,
         device: str = "auto",
         trained_on: Sequence[str] | None = None,
+        weights: str | None = None,
     ):
         self.trained_on = trained_on
+        self.weights = weights
         self.device = choose_device(device)
         self.model = model.to(self.device).eval()
         self.frontend = Frontend(settings).to(self.device).eval()
@@ -46,7 +50,12 @@ class SpeakerEncoder:
         Raises:
             TidyVoiceError: see ``tidyvoice.hub.load_model``.
         """
-        return cls(*load_model(folder), device=device, trained_on=training_speakers(folder))
+        return cls(
+            *load_model(folder),
+            device=device,
+            trained_on=training_speakers(folder),
+            weights=sha256(weight_file(folder)),
+        )
 
     @property
     def settings(self) -> FrontendSettings:

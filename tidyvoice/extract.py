@@ -33,6 +33,8 @@ class Source:
     """
 
     def __init__(self, data: str | Path):
+        if not Path(data).is_dir():
+            raise TidyVoiceError(f"{data} is no folder: give a data folder")
         self._shards = None
         # Without durations, as of what only a decoder can read, shards know the lengths.
         if all((Path(data) / name).exists() for name in ("wav.scp", "utt2dur")):
@@ -117,5 +119,5 @@ def extract(
             vectors.update(zip(batch, encoder.embed_samples(samples), strict=True))
             bar.update(len(batch))
     ids, matrix = [source.ids[row] for row in rows], np.stack([vectors[row] for row in rows])
-    save_embeddings(out, ids, matrix, encoder.trained_on)
+    save_embeddings(out, ids, matrix, encoder.trained_on, encoder.weights)
     return len(rows)

@@ -80,6 +80,8 @@ class Manifest:
                 utterance of ``wav.scp`` has no speaker, or another table disagrees with it.
         """
         folder = Path(folder)
+        if not folder.is_dir():
+            raise TidyVoiceError(f"{folder} is missing: run stage 1 (data preparation)")
         if not (folder / "wav.scp").exists():
             raise TidyVoiceError(f"{folder / 'wav.scp'} is missing: run stage 1 (data preparation)")
         table = read_table(folder / "wav.scp", "path")

@@ -167,8 +167,11 @@ def test_systems_are_found_and_mistakes_are_named(tmp_path):
     folder = make_experiment(tmp_path / "exp", steps=(COSINE,))
     with pytest.raises(TidyVoiceError, match=r"no score file 'eval.score'; there are: dev.score$"):
         load_system(folder, scores="eval")
-    with pytest.raises(TidyVoiceError, match="run `tidyvoice score` first"):
+    with pytest.raises(TidyVoiceError, match="none: no such experiment folder or score file"):
         load_system(tmp_path / "none")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(TidyVoiceError, match="run `tidyvoice score` first"):
+        load_system(tmp_path / "empty")
     page = tmp_path / "r.html"
     with pytest.raises(TidyVoiceError, match="at least one system"):
         write_report(folder, [], page)

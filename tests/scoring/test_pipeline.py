@@ -369,6 +369,27 @@ def test_options_and_files_of_no_use_are_refused(folder, tmp_path):
     assert f"{durations}: the duration of 'id0200/en/0.wav' is 'long'; give seconds" in said
 
 
+def test_embeddings_of_different_models_are_not_compared(folder, tmp_path):
+    for name in ("dev", "train"):
+        table = load_embeddings(folder / f"{name}.npz")
+        for model in ("one", "other"):
+            save_embeddings(tmp_path / f"{name}-{model}.npz", table.ids, table.vectors,
+                            table.trained_on, model)  # fmt: skip
+    assert load_embeddings(tmp_path / "dev-one.npz").model == "one"
+    score = ("score", "--embeddings", tmp_path / "dev-one.npz", "--trials", folder / "dev.trials",
+             "--out", tmp_path / "s", "--mean")  # fmt: skip
+    said = refusal(*score, tmp_path / "train-other.npz")
+    assert "dev-one.npz and " in said
+    assert "train-other.npz are embeddings of different models" in said
+    succeed(*score, tmp_path / "train-one.npz")
+    normalize = ("normalize", tmp_path / "s", "--embeddings", tmp_path / "dev-one.npz", "--mean",
+                 tmp_path / "train-one.npz", "--cohort-utt2spk", folder / "train/utt2spk",
+                 "--top-n", 10, "--out", tmp_path / "n", "--cohort")  # fmt: skip
+    assert "different models" in refusal(*normalize, tmp_path / "train-other.npz")
+    # Tables of other programs do not say.
+    succeed(*normalize, folder / "train.npz")
+
+
 def test_a_path_with_an_equals_sign_can_be_compared(folder, tmp_path):
     odd = tmp_path / "lr=0.1.score"
     odd.write_bytes((folder / "dev.score").read_bytes())

@@ -28,8 +28,8 @@ def lead(results: Sequence[SystemResult]) -> str:
     of += [f"{len(main.speakers.names):,} speakers"] if main.speakers else []
     of += [f"{len(main.languages.names):,} languages"] if main.languages else []
     said = (
-        f'<p class="lead"><strong>EER {rate}</strong>{bounds}, minDCF {decimals(pooled.min_dcf)}: '
-        f"{', '.join(of)}.</p>"
+        f'<p class="lead">{escape(main.name)}: <strong>EER {rate}</strong>{bounds}, minDCF '
+        f"{decimals(pooled.min_dcf)}: {', '.join(of)}.</p>"
     )
     flattering = [result for result in results if result.in_sample]
     if flattering:

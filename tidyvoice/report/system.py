@@ -118,6 +118,8 @@ def load_system(
         named = path.name.removesuffix(".gz").removesuffix(".score")
         default = f"{folder.resolve().name}, {named}" if folder else named
     else:
+        if not folder.is_dir():
+            raise TidyVoiceError(f"{folder}: no such experiment folder or score file")
         path, default = _score_file(folder, scores), folder.resolve().name
     return System(
         name or default,

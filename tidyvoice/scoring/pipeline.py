@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tidyvoice.embeddings import Embeddings, load_embeddings
+from tidyvoice.embeddings import Embeddings, load_embeddings, same_model
 from tidyvoice.errors import TidyVoiceError, TidyVoiceWarning
 from tidyvoice.files import sha256
 from tidyvoice.readahead import one_ahead
@@ -109,6 +109,8 @@ def score_list(
     """
     refuse_inputs(out, [embeddings, trials, *([mean] if mean else [])])
     centre, table = load_embeddings(mean) if mean else None, load_embeddings(embeddings)
+    if centre:
+        same_model({str(embeddings): table, str(mean): centre})
     guard, speakers = LeakGuard(in_sample), read_maps(utt2spk, "speaker")
     with Spool.of_trials(trials, out.parent) as listed:
         evaluated = People.of(f"the trials of {trials}", listed, speakers)
@@ -158,7 +160,11 @@ def normalize_scores(
         )
     refuse_inputs(out, [scores, embeddings, cohort.embeddings, cohort.utt2spk])
     own, (members, speakers) = load_embeddings(embeddings), cohort.load()
-    centre = load_embeddings(mean).mean() if mean else None
+    tables = {str(embeddings): own, str(cohort.embeddings): members}
+    if mean:
+        tables[str(mean)] = load_embeddings(mean)
+    same_model(tables)
+    centre = tables[str(mean)].mean() if mean else None
     guard, named = LeakGuard(in_sample), read_maps(utt2spk, "speaker")
     where = str(cohort.embeddings)
     spoken = cohort.languages(members) if method == BY_LANGUAGE else None

@@ -26,6 +26,8 @@ def average_checkpoints(
             end.
     """
     experiment = Path(experiment)
+    if not (experiment / "config.yaml").is_file():
+        raise TidyVoiceError(f"{experiment} is no experiment that was begun: train it first")
     settings = load_experiment(experiment / "config.yaml")
     paths = epoch_checkpoints(experiment)
     reached = max(paths, default=0)
