@@ -4,7 +4,8 @@
 
 writes a data folder of ours from them: durations are read from the headers, ``spk2utt`` is made.
 Paths of wav.scp are taken as they are, relative ones from the folder that this is called in. A
-command in place of a path (``sox ... |``) is refused: run it once, and list what it wrote.
+command in place of a path (``sox ... |``) is refused: run it once, and list what it wrote. So is
+``segments``, which cuts utterances out of longer recordings.
 """
 
 from pathlib import Path
@@ -19,9 +20,14 @@ def convert(data: Path) -> Manifest:
     """The manifest of a folder of Kaldi's.
 
     Raises:
-        TidyVoiceError: a table is missing or malformed, an utterance is not in all of them, or is
-            no file that can be read.
+        TidyVoiceError: a table is missing or malformed, an utterance is not in all of them, is a
+            part of a recording, or is no file that can be read.
     """
+    if (data / "segments").exists():
+        raise TidyVoiceError(
+            f"{data / 'segments'}: utterances are not cut out of recordings here; write each to a "
+            "file of its own, and list those in wav.scp"
+        )
     table = read_table(data / "wav.scp", "path")
     piped = table.filter(table["path"].str.ends_with("|"))
     if len(piped):

@@ -74,6 +74,10 @@ def test_tables_of_kaldi(project):
     (tables / "wav.scp").write_text(f"utt-0 {wavs[0]}\n")
     refused = run("own-corpus", project, *arguments, "--exp", "exp/lacking")
     assert f"'utt-1' is not in kaldi/wav.scp ({len(wavs) - 1} such utterances)" in refused.stderr
+    (tables / "segments").write_text("utt-0 recording 0.0 0.5\n")
+    refused = run("own-corpus", project, *arguments, "--exp", "exp/cut")
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("error: kaldi/segments: utterances are not cut out of")
 
 
 def test_a_submission(project):

@@ -57,8 +57,8 @@ def write_submission(
 ) -> Submission:
     """Check the score files against the lists, and write, whole or not at all, what is handed in.
 
-    The zip is read back and compared with the scores before it gets its name. Memory does not grow
-    with the number of trials, but for their ids; 24 bytes a trial are kept on disk meanwhile.
+    The zip is read back and compared with the scores before it gets its name. The memory it takes
+    depends on the number of ids; of trials, 24 bytes each are kept on disk meanwhile.
 
     Args:
         scores: score file by list, "A" and "U"; labels in it are passed over.
