@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import numpy as np
+import polars as pl
 
 from tidyvoice.errors import TidyVoiceError, TidyVoiceWarning
 from tidyvoice.readahead import usable_cores
@@ -34,8 +35,10 @@ def look_for_repetitions(trials: TrialList) -> None:
         keys = np.concatenate(
             [_keys(part)[(part.enroll & (shares - 1)) == share] for part in trials.parts()]
         )
-        keys.sort()
-        return np.unique(keys[1:][keys[1:] == keys[:-1]])
+        series = pl.Series(keys)
+        if series.n_unique() == len(series):  # half the time of sorting them
+            return np.empty(0, dtype=np.int64)
+        return series.filter(series.is_duplicated()).unique().sort().to_numpy()
 
     with ThreadPoolExecutor(threads) as pool:
         twice = np.concatenate(list(pool.map(repeated, range(shares))))
