@@ -175,15 +175,15 @@ if stage 1 "prepare the data"; then
   fi
   if [ "$counts" = official ] && [ -e "conf/$recipe/expected.yaml" ]; then
     examined=(--data "$data/dev")
-    if [ -z "$released" ]; then
-      examined+=(--data "$data/finetune" --data "$data/calib")
-      for system in "${systems[@]}"; do
-        # The configurations name the folders of a call without --data.
-        if [ "$data" = "data/$recipe" ]; then examined+=(--config "conf/$recipe/$system.yaml"); fi
-      done
-    fi
+    [ -n "$released" ] || examined+=(--data "$data/finetune" --data "$data/calib")
     run tidyvoice doctor "${examined[@]}" --exp "$exp" --trials "$trials" \
       --expect "conf/$recipe/expected.yaml"
+    if [ -z "$released" ]; then
+      for system in "${systems[@]}"; do
+        settings "$system"
+        run tidyvoice doctor --config "conf/$recipe/$system.yaml" "${values[@]/#/--set=}"
+      done
+    fi
   fi
   if [ -n "$init_from" ] && [ ! -d "$init_from" ]; then
     make "$exp/initial/avg_model.pt" -- tidyvoice fetch-model "$init_from" --out "$exp/initial"

@@ -57,9 +57,9 @@ initial() {
   done
 }
 
-# train SYSTEM [--check]: its training, or a check of its settings, with what --set has changed.
-train() {
-  local values init
+# settings SYSTEM: puts into `values` what its YAML file is overridden with, what --set says included.
+settings() {
+  local init
   values=("experiment=$exp/$1" "data.train=$(training_data "$1")" "${common[@]}")
   init=$(initial "$1")
   [ -z "$init" ] || values+=("model.init=$init")
@@ -68,6 +68,12 @@ train() {
   else
     values+=(${pretrain_set[@]+"${pretrain_set[@]}"})
   fi
+}
+
+# train SYSTEM [--check]: its training, or a check of its settings.
+train() {
+  local values
+  settings "$1"
   run tidyvoice train "conf/$recipe/$1.yaml" "${values[@]}" "${@:2}"
 }
 
