@@ -10,7 +10,7 @@ usage() {
 usage: ./run.sh --recipe NAME [options]
 
 recipes
-  mini        the built-in corpus, synthesised on this machine: about nine minutes on two cores
+  mini        the built-in corpus, synthesised on this machine: about ten minutes on two cores
   tidyvoice   the challenge's baseline on the real data: needs --corpus, and for less than the
               pretraining on VoxBlink2 --init-from or --from-released
 
