@@ -152,7 +152,7 @@ reported=${systems[${#systems[@]} - 1]}
 if [ -n "$released" ]; then
   [ ${#pretrain_set[@]}${#finetune_set[@]} = 00 ] || fail "--set: --from-released trains nothing"
 elif [ "$stage" -le 4 ] || [ ${#pretrain_set[@]} -gt 0 ] || [ ${#finetune_set[@]} -gt 0 ]; then
-  for system in "${systems[@]}"; do train "$system" --check >/dev/null; done
+  for system in "${systems[@]}"; do train "$system" --check; done
 fi
 if [ ${#corpus_set[@]} -gt 0 ] && { [ "$recipe" != mini ] || [ "$stage" -gt 1 ]; }; then
   fail "--set corpus.${corpus_set[0]}: the built-in corpus is made by stage 1 of the recipe mini"
@@ -171,17 +171,19 @@ if stage 1 "prepare the data"; then
       python -m local.musan --root "$corpus/musan" --out "$data/noise"
     make "$data/rirs/wav.scp" "$made" -- \
       python -m local.rirs --root "$corpus/RIRS_NOISES/simulated_rirs" --out "$data/rirs"
-    run tidyvoice check "$data/finetune" --disjoint "$data/calib" --disjoint "$data/dev" --no-audio
+    show "$data/check.txt" "$data"/{finetune,calib,dev}/{wav.scp,utt2spk} -- \
+      tidyvoice check "$data/finetune" --disjoint "$data/calib" --disjoint "$data/dev" --no-audio
   fi
   if [ "$counts" = official ] && [ -e "conf/$recipe/expected.yaml" ]; then
     examined=(--data "$data/dev")
     [ -n "$released" ] || examined+=(--data "$data/finetune" --data "$data/calib")
-    run tidyvoice doctor "${examined[@]}" --exp "$exp" --trials "$trials" \
-      --expect "conf/$recipe/expected.yaml"
+    show "$exp/doctor.txt" "$data"/*/wav.scp "$trials" -- tidyvoice doctor "${examined[@]}" \
+      --exp "$exp" --trials "$trials" --expect "conf/$recipe/expected.yaml"
     if [ -z "$released" ]; then
       for system in "${systems[@]}"; do
         settings "$system"
-        run tidyvoice doctor --config "conf/$recipe/$system.yaml" "${values[@]/#/--set=}"
+        show "$exp/doctor-$system.txt" "conf/$recipe/$system.yaml" -- \
+          tidyvoice doctor --config "conf/$recipe/$system.yaml" "${values[@]/#/--set=}"
       done
     fi
   fi
@@ -204,7 +206,7 @@ if stage 2 "pack shards"; then
   if [ -n "$released" ]; then
     echo "  the released model is not trained"
     if [ -e "$other_mean/wav.scp" ]; then
-      run tidyvoice shards "$other_mean" --tolerate "$tolerate"
+      pack "$other_mean" --tolerate "$tolerate"
     fi
   else
     packed=("$data/noise" "$data/rirs")
@@ -217,8 +219,8 @@ if stage 2 "pack shards"; then
     for folder in "${packed[@]}"; do
       # Among millions of files of videos some are broken; the others have been looked at.
       case $folder in
-        "$data"/vox*) run tidyvoice shards "$folder" --tolerate "$tolerate" ;;
-        *) run tidyvoice shards "$folder" ;;
+        "$data"/vox*) pack "$folder" --tolerate "$tolerate" ;;
+        *) pack "$folder" ;;
       esac
     done
   fi
@@ -272,7 +274,8 @@ if stage 6 "score, metrics, report"; then
       extract "$system" voxceleb1 "$data/voxceleb1"
       for list in O E H; do
         score "$system" voxceleb1 "$data/voxceleb1/vox1_${list}_cleaned.kaldi" "voxceleb1-$list"
-        run tidyvoice metrics "$exp/$system/scores/voxceleb1-$list.score"
+        show "$exp/$system/scores/voxceleb1-$list.txt" "$exp/$system/scores/voxceleb1-$list.score" \
+          -- tidyvoice metrics "$exp/$system/scores/voxceleb1-$list.score"
       done
     done
   fi
@@ -280,8 +283,7 @@ if stage 6 "score, metrics, report"; then
     score_released
   else
     for system in "${systems[@]}"; do score "$system" dev "$trials"; done
-    run tidyvoice report "$exp/$reported" --name "$(called "$reported")" \
-      ${compare[@]+"${compare[@]}"} "${of_dev[@]}"
+    report results dev "$(called "$reported")" ${compare[@]+"${compare[@]}"} "${of_dev[@]}"
   fi
 fi
 
@@ -299,7 +301,7 @@ if stage 7 "normalise, calibrate, report"; then
       --fit "$scores/calib-$normalize.score" --apply "$scores/dev-$normalize.score" \
       --language-match --save "$exp/$reported/models/calibration.json" \
       --out "$scores/dev-llr.score"
-    run tidyvoice report "$exp/$reported" --scores dev-llr --name "+ calibrated" \
+    report calibrated dev-llr "+ calibrated" \
       --compare "+ normalised=$scores/dev-$normalize.score" \
       --compare "$(called "$reported")=$scores/dev.score" ${compare[@]+"${compare[@]}"} \
       "${of_dev[@]}"

@@ -6,30 +6,59 @@ run() {
   "$@"
 }
 
-# make FILE INPUT... -- COMMAND...: run the command, which writes FILE last, unless FILE was made by
-# this very command and no INPUT is newer. What FILE was made by is kept beside it.
-make() {
-  local file=$1 inputs=() input stamp command
+# fresh STAMP INPUT... -- COMMAND...: whether STAMP was left by this very command and no INPUT is newer.
+fresh() {
+  local stamp=$1
+  [ -e "$stamp" ] || return 1
+  while shift && [ "$1" != -- ]; do
+    if [ "$1" -nt "$stamp" ]; then return 1; fi
+  done
   shift
-  while [ "$1" != -- ]; do inputs+=("$1") && shift; done
+  [ "$(cat "$stamp")" = "$(printf '%q ' "$@")" ]
+}
+
+# stamped STAMP FILE INPUT... -- COMMAND...: run the command, then leave STAMP. Its output is kept in
+# FILE if that is not empty.
+stamped() {
+  local stamp=$1 file=$2
+  while [ "$1" != -- ]; do shift; done
   shift
-  stamp=$(dirname "$file")/.$(basename "$file").command
-  command=$(printf '%q ' "$@")
-  if [ -e "$file" ] && [ -e "$stamp" ] && [ "$(cat "$stamp")" = "$command" ]; then
-    for input in ${inputs[@]+"${inputs[@]}"}; do
-      if [ "$input" -nt "$file" ]; then rm -f "$stamp"; fi
-    done
-    if [ -e "$stamp" ]; then
-      echo "  $file is there"
-      return
-    fi
-  fi
-  # If this is cut short after FILE, FILE is no longer what the old stamp says.
+  # If this is cut short, what is there is no longer what the old stamp says.
   rm -f "$stamp"
-  run "$@"
-  if ! printf '%s\n' "$command" 2>/dev/null >"$stamp"; then
+  if [ -n "$file" ]; then
+    run "$@" | tee "$file.partial"
+    tail -n +2 "$file.partial" >"$file"
+    rm "$file.partial"
+  else
+    run "$@"
+  fi
+  if ! printf '%q ' "$@" 2>/dev/null >"$stamp"; then
     echo "error: the disk is full: $stamp; free some space, the same command goes on" >&2
     exit 1
+  fi
+}
+
+# make FILE INPUT... -- COMMAND...: run the command, which writes FILE, unless that is done.
+make() {
+  local stamp
+  stamp=$(dirname "$1")/.$(basename "$1").command
+  if [ -e "$1" ] && fresh "$stamp" "${@:2}"; then
+    echo "  $1 is there"
+  else
+    stamped "$stamp" '' "${@:2}"
+  fi
+}
+
+# show FILE INPUT... -- COMMAND...: run the command and keep what it prints in FILE; show that again
+# if there is nothing new.
+show() {
+  local stamp
+  stamp=$(dirname "$1")/.$(basename "$1").command
+  if [ -e "$1" ] && fresh "$stamp" "${@:2}"; then
+    cat "$1"
+  else
+    mkdir -p "$(dirname "$1")"
+    stamped "$stamp" "$@"
   fi
 }
 
@@ -70,11 +99,45 @@ settings() {
   fi
 }
 
-# train SYSTEM [--check]: its training, or a check of its settings.
+# pack FOLDER [OPTION ...]: the shards of a data folder, or of its parts.
+pack() {
+  local tables=() table
+  for table in "$1"/{,part-*/}wav.scp; do
+    if [ ! -e "$table" ]; then continue; fi
+    tables+=("$table" "${table%wav.scp}utt2spk")
+    [ -e "${table%wav.scp}shards/shards.json" ] || rm -f "$1/packed.txt"
+  done
+  show "$1/packed.txt" "${tables[@]}" -- tidyvoice shards "$@"
+}
+
+# train SYSTEM [--check]: its training, or a check of its settings, unless that is done.
 train() {
-  local values
+  local values init inputs command stamp=$exp/$1/models/.trained
   settings "$1"
-  run tidyvoice train "conf/$recipe/$1.yaml" "${values[@]}" "${@:2}"
+  init=$(initial "$1")
+  inputs=("conf/$recipe/$1.yaml" "$data"/{,*/}*/shards/shards.json)
+  [ -z "$init" ] || inputs+=("$init/avg_model.pt")
+  command=(tidyvoice train "conf/$recipe/$1.yaml" "${values[@]}")
+  if fresh "$stamp" "${inputs[@]}" -- "${command[@]}"; then
+    [ "${2-}" = --check ] || echo "  $exp/$1 is trained"
+  elif [ "${2-}" = --check ]; then
+    "${command[@]}" --check
+  else
+    stamped "$stamp" '' "${inputs[@]}" -- "${command[@]}"
+  fi
+}
+
+# report FILE SCORES NAME [OPTION ...]: the page of the reported system; its table is kept in FILE.
+report() {
+  local folder=$exp/$reported inputs=("$scores/$2.score") option
+  for option in "${@:4}"; do
+    if [[ $option = *=*.score ]]; then inputs+=("${option#*=}"); fi
+  done
+  # The stage before writes the same page.
+  [ "$1" = results ] || inputs+=("$folder/results.txt")
+  [ -e "$folder/report.html" ] || rm -f "$folder/$1.txt"
+  show "$folder/$1.txt" "${inputs[@]}" -- \
+    tidyvoice report "$folder" --scores "$2" --name "$3" "${@:4}"
 }
 
 average() {

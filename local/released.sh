@@ -16,9 +16,9 @@ score_released() {
   fi
   score released dev "$trials" dev-own dev --in-sample
   compared+=("dev itself=$scores/dev-own.score")
-  run tidyvoice compare --published "conf/$recipe/published.yaml" "${compared[@]}" \
-    --utt2lang "$data/dev/utt2lang"
-  run tidyvoice report "$exp/released" --scores "$centred" --name released "${of_dev[@]}"
+  show "$exp/released/compared.txt" "${compared[@]#*=}" -- tidyvoice compare \
+    --published "conf/$recipe/published.yaml" "${compared[@]}" --utt2lang "$data/dev/utt2lang"
+  report results "$centred" released "${of_dev[@]}"
 }
 
 # It was trained on every speaker that could have been held out: dev calibrates itself, each trial by
@@ -33,7 +33,7 @@ calibrate_released() {
   make "$scores/dev-llr.score" "$scores/dev-$normalize.score" -- tidyvoice calibrate \
     --cross-fit 5 --apply "$scores/dev-$normalize.score" --language-match \
     --out "$scores/dev-llr.score"
-  run tidyvoice report "$exp/released" --scores dev-llr --name "+ calibrated" \
+  report calibrated dev-llr "+ calibrated" \
     --compare "+ normalised=$scores/dev-$normalize.score" \
     --compare "released=$scores/dev-train.score" "${of_dev[@]}"
 }
