@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from tidyvoice.data.shards import write_shards
+from tidyvoice.data.packing import write_shards
 from tidyvoice.manifest import scan
 
 VIDEOS, EACH, LINKS = 10, 10, 20_000

@@ -15,7 +15,7 @@ import soundfile
 import torch
 
 from tests.report.support import COHORT, COSINE, LLR, make_experiment
-from tidyvoice.data.shards import write_shards
+from tidyvoice.data.packing import write_shards
 from tidyvoice.manifest import scan
 from tidyvoice.report import load_system, write_report
 

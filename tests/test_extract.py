@@ -5,7 +5,7 @@ import torch
 from conftest import fill_weights, prepared
 
 from tidyvoice.audio import read_pcm16
-from tidyvoice.data.shards import write_shards
+from tidyvoice.data.packing import write_shards
 from tidyvoice.device import choose_device
 from tidyvoice.embeddings import load_embeddings
 from tidyvoice.encoder import SpeakerEncoder

@@ -152,8 +152,8 @@ def test_everything_is_trained_scored_and_packed(project):
     # 17 + 4 speakers, three speeds; 4 with a new head.
     assert "21 speakers at 3 speeds make 63 classes" in first.stdout + first.stderr
     assert "1 unreadable files left out" in first.stdout
-    # Packed for the pretraining, and found finished for its second half.
-    assert len(re.findall(r"voxceleb2/shards: .* written", first.stdout)) == 1
+    # Packed for the pretraining, and there for its second half.
+    assert first.stdout.count("+ tidyvoice shards data/tidyvoice/voxceleb2 ") == 1
     with zipfile.ZipFile(exp / "finetune/submission.zip") as archive:
         assert archive.namelist() == ["tv26_eval-A.txt", "tv26_eval-U.txt"]
         assert len(archive.read("tv26_eval-A.txt").split()) == 12
@@ -161,13 +161,39 @@ def test_everything_is_trained_scored_and_packed(project):
     for list_ in "OEH":
         assert len(read_scores(exp / f"large_margin/scores/voxceleb1-{list_}.score").scores) == 9
 
-    start = time.monotonic()
     again = call(project, line)
     assert again.returncode == 0, again.stderr
-    assert "written" not in again.stdout
-    for command in ("extract", "score", "normalize", "calibrate", "submission", "average"):
-        assert f"+ tidyvoice {command} " not in again.stdout
-    assert time.monotonic() - start < 120
+    assert not re.findall(r"^\+ (?:tidyvoice|python) .*", again.stdout, re.MULTILINE)
+    shown = [result.stdout.partition("== stage 7")[2] for result in (first, again)]
+    table = re.search(r"system +EER.*?\n\n", shown[0], re.DOTALL)[0]
+    assert table in shown[1]
+
+
+def test_stage_1_ends_with_the_doctor(project):
+    """It compares the data with the real counts, here with those of the miniature."""
+    path = project / "conf/tidyvoice/expected.yaml"
+    real = path.read_text()
+    expected = yaml.safe_load(real)
+    corpora = expected["corpora"]
+    corpora["TidyVoiceX train"] |= {"speakers": 10, "utterances": 80, "languages": 2}
+    corpora["TidyVoiceX dev"] |= {"speakers": 12, "utterances": 96, "languages": 2}
+    for name in ("TidyVoiceX train", "TidyVoiceX dev"):
+        corpora[name]["hours"] = {"about": 0.0122, "within": 0.2}
+    expected["trials"]["TidyVocieX_Dev_trialPairs.txt"] = {"lines": 300}
+    line = (
+        f"./run.sh --recipe tidyvoice --corpus corpus --init-from narrow.zip {SMALL} "
+        "counts=official --data data/doctor --exp exp/doctor --stop-stage 1"
+    )
+    try:
+        refused = call(project, line)
+        path.write_text(yaml.safe_dump(expected))
+        passed = call(project, line)
+    finally:
+        path.write_text(real)
+    assert refused.returncode == 1
+    assert "expected 808" in refused.stdout + refused.stderr
+    assert passed.returncode == 0, passed.stdout[-3000:] + passed.stderr
+    assert "+ tidyvoice doctor --config conf/tidyvoice/finetune.yaml" in passed.stdout
 
 
 def test_the_released_model_stands_beside_the_published_figures(project):

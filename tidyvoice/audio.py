@@ -13,6 +13,8 @@ from tidyvoice.errors import TidyVoiceError
 from tidyvoice.headers import SAMPLE_RATE, has_header
 
 WAV_HEADER = struct.Struct("<4sI4s 4sIHHIIHH 4sI")
+# PCM, channels, rate, bytes a second, bytes a frame, bits a sample.
+PLAIN_FORMAT = (1, 1, SAMPLE_RATE, 2 * SAMPLE_RATE, 2, 16)
 
 
 def read_pcm16(path: str | Path) -> np.ndarray:
@@ -29,6 +31,10 @@ def read_pcm16(path: str | Path) -> np.ndarray:
         raise TidyVoiceError(f"{path} is missing: restore it or prepare the data again")
     if not has_header(path):
         return _decoded(path)
+    with open(path, "rb", buffering=0) as file:
+        plain = _plain_samples(file.read())
+    if plain is not None:
+        return plain
     try:
         samples, rate = soundfile.read(path, dtype="int16", always_2d=True)
     except soundfile.LibsndfileError as error:
@@ -41,6 +47,26 @@ def read_pcm16(path: str | Path) -> np.ndarray:
     if not samples.size:
         raise TidyVoiceError(f"{path} holds no sample: restore it or prepare the data again")
     return samples[:, 0]
+
+
+def _plain_samples(content: bytes) -> np.ndarray | None:
+    """Samples int16 [S] of a whole 16-bit, mono WAV at 16 kHz; None if it is anything else.
+
+    Nearly every file is one, and is its samples: decoding would only copy them.
+    """
+    if content[:4] != b"RIFF" or content[8:12] != b"WAVE":
+        return None
+    start, plain = 12, False
+    while start + 8 <= len(content):
+        kind, length = struct.unpack_from("<4sI", content, start)
+        start += 8
+        if kind == b"fmt " and length == 16 and start + 16 <= len(content):
+            plain = struct.unpack_from("<HHIIHH", content, start) == PLAIN_FORMAT
+        elif kind == b"data":
+            whole = 0 < length <= len(content) - start and length % 2 == 0
+            return np.frombuffer(content, "<i2", length // 2, start) if plain and whole else None
+        start += length + length % 2
+    return None
 
 
 def _decoded(path: str | Path) -> np.ndarray:
@@ -61,11 +87,16 @@ def _decoded(path: str | Path) -> np.ndarray:
     return np.frombuffer(done.stdout, dtype="<i2")
 
 
+def wav_header(samples: int) -> bytes:
+    """The 44 bytes before the samples of a 16-bit, mono WAV at 16 kHz."""
+    size = 2 * samples
+    return WAV_HEADER.pack(
+        b"RIFF", WAV_HEADER.size - 8 + size, b"WAVE",
+        b"fmt ", 16, *PLAIN_FORMAT,
+        b"data", size,
+    )  # fmt: skip
+
+
 def wav_bytes(samples: np.ndarray) -> bytes:
     """A WAV file of int16 [S] samples: its header of 44 bytes, and they."""
-    content = samples.astype("<i2", copy=False).tobytes()
-    return WAV_HEADER.pack(
-        b"RIFF", WAV_HEADER.size - 8 + len(content), b"WAVE",
-        b"fmt ", 16, 1, 1, SAMPLE_RATE, 2 * SAMPLE_RATE, 2, 16,
-        b"data", len(content),
-    ) + content  # fmt: skip
+    return wav_header(samples.size) + samples.astype("<i2", copy=False).tobytes()

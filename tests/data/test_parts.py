@@ -11,9 +11,10 @@ from conftest import require, seeded
 
 from tidyvoice.audio import read_pcm16
 from tidyvoice.config import DataSettings
-from tidyvoice.data import shards
+from tidyvoice.data import packing
 from tidyvoice.data.batches import TrainingData
-from tidyvoice.data.shards import ShardReader, write_shards
+from tidyvoice.data.packing import write_shards
+from tidyvoice.data.shards import UNREADABLE, ShardReader
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.extract import Source
 from tidyvoice.manifest import Manifest, parse_part, part_folder, parts_of
@@ -161,7 +162,7 @@ def test_unreadable_files_are_left_out_up_to_a_share(tmp_path):
         write_shards(data, per_shard=4, tolerate=0.05)
     done = command("shards", data, "--per-shard", 4, "--tolerate", 0.1)
     assert "14 utterances in 4 shards written, 1 unreadable files left out" in done.stdout
-    lines = (data / "shards" / shards.UNREADABLE).read_text().splitlines()
+    lines = (data / "shards" / UNREADABLE).read_text().splitlines()
     assert len(lines) == 1
     assert lines[0].startswith("id00003/video_é/00001.wav ")
     assert "cannot be read as audio" in lines[0]
@@ -174,7 +175,7 @@ def test_unreadable_files_are_left_out_up_to_a_share(tmp_path):
 def test_a_refused_share_leaves_the_other_shards_to_be_kept(tmp_path, monkeypatch):
     root, data = corpus(tmp_path / "vox"), tmp_path / "data"
     assert prepare("voxceleb2", "--root", root, "--out", data).returncode == 0
-    seen, read = [], shards.read_pcm16
+    seen, read = [], packing.read_pcm16
 
     def failing(path):
         seen.append(path)
@@ -182,11 +183,11 @@ def test_a_refused_share_leaves_the_other_shards_to_be_kept(tmp_path, monkeypatc
             raise TidyVoiceError("for now")
         return read(path)
 
-    monkeypatch.setattr(shards, "read_pcm16", failing)
+    monkeypatch.setattr(packing, "read_pcm16", failing)
     with pytest.raises(TidyVoiceError, match="1 of 15 files are unreadable"):
         write_shards(data, per_shard=4, tolerate=0.01)
     seen.clear()
-    monkeypatch.setattr(shards, "read_pcm16", lambda path: seen.append(path) or read(path))
+    monkeypatch.setattr(packing, "read_pcm16", lambda path: seen.append(path) or read(path))
     assert write_shards(data, per_shard=4, tolerate=0.01).utterances == 15
     assert len(seen) <= 4
 
@@ -195,7 +196,7 @@ def test_an_interrupted_pack_goes_on_with_what_it_left_out(tmp_path, monkeypatch
     root, data = corpus(tmp_path / "vox"), tmp_path / "data"
     assert prepare("voxceleb2", "--root", root, "--out", data).returncode == 0
     (root / "id00000" / "video_é" / "00000.wav").write_bytes(b"RIFF nonsense")
-    seen, read = [], shards.read_pcm16
+    seen, read = [], packing.read_pcm16
 
     def interrupted(path):
         seen.append(path)
@@ -203,10 +204,10 @@ def test_an_interrupted_pack_goes_on_with_what_it_left_out(tmp_path, monkeypatch
             raise KeyboardInterrupt
         return read(path)
 
-    monkeypatch.setattr(shards, "read_pcm16", interrupted)
+    monkeypatch.setattr(packing, "read_pcm16", interrupted)
     with pytest.raises(KeyboardInterrupt):
         write_shards(data, per_shard=4, threads=1, tolerate=0.5)
-    monkeypatch.setattr(shards, "read_pcm16", read)
+    monkeypatch.setattr(packing, "read_pcm16", read)
     made = write_shards(data, per_shard=4, tolerate=0.5)
     assert (made.utterances, made.unreadable) == (14, 1)
-    assert len((data / "shards" / shards.UNREADABLE).read_text().splitlines()) == 1
+    assert len((data / "shards" / UNREADABLE).read_text().splitlines()) == 1

@@ -9,8 +9,9 @@ import soundfile
 from conftest import prepared
 
 from tidyvoice.audio import read_pcm16
-from tidyvoice.data import shards as module
-from tidyvoice.data.shards import ShardReader, write_shards
+from tidyvoice.data import packing as module
+from tidyvoice.data.packing import write_shards
+from tidyvoice.data.shards import OPEN_FILES, ShardReader
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.manifest import Manifest
 
@@ -76,7 +77,7 @@ def test_a_file_that_changed_in_place_makes_new_shards(data):
 
 def test_open_files_are_few_and_closed(data):
     write_shards(data, per_shard=1)
-    module_limit = module.OPEN_FILES
+    module_limit = OPEN_FILES
     assert len(list((data / "shards").glob("*.tar"))) > module_limit
     before = len(os.listdir("/proc/self/fd"))
     reader = ShardReader(data)

@@ -6,7 +6,7 @@ import pytest
 from conftest import prepared, small_disk
 
 from tidyvoice.config import Experiment
-from tidyvoice.data.shards import write_shards
+from tidyvoice.data.packing import write_shards
 from tidyvoice.doctor import disk
 from tidyvoice.embeddings import save_embeddings
 from tidyvoice.files import only_writer

@@ -5,7 +5,7 @@ import pytest
 import soundfile
 from conftest import prepared
 
-from tidyvoice.data.shards import write_shards
+from tidyvoice.data.packing import write_shards
 from tidyvoice.doctor import folders
 from tidyvoice.doctor.expected import TrialCount
 from tidyvoice.manifest import Manifest

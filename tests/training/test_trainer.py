@@ -9,7 +9,7 @@ import torch
 import yaml
 
 from tidyvoice.config import Experiment
-from tidyvoice.data.shards import write_shards
+from tidyvoice.data.packing import write_shards
 from tidyvoice.encoder import SpeakerEncoder
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.files import only_writer

@@ -46,7 +46,9 @@ def shards(
     data: Data,
     per_shard: Annotated[int, typer.Option(min=1, help="utterances in a shard")] = 1000,
     seed: Annotated[int, typer.Option(help="order of the utterances")] = 1,
-    threads: Annotated[int, typer.Option(min=1, help="files read at once")] = 4,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="files read at once (as many as cores)")
+    ] = None,
     tolerate: Annotated[
         float, typer.Option(min=0, max=1, help="share of files that may be unreadable")
     ] = 0.0,
@@ -62,7 +64,7 @@ def shards(
 
     Example: tidyvoice shards data/mini/pretrain
     """
-    from tidyvoice.data.shards import write_shards
+    from tidyvoice.data.packing import write_shards
     from tidyvoice.manifest import parse_part, part_folder, parts_of
 
     folders = [part_folder(data, *parse_part(part))] if part else parts_of(data)
