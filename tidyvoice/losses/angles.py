@@ -1,0 +1,38 @@
+"""Cosines of angles that are widened or narrowed by a margin, elementwise and for ever falling.
+
+Where the margin would carry an angle beyond pi or below zero, and the cosine turn back, it is
+continued with the slope of the cosine itself, so that the order of angles is kept and the gradient
+does not vanish.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+# Keeps the gradient of the square root finite where a cosine is one (its limit is infinite).
+SINE_FLOOR = 1e-12
+
+
+def sine(cosine: Tensor) -> Tensor:
+    """Sine of the angle in 0..pi of a cosine."""
+    return (1.0 - cosine.square()).clamp(min=SINE_FLOOR).sqrt()
+
+
+def wider(cosine: Tensor, margin: float, easy: bool = False) -> Tensor:
+    """cos(theta + margin), and cos(theta) - 1 - cos(pi - margin) where theta + margin > pi.
+
+    With ``easy`` the margin applies only where theta < pi/2.
+    """
+    widened = cosine * math.cos(margin) - sine(cosine) * math.sin(margin)
+    if easy:
+        return torch.where(cosine > 0, widened, cosine)
+    turn = math.cos(math.pi - margin)
+    return torch.where(cosine > turn, widened, cosine - 1.0 - turn)
+
+
+def narrower(cosine: Tensor, margin: float) -> Tensor:
+    """cos(theta - margin), and cos(theta) + 1 - cos(margin) where theta < margin."""
+    turn = math.cos(margin)
+    narrowed = cosine * turn + sine(cosine) * math.sin(margin)
+    return torch.where(cosine < turn, narrowed, cosine + 1.0 - turn)

@@ -1,0 +1,112 @@
+"""Terms that make an embedding tell less about the language that was spoken.
+
+Each maps embeddings [B x D], classes int64 [B] and languages int64 [B] (-1: unknown) to what is
+added to the loss, and to a number to show. ``weight`` is an attribute, so that a schedule can set
+it. Everything runs in float32, also under autocast.
+"""
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.nn import functional as F
+
+UNKNOWN = -1
+
+
+class _Reversal(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: FunctionCtx, x: Tensor, weight: float) -> Tensor:
+        ctx.weight = weight
+        return x.view_as(x)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor, None]:
+        return -ctx.weight * gradient, None
+
+
+class LanguageAdversary(nn.Module):
+    """A language classifier whose gradient reaches the embedding with its sign reversed.
+
+    Ganin, Lempitsky: Unsupervised Domain Adaptation by Backpropagation, ICML 2015, equations 13
+    to 18. The classifier learns at full rate; ``weight`` scales only what is passed on.
+
+    Args:
+        embed_dim: D.
+        languages: number of languages.
+        hidden: units of the hidden layer.
+        weight: of the reversed gradient.
+    """
+
+    def __init__(self, embed_dim: int, languages: int, hidden: int = 256, weight: float = 0.1):
+        super().__init__()
+        self.weight = weight
+        self.classifier = nn.Sequential(
+            nn.Linear(embed_dim, hidden), nn.ReLU(), nn.Linear(hidden, languages)
+        )
+
+    def forward(
+        self, embeddings: Tensor, labels: Tensor, languages: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Cross entropy of the language, and the share of utterances whose language is found."""
+        with torch.autocast(embeddings.device.type, enabled=False):
+            # Of unit variance a coordinate, whatever the length of the embedding.
+            direction = F.normalize(embeddings.float()) * embeddings.shape[1] ** 0.5
+            logits = self.classifier(_Reversal.apply(direction, self.weight))
+        known = languages != UNKNOWN
+        count = known.sum().clamp(min=1)
+        loss = F.cross_entropy(logits, languages, ignore_index=UNKNOWN, reduction="sum") / count
+        return loss, ((logits.argmax(dim=1) == languages) & known).sum() / count
+
+
+class CrossLanguageContrast(nn.Module):
+    """Draws a speaker's utterances in different languages together, away from other speakers.
+
+    Khosla et al.: Supervised Contrastive Learning, NeurIPS 2020, equation 2, with other positives:
+    those of an utterance are the utterances of its class in another known language. Those of its
+    class in its own language are neither positive nor negative.
+
+    Args:
+        temperature: by which cosines are divided.
+        negatives: ``all`` utterances of other classes, or those in the ``same_language`` only,
+            which are the ones that a verifier takes for the speaker.
+        weight: of the term.
+    """
+
+    def __init__(
+        self,
+        temperature: float = 0.1,
+        negatives: Literal["all", "same_language"] = "all",
+        weight: float = 0.1,
+    ):
+        super().__init__()
+        self.temperature = temperature
+        self.negatives = negatives
+        self.weight = weight
+
+    def forward(
+        self, embeddings: Tensor, labels: Tensor, languages: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Mean over the utterances that have a positive, weighted; and that mean. Zero if none."""
+        with torch.autocast(embeddings.device.type, enabled=False):
+            wide = torch.promote_types(embeddings.dtype, torch.float32)
+            unit = F.normalize(embeddings.to(wide))
+            similarity = unit @ unit.T / self.temperature
+        speaker = labels[:, None] == labels
+        language = languages[:, None] == languages
+        known = languages != UNKNOWN
+        positive = speaker & ~language & known[:, None] & known
+        negative = ~speaker
+        if self.negatives == "same_language":
+            negative &= language
+        counted = positive | negative
+        # A finite stand-in for minus infinity: rows without anything counted get no NaN.
+        lowest = torch.finfo(similarity.dtype).min
+        total = similarity.masked_fill(~counted, lowest).logsumexp(dim=1, keepdim=True)
+        number = positive.sum(dim=1)
+        has = number > 0
+        each = ((total - similarity) * positive).sum(dim=1) / number.clamp(min=1)
+        loss = each[has].sum() / has.sum().clamp(min=1)
+        return self.weight * loss, loss.detach()

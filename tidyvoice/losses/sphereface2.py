@@ -1,0 +1,137 @@
+"""Binary classification of every class against the rest.
+
+Wen, Liu, Weller, Raj, Singh: SphereFace2: Binary Classification is All You Need for Deep Face
+Recognition, ICLR 2022, equation 5.
+Han, Chen, Qian: Exploring Binary Classification Loss for Speaker Verification, ICASSP 2023.
+"""
+
+import math
+
+import torch
+from torch import Tensor, distributed, nn
+from torch.nn import functional as F
+
+from tidyvoice.losses.angles import narrower, wider
+from tidyvoice.losses.head import Head, require
+
+
+class SphereFace2(Head):
+    """A logistic regression a class: is the embedding of this speaker or not?
+
+    With g(z) = 2 ((z + 1) / 2)^t - 1 and the logits z_y = s p + b of the target and
+    z_j = s n_j + b of the others, the loss of an embedding is
+
+        lambda log(1 + exp(-z_y)) + (1 - lambda) sum over j != y of log(1 + exp(z_j))
+
+    - margin type "C": p = g(cos(theta_y)) - m, n_j = g(cos(theta_j)) + m;
+    - margin type "A": p = g(cos(theta_y + m)), n_j = g(cos(theta_j - m)). Where theta_y + m > pi
+      or theta_j - m < 0 the cosines go on monotonously (see ``angles``), and so does g, which below
+      -1 is z itself.
+
+    As in the second paper and its WeSpeaker code there is no factor 1/s before the sum, which the
+    first paper has, and "A" moves the angles of both sides (the first paper's code: the target's
+    only). The classes do not compete: nothing is normalised over them.
+
+    The bias b starts where its gradient is zero if all angles are right ones, as those of random
+    weights nearly are. With odds q = lambda / ((1 - lambda) (C - 1)), and P and N the logits of
+    target and others at a right angle without a bias, that is
+    b = log(2 q) - N - log(1 - q + sqrt((1 - q)^2 + 4 q exp(P - N))). P and N are of the ``margin``
+    given here, whatever a schedule sets later.
+
+    Args:
+        embed_dim: D.
+        num_classes: C.
+        scale: s.
+        margin: m; an attribute, so that a schedule can set it. The second paper's code recommends
+            0.2 for "C" and 0.15 for "A", and 0.3 and 0.25 in a large-margin stage.
+        margin_type: "C" or "A".
+        balance: lambda, in 0..1.
+        t: exponent of the similarity adjustment, 1 or more; 1 leaves the cosines as they are.
+        logit_mib: see ``Head``, as for precision and gradients.
+        group: see ``Head``.
+
+    Attributes:
+        weight: [C x D].
+        bias: b, a scalar.
+
+    Raises:
+        TidyVoiceError: an argument has no meaning.
+    """
+
+    def __init__(
+        self,
+        embed_dim: int,
+        num_classes: int,
+        scale: float = 32.0,
+        margin: float = 0.2,
+        margin_type: str = "C",
+        balance: float = 0.7,
+        t: float = 3.0,
+        *,
+        logit_mib: float | None = None,
+        group: "distributed.ProcessGroup | None" = None,
+    ):
+        require(margin_type in ("C", "A"), f"margin_type is {margin_type!r}: take C or A")
+        require(0 < balance < 1, f"balance is {balance}: it must be between 0 and 1")
+        require(t >= 1, f"t is {t}: it must be 1 or more")
+        super().__init__(embed_dim, num_classes, scale, margin, logit_mib=logit_mib, group=group)
+        self.margin_type = margin_type
+        self.balance = balance
+        self.t = t
+        self.bias = nn.Parameter(torch.tensor(self._first_bias()))
+
+    def _first_bias(self) -> float:
+        right = torch.zeros(1, 1, dtype=torch.float64)
+        target = self.scale * float(self.target_similarity(right))
+        other = self.scale * float(self.other_similarity(right, 0, None))
+        odds = self.balance / ((1 - self.balance) * (self.num_classes - 1))
+        root = math.sqrt((1 - odds) ** 2 + 4 * odds * math.exp(target - other))
+        return math.log(2 * odds) - other - math.log(1 - odds + root)
+
+    def adjusted(self, similarity: Tensor) -> Tensor:
+        """g of what is -1 or more, and -1 below (rounding can carry a cosine there)."""
+        return 2 * ((similarity + 1) / 2).clamp(min=0).pow(self.t) - 1
+
+    def target_similarity(self, cosine: Tensor) -> Tensor:
+        if self.margin_type == "C":
+            return self.adjusted(cosine) - self.margin
+        widened = wider(cosine, self.margin)
+        return self.adjusted(widened) + (widened + 1).clamp(max=0)
+
+    def other_similarity(self, cosines: Tensor, start: int, hard: Tensor | None) -> Tensor:
+        if self.margin_type == "C":
+            return self.adjusted(cosines) + self.margin
+        return self.adjusted(narrower(cosines, self.margin))
+
+    def class_logits(
+        self, cosines: Tensor, labels: Tensor, start: int, hard: Tensor | None
+    ) -> Tensor:
+        return super().class_logits(cosines, labels, start, hard) + self.bias
+
+    def mean_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        column = labels.unsqueeze(1)
+        here = torch.ones_like(column, dtype=torch.bool)
+        return self._terms(logits, column, here).sum(dim=1).mean()
+
+    def block_state(self, logits: Tensor, column: Tensor, here: Tensor) -> tuple[Tensor, ...]:
+        return (self._terms(logits, column, here).sum(dim=1),)
+
+    def merge(self, one: tuple[Tensor, ...], two: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        return (one[0] + two[0],)
+
+    def combine(self, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        return (self.shard.sum(state[0]),)
+
+    def losses(self, *state: Tensor) -> Tensor:
+        return state[0]
+
+    def slopes(self, logits: Tensor, column: Tensor, here: Tensor, *state: Tensor) -> Tensor:
+        slopes = (1 - self.balance) * logits.sigmoid()
+        at_target = -self.balance * (-logits.gather(1, column)).sigmoid()
+        return slopes.scatter_(1, column, torch.where(here, at_target, slopes.gather(1, column)))
+
+    def _terms(self, logits: Tensor, column: Tensor, here: Tensor) -> Tensor:
+        """What each class adds to the loss [B x C'], exact for logits of any size."""
+        terms = -(1 - self.balance) * F.logsigmoid(-logits)
+        at_target = -self.balance * F.logsigmoid(logits.gather(1, column))
+        return terms.scatter(1, column, torch.where(here, at_target, terms.gather(1, column)))
