@@ -175,10 +175,10 @@ def test_stage_1_ends_with_the_doctor(project):
     real = path.read_text()
     expected = yaml.safe_load(real)
     corpora = expected["corpora"]
-    corpora["TidyVoiceX train"] |= {"speakers": 10, "utterances": 80, "languages": 2}
-    corpora["TidyVoiceX dev"] |= {"speakers": 12, "utterances": 96, "languages": 2}
+    corpora["TidyVoiceX train"] |= {"speakers": 10, "utterances": 40, "languages": 2}
+    corpora["TidyVoiceX dev"] |= {"speakers": 12, "utterances": 48, "languages": 2}
     for name in ("TidyVoiceX train", "TidyVoiceX dev"):
-        corpora[name]["hours"] = {"about": 0.0122, "within": 0.2}
+        corpora[name]["hours"] = {"about": 0.006, "within": 0.2}
     expected["trials"]["TidyVocieX_Dev_trialPairs.txt"] = {"lines": 300}
     line = (
         f"./run.sh --recipe tidyvoice --corpus corpus --init-from narrow.zip {SMALL} "

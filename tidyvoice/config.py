@@ -7,13 +7,14 @@ an error that names the file, the key and the nearest valid name, all mistakes a
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BeforeValidator, Field, model_validator
 
 from tidyvoice.files import write_text
 from tidyvoice.frontend import FrontendSettings
+from tidyvoice.losses import loss_options
 from tidyvoice.models import NUM_BLOCKS
 from tidyvoice.settings import Strict, load_settings
 
@@ -45,11 +46,26 @@ class DataSettings(Strict):
         (1.0, 0.9, 1.1), min_length=1, description="each speed makes a speaker a new class"
     )
     augment_probability: Probability = Field(0.6, description="of noise or reverberation")
-    batch_size: int = Field(48, ge=2, description="utterances a step")
+    batch_size: int = Field(48, ge=2, description="utterances at a time, of each process")
+    order: Literal["shuffled", "windowed"] = Field(
+        "shuffled", description="windowed: few shards at a time, for disks that seek slowly"
+    )
+    window_shards: int = Field(16, ge=1, description="shards that are shuffled together")
+    balance: Literal["none", "speaker", "language"] = Field(
+        "none", description="draw these equally often rather than each utterance once a pass"
+    )
+    balance_power: Probability = Field(0.0, description="0: equally often, 1: as often as they are")
+    pairs: bool = Field(
+        False, description="two utterances of each speaker in a batch, if possible in two languages"
+    )
     readers: int = Field(2, ge=1, description="threads that read ahead")
 
     @model_validator(mode="after")
-    def _fractions(self) -> "DataSettings":
+    def _possible(self) -> "DataSettings":
+        if self.order == "windowed" and (self.pairs or self.balance != "none"):
+            raise ValueError("order: windowed goes with neither pairs nor balance")
+        if self.pairs and self.batch_size % 2:
+            raise ValueError(f"pairs need an even batch_size, not {self.batch_size}")
         for speed in self.speeds:
             if abs(speed_fraction(speed) - speed) > 1e-6:
                 raise ValueError(f"the speed {speed} is no fraction with a denominator up to 100")
@@ -63,6 +79,16 @@ class ModelSettings(Strict):
     in_planes: int = Field(64, ge=1)
     embed_dim: int = Field(256, ge=1)
     init: Path | None = Field(None, description="model folder or .pt file to start from")
+    recompute: bool = Field(
+        False,
+        description="keep only the input of each block for the backward pass: a third more time",
+    )
+    sync_batchnorm: bool = Field(False, description="batch statistics over all processes (CUDA)")
+    compile: bool = Field(False, description="torch.compile")
+    channels_last: bool | None = Field(None, description="memory layout; null: on CUDA")
+    ema_decay: float | None = Field(
+        None, gt=0, lt=1, description="also keep a moving average of the weights, and average that"
+    )
 
     @model_validator(mode="after")
     def _known(self) -> "ModelSettings":
@@ -72,14 +98,64 @@ class ModelSettings(Strict):
 
 
 class LossSettings(Strict):
-    """The classifier that the embeddings are trained with."""
+    """The classifier that the embeddings are trained with (see ``tidyvoice.losses``).
 
-    name: Literal["ArcMargin"] = "ArcMargin"
+    What is null is the loss' own default, and may be given to the losses only that have it.
+    """
+
+    name: Literal["ArcMargin", "AMSoftmax", "SubCentreArcMargin", "SphereFace2"] = "ArcMargin"
     scale: float = Field(32.0, gt=0)
-    easy_margin: bool = False
+    easy_margin: bool | None = None
+    sub_centres: int | None = Field(None, ge=1, description="weights of a class")
+    top_k: int | None = Field(None, ge=0, description="nearest other classes that are penalised")
+    penalty: float | None = Field(None, ge=0, lt=1.6, description="of those, in radians")
+    margin_type: Literal["C", "A"] | None = None
+    balance: float | None = Field(None, gt=0, lt=1, description="weight of the target class")
+    t: float | None = Field(None, ge=1, description="exponent of the similarity")
     init: Literal["random", "speaker_means"] = Field(
         "random", description="class weights: random, or the mean embedding of each class' chunks"
     )
+    logit_mib: float | None = Field(
+        None, gt=0, description="MiB of logits at a time, for very many classes; null: all at once"
+    )
+    sharded: bool = Field(False, description="each process holds its share of the classes")
+
+    @model_validator(mode="after")
+    def _known(self) -> "LossSettings":
+        known = loss_options(self.name)
+        for name in self.options():
+            if name not in known:
+                raise ValueError(f"{self.name} has no {name}: leave it out")
+        return self
+
+    def options(self) -> dict[str, Any]:
+        """Arguments of the loss that are given."""
+        own = self.model_dump(exclude={"name", "init", "sharded"})
+        return {name: value for name, value in own.items() if value is not None}
+
+
+class LanguageSettings(Strict):
+    """Terms beside the classifier that make embeddings tell less about the language.
+
+    They go by the languages of the data (utt2lang); utterances without one are left out of them.
+    """
+
+    adversary: float = Field(0.0, ge=0, description="weight of a language classifier's reversal")
+    adversary_hidden: int = Field(256, ge=1, description="units of its hidden layer")
+    contrast: float = Field(0.0, ge=0, description="weight of pairs of a speaker in two languages")
+    temperature: float = Field(0.1, gt=0, description="of the contrast")
+    negatives: Literal["all", "same_language"] = Field(
+        "all", description="whom an utterance is contrasted with"
+    )
+    rise_epochs: float = Field(0, ge=0, description="epochs in which the weights rise from zero")
+
+
+class ValidationSettings(Strict):
+    """A trial list of held-out speakers, scored at the end of epochs."""
+
+    data: Path = Field(description="data folder of its utterances")
+    trials: Path = Field(description="trial list with labels")
+    every_epochs: int = Field(1, ge=1)
 
 
 class MarginSettings(Strict):
@@ -136,12 +212,24 @@ class Experiment(Strict):
     )
     keep_checkpoints: int = Field(10, ge=1, description="epochs whose checkpoints stay on disk")
     log_iterations: int = Field(50, ge=1, description="steps between two lines of the log")
+    accumulate: int = Field(1, ge=1, description="batches of each process in one step")
+    tuned_batch: int | None = Field(
+        None, ge=1, description="chunks a step that the learning rate is meant for; others warn"
+    )
+    clip_gradient: float | None = Field(
+        None, gt=0, description="longest gradient of the network (L2 norm)"
+    )
+    timeout_seconds: float = Field(
+        600, gt=0, description="how long a process waits for the others before it gives up"
+    )
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     precision: Literal["float32", "bf16"] = Field("float32", description="bf16: autocast")
     data: DataSettings
     frontend: FrontendSettings = FrontendSettings()
     model: ModelSettings = ModelSettings()
     loss: LossSettings = LossSettings()
+    languages: LanguageSettings = LanguageSettings()
+    validation: ValidationSettings | None = None
     margin: MarginSettings = MarginSettings()
     optimizer: OptimizerSettings = OptimizerSettings()
     learning_rate: LearningRateSettings

@@ -29,6 +29,7 @@ class Source:
     """Utterances of a data folder, from its ``wav.scp`` or else from its shards.
 
     Attributes:
+        data: the folder.
         ids: utterance ids.
         samples: number of samples of each, int64 [N], by which batches are planned.
     """
@@ -36,6 +37,7 @@ class Source:
     def __init__(self, data: str | Path):
         if not Path(data).is_dir():
             raise TidyVoiceError(f"{data} is no folder: give a data folder")
+        self.data = Path(data)
         self._shards = None
         # Without durations, as of what only a decoder can read, shards know the lengths.
         if all((Path(data) / name).exists() for name in ("wav.scp", "utt2dur")):
@@ -74,6 +76,47 @@ def plan_batches(
     return batches
 
 
+def embed_rows(
+    encoder: SpeakerEncoder,
+    source: Source,
+    rows: Sequence[int],
+    batch_frames: int = 8000,
+    name: str | None = None,
+) -> np.ndarray:
+    """Embeddings float32 [N x D] of N utterances of a source, in the order given.
+
+    Args:
+        batch_frames: bounds the memory: frames of one batch.
+        name: of a progress bar; none is shown without.
+
+    Raises:
+        TidyVoiceError: an utterance is missing, unreadable, or shorter than one frame; it is named.
+    """
+    settings = encoder.settings
+    short = [row for row in rows if settings.num_frames(int(source.samples[row])) == 0]
+    if short:
+        raise TidyVoiceError(
+            f"{source.ids[short[0]]} has {source.samples[short[0]]} samples, less than one frame "
+            f"({len(short)} such utterances): leave them out of {source.data}"
+        )
+
+    def load(batch: list[int]) -> np.ndarray:
+        count = settings.num_frames(int(source.samples[batch[0]]))
+        return np.stack([source.read(row)[: settings.num_samples(count)] for row in batch])
+
+    batches = plan_batches([int(row) for row in rows], source.samples, settings, batch_frames)
+    vectors: dict[int, np.ndarray] = {}
+    hidden = True if name is None else None
+    with (
+        tqdm(total=len(rows), desc=name, unit=" utt", disable=hidden) as bar,
+        closing(read_ahead(load, batches, READING_THREADS)) as loaded,
+    ):
+        for batch, samples in zip(batches, loaded, strict=True):
+            vectors.update(zip(batch, encoder.embed_samples(samples), strict=True))
+            bar.update(len(batch))
+    return np.stack([vectors[row] for row in rows])
+
+
 def extract(
     encoder: SpeakerEncoder,
     data: str | Path,
@@ -85,40 +128,20 @@ def extract(
     """Write the embeddings of a data folder's utterances to ``out``, in the folder's order.
 
     Args:
-        batch_frames: bounds the memory: frames of one batch.
+        batch_frames: see ``embed_rows``.
         limit: of a larger folder take this many utterances, drawn by ``seed``.
 
     Returns:
         The number of utterances.
 
     Raises:
-        TidyVoiceError: an utterance is missing, unreadable, or shorter than one frame; it is named.
+        TidyVoiceError: see ``embed_rows``.
     """
     source = Source(data)
     rows = np.arange(len(source.ids))
     if limit is not None and limit < len(rows):
         rows = np.sort(np.random.default_rng(seed).permutation(rows)[:limit])
-    settings = encoder.settings
-    short = [row for row in rows if settings.num_frames(int(source.samples[row])) == 0]
-    if short:
-        raise TidyVoiceError(
-            f"{source.ids[short[0]]} has {source.samples[short[0]]} samples, less than one frame "
-            f"({len(short)} such utterances): leave them out of {data}"
-        )
-
-    def load(batch: list[int]) -> np.ndarray:
-        count = settings.num_frames(int(source.samples[batch[0]]))
-        return np.stack([source.read(row)[: settings.num_samples(count)] for row in batch])
-
-    batches = plan_batches(rows.tolist(), source.samples, settings, batch_frames)
-    vectors: dict[int, np.ndarray] = {}
-    with (
-        tqdm(total=len(rows), desc=str(data), unit=" utt", disable=None) as bar,
-        closing(read_ahead(load, batches, READING_THREADS)) as loaded,
-    ):
-        for batch, samples in zip(batches, loaded, strict=True):
-            vectors.update(zip(batch, encoder.embed_samples(samples), strict=True))
-            bar.update(len(batch))
-    ids, matrix = [source.ids[row] for row in rows], np.stack([vectors[row] for row in rows])
+    matrix = embed_rows(encoder, source, rows, batch_frames, str(data))
+    ids = [source.ids[row] for row in rows]
     save_embeddings(out, ids, matrix, encoder.trained_on, encoder.weights)
     return len(rows)

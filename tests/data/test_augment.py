@@ -49,7 +49,7 @@ def raw_batch(samples, speeds):
     empty = torch.zeros(0, 0, dtype=torch.int16)
     ids = torch.arange(count)
     return RawBatch(
-        samples, torch.tensor(speeds), ids, ids, ids, empty, none, torch.zeros(0), empty, none
+        samples, torch.tensor(speeds), ids, ids, ids, ids, empty, none, torch.zeros(0), empty, none
     )
 
 

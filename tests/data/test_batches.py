@@ -18,7 +18,7 @@ def settings(experiment):
 
 def batches(settings, start, stop, **changes):
     data = TrainingData(DataSettings(**{**settings, **changes}), CHUNK, seed=3)
-    return list(load_batches(data, start, stop))
+    return list(load_batches(data, range(start, stop)))
 
 
 def equal(first, second):
@@ -63,7 +63,7 @@ def test_a_pass_takes_each_utterance_once_and_passes_differ(settings):
 def test_each_speed_is_a_class_of_its_own(settings):
     data = TrainingData(DataSettings(**settings), CHUNK, seed=3)
     assert data.num_classes == 18
-    for raw in load_batches(data, 0, 12):
+    for raw in load_batches(data, range(12)):
         speakers = [data.reader.speakers[row] for row in raw.rows.tolist()]
         expected = [data.speakers.index(s) for s in speakers] + 6 * raw.speeds.numpy()
         np.testing.assert_array_equal(raw.labels, expected)

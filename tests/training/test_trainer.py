@@ -53,10 +53,10 @@ def test_a_killed_run_ends_with_the_same_bits(
     whole = run({**experiment, "experiment": str(tmp_path / "whole")})
     step = module.Trainer._step
 
-    def kill(self, raw):
+    def kill(self, network, batches):
         if self.iteration == killed_at:
             raise Killed
-        return step(self, raw)
+        return step(self, network, batches)
 
     parts = {**experiment, "experiment": str(tmp_path / "parts")}
     monkeypatch.setattr(module.Trainer, "_step", kill)
@@ -105,9 +105,9 @@ def test_the_head_starts_at_the_speakers_means(experiment):
     experiment["data"] |= {"speeds": [1.0], "chunk_frames": 400, "batch_size": 12}
     experiment |= {"epochs": 0}
     trainer = Trainer(Experiment.model_validate(experiment))
-    lengths = trainer.loss.weight.detach().norm(dim=1)
+    lengths = trainer.objective.head.weight.detach().norm(dim=1)
     trainer.run()
-    encoder = SpeakerEncoder(trainer.model, trainer.settings.frontend, "cpu")
+    encoder = SpeakerEncoder(trainer.network.model, trainer.settings.frontend, "cpu")
     reader, chunk = trainer.data.reader, trainer.data.chunk_samples
     means = torch.zeros(6, 16)
     for row in range(len(reader)):
@@ -116,7 +116,7 @@ def test_the_head_starts_at_the_speakers_means(experiment):
         means[trainer.data.speakers.index(reader.speakers[row])] += embedding / embedding.norm()
     means = torch.nn.functional.normalize(means)
     expected = torch.nn.functional.normalize(means - means.mean(dim=0))
-    weight = trainer.loss.weight.detach()
+    weight = trainer.objective.head.weight.detach()
     torch.testing.assert_close(weight.norm(dim=1), lengths)
     torch.testing.assert_close(torch.nn.functional.normalize(weight), expected, atol=1e-3, rtol=0)
 
@@ -133,16 +133,16 @@ def test_a_model_of_another_frontend_is_not_fine_tuned_silently(experiment, tmp_
 def test_a_loss_that_is_not_finite_names_the_utterances(experiment, monkeypatch):
     step = module.Trainer._step
 
-    def spoiled(self, raw):
-        loss, accuracy = step(self, raw)
-        return (loss * float("nan") if self.iteration == 5 else loss), accuracy
+    def spoiled(self, network, batches):
+        shown, rows = step(self, network, batches)
+        factor = float("nan") if self.iteration == 5 else 1.0
+        return {**shown, "loss": factor * shown["loss"]}, rows
 
     monkeypatch.setattr(module.Trainer, "_step", spoiled)
     trainer = Trainer(Experiment.model_validate(experiment))
-    _, rows = trainer.data.rows_of_batch(5)
     with pytest.raises(TidyVoiceError, match=r"not finite \(nan\) around step") as error:
         trainer.run()
-    for utterance in trainer.data.utterance_ids(torch.from_numpy(rows)):
+    for utterance in trainer.data.utterance_ids(trainer.data[5].rows):
         assert utterance in str(error.value)
     assert list(epoch_checkpoints(trainer.folder)) == [0, 1]
 
@@ -150,10 +150,10 @@ def test_a_loss_that_is_not_finite_names_the_utterances(experiment, monkeypatch)
 def test_weights_that_a_step_spoilt_are_not_saved(experiment, monkeypatch):
     step = module.Trainer._step
 
-    def spoiled(self, raw):
-        result = step(self, raw)
+    def spoiled(self, network, batches):
+        result = step(self, network, batches)
         if self.iteration == 7:
-            next(self.model.parameters()).data[0] = float("inf")
+            next(self.network.model.parameters()).data[0] = float("inf")
         return result
 
     monkeypatch.setattr(module.Trainer, "_step", spoiled)

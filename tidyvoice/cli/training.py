@@ -41,6 +41,9 @@ def average(
     experiment: Annotated[Path, typer.Argument(help="experiment folder")],
     last: Annotated[int, typer.Option(min=1, help="epochs whose checkpoints are averaged")] = 1,
     unfinished: Annotated[bool, typer.Option(help="also of a training not at its end")] = False,
+    best: Annotated[
+        bool, typer.Option(help="the one epoch that was best on the validation list instead")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Average the last checkpoints into EXP/models/avg_model.pt.
@@ -49,7 +52,7 @@ def average(
     """
     from tidyvoice.training.average import average_checkpoints
 
-    folder, epochs = average_checkpoints(experiment, last, unfinished)
+    folder, epochs = average_checkpoints(experiment, last, unfinished, best)
     if as_json:
         typer.echo(json.dumps({"model": str(folder), "epochs": epochs}))
     else:

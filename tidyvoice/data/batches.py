@@ -1,22 +1,25 @@
 """Training batches as bytes: which chunk of which utterance, with what noise and which room.
 
 Everything random about an utterance is drawn here from (seed, pass over the data, utterance), so
-that it depends on neither the number of readers nor on where a run was interrupted. Only 16-bit
-samples are handed on; the arithmetic on them is ``tidyvoice.data.augment``, on the device.
+that it depends on neither the number of readers or processes nor on where a run was interrupted.
+Only 16-bit samples are handed on; the arithmetic on them is ``tidyvoice.data.augment``, on the
+device.
 
 Shapes: B utterances, S samples of a chunk.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import torch
 from torch import Tensor
 
 from tidyvoice.config import DataSettings, speed_fraction
+from tidyvoice.data.order import UNKNOWN_LANGUAGE, PassOrder
 from tidyvoice.data.shards import ShardReader
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.headers import SAMPLE_RATE
@@ -34,6 +37,7 @@ class RawBatch:
         samples: int16 [B x longest source]; row b holds a chunk's source at its speed.
         speeds: int64 [B], index into the speeds of the settings.
         labels: int64 [B], the class: speaker + speakers * speed index.
+        languages: int64 [B], index into the data's languages; -1 where it is unknown.
         rows: int64 [B], the utterances' rows in the shards.
         dither_seeds: int64 [B].
         noise: int16 [N x S], with noise_rows int64 [N] (row of the batch) and snr float32 [N] (dB).
@@ -43,6 +47,7 @@ class RawBatch:
     samples: Tensor
     speeds: Tensor
     labels: Tensor
+    languages: Tensor
     rows: Tensor
     dither_seeds: Tensor
     noise: Tensor
@@ -69,6 +74,7 @@ class TrainingData:
 
     Attributes:
         speakers: speaker ids, sorted; the class of a speaker at speed 1.0 is its position.
+        languages: languages, sorted.
         batches_per_pass: whole batches in one pass over the data; what is left over changes with
             each pass.
 
@@ -83,9 +89,8 @@ class TrainingData:
         self.reader = ShardReader(*settings.train)
         self.noise = _open_store(settings.noise)
         self.rirs = _open_store(settings.rirs)
-        self.speakers = self.reader.speakers.unique().sort().to_list()
-        codes = {speaker: code for code, speaker in enumerate(self.speakers)}
-        self._labels = self.reader.speakers.replace_strict(codes).to_numpy()
+        self.speakers, self._speaker_of = _codes(self.reader.speakers)
+        self.languages, self._language_of = _codes(self.reader.languages)
         if self.noise is not None:
             self._snr = _snr_ranges(self.noise, settings.noise)
         shortest = int(settings.min_seconds * SAMPLE_RATE)
@@ -97,7 +102,14 @@ class TrainingData:
                 f"{settings.min_seconds} s or more, fewer than data.batch_size "
                 f"{settings.batch_size}: make it smaller"
             )
-        self._order: tuple[int, np.ndarray] = (-1, np.empty(0, int))
+        self._order = PassOrder(
+            settings,
+            self._eligible,
+            self.reader.shard_of,
+            self._speaker_of,
+            self._language_of,
+            seed,
+        )
 
     @property
     def num_classes(self) -> int:
@@ -112,23 +124,19 @@ class TrainingData:
     def utterance_ids(self, rows: Tensor) -> list[str]:
         return self.reader.keys.gather(rows.tolist()).to_list()
 
-    def rows_of_batch(self, index: int) -> tuple[int, np.ndarray]:
-        """Pass over the data, and rows of the utterances [B], of batch ``index``."""
-        number, position = divmod(index, self.batches_per_pass)
-        # Bound once: another reading thread may be at another pass already.
-        order = self._order
-        if order[0] != number:
-            shuffled = np.random.default_rng([self.seed, number]).permutation(self._eligible)
-            self._order = order = (number, shuffled)
-        size = self.settings.batch_size
-        return number, order[1][position * size : (position + 1) * size]
-
     def __getitem__(self, index: int) -> RawBatch:
-        number, rows = self.rows_of_batch(index)
+        number, rest = divmod(index, self.batches_per_pass)
+        order, repeats = self._order.of_pass(number)
+        size = self.settings.batch_size
+        places = slice(rest * size, (rest + 1) * size)
+        rows = order[places]
         chunks, speeds, dither = [], [], []
         noise, noise_rows, snrs, rirs, rir_rows = [], [], [], [], []
         for position, row in enumerate(rows):
-            random = np.random.default_rng([self.seed, number, int(row)])
+            key = [self.seed, number, int(row)]
+            if repeats is not None:
+                key.append(int(repeats[places][position]))
+            random = np.random.default_rng(key)
             speed = int(random.integers(len(self.settings.speeds)))
             speeds.append(speed)
             dither.append(int(random.integers(2**62)))
@@ -146,7 +154,8 @@ class TrainingData:
         return RawBatch(
             samples=_stack(chunks),
             speeds=torch.from_numpy(speeds),
-            labels=torch.from_numpy(self._labels[rows] + len(self.speakers) * speeds),
+            labels=torch.from_numpy(self._speaker_of[rows] + len(self.speakers) * speeds),
+            languages=torch.from_numpy(self._language_of[rows]),
             rows=torch.from_numpy(rows),
             dither_seeds=torch.tensor(dither),
             noise=_stack(noise),
@@ -194,6 +203,14 @@ def _open_store(folder: Path | None) -> ShardReader | None:
     return None if folder is None else ShardReader(folder)
 
 
+def _codes(names: pl.Series) -> tuple[list[str], np.ndarray]:
+    """The distinct names, sorted, and the position of each row's among them, int64 [N]."""
+    distinct = names.drop_nulls().unique().sort()
+    codes = dict(zip(distinct, range(len(distinct)), strict=True))
+    found = names.replace_strict(codes, default=UNKNOWN_LANGUAGE, return_dtype=pl.Int64)
+    return distinct.to_list(), found.to_numpy()
+
+
 def _snr_ranges(noise: ShardReader, folder: Path) -> list[tuple[float, float]]:
     kinds = noise.speakers.to_list()
     unknown = sorted(set(kinds) - set(SNR_DB))
@@ -215,9 +232,9 @@ def _stack(rows: list[np.ndarray]) -> Tensor:
 
 
 def load_batches(
-    data: TrainingData, start: int, stop: int, pin: bool = False
+    data: TrainingData, indexes: Iterable[int], pin: bool = False
 ) -> Iterator[RawBatch]:
-    """The batches start..stop-1 in order, read ahead by ``data.settings.readers`` threads.
+    """The batches of these indexes in order, read ahead by ``data.settings.readers`` threads.
 
     Args:
         pin: in page-locked memory, from which a copy to a CUDA device need not be waited for.
@@ -226,4 +243,4 @@ def load_batches(
     def load(index: int) -> RawBatch:
         return data[index].pin_memory() if pin else data[index]
 
-    return read_ahead(load, range(start, stop), data.settings.readers)
+    return read_ahead(load, indexes, data.settings.readers)

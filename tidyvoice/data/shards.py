@@ -45,6 +45,7 @@ class ShardReader:
         speakers: speaker of each utterance (polars String series).
         languages: language of each, or null.
         samples: number of samples of each, int64 [N].
+        shard_of: number of the shard that holds each, int32 [N].
         content: a checksum of all of this and of the samples themselves.
 
     Raises:
@@ -77,7 +78,7 @@ class ShardReader:
         self.languages = index["language"]
         self.samples = index["samples"].to_numpy()
         self._offsets = index["offset"].to_numpy()
-        self._shard_of = index["shard"].to_numpy()
+        self.shard_of = index["shard"].to_numpy()
         self._threads = threading.local()
 
     def __len__(self) -> int:
@@ -90,7 +91,7 @@ class ShardReader:
             TidyVoiceError: the shard is shorter than its index says.
         """
         count = int(self.samples[row]) - start if count is None else count
-        shard = int(self._shard_of[row])
+        shard = int(self.shard_of[row])
         size = BYTES_PER_SAMPLE * count
         offset = int(self._offsets[row]) + BYTES_PER_SAMPLE * start
         content = os.pread(self._file(shard).number, size, offset)

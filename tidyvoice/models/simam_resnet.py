@@ -7,7 +7,13 @@ Shapes: B utterances, T frames, F mel bins, P planes (channels of the first stag
 of the embedding.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+
+import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.checkpoint import checkpoint
 
 from tidyvoice.models.pooling import AttentiveStatisticsPooling
 from tidyvoice.models.simam import simam
@@ -38,7 +44,12 @@ class SimAMBlock(nn.Module):
 
 
 class SimAMResNet(nn.Module):
-    """The convolutional trunk: [B x T x F] to [B x 8P x F/8 x T/8]."""
+    """The convolutional trunk: [B x T x F] to [B x 8P x F/8 x T/8].
+
+    Attributes:
+        recompute: keep only the input of each block for the backward pass, which makes the rest
+            again: less memory, a third more time.
+    """
 
     def __init__(self, in_planes: int, num_blocks: tuple[int, ...]):
         super().__init__()
@@ -53,13 +64,37 @@ class SimAMResNet(nn.Module):
                 width = planes
             self.add_module(f"layer{stage + 1}", nn.Sequential(*layers))
         self.out_channels = width
+        self.recompute = False
 
     def forward(self, features: Tensor) -> Tensor:
         x = features.transpose(1, 2).unsqueeze(1)
         x = self.bn1(self.conv1(x)).relu_()
         for stage in range(len(STAGE_STRIDES)):
-            x = getattr(self, f"layer{stage + 1}")(x)
+            for block in getattr(self, f"layer{stage + 1}"):
+                again = self.recompute and torch.is_grad_enabled()
+                x = _recomputed(block, x) if again else block(x)
         return x
+
+
+def _recomputed(block: nn.Module, x: Tensor) -> Tensor:
+    return checkpoint(
+        block, x, use_reentrant=False, context_fn=lambda: (nullcontext(), _counted_once(block))
+    )
+
+
+@contextmanager
+def _counted_once(block: nn.Module) -> Iterator[None]:
+    """Batch norm has taken a batch into its running statistics when it is computed again."""
+    layers = [layer for layer in block.modules() if isinstance(layer, _BatchNorm)]
+    before = [(layer.momentum, layer.num_batches_tracked.clone()) for layer in layers]
+    for layer in layers:
+        layer.momentum = 0.0
+    try:
+        yield
+    finally:
+        for layer, (momentum, batches) in zip(layers, before, strict=True):
+            layer.momentum = momentum
+            layer.num_batches_tracked.copy_(batches)
 
 
 class SimAMResNetASP(nn.Module):

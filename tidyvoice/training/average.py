@@ -1,15 +1,19 @@
-"""The model of an experiment: the mean of its last checkpoints' weights."""
+"""The model of an experiment: the mean of its last checkpoints' weights, or its best one."""
 
 from pathlib import Path
+from typing import Any
+
+from torch import Tensor
 
 from tidyvoice.config import load_experiment
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.hub import OTHERS, save_model_config, save_torch, training_speakers
 from tidyvoice.training.checkpoint import epoch_checkpoints, load_checkpoint
+from tidyvoice.training.validation import best_epoch, history
 
 
 def average_checkpoints(
-    experiment: str | Path, last: int, unfinished: bool = False
+    experiment: str | Path, last: int, unfinished: bool = False, best: bool = False
 ) -> tuple[Path, list[int]]:
     """Write ``models/avg_model.pt`` with its ``config.yaml`` and ``speakers.txt``.
 
@@ -17,13 +21,14 @@ def average_checkpoints(
 
     Args:
         unfinished: take a training that has not come to its end.
+        best: take the one epoch that was best on the validation list, instead of the last ones.
 
     Returns:
         The model folder, and the epochs that were averaged.
 
     Raises:
-        TidyVoiceError: fewer than ``last`` epochs have checkpoints, or the training is not at its
-            end.
+        TidyVoiceError: fewer than ``last`` epochs have checkpoints, the training is not at its end,
+            or nothing was validated.
     """
     experiment = Path(experiment)
     if not (experiment / "config.yaml").is_file():
@@ -36,23 +41,17 @@ def average_checkpoints(
             f"{experiment} is at epoch {reached} of {settings.epochs}: train on, or say "
             "--unfinished"
         )
-    epochs = list(paths)[-last:]
-    if len(epochs) < last or (last > 1 and epochs[0] == 0):
-        trained = [epoch for epoch in paths if epoch > 0]
-        raise TidyVoiceError(
-            f"{experiment} has checkpoints of {len(trained)} epochs, cannot average {last}: give "
-            "a smaller --last or train on (keep_checkpoints says how many are kept)"
-        )
+    epochs = _best(experiment, paths) if best else _last(experiment, paths, last)
     total: dict = {}
     for epoch in epochs:
         state = load_checkpoint(paths[epoch])
-        for name, tensor in state["model"].items():
+        for name, tensor in _weights(state).items():
             if not tensor.is_floating_point():
                 total[name] = tensor
             elif name in total:
-                total[name] += tensor / last
+                total[name] += tensor / len(epochs)
             else:
-                total[name] = tensor / last
+                total[name] = tensor / len(epochs)
     folder = experiment / "models"
     speakers = set(state["speakers"])
     if settings.model.init:
@@ -62,3 +61,32 @@ def average_checkpoints(
     save_model_config(folder, settings.model, settings.frontend, speakers)
     save_torch(folder / "avg_model.pt", total)
     return folder, epochs
+
+
+def _last(experiment: Path, paths: dict[int, Path], last: int) -> list[int]:
+    epochs = list(paths)[-last:]
+    if len(epochs) < last or (last > 1 and epochs[0] == 0):
+        trained = [epoch for epoch in paths if epoch > 0]
+        raise TidyVoiceError(
+            f"{experiment} has checkpoints of {len(trained)} epochs, cannot average {last}: give "
+            "a smaller --last or train on (keep_checkpoints says how many are kept)"
+        )
+    return epochs
+
+
+def _best(experiment: Path, paths: dict[int, Path]) -> list[int]:
+    measured = {epoch: eer for epoch, eer in history(experiment).items() if epoch in paths}
+    if not measured:
+        raise TidyVoiceError(
+            f"{experiment} measured no epoch: set validation.data and validation.trials, or leave "
+            "--best out"
+        )
+    return [best_epoch(measured)]
+
+
+def _weights(state: dict[str, Any]) -> dict[str, Tensor]:
+    """The weights of a checkpoint: their moving average if one was kept."""
+    if "average" not in state:
+        return state["model"]
+    of_average = ((name.removeprefix("module."), t) for name, t in state["average"].items())
+    return {name: tensor for name, tensor in of_average if name in state["model"]}

@@ -57,8 +57,10 @@ def newest_checkpoint(experiment: Path) -> dict[str, Any] | None:
     return max(states, key=lambda state: state["iteration"], default=None)
 
 
-def remove_old_checkpoints(experiment: Path, keep: int) -> None:
-    """Keep the untrained model and those of the last ``keep`` epochs."""
-    found = [path for epoch, path in epoch_checkpoints(experiment).items() if epoch > 0]
-    for path in found[:-keep]:
-        path.unlink()
+def remove_old_checkpoints(experiment: Path, keep: int, best: int | None = None) -> None:
+    """Keep the untrained model, those of the last ``keep`` epochs, and that of epoch ``best``."""
+    found = epoch_checkpoints(experiment)
+    trained = [epoch for epoch in found if epoch > 0]
+    for epoch in trained[:-keep]:
+        if epoch != best:
+            found[epoch].unlink()

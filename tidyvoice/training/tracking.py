@@ -1,9 +1,10 @@
 """What a training shows: a progress bar, a plain log, a table of numbers, TensorBoard."""
 
 import json
+import os
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TextIO, TypeVar
@@ -13,6 +14,7 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 Item = TypeVar("Item")
+WAITS_TOO_LONG = 0.1  # share of an interval
 
 
 class Tracker:
@@ -27,17 +29,22 @@ class Tracker:
         total: steps of the whole training.
         start: steps already done.
         interval: steps of an interval.
+        quiet: write and show nothing, as all processes but the first do.
     """
 
-    def __init__(self, folder: Path, total: int, start: int, interval: int):
+    def __init__(self, folder: Path, total: int, start: int, interval: int, quiet: bool = False):
         logs = folder / "log"
         logs.mkdir(parents=True, exist_ok=True)
+        self._quiet = quiet
         self._interval = interval
         self._files = ExitStack()
-        self._text = self._files.enter_context(_appended(logs / "train.log"))
-        self._numbers = self._files.enter_context(_appended(logs / "train.jsonl"))
-        self._board = SummaryWriter(str(logs), purge_step=start)
-        self._bar = tqdm(total=total, initial=start, unit=" steps", disable=None)
+        text, numbers = (os.devnull, os.devnull) if quiet else ("train.log", "train.jsonl")
+        self._text = self._files.enter_context(_appended(logs / text))
+        self._numbers = self._files.enter_context(_appended(logs / numbers))
+        self._board = None if quiet else SummaryWriter(str(logs), purge_step=start)
+        self._total = total
+        self._bar = tqdm(total=total, initial=start, unit=" steps", disable=quiet or None)
+        self._advised = False
         self._reset()
 
     def __enter__(self) -> "Tracker":
@@ -45,11 +52,14 @@ class Tracker:
 
     def __exit__(self, *error: object) -> None:
         self._bar.close()
-        self._board.close()
+        if self._board:
+            self._board.close()
         self._files.close()
 
     def say(self, message: str) -> None:
         """A line for the terminal and the plain log."""
+        if self._quiet:
+            return
         tqdm.write(message)
         sys.stdout.flush()
         self._text.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {message}\n")
@@ -67,56 +77,84 @@ class Tracker:
             self._waited += time.perf_counter() - start
             yield batch
 
+    def resume(self) -> None:
+        """Begin the interval anew, after something that is no part of a step."""
+        self._reset()
+
+    def validation(self, iteration: int, epoch: int, eer: float) -> None:
+        """Keep the EER (a fraction) that an epoch's model has on the validation list."""
+        if self._board:
+            self._board.add_scalar("validation_eer", 100 * eer, iteration)
+
     def step(
         self,
         iteration: int,
         epoch: int,
-        loss: Tensor,
-        accuracy: Tensor,
+        values: Mapping[str, Tensor],
         margin: float,
         learning_rate: float,
         utterances: int,
     ) -> None:
-        """Count a step; ``iteration`` is the number of steps done with it."""
-        self._losses.append(loss)
-        self._accuracies.append(accuracy)
+        """Count a step.
+
+        Args:
+            iteration: number of steps done with it.
+            values: ``loss``, ``accuracy`` (a share) and whatever else there is to show.
+        """
+        self._values.append(values)
         self._utterances += utterances
         self._bar.update()
-        if iteration % self._interval and iteration != self._bar.total:
+        if iteration % self._interval and iteration != self._total:
             return
         elapsed = time.perf_counter() - self._start
-        steps = len(self._losses)
+        means = {
+            name: sum(float(each[name]) for each in self._values) / len(self._values)
+            for name in values
+        }
         row = {
             "iteration": iteration,
             "epoch": epoch,
-            "loss": round(sum(map(float, self._losses)) / steps, 5),
-            "accuracy": round(100 * sum(map(float, self._accuracies)) / steps, 2),
+            "loss": round(means.pop("loss"), 5),
+            "accuracy": round(100 * means.pop("accuracy"), 2),
             "margin": round(margin, 5),
             "lr": float(f"{learning_rate:.5g}"),
             "utt_per_s": round(self._utterances / elapsed, 1),
             "data_wait": round(self._waited / elapsed, 4),
         }
-        self._write(row)
+        row |= {name: round(value, 5) for name, value in means.items()}
+        if not self._quiet:
+            self._write(row, list(means))
+            self._advise(row["data_wait"])
         self._reset()
 
-    def _write(self, row: dict) -> None:
+    def _write(self, row: dict, others: list[str]) -> None:
         self._numbers.write(json.dumps(row) + "\n")
-        for name in ("loss", "accuracy", "margin", "lr", "utt_per_s", "data_wait"):
+        for name in ("loss", "accuracy", "margin", "lr", "utt_per_s", "data_wait", *others):
             self._board.add_scalar(name, row[name], row["iteration"])
+        more = "".join(f" {name} {row[name]:.3f}" for name in others)
         shown = (
-            f"loss {row['loss']:.3f} acc {row['accuracy']:.1f}% margin {row['margin']:.3f} "
+            f"loss {row['loss']:.3f} acc {row['accuracy']:.1f}%{more} margin {row['margin']:.3f} "
             f"lr {row['lr']:.2e} {row['utt_per_s']:.0f} utt/s wait {row['data_wait']:.0%}"
         )
         self._bar.set_postfix_str(shown)
-        line = f"step {row['iteration']}/{self._bar.total} epoch {row['epoch']} {shown}"
+        line = f"step {row['iteration']}/{self._total} epoch {row['epoch']} {shown}"
         if self._bar.disable:
             self.say(line)
         else:
             self._text.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
 
+    def _advise(self, waited: float) -> None:
+        """Say once what to do about a device that waits for its data."""
+        if waited > WAITS_TOO_LONG and not self._advised:
+            self._advised = True
+            self.say(
+                f"{waited:.0%} of the time goes by waiting for data: raise data.readers (to the "
+                "cores there are), put the shards on a local disk, or on a disk that seeks slowly "
+                "set data.order: windowed"
+            )
+
     def _reset(self) -> None:
-        self._losses: list[Tensor] = []
-        self._accuracies: list[Tensor] = []
+        self._values: list[Mapping[str, Tensor]] = []
         self._utterances = 0
         self._waited = 0.0
         self._start = time.perf_counter()

@@ -1,109 +1,115 @@
 """The training of a speaker embedding model: set up, train, save, go on after an interruption.
 
 Features: chunks of indexed shards, speed perturbation as new classes, noise and reverberation and
-filterbank batched on the device; margin and learning rate by iteration; checkpoints that hold
-everything. Random choices are functions of (seed, pass over the data, utterance): a run that was
-killed ends with the same weights as one that was not (bit for bit on the CPU).
+filterbank batched on the device; margin and learning rate by iteration; one process or many;
+checkpoints that hold everything. Random choices are functions of (seed, pass over the data,
+utterance): a run that was killed ends with the same weights as one that was not (bit for bit on
+the CPU).
 
-Limits: one process.
+With R processes (torchrun), batches of B utterances and A batches accumulated, a step takes the
+next R A B utterances of an order that all processes share; each process takes every R-th batch.
 """
 
-import json
-import os
-from contextlib import closing
-from dataclasses import asdict
+from collections.abc import Iterator
+from contextlib import closing, nullcontext
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
 
 from tidyvoice.config import Experiment, load_experiment
 from tidyvoice.data.augment import Augmenter
 from tidyvoice.data.batches import RawBatch, TrainingData, load_batches
 from tidyvoice.device import choose_device
 from tidyvoice.errors import TidyVoiceError
-from tidyvoice.files import only_writer, sha256
+from tidyvoice.files import only_writer
 from tidyvoice.frontend import Frontend
-from tidyvoice.hub import load_weights, save_torch, weight_file
-from tidyvoice.losses import ArcMargin
-from tidyvoice.models import build_model
-from tidyvoice.settings import differences, read_yaml
+from tidyvoice.hub import save_torch
 from tidyvoice.training.checkpoint import (
     BETWEEN_EPOCHS,
     epoch_checkpoint,
     newest_checkpoint,
     remove_old_checkpoints,
 )
-from tidyvoice.training.head import ClassMeans
+from tidyvoice.training.network import build_network, build_optimizer
 from tidyvoice.training.schedules import ExponentialDecrease, MarginSchedule
+from tidyvoice.training.start import start_from_model, start_from_speaker_means
+from tidyvoice.training.state import checksums, refuse_other, restore, state_of
 from tidyvoice.training.tracking import Tracker
-from tidyvoice.wespeaker import frontend_settings, section
-
-# What may change when an interrupted run goes on, because nothing but rounding depends on it.
-FREE_SETTINGS = {
-    "checkpoint_iterations", "data.readers", "device", "experiment", "keep_checkpoints",
-    "log_iterations",
-}  # fmt: skip
+from tidyvoice.training.validation import Validation
+from tidyvoice.training.world import World, join_world
 
 
 class Trainer:
-    """One experiment.
+    """One experiment, in one of its processes.
+
+    Args:
+        settings: the experiment's.
+        world: the processes; without it this is the only one.
 
     Raises:
         TidyVoiceError: data, model to start from, or device are not as the settings say; the
             experiment folder belongs to other settings or other data; a loss is not finite.
     """
 
-    def __init__(self, settings: Experiment):
-        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-            raise TidyVoiceError("training runs in one process: start it without torchrun")
+    def __init__(self, settings: Experiment, world: World | None = None):
         self.settings = settings
+        self.world = world = world or World(0, 1, choose_device(settings.device))
         self.folder = settings.experiment
-        self.device = choose_device(settings.device)
         torch.manual_seed(settings.seed)
 
         chunk_samples = settings.frontend.num_samples(settings.data.chunk_frames)
         self.data = TrainingData(settings.data, chunk_samples, settings.seed)
-        self.augment = Augmenter(settings.data.speeds, chunk_samples).to(self.device)
-        self.frontend = Frontend(settings.frontend).to(self.device)
-        self.model = build_model(
-            settings.model.name,
-            settings.model.in_planes,
-            settings.model.embed_dim,
-            settings.frontend.num_mel_bins,
-        ).to(self.device)
-        if self.device.type == "cuda":
-            self.model.to(memory_format=torch.channels_last)
-        self.loss = ArcMargin(
-            settings.model.embed_dim,
-            self.data.num_classes,
-            scale=settings.loss.scale,
-            easy_margin=settings.loss.easy_margin,
-        ).to(self.device)
-        self.optimizer = self._optimizer()
-        self.inputs = self._inputs()
+        self.augment = Augmenter(settings.data.speeds, chunk_samples).to(world.device)
+        self.frontend = Frontend(settings.frontend).to(world.device)
+        self.network = build_network(settings, self.data, world)
+        self.objective = self.network.objective
+        self.optimizer = build_optimizer(settings, self.network)
+        self.inputs = checksums(settings, self.data)
+        self.validation = Validation(settings, world) if settings.validation else None
 
-        self.epoch_iterations = settings.epoch_iterations or self.data.batches_per_pass
+        per_step = settings.accumulate * world.size
+        self.step_chunks = per_step * settings.data.batch_size
+        self.epoch_iterations = settings.epoch_iterations or self.data.batches_per_pass // per_step
+        if not self.epoch_iterations:
+            raise TidyVoiceError(
+                f"{', '.join(map(str, settings.data.train))}: {self.data.num_utterances} "
+                f"utterances are fewer than the {self.step_chunks} of a step: make "
+                "data.batch_size or accumulate smaller, or start fewer processes"
+            )
         self.total = settings.epochs * self.epoch_iterations
         self.margin = MarginSchedule(self.epoch_iterations, **settings.margin.model_dump())
         self.learning_rate = ExponentialDecrease(
             self.epoch_iterations, max(settings.epochs, 1), **settings.learning_rate.model_dump()
         )
+        self.rise = settings.languages.rise_epochs * self.epoch_iterations
         self.iteration = 0
 
     def run(self) -> None:
         """Train to the end, from the newest checkpoint if there is one."""
-        with only_writer(self.folder):
+        with only_writer(self.folder) if self.world.is_first else nullcontext():
             self._run()
 
     def _run(self) -> None:
         state = newest_checkpoint(self.folder)
         if state:
-            self._restore(state)
-        with Tracker(
-            self.folder, self.total, self.iteration, self.settings.log_iterations
-        ) as tracker:
+            refuse_other(state, self.settings, self.inputs, self.step_chunks)
+            self.iteration = restore(state, self.network, self.optimizer, self.world.device)
+        reached = self.world.gather(self.iteration)
+        if len(set(reached)) > 1:
+            raise TidyVoiceError(
+                f"{self.folder}: the processes see checkpoints of different steps {reached}: put "
+                "the experiment where all machines see the same files"
+            )
+        tracker = Tracker(
+            self.folder,
+            self.total,
+            self.iteration,
+            self.settings.log_iterations,
+            quiet=not self.world.is_first,
+        )
+        with tracker:
             if state and self.iteration == self.total:
                 tracker.say(f"finished already, at step {self.total}")
             elif state:
@@ -112,50 +118,133 @@ class Trainer:
                 self._begin(tracker)
             self._train(tracker)
 
+    def _begin(self, tracker: Tracker) -> None:
+        """Say what is about to run, load what it starts from, keep the settings."""
+        settings, data, size = self.settings, self.data, self.world.size
+        parameters = sum(parameter.numel() for parameter in self.network.model.parameters())
+        tracker.say(
+            f"{settings.model.name}, {parameters:,} parameters, on {self.world.device}; "
+            f"{data.num_utterances:,} of {len(data.reader):,} utterances are long enough; "
+            f"{len(data.speakers):,} speakers at {len(settings.data.speeds)} speeds make "
+            f"{data.num_classes:,} classes"
+        )
+        share = self.epoch_iterations * self.step_chunks / data.num_utterances
+        shape = f"{settings.data.batch_size} chunks of {settings.data.chunk_frames} frames"
+        if size * settings.accumulate > 1:
+            shape = f"{size} processes x {settings.accumulate} batches of {shape}"
+        tracker.say(
+            f"{settings.epochs} epochs of {self.epoch_iterations} steps of {shape}; an epoch is "
+            f"{share:.4g} passes over the data"
+        )
+        if settings.tuned_batch not in (None, self.step_chunks):
+            tracker.say(
+                f"warning: a step takes {self.step_chunks} chunks, the learning rate is meant for "
+                f"{settings.tuned_batch} (tuned_batch): set accumulate, data.batch_size or the "
+                "learning rate accordingly"
+            )
+        if settings.model.init:
+            source = start_from_model(self.network.model, settings)
+            tracker.say(
+                f"the model starts from {source}; the loss head is new, because its "
+                f"{data.num_classes:,} classes are this data's speakers"
+            )
+        if settings.loss.init == "speaker_means":
+            seen = start_from_speaker_means(self)
+            tracker.say(
+                f"{seen:,} of {data.num_classes:,} classes start at their speaker's mean embedding"
+            )
+        self.network.begin_average()
+        if self.world.is_first:
+            settings.save(self.folder / "config.yaml")
+        self._validate(tracker)
+        self._save()
+
     def _train(self, tracker: Tracker) -> None:
-        self.model.train()
+        self.network.train()
         self.frontend.train()
-        pinned = self.device.type == "cuda"
         unchecked: tuple[Tensor, Tensor] | None = None
-        with closing(load_batches(self.data, self.iteration, self.total, pin=pinned)) as batches:
-            for raw in tracker.waiting(batches):
-                loss, accuracy = self._step(raw.to(self.device))
+        network = self._distributed()
+        with closing(load_batches(self.data, self._indexes(), self._pinned)) as batches:
+            waited = tracker.waiting(batches)
+            while self.iteration < self.total:
+                shown, rows = self._step(network, waited)
                 # The loss of the step before: this one's is still being computed on a GPU.
                 if unchecked:
                     self._check_finite(*unchecked)
-                unchecked = (loss, raw.rows)
+                unchecked = (shown["loss"], rows)
                 self.iteration += 1
                 tracker.step(
                     self.iteration,
                     (self.iteration - 1) // self.epoch_iterations + 1,
-                    loss,
-                    accuracy,
-                    self.loss.margin,
+                    shown,
+                    self.objective.head.margin,
                     self.optimizer.param_groups[0]["lr"],
-                    len(raw.rows),
+                    self.step_chunks,
                 )
                 if self._is_checkpoint():
                     self._check_finite(*unchecked)
                     # This step may have spoilt the weights, which only the next loss would show.
-                    self._check_finite(self._sum_of_weights(), raw.rows)
+                    self._check_finite(self.world.mean(self.network.sum_of_weights()), rows)
+                    self._validate(tracker)
                     self._save()
+                    tracker.resume()
 
-    def _step(self, raw: RawBatch) -> tuple[Tensor, Tensor]:
-        self.loss.margin = self.margin.at(self.iteration)
+    def _indexes(self) -> Iterator[int]:
+        """Which batches of the order this process takes from here on."""
+        each = self.settings.accumulate * self.world.size
+        return iter(
+            range(self.iteration * each + self.world.rank, self.total * each, self.world.size)
+        )
+
+    @property
+    def _pinned(self) -> bool:
+        return self.world.device.type == "cuda"
+
+    def _distributed(self) -> torch.nn.Module:
+        """The network, whose gradients become the mean over the processes."""
+        if self.world.size == 1:
+            return self.network
+        DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(
+            self.network, self.network.own_parameters()
+        )
+        devices = [self.world.device] if self.world.device.type == "cuda" else None
+        return DistributedDataParallel(self.network, devices, gradient_as_bucket_view=True)
+
+    def _step(
+        self, network: torch.nn.Module, batches: Iterator[RawBatch]
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        """One step of the optimizer: what to show of it, and the utterances it took."""
+        self.objective.head.margin = self.margin.at(self.iteration)
+        self.objective.set_share(self.iteration / self.rise if self.rise else 1.0)
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate.at(self.iteration)
-        loss, accuracy = self.loss(self._embed(raw), raw.labels)
         self.optimizer.zero_grad()
-        loss.backward()
+        count, parts, rows = self.settings.accumulate, [], []
+        for number in range(count):
+            raw = next(batches).to(self.world.device)
+            rows.append(raw.rows)
+            # Gradients are exchanged once a step.
+            between = number + 1 < count and network is not self.network
+            with network.no_sync() if between else nullcontext():
+                total, shown = network(self.features(raw), raw.labels, raw.languages)
+                (total / count).backward()
+            parts.append(shown)
+        if self.settings.clip_gradient:
+            torch.nn.utils.clip_grad_norm_(
+                self.network.model.parameters(), self.settings.clip_gradient
+            )
         self.optimizer.step()
-        return loss.detach(), accuracy
+        self.network.update_average()
+        means = {
+            name: self.world.mean(torch.stack([part[name] for part in parts]).mean())
+            for name in parts[0]
+        }
+        return means, torch.cat(rows)
 
-    def _embed(self, raw: RawBatch) -> Tensor:
-        with torch.no_grad():
-            features = self.frontend(self.augment(raw), raw.dither_seeds)
-        bf16 = self.settings.precision == "bf16"
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
-            return self.model(features)
+    @torch.no_grad()
+    def features(self, raw: RawBatch) -> Tensor:
+        """Features [B x T x F] of a batch, augmented, on the device."""
+        return self.frontend(self.augment(raw), raw.dither_seeds)
 
     def _check_finite(self, value: Tensor, rows: Tensor) -> None:
         if not torch.isfinite(value):
@@ -165,77 +254,14 @@ class Trainer:
                 f"at this batch's utterances: {' '.join(self.data.utterance_ids(rows))}"
             )
 
-    def _sum_of_weights(self) -> Tensor:
-        parameters = [*self.model.parameters(), *self.loss.parameters()]
-        return torch.stack([parameter.detach().sum() for parameter in parameters]).sum()
-
-    def _optimizer(self) -> torch.optim.Optimizer:
-        chosen = self.settings.optimizer
-        parameters = [*self.model.parameters(), *self.loss.parameters()]
-        rate = self.settings.learning_rate.initial_lr
-        if chosen.name == "AdamW":
-            return torch.optim.AdamW(parameters, lr=rate, weight_decay=chosen.weight_decay)
-        return torch.optim.SGD(
-            parameters,
-            lr=rate,
-            momentum=chosen.momentum,
-            nesterov=chosen.nesterov,
-            weight_decay=chosen.weight_decay,
-        )
-
-    def _begin(self, tracker: Tracker) -> None:
-        """Say what is about to run, load what it starts from, keep the settings."""
-        settings, data = self.settings, self.data
-        parameters = sum(parameter.numel() for parameter in self.model.parameters())
-        tracker.say(
-            f"{settings.model.name}, {parameters:,} parameters, on {self.device}; "
-            f"{data.num_utterances:,} of {len(data.reader):,} utterances are long enough; "
-            f"{len(data.speakers):,} speakers at {len(settings.data.speeds)} speeds make "
-            f"{data.num_classes:,} classes"
-        )
-        tracker.say(
-            f"{settings.epochs} epochs of {self.epoch_iterations} steps of "
-            f"{settings.data.batch_size} chunks of {settings.data.chunk_frames} frames"
-        )
-        if settings.model.init:
-            source = weight_file(settings.model.init)
-            self._refuse_other_frontend(source.parent / "config.yaml")
-            load_weights(self.model, source)
-            tracker.say(
-                f"the model starts from {source}; the loss head is new, because its "
-                f"{data.num_classes:,} classes are this data's speakers"
-            )
-        if settings.loss.init == "speaker_means":
-            self._start_from_speaker_means(tracker)
-        settings.save(self.folder / "config.yaml")
-        self._save()
-
-    def _refuse_other_frontend(self, config: Path) -> None:
-        """A model takes the features that it was trained on; a lone .pt file does not say which."""
-        if not config.exists():
-            return
-        theirs = frontend_settings(section(read_yaml(config), "dataset_args", config), config)
-        changed = differences(theirs.model_dump(), self.settings.frontend.model_dump())
-        changed.pop("dither", None)
-        if changed:
-            listed = "; ".join(f"{key} {old}, here {new}" for key, (old, new) in changed.items())
-            raise TidyVoiceError(f"{config}: another frontend ({listed}): set frontend accordingly")
-
-    def _start_from_speaker_means(self, tracker: Tracker) -> None:
-        """From one chunk of (nearly) every utterance, without noise, reverberation or dither."""
-        clean = self.settings.data.model_copy(update={"augment_probability": 0.0})
-        data = TrainingData(clean, self.data.chunk_samples, self.settings.seed)
-        means = ClassMeans(data.num_classes, self.settings.model.embed_dim, self.device)
-        self.model.eval()
-        self.frontend.eval()
-        with torch.no_grad(), closing(load_batches(data, 0, data.batches_per_pass)) as batches:
-            for raw in batches:
-                on_device = raw.to(self.device)
-                means.add(self._embed(on_device), on_device.labels)
-        seen = means.fill(self.loss.weight)
-        tracker.say(
-            f"{seen:,} of {data.num_classes:,} classes start at their speaker's mean embedding"
-        )
+    def _validate(self, tracker: Tracker) -> None:
+        epoch, rest = divmod(self.iteration, self.epoch_iterations)
+        if self.validation and not rest and self.validation.is_due(epoch):
+            eer = self.validation.measure(self.network.best_model)
+            for line in self.validation.judge(epoch, eer):
+                tracker.say(line)
+            tracker.validation(self.iteration, epoch, eer)
+            self.network.train()
 
     def _is_checkpoint(self) -> bool:
         between = self.settings.checkpoint_iterations
@@ -244,73 +270,27 @@ class Trainer:
 
     def _save(self) -> None:
         epoch, rest = divmod(self.iteration, self.epoch_iterations)
-        between = self.folder / "models" / BETWEEN_EPOCHS
-        save_torch(between if rest else epoch_checkpoint(self.folder, epoch), self._state())
-        if not rest:
-            between.unlink(missing_ok=True)
-            remove_old_checkpoints(self.folder, self.settings.keep_checkpoints)
-
-    def _state(self) -> dict[str, Any]:
-        random = {"cpu": torch.get_rng_state()}
-        if self.device.type == "cuda":
-            random["cuda"] = torch.cuda.get_rng_state(self.device)
-        return {
-            "iteration": self.iteration,
-            "model": self.model.state_dict(),
-            "loss": self.loss.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "schedules": {
-                "margin": asdict(self.margin),
-                "learning_rate": asdict(self.learning_rate),
-            },
-            "random": random,
-            "inputs": self.inputs,
-            "speakers": self.data.speakers,
-            "frontend": self.settings.frontend.model_dump(),
-            "settings": self.settings.model_dump_json(),
-        }
-
-    def _restore(self, state: dict[str, Any]) -> None:
-        self._refuse_other_settings(json.loads(state["settings"]))
-        changed = differences(state["inputs"], self.inputs)
-        if changed:
-            raise TidyVoiceError(
-                f"{self.folder} was begun with other {', '.join(changed)} than "
-                f"{', '.join(map(str, self.settings.data.train))} and model.init hold now: take "
-                "another experiment folder, or remove this one"
-            )
-        self.model.load_state_dict(state["model"])
-        self.loss.load_state_dict(state["loss"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        torch.set_rng_state(state["random"]["cpu"])
-        if self.device.type == "cuda" and "cuda" in state["random"]:
-            torch.cuda.set_rng_state(state["random"]["cuda"], self.device)
-        self.iteration = state["iteration"]
-
-    def _inputs(self) -> dict[str, str]:
-        """Checksums of what the training reads."""
-        stores = {"data": self.data.reader, "noise": self.data.noise, "rirs": self.data.rirs}
-        found = {name: store.content for name, store in stores.items() if store}
-        if self.settings.model.init:
-            found["initial weights"] = sha256(weight_file(self.settings.model.init))
-        return found
-
-    def _refuse_other_settings(self, before: dict[str, Any]) -> None:
-        now = self.settings.model_dump(mode="json")
-        changed = [
-            f"{key} was {old}, is {new}"
-            for key, (old, new) in differences(before, now).items()
-            if key not in FREE_SETTINGS
-        ]
-        if changed:
-            raise TidyVoiceError(
-                f"{self.folder} was begun with other settings ({'; '.join(changed)}): take "
-                "another experiment folder, or remove this one"
-            )
+        path = (
+            self.folder / "models" / BETWEEN_EPOCHS
+            if rest
+            else epoch_checkpoint(self.folder, epoch)
+        )
+        state = state_of(self)
+        if self.world.is_first:
+            save_torch(path, state)
+            if not rest:
+                (self.folder / "models" / BETWEEN_EPOCHS).unlink(missing_ok=True)
+                kept = self.validation.best_epoch if self.validation else None
+                remove_old_checkpoints(self.folder, self.settings.keep_checkpoints, kept)
 
 
 def train(config: str | Path, overrides: tuple[str, ...] = ()) -> Path:
-    """Train the experiment of a YAML file; the experiment's folder."""
+    """Train the experiment of a YAML file, as one of the processes that torchrun started if it did.
+
+    Returns:
+        The experiment's folder.
+    """
     settings = load_experiment(config, overrides)
-    Trainer(settings).run()
+    with join_world(settings.device, settings.timeout_seconds) as world:
+        Trainer(settings, world).run()
     return settings.experiment

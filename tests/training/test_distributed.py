@@ -1,0 +1,155 @@
+"""Several processes, started as a user would: torchrun on this machine, gloo on the CPU."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from test_trainer import final_state
+
+from tidyvoice.training.checkpoint import epoch_checkpoints
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def config(experiment, tmp_path):
+    """An experiment file; of 24 utterances 20 fill steps of two batches of five."""
+    experiment |= {"epoch_iterations": None, "epochs": 3, "checkpoint_iterations": 1}
+    experiment |= {"log_iterations": 1, "timeout_seconds": 60}
+    path = tmp_path / "experiment.yaml"
+    path.write_text(yaml.safe_dump(experiment))
+    return path
+
+
+def start(config, processes, *overrides, **options):
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    command += [f"--nproc-per-node={processes}", *options.pop("torchrun", [])]
+    command += ["-m", "tidyvoice", "train", str(config), *overrides]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    # As README says: else torchrun's restarted ranks read addresses of those before
+    # (github.com/pytorch/pytorch/issues/135712).
+    environment["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"
+    return subprocess.Popen(
+        command,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def finish(process):
+    try:
+        output, _ = process.communicate(timeout=120)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+    return process.returncode, output
+
+
+def train(config, processes, *overrides):
+    code, output = finish(start(config, processes, *overrides))
+    assert code == 0, output[-6000:]
+    return output
+
+
+def losses(folder):
+    return [json.loads(line)["loss"] for line in (folder / "log/train.jsonl").open()]
+
+
+def close(first, second, **tolerance):
+    for name, value in first.items():
+        torch.testing.assert_close(value, second[name], msg=name, **tolerance)
+
+
+@pytest.mark.parametrize("sharded", [False, True])
+def test_two_ranks_are_one_that_accumulates(config, tmp_path, sharded):
+    head = "loss.name=SubCentreArcMargin", "loss.top_k=3", f"loss.sharded={str(sharded).lower()}"
+    both, alone = tmp_path / "both", tmp_path / "alone"
+    shared = (*head, "optimizer.name=SGD", "learning_rate.initial_lr=0.01")
+    output = train(config, 2, f"experiment={both}", *shared)
+    assert "2 processes x 1 batches of 5 chunks" in output
+    assert "an epoch is 0.8333 passes" in output
+    assert output.count("step 6/6") == 1  # one rank speaks
+    train(config, 1, f"experiment={alone}", "accumulate=2", *shared)
+    assert len(losses(both)) == 6
+    torch.testing.assert_close(losses(both), losses(alone), rtol=1e-4, atol=1e-4)
+    first, second = final_state(both), final_state(alone)
+    close(first["loss"], second["loss"], rtol=1e-3, atol=1e-5)
+    for (_, one), (_, two) in zip(
+        first["optimizer"]["state"].items(), second["optimizer"]["state"].items(), strict=True
+    ):
+        one, two = one["momentum_buffer"], two["momentum_buffer"]
+        assert float((one - two).norm()) < 2e-3 * float(one.norm()) + 1e-4
+    # On from here with another number of ranks: to the same end.
+    for folder in (both, alone):
+        for epoch in (2, 3):
+            epoch_checkpoints(folder)[epoch].unlink()
+    train(config, 1, f"experiment={both}", "accumulate=2", *shared)
+    train(config, 2, f"experiment={alone}", *shared)
+    torch.testing.assert_close(losses(both)[-4:], losses(alone)[-4:], rtol=1e-4, atol=1e-4)
+    code, output = finish(start(config, 1, f"experiment={both}", *shared))
+    assert code != 0
+    assert "was begun with steps of 10 chunks, these would be of 5: set accumulate" in output
+
+
+def of_rank(process, rank):
+    """Process id of a rank, once it has done a step."""
+    for line in process.stdout:
+        if line.startswith("step 2/"):
+            break
+    for child in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
+        environment = Path(f"/proc/{child}/environ").read_bytes().split(b"\0")
+        if f"RANK={rank}".encode() in environment:
+            return int(child)
+    pytest.fail(f"no rank {rank}")
+
+
+def test_a_killed_rank_ends_the_others_and_the_same_command_goes_on(config, tmp_path):
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    longer = "epochs=40"
+    train(config, 2, f"experiment={whole}", longer)
+    process = start(config, 2, f"experiment={killed}", longer)
+    os.kill(of_rank(process, 1), signal.SIGKILL)
+    begin = time.monotonic()
+    code, output = finish(process)
+    assert code != 0
+    assert time.monotonic() - begin < 60
+    assert "exitcode  : -9" in output or "Signal 9 (SIGKILL)" in output
+    assert len(losses(killed)) < 80
+    train(config, 2, f"experiment={killed}", longer)
+    close(final_state(whole)["model"], final_state(killed)["model"], rtol=0, atol=0)
+
+
+def test_torchrun_starts_a_killed_rank_again(config, tmp_path):
+    folder = tmp_path / "exp"
+    process = start(config, 2, f"experiment={folder}", "epochs=30", torchrun=["--max-restarts=1"])
+    os.kill(of_rank(process, 0), signal.SIGKILL)
+    code, output = finish(process)
+    assert code == 0, output[-6000:]
+    assert "going on at step" in output
+    assert max(epoch_checkpoints(folder)) == 30
+
+
+def test_validation_is_shared_out(config, experiment, tiny, tmp_path):
+    from tidyvoice.scoring.pairs import make_trials
+    from tidyvoice.scoring.trials import write_trials
+
+    ids = sorted(line.split()[0] for line in (tiny / "train/utt2spk").open())
+    speakers = [i.partition("/")[0] for i in ids]
+    with open(tmp_path / "trials", "wb") as file:
+        write_trials(file, make_trials(ids, speakers, None, 20, 40, 1)[0])
+    on = f"validation.data={tiny / 'train'}", f"validation.trials={tmp_path / 'trials'}"
+    both = train(config, 2, f"experiment={tmp_path / 'both'}", "epochs=0", *on)
+    alone = train(config, 1, f"experiment={tmp_path / 'alone'}", "epochs=0", *on)
+    measured = [line for line in both.splitlines() if "validation after epoch 0" in line]
+    assert len(measured) == 1
+    assert measured[0] in alone

@@ -1,0 +1,204 @@
+import json
+
+import pytest
+import torch
+from conftest import seeded
+from test_trainer import final_state, run, same
+
+from tidyvoice.config import DataSettings, Experiment, load_experiment
+from tidyvoice.data.batches import TrainingData
+from tidyvoice.errors import TidyVoiceError
+from tidyvoice.files import write_text
+from tidyvoice.models import build_model
+from tidyvoice.scoring.pairs import make_trials
+from tidyvoice.scoring.trials import write_trials
+from tidyvoice.training.average import average_checkpoints
+from tidyvoice.training.checkpoint import epoch_checkpoints, load_checkpoint
+from tidyvoice.training.trainer import Trainer
+from tidyvoice.training.validation import history
+
+
+def log(trainer):
+    return [json.loads(line) for line in (trainer.folder / "log/train.jsonl").open()]
+
+
+def test_recomputing_changes_nothing():
+    plain, again = (build_model("SimAM_ResNet34_ASP", 2, 8) for _ in range(2))
+    again.load_state_dict(plain.state_dict())
+    again.front.recompute = True
+    x = torch.from_numpy(seeded(1).standard_normal((3, 40, 80))).float()
+    for model in (plain, again):
+        model(x).square().sum().backward()
+    for (name, one), two in zip(plain.named_parameters(), again.parameters(), strict=True):
+        torch.testing.assert_close(one.grad, two.grad, msg=name)
+    # The running statistics have seen the batch once.
+    assert same(dict(plain.named_buffers()), dict(again.named_buffers()))
+    assert same(dict(plain.eval().named_buffers()), dict(again.eval().named_buffers()))
+
+
+def test_accumulated_batches_are_one_step(experiment, tmp_path):
+    experiment["data"] |= {"batch_size": 4}
+    trainer = run({**experiment, "accumulate": 3, "epoch_iterations": None, "epochs": 2})
+    assert trainer.epoch_iterations == 2
+    assert trainer.step_chunks == 12
+    text = (trainer.folder / "log/train.log").read_text()
+    assert "1 processes x 3 batches of 4 chunks" in text
+    assert "an epoch is 1 passes over the data" in text
+    # By hand: the mean gradient of the first three batches.
+    other = Trainer(Experiment.model_validate({**experiment, "experiment": str(tmp_path / "o")}))
+    other.network.train()
+    for index in range(3):
+        raw = other.data[index]
+        other.network(other.features(raw), raw.labels, raw.languages)[0].backward()
+    mean = other.objective.head.weight.grad / 3
+    first = Trainer(
+        Experiment.model_validate(
+            {**experiment, "accumulate": 3, "experiment": str(tmp_path / "first")}
+        )
+    )
+    first.network.train()
+    first._step(first.network, iter([first.data[index] for index in range(3)]))
+    torch.testing.assert_close(first.objective.head.weight.grad, mean)
+
+
+def test_the_gradient_is_clipped(experiment):
+    trainer = Trainer(Experiment.model_validate({**experiment, "clip_gradient": 0.01}))
+    trainer.network.train()
+    trainer._step(trainer.network, iter([trainer.data[0]]))
+    length = torch.stack([p.grad.norm() for p in trainer.network.model.parameters()]).norm()
+    assert float(length) == pytest.approx(0.01, rel=1e-3)
+
+
+def test_the_moving_average_is_kept_resumed_and_averaged(experiment, tmp_path):
+    experiment["model"]["ema_decay"] = 0.5
+    whole = run({**experiment, "experiment": str(tmp_path / "whole")})
+    parts = {**experiment, "experiment": str(tmp_path / "parts")}
+    run(parts)
+    for epoch in (2, 3):
+        epoch_checkpoints(tmp_path / "parts")[epoch].unlink()
+    run(parts)
+    first, second = final_state(whole.folder), final_state(tmp_path / "parts")
+    assert same(first["average"], second["average"])
+    name = "bottleneck.weight"
+    # Step by step: half of what was, half of what is. The first step begins it.
+    experiment["checkpoint_iterations"] = None
+    by_step = run({**experiment, "experiment": str(tmp_path / "s"), "epoch_iterations": 1})
+    states = [load_checkpoint(p) for p in epoch_checkpoints(by_step.folder).values()]
+    expected = states[1]["model"][name]
+    for state in states[2:]:
+        expected = (expected + state["model"][name]) / 2
+        torch.testing.assert_close(state["average"][f"module.{name}"], expected)
+    folder, _ = average_checkpoints(by_step.folder, 1)
+    made = torch.load(folder / "avg_model.pt", weights_only=True)
+    torch.testing.assert_close(made[name], expected)
+    assert made.keys() == states[-1]["model"].keys()
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        {"name": "AMSoftmax"},
+        {"name": "SubCentreArcMargin", "sub_centres": 2, "top_k": 3, "init": "speaker_means"},
+        {"name": "SphereFace2", "margin_type": "A"},
+        {"name": "ArcMargin", "logit_mib": 0.001},
+    ],
+)
+def test_every_loss_trains_and_goes_on(experiment, tmp_path, loss):
+    experiment["loss"] = loss
+    experiment["checkpoint_iterations"] = 3
+    whole = run({**experiment, "experiment": str(tmp_path / "whole")})
+    again = {**experiment, "experiment": str(tmp_path / "parts")}
+    parts = run(again)
+    for epoch in (2, 3):
+        epoch_checkpoints(parts.folder)[epoch].unlink()
+    run(again)
+    assert same(final_state(whole.folder)["loss"], final_state(parts.folder)["loss"])
+
+
+def test_an_option_of_another_loss_is_refused(experiment, tmp_path):
+    path = tmp_path / "e.json"
+    write_text(path, json.dumps(experiment))
+    with pytest.raises(TidyVoiceError, match="AMSoftmax has no sub_centres"):
+        load_experiment(path, ["loss.name=AMSoftmax", "loss.sub_centres=2"])
+
+
+def test_language_terms_train_and_go_on(experiment, tmp_path):
+    experiment["languages"] = {"adversary": 0.1, "contrast": 0.2, "rise_epochs": 2}
+    experiment["data"] |= {"pairs": True, "batch_size": 6, "speeds": [1.0]}
+    whole = run({**experiment, "experiment": str(tmp_path / "whole")})
+    rows = log(whole)
+    assert all(0 <= row["language_accuracy"] <= 1 and row["contrast"] > 0 for row in rows)
+    again = {**experiment, "experiment": str(tmp_path / "parts")}
+    run(again)
+    for epoch in (2, 3):
+        epoch_checkpoints(tmp_path / "parts")[epoch].unlink()
+    run(again)
+    first, second = final_state(whole.folder), final_state(tmp_path / "parts")
+    for part in ("model", "loss", "terms", "optimizer"):
+        assert same(first[part], second[part]), part
+
+
+def test_language_terms_need_languages(experiment, tiny):
+    experiment["data"] |= {"train": str(tiny / "noise"), "noise": None, "min_seconds": 0.0}
+    experiment["data"]["batch_size"] = 2
+    experiment["languages"] = {"adversary": 0.1}
+    with pytest.raises(TidyVoiceError, match="0 languages in its utt2lang"):
+        run(experiment)
+    experiment["languages"] = {}
+    experiment["data"]["pairs"] = True
+    with pytest.raises(TidyVoiceError, match="no utterance has a language"):
+        run(experiment)
+
+
+@pytest.fixture
+def validated(experiment, tiny, tmp_path):
+    data = TrainingData(DataSettings(**experiment["data"]), 4000, 1)
+    ids, speakers = data.reader.keys.to_list(), data.reader.speakers.to_list()
+    with open(tmp_path / "trials", "wb") as file:
+        write_trials(file, make_trials(ids, speakers, None, 20, 40, 1)[0])
+    experiment["validation"] = {"data": str(tiny / "train"), "trials": str(tmp_path / "trials")}
+    return experiment
+
+
+def test_the_best_epoch_is_kept_and_averaged(validated, monkeypatch):
+    rates = iter([0.3, 0.1, 0.2, 0.25])
+    monkeypatch.setattr("tidyvoice.training.validation.Validation.measure", lambda *_: next(rates))
+    trainer = run({**validated, "keep_checkpoints": 1})
+    assert history(trainer.folder) == {0: 0.3, 1: 0.1, 2: 0.2, 3: 0.25}
+    assert list(epoch_checkpoints(trainer.folder)) == [0, 1, 3]
+    assert average_checkpoints(trainer.folder, 1, best=True)[1] == [1]
+
+
+def test_validation_changes_no_weight_and_is_the_eer_of_the_checkpoint(validated, tmp_path):
+    plain = run({**validated, "experiment": str(tmp_path / "plain"), "validation": None})
+    trainer = run(validated)
+    assert same(final_state(plain.folder)["model"], final_state(trainer.folder)["model"])
+    measured = history(trainer.folder)
+    assert list(measured) == [0, 1, 2, 3]
+    assert trainer.validation.measure(trainer.network.model) == pytest.approx(measured[3])
+    assert f"EER {100 * measured[3]:.2f} %" in (trainer.folder / "log/train.log").read_text()
+
+
+def test_a_fine_tuning_that_makes_it_worse_is_warned_of(validated, tmp_path, monkeypatch):
+    first = run({**validated, "experiment": str(tmp_path / "pretrain"), "validation": None})
+    folder, _ = average_checkpoints(first.folder, 1)
+    validated["model"]["init"] = str(folder)
+    rates = iter([0.02, 0.03, 0.4, 0.02])
+    monkeypatch.setattr("tidyvoice.training.validation.Validation.measure", lambda *_: next(rates))
+    trainer = run(validated)
+    warnings = [
+        line for line in (trainer.folder / "log/train.log").open() if "worse than the 2.00" in line
+    ]
+    assert len(warnings) == 1
+
+
+def test_a_batch_that_the_learning_rate_is_not_meant_for_is_said(experiment):
+    trainer = run({**experiment, "tuned_batch": 48, "epochs": 1})
+    text = (trainer.folder / "log/train.log").read_text()
+    assert "a step takes 5 chunks, the learning rate is meant for 48" in text
+
+
+def test_synchronised_batch_norm_needs_cuda(experiment):
+    experiment["model"]["sync_batchnorm"] = True
+    with pytest.raises(TidyVoiceError, match="needs CUDA"):
+        run({**experiment, "device": "cpu"})

@@ -1,0 +1,85 @@
+"""What is minimised: the classifier's loss, and whatever terms the settings add to it."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from tidyvoice.config import Experiment
+from tidyvoice.data.batches import TrainingData
+from tidyvoice.errors import TidyVoiceError
+from tidyvoice.losses import CrossLanguageContrast, LanguageAdversary, build_loss
+
+STEEPNESS = 10.0  # of the rise of the language terms' weights, as in Ganin and Lempitsky 2015
+
+
+class Objective(nn.Module):
+    """A loss head, and terms beside it.
+
+    Attributes:
+        head: a loss with a ``margin`` and a ``weight``.
+        terms: by name; each maps (embeddings, labels, languages) to what is added and what is
+            shown, and has a ``weight`` that ``set_share`` scales.
+    """
+
+    def __init__(self, head: nn.Module, terms: Mapping[str, nn.Module]):
+        super().__init__()
+        self.head = head
+        self.terms = nn.ModuleDict(terms)
+        self._weights = {name: term.weight for name, term in terms.items()}
+
+    def set_share(self, share: float) -> None:
+        """Scale the terms' weights by how much of their rise has passed, 0 to 1.
+
+        The factor is 2 / (1 + exp(-10 share)) - 1 until the rise ends, where it is 1.
+        """
+        factor = 2.0 / (1.0 + math.exp(-STEEPNESS * share)) - 1.0 if share < 1.0 else 1.0
+        for name, weight in self._weights.items():
+            self.terms[name].weight = factor * weight
+
+    def forward(
+        self, embeddings: Tensor, labels: Tensor, languages: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The sum (a scalar), and what to show: loss and accuracy of the head, and of the terms.
+
+        Args:
+            embeddings: [B x D].
+            labels: int64 [B].
+            languages: int64 [B], -1 where unknown.
+        """
+        total, accuracy = self.head(embeddings, labels)
+        shown = {"loss": total.detach(), "accuracy": accuracy}
+        for name, term in self.terms.items():
+            added, shown[name] = term(embeddings, labels, languages)
+            total = total + added
+        return total, shown
+
+
+def build_objective(settings: Experiment, data: TrainingData, **placement: Any) -> Objective:
+    """The objective of an experiment.
+
+    Args:
+        placement: where the head's classes lie, for ``build_loss``.
+
+    Raises:
+        TidyVoiceError: terms go by languages, and the data has fewer than two.
+    """
+    dim, chosen = settings.model.embed_dim, settings.languages
+    options = settings.loss.options()
+    head = build_loss(settings.loss.name, dim, data.num_classes, **options, **placement)
+    languages = len(data.languages)
+    if (chosen.adversary or chosen.contrast) and languages < 2:
+        raise TidyVoiceError(
+            f"{', '.join(map(str, settings.data.train))}: {languages} languages in its utt2lang, "
+            "and the settings of languages need two: add it, or set them to 0"
+        )
+    terms: dict[str, nn.Module] = {}
+    if chosen.adversary:
+        hidden, weight = chosen.adversary_hidden, chosen.adversary
+        terms["language_accuracy"] = LanguageAdversary(dim, languages, hidden, weight)
+    if chosen.contrast:
+        terms["contrast"] = CrossLanguageContrast(
+            chosen.temperature, chosen.negatives, chosen.contrast
+        )
+    return Objective(head, terms)

@@ -1,0 +1,69 @@
+"""What a training starts from: a model's weights, classes at their speakers' means."""
+
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from tidyvoice.config import Experiment
+from tidyvoice.data.batches import TrainingData, load_batches
+from tidyvoice.errors import TidyVoiceError
+from tidyvoice.hub import load_weights, weight_file
+from tidyvoice.settings import differences, read_yaml
+from tidyvoice.training.head import ClassMeans
+from tidyvoice.wespeaker import frontend_settings, section
+
+if TYPE_CHECKING:
+    from tidyvoice.training.trainer import Trainer
+
+
+def start_from_model(model: nn.Module, settings: Experiment) -> Path:
+    """Load ``settings.model.init`` into the model; the file that was read.
+
+    Raises:
+        TidyVoiceError: it does not fit, or was trained with another frontend.
+    """
+    source = weight_file(settings.model.init)
+    _refuse_other_frontend(source.parent / "config.yaml", settings)
+    load_weights(model, source)
+    return source
+
+
+def _refuse_other_frontend(config: Path, settings: Experiment) -> None:
+    """A model takes the features that it was trained on; a lone .pt file does not say which."""
+    if not config.exists():
+        return
+    theirs = frontend_settings(section(read_yaml(config), "dataset_args", config), config)
+    changed = differences(theirs.model_dump(), settings.frontend.model_dump())
+    changed.pop("dither", None)
+    if changed:
+        listed = "; ".join(f"{key} {old}, here {new}" for key, (old, new) in changed.items())
+        raise TidyVoiceError(f"{config}: another frontend ({listed}): set frontend accordingly")
+
+
+def start_from_speaker_means(trainer: "Trainer") -> int:
+    """Set the classes to the mean of one chunk of (nearly) every utterance; how many were seen.
+
+    The chunks are without noise, reverberation or dither. Each process makes the same means.
+    """
+    settings, device, head = trainer.settings, trainer.world.device, trainer.objective.head
+    clean = {"augment_probability": 0.0, "order": "shuffled", "balance": "none", "pairs": False}
+    chosen = settings.data.model_copy(update=clean)
+    data = TrainingData(chosen, trainer.data.chunk_samples, settings.seed)
+    means = ClassMeans(data.num_classes, settings.model.embed_dim, device)
+    trainer.network.eval()
+    trainer.frontend.eval()
+    with (
+        torch.no_grad(),
+        closing(load_batches(data, range(data.batches_per_pass))) as batches,
+    ):
+        for raw in batches:
+            on_device = raw.to(device)
+            means.add(trainer.network.embed(trainer.features(on_device)), on_device.labels)
+    weight = head.full_weight().clone()
+    # Of a class with several weights the first; the others stay at random, and find their own.
+    seen = means.fill(weight[:: head.shard.rows_per_class])
+    head.load_full_weight(weight)
+    return seen

@@ -1,0 +1,149 @@
+"""The whole state of a training: what a checkpoint holds, and who may go on from it."""
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from tidyvoice.config import Experiment
+from tidyvoice.data.batches import TrainingData
+from tidyvoice.errors import TidyVoiceError
+from tidyvoice.files import sha256
+from tidyvoice.hub import weight_file
+from tidyvoice.losses.head import Head
+from tidyvoice.settings import differences
+from tidyvoice.training.network import Network
+
+if TYPE_CHECKING:
+    from tidyvoice.training.trainer import Trainer
+
+# What may change when an interrupted run goes on, because nothing but rounding depends on it; of
+# processes and accumulated batches the product may not.
+FREE_SETTINGS = {
+    "accumulate", "checkpoint_iterations", "data.readers", "device",
+    "experiment", "keep_checkpoints", "log_iterations", "loss.logit_mib", "loss.sharded",
+    "model.channels_last", "model.compile", "model.recompute", "timeout_seconds", "tuned_batch",
+    "validation",
+}  # fmt: skip
+
+
+def checksums(settings: Experiment, data: TrainingData) -> dict[str, str]:
+    """Of what the training reads: data, noise, responses, the model it starts from."""
+    stores = {"data": data.reader, "noise": data.noise, "rirs": data.rirs}
+    found = {name: store.content for name, store in stores.items() if store}
+    if settings.model.init:
+        found["initial weights"] = sha256(weight_file(settings.model.init))
+    return found
+
+
+def state_of(trainer: "Trainer") -> dict[str, Any]:
+    """What a run needs to go on as if it had never stopped. Collective.
+
+    It does not depend on how many processes share the head's classes.
+    """
+    device, network = trainer.world.device, trainer.network
+    random = {"cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        random["cuda"] = torch.cuda.get_rng_state(device)
+    head = network.objective.head
+    state = {
+        "iteration": trainer.iteration,
+        "step_chunks": trainer.step_chunks,
+        "model": network.model.state_dict(),
+        "loss": head.state_dict() | {"weight": head.full_weight()},
+        "terms": network.objective.terms.state_dict(),
+        "optimizer": _whole(trainer.optimizer, head),
+        "schedules": {
+            "margin": asdict(trainer.margin),
+            "learning_rate": asdict(trainer.learning_rate),
+        },
+        "random": random,
+        "inputs": trainer.inputs,
+        "speakers": trainer.data.speakers,
+        "frontend": trainer.settings.frontend.model_dump(),
+        "settings": trainer.settings.model_dump_json(),
+    }
+    if network.average:
+        state["average"] = network.average.state_dict()
+    return state
+
+
+def restore(
+    state: dict[str, Any],
+    network: Network,
+    optimizer: torch.optim.Optimizer,
+    device: torch.device,
+) -> int:
+    """Put a state into the network and its optimizer; the number of steps it had done."""
+    head = network.objective.head
+    network.model.load_state_dict(state["model"])
+    head.load_state_dict({k: v for k, v in state["loss"].items() if k != "weight"}, strict=False)
+    head.load_full_weight(state["loss"]["weight"])
+    network.objective.terms.load_state_dict(state.get("terms", {}))
+    optimizer.load_state_dict(_own(state["optimizer"], optimizer, head))
+    torch.set_rng_state(state["random"]["cpu"])
+    if device.type == "cuda" and "cuda" in state["random"]:
+        torch.cuda.set_rng_state(state["random"]["cuda"], device)
+    network.begin_average()
+    if network.average:
+        network.average.load_state_dict(state["average"])
+    return state["iteration"]
+
+
+def _whole(optimizer: torch.optim.Optimizer, head: Head) -> dict[str, Any]:
+    """The optimizer's state, what belongs to the head's rows as if one process held them all."""
+    return _mapped(optimizer.state_dict(), optimizer, head, head.shard.all_rows)
+
+
+def _own(saved: dict[str, Any], optimizer: torch.optim.Optimizer, head: Head) -> dict[str, Any]:
+    return _mapped(saved, optimizer, head, head.shard.own_rows)
+
+
+def _mapped(
+    state: dict[str, Any], optimizer: torch.optim.Optimizer, head: Head, change: Any
+) -> dict[str, Any]:
+    if head.shard.group is None:
+        return state
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    number = next(n for n, parameter in enumerate(parameters) if parameter is head.weight)
+    of_weight = {
+        name: change(value) if isinstance(value, Tensor) and value.dim() else value
+        for name, value in state["state"].get(number, {}).items()
+    }
+    return {**state, "state": {**state["state"], **({number: of_weight} if of_weight else {})}}
+
+
+def refuse_other(
+    state: dict[str, Any], settings: Experiment, inputs: dict[str, str], step_chunks: int
+) -> None:
+    """Refuse to go on with other settings or other data than a training was begun with.
+
+    Raises:
+        TidyVoiceError: what differs.
+    """
+    folder = settings.experiment
+    before, now = json.loads(state["settings"]), settings.model_dump(mode="json")
+    changed = [
+        f"{key} was {old}, is {new}"
+        for key, (old, new) in differences(before, now).items()
+        if not any(f"{key}.".startswith(f"{free}.") for free in FREE_SETTINGS)
+    ]
+    if changed:
+        raise TidyVoiceError(
+            f"{folder} was begun with other settings ({'; '.join(changed)}): take another "
+            "experiment folder, or remove this one"
+        )
+    if state["step_chunks"] != step_chunks:
+        raise TidyVoiceError(
+            f"{folder} was begun with steps of {state['step_chunks']} chunks, these would be of "
+            f"{step_chunks}: set accumulate so that processes x accumulate is the same"
+        )
+    other = differences(state["inputs"], inputs)
+    if other:
+        raise TidyVoiceError(
+            f"{folder} was begun with other {', '.join(other)} than "
+            f"{', '.join(map(str, settings.data.train))} and model.init hold now: take another "
+            "experiment folder, or remove this one"
+        )

@@ -1,0 +1,101 @@
+"""EER on a trial list of held-out speakers while a training goes on."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+from torch import nn
+
+from tidyvoice.config import Experiment
+from tidyvoice.embeddings import Embeddings
+from tidyvoice.encoder import SpeakerEncoder
+from tidyvoice.errors import TidyVoiceError
+from tidyvoice.extract import Source, embed_rows
+from tidyvoice.files import write_text
+from tidyvoice.scoring.cosine import cosine_scores
+from tidyvoice.scoring.metrics import eer
+from tidyvoice.scoring.trials import read_trials
+from tidyvoice.training.world import World
+
+# A difference of EERs this many standard errors wide (of as many targets, if they were independent)
+# is taken for real.
+STANDARD_ERRORS = 2.0
+
+
+def history(experiment: Path) -> dict[int, float]:
+    """The EER, as a fraction, of the epochs that an experiment measured."""
+    path = _file(experiment)
+    found = json.loads(path.read_text()) if path.exists() else {}
+    return {int(epoch): value for epoch, value in found.items()}
+
+
+def best_epoch(measured: dict[int, float]) -> int | None:
+    """The epoch of the lowest EER, the later one of equals; None if none was measured."""
+    return min(measured, key=lambda epoch: (measured[epoch], -epoch), default=None)
+
+
+def _file(experiment: Path) -> Path:
+    return experiment / "log" / "validation.json"
+
+
+class Validation:
+    """The trial list of an experiment, whose utterances are shared out among the processes.
+
+    Scores are cosines after subtracting the mean embedding of the list's utterances.
+
+    Raises:
+        TidyVoiceError: the list has no labels or one kind of trials, or names an utterance that
+            its data folder does not hold.
+    """
+
+    def __init__(self, settings: Experiment, world: World):
+        chosen = settings.validation
+        self._settings = settings
+        self._world = world
+        self._source = Source(chosen.data)
+        self._trials = read_trials(chosen.trials)
+        labels = self._trials.label
+        if labels is None or not 0 < int(labels.sum()) < len(labels):
+            raise TidyVoiceError(f"{chosen.trials}: a validation needs targets and non-targets")
+        self._rows = np.sort(self._trials.places_in(self._source.ids, "utterance"))
+        self._measured = history(settings.experiment)
+
+    def is_due(self, epoch: int) -> bool:
+        """Whether the end of this epoch is measured: the start and the last one always are."""
+        return epoch % self._settings.validation.every_epochs == 0 or epoch == self._settings.epochs
+
+    @property
+    def best_epoch(self) -> int | None:
+        return best_epoch(self._measured)
+
+    def measure(self, model: nn.Module) -> float:
+        """The EER of a model, as a fraction; the model is left in evaluation mode. Collective."""
+        world, source = self._world, self._source
+        encoder = SpeakerEncoder(model, self._settings.frontend, str(world.device))
+        # By length, so that the processes have equally much to do.
+        by_length = self._rows[np.argsort(source.samples[self._rows], kind="stable")]
+        share = by_length[world.rank :: world.size]
+        parts = world.gather((share, embed_rows(encoder, source, share)))
+        rows = np.concatenate([rows for rows, _ in parts])
+        matrix = np.concatenate([matrix for _, matrix in parts])
+        embeddings = Embeddings([source.ids[row] for row in rows], matrix)
+        scores = cosine_scores(embeddings, self._trials, matrix.mean(axis=0))
+        return eer(scores, self._trials.label)
+
+    def judge(self, epoch: int, value: float) -> list[str]:
+        """Keep the EER of an epoch; what to say of it."""
+        self._measured = {e: v for e, v in self._measured.items() if e < epoch} | {epoch: value}
+        if self._world.is_first:
+            write_text(_file(self._settings.experiment), json.dumps(self._measured) + "\n")
+        lines = [f"validation after epoch {epoch}: EER {100 * value:.2f} %"]
+        start = self._measured.get(0)
+        if epoch and start is not None and self._settings.model.init:
+            error = math.sqrt(max(start * (1 - start), 1e-12) / int(self._trials.label.sum()))
+            if value > start + STANDARD_ERRORS * error:
+                lines.append(
+                    f"warning: the EER is worse than the {100 * start:.2f} % that the training "
+                    "began with: if it does not come down, begin another experiment with a lower "
+                    "learning_rate.initial_lr or margin.final_margin"
+                )
+        return lines
