@@ -3,7 +3,7 @@
 import os
 import sys
 
-from tidyvoice.cli import challenge, data, doctor, evaluation, models, scores, training
+from tidyvoice.cli import challenge, data, doctor, evaluation, models, runs, scores, training
 from tidyvoice.cli.app import app
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "evaluation",
     "main",
     "models",
+    "runs",
     "scores",
     "spread",
     "training",
