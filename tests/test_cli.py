@@ -103,6 +103,16 @@ def test_report_prints_the_table_and_the_page(chain):
     assert set(found["systems"]) == {"exp"}
 
 
+def test_runs_lists_what_was_trained_with_its_scores(chain):
+    (row,) = json.loads(succeed("runs", chain.parent, "--json"))["experiments"]
+    assert row["experiment"] == str(chain)
+    assert (row["step"], row["steps"]) == (6, 6)
+    assert row["loss"] > 0
+    found = json.loads(succeed("metrics", chain / "scores" / "dev.score", "--json"))
+    assert row["results"]["dev"]["eer"] == found["categories"][0]["eer"]
+    assert row["results"]["dev"]["in_sample"] == found["in_sample"]
+
+
 def test_check_prints_each_problem_and_fails(tiny):
     assert "no problem" in succeed("check", tiny / "train")
     result = invoke("check", tiny / "train", "--disjoint", tiny / "train")

@@ -96,7 +96,9 @@ class Run(Part):
     git: Git | None
 
 
-class _Record(Part):
+class Record(Part):
+    """The runs of a training, the first one first."""
+
     runs: tuple[Run, ...] = Field(min_length=1)
 
 
@@ -128,7 +130,7 @@ def record_run(folder: Path, inputs: Mapping[str, str], seed: int, steps: int) -
         machine=_machine(),
         git=source_state(),
     )
-    record = _Record(runs=(*before, run))
+    record = Record(runs=(*before, run))
     write_text(folder / RECORD, record.model_dump_json(indent=2) + "\n")
     changed = run_differences(before[0], run) if before else {}
     return [f"{key} was {old}, is {new}" for key, (old, new) in changed.items()]
@@ -149,7 +151,7 @@ def read_record(folder: Path) -> tuple[Run, ...]:
         raise TidyVoiceError(
             f"{path}: cannot be read ({error}); move it away, what it held is then not known"
         ) from None
-    return validate(_Record, values, path).runs
+    return validate(Record, values, path).runs
 
 
 def run_differences(first: Run, second: Run) -> dict[str, tuple[object, object]]:

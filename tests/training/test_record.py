@@ -1,0 +1,195 @@
+"""``record.json``: what a training ran with."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import require
+from packaging.requirements import Requirement
+
+from tidyvoice.errors import TidyVoiceError
+from tidyvoice.training import record
+from tidyvoice.training.record import Git, read_record, record_run, shell_line
+
+INPUTS = {"data": "ab" * 32, "noise": "cd" * 32}
+
+
+@pytest.fixture
+def repository(tmp_path, monkeypatch):
+    """A repository with a copy of the package's layout, which the record takes for its own."""
+    require(shutil.which("git") is not None, "no git")
+    package = tmp_path / "source" / "tidyvoice"
+    (package / "training").mkdir(parents=True)
+    (package / "training" / "record.py").write_text("# one\n")
+    (tmp_path / "source" / ".gitignore").write_text("*.pyc\n")
+    monkeypatch.setattr(record, "__file__", str(package / "training" / "record.py"))
+
+    def git(*arguments):
+        who = ["-c", "user.name=n", "-c", "user.email=e@x"]
+        command = ["git", "-C", str(tmp_path / "source"), *who, *arguments]
+        run = subprocess.run(command, check=True, capture_output=True, text=True)
+        return run.stdout.strip()
+
+    git("init", "-q", "-b", "work")
+    git("add", ".")
+    git("commit", "-qm", "first")
+    return git
+
+
+def test_the_first_run_is_written_with_all_that_it_ran_with(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["/home/me/bin/tidyvoice", "train", "a b.yaml", "seed=3"])
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    monkeypatch.setenv("HF_TOKEN", "do-not-write-me")
+    assert record_run(tmp_path / "exp", INPUTS, seed=3, steps=100) == []
+    text = (tmp_path / "exp" / "record.json").read_text()
+    assert "do-not-write-me" not in text
+    assert "/home/me" not in text
+    (run,) = read_record(tmp_path / "exp")
+    assert run.command == "tidyvoice train 'a b.yaml' seed=3"
+    assert (run.seed, run.steps, run.world_size, run.inputs) == (3, 100, 4, INPUTS)
+    assert abs(run.when.timestamp() - time.time()) < 60
+    assert run.machine.cores >= 1
+    assert run.machine.cpu
+    assert len(run.machine.gpus) == torch.cuda.device_count()
+    assert run.machine.cuda == torch.version.cuda
+    assert list((tmp_path / "exp").iterdir()) == [tmp_path / "exp" / "record.json"]
+
+
+def test_every_required_package_is_recorded_and_no_extra():
+    found = record.package_versions()
+    required = [Requirement(text) for text in metadata.requires("tidyvoice")]
+    core = {r.name for r in required if "extra" not in str(r.marker)}
+    assert {"torch", "polars", "scipy"} <= core
+    assert set(found) == core | {"python", "tidyvoice"}
+    assert found["torch"] == metadata.version("torch")
+
+
+def test_a_source_tree_that_was_not_installed_is_recorded_too(monkeypatch):
+    def absent(name):
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "requires", absent)
+    assert set(record.package_versions()) == {"python", "tidyvoice", "torch", "torchaudio", "numpy"}
+    monkeypatch.setattr(metadata, "version", absent)
+    assert record.package_versions()["torch"] == "not installed"
+    monkeypatch.setattr(metadata, "version", lambda name: None)
+    assert record.package_versions()["torch"] == "not installed"
+
+
+def test_a_training_that_goes_on_adds_to_the_record_and_says_what_is_new(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["tidyvoice", "train", "x.yaml"])
+    git = Git(commit="a" * 40, branch="main", changed=0)
+    monkeypatch.setattr(record, "source_state", lambda: git)
+    monkeypatch.setattr(record, "package_versions", lambda: {"torch": "2.9.0", "numpy": "2.0"})
+    assert record_run(tmp_path, INPUTS, 1, 10) == []
+    (first,) = read_record(tmp_path)
+    assert record_run(tmp_path, INPUTS, 1, 10) == []
+    monkeypatch.setattr(sys, "argv", ["tidyvoice", "train", "x.yaml", "device=cpu"])
+    changed = git.model_copy(update={"commit": "b" * 40, "changed": 2})
+    monkeypatch.setattr(record, "source_state", lambda: changed)
+    monkeypatch.setattr(record, "package_versions", lambda: {"torch": "2.10.0", "numpy": "2.0"})
+    assert record_run(tmp_path, INPUTS, 1, 10) == [
+        "command was tidyvoice train x.yaml, is tidyvoice train x.yaml device=cpu",
+        "git.changed was 0, is 2",
+        f"git.commit was {'a' * 40}, is {'b' * 40}",
+        "versions.torch was 2.9.0, is 2.10.0",
+    ]
+    runs = read_record(tmp_path)
+    assert len(runs) == 3
+    assert runs[0] == first
+    assert str(runs[2].git) == "bbbbbbbb+"
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["/a/tidyvoice", "train", "hf_token=xyz"], "tidyvoice train hf_token=HIDDEN"),
+        (["/a/tidyvoice", "--MDC_API_KEY=xyz"], "tidyvoice --MDC_API_KEY=HIDDEN"),
+        (["/a/tidyvoice", "--api-key", "xyz", "b=1"], "tidyvoice --api-key HIDDEN b=1"),
+        (["/a/tidyvoice", "db.password=a=xyz"], "tidyvoice db.password=HIDDEN"),
+        (["/a/tidyvoice", "init=https://me:xyz@h/m"], "tidyvoice init=https://HIDDEN@h/m"),
+        (["/a/tidyvoice/__main__.py", "train"], "python -m tidyvoice train"),
+        (["/a/tidyvoice", "keep_checkpoints=3", "a=b c"], "tidyvoice keep_checkpoints=3 'a=b c'"),
+    ],
+)
+def test_secrets_are_masked(words, line):
+    assert shell_line(words) == line
+    assert "xyz" not in line
+
+
+def test_the_state_of_the_source_tree(repository, tmp_path):
+    commit = repository("rev-parse", "HEAD")
+    assert record.source_state() == Git(commit=commit, branch="work", changed=0)
+    source = tmp_path / "source"
+    (source / "notes").write_text("no part of the package")
+    (source / "tidyvoice" / "x.pyc").write_text("ignored")
+    assert record.source_state().changed == 0
+    (source / "tidyvoice" / "new.py").write_text("")
+    (source / "tidyvoice" / "training" / "record.py").write_text("# two\n")
+    assert record.source_state().changed == 2
+    assert str(record.source_state()) == f"{commit[:8]}+"
+    repository("checkout", "-q", "--detach")
+    assert record.source_state().branch is None
+
+
+def test_a_package_inside_a_repository_that_does_not_track_it_is_no_checkout(repository, tmp_path):
+    repository("rm", "-q", "--cached", "tidyvoice/training/record.py")
+    assert record.source_state() is None
+    shutil.rmtree(tmp_path / "source" / ".git")
+    assert record.source_state() is None
+
+
+def test_without_git_or_with_one_that_hangs_there_is_no_state(repository, tmp_path, monkeypatch):
+    assert record.source_state() is not None
+    monkeypatch.setattr(record, "GIT_SECONDS", 0.2)
+    bin_folder = tmp_path / "bin"
+    bin_folder.mkdir()
+    (bin_folder / "git").write_text("#!/bin/sh\nsleep 20\n")
+    (bin_folder / "git").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{bin_folder}{os.pathsep}{os.environ['PATH']}")
+    began = time.monotonic()
+    assert record.source_state() is None
+    assert time.monotonic() - began < 10
+    monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
+    assert record.source_state() is None
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{", "record.json: cannot be read"),
+        ("[]", "record.json"),
+        ('{"runs": []}', "record.json: runs"),
+        ('{"runs": [{"seed": "x"}]}', "runs.0.seed"),
+        ('{"what": 1}', "the key runs is missing"),
+    ],
+)
+def test_a_damaged_record_is_an_error_and_is_not_written_over(tmp_path, text, said):
+    path = tmp_path / "record.json"
+    path.write_text(text)
+    with pytest.raises(TidyVoiceError, match=said) as error:
+        record_run(tmp_path, INPUTS, 1, 10)
+    assert str(path) in str(error.value)
+    assert "\n" not in str(error.value)
+    assert path.read_text() == text
+
+
+def test_what_a_later_version_adds_is_no_mistake(tmp_path):
+    record_run(tmp_path, INPUTS, 1, 10)
+    path = tmp_path / "record.json"
+    content = json.loads(path.read_text())
+    content["runs"][0]["machine"]["memory"] = 1
+    path.write_text(json.dumps(content))
+    assert len(read_record(tmp_path)) == 1
+
+
+def test_reading_needs_no_torch():
+    code = "import sys, tidyvoice.training.record; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
