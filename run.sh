@@ -28,6 +28,8 @@ options
   --seed N                   seed of both trainings
   --corpus DIR               root of the corpora (mini: where they are made)
   --init-from MODEL          a pretrained model (folder or archive) in place of stage 3
+  --variant NAME             fine-tune with conf/RECIPE/variants/NAME.yaml (give it its own --exp)
+  --processes N              train with N processes on this machine, one for each GPU
   --from-released [MODEL]    the challenge's released model in place of stages 2 to 4, from the
                              Hugging Face hub or from a folder or archive on your disk
   --data DIR --exp DIR       where to write (data/NAME, exp/NAME)
@@ -42,7 +44,7 @@ fail() {
   exit 2
 }
 
-recipe='' stage=1 stop_stage=8 corpus='' init_from='' released='' data='' exp=''
+recipe='' variant='' processes=1 stage=1 stop_stage=8 corpus='' init_from='' released='' data='' exp=''
 recipe_set=() corpus_set=() pretrain_set=() finetune_set=()
 
 # What is given relative to where run.sh was called from, as it is called here.
@@ -83,13 +85,15 @@ while [ $# -gt 0 ]; do
       while [ $# -gt 0 ] && [[ $1 != --* ]]; do add_setting "$1"; shift; done
       continue
       ;;
-    --recipe | --stage | --stop-stage | --corpus | --init-from | --data | --exp | --seed)
+    --recipe | --variant | --processes | --stage | --stop-stage | --corpus | --init-from | --data | --exp | --seed)
       [ $# -ge 2 ] || fail "$1 needs a value"
       ;;
     *) fail "unknown option $1: see ./run.sh --help" ;;
   esac
   case $option in
     --recipe) recipe=$2 ;;
+    --variant) variant=$2 ;;
+    --processes) processes=$2 ;;
     --stage) stage=$2 ;;
     --stop-stage) stop_stage=$2 ;;
     --corpus) corpus=$(from_here "$2") ;;
@@ -105,6 +109,11 @@ done
 [ -z "$init_from" ] || [ -z "$released" ] || fail "give --init-from or --from-released"
 [ -z "$init_from" ] || [ -e "$init_from" ] || fail "--init-from $init_from: no such model"
 [ -d "conf/$recipe" ] || fail "no recipe is called $recipe: there are mini, tidyvoice"
+[ -z "$variant" ] || [ -e "conf/$recipe/variants/$variant.yaml" ] ||
+  fail "--variant $variant: there are $(cd "conf/$recipe/variants" && echo *.yaml)"
+[[ $processes =~ ^[1-9][0-9]*$ ]] || fail "--processes $processes: give a number above 0"
+# Else ranks that are started again read addresses of those before (pytorch issue 135712).
+export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1
 for number in "$stage" "$stop_stage"; do
   [[ $number =~ ^[1-8]$ ]] || fail "stages are 1 to 8, not $number"
 done
@@ -167,6 +176,8 @@ if stage 1 "prepare the data"; then
   make "$data/dev/wav.scp" "$made" -- \
     python -m local.tidyvoice --root "$dev_root" --out "$data/dev"
   if [ -z "$released" ]; then
+    make "$data/calib/trials" "$data/calib/wav.scp" -- tidyvoice trials "$data/calib" \
+      --targets "$calib_targets" --nontargets "$calib_nontargets" --out "$data/calib/trials"
     make "$data/noise/wav.scp" "$made" -- \
       python -m local.musan --root "$corpus/musan" --out "$data/noise"
     make "$data/rirs/wav.scp" "$made" -- \
@@ -183,7 +194,7 @@ if stage 1 "prepare the data"; then
       for system in "${systems[@]}"; do
         settings "$system"
         show "$exp/doctor-$system.txt" "conf/$recipe/$system.yaml" -- \
-          tidyvoice doctor --config "conf/$recipe/$system.yaml" "${values[@]/#/--set=}"
+          tidyvoice doctor --config "$(config "$system")" "${values[@]/#/--set=}"
       done
     fi
   fi
@@ -291,8 +302,6 @@ if stage 7 "normalise, calibrate, report"; then
   if [ -n "$released" ]; then
     calibrate_released
   else
-    make "$data/calib/trials" "$data/calib/wav.scp" -- tidyvoice trials "$data/calib" \
-      --targets "$calib_targets" --nontargets "$calib_nontargets" --out "$data/calib/trials"
     extract "$reported" calib "$data/calib"
     extract "$reported" cohort "$data/finetune"
     score "$reported" calib "$data/calib/trials"

@@ -86,6 +86,15 @@ initial() {
   done
 }
 
+# config SYSTEM: its YAML file; --variant names another for the system that is reported.
+config() {
+  if [ "$1" = "$reported" ] && [ -n "$variant" ]; then
+    echo "conf/$recipe/variants/$variant.yaml"
+  else
+    echo "conf/$recipe/$1.yaml"
+  fi
+}
+
 # settings SYSTEM: puts into `values` what its YAML file is overridden with, what --set says included.
 settings() {
   local init
@@ -93,6 +102,7 @@ settings() {
   init=$(initial "$1")
   [ -z "$init" ] || values+=("model.init=$init")
   if [ "$1" = finetune ]; then
+    values+=("validation.data=$data/calib" "validation.trials=$data/calib/trials")
     values+=(${finetune_set[@]+"${finetune_set[@]}"})
   else
     values+=(${pretrain_set[@]+"${pretrain_set[@]}"})
@@ -112,16 +122,21 @@ pack() {
 
 # train SYSTEM [--check]: its training, or a check of its settings, unless that is done.
 train() {
-  local values init inputs command stamp=$exp/$1/models/.trained
+  local values init config inputs command stamp=$exp/$1/models/.trained
   settings "$1"
   init=$(initial "$1")
-  inputs=("conf/$recipe/$1.yaml" "$data"/{,*/}*/shards/shards.json)
+  config=$(config "$1")
+  inputs=("$config" "conf/$recipe/$1.yaml" "$data"/{,*/}*/shards/shards.json)
   [ -z "$init" ] || inputs+=("$init/avg_model.pt")
-  command=(tidyvoice train "conf/$recipe/$1.yaml" "${values[@]}")
+  command=(tidyvoice)
+  if [ "$processes" -gt 1 ]; then
+    command=(torchrun --standalone --nproc-per-node "$processes" --max-restarts 3 -m tidyvoice)
+  fi
+  command+=(train "$config" "${values[@]}")
   if fresh "$stamp" "${inputs[@]}" -- "${command[@]}"; then
     [ "${2-}" = --check ] || echo "  $exp/$1 is trained"
   elif [ "${2-}" = --check ]; then
-    "${command[@]}" --check
+    tidyvoice train "$config" "${values[@]}" --check
   else
     stamped "$stamp" '' "${inputs[@]}" -- "${command[@]}"
   fi

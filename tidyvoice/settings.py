@@ -25,6 +25,8 @@ def load_settings(
 ) -> Settings:
     """Settings of type ``model`` from a YAML file and overrides.
 
+    A file whose ``base`` names another one, relative to itself, holds only what differs from it.
+
     Args:
         overrides: ``key=value`` with dotted keys and YAML values, such as ``data.noise=null``.
 
@@ -32,10 +34,31 @@ def load_settings(
         TidyVoiceError: the file is missing or no YAML mapping, or keys or values are wrong; all
             of them are named, an unknown key with the nearest known one.
     """
-    values = read_yaml(path)
+    values = _with_base(Path(path), ())
     for override in overrides:
         _set(values, override)
     return validate(model, values, path)
+
+
+def _with_base(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
+    if path.resolve() in above:
+        raise TidyVoiceError(f"{path}: is its own base: name another file")
+    values = read_yaml(path)
+    base = values.pop("base", None)
+    if base is None:
+        return values
+    if not isinstance(base, str):
+        raise TidyVoiceError(f"{path}: base: give the path of a YAML file, not {base!r}")
+    return _merged(_with_base(path.parent / base, (*above, path.resolve())), values)
+
+
+def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Both mappings as one; of a key in both the upper value, mappings again merged."""
+    merged = dict(below)
+    for key, value in above.items():
+        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+        merged[key] = _merged(merged[key], value) if both else value
+    return merged
 
 
 def validate(model: type[Settings], values: Mapping[str, Any], source: str | Path) -> Settings:

@@ -33,6 +33,7 @@ from tidyvoice.training.checkpoint import (
     remove_old_checkpoints,
 )
 from tidyvoice.training.network import build_network, build_optimizer
+from tidyvoice.training.record import record_run
 from tidyvoice.training.schedules import ExponentialDecrease, MarginSchedule
 from tidyvoice.training.start import start_from_model, start_from_speaker_means
 from tidyvoice.training.state import checksums, refuse_other, restore, state_of
@@ -116,7 +117,14 @@ class Trainer:
                 tracker.say(f"going on at step {self.iteration} of {self.total}")
             else:
                 self._begin(tracker)
+            self._record(tracker)
             self._train(tracker)
+
+    def _record(self, tracker: Tracker) -> None:
+        if self.world.is_first and self.iteration < self.total:
+            settings = self.settings
+            for line in record_run(self.folder, self.inputs, settings.seed, self.total):
+                tracker.say(f"not as in the first run: {line}")
 
     def _begin(self, tracker: Tracker) -> None:
         """Say what is about to run, load what it starts from, keep the settings."""
