@@ -23,6 +23,7 @@ import numpy as np
 from tidyvoice.report.system import SystemResult, examine, load_system
 from tidyvoice.scoring.bootstrap import interval
 from tidyvoice.scoring.categories import POOLED
+from tidyvoice.scoring.metrics import Costs
 
 ROOT = Path(__file__).resolve().parent.parent
 HARDEST = "different/same"  # targets in two languages, non-targets in one
@@ -96,7 +97,8 @@ def main() -> None:
         for seed in args.seeds:
             folder = make(seed, variant, args.data, args.exp)
             system = load_system(folder, name=variant, **maps)
-            found.setdefault(variant, []).append(examine(system, resamples=1000))
+            result = examine(system, [Costs()], resamples=1000, main=False)
+            found.setdefault(variant, []).append(result)
         print(row(variant, found[variant], found[BASELINE]), flush=True)
 
 

@@ -1,0 +1,257 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from conftest import seeded
+from torch.nn import functional as F
+
+from tests.losses.reference import CASES, cosine, expected_loss
+from tidyvoice.errors import TidyVoiceError
+from tidyvoice.losses import LOSSES, SphereFace2, SubCentreArcMargin, build_loss
+from tidyvoice.losses.angles import narrower, wider
+
+DIM, CLASSES = 6, 9
+
+
+def example(name, options, seed=0, rows=7):
+    """A head, embeddings near and far from their classes, and labels, in float64."""
+    torch.manual_seed(seed)
+    head = build_loss(name, DIM, CLASSES, **options).double()
+    labels = torch.randint(0, CLASSES, (rows,))
+    rows_per_class = head.shard.rows_per_class
+    centre = head.weight.detach()[labels * rows_per_class]
+    signs = torch.linspace(-1.5, 1.5, rows, dtype=torch.float64).unsqueeze(1)
+    embeddings = signs * F.normalize(centre) + 0.3 * torch.randn(rows, DIM, dtype=torch.float64)
+    return head, embeddings, labels
+
+
+@pytest.mark.parametrize(("name", "options"), CASES)
+def test_loss_is_that_of_its_equation(name, options):
+    head, embeddings, labels = example(name, options)
+    known = {**options, "bias": head.bias.item()} if name == "SphereFace2" else options
+    reference = expected_loss(
+        name, embeddings.numpy(), head.weight.detach().numpy(), labels.tolist(), known
+    )
+    loss, _ = head(embeddings, labels)
+    assert loss.dtype == torch.float64
+    assert loss.item() == pytest.approx(reference, rel=1e-9)
+
+
+@pytest.mark.parametrize("mib", [None, 1e-4])
+@pytest.mark.parametrize(("name", "options"), CASES)
+def test_gradient_is_that_of_the_value(name, options, mib):
+    head, embeddings, labels = example(name, {**options, "scale": 4.0, "logit_mib": mib})
+    embeddings.requires_grad_()
+    inputs = embeddings, *head.parameters()
+    assert torch.autograd.gradcheck(lambda *_: head(embeddings, labels)[0], inputs, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["ArcMargin", "AMSoftmax", "SubCentreArcMargin"])
+def test_without_margins_it_is_the_softmax_of_scaled_cosines(name):
+    options = {"sub_centres": 1, "penalty": 0.0} if name == "SubCentreArcMargin" else {}
+    head, embeddings, labels = example(name, {"margin": 0.0, "scale": 5.0, **options})
+    cosines = F.normalize(embeddings) @ F.normalize(head.weight).T
+    expected = F.cross_entropy(5.0 * cosines, labels)
+    torch.testing.assert_close(head(embeddings, labels)[0], expected, rtol=1e-9, atol=0)
+
+
+@pytest.mark.parametrize("margin_type", ["C", "A"])
+def test_without_margin_sphereface2_is_weighted_logistic_regression(margin_type):
+    options = {"margin": 0.0, "t": 1.0, "scale": 5.0, "margin_type": margin_type}
+    head, embeddings, labels = example("SphereFace2", options)
+    logits = 5.0 * F.normalize(embeddings) @ F.normalize(head.weight).T + head.bias
+    targets = F.one_hot(labels, CLASSES).double()
+    shares = torch.where(targets > 0, 0.7, 0.3)
+    expected = F.binary_cross_entropy_with_logits(logits, targets, shares, reduction="sum")
+    loss, _ = head(embeddings, labels)
+    torch.testing.assert_close(loss, expected / len(labels), rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("options", [{}, {"margin_type": "A"}, {"t": 2.0, "balance": 0.4}])
+@pytest.mark.parametrize("classes", [2, 1000])
+def test_the_first_bias_is_where_right_angles_pull_it_nowhere(options, classes):
+    head = SphereFace2(4, classes, **options).double()
+    cosines = torch.zeros(1, classes, dtype=torch.float64)
+    label = torch.tensor([1])
+    loss = head.mean_loss(head.class_logits(cosines, label, 0, None), label)
+    (slope,) = torch.autograd.grad(loss, head.bias)
+    assert abs(slope.item()) < 1e-5
+    with torch.no_grad():
+        head.bias += 1.0
+    loss = head.mean_loss(head.class_logits(cosines, label, 0, None), label)
+    (moved,) = torch.autograd.grad(loss, head.bias)
+    assert moved.item() > 0.01
+
+
+@pytest.mark.parametrize("mib", [None, 1e-4])
+@pytest.mark.parametrize(("name", "options"), CASES)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_extreme_embeddings_give_finite_losses_and_gradients(name, options, mib, dtype):
+    head = build_loss(name, DIM, CLASSES, **{**options, "logit_mib": mib}).to(dtype)
+    with torch.no_grad():
+        head.weight[:] = torch.eye(DIM, dtype=dtype).repeat(len(head.weight) // DIM + 1, 1)[
+            : len(head.weight)
+        ]
+    rows = head.shard.rows_per_class
+    own = head.weight.detach()[0]
+    other = head.weight.detach()[rows]
+    # On its class' weight, opposite to it, on and opposite to another one's, nowhere.
+    embeddings = torch.stack([own, -own, other, -other, torch.zeros(DIM, dtype=dtype)])
+    embeddings.requires_grad_()
+    loss, accuracy = head(embeddings, torch.zeros(5, dtype=torch.int64))
+    loss.backward()
+    for value in (loss, accuracy, embeddings.grad, *(p.grad for p in head.parameters())):
+        assert torch.isfinite(value).all()
+
+
+@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("mib", [None, 1e-3])
+def test_not_a_number_is_not_hidden(name, mib):
+    head = build_loss(name, DIM, CLASSES, logit_mib=mib)
+    loss, _ = head(torch.full((3, DIM), torch.nan), torch.tensor([0, 1, 8]))
+    assert torch.isnan(loss)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("mib", [None, 1e-3])
+def test_half_precision_is_left_for_float32(name, mib):
+    torch.manual_seed(0)
+    head = build_loss(name, DIM, CLASSES, logit_mib=mib)
+    embeddings = torch.randn(5, DIM, dtype=torch.bfloat16, requires_grad=True)
+    labels = torch.tensor([0, 1, 2, 3, 8])
+    wanted, _ = head(embeddings.float(), labels)
+    with torch.autocast("cpu", torch.bfloat16):
+        loss, _ = head(embeddings, labels)
+        assert head.cosines(embeddings).dtype == torch.float32
+        assert head.logits(embeddings, labels).dtype == torch.float32
+    assert loss.dtype == torch.float32
+    assert torch.equal(loss, wanted)
+    loss.backward()
+    assert embeddings.grad.dtype == torch.bfloat16
+    assert head.weight.grad.dtype == torch.float32
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_the_margin_makes_the_loss_higher_and_can_be_moved(name):
+    head, embeddings, labels = example(name, {})
+    losses = []
+    for margin in (0.0, 0.1, 0.3):
+        head.margin = margin
+        losses.append(head(embeddings, labels)[0].item())
+    assert losses == sorted(set(losses))
+
+
+def test_the_penalty_makes_the_loss_higher_and_can_be_moved():
+    head, embeddings, labels = example("SubCentreArcMargin", {})
+    losses = []
+    for penalty in (0.0, 0.06, 0.2):
+        head.penalty = penalty
+        losses.append(head(embeddings, labels)[0].item())
+    assert losses == sorted(set(losses))
+
+
+def test_widened_and_narrowed_angles_keep_their_order():
+    # Floored sines next to a cosine of one are 1e-6 off.
+    cosines = torch.linspace(-1, 1, 20001, dtype=torch.float64)
+    for margin in (0.06, 0.3, 0.5):
+        for moved in (wider(cosines, margin), narrower(cosines, margin)):
+            steps = moved.diff()
+            assert (steps > -1e-6).all()
+            assert (steps[1:-1] > 0).all()
+        torch.testing.assert_close(wider(-cosines, margin), -narrower(cosines, margin))
+
+
+def test_slopes_next_to_a_cosine_of_one_stay_small():
+    near = torch.tensor([-1.0, -1 + 1e-14, 1 - 1e-14, 1.0], dtype=torch.float64)
+    near.requires_grad_()
+    for moved in (wider(near, 0.3), narrower(near, 0.3)):
+        (slopes,) = torch.autograd.grad(moved.sum(), near)
+        assert (slopes.abs() <= 1).all()
+
+
+@pytest.mark.parametrize("t", [1.0, 2.0, 2.5, 3.0])
+@pytest.mark.parametrize("margin_type", ["C", "A"])
+def test_similarities_of_sphereface2_rise_with_the_cosine(margin_type, t):
+    head = SphereFace2(4, 5, margin=0.5, margin_type=margin_type, t=t)
+    # Rounding can carry a cosine beyond one.
+    cosines = torch.linspace(-1 - 1e-7, 1 + 1e-7, 2001, dtype=torch.float64)
+    for similarity in (head.target_similarity(cosines), head.other_similarity(cosines, 0, None)):
+        assert (similarity.diff() > -1e-12).all()
+        assert similarity[-1] > similarity[0] + 0.5
+    if margin_type == "A":
+        # Where theta + m > pi it keeps falling with the angle.
+        assert (head.target_similarity(cosines)[:100].diff() > 1e-4).all()
+
+
+def test_a_class_is_as_near_as_its_nearest_centre():
+    head = SubCentreArcMargin(DIM, CLASSES, sub_centres=4)
+    x = torch.from_numpy(seeded(3).standard_normal((2, DIM)).astype(np.float32))
+    ours = head.cosines(x).detach()
+    weight = head.weight.detach().numpy()
+    for row, c in np.ndindex(2, CLASSES):
+        nearest = max(cosine(x[row].numpy(), weight[4 * c + k]) for k in range(4))
+        assert float(ours[row, c]) == pytest.approx(nearest, abs=1e-6)
+
+
+@pytest.mark.parametrize("mib", [None, 1e-4])
+@pytest.mark.parametrize("name", LOSSES)
+def test_accuracy_is_of_the_nearest_class_without_margins(name, mib):
+    head = build_loss(name, DIM, DIM, margin=1.0, logit_mib=mib)
+    rows = head.shard.rows_per_class
+    with torch.no_grad():
+        head.weight.copy_(torch.eye(DIM).repeat_interleave(rows, dim=0))
+    embeddings = torch.eye(DIM)
+    embeddings[2] += 1.1 * torch.eye(DIM)[4]
+    _, accuracy = head(embeddings, torch.arange(DIM))
+    assert float(accuracy) == pytest.approx((DIM - 1) / DIM)
+    # Of several that are equally near, the first.
+    _, accuracy = head(torch.ones(2, DIM), torch.tensor([0, 1]))
+    assert float(accuracy) == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "text"),
+    [
+        ("ArcMargn", {}, "no loss is called 'ArcMargn': did you mean ArcMargin?"),
+        ("triplet", {}, "known are ArcMargin, AMSoftmax, SubCentreArcMargin, SphereFace2"),
+        ("AMSoftmax", {"scal": 3.0}, "AMSoftmax has no option 'scal': did you mean scale?"),
+        (
+            "AMSoftmax",
+            {"easy_margin": True},
+            "AMSoftmax has no option 'easy_margin': did you mean margin?",
+        ),
+        ("ArcMargin", {"scale": 0.0}, "scale is 0.0"),
+        ("ArcMargin", {"logit_mib": 0}, "logit_mib is 0"),
+        ("SubCentreArcMargin", {"sub_centres": 0}, "sub_centres is 0"),
+        ("SubCentreArcMargin", {"top_k": CLASSES}, "top_k is 9, but there are 8 classes"),
+        ("SphereFace2", {"margin_type": "B"}, "margin_type is 'B': take C or A"),
+        ("SphereFace2", {"balance": 1.0}, "balance is 1.0"),
+        ("SphereFace2", {"t": 0.5}, "t is 0.5"),
+    ],
+)
+def test_wrong_names_and_options_are_named(name, options, text):
+    with pytest.raises(TidyVoiceError, match=text.replace("?", r"\?")):
+        build_loss(name, DIM, CLASSES, **options)
+
+
+def test_one_class_is_refused():
+    with pytest.raises(TidyVoiceError, match="num_classes is 1"):
+        build_loss("ArcMargin", DIM, 1)
+
+
+def test_weights_of_another_shape_are_refused():
+    head = build_loss("SubCentreArcMargin", DIM, CLASSES)
+    assert torch.equal(head.full_weight(), head.weight)
+    with pytest.raises(TidyVoiceError, match="9 x 6, not 27 x 6"):
+        head.load_full_weight(torch.zeros(CLASSES, DIM))
+    head.load_full_weight(torch.ones(27, DIM))
+    assert torch.equal(head.weight, torch.ones(27, DIM))
+
+
+def test_loss_of_a_perfect_embedding_is_exact():
+    """Far below the rounding of the logits themselves, where a difference of sums gives zero."""
+    head = build_loss("AMSoftmax", 2, 2, margin=0.0, scale=10.0, logit_mib=1.0)
+    head.load_full_weight(torch.tensor([[1.0, 0.0], [-1.0, 0.0]]))
+    loss, _ = head(torch.tensor([[1.0, 0.0]]), torch.tensor([0]))
+    assert loss.item() == pytest.approx(math.log1p(math.exp(-20.0)), rel=1e-5)
