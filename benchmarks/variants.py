@@ -27,7 +27,7 @@ from tidyvoice.scoring.metrics import Costs
 
 ROOT = Path(__file__).resolve().parent.parent
 HARDEST = "different/same"  # targets in two languages, non-targets in one
-STEPS = ("epoch_iterations=50", "languages.rise_epochs=2")
+STEPS = ("epoch_iterations=50", "languages.rise_epochs=2", "validation=null")
 BASELINE = "baseline"
 
 

@@ -1,8 +1,13 @@
+from pathlib import Path
+
 import pytest
 import yaml
 
 from tidyvoice.config import Experiment, load_experiment
 from tidyvoice.errors import TidyVoiceError
+from tidyvoice.settings import differences
+
+ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture
@@ -94,3 +99,33 @@ def test_the_defaults_are_those_of_the_published_baseline():
     assert settings.loss.scale == 32
     assert settings.data.speeds == (1.0, 0.9, 1.1)
     assert settings.frontend.window_type == "hamming"
+
+
+def test_a_file_on_top_of_another_holds_what_differs(path, tmp_path):
+    (tmp_path / "sub").mkdir()
+    above = tmp_path / "sub" / "above.yaml"
+    above.write_text(f"base: ../{path.name}\nepochs: 9\ndata:\n  batch_size: 7\n")
+    below, made = load_experiment(path), load_experiment(above, ["data.batch_size=8"])
+    assert (made.epochs, made.data.batch_size) == (9, 8)
+    assert made.data.train == below.data.train
+    assert made.learning_rate == below.learning_rate
+    above.write_text("base: above.yaml\n")
+    with pytest.raises(TidyVoiceError, match=r"above\.yaml: is its own base"):
+        load_experiment(above)
+    above.write_text("base: [a]\n")
+    with pytest.raises(TidyVoiceError, match="base: give the path of a YAML file"):
+        load_experiment(above)
+    above.write_text("base: nothing.yaml\n")
+    with pytest.raises(TidyVoiceError, match=r"nothing\.yaml is missing"):
+        load_experiment(above)
+
+
+@pytest.mark.parametrize("config", sorted(ROOT.glob("conf/*/variants/*.yaml")), ids=str)
+def test_every_variant_is_another_experiment_than_its_base(config):
+    variant = load_experiment(config)
+    base = load_experiment(config.parents[1] / "finetune.yaml")
+    changed = differences(base.model_dump(mode="json"), variant.model_dump(mode="json"))
+    assert changed
+    assert {key.partition(".")[0] for key in changed} <= {"data", "languages", "loss", "margin"}
+    text = config.read_text()
+    assert f"./run.sh --recipe {config.parts[-3]} --variant {config.stem}\n" in text

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import zipfile
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 import soundfile
 import torch
+import yaml
 from conftest import fill_weights, require, seeded, write_corpus
 
 from tidyvoice.config import ModelSettings
@@ -130,3 +132,30 @@ def test_shellcheck_has_nothing_to_say_of_any_script():
     assert len(scripts) > 6
     done = subprocess.run([found, "-x", *scripts], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
+
+
+def test_two_machines_under_slurm(project, tiny, experiment, tmp_path):
+    """Slurm's own commands are played: two torchruns meet at a port of this machine."""
+    config = tmp_path / "experiment.yaml"
+    config.write_text(yaml.safe_dump(experiment))
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    for name, text in {
+        "scontrol": "echo 127.0.0.1; echo other",
+        "srun": '"$@" & "$@" & wait -n && wait -n',
+    }.items():
+        (tools / name).write_text(f"#!/usr/bin/env bash\n{text}\n")
+        (tools / name).chmod(0o755)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    path = f"{tools}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+    slurm = {"SLURM_NNODES": "2", "SLURM_JOB_ID": "7", "SLURM_JOB_NODELIST": "n[1-2]"}
+    slurm |= {"RENDEZVOUS_PORT": str(port), "PATH": path, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        ["bash", "examples/many-gpus/slurm.sh", str(config), "epochs=1"],
+        capture_output=True, text=True, cwd=project, env={**os.environ, **slurm}, timeout=200,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "2 processes x 1 batches of 5 chunks" in done.stdout
+    assert (Path(experiment["experiment"]) / "models/model_0001.pt").exists()

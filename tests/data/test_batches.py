@@ -91,3 +91,56 @@ def test_too_few_utterances_for_a_batch_say_so(settings):
 def test_noise_of_an_unknown_kind_is_refused(settings, tiny):
     with pytest.raises(TidyVoiceError, match="smallroom"):
         TrainingData(DataSettings(**{**settings, "noise": tiny / "rirs"}), CHUNK, seed=3)
+
+
+def rows_of_pass(settings, number=0, **changes):
+    data = TrainingData(DataSettings(**{**settings, "batch_size": 6, **changes}), CHUNK, seed=3)
+    count = data.batches_per_pass
+    found = list(load_batches(data, range(number * count, (number + 1) * count)))
+    return data, found
+
+
+@pytest.mark.parametrize("changes", [{"balance": "speaker"}, {"balance": "language"}])
+def test_balanced_batches(settings, changes):
+    data, found = rows_of_pass(settings, **changes)
+    names = data.reader.speakers if changes["balance"] == "speaker" else data.reader.languages
+    rows = torch.cat([raw.rows for raw in found])
+    counts = names.gather(rows.tolist()).value_counts()["count"]
+    assert counts.max() - counts.min() <= 1
+
+
+def test_pairs_are_in_one_batch_in_two_languages(settings):
+    data, found = rows_of_pass(settings, pairs=True)
+    for raw in found:
+        one, other = raw.rows.view(-1, 2).T.tolist()
+        speakers, languages = data.reader.speakers, data.reader.languages
+        assert speakers.gather(one).to_list() == speakers.gather(other).to_list()
+        assert all(languages[a] != languages[b] for a, b in zip(one, other, strict=True))
+        assert raw.languages.tolist() == [
+            data.languages.index(languages[row]) for row in raw.rows.tolist()
+        ]
+
+
+def test_an_utterance_that_comes_twice_in_a_pass_is_treated_differently(settings):
+    _, found = rows_of_pass(settings, pairs=True, speeds=[1.0])
+    seen = {}
+    for raw in found:
+        for row, seed in zip(raw.rows.tolist(), raw.dither_seeds.tolist(), strict=True):
+            seen.setdefault(row, []).append(seed)
+    assert any(len(seeds) > 1 for seeds in seen.values())
+    assert all(len(set(seeds)) == len(seeds) for seeds in seen.values())
+
+
+def test_windowed_batches_hold_each_utterance_once(settings):
+    data, found = rows_of_pass(settings, order="windowed", window_shards=1)
+    rows = torch.cat([raw.rows for raw in found]).numpy()
+    assert sorted(rows) == list(range(24))
+    shards = data.reader.shard_of[rows]
+    assert (np.diff(shards) != 0).sum() == len(set(shards)) - 1  # one after another
+
+
+def test_orders_that_exclude_each_other_are_refused(settings):
+    with pytest.raises(ValueError, match="windowed goes with neither"):
+        DataSettings(**settings, order="windowed", pairs=True)
+    with pytest.raises(ValueError, match="even batch_size, not 5"):
+        DataSettings(**{**settings, "batch_size": 5}, pairs=True)
