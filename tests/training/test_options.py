@@ -14,6 +14,7 @@ from tidyvoice.scoring.pairs import make_trials
 from tidyvoice.scoring.trials import write_trials
 from tidyvoice.training.average import average_checkpoints
 from tidyvoice.training.checkpoint import epoch_checkpoints, load_checkpoint
+from tidyvoice.training.tracking import Tracker
 from tidyvoice.training.trainer import Trainer
 from tidyvoice.training.validation import history
 
@@ -202,3 +203,16 @@ def test_synchronised_batch_norm_needs_cuda(experiment):
     experiment["model"]["sync_batchnorm"] = True
     with pytest.raises(TidyVoiceError, match="needs CUDA"):
         run({**experiment, "device": "cpu"})
+
+
+def test_waiting_for_data_is_said_once_with_the_mend(tmp_path):
+    tracker = Tracker(tmp_path, total=6, start=0, interval=2)
+    with tracker:
+        batches = tracker.waiting(iter([0.0, 0.0, 0.2, 0.2, 0.2, 0.2]))
+        for number in range(1, 7):
+            tracker._waited += next(batches)
+            values = {"loss": torch.tensor(1.0), "accuracy": torch.tensor(0.5)}
+            tracker.step(number, 1, values, 0.2, 0.1, 4)
+    text = (tmp_path / "log/train.log").read_text()
+    assert text.count("of the time goes by waiting for data: raise data.readers") == 1
+    assert text.index("step 2/6") < text.index("waiting for data")
