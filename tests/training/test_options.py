@@ -216,3 +216,22 @@ def test_waiting_for_data_is_said_once_with_the_mend(tmp_path):
     text = (tmp_path / "log/train.log").read_text()
     assert text.count("of the time goes by waiting for data: raise data.readers") == 1
     assert text.index("step 2/6") < text.index("waiting for data")
+
+
+def test_a_compiled_training_is_the_same_but_for_rounding(experiment, tmp_path, monkeypatch):
+    """With the tracer alone: making machine code takes minutes."""
+    compiled, make = [], torch.nn.Module.compile
+
+    def traced(self):
+        compiled.append(type(self).__name__)
+        make(self, backend="eager")
+
+    monkeypatch.setattr(torch.nn.Module, "compile", traced)
+    experiment |= {"epochs": 1, "epoch_iterations": 2}
+    plain = run({**experiment, "experiment": str(tmp_path / "plain")})
+    experiment["model"]["compile"] = True
+    traced_run = run(experiment)
+    assert compiled == ["SimAMResNet"]
+    first, second = final_state(plain.folder), final_state(traced_run.folder)
+    for name, value in first["model"].items():
+        torch.testing.assert_close(value, second["model"][name], rtol=1e-3, atol=1e-4, msg=name)

@@ -89,7 +89,8 @@ def build_network(settings: Experiment, data: TrainingData, world: World) -> Net
     if chosen.channels_last if chosen.channels_last is not None else on_cuda:
         model.to(memory_format=torch.channels_last)
     if chosen.compile:
-        model.compile()
+        # Not the pooling: with it, torch 2.14 makes a backward pass for the CPU that crashes.
+        model.front.compile()
     group = dist.group.WORLD if settings.loss.sharded and world.size > 1 else None
     objective = build_objective(settings, data, group=group)
     bf16 = settings.precision == "bf16"
