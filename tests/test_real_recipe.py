@@ -177,8 +177,8 @@ def test_stage_1_ends_with_the_doctor(project):
     corpora = expected["corpora"]
     corpora["TidyVoiceX train"] |= {"speakers": 10, "utterances": 40, "languages": 2}
     corpora["TidyVoiceX dev"] |= {"speakers": 12, "utterances": 48, "languages": 2}
-    for name in ("TidyVoiceX train", "TidyVoiceX dev"):
-        corpora[name]["hours"] = {"about": 0.006, "within": 0.2}
+    for name, hours in (("TidyVoiceX train", 0.0079), ("TidyVoiceX dev", 0.0095)):
+        corpora[name]["hours"] = {"about": hours, "within": 0.1}
     expected["trials"]["TidyVocieX_Dev_trialPairs.txt"] = {"lines": 300}
     line = (
         f"./run.sh --recipe tidyvoice --corpus corpus --init-from narrow.zip {SMALL} "
