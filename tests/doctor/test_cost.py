@@ -100,6 +100,48 @@ def test_the_loss_head_holds_no_more_than_the_estimate_says():
     assert 0.7 * estimate < measured <= estimate
 
 
+def test_a_head_in_blocks_holds_no_more_than_the_estimate_says(settings):
+    batch, dim, classes = 16, 32, 20000
+    loss = settings.loss.model_copy(update={"logit_mib": 0.1})
+    settings = changed(settings, batch_size=batch).model_copy(update={"loss": loss})
+    settings = settings.model_copy(
+        update={"model": settings.model.model_copy(update={"embed_dim": dim})}
+    )
+    head = ArcMargin(dim, classes, logit_mib=0.1)
+    embeddings = torch.randn(batch, dim, requires_grad=True)
+    measured = peak_bytes(lambda: head(embeddings, torch.arange(batch))[0].backward())
+    gradient = 4 * classes * dim
+    estimate = training_cost(settings, classes).head
+    assert 0.7 * estimate < measured - gradient <= 1.05 * estimate
+    whole = settings.model_copy(update={"loss": loss.model_copy(update={"logit_mib": None})})
+    assert training_cost(whole, classes).head > 2.5 * estimate
+
+
+def test_what_else_is_kept(settings):
+    plain = training_cost(settings, classes=10)
+    model = settings.model.model_copy(update={"ema_decay": 0.9})
+    _, parameters = weight_bytes(settings)
+    averaged = training_cost(settings.model_copy(update={"model": model}), classes=10)
+    assert averaged.state == plain.state + parameters
+    loss = settings.loss.model_copy(update={"name": "SubCentreArcMargin"})  # three a class
+    centres = training_cost(settings.model_copy(update={"loss": loss}), classes=10)
+    assert centres.state == plain.state + 3 * 4 * 2 * 10 * 16
+    assert centres.head == 3 * plain.head
+
+
+def test_recomputing_keeps_less(settings):
+    model = settings.model.model_copy(update={"in_planes": 8, "recompute": True})
+    again = changed(settings, batch_size=8, chunk_frames=200).model_copy(update={"model": model})
+    plain = again.model_copy(update={"model": model.model_copy(update={"recompute": False})})
+    network, head = build_model("SimAM_ResNet34_ASP", 8, 16), ArcMargin(16, 10)
+    network.front.recompute = True
+    features = torch.randn(8, 200, 80)
+    measured = peak_bytes(lambda: head(network(features), torch.arange(8))[0].backward())
+    estimate = training_cost(again).activations
+    assert measured == pytest.approx(estimate, rel=0.25)
+    assert estimate < 0.6 * training_cost(plain).activations
+
+
 def test_state_is_weights_gradients_and_what_the_optimizer_keeps(settings):
     state, parameters = weight_bytes(settings)
     model = build_model("SimAM_ResNet34_ASP", 2, 16)

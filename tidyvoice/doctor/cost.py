@@ -6,7 +6,7 @@ What the forward pass keeps for the backward one is measured on the CPU, on a fe
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from tidyvoice.config import Experiment
+from tidyvoice.losses import loss_options
 from tidyvoice.manifest import Manifest
 from tidyvoice.models import build_model
 
@@ -24,6 +25,8 @@ FLOAT_BYTES = 4
 # C x D ones (the class weights at unit length, and their gradient).
 LOGIT_MAPS = 5
 UNIT_WEIGHT_MAPS = 2
+# In blocks (loss.logit_mib) about this many of that size, and the gradient of the weights.
+BLOCKS = 6
 TIMED_RUNS = 3
 QUICK_SECONDS = 0.5
 
@@ -67,15 +70,26 @@ def training_cost(settings: Experiment, classes: int = 0, timed: bool = False) -
     a_chunk = (four - two) / 2
     fixed = two - 2 * a_chunk
     scale = batch * settings.data.chunk_frames / frames
-    head_weights = classes * network.embed_dim
-    weights = sum(p.numel() for p in model.parameters()) + head_weights
-    maps = LOGIT_MAPS * batch * classes + UNIT_WEIGHT_MAPS * head_weights
+    centres = settings.loss.sub_centres or loss_options(settings.loss.name).get("sub_centres", 1)
+    head_weights = classes * centres * network.embed_dim
+    weights = sum(p.numel() for p in model.parameters())
+    averaged = weights if network.ema_decay else 0
+    kept = (weights + head_weights) * (2 + moments(settings)) + averaged
     return TrainingCost(
-        state=weights * FLOAT_BYTES * (2 + moments(settings)),
+        state=kept * FLOAT_BYTES,
         activations=int(fixed + a_chunk * scale),
-        head=maps * FLOAT_BYTES,
-        seconds_per_step=seconds,
+        head=_head_bytes(settings, batch * classes * centres, head_weights),
+        seconds_per_step=None if seconds is None else seconds * settings.accumulate,
     )
+
+
+def _head_bytes(settings: Experiment, logits: int, weights: int) -> int:
+    """Bytes of what a step makes of so many logits (B x C) and weights (C x D) and drops again."""
+    whole = (LOGIT_MAPS * logits + UNIT_WEIGHT_MAPS * weights) * FLOAT_BYTES
+    if settings.loss.logit_mib is None:
+        return whole
+    blocks = int(BLOCKS * settings.loss.logit_mib * 2**20)
+    return min(whole, blocks + weights * FLOAT_BYTES)
 
 
 def moments(settings: Experiment) -> int:
@@ -92,7 +106,7 @@ def steps(settings: Experiment, data: Manifest | None) -> int | None:
     if data is None or data.table["seconds"].null_count():
         return None
     long_enough = (data.table["seconds"] >= settings.data.min_seconds).sum()
-    return settings.epochs * (long_enough // settings.data.batch_size)
+    return settings.epochs * (long_enough // (settings.data.batch_size * settings.accumulate))
 
 
 def training_data(settings: Experiment, folders: Mapping[Path, Manifest]) -> Manifest | None:
@@ -111,8 +125,21 @@ def classes_of(settings: Experiment, data: Manifest | None) -> int:
 def saved_bytes(model: torch.nn.Module, settings: Experiment, batch: int, frames: int) -> int:
     """Bytes that the forward pass of ``batch`` chunks keeps for the backward one.
 
-    Each storage counts once, however many tensors share it; parameters and buffers do not count.
+    With ``model.recompute`` those are each block's input, and all that one block keeps at a time:
+    the most in the first stage.
     """
+    kept = _kept_bytes(model, lambda: _forward(model, settings, batch, frames))
+    if settings.model.recompute:
+        shape = (batch, settings.model.in_planes, settings.frontend.num_mel_bins, frames)
+        block, x = model.front.layer1[-1], torch.randn(shape, requires_grad=True)
+        bf16 = settings.precision == "bf16"
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            kept += _kept_bytes(model, lambda: block(x))
+    return kept
+
+
+def _kept_bytes(model: torch.nn.Module, forward: Callable[[], Tensor]) -> int:
+    """Each storage counts once, however many tensors share it; the model's own do not count."""
     own = {t.untyped_storage().data_ptr() for t in (*model.parameters(), *model.buffers())}
     kept: dict[int, torch.UntypedStorage] = {}
 
@@ -123,14 +150,16 @@ def saved_bytes(model: torch.nn.Module, settings: Experiment, batch: int, frames
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        _forward(model, settings, batch, frames)
+        forward()
     return sum(storage.nbytes() for storage in kept.values())
 
 
 def _model(settings: Experiment) -> torch.nn.Module:
     network = settings.model
     bins = settings.frontend.num_mel_bins
-    return build_model(network.name, network.in_planes, network.embed_dim, bins).train()
+    model = build_model(network.name, network.in_planes, network.embed_dim, bins).train()
+    model.front.recompute = network.recompute
+    return model
 
 
 def _forward(model: torch.nn.Module, settings: Experiment, batch: int, frames: int) -> Tensor:
