@@ -128,4 +128,5 @@ def test_every_variant_is_another_experiment_than_its_base(config):
     assert changed
     assert {key.partition(".")[0] for key in changed} <= {"data", "languages", "loss", "margin"}
     text = config.read_text()
-    assert f"./run.sh --recipe {config.parts[-3]} --variant {config.stem}\n" in text
+    call = f"./run.sh --recipe {config.parts[-3]} --variant {config.stem} --exp exp/{config.stem}"
+    assert f"{call}\n" in text

@@ -31,8 +31,11 @@ def read_pcm16(path: str | Path) -> np.ndarray:
         raise TidyVoiceError(f"{path} is missing: restore it or prepare the data again")
     if not has_header(path):
         return _decoded(path)
-    with open(path, "rb", buffering=0) as file:
-        plain = _plain_samples(file.read())
+    with open(path, "rb") as file:
+        # Not bytes: samples that cannot be written to are what torch warns of.
+        content = bytearray(os.fstat(file.fileno()).st_size)
+        file.readinto(content)
+    plain = _plain_samples(content)
     if plain is not None:
         return plain
     try:
@@ -49,7 +52,7 @@ def read_pcm16(path: str | Path) -> np.ndarray:
     return samples[:, 0]
 
 
-def _plain_samples(content: bytes) -> np.ndarray | None:
+def _plain_samples(content: bytearray) -> np.ndarray | None:
     """Samples int16 [S] of a whole 16-bit, mono WAV at 16 kHz; None if it is anything else.
 
     Nearly every file is one, and is its samples: decoding would only copy them.
