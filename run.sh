@@ -23,8 +23,9 @@ stages
 options
   --stage N --stop-stage M   run stages N to M only (1 to 8)
   --set KEY=VALUE ...        override settings: those of conf/NAME/{corpus,pretrain,finetune}.yaml
-                             with that name and a dot before them, without it those of both
-                             trainings; and those of conf/NAME/recipe.sh
+                             with that name and a dot before them (pretrain. means every training
+                             before the fine-tuning), without it those of all trainings; and those
+                             of conf/NAME/recipe.sh
   --seed N                   seed of both trainings
   --corpus DIR               root of the corpora (mini: where they are made)
   --init-from MODEL          a pretrained model (folder or archive) in place of stage 3
@@ -109,14 +110,18 @@ done
 [ -z "$init_from" ] || [ -z "$released" ] || fail "give --init-from or --from-released"
 [ -z "$init_from" ] || [ -e "$init_from" ] || fail "--init-from $init_from: no such model"
 [ -d "conf/$recipe" ] || fail "no recipe is called $recipe: there are mini, tidyvoice"
-[ -z "$variant" ] || [ -e "conf/$recipe/variants/$variant.yaml" ] ||
-  fail "--variant $variant: there are $(cd "conf/$recipe/variants" && echo *.yaml)"
+if [ -n "$variant" ] && [ ! -e "conf/$recipe/variants/$variant.yaml" ]; then
+  variants=("conf/$recipe/variants"/*.yaml)
+  variants=("${variants[@]##*/}")
+  fail "--variant $variant: there are ${variants[*]%.yaml}"
+fi
 [[ $processes =~ ^[1-9][0-9]*$ ]] || fail "--processes $processes: give a number above 0"
 # Else ranks that are started again read addresses of those before (pytorch issue 135712).
 export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1
 for number in "$stage" "$stop_stage"; do
   [[ $number =~ ^[1-8]$ ]] || fail "stages are 1 to 8, not $number"
 done
+[ "$recipe" != mini ] || [ "$stage" -lt 8 ] || fail "the recipe mini has the stages 1 to 7"
 [ "$stage" -le "$stop_stage" ] || fail "--stage $stage comes after --stop-stage $stop_stage"
 data=${data:-data/$recipe} exp=${exp:-exp/$recipe}
 if [ "$recipe" = mini ]; then corpus=${corpus:-$data/corpus}; fi

@@ -322,6 +322,9 @@ def test_without_arguments_it_lists_and_starts_nothing(tmp_path):
     [
         ("--recipe none", "no recipe is called none: there are mini, tidyvoice"),
         ("--recipe mini --stage 9", "stages are 1 to 8, not 9"),
+        ("--recipe mini --stage 8", "the recipe mini has the stages 1 to 7"),
+        ("--recipe mini --variant contast", "there are adversary am_softmax balanced_languages"),
+        ("--recipe mini --processes two", "--processes two: give a number above 0"),
         ("--recipe mini --set normalize=znorm", "there are language, asnorm, snorm"),
         ("--recipe mini --sed 1", "unknown option --sed"),
         ("--recipe mini --set seed", "--set seed: write KEY=VALUE"),

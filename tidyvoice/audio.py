@@ -31,15 +31,12 @@ def read_pcm16(path: str | Path) -> np.ndarray:
         raise TidyVoiceError(f"{path} is missing: restore it or prepare the data again")
     if not has_header(path):
         return _decoded(path)
-    with open(path, "rb") as file:
-        # Not bytes: samples that cannot be written to are what torch warns of.
-        content = bytearray(os.fstat(file.fileno()).st_size)
-        file.readinto(content)
-    plain = _plain_samples(content)
+    plain = _plain_samples(path)
     if plain is not None:
         return plain
     try:
-        samples, rate = soundfile.read(path, dtype="int16", always_2d=True)
+        with soundfile.SoundFile(path) as file:
+            rate, samples = file.samplerate, _first_channel(file)
     except soundfile.LibsndfileError as error:
         raise TidyVoiceError(
             f"{path} cannot be read as audio ({error.error_string.strip()}): restore it or "
@@ -49,16 +46,30 @@ def read_pcm16(path: str | Path) -> np.ndarray:
         raise TidyVoiceError(f"{path} has {rate} Hz, expected {SAMPLE_RATE}: resample it")
     if not samples.size:
         raise TidyVoiceError(f"{path} holds no sample: restore it or prepare the data again")
-    return samples[:, 0]
+    return samples
 
 
-def _plain_samples(content: bytearray) -> np.ndarray | None:
+def _first_channel(file: soundfile.SoundFile) -> np.ndarray:
+    """Samples int16 [S] of an open file, contiguous."""
+    if file.subtype in ("FLOAT", "DOUBLE"):
+        # libsndfile would cut -1..1 down to the integers in it.
+        samples = file.read(dtype="float32", always_2d=True)[:, 0]
+        return np.rint(samples * 32768).clip(-32768, 32767).astype("<i2")
+    return np.ascontiguousarray(file.read(dtype="int16", always_2d=True)[:, 0])
+
+
+def _plain_samples(path: str | Path) -> np.ndarray | None:
     """Samples int16 [S] of a whole 16-bit, mono WAV at 16 kHz; None if it is anything else.
 
     Nearly every file is one, and is its samples: decoding would only copy them.
     """
-    if content[:4] != b"RIFF" or content[8:12] != b"WAVE":
-        return None
+    with open(path, "rb") as file:
+        head = file.peek(12)[:12]
+        if head[:4] != b"RIFF" or head[8:] != b"WAVE":
+            return None
+        # Not bytes: samples that cannot be written to are what torch warns of.
+        content = bytearray(os.fstat(file.fileno()).st_size)
+        file.readinto(content)
     start, plain = 12, False
     while start + 8 <= len(content):
         kind, length = struct.unpack_from("<4sI", content, start)

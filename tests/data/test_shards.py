@@ -134,3 +134,31 @@ def test_a_shard_cut_short_is_named(data):
     shard.write_bytes(shard.read_bytes()[:5000])
     with pytest.raises(TidyVoiceError, match=r"shard-000000\.tar is cut short"):
         ShardReader(data).read(8)
+
+
+@pytest.mark.parametrize(
+    ("subtype", "channels"), [("PCM_16", 2), ("PCM_24", 1), ("FLOAT", 2)], ids=str
+)
+def test_a_wav_of_another_form_is_packed_by_its_first_channel(data, subtype, channels):
+    wav = next((data.parent / "corpus").rglob("*.wav"))
+    mono = soundfile.read(wav, dtype="int16")[0]
+    samples = np.stack([mono, np.zeros_like(mono)], axis=1)[:, :channels]
+    soundfile.write(wav, samples / 32768, 16000, subtype=subtype)
+    write_shards(data)
+    reader = ShardReader(data)
+    row = reader.keys.to_list().index(str(wav.relative_to(data.parent / "corpus")))
+    assert np.abs(reader.read(row).astype(int) - mono).max() <= 1
+
+
+def test_a_wav_with_other_chunks_is_packed_without_them(data):
+    wav = next((data.parent / "corpus").rglob("*.wav"))
+    samples = soundfile.read(wav, dtype="int16")[0]
+    with open(wav, "rb") as file:
+        content = file.read()
+    head, rest = content[:36], content[36:]
+    note = b"LIST" + (5).to_bytes(4, "little") + b"INFOx\0"  # of odd length: padded
+    wav.write_bytes(head + note + rest + note)
+    write_shards(data)
+    reader = ShardReader(data)
+    row = reader.keys.to_list().index(str(wav.relative_to(data.parent / "corpus")))
+    np.testing.assert_array_equal(reader.read(row), samples)

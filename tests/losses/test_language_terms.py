@@ -100,7 +100,7 @@ def test_the_adversary_leaves_out_whose_language_is_unknown():
     known = LANGUAGES >= 0
     whole, accuracy = term(x, LABELS, LANGUAGES)
     part, of_part = term(x[known], LABELS[known], LANGUAGES[known])
-    assert float(whole) == pytest.approx(float(part), rel=1e-6)
+    assert whole.item() == pytest.approx(part.item(), rel=1e-6)
     assert float(accuracy) == pytest.approx(float(of_part))
     nothing, _ = term(x.requires_grad_(), LABELS, torch.full((8,), -1))
     nothing.backward()

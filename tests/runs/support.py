@@ -7,7 +7,7 @@ from pathlib import Path
 import yaml
 
 from tests.report.support import make_experiment
-from tidyvoice.training.record import Git, Machine, Record, Run
+from tidyvoice.record import Git, Machine, Record, Run
 
 SETTINGS = {
     "seed": 1,

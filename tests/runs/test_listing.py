@@ -10,9 +10,9 @@ from typer.testing import CliRunner
 
 from tests.report.support import COHORT, COSINE, LLR
 from tidyvoice.cli import app
+from tidyvoice.record import Git
 from tidyvoice.runs.results import measure
 from tidyvoice.scoring.trials import ScoreTable, Trials, read_scores, write_scores
-from tidyvoice.training.record import Git
 
 
 def invoke(*arguments):

@@ -1,4 +1,5 @@
 import json
+import time
 
 import pytest
 import torch
@@ -235,3 +236,17 @@ def test_a_compiled_training_is_the_same_but_for_rounding(experiment, tmp_path, 
     first, second = final_state(plain.folder), final_state(traced_run.folder)
     for name, value in first["model"].items():
         torch.testing.assert_close(value, second["model"][name], rtol=1e-3, atol=1e-4, msg=name)
+
+
+def test_the_log_counts_every_step_and_no_time_of_checkpoints(tmp_path):
+    tracker = Tracker(tmp_path, total=4, start=0, interval=4)
+    with tracker:
+        for number in range(1, 5):
+            values = {"loss": torch.tensor(float(number)), "accuracy": torch.tensor(0.0)}
+            tracker.step(number, 1, values, 0.2, 0.1, 4)
+            if number < 4:
+                with tracker.apart():
+                    time.sleep(0.2)
+    row = json.loads((tmp_path / "log/train.jsonl").read_text())
+    assert row["loss"] == 2.5
+    assert row["utt_per_s"] > 16 / 0.3  # 0.6 s went by

@@ -19,10 +19,11 @@ import torch
 from torch import Tensor
 
 from tidyvoice.config import DataSettings, speed_fraction
-from tidyvoice.data.order import UNKNOWN_LANGUAGE, PassOrder
+from tidyvoice.data.order import PassOrder
 from tidyvoice.data.shards import ShardReader
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.headers import SAMPLE_RATE
+from tidyvoice.losses.languages import UNKNOWN_LANGUAGE
 from tidyvoice.readahead import read_ahead
 
 # Signal-to-noise ratio in dB by kind of noise (the published baseline's ranges).

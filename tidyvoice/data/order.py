@@ -5,8 +5,7 @@ import numpy as np
 from tidyvoice.config import DataSettings
 from tidyvoice.data.sampling import balanced, occurrences, paired, windowed
 from tidyvoice.errors import TidyVoiceError
-
-UNKNOWN_LANGUAGE = -1
+from tidyvoice.losses.languages import UNKNOWN_LANGUAGE
 
 
 class PassOrder:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.nn import functional as F
 
-UNKNOWN = -1
+UNKNOWN_LANGUAGE = -1
 
 
 class _Reversal(torch.autograd.Function):
@@ -30,8 +30,8 @@ class _Reversal(torch.autograd.Function):
 class LanguageAdversary(nn.Module):
     """A language classifier whose gradient reaches the embedding with its sign reversed.
 
-    Ganin, Lempitsky: Unsupervised Domain Adaptation by Backpropagation, ICML 2015, equations 13
-    to 18. The classifier learns at full rate; ``weight`` scales only what is passed on.
+    Ganin, Lempitsky: Unsupervised Domain Adaptation by Backpropagation, ICML 2015: the gradient
+    reversal layer. The classifier learns at full rate; ``weight`` scales only what is passed on.
 
     Args:
         embed_dim: D.
@@ -55,9 +55,12 @@ class LanguageAdversary(nn.Module):
             # Of unit variance a coordinate, whatever the length of the embedding.
             direction = F.normalize(embeddings.float()) * embeddings.shape[1] ** 0.5
             logits = self.classifier(_Reversal.apply(direction, self.weight))
-        known = languages != UNKNOWN
+        known = languages != UNKNOWN_LANGUAGE
         count = known.sum().clamp(min=1)
-        loss = F.cross_entropy(logits, languages, ignore_index=UNKNOWN, reduction="sum") / count
+        loss = (
+            F.cross_entropy(logits, languages, ignore_index=UNKNOWN_LANGUAGE, reduction="sum")
+            / count
+        )
         return loss, ((logits.argmax(dim=1) == languages) & known).sum() / count
 
 
@@ -96,7 +99,7 @@ class CrossLanguageContrast(nn.Module):
             similarity = unit @ unit.T / self.temperature
         speaker = labels[:, None] == labels
         language = languages[:, None] == languages
-        known = languages != UNKNOWN
+        known = languages != UNKNOWN_LANGUAGE
         positive = speaker & ~language & known[:, None] & known
         negative = ~speaker
         if self.negatives == "same_language":
@@ -106,7 +109,6 @@ class CrossLanguageContrast(nn.Module):
         lowest = torch.finfo(similarity.dtype).min
         total = similarity.masked_fill(~counted, lowest).logsumexp(dim=1, keepdim=True)
         number = positive.sum(dim=1)
-        has = number > 0
         each = ((total - similarity) * positive).sum(dim=1) / number.clamp(min=1)
-        loss = each[has].sum() / has.sum().clamp(min=1)
+        loss = each.sum() / (number > 0).sum().clamp(min=1)
         return self.weight * loss, loss.detach()

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from tidyvoice.record import run_differences
 from tidyvoice.report import comparison, load_system
 from tidyvoice.report.comparison import Difference
 from tidyvoice.report.system import SystemResult, examine
@@ -24,7 +25,6 @@ from tidyvoice.runs.listing import (
 )
 from tidyvoice.scoring.categories import OPERATING_POINTS, POOLED
 from tidyvoice.scoring.tables import align, decimals, percent
-from tidyvoice.training.record import run_differences
 
 CHECKSUM = re.compile("[0-9a-f]{32,}")
 CHECKSUM_SHOWN = 12

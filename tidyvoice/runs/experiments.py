@@ -15,8 +15,8 @@ from statistics import median
 from typing import Any, TypeVar
 
 from tidyvoice.errors import TidyVoiceError, TidyVoiceWarning
+from tidyvoice.record import Run, read_record
 from tidyvoice.settings import flatten, read_yaml
-from tidyvoice.training.record import Run, read_record
 
 LOG_TAIL = 2**16  # bytes: some 400 intervals
 Read = TypeVar("Read")

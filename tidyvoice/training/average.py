@@ -69,7 +69,8 @@ def _last(experiment: Path, paths: dict[int, Path], last: int) -> list[int]:
         trained = [epoch for epoch in paths if epoch > 0]
         raise TidyVoiceError(
             f"{experiment} has checkpoints of {len(trained)} epochs, cannot average {last}: give "
-            "a smaller --last or train on (keep_checkpoints says how many are kept)"
+            "a smaller --last (run.sh: --set average=N) or train on (keep_checkpoints says how "
+            "many are kept)"
         )
     return epochs
 

@@ -79,9 +79,9 @@ def restore(
     """Put a state into the network and its optimizer; the number of steps it had done."""
     head = network.objective.head
     network.model.load_state_dict(state["model"])
-    head.load_state_dict({k: v for k, v in state["loss"].items() if k != "weight"}, strict=False)
-    head.load_full_weight(state["loss"]["weight"])
-    network.objective.terms.load_state_dict(state.get("terms", {}))
+    weight = head.shard.own_rows(state["loss"]["weight"])
+    head.load_state_dict(state["loss"] | {"weight": weight})
+    network.objective.terms.load_state_dict(state["terms"])
     optimizer.load_state_dict(_own(state["optimizer"], optimizer, head))
     torch.set_rng_state(state["random"]["cpu"])
     if device.type == "cuda" and "cuda" in state["random"]:

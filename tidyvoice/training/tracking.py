@@ -5,7 +5,7 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TextIO, TypeVar
 
@@ -77,9 +77,12 @@ class Tracker:
             self._waited += time.perf_counter() - start
             yield batch
 
-    def resume(self) -> None:
-        """Begin the interval anew, after something that is no part of a step."""
-        self._reset()
+    @contextmanager
+    def apart(self) -> Iterator[None]:
+        """Leave out the time that something takes which is no part of a step."""
+        start = time.perf_counter()
+        yield
+        self._start += time.perf_counter() - start
 
     def validation(self, iteration: int, epoch: int, eer: float) -> None:
         """Keep the EER (a fraction) that an epoch's model has on the validation list."""

@@ -26,6 +26,7 @@ from tidyvoice.errors import TidyVoiceError
 from tidyvoice.files import only_writer
 from tidyvoice.frontend import Frontend
 from tidyvoice.hub import save_torch
+from tidyvoice.record import record_run
 from tidyvoice.training.checkpoint import (
     BETWEEN_EPOCHS,
     epoch_checkpoint,
@@ -33,7 +34,6 @@ from tidyvoice.training.checkpoint import (
     remove_old_checkpoints,
 )
 from tidyvoice.training.network import build_network, build_optimizer
-from tidyvoice.training.record import record_run
 from tidyvoice.training.schedules import ExponentialDecrease, MarginSchedule
 from tidyvoice.training.start import start_from_model, start_from_speaker_means
 from tidyvoice.training.state import checksums, refuse_other, restore, state_of
@@ -193,9 +193,9 @@ class Trainer:
                     self._check_finite(*unchecked)
                     # This step may have spoilt the weights, which only the next loss would show.
                     self._check_finite(self.world.mean(self.network.sum_of_weights()), rows)
-                    self._validate(tracker)
-                    self._save()
-                    tracker.resume()
+                    with tracker.apart():
+                        self._validate(tracker)
+                        self._save()
 
     def _indexes(self) -> Iterator[int]:
         """Which batches of the order this process takes from here on."""

@@ -53,11 +53,6 @@ class World:
         dist.all_gather_object(items, item)
         return items
 
-    def wait(self) -> None:
-        """Until every process is here."""
-        if self.size > 1:
-            dist.barrier()
-
 
 @contextmanager
 def join_world(device: str, timeout_seconds: float) -> Iterator[World]:

@@ -14,9 +14,9 @@ import torch
 from conftest import require
 from packaging.requirements import Requirement
 
+from tidyvoice import record
 from tidyvoice.errors import TidyVoiceError
-from tidyvoice.training import record
-from tidyvoice.training.record import Git, read_record, record_run, shell_line
+from tidyvoice.record import Git, read_record, record_run, shell_line
 
 INPUTS = {"data": "ab" * 32, "noise": "cd" * 32}
 
@@ -140,7 +140,7 @@ def test_the_state_of_the_source_tree(repository, tmp_path):
 
 
 def test_a_package_inside_a_repository_that_does_not_track_it_is_no_checkout(repository, tmp_path):
-    repository("rm", "-q", "--cached", "tidyvoice/training/record.py")
+    repository("rm", "-q", "--cached", "tidyvoice/record.py")
     assert record.source_state() is None
     shutil.rmtree(tmp_path / "source" / ".git")
     assert record.source_state() is None
@@ -191,5 +191,5 @@ def test_what_a_later_version_adds_is_no_mistake(tmp_path):
 
 
 def test_reading_needs_no_torch():
-    code = "import sys, tidyvoice.training.record; sys.exit('torch' in sys.modules)"
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
+    code = "import sys, tidyvoice.record; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[1])
