@@ -26,10 +26,10 @@ def repository(tmp_path, monkeypatch):
     """A repository with a copy of the package's layout, which the record takes for its own."""
     require(shutil.which("git") is not None, "no git")
     package = tmp_path / "source" / "tidyvoice"
-    (package / "training").mkdir(parents=True)
-    (package / "training" / "record.py").write_text("# one\n")
+    package.mkdir(parents=True)
+    (package / "record.py").write_text("# one\n")
     (tmp_path / "source" / ".gitignore").write_text("*.pyc\n")
-    monkeypatch.setattr(record, "__file__", str(package / "training" / "record.py"))
+    monkeypatch.setattr(record, "__file__", str(package / "record.py"))
 
     def git(*arguments):
         who = ["-c", "user.name=n", "-c", "user.email=e@x"]
@@ -132,7 +132,7 @@ def test_the_state_of_the_source_tree(repository, tmp_path):
     (source / "tidyvoice" / "x.pyc").write_text("ignored")
     assert record.source_state().changed == 0
     (source / "tidyvoice" / "new.py").write_text("")
-    (source / "tidyvoice" / "training" / "record.py").write_text("# two\n")
+    (source / "tidyvoice" / "record.py").write_text("# two\n")
     assert record.source_state().changed == 2
     assert str(record.source_state()) == f"{commit[:8]}+"
     repository("checkout", "-q", "--detach")

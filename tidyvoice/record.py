@@ -222,7 +222,7 @@ def source_state() -> Git | None:
 
 def _git(*arguments: str) -> str | None:
     """What git prints about the package's folder; None if it fails or takes too long."""
-    here = Path(__file__).resolve().parent.parent
+    here = Path(__file__).resolve().parent
     quiet = ["--no-optional-locks", "-c", "core.fsmonitor=false"]
     try:
         run = subprocess.run(
