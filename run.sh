@@ -23,8 +23,8 @@ stages
 options
   --stage N --stop-stage M   run stages N to M only (1 to 8)
   --set KEY=VALUE ...        override settings: those of conf/NAME/{corpus,pretrain,finetune}.yaml
-                             with that name and a dot before them (pretrain. means every training
-                             before the fine-tuning), without it those of all trainings; and those
+                             with that name and a dot before them (pretrain. reaches large_margin
+                             too, which has its own), without it those of all trainings; and those
                              of conf/NAME/recipe.sh
   --seed N                   seed of both trainings
   --corpus DIR               root of the corpora (mini: where they are made)
@@ -46,7 +46,7 @@ fail() {
 }
 
 recipe='' variant='' processes=1 stage=1 stop_stage=8 corpus='' init_from='' released='' data='' exp=''
-recipe_set=() corpus_set=() pretrain_set=() finetune_set=()
+recipe_set=() corpus_set=() pretrain_set=() large_margin_set=() finetune_set=()
 
 # What is given relative to where run.sh was called from, as it is called here.
 from_here() {
@@ -63,6 +63,7 @@ add_setting() {
       recipe_set+=("$1") ;;
     corpus.*=*) corpus_set+=("${1#corpus.}") ;;
     pretrain.*=*) pretrain_set+=("${1#pretrain.}") ;;
+    large_margin.*=*) large_margin_set+=("${1#large_margin.}") ;;
     finetune.*=*) finetune_set+=("${1#finetune.}") ;;
     *=*) pretrain_set+=("$1") finetune_set+=("$1") ;;
     *) fail "--set $1: write KEY=VALUE" ;;
@@ -163,9 +164,13 @@ reported=${systems[${#systems[@]} - 1]}
 . local/released.sh
 
 # A misspelt setting shall not wait until the stages before its own have run.
+given=$((${#pretrain_set[@]} + ${#large_margin_set[@]} + ${#finetune_set[@]}))
+if [ ${#large_margin_set[@]} -gt 0 ] && [[ " ${trainings[*]} " != *" large_margin "* ]]; then
+  fail "--set large_margin.${large_margin_set[0]}: the recipe $recipe has no such training"
+fi
 if [ -n "$released" ]; then
-  [ ${#pretrain_set[@]}${#finetune_set[@]} = 00 ] || fail "--set: --from-released trains nothing"
-elif [ "$stage" -le 4 ] || [ ${#pretrain_set[@]} -gt 0 ] || [ ${#finetune_set[@]} -gt 0 ]; then
+  [ "$given" = 0 ] || fail "--set: --from-released trains nothing"
+elif [ "$stage" -le 4 ] || [ "$given" -gt 0 ]; then
   for system in "${systems[@]}"; do train "$system" --check; done
 fi
 if [ ${#corpus_set[@]} -gt 0 ] && { [ "$recipe" != mini ] || [ "$stage" -gt 1 ]; }; then

@@ -106,6 +106,9 @@ settings() {
     values+=(${finetune_set[@]+"${finetune_set[@]}"})
   else
     values+=(${pretrain_set[@]+"${pretrain_set[@]}"})
+    if [ "$1" = large_margin ]; then
+      values+=(${large_margin_set[@]+"${large_margin_set[@]}"})
+    fi
   fi
 }
 

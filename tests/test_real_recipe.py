@@ -142,12 +142,14 @@ def tables(folder):
 
 
 def test_everything_is_trained_scored_and_packed(project):
-    line = f"./run.sh --recipe tidyvoice --corpus corpus {SMALL}"
+    line = f"./run.sh --recipe tidyvoice --corpus corpus {SMALL} large_margin.log_iterations=7"
     first = call(project, line)
     assert first.returncode == 0, first.stdout[-3000:] + first.stderr
     exp = project / "exp/tidyvoice"
     for system in ("pretrain", "large_margin", "finetune"):
         assert (exp / system / "models/avg_model.pt").exists()
+        told = "log_iterations: 7" in (exp / system / "config.yaml").read_text()
+        assert told == (system == "large_margin")
         assert (exp / system / "scores/dev.score").exists()
     # 17 + 4 speakers, three speeds; 4 with a new head.
     assert "21 speakers at 3 speeds make 63 classes" in first.stdout + first.stderr
