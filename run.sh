@@ -320,6 +320,7 @@ if stage 7 "normalise, calibrate, report"; then
       --fit "$scores/calib-$normalize.score" --apply "$scores/dev-$normalize.score" \
       --language-match --save "$exp/$reported/models/calibration.json" \
       --out "$scores/dev-llr.score"
+    fitted_verifier calib "$data/calib/trials"
     report calibrated dev-llr "+ calibrated" \
       --compare "+ normalised=$scores/dev-$normalize.score" \
       --compare "$(called "$reported")=$scores/dev.score" ${compare[@]+"${compare[@]}"} \

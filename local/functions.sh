@@ -178,6 +178,15 @@ score() {
     ${centre[@]+"${centre[@]}"} --out "$folder/scores/$out.score" "${@:6}"
 }
 
+# fitted_verifier LIST TRIALS: what `tidyvoice verify` and `identify` need, beside the weights.
+fitted_verifier() {
+  local centre=()
+  if [ -e "$embeddings/mean.npz" ]; then centre=(--mean "$embeddings/mean.npz"); fi
+  make "$exp/$reported/models/verifier.json" "$embeddings/$1.npz" ${centre[@]+"${centre[1]}"} \
+    "$2" -- tidyvoice fit-verifier --model "$exp/$reported/models" --trials "$2" \
+    --embeddings "$embeddings/$1.npz" ${centre[@]+"${centre[@]}"}
+}
+
 called() {
   case $1 in
     pretrain) echo pretrained ;;

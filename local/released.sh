@@ -24,6 +24,7 @@ score_released() {
 # It was trained on every speaker that could have been held out: dev calibrates itself, each trial by
 # a fit to other speakers.
 calibrate_released() {
+  fitted_verifier dev "$trials"
   if [ ! -e "$data/finetune/wav.scp" ]; then
     echo "  TidyVoiceX train is not here, which is the cohort: nothing is normalised or calibrated"
     return

@@ -15,9 +15,18 @@ import soundfile
 import torch
 
 from tests.report.support import COHORT, COSINE, LLR, make_experiment
+from tidyvoice.config import ModelSettings
 from tidyvoice.data.packing import write_shards
-from tidyvoice.manifest import scan
+from tidyvoice.encoder import SpeakerEncoder
+from tidyvoice.extract import extract
+from tidyvoice.frontend import FrontendSettings
+from tidyvoice.hub import save_model_config
+from tidyvoice.manifest import Manifest, scan
+from tidyvoice.models import build_model
 from tidyvoice.report import load_system, write_report
+from tidyvoice.scoring.pairs import make_trials
+from tidyvoice.scoring.trials import write_trials
+from tidyvoice.scoring.verifier_fit import fit_verifier
 
 # Tests may share the machine: threads that wait for each other on a busy core are slower than one.
 torch.set_num_threads(1)
@@ -180,3 +189,41 @@ def experiment(tiny: Path, tmp_path: Path) -> dict:
         "optimizer": {"name": "SGD"},
         "learning_rate": {"initial_lr": 0.05, "final_lr": 0.005},
     }
+
+
+def write_voices(folder: Path) -> None:
+    """``model``, a narrow one with its verifier, and ``ann-1.wav`` ... ``bob-3.wav``."""
+    settings = ModelSettings(in_planes=2, embed_dim=16)
+    model = fill_weights(build_model(settings.name, in_planes=2, embed_dim=16), seed=3)
+    (folder / "model").mkdir(parents=True)
+    torch.save(model.state_dict(), folder / "model" / "avg_model.pt")
+    save_model_config(folder / "model", settings, FrontendSettings(), ["somebody"])
+    data = prepared(folder / "known", speakers=8, utterances=8, seconds=2.0)
+    for path in (folder / "known").rglob("*.wav"):
+        # Syllables, without which it would pass for noise.
+        samples, rate = soundfile.read(path)
+        envelope = 0.5 - 0.5 * np.cos(2 * np.pi * 3 * np.arange(len(samples)) / rate)
+        soundfile.write(path, samples * envelope, rate, subtype="PCM_16")
+    encoder = SpeakerEncoder.from_pretrained(folder / "model", "cpu")
+    extract(encoder, data, folder / "known.npz")
+    table = Manifest.read(data).table
+    ids, speakers = table["utterance"].to_list(), table["speaker"].to_list()
+    made, _ = make_trials(ids, speakers, None, targets=200, nontargets=1500, seed=1)
+    with open(folder / "trials", "wb") as file:
+        write_trials(file, made)
+    # Their own mean, which is in-sample: it stands for that of a training on such tones.
+    table = folder / "known.npz"
+    verifier = fit_verifier(table, folder / "trials", table, in_sample=True)
+    verifier.save(folder / "model")
+    for name, speaker in (("ann", 1), ("bob", 7)):
+        wavs = sorted((folder / "known/corpus" / f"id{speaker:06d}").glob("*/*.wav"))
+        for number, wav in enumerate(wavs[-3:], 1):
+            shutil.copy(wav, folder / f"{name}-{number}.wav")
+
+
+@pytest.fixture(scope="session")
+def voices(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of ``write_voices``. Read only."""
+    folder = tmp_path_factory.mktemp("voices")
+    write_voices(folder)
+    return folder

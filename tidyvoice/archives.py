@@ -17,9 +17,11 @@ from typing import IO, Any
 from tidyvoice.errors import TidyVoiceError, summarise
 
 WEIGHT_FILES = ("avg_model.pt", "model.safetensors")
-CONFIG_FILE, SPEAKERS_FILE = "config.yaml", "speakers.txt"
+CONFIG_FILE, SPEAKERS_FILE, VERIFIER_FILE = "config.yaml", "speakers.txt", "verifier.json"
+# What a folder may hold beside what every model has.
+BESIDE = (SPEAKERS_FILE, VERIFIER_FILE)
 ARCHIVES = (".zip", ".tar.gz", ".tgz", ".tar")
-WANTED = (*WEIGHT_FILES, CONFIG_FILE, SPEAKERS_FILE)
+WANTED = (*WEIGHT_FILES, CONFIG_FILE, *BESIDE)
 DEPTHS = ("", "*/", "*/*/")
 # What reading one raises: RuntimeError stands for an encrypted file.
 DAMAGED = (
@@ -45,12 +47,10 @@ def find_model(names: Iterable[PurePosixPath], source: str | Path) -> dict[str, 
     for name in weights:
         above = [name.parent.parent] if name.parent.name == "models" else []
         for folder in (name.parent, *above):
-            config, speakers = folder / CONFIG_FILE, name.parent / SPEAKERS_FILE
+            config = folder / CONFIG_FILE
             if config in known:
-                files = {name.name: name, CONFIG_FILE: config}
-                models.setdefault(
-                    name.parent, files | ({SPEAKERS_FILE: speakers} if speakers in known else {})
-                )
+                more = {file: name.parent / file for file in BESIDE if name.parent / file in known}
+                models.setdefault(name.parent, {name.name: name, CONFIG_FILE: config, **more})
                 break
     if len(models) == 1:
         return next(iter(models.values()))

@@ -30,7 +30,7 @@ def read_pcm16(path: str | Path) -> np.ndarray:
     if not os.path.exists(path):
         raise TidyVoiceError(f"{path} is missing: restore it or prepare the data again")
     if not has_header(path):
-        return _decoded(path)
+        return decoded(path)
     plain = _plain_samples(path)
     if plain is not None:
         return plain
@@ -83,7 +83,7 @@ def _plain_samples(path: str | Path) -> np.ndarray | None:
     return None
 
 
-def _decoded(path: str | Path) -> np.ndarray:
+def decoded(path: str | Path) -> np.ndarray:
     """Samples int16 [S] at 16 kHz of the first channel of whatever ffmpeg reads."""
     program = shutil.which("ffmpeg")
     if program is None:

@@ -19,7 +19,8 @@ class Embeddings:
         ids: N utterance ids, each once.
         vectors: float32 [N x D], row n belongs to ``ids[n]``.
         trained_on: the speakers that the model was trained on; None if that is not known.
-        model: SHA-256 of the weights of the model that made them; None if that is not known.
+        model: SHA-256 of the weights of the model that made them (``hub.fingerprint``); None if
+            that is not known.
     """
 
     ids: list[str]

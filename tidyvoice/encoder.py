@@ -1,32 +1,53 @@
-"""A speaker encoder: a model together with the frontend that it was trained with."""
+"""A speaker encoder: a model with its frontend, and with what makes decisions of its embeddings."""
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterable, Sequence
+from contextlib import closing
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from tidyvoice.device import choose_device
-from tidyvoice.errors import TidyVoiceError
-from tidyvoice.files import sha256
+from tidyvoice.enrolment import Enrolment, Gallery, Identification
+from tidyvoice.errors import TidyVoiceError, TidyVoiceWarning
 from tidyvoice.frontend import INT16_SCALE, Frontend, FrontendSettings
-from tidyvoice.hub import load_model, training_speakers, weight_file
+from tidyvoice.headers import SAMPLE_RATE
+from tidyvoice.hub import fingerprint, load_model, model_folder, training_speakers
+from tidyvoice.readahead import read_ahead
+from tidyvoice.recordings import Recording
+from tidyvoice.verifier import Verification, Verifier, directions, log_odds
+
+READING_THREADS = 4
+AT_ONCE = 64  # recordings whose equal lengths are looked for
+BATCH_FRAMES = 4000
+LONGEST = 60 * SAMPLE_RATE  # samples at once; activations of a minute take a gigabyte at full width
+Source = str | Path | np.ndarray | Recording
 
 
 class SpeakerEncoder:
-    """Waveforms to speaker embeddings, in evaluation mode: no dither, no augmentation.
+    """Recordings to speaker embeddings, and to the decision whether two are of one person.
+
+    In evaluation mode: no dither, no augmentation. Embeddings are raw: not centred, not normalised.
 
     Args:
         model: maps features [B x T x F] to embeddings [B x D].
         settings: of the frontend.
         device: what to compute on.
         trained_on: the speakers that the model was trained on, where known.
-        weights: SHA-256 of its file of weights, where known.
+        verifier: what its scores mean, where known.
+
+    Attributes:
+        weights: SHA-256 of the weights.
 
     Example:
-        >>> encoder = SpeakerEncoder.from_pretrained("exp/mini/finetune/models")  # doctest: +SKIP
-        >>> encoder.embed_samples(samples[None]).shape  # doctest: +SKIP
-        (1, 128)
+        >>> from tidyvoice import SpeakerEncoder
+        >>> encoder = SpeakerEncoder.from_pretrained("model", device="cpu")
+        >>> encoder.embed("ann-1.wav").shape
+        (16,)
+        >>> encoder.verify("ann-1.wav", "bob-1.wav").same_speaker
+        False
     """
 
     def __init__(
@@ -35,43 +56,279 @@ class SpeakerEncoder:
         settings: FrontendSettings,
         device: str = "auto",
         trained_on: Sequence[str] | None = None,
-        weights: str | None = None,
+        verifier: Verifier | None = None,
     ):
         self.trained_on = trained_on
-        self.weights = weights
+        self.weights = fingerprint(model)
+        if verifier is not None and verifier.model != self.weights:
+            raise TidyVoiceError(
+                "the verifier is of another model: fit it to this one with `tidyvoice fit-verifier`"
+            )
+        self.verifier = verifier
         self.device = choose_device(device)
         self.model = model.to(self.device).eval()
         self.frontend = Frontend(settings).to(self.device).eval()
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path, device: str = "auto") -> "SpeakerEncoder":
-        """The encoder of a model folder.
+    def from_pretrained(
+        cls, source: str | Path, device: str = "auto", revision: str = "main"
+    ) -> "SpeakerEncoder":
+        """The encoder of a model folder, or of a Hugging Face repository.
+
+        Args:
+            source: a folder, or OWNER/NAME where there is no such folder.
+            device: "auto", "cpu", "cuda", "cuda:1" or "mps".
+            revision: commit, tag or branch of a repository.
 
         Raises:
-            TidyVoiceError: see ``tidyvoice.hub.load_model``.
+            TidyVoiceError: see ``hub.load_model`` and ``huggingface.download``; a verifier of
+                another model lies in the folder.
+
+        Example:
+            >>> from tidyvoice import SpeakerEncoder
+            >>> SpeakerEncoder.from_pretrained("model", device="cpu").settings.sample_rate
+            16000
         """
-        return cls(
-            *load_model(folder),
-            device=device,
-            trained_on=training_speakers(folder),
-            weights=sha256(weight_file(folder)),
-        )
+        folder = model_folder(source, revision)
+        model, settings = load_model(folder)
+        try:
+            return cls(model, settings, device, training_speakers(folder), Verifier.load(folder))
+        except TidyVoiceError as error:
+            raise TidyVoiceError(f"{folder}: {error}") from None
 
     @property
     def settings(self) -> FrontendSettings:
+        """Of the frontend."""
         return self.frontend.settings
 
     @torch.inference_mode()
-    def embed_samples(self, samples: np.ndarray) -> np.ndarray:
-        """Raw embeddings float32 [B x D] of 16-bit samples int16 [B x S] of equal length.
+    def embed_waveforms(self, waveforms: np.ndarray) -> np.ndarray:
+        """Raw embeddings float32 [B x D] of waveforms float32 [B x S] in -1..1 at 16 kHz.
 
         Raises:
             TidyVoiceError: shorter than one frame, or an embedding is not finite.
+
+        Example:
+            >>> import numpy as np
+            >>> from tidyvoice import SpeakerEncoder
+            >>> encoder = SpeakerEncoder.from_pretrained("model", device="cpu")
+            >>> encoder.embed_waveforms(np.zeros((2, 16000), np.float32)).shape
+            (2, 16)
         """
-        waveforms = torch.from_numpy(samples).to(self.device).float() / INT16_SCALE
-        embeddings = self.model(self.frontend(waveforms)).float().cpu().numpy()
+        features = self.frontend(torch.from_numpy(waveforms).to(self.device))
+        embeddings = self.model(features).float().cpu().numpy()
         if not np.isfinite(embeddings).all():
             raise TidyVoiceError(
                 "the model gave an embedding that is not finite: check its weights"
             )
         return embeddings
+
+    def embed_samples(self, samples: np.ndarray) -> np.ndarray:
+        """The same of 16-bit samples int16 [B x S]."""
+        return self.embed_waveforms(samples.astype(np.float32) / INT16_SCALE)
+
+    def embed(
+        self, recording: Source, sample_rate: int | None = None, channel: int = 1
+    ) -> np.ndarray:
+        """The raw embedding float32 [D] of a recording.
+
+        One that lasts more than a minute is cut into equal parts, whose embeddings are averaged.
+
+        Args:
+            recording, sample_rate, channel: see ``Recording.load``.
+
+        Raises:
+            TidyVoiceError: see ``Recording.load``.
+
+        Warns:
+            TidyVoiceWarning: it is clipped, or holds little speech.
+
+        Example:
+            >>> import soundfile
+            >>> from tidyvoice import SpeakerEncoder
+            >>> encoder = SpeakerEncoder.from_pretrained("model", device="cpu")
+            >>> samples, rate = soundfile.read("ann-1.wav")
+            >>> bool((encoder.embed(samples, rate) == encoder.embed("ann-1.wav")).all())
+            True
+        """
+        heard = Recording.load(recording, sample_rate, channel)
+        _warn(heard.warnings)
+        return self._embed([heard])[0]
+
+    def embed_many(
+        self, recordings: Iterable[Source], sample_rate: int | None = None, channel: int = 1
+    ) -> np.ndarray:
+        """The raw embeddings float32 [N x D] of N recordings, read while others are computed.
+
+        Raises, warns: as ``embed``.
+
+        Example:
+            >>> from tidyvoice import SpeakerEncoder
+            >>> encoder = SpeakerEncoder.from_pretrained("model", device="cpu")
+            >>> encoder.embed_many(["ann-1.wav", "ann-2.wav", "bob-1.wav"]).shape
+            (3, 16)
+        """
+        rows = []
+        loaded = read_ahead(
+            lambda source: Recording.load(source, sample_rate, channel),
+            recordings,
+            READING_THREADS,
+            ahead=AT_ONCE,
+        )
+        with closing(loaded):
+            while heard := list(islice(loaded, AT_ONCE)):
+                for recording in heard:
+                    _warn(recording.warnings)
+                rows += self._embed(heard)
+        if not rows:
+            raise TidyVoiceError("no recording to embed: give at least one")
+        return np.stack(rows)
+
+    def _embed(self, recordings: Sequence[Recording]) -> list[np.ndarray]:
+        """Embeddings in order; equally many frames are computed together, nothing is padded."""
+        parts: dict[int, list[tuple[int, np.ndarray]]] = {}
+        for number, recording in enumerate(recordings):
+            for part in _parts(recording.samples):
+                frames = self.settings.num_frames(len(part))
+                whole = part[: self.settings.num_samples(frames)]
+                parts.setdefault(frames, []).append((number, whole))
+        sums: list[np.ndarray | float] = [0.0] * len(recordings)
+        counts = [0] * len(recordings)
+        for frames, members in parts.items():
+            at_once = max(BATCH_FRAMES // frames, 1)
+            for start in range(0, len(members), at_once):
+                batch = members[start : start + at_once]
+                vectors = self.embed_waveforms(np.stack([samples for _, samples in batch]))
+                for (number, _), vector in zip(batch, vectors, strict=True):
+                    sums[number] = sums[number] + vector
+                    counts[number] += 1
+        return [total / np.float32(count) for total, count in zip(sums, counts, strict=True)]
+
+    def verify(
+        self,
+        one: Source | Enrolment,
+        other: Source | Enrolment,
+        prior: float = 0.5,
+        sample_rate: int | None = None,
+        channel: int = 1,
+    ) -> Verification:
+        """Whether two recordings are of one person.
+
+        Args:
+            one, other: recordings, see ``Recording.load``; or an enrolled speaker.
+            prior: the probability of one person before they were heard. With costs c_miss and c_fa
+                of the two errors, give p c_miss / (p c_miss + (1 - p) c_fa).
+            sample_rate, channel: of both.
+
+        Raises:
+            TidyVoiceError: see ``Recording.load``; the enrolment is of another model; the prior is
+                not between 0 and 1.
+
+        Example:
+            >>> from tidyvoice import SpeakerEncoder
+            >>> encoder = SpeakerEncoder.from_pretrained("model", device="cpu")
+            >>> encoder.verify("ann-1.wav", "ann-2.wav").same_speaker
+            True
+        """
+        log_odds(prior)
+        vectors, said = [], []
+        for side in (one, other):
+            if isinstance(side, Enrolment):
+                self._refuse_another(side.model, f"{side.name!r}")
+                vectors.append(side.vector)
+                continue
+            heard = Recording.load(side, sample_rate, channel)
+            said += heard.warnings
+            vectors.append(self._embed([heard])[0])
+        if self.verifier is None:
+            units = directions(np.stack(vectors))
+            score = float(units[0] @ units[1])
+            return Verification(score, None, None, None, None, prior, tuple(said))
+        units = self.verifier.directions(np.stack(vectors))
+        return self.verifier.decide(float(units[0] @ units[1]), prior, tuple(said))
+
+    def enrol(
+        self,
+        name: str,
+        recordings: Sequence[Source],
+        sample_rate: int | None = None,
+        channel: int = 1,
+    ) -> Enrolment:
+        """A speaker from recordings of theirs: the mean of the raw embeddings.
+
+        Raises:
+            TidyVoiceError: no recording; see ``Recording.load``.
+
+        Warns:
+            TidyVoiceWarning: a recording is clipped, or holds little speech.
+
+        Example:
+            >>> from tidyvoice import SpeakerEncoder
+            >>> encoder = SpeakerEncoder.from_pretrained("model", device="cpu")
+            >>> encoder.enrol("Ann", ["ann-1.wav", "ann-2.wav"]).recordings
+            2
+        """
+        heard = [Recording.load(recording, sample_rate, channel) for recording in recordings]
+        vectors = self.embed_many(heard)
+        mean = vectors.mean(axis=0, dtype=np.float64).astype(np.float32)
+        return Enrolment(name, mean, len(heard), sum(one.seconds for one in heard), self.weights)
+
+    def identify(
+        self,
+        recording: Source,
+        gallery: Gallery,
+        false_alarm: float = 0.01,
+        top: int = 5,
+        sample_rate: int | None = None,
+        channel: int = 1,
+    ) -> Identification:
+        """Who of the enrolled speakers it is, if any.
+
+        Args:
+            false_alarm: how often a stranger may be taken for anybody in the gallery. The threshold
+                follows from the non-target scores that the verifier was fitted to, and from how
+                many are enrolled.
+            top: how many candidates to name.
+
+        Raises:
+            TidyVoiceError: the model carries no verifier, nobody is enrolled, or with another
+                model; see ``Recording.load``.
+
+        Example:
+            >>> from tidyvoice import Gallery, SpeakerEncoder
+            >>> encoder = SpeakerEncoder.from_pretrained("model", device="cpu")
+            >>> ann, bob = (encoder.enrol(name, [f"{name}-1.wav"]) for name in ("ann", "bob"))
+            >>> encoder.identify("bob-2.wav", Gallery([ann, bob]), false_alarm=0.2).name
+            'bob'
+        """
+        if self.verifier is None:
+            raise TidyVoiceError(
+                "the model carries no verifier, so that no threshold is known: fit one with "
+                "`tidyvoice fit-verifier`"
+            )
+        if not len(gallery):
+            raise TidyVoiceError("nobody is enrolled: enrol speakers first")
+        self._refuse_another(gallery.model, "the gallery")
+        threshold = self.verifier.distribution.threshold(false_alarm, len(gallery))
+        heard = Recording.load(recording, sample_rate, channel)
+        candidates = gallery.nearest(self._embed([heard])[0], self.verifier, top)
+        name = candidates[0].name if candidates[0].score >= threshold else None
+        return Identification(name, candidates, threshold, false_alarm, heard.warnings)
+
+    def _refuse_another(self, model: str | None, what: str) -> None:
+        if model != self.weights:
+            raise TidyVoiceError(
+                f"{what} was enrolled with another model: enrol again with this one"
+            )
+
+
+def _parts(samples: np.ndarray) -> list[np.ndarray]:
+    """Samples [S] in as few equal parts as are no longer than ``LONGEST``."""
+    count = -(-len(samples) // LONGEST)
+    length = len(samples) // count
+    return [samples[i * length : (i + 1) * length] for i in range(count)]
+
+
+def _warn(said: Iterable[str]) -> None:
+    for line in said:
+        warnings.warn(line, TidyVoiceWarning, stacklevel=3)

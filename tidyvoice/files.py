@@ -100,6 +100,16 @@ def only_writer(folder: str | Path) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def one_at_a_time(path: str | Path) -> Iterator[None]:
+    """Wait until no other process is in such a block for ``path``: to read it and write it anew."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path.with_name(f".{path.name}.lock"), "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
 def write_text(path: str | Path, text: str) -> None:
     """Write ``text`` to ``path``, whole or not at all (see ``atomic_path``)."""
     with atomic_path(path) as partial:

@@ -45,10 +45,10 @@ def inspect_audio(path: str, rate: int = SAMPLE_RATE, minimum: float = 0.0) -> t
         return info.duration, f"{path} has {info.samplerate} Hz, expected {rate}: resample it"
     if info.frames == 0 or info.duration < minimum:
         return info.duration, f"{path} lasts {info.duration:.3f} s, under the minimum {minimum} s"
-    return info.duration, _cut_short(path)
+    return info.duration, cut_short(path)
 
 
-def _cut_short(path: str) -> str:
+def cut_short(path: str) -> str:
     """That a WAV ends before its samples do, which libsndfile passes over; "" if it does not."""
     size = os.path.getsize(path)
     with open(path, "rb") as file:

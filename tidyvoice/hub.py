@@ -3,9 +3,10 @@
 A folder holds ``avg_model.pt`` (a flat state dict) or ``model.safetensors``, and ``config.yaml``
 with ``model``, ``model_args`` and ``dataset_args`` as WeSpeaker writes them. Ours adds
 ``speakers.txt``, the speakers that the model was trained on, those of its initial weights included
-where these say so.
+where these say so, and ``verifier.json``, what its scores mean (see ``tidyvoice.verifier``).
 """
 
+import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -60,6 +61,30 @@ def load_model(folder: str | Path) -> tuple[nn.Module, FrontendSettings]:
     model, frontend = model_of(read_yaml(config), config)
     load_weights(model, weights)
     return model.eval(), frontend
+
+
+def model_folder(source: str | Path, revision: str = "main") -> Path:
+    """The folder ``source``, or that of a Hugging Face repository in the cache of its library.
+
+    Raises:
+        TidyVoiceError: see ``huggingface.download``.
+    """
+    if Path(source).exists() or not REPOSITORY.fullmatch(str(source)):
+        return Path(source)
+    # Imported here: a folder does without.
+    from tidyvoice.huggingface import download
+
+    return download(str(source), revision)
+
+
+def fingerprint(model: nn.Module) -> str:
+    """SHA-256 of a model's weights, whatever file they are in: names, types, shapes and bytes."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        values = tensor.detach().cpu().contiguous()
+        digest.update(f"{name} {values.dtype} {tuple(values.shape)}\n".encode())
+        digest.update(values.view(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
 def training_speakers(folder: str | Path) -> list[str] | None:

@@ -1,29 +1,24 @@
-"""Score two recordings with a model folder: see README.md."""
+"""Say whether two recordings are of one person: see README.md."""
 
 import argparse
-from pathlib import Path
 
-import numpy as np
-
-from tidyvoice.audio import read_pcm16
-from tidyvoice.embeddings import load_embeddings
-from tidyvoice.encoder import SpeakerEncoder
+from tidyvoice import SpeakerEncoder
 from tidyvoice.errors import one_line_errors
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", type=Path, required=True, help="model folder")
-    parser.add_argument("--mean", type=Path, required=True, help="embeddings to centre with")
-    parser.add_argument("recordings", type=Path, nargs=2, metavar="WAV")
+    parser.add_argument("--model", required=True, help="model folder or Hugging Face repository")
+    parser.add_argument("recordings", nargs=2, metavar="RECORDING")
     args = parser.parse_args()
     encoder = SpeakerEncoder.from_pretrained(args.model)
-    mean = load_embeddings(args.mean).mean()
-    first, second = (
-        encoder.embed_samples(read_pcm16(path)[None])[0] - mean for path in args.recordings
-    )
-    cosine = first @ second / (np.linalg.norm(first) * np.linalg.norm(second))
-    print(f"{cosine:.4f}")
+    found = encoder.verify(*args.recordings)
+    for said in found.warnings:
+        print(f"warning: {said}")
+    print(f"score {found.score:.4f}")
+    if found.llr is not None:
+        print(f"log-likelihood ratio {found.llr:+.2f}")
+        print("the same speaker" if found.same_speaker else "different speakers")
 
 
 if __name__ == "__main__":

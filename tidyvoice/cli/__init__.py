@@ -3,11 +3,12 @@
 import os
 import sys
 
-from tidyvoice.cli import challenge, data, doctor, evaluation, models, runs, scores, training
+from tidyvoice.cli import audio, challenge, data, doctor, evaluation, models, runs, scores, training
 from tidyvoice.cli.app import app
 
 __all__ = [
     "app",
+    "audio",
     "challenge",
     "data",
     "doctor",

@@ -5,6 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
+from tidyvoice.archives import VERIFIER_FILE
 from tidyvoice.config import load_experiment
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.hub import OTHERS, save_model_config, save_torch, training_speakers
@@ -16,6 +17,8 @@ def average_checkpoints(
     experiment: str | Path, last: int, unfinished: bool = False, best: bool = False
 ) -> tuple[Path, list[int]]:
     """Write ``models/avg_model.pt`` with its ``config.yaml`` and ``speakers.txt``.
+
+    A ``verifier.json`` beside it, which belonged to other weights, is removed.
 
     Integer tensors (batch norm's counters) are those of the last checkpoint.
 
@@ -59,6 +62,7 @@ def average_checkpoints(
         speakers |= set(training_speakers(settings.model.init) or [OTHERS])
     speakers = sorted(speakers)
     save_model_config(folder, settings.model, settings.frontend, speakers)
+    (folder / VERIFIER_FILE).unlink(missing_ok=True)
     save_torch(folder / "avg_model.pt", total)
     return folder, epochs
 
