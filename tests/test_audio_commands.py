@@ -1,0 +1,141 @@
+"""embed, verify, enroll, identify, fit-verifier."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import soundfile
+from typer.testing import CliRunner
+
+from tidyvoice.cli import app
+from tidyvoice.embeddings import load_embeddings
+
+
+def invoke(*arguments):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def succeed(*arguments):
+    result = invoke(*arguments)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def refuse(*arguments):
+    """The one line that it ends with."""
+    result = invoke(*arguments)
+    assert result.exit_code != 0
+    (line,) = str(result.exception).splitlines() or result.output.splitlines()[-1:]
+    return line
+
+
+@pytest.fixture
+def here(voices, tmp_path, monkeypatch):
+    """A folder of one's own with recordings and a model, which the environment names."""
+    shutil.copytree(voices, tmp_path / "own", ignore=shutil.ignore_patterns("known"))
+    monkeypatch.chdir(tmp_path / "own")
+    monkeypatch.setenv("TIDYVOICE_MODEL", "model")
+    return tmp_path / "own"
+
+
+def test_verify_says_it_in_words_and_in_json(here):
+    assert succeed("verify", "ann-1.wav", "ann-2.wav").startswith("the same speaker: score ")
+    assert succeed("verify", "ann-1.wav", "bob-1.wav").startswith("different speakers: score ")
+    found = json.loads(succeed("verify", "ann-1.wav", "ann-2.wav", "--prior", 0.9, "--json"))
+    assert found["same_speaker"] is True
+    assert found["prior"] == 0.9
+    assert found["llr"] > 0
+
+
+def test_the_model_may_be_named(here, monkeypatch):
+    monkeypatch.delenv("TIDYVOICE_MODEL")
+    succeed("verify", "ann-1.wav", "ann-2.wav", "--model", "model")
+    assert invoke("verify", "ann-1.wav", "ann-2.wav").exit_code == 2
+
+
+def test_a_model_without_a_verifier_gives_the_score_alone(here):
+    (here / "model/verifier.json").unlink()
+    assert "no decision follows" in succeed("verify", "ann-1.wav", "ann-2.wav")
+    assert "carries no verifier" in refuse_identify(here)
+
+
+def refuse_identify(here):
+    succeed("enroll", "Ann", "ann-1.wav", "--voices", "voices.npz")
+    return refuse("identify", "ann-2.wav", "--voices", "voices.npz")
+
+
+def test_voices_are_enrolled_and_found(here):
+    voices = ("--voices", "voices.npz")
+    succeed("enroll", "Ann", "ann-1.wav", "ann-2.wav", *voices)
+    said = json.loads(succeed("enroll", "Bob", "bob-1.wav", *voices, "--json"))
+    assert (said["enrolled"], said["recordings"]) == (2, 1)
+    found = json.loads(succeed("identify", "ann-3.wav", *voices, "--false-alarm", 0.2, "--json"))
+    assert found["name"] == "Ann"
+    assert [row["name"] for row in found["candidates"]] == ["Ann", "Bob"]
+    text = succeed("identify", "ann-3.wav", *voices, "--false-alarm", 0.2)
+    assert text.startswith("Ann (threshold ")
+    assert "already" in refuse("enroll", "Bob", "bob-2.wav", *voices)
+    succeed("enroll", "Bob", "bob-2.wav", *voices, "--replace")
+    assert "no such file" in refuse("identify", "ann-3.wav", "--voices", "nowhere.npz")
+
+
+def test_many_may_enrol_at_once(here):
+    programs = [
+        subprocess.Popen(
+            [sys.executable, "-m", "tidyvoice", "enroll", f"speaker {number}", "ann-1.wav",
+             "--voices", "voices.npz"], stdout=subprocess.DEVNULL,
+        )
+        for number in range(3)
+    ]  # fmt: skip
+    assert [program.wait() for program in programs] == [0, 0, 0]
+    from tidyvoice import Gallery
+
+    assert sorted(Gallery.load("voices.npz").names) == ["speaker 0", "speaker 1", "speaker 2"]
+
+
+def test_embeddings_go_to_a_table_or_to_json(here):
+    succeed("embed", "ann-1.wav", "bob-1.wav", "--out", "e.npz")
+    table = load_embeddings("e.npz")
+    assert table.ids == ["ann-1.wav", "bob-1.wav"]
+    assert table.trained_on == ["somebody"]
+    rows = json.loads(succeed("embed", "ann-1.wav", "bob-1.wav", "--json"))
+    np.testing.assert_allclose([row["embedding"] for row in rows], table.vectors)
+    assert "--out" in refuse("embed", "ann-1.wav")
+
+
+def test_a_poor_recording_is_said_and_an_unfit_one_ends_it(here):
+    noise = 0.1 * np.random.default_rng(1).standard_normal(48000)
+    soundfile.write("noise.wav", noise, 16000)
+    soundfile.write("silent.wav", np.zeros(48000), 16000)
+    assert "warning: noise.wav has one level" in succeed("verify", "noise.wav", "ann-1.wav")
+    assert "silent.wav is silent" in refuse("verify", "silent.wav", "ann-1.wav")
+    assert "silent.wav is silent" in refuse("embed", "ann-1.wav", "silent.wav", "--out", "e.npz")
+    assert not (here / "e.npz").exists()
+
+
+def test_a_verifier_is_fitted_and_refused(here):
+    arguments = ("--embeddings", "known.npz", "--trials", "trials", "--mean", "known.npz")
+    before = json.loads((here / "model/verifier.json").read_text())
+    (here / "model/verifier.json").unlink()
+    assert "share 8 speakers" in refuse("fit-verifier", "--model", "model", *arguments)
+    assert not (here / "model/verifier.json").exists()
+    said = succeed("fit-verifier", "--model", "model", *arguments, "--in-sample")
+    assert "200 target and 1,500 non-target trials" in said
+    assert "share 8 speakers" in said
+    after = json.loads((here / "model/verifier.json").read_text())
+    before.pop("notes")  # which name the paths as they were given
+    notes = after.pop("notes")
+    assert after == before
+    assert (notes["targets"], notes["nontargets"], notes["mean_of"]) == (200, 1500, 64)
+
+    shutil.copytree("model", "other")
+    import torch
+
+    state = torch.load("other/avg_model.pt")
+    state["bottleneck.bias"] += 1
+    torch.save(state, "other/avg_model.pt")
+    said = refuse("fit-verifier", "--model", "other", *arguments, "--in-sample")
+    assert "embeddings of another model than other" in said

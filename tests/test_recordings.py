@@ -1,0 +1,178 @@
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+import soundfile
+from conftest import require, seeded
+
+from tidyvoice.audio import read_pcm16
+from tidyvoice.errors import TidyVoiceError
+from tidyvoice.recordings import Recording, levels
+
+RATE = 16000
+
+
+def speech(seconds=3.0, rate=RATE, level=0.1):
+    """Noise in syllables, four a second."""
+    time = np.arange(int(seconds * rate)) / rate
+    envelope = 0.5 - 0.5 * np.cos(2 * np.pi * 4 * time)
+    return level * envelope * seeded(1).standard_normal(len(time))
+
+
+def tone(hertz, rate, seconds=2.0):
+    return 0.3 * np.sin(2 * np.pi * hertz * np.arange(int(seconds * rate)) / rate)
+
+
+def test_a_16_bit_wav_is_read_as_extraction_reads_it(tmp_path):
+    soundfile.write(tmp_path / "a.wav", speech(), RATE, subtype="PCM_16")
+    recording = Recording.load(tmp_path / "a.wav")
+    np.testing.assert_array_equal(recording.samples, read_pcm16(tmp_path / "a.wav") / 32768)
+    assert recording.seconds == 3.0
+    assert recording.warnings == ()
+
+
+@pytest.mark.parametrize("rate", [8000, 11025, 22050, 44100, 48000])
+def test_any_rate_becomes_16_khz(rate):
+    found = Recording.load(tone(1000, rate), sample_rate=rate).samples
+    wanted = tone(1000, RATE)
+    assert abs(len(found) - len(wanted)) <= 1
+    middle = slice(2000, -2000)
+    np.testing.assert_allclose(found[middle], wanted[: len(found)][middle], atol=2e-3)
+
+
+@pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24", "FLOAT", "PCM_U8", "ULAW"])
+def test_any_sample_format_gives_the_same_waveform(tmp_path, subtype):
+    soundfile.write(tmp_path / "a.wav", speech(), RATE, subtype=subtype)
+    tolerance = 0.02 if subtype in ("PCM_U8", "ULAW") else 1e-4
+    found = Recording.load(tmp_path / "a.wav").samples
+    np.testing.assert_allclose(found, speech(), atol=tolerance)
+
+
+@pytest.mark.parametrize("extension", ["flac", "ogg", "mp3"])
+def test_what_libsndfile_reads(tmp_path, extension):
+    soundfile.write(tmp_path / f"a.{extension}", speech(rate=44100), 44100)
+    recording = Recording.load(tmp_path / f"a.{extension}")
+    assert recording.seconds == pytest.approx(3.0, abs=0.1)
+
+
+@pytest.mark.parametrize("extension", ["m4a", "mp4", "webm"])
+def test_what_ffmpeg_reads(tmp_path, extension):
+    require(shutil.which("ffmpeg") is not None, "ffmpeg is not installed")
+    soundfile.write(tmp_path / "a.wav", speech(rate=48000), 48000)
+    command = ["ffmpeg", "-v", "error", "-i", tmp_path / "a.wav", tmp_path / f"a.{extension}"]
+    subprocess.run(command, check=True)
+    recording = Recording.load(tmp_path / f"a.{extension}")
+    assert recording.seconds == pytest.approx(3.0, abs=0.1)
+
+
+def test_what_needs_ffmpeg_says_so_without_it(tmp_path, monkeypatch):
+    (tmp_path / "a.m4a").write_bytes(b"\0" * 1000)
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    with pytest.raises(TidyVoiceError, match=r"a\.m4a cannot be read .* apt install ffmpeg"):
+        Recording.load(tmp_path / "a.m4a")
+
+
+@pytest.mark.parametrize(
+    "scale", [(np.int16, 32767), (np.int32, 2**31 - 1), (np.float64, 1), (np.float16, 1)]
+)
+def test_samples_of_any_type(scale):
+    kind, largest = scale
+    found = Recording.load((speech() * largest).astype(kind), RATE).samples
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, speech(), atol=1e-3)
+
+
+def test_unsigned_samples():
+    found = Recording.load(np.round(speech() * 127 + 128).astype(np.uint8), RATE).samples
+    np.testing.assert_allclose(found, speech(), atol=0.02)
+
+
+def test_channels_lie_on_the_shorter_side():
+    both = np.stack([speech(), 0.5 * speech()])
+    for samples in (both, both.T):
+        np.testing.assert_allclose(Recording.load(samples, RATE).samples, speech(), atol=1e-6)
+        second = Recording.load(samples, RATE, channel=2).samples
+        np.testing.assert_allclose(second, 0.5 * speech(), atol=1e-6)
+    with pytest.raises(TidyVoiceError, match="has 2 channels, there is no 3"):
+        Recording.load(both, RATE, channel=3)
+
+
+def test_a_silent_channel_names_the_other():
+    samples = np.stack([np.zeros(3 * RATE), speech()])
+    with pytest.raises(TidyVoiceError, match="is silent in channel 1: take channel 2"):
+        Recording.load(samples, RATE)
+
+
+@pytest.mark.parametrize(
+    ("samples", "message"),
+    [
+        (np.zeros(3 * RATE), "is silent"),
+        (np.full(3 * RATE, 0.3), "is silent"),  # an offset is no sound
+        (1e-4 * speech(10), "is silent"),
+        (speech(0.2), "lasts 0.20 s"),
+        (np.append(np.zeros(8 * RATE), speech(0.2)), r"holds 0\.\d\d s of sound in 8.2 s"),
+        (np.array([]), "are no samples"),
+        (np.zeros((2, 2, 2)), "are no samples"),
+        (np.full(3 * RATE, np.nan), "NaN"),
+        (speech() * 32768, "divide 16-bit ones by 32768"),
+        (np.array(["a"]), "are no samples"),
+    ],
+)
+def test_what_holds_no_voice_is_an_error(samples, message):
+    with pytest.raises(TidyVoiceError, match=message) as error:
+        Recording.load(samples, RATE)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("samples", "message"),
+    [
+        (speech(0.7), "holds only"),
+        ((speech() * 30).clip(-1, 1), "is clipped"),
+        ((speech() * 30).clip(-0.7, 0.7), "is clipped"),  # turned down afterwards
+        (0.1 * seeded(1).standard_normal(3 * RATE), "one level throughout"),
+    ],
+)
+def test_what_is_a_poor_witness_is_said(samples, message):
+    (said,) = Recording.load(samples, RATE, name="it").warnings
+    assert message in said
+    assert said.startswith("it ")
+
+
+def test_samples_need_a_rate_and_files_have_one(tmp_path):
+    with pytest.raises(TidyVoiceError, match="give sample_rate"):
+        Recording.load(speech())
+    soundfile.write(tmp_path / "a.wav", speech(), RATE)
+    with pytest.raises(TidyVoiceError, match="leave sample_rate out"):
+        Recording.load(tmp_path / "a.wav", sample_rate=RATE)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda path: None, "no such file"),
+        (lambda path: path.mkdir(), "is a folder"),
+        (lambda path: path.write_bytes(b"no sound"), "cannot be decoded"),
+    ],
+)
+def test_an_unfit_file_is_named(tmp_path, make, message):
+    require(shutil.which("ffmpeg") is not None, "ffmpeg is not installed")
+    make(tmp_path / "a.wav")
+    with pytest.raises(TidyVoiceError, match=message) as error:
+        Recording.load(tmp_path / "a.wav")
+    assert str(tmp_path / "a.wav") in str(error.value)
+
+
+def test_a_wav_cut_short_is_named(tmp_path):
+    soundfile.write(tmp_path / "a.wav", speech(), RATE, subtype="PCM_16")
+    whole = (tmp_path / "a.wav").read_bytes()
+    (tmp_path / "a.wav").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(TidyVoiceError, match="cut short"):
+        Recording.load(tmp_path / "a.wav")
+
+
+def test_levels_are_in_decibels_below_full_scale():
+    sine = np.sin(2 * np.pi * 400 * np.arange(RATE) / RATE)
+    np.testing.assert_allclose(levels(sine.astype(np.float32)), -3.01, atol=0.01)
+    np.testing.assert_allclose(levels((0.1 * sine + 0.5).astype(np.float32)), -23.01, atol=0.02)
