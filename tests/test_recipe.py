@@ -171,8 +171,27 @@ def test_only_what_is_missing_is_made_again(finished):
     assert result.stdout.count("tidyvoice score") == 1
 
 
-def test_every_command_of_the_readme_runs(finished):
+@pytest.fixture(scope="module")
+def with_recordings(finished):
+    """The finished recipe, with A.wav and B.wav of one speaker and C.wav of another."""
     folder, _ = finished
+    dev = folder / "data/mini/corpus/TidyVoiceX_ASV/TidyVoiceX_Dev"
+    one, other = sorted(dev.iterdir())[:2]
+    wavs = [*sorted(one.rglob("*.wav"))[:2], sorted(other.rglob("*.wav"))[0]]
+    for name, wav in zip("ABC", wavs, strict=True):
+        shutil.copy(wav, folder / f"{name}.wav")
+    return folder
+
+
+def test_the_python_of_the_readme_runs(with_recordings):
+    code = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)[1]
+    (with_recordings / "readme.py").write_text(code)
+    result = call(with_recordings, "python readme.py")
+    assert result.returncode == 0, result.stderr
+
+
+def test_every_command_of_the_readme_runs(with_recordings):
+    folder = with_recordings
     first, second, *others = readme_commands()
     set_up = "python3 -m venv .venv && .venv/bin/pip install -e '.[{}]' && {}"
     assert first == set_up.format("mini", "./run.sh --recipe mini")

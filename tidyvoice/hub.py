@@ -77,10 +77,15 @@ def model_folder(source: str | Path, revision: str = "main") -> Path:
     return download(str(source), revision)
 
 
-def fingerprint(model: nn.Module) -> str:
-    """SHA-256 of a model's weights, whatever file they are in: names, types, shapes and bytes."""
+def fingerprint(model: nn.Module | Mapping[str, Tensor]) -> str:
+    """SHA-256 of the weights of a model, whatever file they are in: names, types, shapes, bytes.
+
+    Args:
+        model: itself, or its state dict.
+    """
+    state = model.state_dict() if isinstance(model, nn.Module) else model
     digest = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
+    for name, tensor in sorted(state.items()):
         values = tensor.detach().cpu().contiguous()
         digest.update(f"{name} {values.dtype} {tuple(values.shape)}\n".encode())
         digest.update(values.view(-1).view(torch.uint8).numpy())

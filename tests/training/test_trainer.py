@@ -8,17 +8,20 @@ import soundfile
 import torch
 import yaml
 
+from tidyvoice.archives import VERIFIER_FILE
 from tidyvoice.config import Experiment
 from tidyvoice.data.packing import write_shards
 from tidyvoice.encoder import SpeakerEncoder
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.files import only_writer
-from tidyvoice.hub import load_model
+from tidyvoice.hub import fingerprint, load_model
 from tidyvoice.manifest import scan
+from tidyvoice.scoring.distribution import BINS, Distribution, Tail
 from tidyvoice.training import trainer as module
 from tidyvoice.training.average import average_checkpoints
 from tidyvoice.training.checkpoint import epoch_checkpoints, load_checkpoint
 from tidyvoice.training.trainer import Trainer
+from tidyvoice.verifier import Verifier
 
 
 def run(settings):
@@ -221,6 +224,20 @@ def test_the_speakers_of_the_initial_model_are_its_own_as_well(experiment, tmp_p
         average_checkpoints(trainer.folder, 1)
         found = (trainer.folder / "models" / "speakers.txt").read_text().split()
         assert found == sorted([*trainer.data.speakers, added])
+
+
+def test_a_verifier_goes_with_the_weights_that_it_is_of(experiment):
+    exp = run(experiment).folder
+    folder, _ = average_checkpoints(exp, last=2)
+    verifier = Verifier(
+        fingerprint(load_model(folder)[0]), np.zeros(16, np.float32), 1.0, 0.0,
+        Distribution((0,) * BINS, (0,) * BINS, Tail(0.5, 0.01, 0.1, -0.1)),
+    )  # fmt: skip
+    verifier.save(folder)
+    average_checkpoints(exp, last=2)
+    assert (folder / VERIFIER_FILE).exists()
+    average_checkpoints(exp, last=1)
+    assert not (folder / VERIFIER_FILE).exists()
 
 
 def test_an_unfinished_training_is_averaged_only_on_request(experiment):

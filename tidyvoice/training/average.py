@@ -8,9 +8,10 @@ from torch import Tensor
 from tidyvoice.archives import VERIFIER_FILE
 from tidyvoice.config import load_experiment
 from tidyvoice.errors import TidyVoiceError
-from tidyvoice.hub import OTHERS, save_model_config, save_torch, training_speakers
+from tidyvoice.hub import OTHERS, fingerprint, save_model_config, save_torch, training_speakers
 from tidyvoice.training.checkpoint import epoch_checkpoints, load_checkpoint
 from tidyvoice.training.validation import best_epoch, history
+from tidyvoice.verifier import Verifier
 
 
 def average_checkpoints(
@@ -18,7 +19,7 @@ def average_checkpoints(
 ) -> tuple[Path, list[int]]:
     """Write ``models/avg_model.pt`` with its ``config.yaml`` and ``speakers.txt``.
 
-    A ``verifier.json`` beside it, which belonged to other weights, is removed.
+    A ``verifier.json`` beside it that belongs to other weights is removed.
 
     Integer tensors (batch norm's counters) are those of the last checkpoint.
 
@@ -62,7 +63,9 @@ def average_checkpoints(
         speakers |= set(training_speakers(settings.model.init) or [OTHERS])
     speakers = sorted(speakers)
     save_model_config(folder, settings.model, settings.frontend, speakers)
-    (folder / VERIFIER_FILE).unlink(missing_ok=True)
+    verifier = Verifier.load(folder)
+    if verifier is not None and verifier.model != fingerprint(total):
+        (folder / VERIFIER_FILE).unlink()
     save_torch(folder / "avg_model.pt", total)
     return folder, epochs
 
