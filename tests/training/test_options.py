@@ -1,5 +1,6 @@
 import json
 import time
+from contextlib import closing
 
 import pytest
 import torch
@@ -7,7 +8,7 @@ from conftest import seeded
 from test_trainer import final_state, run, same
 
 from tidyvoice.config import DataSettings, Experiment, load_experiment
-from tidyvoice.data.batches import TrainingData
+from tidyvoice.data.batches import TrainingData, load_batches
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.files import write_text
 from tidyvoice.models import build_model
@@ -102,6 +103,7 @@ def test_the_moving_average_is_kept_resumed_and_averaged(experiment, tmp_path):
         {"name": "AMSoftmax"},
         {"name": "SubCentreArcMargin", "sub_centres": 2, "top_k": 3, "init": "speaker_means"},
         {"name": "SphereFace2", "margin_type": "A"},
+        {"name": "SphereFace2", "init": "speaker_means"},
         {"name": "ArcMargin", "logit_mib": 0.001},
     ],
 )
@@ -115,6 +117,23 @@ def test_every_loss_trains_and_goes_on(experiment, tmp_path, loss):
         epoch_checkpoints(parts.folder)[epoch].unlink()
     run(again)
     assert same(final_state(whole.folder)["loss"], final_state(parts.folder)["loss"])
+
+
+def test_sphereface2_starts_with_a_bias_that_fits_the_speakers_means(experiment):
+    experiment["loss"] = {"name": "SphereFace2", "init": "speaker_means"}
+    # Chunks longer than any utterance, at speed 1.0: the fit saw the very ones that are seen here.
+    clean = {"speeds": [1.0], "augment_probability": 0.0}
+    experiment["data"] |= {**clean, "chunk_frames": 400, "batch_size": 12}
+    experiment |= {"epochs": 0, "margin": {"initial_margin": 0.2, "final_margin": 0.2}}
+    trainer = run(experiment)
+    head, network = trainer.objective.head, trainer.network.eval()
+    trainer.frontend.eval()
+    with closing(load_batches(trainer.data, range(trainer.data.batches_per_pass))) as batches:
+        raw = list(batches)
+    embeddings = torch.cat([network.embed(trainer.features(batch)) for batch in raw])
+    loss, _ = head(embeddings.detach(), torch.cat([batch.labels for batch in raw]))
+    (slope,) = torch.autograd.grad(loss, head.bias)
+    assert abs(slope.item()) < 1e-3
 
 
 def test_an_option_of_another_loss_is_refused(experiment, tmp_path):
