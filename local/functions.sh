@@ -139,7 +139,7 @@ train() {
   if fresh "$stamp" "${inputs[@]}" -- "${command[@]}"; then
     [ "${2-}" = --check ] || echo "  $exp/$1 is trained"
   elif [ "${2-}" = --check ]; then
-    tidyvoice train "$config" "${values[@]}" --check
+    tidyvoice train "$config" "${values[@]}" --check --average "$average"
   else
     stamped "$stamp" '' "${inputs[@]}" -- "${command[@]}"
   fi

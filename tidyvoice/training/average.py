@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
-from tidyvoice.config import load_experiment
+from tidyvoice.config import Experiment, load_experiment
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.hub import OTHERS, save_model_config, save_torch, training_speakers
 from tidyvoice.training.checkpoint import epoch_checkpoints, load_checkpoint
@@ -61,6 +61,22 @@ def average_checkpoints(
     save_model_config(folder, settings.model, settings.frontend, speakers)
     save_torch(folder / "avg_model.pt", total)
     return folder, epochs
+
+
+def check_last(settings: Experiment, last: int, source: str | Path) -> None:
+    """Refuse a training that will not leave the checkpoints of ``last`` epochs.
+
+    Raises:
+        TidyVoiceError: it has fewer epochs or keeps fewer checkpoints; ``source`` is named.
+    """
+    # Without epochs the untrained model is the one that is taken.
+    kept = {"epochs": max(settings.epochs, 1), "keep_checkpoints": settings.keep_checkpoints}
+    for key, number in kept.items():
+        if number < last:
+            raise TidyVoiceError(
+                f"{source}: {key} is {number}, and {last} epochs are to be averaged: set {key} "
+                "higher, or average fewer (run.sh: --set average=N)"
+            )
 
 
 def _last(experiment: Path, paths: dict[int, Path], last: int) -> list[int]:
