@@ -1,6 +1,6 @@
 import json
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 
 import pytest
 import torch
@@ -18,7 +18,8 @@ from tidyvoice.training.average import average_checkpoints
 from tidyvoice.training.checkpoint import epoch_checkpoints, load_checkpoint
 from tidyvoice.training.tracking import Tracker
 from tidyvoice.training.trainer import Trainer
-from tidyvoice.training.validation import history
+from tidyvoice.training.validation import Validation, history
+from tidyvoice.training.world import World
 
 
 def log(trainer):
@@ -188,6 +189,27 @@ def test_the_best_epoch_is_kept_and_averaged(validated, monkeypatch):
     assert history(trainer.folder) == {0: 0.3, 1: 0.1, 2: 0.2, 3: 0.25}
     assert list(epoch_checkpoints(trainer.folder)) == [0, 1, 3]
     assert average_checkpoints(trainer.folder, 1, best=True)[1] == [1]
+
+
+def test_a_process_without_an_utterance_to_validate_waits_for_the_others(validated):
+    trainer = Trainer(Experiment.model_validate(validated))
+    network = trainer.network.best_model
+    whole = trainer.validation.measure(network)
+    parts = []
+
+    class Spread(World):
+        def gather(self, item):
+            parts.append(item)
+            if self.rank + 1 < self.size:
+                raise InterruptedError  # the others are not there yet
+            return parts
+
+    for rank in range(100):
+        validation = Validation(trainer.settings, Spread(rank, 100, trainer.world.device))
+        with suppress(InterruptedError):
+            value = validation.measure(network)
+    assert len(parts[-1][0]) == 0
+    assert value == pytest.approx(whole, abs=1e-9)
 
 
 def test_validation_changes_no_weight_and_is_the_eer_of_the_checkpoint(validated, tmp_path):
