@@ -133,7 +133,8 @@ train() {
   [ -z "$init" ] || inputs+=("$init/avg_model.pt")
   command=(tidyvoice)
   if [ "$processes" -gt 1 ]; then
-    command=(torchrun --standalone --nproc-per-node "$processes" --max-restarts 3 -m tidyvoice)
+    command=(python -m tidyvoice.training.launch --standalone --nproc-per-node "$processes"
+      --max-restarts 3 -m tidyvoice)
   fi
   command+=(train "$config" "${values[@]}")
   if fresh "$stamp" "${inputs[@]}" -- "${command[@]}"; then
