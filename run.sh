@@ -56,17 +56,23 @@ from_here() {
   esac
 }
 
+recipe_keys='calib_speakers average mean_utterances normalize top_n calib_targets calib_nontargets
+tolerate counts openslr voxceleb'
+
 add_setting() {
+  local key=${1%%=*} known
+  [[ $1 = ?*=* ]] || fail "--set $1: write KEY=VALUE"
+  for known in $recipe_keys; do
+    if [ "$key" = "$known" ]; then recipe_set+=("$1"); return; fi
+    # A key of a training would be refused as none, with the nearest key of trainings alone.
+    [[ ${known//_/} != "${key//[_-]/}"* ]] || fail "--set $1: did you mean $known=VALUE?"
+  done
   case $1 in
-    calib_speakers=* | average=* | mean_utterances=* | normalize=* | top_n=* | calib_targets=* | \
-      calib_nontargets=* | tolerate=* | counts=* | openslr=* | voxceleb=*)
-      recipe_set+=("$1") ;;
     corpus.*=*) corpus_set+=("${1#corpus.}") ;;
     pretrain.*=*) pretrain_set+=("${1#pretrain.}") ;;
     large_margin.*=*) large_margin_set+=("${1#large_margin.}") ;;
     finetune.*=*) finetune_set+=("${1#finetune.}") ;;
-    *=*) pretrain_set+=("$1") finetune_set+=("$1") ;;
-    *) fail "--set $1: write KEY=VALUE" ;;
+    *) pretrain_set+=("$1") finetune_set+=("$1") ;;
   esac
 }
 

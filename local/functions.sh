@@ -133,13 +133,14 @@ train() {
   [ -z "$init" ] || inputs+=("$init/avg_model.pt")
   command=(tidyvoice)
   if [ "$processes" -gt 1 ]; then
-    command=(torchrun --standalone --nproc-per-node "$processes" --max-restarts 3 -m tidyvoice)
+    command=(python -m tidyvoice.training.launch --standalone --nproc-per-node "$processes"
+      --max-restarts 3 -m tidyvoice)
   fi
   command+=(train "$config" "${values[@]}")
   if fresh "$stamp" "${inputs[@]}" -- "${command[@]}"; then
     [ "${2-}" = --check ] || echo "  $exp/$1 is trained"
   elif [ "${2-}" = --check ]; then
-    tidyvoice train "$config" "${values[@]}" --check
+    tidyvoice train "$config" "${values[@]}" --check --average "$average"
   else
     stamped "$stamp" '' "${inputs[@]}" -- "${command[@]}"
   fi

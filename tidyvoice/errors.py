@@ -1,6 +1,7 @@
 """Errors that a user can mend, and how a command reports them: one line, non-zero exit status."""
 
 import errno
+import os
 import signal
 import sys
 import warnings
@@ -47,7 +48,9 @@ def one_line_errors() -> Iterator[None]:
     except TidyVoiceError as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
-        print("\ninterrupted; what is finished is kept, the same command goes on", file=sys.stderr)
+        if os.environ.get("RANK", "0") == "0":  # one of the processes speaks for all
+            said = "interrupted; what is finished is kept, the same command goes on"
+            print(f"\n{said}", file=sys.stderr)
         sys.exit(INTERRUPTED)
     except OSError as error:
         where = f": {error.filename}" if error.filename else ""

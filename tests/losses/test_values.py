@@ -68,6 +68,21 @@ def test_without_margin_sphereface2_is_weighted_logistic_regression(margin_type)
     torch.testing.assert_close(loss, expected / len(labels), rtol=1e-6, atol=0)
 
 
+@pytest.mark.parametrize("options", [{}, {"margin_type": "A", "logit_mib": 1e-4}, {"t": 1.0}])
+def test_a_fitted_bias_is_where_the_loss_is_least(options):
+    head, embeddings, labels = example("SphereFace2", options, rows=20)
+    head.margin = 0.3
+    head.fit(embeddings, labels)
+    loss, _ = head(embeddings, labels)
+    (slope,) = torch.autograd.grad(loss, head.bias)
+    assert abs(slope.item()) < 1e-4
+    for step in (-0.01, 0.01):
+        with torch.no_grad():
+            head.bias += step
+            assert head(embeddings, labels)[0] > loss
+            head.bias -= step
+
+
 @pytest.mark.parametrize("options", [{}, {"margin_type": "A"}, {"t": 2.0, "balance": 0.4}])
 @pytest.mark.parametrize("classes", [2, 1000])
 def test_the_first_bias_is_where_right_angles_pull_it_nowhere(options, classes):

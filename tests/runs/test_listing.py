@@ -36,6 +36,11 @@ def table(text):
     return {row[0]: dict(zip(head, row, strict=True)) for row in rows}
 
 
+@pytest.fixture(autouse=True)
+def wide(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "300")
+
+
 @pytest.fixture
 def three(tmp_path, monkeypatch):
     """Three experiments below exp: good and fair with scores, raw without any."""
@@ -68,6 +73,27 @@ def test_the_best_comes_first_with_the_settings_that_differ(three):
     assert (good["step"], good["epochs"], good["seed"], good["commit"]) == ("8/20", "5", "2", "-")
     assert (raw["step"], raw["loss"], raw["EER % dev"]) == ("0/12", "-", "-")
     assert raw["data.train"] == '["data/a", "data/b"]'
+
+
+def test_settings_that_do_not_fit_stand_below_the_table(three, monkeypatch):
+    many = [f"data/{n}" for n in range(9)]
+    make(three / "wide", settings={"seed": 3, "data": {"train": many, "batch_size": 5}})
+    wide = table(runs())
+    monkeypatch.setenv("COLUMNS", "110")
+    text = runs()
+    assert max(map(len, text.splitlines())) <= 110
+    narrow, below = text.split("\n\n")
+    found = table(narrow)
+    for name, row in found.items():
+        assert list(row)[-1] == "begun (UTC)"
+        assert row.items() <= wide[name].items()
+    told = dict(line.split(": ", 1) for line in below.replace("\n    ", " ").splitlines())
+    assert list(told) == ["settings of most", *found]
+    assert told["settings of most"] == 'data.train=["data/a"], epochs=3, seed=1'
+    assert told["exp/fair"] == "as most"
+    assert told["exp/x/good"] == "epochs=5, seed=2"
+    assert told["exp/raw"] == 'data.train=["data/a", "data/b"]'
+    assert told["exp/wide"] == f"data.train={json.dumps(many)}, seed=3"
 
 
 def test_json_has_the_same_as_fractions(three):

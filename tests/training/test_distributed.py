@@ -29,7 +29,8 @@ def config(experiment, tmp_path):
 
 
 def start(config, processes, *overrides, **options):
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    launcher = options.pop("launcher", "torch.distributed.run")
+    command = [sys.executable, "-m", launcher, "--standalone"]
     command += [f"--nproc-per-node={processes}", *options.pop("torchrun", [])]
     command += ["-m", "tidyvoice", "train", str(config), *overrides]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
@@ -43,6 +44,8 @@ def start(config, processes, *overrides, **options):
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
+        # Tests started in the background inherit a SIGINT that is ignored, a terminal's do not.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
 
 
@@ -137,6 +140,18 @@ def test_torchrun_starts_a_killed_rank_again(config, tmp_path):
     assert code == 0, output[-6000:]
     assert "going on at step" in output
     assert max(epoch_checkpoints(folder)) == 30
+
+
+def test_ctrl_c_ends_all_ranks_in_one_line(config, tmp_path):
+    folder = f"experiment={tmp_path / 'exp'}"
+    process = start(config, 2, folder, "epochs=3000", launcher="tidyvoice.training.launch")
+    of_rank(process, 1)
+    # As a terminal does it: to all that were started.
+    os.killpg(process.pid, signal.SIGINT)
+    code, output = finish(process)
+    assert code == 130, output
+    assert output.count("interrupted; what is finished is kept, the same command goes on") == 1
+    assert "Traceback" not in output
 
 
 def test_validation_is_shared_out(config, experiment, tiny, tmp_path):

@@ -1,6 +1,8 @@
 """The command that sets experiments beside one another."""
 
 import json
+import shutil
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -8,6 +10,8 @@ import typer
 
 from tidyvoice.cli.app import AsJson, Speakers, app
 from tidyvoice.errors import one_line_errors
+
+WIDTH = 120  # of the table where no terminal tells its own
 
 
 @app.command()
@@ -47,5 +51,6 @@ def runs(
         from tidyvoice.runs import listing
 
         compared = listing.list_experiments(found, every)
-        text, content = listing.format_listing, listing.to_json
+        width = shutil.get_terminal_size(fallback=(WIDTH, 0)).columns
+        text, content = partial(listing.format_listing, width=width), listing.to_json
     typer.echo(json.dumps(content(compared), default=str) if as_json else text(compared))

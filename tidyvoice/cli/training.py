@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from tidyvoice.cli.app import AsJson, app
-from tidyvoice.errors import one_line_errors
+from tidyvoice.errors import TidyVoiceError, one_line_errors
 
 
 @app.command()
@@ -20,6 +20,10 @@ def train(
     check_settings: Annotated[
         bool, typer.Option("--check", help="only check the settings, then stop")
     ] = False,
+    average: Annotated[
+        int | None,
+        typer.Option(min=1, help="with --check: will so many epochs be there to average?"),
+    ] = None,
 ) -> None:
     """Train an experiment; an interrupted one goes on by itself.
 
@@ -27,9 +31,14 @@ def train(
     """
     if check_settings:
         from tidyvoice.config import load_experiment
+        from tidyvoice.training.average import check_last
 
-        load_experiment(config, tuple(settings or ()))
+        chosen = load_experiment(config, tuple(settings or ()))
+        if average is not None:
+            check_last(chosen, average, config)
         return
+    if average is not None:
+        raise TidyVoiceError("--average goes with --check; then it is `tidyvoice average`")
     from tidyvoice.training.trainer import train as run
 
     typer.echo(f"finished: {run(config, tuple(settings or ()))}")

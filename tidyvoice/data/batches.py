@@ -156,7 +156,7 @@ class TrainingData:
             samples=_stack(chunks),
             speeds=torch.from_numpy(speeds),
             labels=torch.from_numpy(self._speaker_of[rows] + len(self.speakers) * speeds),
-            languages=torch.from_numpy(self._language_of[rows]),
+            languages=torch.from_numpy(self._language_of[rows].astype(np.int64)),
             rows=torch.from_numpy(rows),
             dither_seeds=torch.tensor(dither),
             noise=_stack(noise),
@@ -205,11 +205,9 @@ def _open_store(folder: Path | None) -> ShardReader | None:
 
 
 def _codes(names: pl.Series) -> tuple[list[str], np.ndarray]:
-    """The distinct names, sorted, and the position of each row's among them, int64 [N]."""
-    distinct = names.drop_nulls().unique().sort()
-    codes = dict(zip(distinct, range(len(distinct)), strict=True))
-    found = names.replace_strict(codes, default=UNKNOWN_LANGUAGE, return_dtype=pl.Int64)
-    return distinct.to_list(), found.to_numpy()
+    """The distinct names, sorted, and the position of each row's among them, int32 [N]."""
+    found = names.to_physical().cast(pl.Int32).fill_null(UNKNOWN_LANGUAGE)
+    return names.dtype.categories.to_list(), found.to_numpy()
 
 
 def _snr_ranges(noise: ShardReader, folder: Path) -> list[tuple[float, float]]:

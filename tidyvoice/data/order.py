@@ -14,7 +14,7 @@ class PassOrder:
     Args:
         settings: the ``data`` part of an experiment.
         rows: the utterances that are used, int64 [N].
-        shards, speakers, languages: codes of every row of the data, int64; of an unknown language
+        shards, speakers, languages: codes of every row of the data; of an unknown language
             ``UNKNOWN_LANGUAGE``.
         seed: the experiment's.
 

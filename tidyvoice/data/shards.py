@@ -26,6 +26,7 @@ BYTES_PER_SAMPLE = 2
 OPEN_FILES = 8  # a thread and data folder; systems allow a process as few as 256
 INDEX = "index.parquet"
 SUMMARY = "shards.json"
+COLUMNS = ["shard", "key", "speaker", "language", "offset", "samples"]  # that reading needs
 UNREADABLE = "unreadable.txt"
 
 
@@ -42,8 +43,8 @@ class ShardReader:
 
     Attributes:
         keys: utterance ids (polars String series) in the order of the shards.
-        speakers: speaker of each utterance (polars String series).
-        languages: language of each, or null.
+        speakers: speaker of each utterance (polars Enum series, its categories sorted).
+        languages: language of each, or null, likewise.
         samples: number of samples of each, int64 [N].
         shard_of: number of the shard that holds each, int32 [N].
         content: a checksum of all of this and of the samples themselves.
@@ -61,7 +62,7 @@ class ShardReader:
             if summary is None:
                 raise TidyVoiceError(f"{folder} is missing or unfinished: run stage 2 (shards)")
             contents.append(summary["content"])
-            table = pl.read_parquet(folder / INDEX)
+            table = pl.read_parquet(folder / INDEX, columns=COLUMNS)
             names = table["shard"].unique(maintain_order=True).to_list()
             codes = {name: len(self._shards) + n for n, name in enumerate(names)}
             self._shards += [folder / name for name in names]
@@ -74,8 +75,9 @@ class ShardReader:
         if len(contents) > 1:
             self.content = hashlib.sha256("".join(contents).encode()).hexdigest()
         self.keys = index["key"]
-        self.speakers = index["speaker"]
-        self.languages = index["language"]
+        # Numbers: ten million names would take a third of the index's memory.
+        self.speakers = _enumerated(index["speaker"])
+        self.languages = _enumerated(index["language"])
         self.samples = index["samples"].to_numpy()
         self._offsets = index["offset"].to_numpy()
         self.shard_of = index["shard"].to_numpy()
@@ -115,6 +117,10 @@ class ShardReader:
             files.popitem(last=False)
         files[shard] = _OpenFile(path)
         return files[shard]
+
+
+def _enumerated(names: pl.Series) -> pl.Series:
+    return names.cast(pl.Enum(names.drop_nulls().unique().sort()))
 
 
 def _distinct_speakers(folders: Sequence[Path], indexes: Sequence[pl.DataFrame]) -> None:

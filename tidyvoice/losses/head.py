@@ -145,6 +145,16 @@ class Head(nn.Module):
         with torch.no_grad():
             self.weight.copy_(self.shard.own_rows(weight))
 
+    def fit(self, embeddings: Tensor, labels: Tensor) -> None:
+        """Set what is neither weight nor margin to where the loss of these is least. Collective.
+
+        Most losses have nothing of the kind.
+
+        Args:
+            embeddings: [B x D].
+            labels: int64 [B], in 0..C-1.
+        """
+
     def class_cosines(self, unit: Tensor, weight: Tensor) -> Tensor:
         """Cosines [B x C'] of embeddings of unit length [B x D] with C' classes [C' K x D]."""
         return F.linear(unit, F.normalize(weight))

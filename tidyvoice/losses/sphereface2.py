@@ -14,6 +14,9 @@ from torch.nn import functional as F
 from tidyvoice.losses.angles import narrower, wider
 from tidyvoice.losses.head import Head, require
 
+FAR = 30.0  # a logit where the sigmoid is flat
+HALVINGS = 24  # of a range of about 140, to 1e-5
+
 
 class SphereFace2(Head):
     """A logistic regression a class: is the embedding of this speaker or not?
@@ -36,7 +39,9 @@ class SphereFace2(Head):
     weights nearly are. With odds q = lambda / ((1 - lambda) (C - 1)), and P and N the logits of
     target and others at a right angle without a bias, that is
     b = log(2 q) - N - log(1 - q + sqrt((1 - q)^2 + 4 q exp(P - N))). P and N are of the ``margin``
-    given here, whatever a schedule sets later.
+    given here, whatever a schedule sets later. Where the classes start elsewhere, call ``fit``:
+    cosines with speakers' mean embeddings spread far wider, b belongs many units lower, and AdamW,
+    whose steps are as long as the learning rate, would not carry it there in a short training.
 
     Args:
         embed_dim: D.
@@ -87,6 +92,18 @@ class SphereFace2(Head):
         odds = self.balance / ((1 - self.balance) * (self.num_classes - 1))
         root = math.sqrt((1 - odds) ** 2 + 4 * odds * math.exp(target - other))
         return math.log(2 * odds) - other - math.log(1 - odds + root)
+
+    def fit(self, embeddings: Tensor, labels: Tensor) -> None:
+        """Set the bias to where the mean loss of embeddings [B x D] is least. Collective."""
+        # The loss is convex in the bias, and all logits are far on one side of zero at both ends.
+        high = self.scale * (1 + self.margin) + FAR
+        low = -high
+        for _ in range(HALVINGS):
+            middle = (low + high) / 2
+            with torch.no_grad():
+                self.bias.fill_(middle)
+            (slope,) = torch.autograd.grad(self(embeddings, labels)[0], self.bias)
+            low, high = (low, middle) if slope > 0 else (middle, high)
 
     def adjusted(self, similarity: Tensor) -> Tensor:
         """g of what is -1 or more, and -1 below (rounding can carry a cosine there)."""

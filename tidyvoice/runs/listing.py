@@ -2,6 +2,8 @@
 
 import json
 import math
+import textwrap
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -83,19 +85,52 @@ def to_json(listing: Listing) -> dict[str, Any]:
     return {"experiments": [to_row(listing, one) for one in listing.experiments]}
 
 
-def format_listing(listing: Listing) -> str:
-    """The table, and below it what must be known to read it."""
-    # Settings come last: there may be many of them.
+def format_listing(listing: Listing, width: int) -> str:
+    """The table, and below it what must be known to read it.
+
+    Settings are columns of the table if it fits into ``width`` characters with them; else they
+    stand below it.
+    """
     head = [f"{what} {name}" for name in listing.lists for what in ("EER %", "minDCF")]
-    head += ["step", "loss", "utt/s", "commit", "begun (UTC)", *listing.settings]
-    lines = [["experiment", *head]]
+    lines = [["experiment", *head, "step", "loss", "utt/s", "commit", "begun (UTC)"]]
     for one in listing.experiments:
         line = [one.name]
         for name in listing.lists:
             line += result_cells(listing.results[one.name].get(name))
-        line += [*progress_cells(one), ", ".join(one.sources) or NONE, begun_cell(one)]
-        lines.append([*line, *(setting_cell(one, key) for key in listing.settings)])
-    return "\n".join([align(lines), *_remarks(listing)])
+        lines.append([*line, *progress_cells(one), ", ".join(one.sources) or NONE, begun_cell(one)])
+    cells = [[setting_cell(one, key) for key in listing.settings] for one in listing.experiments]
+    rows = [listing.settings, *cells]
+    whole = align([[*line, *row] for line, row in zip(lines, rows, strict=True)])
+    if max(map(len, whole.splitlines())) <= width:
+        return "\n".join([whole, *_remarks(listing)])
+    names = [one.name for one in listing.experiments]
+    below = _settings_below(names, listing.settings, cells, width)
+    return "\n".join([align(lines), *_remarks(listing), "", *below])
+
+
+def _settings_below(
+    names: Sequence[str], keys: Sequence[str], cells: Sequence[Sequence[str]], width: int
+) -> list[str]:
+    """Of each setting the most frequent value, then what each experiment has instead.
+
+    Args:
+        cells: values of the experiments, a row each, in the order of the keys.
+    """
+    usual = [Counter(column).most_common(1)[0][0] for column in zip(*cells, strict=True)]
+    told = [("settings of most", dict(zip(keys, usual, strict=True)))]
+    for name, row in zip(names, cells, strict=True):
+        of_all = zip(keys, row, usual, strict=True)
+        told.append((name, {key: value for key, value, most in of_all if value != most}))
+    return [
+        textwrap.fill(
+            f"{name}: {', '.join(f'{key}={value}' for key, value in own.items()) or 'as most'}",
+            width,
+            subsequent_indent="    ",
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        for name, own in told
+    ]
 
 
 def progress_cells(experiment: Experiment) -> list[str]:

@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor
 
 from tidyvoice.archives import VERIFIER_FILE
-from tidyvoice.config import load_experiment
+from tidyvoice.config import Experiment, load_experiment
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.hub import OTHERS, fingerprint, save_model_config, save_torch, training_speakers
 from tidyvoice.training.checkpoint import epoch_checkpoints, load_checkpoint
@@ -68,6 +68,22 @@ def average_checkpoints(
         (folder / VERIFIER_FILE).unlink()
     save_torch(folder / "avg_model.pt", total)
     return folder, epochs
+
+
+def check_last(settings: Experiment, last: int, source: str | Path) -> None:
+    """Refuse a training that will not leave the checkpoints of ``last`` epochs.
+
+    Raises:
+        TidyVoiceError: it has fewer epochs or keeps fewer checkpoints; ``source`` is named.
+    """
+    # Without epochs the untrained model is the one that is taken.
+    kept = {"epochs": max(settings.epochs, 1), "keep_checkpoints": settings.keep_checkpoints}
+    for key, number in kept.items():
+        if number < last:
+            raise TidyVoiceError(
+                f"{source}: {key} is {number}, and {last} epochs are to be averaged: set {key} "
+                "higher, or average fewer (run.sh: --set average=N)"
+            )
 
 
 def _last(experiment: Path, paths: dict[int, Path], last: int) -> list[int]:

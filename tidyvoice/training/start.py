@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from tidyvoice.config import Experiment
 from tidyvoice.data.batches import TrainingData, load_batches
@@ -17,6 +17,8 @@ from tidyvoice.wespeaker import frontend_settings, section
 
 if TYPE_CHECKING:
     from tidyvoice.training.trainer import Trainer
+
+SAMPLE = 256  # chunks that a head is fitted to, beside its weights
 
 
 def start_from_model(model: nn.Module, settings: Experiment) -> Path:
@@ -46,13 +48,15 @@ def _refuse_other_frontend(config: Path, settings: Experiment) -> None:
 def start_from_speaker_means(trainer: "Trainer") -> int:
     """Set the classes to the mean of one chunk of (nearly) every utterance; how many were seen.
 
-    The chunks are without noise, reverberation or dither. Each process makes the same means.
+    What else the loss has is fitted to some of the chunks, at the margin of the first step. They
+    are without noise, reverberation or dither. Each process makes the same means.
     """
     settings, device, head = trainer.settings, trainer.world.device, trainer.objective.head
     clean = {"augment_probability": 0.0, "order": "shuffled", "balance": "none", "pairs": False}
     chosen = settings.data.model_copy(update=clean)
     data = TrainingData(chosen, trainer.data.chunk_samples, settings.seed)
     means = ClassMeans(data.num_classes, settings.model.embed_dim, device)
+    sample: list[tuple[Tensor, Tensor]] = []
     trainer.network.eval()
     trainer.frontend.eval()
     with (
@@ -61,9 +65,14 @@ def start_from_speaker_means(trainer: "Trainer") -> int:
     ):
         for raw in batches:
             on_device = raw.to(device)
-            means.add(trainer.network.embed(trainer.features(on_device)), on_device.labels)
+            embeddings = trainer.network.embed(trainer.features(on_device))
+            means.add(embeddings, on_device.labels)
+            if len(sample) * len(embeddings) < SAMPLE:
+                sample.append((embeddings, on_device.labels))
     weight = head.full_weight().clone()
     # Of a class with several weights the first; the others stay at random, and find their own.
     seen = means.fill(weight[:: head.shard.rows_per_class])
     head.load_full_weight(weight)
+    head.margin = trainer.margin.at(0)
+    head.fit(*map(torch.cat, zip(*sample, strict=True)))
     return seen

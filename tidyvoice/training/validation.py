@@ -76,7 +76,10 @@ class Validation:
         # By length, so that the processes have equally much to do.
         by_length = self._rows[np.argsort(source.samples[self._rows], kind="stable")]
         share = by_length[world.rank :: world.size]
-        parts = world.gather((share, embed_rows(encoder, source, share)))
+        own = np.empty((0, self._settings.model.embed_dim), np.float32)
+        if len(share):  # there may be more processes than utterances
+            own = embed_rows(encoder, source, share)
+        parts = world.gather((share, own))
         rows = np.concatenate([rows for rows, _ in parts])
         matrix = np.concatenate([matrix for _, matrix in parts])
         embeddings = Embeddings([source.ids[row] for row in rows], matrix)
