@@ -17,7 +17,7 @@ from tidyvoice.training.checkpoint import epoch_checkpoints
 COMMANDS = (
     "check", "shards", "trials", "train", "average", "extract", "score", "normalize", "calibrate",
     "fuse", "metrics", "report", "doctor", "fetch-model", "compare", "submission",
-    "runs",
+    "runs", "export",
 )  # fmt: skip
 
 

@@ -3,7 +3,17 @@
 import os
 import sys
 
-from tidyvoice.cli import challenge, data, doctor, evaluation, models, runs, scores, training
+from tidyvoice.cli import (
+    challenge,
+    data,
+    doctor,
+    evaluation,
+    export,
+    models,
+    runs,
+    scores,
+    training,
+)
 from tidyvoice.cli.app import app
 
 __all__ = [
@@ -12,6 +22,7 @@ __all__ = [
     "data",
     "doctor",
     "evaluation",
+    "export",
     "main",
     "models",
     "runs",
