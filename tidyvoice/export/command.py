@@ -9,6 +9,7 @@ import numpy as np
 
 from tidyvoice.encoder import SpeakerEncoder
 from tidyvoice.errors import TidyVoiceError
+from tidyvoice.export.description import Input, describe
 from tidyvoice.export.encoders import (
     ONNX,
     TORCH,
@@ -17,16 +18,9 @@ from tidyvoice.export.encoders import (
     ProgramEncoder,
     need,
 )
+from tidyvoice.export.graphs import annotate, onnx_model
 from tidyvoice.export.int8 import quantise
-from tidyvoice.export.programs import (
-    FEWEST_FRAMES,
-    Input,
-    annotate,
-    describe,
-    onnx_model,
-    program_bytes,
-    trace,
-)
+from tidyvoice.export.programs import FEWEST_FRAMES, program_bytes, trace
 from tidyvoice.extract import Source
 from tidyvoice.files import atomic_path
 from tidyvoice.frontend import FrontendSettings

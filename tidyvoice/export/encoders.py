@@ -8,7 +8,8 @@ import numpy as np
 import torch
 
 from tidyvoice.errors import TidyVoiceError
-from tidyvoice.export.programs import PROGRAM_NOTE, Description, quiet
+from tidyvoice.export.description import Description
+from tidyvoice.export.programs import PROGRAM_NOTE, quiet
 from tidyvoice.files import sha256
 from tidyvoice.frontend import INT16_SCALE, Frontend, FrontendSettings
 
@@ -76,8 +77,6 @@ class OnnxEncoder(ExportedEncoder):
         runtime = need("onnxruntime")
         options = runtime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
-        # Where the processor has no VNNI, its 8-bit products would else saturate.
-        options.add_session_config_entry("session.x64quantprecision", "1")
         path = _file(path)
         try:
             self.session = runtime.InferenceSession(
