@@ -4,8 +4,8 @@
     python benchmarks/export.py --planes 4 --frames 300 --runs 1
 
 Speed: an untrained SimAM-ResNet34 embeds one utterance at a time, from its waveform, by PyTorch, by
-onnxruntime in float32 and in int8; medians of runs that take turns. int8 needs a processor with
-8-bit products (AVX-512 VNNI or AVX-VNNI) to be faster.
+onnxruntime in float32 and in int8, on one thread; medians of runs that take turns, in time of the
+processor, which other programs disturb little. int8 needs a processor with 8-bit products (VNNI).
 
 Error rates, of each model given: the dev utterances are embedded by PyTorch and by its int8 file,
 whose ranges are from fine-tuning utterances, and scored as ./run.sh --recipe mini does: cosines
@@ -50,17 +50,17 @@ def measure_speed(args: argparse.Namespace, folder: Path) -> None:
     encoders |= {FLOAT32: OnnxEncoder(folder / "float32.onnx")}
     encoders |= {INT8: OnnxEncoder(folder / "int8.onnx")}
     random = np.random.default_rng(1)
-    print(f"{args.planes} planes, {torch.get_num_threads()} threads, ms an utterance:")
+    print(f"{args.planes} planes, one thread, ms an utterance:")
     for frames in args.frames:
         samples = random.normal(0, 1000, (1, encoder.settings.num_samples(frames)))
         samples = samples.astype(np.int16)
         times: dict[str, list[float]] = {name: [] for name in encoders}
         for run in range(args.runs + 1):
             for name, one in encoders.items():
-                start = time.perf_counter()
+                start = time.process_time()
                 one.embed_samples(samples)
                 if run:  # the first one is a warm-up
-                    times[name].append(time.perf_counter() - start)
+                    times[name].append(time.process_time() - start)
         medians = {name: statistics.median(values) for name, values in times.items()}
         cells = [f"{name} {1000 * median:.0f}" for name, median in medians.items()]
         ratios = [f"{medians[name] / medians[INT8]:.2f} x {name}" for name in (FLOAT32, PLAIN)]
@@ -73,9 +73,7 @@ def measure_errors(args: argparse.Namespace, model: Path, folder: Path) -> None:
     made = export_int8(encoder, folder / "int8.onnx", args.data / "finetune", limit=args.limit)
     found = {}
     for name, one in {"float32": encoder, "int8": OnnxEncoder(made.path)}.items():
-        start = time.perf_counter()
         found[name] = scored(args, one, folder / name)
-        print(f"{name} extracted and scored in {time.perf_counter() - start:.0f} s", flush=True)
     vectors = [load_embeddings(folder / name / "dev.npz").vectors for name in found]
     norms = [np.linalg.norm(one, axis=1) for one in vectors]
     cosines = (vectors[0] * vectors[1]).sum(axis=1) / (norms[0] * norms[1])
@@ -111,13 +109,12 @@ def main() -> None:
     )
     parser.add_argument("--planes", type=int, default=64)
     parser.add_argument("--frames", type=int, nargs="*", default=[300, 500, 800])
-    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--runs", type=int, default=7)
     parser.add_argument("--models", type=Path, nargs="*", default=[], help="trained model folders")
     parser.add_argument("--limit", type=int, default=200, help="utterances of the ranges")
     parser.add_argument("--data", type=Path, default=Path("data/mini"))
     args = parser.parse_args()
-    torch.set_num_threads(args.threads)
+    torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         if args.frames:
             measure_speed(args, Path(folder))
