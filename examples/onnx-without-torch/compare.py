@@ -1,0 +1,33 @@
+"""Score two recordings with an ONNX file, onnxruntime and numpy: see README.md."""
+
+import argparse
+import json
+import sys
+
+import numpy as np
+import onnxruntime
+import soundfile
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", required=True, help="file that tidyvoice export wrote")
+    parser.add_argument("--mean", required=True, help="embeddings to centre with, .npz")
+    parser.add_argument("recordings", nargs=2, metavar="WAV")
+    args = parser.parse_args()
+    session = onnxruntime.InferenceSession(args.model, providers=["CPUExecutionProvider"])
+    metadata = session.get_modelmeta().custom_metadata_map
+    expected = json.loads(metadata["tidyvoice.frontend"])["sample_rate"]
+    embeddings = []
+    for path in args.recordings:
+        samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+        if rate != expected:
+            sys.exit(f"error: {path} has {rate} Hz, the model takes {expected}: resample it")
+        embeddings += session.run(["embeddings"], {"waveform": samples[:, 0][None]})[0].tolist()
+    centred = np.array(embeddings) - np.load(args.mean)["embeddings"].mean(axis=0)
+    first, second = centred / np.linalg.norm(centred, axis=1, keepdims=True)
+    print(f"{first @ second:.4f}")
+
+
+if __name__ == "__main__":
+    main()

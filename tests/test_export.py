@@ -1,0 +1,274 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from conftest import fill_weights, prepared, reference_waveform
+from typer.testing import CliRunner
+
+from tidyvoice.cli import app
+from tidyvoice.config import ModelSettings
+from tidyvoice.embeddings import load_embeddings
+from tidyvoice.encoder import SpeakerEncoder
+from tidyvoice.errors import TidyVoiceError
+from tidyvoice.export import command
+from tidyvoice.export.encoders import OnnxEncoder, ProgramEncoder, is_exported, load_exported
+from tidyvoice.export.programs import FEWEST_FRAMES, trace
+from tidyvoice.export.waveform import ExportedFrontend
+from tidyvoice.extract import extract
+from tidyvoice.files import sha256
+from tidyvoice.frontend import Frontend, FrontendSettings
+from tidyvoice.hub import save_model_config
+from tidyvoice.models import NUM_BLOCKS, build_model
+
+onnx = pytest.importorskip("onnx")
+ROOT = Path(__file__).parent.parent
+FILES = {
+    "waveform.onnx": (),
+    "features.onnx": ("--input", "features"),
+    "waveform.pt2": ("--format", "torch"),
+    "features.pt2": ("--format", "torch", "--input", "features"),
+}
+
+
+def invoke(*arguments):
+    return CliRunner().invoke(app, ["export", *map(str, arguments)])
+
+
+@pytest.fixture(scope="module", autouse=True)
+def shallow():
+    """One block a stage: exporting takes a second a block, and every block is alike."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(NUM_BLOCKS, "SimAM_ResNet34_ASP", (1, 1, 1, 1))
+        yield
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, shallow):
+    """A narrow model, a data folder of four speakers, and the model in every format."""
+    folder = tmp_path_factory.mktemp("export")
+    settings = ModelSettings(in_planes=2, embed_dim=16)
+    model = fill_weights(build_model(settings.name, in_planes=2, embed_dim=16), seed=3)
+    save_model_config(folder / "model", settings, FrontendSettings(), ["somebody"])
+    torch.save(model.state_dict(), folder / "model" / "avg_model.pt")
+    prepared(folder, speakers=4, utterances=2, seconds=0.5)
+    for name, options in FILES.items():
+        done = invoke(folder / "model", "--out", folder / name, *options, "--json")
+        assert done.exit_code == 0, done.output
+        said = json.loads(done.stdout)
+        assert said["path"] == str(folder / name)
+        assert said["bytes"] == (folder / name).stat().st_size
+        assert said["difference"] <= 1e-4
+    return folder
+
+
+@pytest.fixture(scope="module")
+def encoder(folder):
+    return SpeakerEncoder.from_pretrained(folder / "model", "cpu")
+
+
+@pytest.fixture(scope="module")
+def int8(folder):
+    out = folder / "int8.onnx"
+    done = invoke(folder / "model", "--out", out, "--int8", "--calibrate", folder / "data",
+                  "--limit", 6)  # fmt: skip
+    assert done.exit_code == 0, done.output
+    assert "6 embeddings differ from the model's by" in done.stdout
+    return OnnxEncoder(out)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        FrontendSettings(),
+        FrontendSettings(num_mel_bins=40, frame_length=20, window_type="povey", mean_norm=False),
+    ],
+)
+def test_the_filterbank_is_the_frontends(settings):
+    speech = reference_waveform(5, 20000)
+    time = np.arange(20000) / 16000
+    cases = {
+        "speech": speech,
+        "quiet": np.round(speech / 5000),
+        "offset": np.round(speech / 5000) + 3000,
+        "tone": np.round(20000 * np.sin(2 * np.pi * 300 * time)),
+        "silence": 0 * speech,
+        "constant": 0 * speech + 1000,
+    }
+    waveforms = torch.from_numpy(np.stack(list(cases.values())).astype(np.float32) / 32768)
+    ours, reference = ExportedFrontend(settings), Frontend(settings).eval()
+    for length in (400, 559, 560, 7777, 20000):
+        difference = (ours(waveforms[:, :length]) - reference(waveforms[:, :length])).abs()
+        found = dict(zip(cases, difference.amax(dim=(1, 2)).tolist(), strict=True))
+        assert max(found.values()) < 1e-3, (length, found)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_computes_what_the_model_does_at_any_length(folder, encoder, name):
+    exported = load_exported(folder / name)
+    for frames in (*range(FEWEST_FRAMES, 30), 100, 201, 402, 803):
+        for batch in (1, 2, 5):
+            samples = reference_waveform(frames, batch * encoder.settings.num_samples(frames))
+            samples = samples.reshape(batch, -1)
+            expected, found = encoder.embed_samples(samples), exported.embed_samples(samples)
+            assert found.dtype == np.float32
+            difference = np.linalg.norm(found - expected, axis=1)
+            assert (difference < 1e-4 * np.linalg.norm(expected, axis=1)).all(), (frames, batch)
+
+
+def test_onnx_takes_a_single_frame_and_a_program_says_how_many_it_needs(folder, encoder):
+    samples = reference_waveform(1, encoder.settings.num_samples(FEWEST_FRAMES - 1))[None]
+    for short in (samples, samples[:, :400]):
+        found = OnnxEncoder(folder / "waveform.onnx").embed_samples(short)
+        np.testing.assert_allclose(found, encoder.embed_samples(short), rtol=1e-3, atol=1e-4)
+    with pytest.raises(TidyVoiceError, match=r"of 399 samples is shorter than the 400 that .*onnx"):
+        OnnxEncoder(folder / "features.onnx").embed_samples(samples[:, :399])
+    with pytest.raises(TidyVoiceError, match=r"of 1520 samples is shorter than the 1680 that"):
+        ProgramEncoder(folder / "waveform.pt2").embed_samples(samples)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_says_what_it_is_of_and_nothing_of_this_machine(folder, name):
+    path = folder / name
+    exported = load_exported(path)
+    assert exported.weights == sha256(folder / "model" / "avg_model.pt")
+    assert exported.trained_on == ["somebody"]
+    assert exported.settings == FrontendSettings()
+    assert exported.description.embedding_dim == 16
+    assert is_exported(path)
+    content = path.read_bytes()
+    assert str(ROOT).encode() not in content
+    assert sys.prefix.encode() not in content
+
+
+def test_extraction_takes_a_file_in_the_place_of_a_model(folder, encoder, int8, tmp_path):
+    tables = {}
+    for name, one in (("model", encoder), ("int8", int8), ("onnx", folder / "waveform.onnx")):
+        one = load_exported(one) if isinstance(one, Path) else one
+        extract(one, folder / "data", tmp_path / f"{name}.npz", batch_frames=200)
+        tables[name] = load_embeddings(tmp_path / f"{name}.npz")
+    assert tables["onnx"].ids == tables["model"].ids
+    assert tables["onnx"].model == tables["model"].model != tables["int8"].model
+    vectors = {name: table.vectors for name, table in tables.items()}
+    lengths = np.linalg.norm(vectors["model"], axis=1)
+    difference = np.linalg.norm(vectors["onnx"] - vectors["model"], axis=1)
+    assert (difference < 1e-4 * lengths).all()
+    difference = np.linalg.norm(vectors["int8"] - vectors["model"], axis=1)
+    assert (difference > 1e-4 * lengths).any()
+    assert (difference < 0.2 * lengths).all()
+
+
+def test_int8_is_in_the_wide_convolutions_and_keeps_the_speakers_of_its_ranges(folder, int8):
+    speakers = {f"id{number:06d}" for number in range(4)}
+    assert set(int8.trained_on) <= {"somebody", *speakers}
+    assert len(int8.trained_on) > 3
+    assert int8.weights == sha256(int8.path)
+    model = onnx.load(int8.path)
+    made = {name: node for node in model.graph.node for name in node.output}
+    weights = {tensor.name: tensor for tensor in model.graph.initializer}
+    convolutions = [node for node in model.graph.node if node.op_type == "Conv"]
+    quantised = [node for node in convolutions if node.input[1] in made]
+    assert len(convolutions) - len(quantised) == 3  # the first, and the two of the attention
+    for node in quantised:
+        tensor = weights[made[node.input[1]].input[0]]
+        assert tensor.data_type == onnx.TensorProto.INT8
+        # 255 x 64 + 255 x 64 is the most that 16 bits hold: see tidyvoice/export/int8.py.
+        assert 0 < np.abs(onnx.numpy_helper.to_array(tensor).astype(int)).max() <= 64
+        assert len(weights[made[node.input[1]].input[1]].dims) == 1  # a scale a channel
+
+
+def test_maps_are_reduced_along_one_axis_after_the_other(folder):
+    graph = onnx.load(folder / "features.onnx").graph
+    constants = {t.name: onnx.numpy_helper.to_array(t).tolist() for t in graph.initializer}
+    assert constants.keys() <= {name for node in graph.node for name in node.input}
+    axes = [constants[n.input[1]] for n in graph.node if n.op_type in ("ReduceMean", "ReduceSum")]
+    # A mean and a variance in each of 4 blocks, then the pooling's sums over time.
+    assert [axes.count(one) for one in ([3], [2], [2, 3])] == [8, 10, 0]
+
+
+def test_a_file_that_computes_something_else_is_not_kept(folder, encoder, tmp_path, monkeypatch):
+    other = SpeakerEncoder(
+        fill_weights(build_model("SimAM_ResNet34_ASP", 2, 16), seed=4), encoder.settings, "cpu"
+    )
+    monkeypatch.setattr(command, "trace", lambda encoder, input: trace(other, input))
+    out = tmp_path / "model.pt2"
+    out.write_text("what was there")
+    with pytest.raises(TidyVoiceError, match=r"model\.pt2 is not written: its embeddings differ"):
+        command.export(encoder, out, "features", "torch")
+    assert [path.name for path in tmp_path.iterdir()] == ["model.pt2"]
+    assert out.read_text() == "what was there"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--out", "m.pt2"), "--out m.pt2: the name of --format onnx ends in .onnx"),
+        (("--out", "m.onnx", "--format", "torch"), "of --format torch ends in .pt2"),
+        (("--out", "m.onnx", "--int8"), "--int8 needs --calibrate"),
+        (("--out", "m.onnx", "--limit", 3), "--limit is of use with --int8 only"),
+        (("--out", "m.onnx", "--calibrate", "data"), "--calibrate is of use with --int8 only"),
+        (("--out", "m.pt2", "--int8", "--calibrate", "x", "--format", "torch"), "of --format onnx"),
+        (("--out", "m.onnx", "--int8", "--calibrate", "nowhere"), "nowhere is no folder"),
+    ],
+)
+def test_a_wrong_call_is_one_line(folder, monkeypatch, tmp_path, options, message):
+    monkeypatch.chdir(tmp_path)
+    done = invoke(folder / "model", *options)
+    assert done.exit_code == 1
+    assert message in done.output
+    assert len(done.output.strip().splitlines()) == 1
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("missing", ["onnx", "onnxscript", "onnxruntime"])
+def test_without_the_extra_the_mend_is_named(folder, monkeypatch, tmp_path, missing):
+    monkeypatch.setitem(sys.modules, missing, None)
+    done = invoke(folder / "model", "--out", tmp_path / "m.onnx")
+    assert done.exit_code == 1
+    mend = "which is not installed: pip install 'tidyvoice[export]'"
+    assert done.output.strip() == f"error: ONNX needs {missing}, {mend}"
+
+
+def test_files_of_others_are_named(folder, tmp_path):
+    foreign = onnx.load(folder / "waveform.onnx")
+    del foreign.metadata_props[:]
+    onnx.save(foreign, tmp_path / "foreign.onnx")
+    torch.export.save(
+        torch.export.export(torch.nn.ReLU(), (torch.zeros(2),)), tmp_path / "foreign.pt2"
+    )
+    for name in ("foreign.onnx", "foreign.pt2"):
+        with pytest.raises(TidyVoiceError, match=rf"{name} does not say its tidyvoice\.input"):
+            load_exported(tmp_path / name)
+    for name in ("broken.onnx", "broken.pt2"):
+        (tmp_path / name).write_bytes(b"nothing")
+        with pytest.raises(TidyVoiceError, match=rf"{name} cannot be read by"):
+            load_exported(tmp_path / name)
+        with pytest.raises(TidyVoiceError, match="no such file"):
+            load_exported(tmp_path / f"no-{name}")
+
+
+def test_the_example_needs_neither_torch_nor_this_package(folder, encoder, tmp_path):
+    for name in ("torch", "tidyvoice"):
+        (tmp_path / f"{name}.py").write_text("raise ImportError('must not be imported')\n")
+    extract(encoder, folder / "data", tmp_path / "mean.npz")
+    table = load_embeddings(tmp_path / "mean.npz")
+
+    def run(*wavs):
+        command = [sys.executable, ROOT / "examples/onnx-without-torch/compare.py"]
+        command += ["--model", folder / "waveform.onnx", "--mean", tmp_path / "mean.npz", *wavs]
+        environment = {"PYTHONPATH": str(tmp_path)}
+        return subprocess.run(command, capture_output=True, text=True, env=environment)
+
+    done = run(*(folder / "corpus" / table.ids[row] for row in (0, 1)))
+    assert done.returncode == 0, done.stderr
+    first, second = (table.vectors[row] - table.mean() for row in (0, 1))
+    cosine = first @ second / (np.linalg.norm(first) * np.linalg.norm(second))
+    assert abs(float(done.stdout) - cosine) < 2e-4
+    soundfile.write(tmp_path / "slow.wav", np.zeros(8000), 8000)
+    refused = run(folder / "corpus" / table.ids[0], tmp_path / "slow.wav")
+    assert refused.returncode == 1
+    assert "slow.wav has 8000 Hz, the model takes 16000: resample it" in refused.stderr

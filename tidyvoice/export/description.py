@@ -1,0 +1,73 @@
+"""What an exported file says of itself."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from tidyvoice.encoder import SpeakerEncoder
+from tidyvoice.errors import TidyVoiceError
+from tidyvoice.frontend import FrontendSettings
+
+Input = Literal["waveform", "features"]
+PREFIX = "tidyvoice."
+
+
+@dataclass(frozen=True)
+class Description:
+    """What an exported file says of itself.
+
+    Attributes:
+        input: "waveform" [B x S] in -1..1 or "features" [B x T x F].
+        precision: "float32" or "int8".
+        embedding_dim: D.
+        frontend: the settings of the filterbank.
+        weights: SHA-256 of the model's file of weights, where known.
+        trained_on: the speakers that the model, and its int8 ranges, were fitted to, where known.
+        fewest_frames: of an utterance that the file takes.
+    """
+
+    input: Input
+    precision: Literal["float32", "int8"]
+    embedding_dim: int
+    frontend: dict[str, Any]
+    weights: str | None
+    trained_on: list[str] | None
+    fewest_frames: int
+
+    def to_strings(self) -> dict[str, str]:
+        """Keys and JSON values, as the metadata of an ONNX file are text."""
+        return {f"{PREFIX}{name}": json.dumps(value) for name, value in asdict(self).items()}
+
+    @classmethod
+    def from_strings(cls, found: dict[str, str], path: Path) -> "Description":
+        """What ``to_strings`` wrote.
+
+        Raises:
+            TidyVoiceError: the file ``path`` was not written by ``tidyvoice export``.
+        """
+        names = cls.__dataclass_fields__
+        missing = [name for name in names if PREFIX + name not in found]
+        if missing:
+            raise TidyVoiceError(
+                f"{path} does not say its {PREFIX}{missing[0]}: give a file that "
+                "`tidyvoice export` wrote"
+            )
+        return cls(**{name: json.loads(found[PREFIX + name]) for name in names})
+
+    def settings(self) -> FrontendSettings:
+        return FrontendSettings(**self.frontend)
+
+
+def describe(encoder: SpeakerEncoder, input: Input, fewest_frames: int = 1) -> Description:
+    """The description of an encoder's float32 export."""
+    speakers = encoder.trained_on
+    return Description(
+        input,
+        "float32",
+        encoder.model.embed_dim,
+        encoder.settings.model_dump(),
+        encoder.weights,
+        None if speakers is None else list(speakers),
+        fewest_frames,
+    )
