@@ -22,7 +22,7 @@ class Description:
         precision: "float32" or "int8".
         embedding_dim: D.
         frontend: the settings of the filterbank.
-        weights: SHA-256 of the model's file of weights, where known.
+        weights: SHA-256 of the weights of the model, see ``hub.fingerprint``.
         trained_on: the speakers that the model, and its int8 ranges, were fitted to, where known.
         fewest_frames: of an utterance that the file takes.
     """
