@@ -28,7 +28,7 @@ from tidyvoice.models import NUM_BLOCKS, build_model
 
 if os.environ.get("CI") != "true":
     pytest.importorskip("onnx", reason="needs pip install -e '.[export]'")
-import onnx  # noqa: E402
+import onnx
 
 ROOT = Path(__file__).parent.parent
 FILES = {
