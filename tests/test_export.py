@@ -143,6 +143,8 @@ def test_a_file_says_what_it_is_of_and_nothing_of_this_machine(folder, name):
     assert exported.trained_on == ["somebody"]
     assert exported.settings == FrontendSettings()
     assert exported.description.embedding_dim == 16
+    assert exported.description.stem_channels == 2
+    assert (exported.device.type, exported.precision) == ("cpu", "float32")
     assert is_exported(path)
     content = path.read_bytes()
     assert str(ROOT).encode() not in content
@@ -153,7 +155,7 @@ def test_extraction_takes_a_file_in_the_place_of_a_model(folder, encoder, int8, 
     tables = {}
     for name, one in (("model", encoder), ("int8", int8), ("onnx", folder / "waveform.onnx")):
         one = load_exported(one) if isinstance(one, Path) else one
-        extract(one, folder / "data", tmp_path / f"{name}.npz", batch_frames=200)
+        extract(one, folder / "data", tmp_path / f"{name}.npz")
         tables[name] = load_embeddings(tmp_path / f"{name}.npz")
     assert tables["onnx"].ids == tables["model"].ids
     assert tables["onnx"].model == tables["model"].model != tables["int8"].model
@@ -170,6 +172,7 @@ def test_int8_is_in_the_wide_convolutions_and_keeps_the_speakers_of_its_ranges(f
     speakers = {f"id{number:06d}" for number in range(4)}
     assert set(int8.trained_on) <= {"somebody", *speakers}
     assert len(int8.trained_on) > 3
+    assert int8.precision == "int8"
     assert int8.weights == sha256(int8.path)
     model = onnx.load(int8.path)
     made = {name: node for node in model.graph.node for name in node.output}

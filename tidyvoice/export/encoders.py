@@ -19,9 +19,9 @@ ONNX, TORCH = ".onnx", ".pt2"
 class ExportedEncoder:
     """Waveforms to speaker embeddings by an exported file, on the CPU.
 
-    Has what ``tidyvoice.extract`` takes of a ``SpeakerEncoder``: ``settings``, ``trained_on``,
-    ``weights`` and ``embed_samples``. Of an int8 file ``weights`` is the SHA-256 of the file: its
-    embeddings are not those of the model that it was made from.
+    Has what ``tidyvoice.extract`` takes of a ``SpeakerEncoder``: ``settings``, ``device``,
+    ``precision``, ``trained_on``, ``weights`` and ``embed_samples``. Of an int8 file ``weights`` is
+    the SHA-256 of the file: its embeddings are not those of the model that it was made from.
     """
 
     def __init__(self, path: Path, description: Description):
@@ -29,8 +29,10 @@ class ExportedEncoder:
         self.description = description
         self.settings: FrontendSettings = description.settings()
         self.trained_on = description.trained_on
-        int8 = description.precision == "int8"
-        self.weights = sha256(path) if int8 else description.weights
+        self.device = torch.device("cpu")
+        self.precision = description.precision
+        known = description.weights if self.precision == "float32" else None
+        self.weights = known or sha256(path)
         self.frontend = Frontend(self.settings).eval()
 
     def run(self, inputs: np.ndarray) -> np.ndarray:
