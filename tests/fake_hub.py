@@ -1,5 +1,6 @@
 """A server on this machine that answers what huggingface_hub asks of the Hub."""
 
+import base64
 import hashlib
 import json
 import os
@@ -11,6 +12,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 REPOSITORY = "someone/a-model"
+TOKEN = "hf_abc"  # may write
+READ_TOKEN = "hf_def"
 LARGE = (".pt", ".safetensors")
 
 
@@ -23,7 +26,12 @@ class FakeHub(ThreadingHTTPServer):
         refuse: status and error code instead of every answer about the repository.
         gated: whether its files may be listed, but not read.
         drops: how many times a large file is cut in the middle.
+        exists: whether the repository is there; a push makes it.
+        private: whether it is seen with a token alone.
+        mistakes: what a validation finds in the metadata of a card.
+        moves: how many pushes find that somebody else pushed meanwhile.
         asked: paths of every request.
+        messages: of the commits that were pushed.
     """
 
     daemon_threads = True
@@ -35,7 +43,13 @@ class FakeHub(ThreadingHTTPServer):
         self.refuse: tuple[int, str] | None = None
         self.gated = False
         self.drops = 0
+        self.exists = True
+        self.private = False
+        self.mistakes: list[str] = []
+        self.moves = 0
         self.asked: list[str] = []
+        self.messages: list[str] = []
+        self.uploaded: dict[str, bytes] = {}
 
     @property
     def address(self) -> str:
@@ -58,6 +72,8 @@ class FakeHub(ThreadingHTTPServer):
         """For a process that shall know no other Hub, with a cache of its own at ``home``."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
         own = {"HF_ENDPOINT": self.address, "HF_HOME": str(home), "HF_HUB_DISABLE_TELEMETRY": "1"}
+        # The protocol that replaces LFS needs a server of its own.
+        own["HF_HUB_DISABLE_XET"] = "1"
         return {**kept, **own, "OMP_NUM_THREADS": "1", **more}
 
 
@@ -90,6 +106,95 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self._respond()
 
+    def do_PUT(self) -> None:
+        """A large file, sent to where the answer about it said."""
+        data = self._body()
+        self.server.asked.append(f"PUT {self.path}")
+        # Whoever sends something else than was announced is refused, as by the Hub's storage.
+        if self.path != f"/upload/{_sha256(data)}":
+            self._error(400, "BadDigest")
+            return
+        self.server.uploaded[_sha256(data)] = data
+        self._json({})
+
+    def do_POST(self) -> None:
+        hub, path, body = self.server, urlsplit(self.path).path, self._body()
+        hub.asked.append(f"POST {path}")
+        token = (self.headers["Authorization"] or "").removeprefix("Bearer ")
+        if token not in (TOKEN, READ_TOKEN):
+            self._error(401, "")
+        elif hub.refuse:
+            self._error(*hub.refuse)
+        elif path == "/api/validate-yaml":
+            found = [{"message": mistake} for mistake in hub.mistakes]
+            self._json({"errors": found, "warnings": []}, 400 if found else 200)
+        elif token == READ_TOKEN:
+            self._error(403, "")
+        elif path == "/api/repos/create":
+            self._create(json.loads(body))
+        elif path == f"/api/models/{REPOSITORY}/preupload/main":
+            names = [file["path"] for file in json.loads(body)["files"]]
+            modes = {name: "lfs" if name.endswith(LARGE) else "regular" for name in names}
+            entries = [
+                {"path": n, "uploadMode": m, "shouldIgnore": False} for n, m in modes.items()
+            ]
+            self._json({"files": entries})
+        elif path == f"/{REPOSITORY}.git/info/lfs/objects/batch":
+            self._json({"objects": [self._upload_of(one) for one in json.loads(body)["objects"]]})
+        elif path == f"/api/models/{REPOSITORY}/commit/main":
+            self._commit([json.loads(line) for line in body.splitlines()])
+        else:
+            self._error(404, "RepoNotFound")
+
+    def _create(self, asked: dict) -> None:
+        hub = self.server
+        name = f"{asked['organization']}/{asked['name']}"
+        if name != REPOSITORY:
+            self._error(403, "")
+            return
+        status = 409 if hub.exists else 200
+        if not hub.exists:
+            # Named otherwise by versions of the library.
+            hub.private = asked.get("visibility") == "private" or asked.get("private") is True
+            hub.exists = True
+        self._json({"url": f"{hub.address}/{name}"}, status)
+
+    def _upload_of(self, asked: dict) -> dict:
+        """Where to send a large file; nothing where its content is known."""
+        if asked["oid"] in self.server.uploaded:
+            return asked
+        upload = {"href": f"{self.server.address}/upload/{asked['oid']}"}
+        return {**asked, "actions": {"upload": upload}}
+
+    def _commit(self, lines: list[dict]) -> None:
+        hub, files = self.server, dict(self.server.files)
+        header, *changes = ((line["key"], line["value"]) for line in lines)
+        if hub.moves or header[1].get("parentCommit") not in (None, hub.commit):
+            hub.moves -= 1
+            self._error(412, "")
+            return
+        for kind, value in changes:
+            if kind == "deletedFile":
+                del files[value["path"]]
+            elif kind == "lfsFile":
+                files[value["path"]] = hub.uploaded[value["oid"]]
+            else:
+                files[value["path"]] = base64.b64decode(value["content"])
+        hub.files = files
+        hub.commits[hub.commit] = files
+        hub.messages.append(header[1]["summary"])
+        self._json({"commitUrl": f"{hub.address}/commit/{hub.commit}", "commitOid": hub.commit})
+
+    def _body(self) -> bytes:
+        if self.headers["Transfer-Encoding"] != "chunked":
+            return self.rfile.read(int(self.headers["Content-Length"] or 0))
+        parts = []
+        while size := int(self.rfile.readline(), 16):
+            parts.append(self.rfile.read(size))
+            self.rfile.readline()
+        self.rfile.readline()
+        return b"".join(parts)
+
     def _respond(self) -> None:
         hub, path = self.server, urlsplit(self.path).path
         hub.asked.append(f"{self.command} {path}")
@@ -98,17 +203,19 @@ class _Handler(BaseHTTPRequestHandler):
             self._content(data, may_drop=True)
             return
         kind, _, rest = path.removeprefix("/api/models").partition(REPOSITORY)
-        if kind != "/" or hub.refuse:
+        known = hub.exists and (not hub.private or self.headers["Authorization"])
+        if kind != "/" or hub.refuse or not known:
             self._error(*(hub.refuse or (401, "RepoNotFound")))
             return
-        what, revision, *name = rest.strip("/").split("/")
+        what, revision, *name = (rest or "/revision/main").strip("/").split("/")
         files = hub.at(revision)
         self.commit = hub.commit if revision == "main" else revision
         if files is None:
             self._error(404, "RevisionNotFound")
         elif what == "revision":
             siblings = [{"rfilename": file} for file in files]
-            self._json({"id": REPOSITORY, "sha": self.commit, "siblings": siblings})
+            about = {"id": REPOSITORY, "sha": self.commit, "private": hub.private}
+            self._json({**about, "siblings": siblings})
         elif what == "tree":
             self._json([self._entry(file, data) for file, data in files.items()])
         elif hub.gated:
@@ -148,9 +255,9 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
         self.wfile.write(part)
 
-    def _json(self, content: object) -> None:
+    def _json(self, content: object, status: int = 200) -> None:
         data = json.dumps(content).encode()
-        self._head(200, {"Content-Type": "application/json", "Content-Length": str(len(data))})
+        self._head(status, {"Content-Type": "application/json", "Content-Length": str(len(data))})
         self.wfile.write(data)
 
     def _error(self, status: int, code: str) -> None:

@@ -3,7 +3,18 @@
 import os
 import sys
 
-from tidyvoice.cli import audio, challenge, data, doctor, evaluation, models, runs, scores, training
+from tidyvoice.cli import (
+    audio,
+    challenge,
+    data,
+    doctor,
+    evaluation,
+    hub,
+    models,
+    runs,
+    scores,
+    training,
+)
 from tidyvoice.cli.app import app
 
 __all__ = [
@@ -13,6 +24,7 @@ __all__ = [
     "data",
     "doctor",
     "evaluation",
+    "hub",
     "main",
     "models",
     "runs",
