@@ -183,7 +183,8 @@ class _Handler(BaseHTTPRequestHandler):
         hub.files = files
         hub.commits[hub.commit] = files
         hub.messages.append(header[1]["summary"])
-        self._json({"commitUrl": f"{hub.address}/commit/{hub.commit}", "commitOid": hub.commit})
+        address = f"{hub.address}/{REPOSITORY}/commit/{hub.commit}"
+        self._json({"commitUrl": address, "commitOid": hub.commit})
 
     def _body(self) -> bytes:
         if self.headers["Transfer-Encoding"] != "chunked":

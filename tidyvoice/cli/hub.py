@@ -66,13 +66,11 @@ def push(
 
     Example: tidyvoice hub push exp/mini/finetune me/my-model --licence apache-2.0 --out my-model
     """
-    from tidyvoice.hub import REPOSITORY
     from tidyvoice.publish import Terms, gather, write_folder
     from tidyvoice.scoring.bootstrap import enough
 
     enough(bootstrap)
-    if not REPOSITORY.fullmatch(repository):
-        raise TidyVoiceError(f"{repository}: no id of a repository; write OWNER/NAME")
+    terms = Terms(repository, licence, about, with_speakers)
     if out is not None and (private or message):
         option = "--private" if private else "--message"
         raise TidyVoiceError(f"{option}: nothing is pushed with --out; leave it out")
@@ -81,7 +79,6 @@ def push(
 
         refuse_anonymous()
     facts = gather(source, scores or (), utt2lang or (), utt2spk or (), bootstrap)
-    terms = Terms(repository, licence, about, with_speakers)
     row = {"repository": repository, "weights": facts.encoder.weights}
     row["scores"] = [found.name for found in facts.evaluations]
     if out is not None:

@@ -140,8 +140,8 @@ found = encoder.verify("one.wav", "other.wav")
 {decision}
 ```
 
-Or `tidyvoice verify one.wav other.wav --model {terms.repository}`. `revision=` a commit to have the
-very same model tomorrow."""
+Or `tidyvoice verify one.wav other.wav --model {terms.repository}`. Give
+`revision=` a commit to have the very same model tomorrow."""
 
 
 def _licence(facts: Facts, terms: Terms) -> str:

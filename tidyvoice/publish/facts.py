@@ -11,7 +11,7 @@ from tidyvoice.embeddings import load_embeddings
 from tidyvoice.encoder import SpeakerEncoder
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.files import sha256
-from tidyvoice.hub import weight_file
+from tidyvoice.hub import REPOSITORY, weight_file
 from tidyvoice.publish.training import Training, experiment_of, source_of, trainings_of
 from tidyvoice.released import Source
 from tidyvoice.report import load_system
@@ -22,6 +22,7 @@ from tidyvoice.scoring.categories import OPERATING_POINTS
 from tidyvoice.settings import read_yaml
 from tidyvoice.wespeaker import ModelArguments, section
 
+LICENCE = re.compile(r"[a-z0-9][a-z0-9.-]*")
 INPUT = re.compile(r"(.+) \(sha256 ([0-9a-f]{64})\)")
 
 
@@ -80,12 +81,24 @@ class Terms:
         licence: of the weights, as the Hub abbreviates it.
         about: what the model is, in the publisher's words.
         with_speakers: whether the names of the training's speakers are published.
+
+    Raises:
+        TidyVoiceError: one of the first two is written otherwise than the Hub does.
     """
 
     repository: str
     licence: str
     about: str = ""
     with_speakers: bool = False
+
+    def __post_init__(self) -> None:
+        if not REPOSITORY.fullmatch(self.repository):
+            raise TidyVoiceError(f"{self.repository}: no id of a repository; write OWNER/NAME")
+        if not LICENCE.fullmatch(self.licence):
+            raise TidyVoiceError(
+                f"--licence {self.licence!r}: write it as the Hub does (apache-2.0, cc-by-4.0), or "
+                "other"
+            )
 
 
 def gather(

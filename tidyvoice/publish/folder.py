@@ -39,7 +39,7 @@ def _write(facts: Facts, terms: Terms, folder: Path) -> None:
     encoder = facts.encoder
     state = {name: tensor.contiguous() for name, tensor in encoder.model.state_dict().items()}
     # The metadata by which other programs know whose tensors they are.
-    safetensors.torch.save_file(state, folder / WEIGHTS, metadata={"format": "pt"})
+    (folder / WEIGHTS).write_bytes(safetensors.torch.save(state, {"format": "pt"}))
     names = encoder.trained_on if terms.with_speakers else None
     save_model_config(folder, facts.network, encoder.settings, names or [OTHERS])
     if encoder.verifier is not None:

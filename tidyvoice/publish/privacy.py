@@ -6,7 +6,14 @@ from pathlib import Path, PurePath
 
 from tidyvoice.errors import TidyVoiceError
 
-# What is left of a path once the folders that are known were taken out: a word with a slash.
+# The leak guard's sentences, and how they name files, whose paths may hold spaces.
+GUARD = re.compile(r" share [\d,]+ (?:speakers|utterances)| against ")
+GUARDED = re.compile(
+    r"(the (?:(?:calibration )?trials of|training of the model of|mean of|cohort|calibration)) "
+    r"(.+?)"
+    r"(?= and the | share [\d,]+ | against |: | are not known| are called |$)"
+)
+# What is left of paths then: a word with a slash.
 PATH = re.compile(r"[^\s,;:()'\"`]*/[^\s,;:()'\"`]*")
 # As the leak guard writes it.
 NAMES = re.compile(r"(share [\d,]+ (?:speakers|utterances)) \([^)]*\)")
@@ -23,7 +30,7 @@ def shown(path: str | PurePath) -> str:
     return "/".join(path.parts[-KEPT:])
 
 
-def without_folders(text: str, known: Iterable[str | PurePath]) -> str:
+def without_folders(text: str, known: Iterable[str | PurePath] = ()) -> str:
     """The text with the bare names of files for their paths.
 
     Args:
@@ -32,6 +39,8 @@ def without_folders(text: str, known: Iterable[str | PurePath]) -> str:
     folders = {str(PurePath(path).parent) for path in known}
     for folder in sorted(folders - {".", "/"}, key=len, reverse=True):
         text = text.replace(f"{folder}/", "")
+    if GUARD.search(text):
+        text = GUARDED.sub(lambda found: f"{found[1]} {PurePath(found[2]).name}", text)
     return PATH.sub(lambda found: PurePath(found[0]).name, text)
 
 
@@ -53,7 +62,7 @@ def refuse_leaks(folder: Path, private: Iterable[Path]) -> None:
             continue
         text = file.read_text(encoding="utf-8")
         for path in sorted(hidden, key=len, reverse=True):
-            if re.search(rf"{re.escape(path)}(?!\w)", text):
+            if re.search(rf"(?<!\w){re.escape(path)}(?!\w)", text):
                 raise TidyVoiceError(
                     f"{file.name} would tell others of {path}: leave it out of --about and of the "
                     "names of files"

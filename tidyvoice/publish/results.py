@@ -108,16 +108,18 @@ def _decisions(verifier: Verifier | None, terms: Terms) -> str:
         )
     notes = verifier.notes
     rows = [(f"{prior:g}", f"{verifier.decide(0, prior).threshold:.3f}") for prior in PRIORS]
-    fitted = (
-        f"`verifier.json` turns the cosine of two embeddings into a log-likelihood ratio. It was "
-        f"fitted to {notes['targets']:,} target and {notes['nontargets']:,} non-target trials of "
-        f"`{without_folders(notes['trials'])}`"
-    )
-    if notes["mean_of"]:
-        fitted += f"; the mean of {notes['mean_of']:,} embeddings is subtracted first"
-    parts = [f"{fitted}.", table(["prior of one speaker", "threshold of the cosine"], rows)]
+    said = "`verifier.json` turns the cosine of two embeddings into a log-likelihood ratio."
+    # A verifier that was made by other means than the command may say less.
+    if "trials" in notes:
+        said += (
+            f" It was fitted to {notes['targets']:,} target and {notes['nontargets']:,} non-target "
+            f"trials of `{without_folders(notes['trials'])}`."
+        )
+    if notes.get("mean_of"):
+        said += f" The mean of {notes['mean_of']:,} embeddings is subtracted first."
+    parts = [said, table(["prior of one speaker", "threshold of the cosine"], rows)]
     for title, key in (("**In sample**", "in_sample"), ("Not checked", "unchecked")):
-        said = [without_folders(line) for line in notes[key]]
+        said = [without_folders(line) for line in notes.get(key, ())]
         said = said if terms.with_speakers else [without_names(line) for line in said]
         parts += [bullets([f"{title}: {line}" for line in said])] if said else []
     parts.append(

@@ -113,7 +113,7 @@ def experiment_of(folder: Path) -> tuple[Path, Experiment | None]:
 
 
 def source_of(folder: Path) -> Source | None:
-    """Where a model folder says that it was fetched from.
+    """Where a model folder says that it was fetched from; None if its weights are others by now.
 
     Raises:
         TidyVoiceError: what says so cannot be read.
@@ -122,11 +122,13 @@ def source_of(folder: Path) -> Source | None:
     if not path.is_file():
         return None
     try:
-        return Source(**json.loads(path.read_text(encoding="utf-8")))
+        source = Source(**json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, TypeError) as error:
         raise TidyVoiceError(
             f"{path}: cannot be read ({error}); fetch the model again, or delete it"
         ) from None
+    weights = weight_file(folder)
+    return source if source.files.get(weights.name) == sha256(weights) else None
 
 
 def describe_source(source: Source) -> str:
