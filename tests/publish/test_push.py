@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from huggingface_hub import ModelCard
 
-from tests.fake_hub import READ_TOKEN, REPOSITORY, TOKEN, fake_hub
+from tests.fake_hub import fake_hub
+from tests.fake_uploads import READ_TOKEN, REPOSITORY, TOKEN
 from tests.publish.support import failing, push, run
 from tidyvoice.encoder import SpeakerEncoder
 from tidyvoice.hub import training_speakers
