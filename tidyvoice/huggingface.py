@@ -137,8 +137,9 @@ def upload(repository: str, folder: Path, private: bool = False, message: str = 
         disable_progress_bars()
     api, endpoint = HfApi(), constants.ENDPOINT
     try:
-        # None leaves the choice to the account, which may make private what it makes.
-        api.create_repo(repository, private=private or None, exist_ok=True)
+        # Left out, the choice is the account's, which may make private what it makes.
+        choice = {"private": True} if private else {}
+        api.create_repo(repository, exist_ok=True, **choice)
         found = api.model_info(repository)
         if private and not found.private:
             raise TidyVoiceError(

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 from huggingface_hub import ModelCard
 from typer.testing import CliRunner
 
@@ -164,12 +165,11 @@ def test_the_json_and_the_text_say_what_was_written(trained, tmp_path):
 def test_of_a_fetched_model_its_source_is_told(trained, tmp_path):
     fetch_model(str(trained.second / "models"), tmp_path / "fetched")
     publish(tmp_path / "fetched", tmp_path / "out")
-    (text, *_) = texts(tmp_path / "out").values()
     text = texts(tmp_path / "out")["README.md"]
     assert "the files avg_model.pt, config.yaml of `models`, unchanged" in text
     assert "Nothing was measured" in text
     state = torch.load(tmp_path / "fetched/avg_model.pt", weights_only=True)
-    state["bottleneck.bias" if "bottleneck.bias" in state else next(iter(state))] += 1
+    next(iter(state.values())).add_(1)
     torch.save(state, tmp_path / "fetched/avg_model.pt")
     (tmp_path / "fetched/verifier.json").unlink()
     publish(tmp_path / "fetched", tmp_path / "other")
@@ -193,6 +193,23 @@ def test_data_that_changed_since_are_not_counted(copied, tmp_path):
     assert "What was in the data is not known" in text
     assert "begun with `models`, of which it is not known whether they are the same still" in text
     assert "### 1. `second`" in text
+
+
+def test_a_model_that_was_begun_with_a_released_one_names_it(trained, copied, tmp_path):
+    begun = tmp_path / "begun"
+    fetch_model(str(trained.first / "models"), begun)
+    source = json.loads((begun / "source.json").read_text())
+    source |= {"source": "someone/base", "revision": "main", "commit": "c" * 40}
+    (begun / "source.json").write_text(json.dumps(source))
+    settings = yaml.safe_load((copied / "config.yaml").read_text())
+    settings["model"]["init"] = str(begun)
+    (copied / "config.yaml").write_text(yaml.safe_dump(settings))
+    publish(copied, tmp_path / "out")
+    card = ModelCard.load(tmp_path / "out/README.md")
+    assert card.data.base_model == "someone/base"
+    assert f"begun with `someone/base` at commit `{'c' * 40}`" in section(card, "## Training")
+    assert "`someone/base`" in section(card, "## Licence")
+    assert "whose licence binds as well" in section(card, "## Licence")
 
 
 def refuses(source, out, message, terms=TERMS, scores=()):

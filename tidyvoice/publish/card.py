@@ -123,11 +123,11 @@ def _lead(facts: Facts) -> str:
 
 
 def _use(facts: Facts, terms: Terms) -> str:
-    decision = "found.score            # a cosine; the model carries no calibration"
+    decision = "found.score                            # a cosine; the model carries no calibration"
     if facts.encoder.verifier is not None:
         decision = (
-            "found.same_speaker     # at a prior of one half; say prior=0.01 for another\n"
-            "found.llr              # log-likelihood ratio, in nats"
+            "found.same_speaker                     # at a prior of one half; say prior=0.01 for another\n"
+            "found.llr                              # log-likelihood ratio, in nats"
         )
     return f"""With the Python package `tidyvoice`:
 
