@@ -126,7 +126,7 @@ def _use(facts: Facts, terms: Terms) -> str:
     decision = "found.score                            # a cosine; the model carries no calibration"
     if facts.encoder.verifier is not None:
         decision = (
-            "found.same_speaker                     # at a prior of one half; say prior=0.01 for another\n"
+            "found.same_speaker                     # at a prior of one half\n"
             "found.llr                              # log-likelihood ratio, in nats"
         )
     return f"""With the Python package `tidyvoice`:
