@@ -14,6 +14,7 @@ import pytest
 import soundfile
 import torch
 
+from tests.publish.support import Trained, make_trained
 from tests.report.support import COHORT, COSINE, LLR, make_experiment
 from tidyvoice.config import ModelSettings
 from tidyvoice.data.packing import write_shards
@@ -227,3 +228,10 @@ def voices(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("voices")
     write_voices(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory, voices: Path) -> Trained:
+    """The experiments of ``make_trained``. Read only."""
+    # Spaces in the name of a folder, as of users there may be.
+    return make_trained(tmp_path_factory.mktemp("ann's own files"), voices)

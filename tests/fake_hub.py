@@ -10,8 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
 
-REPOSITORY = "someone/a-model"
-LARGE = (".pt", ".safetensors")
+from tests.fake_uploads import LARGE, REPOSITORY, Uploads, sha256
 
 
 class FakeHub(ThreadingHTTPServer):
@@ -23,7 +22,12 @@ class FakeHub(ThreadingHTTPServer):
         refuse: status and error code instead of every answer about the repository.
         gated: whether its files may be listed, but not read.
         drops: how many times a large file is cut in the middle.
+        exists: whether the repository is there; a push makes it.
+        private: whether it is seen with a token alone.
+        mistakes: what a validation finds in the metadata of a card.
+        moves: how many pushes find that somebody else pushed meanwhile.
         asked: paths of every request.
+        messages: of the commits that were pushed.
     """
 
     daemon_threads = True
@@ -35,7 +39,13 @@ class FakeHub(ThreadingHTTPServer):
         self.refuse: tuple[int, str] | None = None
         self.gated = False
         self.drops = 0
+        self.exists = True
+        self.private = False
+        self.mistakes: list[str] = []
+        self.moves = 0
         self.asked: list[str] = []
+        self.messages: list[str] = []
+        self.uploaded: dict[str, bytes] = {}
 
     @property
     def address(self) -> str:
@@ -43,7 +53,7 @@ class FakeHub(ThreadingHTTPServer):
 
     @property
     def commit(self) -> str:
-        listed = json.dumps({name: _sha256(data) for name, data in self.files.items()})
+        listed = json.dumps({name: sha256(data) for name, data in self.files.items()})
         return hashlib.sha1(listed.encode()).hexdigest()
 
     def serve_folder(self, folder: Path) -> None:
@@ -58,6 +68,8 @@ class FakeHub(ThreadingHTTPServer):
         """For a process that shall know no other Hub, with a cache of its own at ``home``."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
         own = {"HF_ENDPOINT": self.address, "HF_HOME": str(home), "HF_HUB_DISABLE_TELEMETRY": "1"}
+        # The protocol that replaces LFS needs a server of its own.
+        own["HF_HUB_DISABLE_XET"] = "1"
         return {**kept, **own, "OMP_NUM_THREADS": "1", **more}
 
 
@@ -73,11 +85,7 @@ def fake_hub() -> Iterator[FakeHub]:
             thread.join()
 
 
-def _sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
-
-
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(Uploads, BaseHTTPRequestHandler):
     server: FakeHub
     commit = ""
 
@@ -94,21 +102,23 @@ class _Handler(BaseHTTPRequestHandler):
         hub, path = self.server, urlsplit(self.path).path
         hub.asked.append(f"{self.command} {path}")
         if path.startswith("/cdn/"):
-            data = next(data for data in hub.files.values() if path == f"/cdn/{_sha256(data)}")
+            data = next(data for data in hub.files.values() if path == f"/cdn/{sha256(data)}")
             self._content(data, may_drop=True)
             return
         kind, _, rest = path.removeprefix("/api/models").partition(REPOSITORY)
-        if kind != "/" or hub.refuse:
+        known = hub.exists and (not hub.private or self.headers["Authorization"])
+        if kind != "/" or hub.refuse or not known:
             self._error(*(hub.refuse or (401, "RepoNotFound")))
             return
-        what, revision, *name = rest.strip("/").split("/")
+        what, revision, *name = (rest or "/revision/main").strip("/").split("/")
         files = hub.at(revision)
         self.commit = hub.commit if revision == "main" else revision
         if files is None:
             self._error(404, "RevisionNotFound")
         elif what == "revision":
             siblings = [{"rfilename": file} for file in files]
-            self._json({"id": REPOSITORY, "sha": self.commit, "siblings": siblings})
+            about = {"id": REPOSITORY, "sha": self.commit, "private": hub.private}
+            self._json({**about, "siblings": siblings})
         elif what == "tree":
             self._json([self._entry(file, data) for file, data in files.items()])
         elif hub.gated:
@@ -117,7 +127,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._error(404, "EntryNotFound")
         elif name[0].endswith(LARGE):
             data = files[name[0]]
-            checksum = _sha256(data)
+            checksum = sha256(data)
             linked = {"X-Linked-Etag": f'"{checksum}"', "X-Linked-Size": str(len(data))}
             # Another host, as on the Hub: a client asks the Hub, not it, what the file is.
             elsewhere = hub.address.replace("127.0.0.1", "localhost")
@@ -130,7 +140,7 @@ class _Handler(BaseHTTPRequestHandler):
         oid = hashlib.sha1(data).hexdigest()
         entry = {"type": "file", "path": name, "size": len(data), "oid": oid}
         if name.endswith(LARGE):
-            entry["lfs"] = {"oid": _sha256(data), "size": len(data), "pointerSize": 130}
+            entry["lfs"] = {"oid": sha256(data), "size": len(data), "pointerSize": 130}
         return entry
 
     def _content(self, data: bytes, may_drop: bool = False) -> None:
@@ -148,9 +158,9 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
         self.wfile.write(part)
 
-    def _json(self, content: object) -> None:
+    def _json(self, content: object, status: int = 200) -> None:
         data = json.dumps(content).encode()
-        self._head(200, {"Content-Type": "application/json", "Content-Length": str(len(data))})
+        self._head(status, {"Content-Type": "application/json", "Content-Length": str(len(data))})
         self.wfile.write(data)
 
     def _error(self, status: int, code: str) -> None:

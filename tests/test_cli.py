@@ -17,7 +17,7 @@ from tidyvoice.training.checkpoint import epoch_checkpoints
 COMMANDS = (
     "check", "shards", "trials", "train", "average", "extract", "score", "normalize", "calibrate",
     "fuse", "metrics", "report", "doctor", "fetch-model", "compare", "submission",
-    "runs", "embed", "verify", "enroll", "identify", "fit-verifier", "export",
+    "runs", "embed", "verify", "enroll", "identify", "fit-verifier", "export", "hub push",
 )  # fmt: skip
 
 
@@ -33,7 +33,7 @@ def succeed(*arguments):
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_says_what_it_does_with_an_example(command):
-    assert re.search(rf"Example:\s+tidyvoice {command} ", succeed(command, "--help"))
+    assert re.search(rf"Example:\s+tidyvoice {command} ", succeed(*command.split(), "--help"))
 
 
 def test_help_needs_no_torch():

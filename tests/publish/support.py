@@ -1,0 +1,109 @@
+"""What the tests of publishing share."""
+
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from tests.fake_hub import FakeHub
+from tests.fake_uploads import TOKEN
+from tidyvoice.data.packing import write_shards
+from tidyvoice.encoder import SpeakerEncoder
+from tidyvoice.extract import extract
+from tidyvoice.manifest import Manifest
+from tidyvoice.scoring.pairs import make_trials
+from tidyvoice.scoring.pipeline import score_list
+from tidyvoice.scoring.trials import write_trials
+from tidyvoice.scoring.verifier_fit import fit_verifier
+from tidyvoice.training.average import average_checkpoints
+from tidyvoice.training.trainer import train
+
+TEXTS = (".md", ".json", ".yaml", ".txt")
+
+
+@dataclass(frozen=True)
+class Trained:
+    """Two experiments in ``folder``, the second one begun with the first; and all speakers."""
+
+    folder: Path
+    first: Path
+    second: Path
+    speakers: list[str]
+
+
+def run(hub: FakeHub, where: Path, *command: object, **environment: str):
+    """A Python command in a process of its own: huggingface_hub reads its environment once."""
+    return subprocess.run(
+        [sys.executable, *map(str, command)],
+        env=hub.environment(where / "home", **{"HF_TOKEN": TOKEN, **environment}),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        cwd=where,
+    )
+
+
+def push(hub: FakeHub, where: Path, *arguments: object, **environment: str):
+    return run(hub, where, "-m", "tidyvoice", "hub", "push", *arguments, **environment)
+
+
+def failing(result) -> str:
+    """The one line of an error."""
+    assert result.returncode == 1, result.stdout + result.stderr
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("error: ")
+    return line
+
+
+def texts(folder: Path) -> dict[str, str]:
+    """The texts of a folder by the names of their files."""
+    return {path.name: path.read_text() for path in folder.iterdir() if path.suffix in TEXTS}
+
+
+def make_trained(folder: Path, voices: Path) -> Trained:
+    """Four speakers are learnt from; "dev" holds the four others, "dev-llr" is in sample."""
+    known = Manifest.read(voices / "known/data")
+    names = known.speakers()
+    known.select(names[:4]).write(folder / "data" / "train")
+    write_shards(folder / "data" / "train", per_shard=20)
+    first = _train(folder, "first")
+    second = _train(folder, "second", init=str(first / "models"))
+    table = second / "embeddings" / "all.npz"
+    encoder = SpeakerEncoder.from_pretrained(second / "models", "cpu")
+    extract(encoder, voices / "known/data", table)
+    _write_list(folder / "fair.txt", known.select(names[4:]))
+    score_list(table, folder / "fair.txt", second / "scores" / "dev.score")
+    learnt = {"mean": table, "in_sample": True}
+    score_list(table, voices / "trials", second / "scores" / "dev-llr.score", **learnt)
+    fit_verifier(table, voices / "trials", **learnt).save(second / "models")
+    return Trained(folder, first, second, names)
+
+
+def _train(folder: Path, name: str, **model: object) -> Path:
+    settings = {
+        "experiment": str(folder / "exp" / name),
+        "epochs": 1,
+        "epoch_iterations": 2,
+        "device": "cpu",
+        "data": {
+            "train": str(folder / "data" / "train"),
+            "chunk_frames": 40,
+            "batch_size": 4,
+            "readers": 1,
+        },
+        "model": {"in_planes": 2, "embed_dim": 16, **model},
+        "learning_rate": {"initial_lr": 0.001, "final_lr": 0.001},
+    }
+    (folder / f"{name}.yaml").write_text(yaml.safe_dump(settings))
+    train(folder / f"{name}.yaml")
+    average_checkpoints(folder / "exp" / name, 1)
+    return folder / "exp" / name
+
+
+def _write_list(path: Path, known: Manifest) -> None:
+    ids, speakers = (known.table[name].to_list() for name in ("utterance", "speaker"))
+    made, _ = make_trials(ids, speakers, None, targets=100, nontargets=380, seed=1)
+    with open(path, "wb") as file:
+        write_trials(file, made)

@@ -1,0 +1,150 @@
+"""Pushing to a Hub on this machine, and loading from it."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+from huggingface_hub import ModelCard
+
+from tests.fake_hub import fake_hub
+from tests.fake_uploads import READ_TOKEN, REPOSITORY, TOKEN
+from tests.publish.support import failing, push, run
+from tidyvoice.encoder import SpeakerEncoder
+from tidyvoice.hub import training_speakers
+from tidyvoice.publish import Terms, gather, write_folder
+
+MODEL = ("--licence", "apache-2.0", "--bootstrap", "0")
+
+
+@pytest.fixture
+def hub():
+    with fake_hub() as server:
+        server.exists = False
+        yield server
+
+
+@pytest.fixture(scope="module")
+def folder(trained, tmp_path_factory):
+    """A model as it is published."""
+    out = tmp_path_factory.mktemp("folder") / "out"
+    write_folder(gather(trained.first, resamples=0), Terms(REPOSITORY, "mit"), out)
+    return out
+
+
+def posted(hub):
+    return [asked.partition(" ")[2] for asked in hub.asked if asked.startswith("POST")]
+
+
+def test_what_was_pushed_loads_back_with_the_same_embeddings(hub, trained, voices, tmp_path):
+    result = push(hub, tmp_path, trained.second, REPOSITORY, *MODEL, "--json")
+    assert result.returncode == 0, result.stderr
+    made = json.loads(result.stdout)
+    assert made["url"] == f"{hub.address}/{REPOSITORY}"
+    assert made["commit"] == hub.commit
+    assert made["private"] is False
+    assert made["files"] == sorted(hub.files)
+    assert len(hub.messages) == 1
+    assert any(asked.startswith("PUT /upload/") for asked in hub.asked)
+
+    # The card's own lines, on another machine's cache.
+    text = ModelCard(hub.files["README.md"].decode()).text
+    (code,) = re.findall(r"```python\n(.+?)```", text, re.DOTALL)
+    for name, wav in (("one.wav", "ann-1.wav"), ("other.wav", "ann-2.wav")):
+        (tmp_path / name).write_bytes((voices / wav).read_bytes())
+    code += 'import numpy; numpy.save("got.npy", encoder.embed("one.wav"))\n'
+    code += "print(encoder.weights, repr(found.llr))\n"
+    result = run(hub, tmp_path, "-c", code, HF_TOKEN="")
+    assert result.returncode == 0, result.stderr
+    encoder = SpeakerEncoder.from_pretrained(trained.second / "models", "cpu")
+    here = encoder.embed(tmp_path / "one.wav")
+    assert np.load(tmp_path / "got.npy").tobytes() == here.tobytes()
+    found = encoder.verify(tmp_path / "one.wav", tmp_path / "other.wav")
+    assert result.stdout.split() == [encoder.weights, repr(found.llr)]
+
+    command = ["-m", "tidyvoice", "fetch-model", REPOSITORY, "--out", "fetched"]
+    result = run(hub, tmp_path, *command)
+    assert result.returncode == 0, result.stderr
+    fetched = SpeakerEncoder.from_pretrained(tmp_path / "fetched", "cpu")
+    assert fetched.weights == encoder.weights
+    assert fetched.verifier is not None
+    assert training_speakers(tmp_path / "fetched") == ["*"]
+
+
+def test_nothing_of_another_model_stays_beside_it(hub, trained, tmp_path):
+    """An avg_model.pt would be loaded instead, a verifier.json be refused as another model's."""
+    hub.exists = True
+    hub.serve_folder(trained.second / "models")
+    hub.files["notes.txt"] = b"kept"
+    assert {"avg_model.pt", "verifier.json"} <= set(hub.files)
+    result = push(hub, tmp_path, trained.first, REPOSITORY, *MODEL, "--message", "Smaller")
+    assert result.returncode == 0, result.stderr
+    assert {"avg_model.pt", "verifier.json"}.isdisjoint(hub.files)
+    assert hub.files["notes.txt"] == b"kept"
+    assert hub.messages == ["Smaller"]
+    again = push(hub, tmp_path, trained.first, REPOSITORY, *MODEL)
+    assert again.returncode == 0, again.stderr
+    assert hub.commit in again.stdout
+
+
+def test_a_private_one_is_private_or_refused(hub, trained, tmp_path):
+    result = push(hub, tmp_path, trained.first, REPOSITORY, *MODEL, "--private")
+    assert result.returncode == 0, result.stderr
+    assert hub.private
+    assert "(private)" in result.stdout
+    hub.private, before = False, dict(hub.files)
+    line = failing(push(hub, tmp_path, trained.second, REPOSITORY, *MODEL, "--private"))
+    assert f"{REPOSITORY} is there and public: make it private at" in line
+    assert hub.files == before
+
+
+@pytest.mark.parametrize(
+    ("message", "how", "environment"),
+    [
+        ("no token to push with: set HF_TOKEN", {}, {"HF_TOKEN": ""}),
+        ("HF_HUB_OFFLINE forbids to push", {}, {"HF_HUB_OFFLINE": "1"}),
+        ("does not know the token: set HF_TOKEN", {}, {"HF_TOKEN": "hf_wrong"}),
+        ("the token may not write someone/a-model", {}, {"HF_TOKEN": READ_TOKEN}),
+        ("the token may not write someone/a-model", {"exists": True}, {"HF_TOKEN": READ_TOKEN}),
+        ("status 500", {"refuse": (500, "")}, {}),
+        ("was changed by somebody else meanwhile", {"moves": 1}, {}),
+        ("refuses the files of someone/a-model: Invalid metadata", {"mistakes": ["license"]}, {}),
+        ("could not be pushed to http://[::1]:9", {}, {"HF_ENDPOINT": "http://[::1]:9"}),
+    ],
+)
+def test_what_cannot_be_pushed_is_one_line(hub, folder, tmp_path, message, how, environment):
+    for name, value in how.items():
+        setattr(hub, name, value)
+    code = f"""
+from pathlib import Path
+from tidyvoice.errors import one_line_errors
+from tidyvoice.huggingface import upload
+with one_line_errors():
+    upload({REPOSITORY!r}, Path({str(folder)!r}))
+"""
+    result = run(hub, tmp_path, "-c", code, **environment)
+    assert message in failing(result)
+    assert TOKEN not in result.stdout + result.stderr
+    assert hub.files == {}
+
+
+def test_what_is_no_model_is_never_pushed(hub, trained, tmp_path):
+    line = failing(push(hub, tmp_path, trained.folder, REPOSITORY, *MODEL))
+    assert "holds no avg_model.pt" in line
+    line = failing(push(hub, tmp_path, trained.first, REPOSITORY, *MODEL, HF_TOKEN=""))
+    assert "no token to push with" in line
+    assert hub.asked == []
+    line = failing(push(hub, tmp_path, trained.first, "another/name", *MODEL))
+    assert "may not write another/name" in line
+    assert posted(hub) == ["/api/repos/create"]
+
+
+@pytest.mark.parametrize("option", [["--private"], ["--message", "x"]])
+def test_only_a_folder_needs_no_hub_and_no_options_of_it(hub, trained, tmp_path, option):
+    command = [trained.first, REPOSITORY, *MODEL, "--out", "out"]
+    line = failing(push(hub, tmp_path, *command, *option))
+    assert f"{option[0]}: nothing is pushed with --out" in line
+    result = push(hub, tmp_path, *command, HF_TOKEN="", HF_HUB_OFFLINE="1")
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "out" / "model.safetensors").is_file()
+    assert hub.asked == []

@@ -1,0 +1,130 @@
+"""The results of a model card: metrics with their intervals, how they came about, decisions."""
+
+from collections.abc import Iterable
+
+from tidyvoice.publish.facts import INPUT, Evaluation, Facts, Terms
+from tidyvoice.publish.markdown import bullets, numbered, table
+from tidyvoice.publish.privacy import shown, without_folders, without_names
+from tidyvoice.scoring.bootstrap import LEVEL
+from tidyvoice.scoring.categories import Row
+from tidyvoice.scoring.tables import count, decimals, percent
+from tidyvoice.verifier import Verifier
+
+PRIORS = (0.5, 0.1, 0.01)
+
+
+def results_section(facts: Facts, terms: Terms) -> str:
+    """What was measured, list by list, and what the model's decisions rest on."""
+    parts = [_evaluation(found, terms) for found in facts.evaluations]
+    text = "\n\n".join(parts) or "Nothing was measured with this model by its publisher."
+    return f"## Results\n\n{text}\n\n## Decisions\n\n{_decisions(facts.encoder.verifier, terms)}"
+
+
+def list_of(found: Evaluation) -> str:
+    """The name of the list that was evaluated, as far as it is known."""
+    for step in found.result.lineage.steps if found.result.lineage else ():
+        if "trials" in step.inputs:
+            return shown(step.inputs["trials"]).removesuffix(".txt")
+    return found.name
+
+
+def _evaluation(found: Evaluation, terms: Terms) -> str:
+    result = found.result
+    pooled = result.rows[0]
+    of = [f"{pooled.targets + pooled.nontargets:,} trials of `{list_of(found)}`"]
+    of += [f"{len(result.speakers.names):,} speakers"] if result.speakers else []
+    of += [f"{len(result.languages.names):,} languages"] if result.languages else []
+    parts = [f"### {found.name}", f"{', '.join(of)}."]
+    if result.in_sample:
+        said = bullets(_said(result.in_sample, found, terms))
+        parts.append("**In sample.** Speakers of this list were learnt from; its results flatter:")
+        parts.append(said)
+    parts.append(_metrics(found))
+    parts.append(_remarks(found))
+    if result.lineage is None:
+        parts.append("How these scores were made is not known.")
+        return "\n\n".join(parts)
+    steps = [step.text for step in result.lineage.steps]
+    parts += ["How the scores were made:", numbered(_said(steps, found, terms))]
+    unchecked = [said for step in result.lineage.steps for said in step.unchecked]
+    if unchecked:
+        said = bullets(_said(dict.fromkeys(unchecked), found, terms))
+        parts += ["Whether speakers were learnt from that are evaluated was not checked for:", said]
+    return "\n\n".join(parts)
+
+
+def _metrics(found: Evaluation) -> str:
+    rows = found.result.rows
+    points = rows[0].points
+    head = ["targets/non-targets", "targets", "non-targets", "EER, %"]
+    head += [f"minDCF, P {point.costs.p_target:g}" for point in points]
+    if found.result.calibrated:
+        head += [f"actDCF, P {points[0].costs.p_target:g}", "Cllr", "minCllr"]
+    known = [row for row in rows if row.eer is not None]
+    return table(head, [_cells(row, found.result.calibrated) for row in known])
+
+
+def _cells(row: Row, calibrated: bool) -> list[str]:
+    cells = [row.category, count(row.targets), count(row.nontargets)]
+    cells.append(percent(row.eer, row.eer_interval))
+    cells += [decimals(point.min_dcf, point.min_dcf_interval) for point in row.points]
+    if calibrated:
+        cells.append(decimals(row.act_dcf, row.points[0].act_dcf_interval))
+        cells += [decimals(row.cllr, row.cllr_interval), decimals(row.min_cllr)]
+    return cells
+
+
+def _remarks(found: Evaluation) -> str:
+    said = (
+        "Detection costs are normalised, with costs of 1 for a miss and for a false alarm. A "
+        "category sets target trials in the same or in different languages against non-target "
+        "trials in the same or in different languages."
+    )
+    resampled = found.result.resampled
+    if resampled:
+        some = next(iter(resampled.values()))
+        said += (
+            f" Brackets: {100 * LEVEL:g} % confidence intervals, from {len(some.eer):,} resamples "
+            "of the speakers."
+        )
+    if not found.sure:
+        said += " That the scores were made with these very weights was not checked."
+    return said
+
+
+def _said(lines: Iterable[str], found: Evaluation, terms: Terms) -> list[str]:
+    """Sentences of the lineage without folders, and without names unless they are published."""
+    steps = found.result.lineage.steps
+    given = [value for step in steps for value in step.inputs.values()]
+    known = [named[1] if (named := INPUT.fullmatch(value)) else value for value in given]
+    cleaned = [without_folders(line, [*known, found.result.scores_path]) for line in lines]
+    return cleaned if terms.with_speakers else [without_names(line) for line in cleaned]
+
+
+def _decisions(verifier: Verifier | None, terms: Terms) -> str:
+    if verifier is None:
+        return (
+            "The model carries no calibration: its scores are cosines, and no threshold is known."
+        )
+    notes = verifier.notes
+    rows = [(f"{prior:g}", f"{verifier.decide(0, prior).threshold:.3f}") for prior in PRIORS]
+    said = "`verifier.json` turns the cosine of two embeddings into a log-likelihood ratio."
+    # A verifier that was made by other means than the command may say less.
+    if "trials" in notes:
+        said += (
+            f" It was fitted to {notes['targets']:,} target and {notes['nontargets']:,} non-target "
+            f"trials of `{without_folders(notes['trials'])}`."
+        )
+    if notes.get("mean_of"):
+        said += f" The mean of {notes['mean_of']:,} embeddings is subtracted first."
+    parts = [said, table(["prior of one speaker", "threshold of the cosine"], rows)]
+    for title, key in (("**In sample**", "in_sample"), ("Not checked", "unchecked")):
+        said = [without_folders(line) for line in notes.get(key, ())]
+        said = said if terms.with_speakers else [without_names(line) for line in said]
+        parts += [bullets([f"{title}: {line}" for line in said])] if said else []
+    parts.append(
+        "The thresholds belong to recordings such as those of that list. What was done to the "
+        "scores of the results above beside a cosine, such as a normalisation with a cohort, "
+        "`verify` does not do."
+    )
+    return "\n\n".join(parts)
