@@ -3,7 +3,18 @@
 import os
 import sys
 
-from tidyvoice.cli import audio, challenge, data, doctor, evaluation, models, runs, scores, training
+from tidyvoice.cli import (
+    audio,
+    challenge,
+    data,
+    demo,
+    doctor,
+    evaluation,
+    models,
+    runs,
+    scores,
+    training,
+)
 from tidyvoice.cli.app import app
 
 __all__ = [
@@ -11,6 +22,7 @@ __all__ = [
     "audio",
     "challenge",
     "data",
+    "demo",
     "doctor",
     "evaluation",
     "main",
