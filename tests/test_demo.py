@@ -119,6 +119,12 @@ def test_a_verdict_shows_its_numbers_and_is_never_certain():
     assert "The same speaker" in sure
 
 
+def test_a_calibration_in_sample_is_said_to_be_one(encoder):
+    assert "in-sample, which flatters: the trials of" in markup.introduction(encoder.verifier)
+    fair = replace(encoder.verifier, notes={**encoder.verifier.notes, "in_sample": []})
+    assert "flatters" not in markup.introduction(fair) + markup.introduction(None)
+
+
 def test_names_of_files_are_no_markup():
     assert "<b>" not in markup.message("<b>.wav is silent") + markup.warning_list(["<b> clipped"])
 
@@ -129,7 +135,7 @@ def test_another_prior_needs_no_embedding(encoder, voices, monkeypatch):
 
     one, other = (listen(encoder, 1, str(voices / name))[0] for name in ("ann-1.wav", "bob-1.wav"))
     monkeypatch.setattr(encoder, "model", None)
-    wanted = encoder.verifier.decide(encoder.verify(one.voice, other.voice).score, 0.999)
+    wanted = encoder.verifier.decide(encoder.verify(one, other).score, 0.999)
     assert f"{wanted.threshold:.3f}".lstrip("-") in decide(encoder, one, other, 0.999)[0]
 
 
@@ -138,9 +144,9 @@ def test_without_a_verifier_there_is_a_score_and_no_verdict(encoder, voices, mon
     from tidyvoice.demo.page import build, decide, listen
 
     monkeypatch.setattr(encoder, "verifier", None)
-    heard = [listen(encoder, n, str(voices / f"ann-{n}.wav"))[0] for n in (1, 2)]
-    verdict, scores = decide(encoder, *heard, 0.5)
-    assert f"Score {encoder.verify(heard[0].voice, heard[1].voice).score:.3f}" in verdict
+    voiced = [listen(encoder, n, str(voices / f"ann-{n}.wav"))[0] for n in (1, 2)]
+    verdict, scores = decide(encoder, *voiced, 0.5)
+    assert f"Score {encoder.verify(*voiced).score:.3f}" in verdict
     assert "tidyvoice fit-verifier" in verdict
     assert "speaker</p>" not in verdict
     assert scores == ""
@@ -154,10 +160,10 @@ def test_a_warning_names_the_recording_of_the_page(encoder, voices, tmp_path):
 
     samples, rate = soundfile.read(voices / "ann-1.wav")
     soundfile.write(tmp_path / "loud.wav", (60 * samples).clip(-1, 1), rate)
-    heard, shown = listen(encoder, 2, str(tmp_path / "loud.wav"))
+    voice, shown = listen(encoder, 2, str(tmp_path / "loud.wav"))
     assert "Recording 2 is clipped" in shown
     assert str(tmp_path) not in shown
-    assert heard is not None
+    assert voice is not None
 
 
 def test_a_missing_extra_and_a_taken_port_are_one_line(voices, monkeypatch):
@@ -211,7 +217,8 @@ def serving(model: Path, temporary: Path):
 
 
 @pytest.fixture
-def browser():
+def browser(voices):
+    """Chromium, whose microphone hears ann."""
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     require(chromium is not None, "no chromium: install it to have the demo tried in a browser")
     for needed in ("gradio", "playwright"):
@@ -219,7 +226,10 @@ def browser():
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        switches = ["--no-sandbox", "--use-fake-ui-for-media-stream"]
+        switches += ["--use-fake-device-for-media-stream"]
+        switches += [f"--use-file-for-fake-audio-capture={voices / 'ann-3.wav'}"]
+        browser = playwright.chromium.launch(executable_path=chromium, args=switches)
         yield browser
         browser.close()
 
@@ -256,6 +266,7 @@ def test_two_clips_get_a_verdict_in_the_browser(voices, encoder, browser, tmp_pa
         expect(page.locator("#verdict")).to_contain_text("One more clip")
         give(2, voices / "ann-2.wav")
         expect(answer).to_have_text("The same speaker")
+        expect(page.locator("#verdict [aria-live=polite] .answer")).to_have_count(1)
         expect(numbers).to_have_text(shown("ann-1.wav", "ann-2.wav", 0.5))
         for figure in ("#spectrogram-1", "#spectrogram-2", "#scores"):
             box = page.locator(f"{figure} svg[role=img]").bounding_box()
@@ -269,6 +280,9 @@ def test_two_clips_get_a_verdict_in_the_browser(voices, encoder, browser, tmp_pa
         page.get_by_role("radio", name="1 in 1,000", exact=True).check()
         expect(numbers).to_have_text(shown("ann-1.wav", "ann-2.wav", 0.001))
         page.get_by_role("radio", name="even").check()
+        for scheme, colour in (("dark", "rgb(130, 180, 238)"), ("light", "rgb(31, 95, 168)")):
+            page.emulate_media(color_scheme=scheme)
+            expect(answer).to_have_css("color", colour)
 
         give(2, voices / "bob-1.wav")
         expect(answer).to_have_text("Different speakers")
@@ -279,6 +293,15 @@ def test_two_clips_get_a_verdict_in_the_browser(voices, encoder, browser, tmp_pa
         expect(page.locator("#verdict")).to_contain_text("One more clip")
         expect(page.locator("#scores svg")).to_have_count(0)
         assert "Traceback" not in page.content()
+
+        side = page.locator("#recording-2")
+        side.get_by_label("Clear").click()
+        side.get_by_label("Record audio").click()
+        side.get_by_role("button", name="Record", exact=True).click()
+        page.wait_for_timeout(3000)
+        side.get_by_role("button", name="Stop", exact=True).first.click()
+        expect(page.locator("#spectrogram-2 figcaption")).to_contain_text("s sound")
+        expect(numbers).to_have_count(3)
 
         # One column on a telephone, and nothing beside it.
         page.set_viewport_size({"width": 390, "height": 800})

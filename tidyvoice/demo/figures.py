@@ -6,6 +6,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
 
+from tidyvoice.demo.markup import MINUS, signed
 from tidyvoice.frontend import LOWEST_HZ, FrontendSettings, mel
 from tidyvoice.report.drawing import (
     BELOW,
@@ -31,6 +32,7 @@ COLOURS = LinearSegmentedColormap.from_list("heat", HEAT)
 
 def scores_picture(verifier: Verifier, found: Verification) -> Picture:
     """Densities of the scores that the verifier was fitted to; score and threshold among them."""
+    score, turn = (signed(value, 3, plus=False) for value in (found.score, found.threshold))
     edges = verifier.distribution.edges[::JOINED]
     counts = {
         "same speaker": verifier.distribution.target,
@@ -50,14 +52,19 @@ def scores_picture(verifier: Verifier, found: Verification) -> Picture:
         for (kind, density), colour in zip(densities.items(), SERIES, strict=False):
             axes.stairs(density, edges, color=colour, alpha=0.14, fill=True)
             axes.stairs(density, edges, color=colour, linewidth=1.4, label=f"trials, {kind}")
-        axes.axvline(found.score, color=INK, linewidth=2, label=f"these two, {found.score:.3f}")
+        axes.axvline(found.score, color=INK, linewidth=2, label=f"these two, {score}")
         axes.axvline(
             found.threshold, color=MUTED, linewidth=1.2, linestyle=DASHES[1],
-            label=f"threshold, {found.threshold:.3f}",
+            label=f"threshold, {turn}",
         )  # fmt: skip
-        axes.set(xlabel="Score (cosine)", ylabel="Density", xlim=limits)
+        axes.set(title="Scores of known trials", xlabel="Score (cosine)", ylabel="Density")
+        axes.set_xlim(limits)
         axes.set_ylim(bottom=0)
-        axes.yaxis.set_major_locator(MaxNLocator(4))
+        for axis, most in ((axes.xaxis, 9), (axes.yaxis, 5)):
+            axis.set_major_locator(MaxNLocator(most, steps=[1, 2, 5, 10]))
+            axis.set_major_formatter(
+                FuncFormatter(lambda value, _: f"{value:g}".replace("-", MINUS))
+            )
         axes.grid(axis="x", visible=False)
         legend(figure, 4)
 
@@ -65,7 +72,7 @@ def scores_picture(verifier: Verifier, found: Verification) -> Picture:
     title = (
         f"Scores of {sum(counts['same speaker']):,} trials of the same speaker and of "
         f"{sum(counts['different speakers']):,} of different speakers. The score of these two "
-        f"recordings, {found.score:.3f}, is {side} the threshold, {found.threshold:.3f}."
+        f"recordings, {score}, is {side} the threshold, {turn}."
     )
     return drawn("scores", title, HEIGHT, BELOW + legend_height(4), draw)
 
@@ -92,7 +99,9 @@ def spectrogram(name: str, title: str, features: np.ndarray, settings: FrontendS
         axes.yaxis.set_major_locator(FixedLocator((mel(np.array(HERTZ)) - mel(LOWEST_HZ)) / step))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda _, place: f"{HERTZ[place]:,}"))
         axes.xaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 5, 10]))
-        axes.set(xlabel="Time (s)", ylabel="Frequency (Hz)", ylim=(0.5, bins + 0.5))
+        axes.set(title="Log mel energies, as the model takes them")
+        axes.set(xlabel="Time (s)", ylim=(0.5, bins + 0.5))
+        axes.set_ylabel("Frequency (Hz)", labelpad=1)
         axes.grid(visible=False)
 
     return drawn(name, title, LOW, BELOW, draw)

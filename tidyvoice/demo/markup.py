@@ -10,14 +10,14 @@ MINUS = "\N{MINUS SIGN}"
 
 
 def introduction(verifier: Verifier | None) -> str:
-    """The head of the page."""
+    """The head of the page; what is known against the calibration stands there."""
     markup = (
         "<h1>Is it the same speaker?</h1><p>Record or drop two clips of speech, of three seconds "
         "or more, in any language. They stay on this machine and are deleted when the demo "
         "ends.</p>"
     )
-    said = [*verifier.notes.get("in_sample", ())] if verifier else []
-    return markup + warning_list([f"What is shown of known trials flatters: {x}" for x in said])
+    said = verifier.notes["in_sample"] if verifier else ()
+    return markup + warning_list([f"Calibrated in-sample, which flatters: {line}" for line in said])
 
 
 def waiting(missing: int) -> str:

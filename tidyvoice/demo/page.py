@@ -1,7 +1,7 @@
 """The page: two recordings, a verdict, and what it rests on. Needs gradio, the extra ``demo``."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -24,6 +24,9 @@ from tidyvoice.errors import TidyVoiceError
 from tidyvoice.headers import SAMPLE_RATE
 from tidyvoice.recordings import Recording
 
+STYLE = Path(__file__).with_name("style.css")
+# A screen reader says the verdict when it changes.
+SPEAK_UP = "element.setAttribute('aria-live', 'polite');"
 # Drawn by the browser on light paper and in the dark alike, where no variable reaches.
 WAVE = gradio.WaveformOptions(waveform_color="#8b8a84", waveform_progress_color="#4c8a9e")
 SHOWN = 20  # seconds of a spectrogram, so that its frames can be told apart
@@ -38,21 +41,10 @@ PRIORS = {
 }
 
 
-@dataclass(frozen=True)
-class Heard:
-    """A recording as the page keeps it: the verdict at another prior needs no embedding.
+def listen(encoder: SpeakerEncoder, number: int, path: str | None) -> tuple[Enrolment | None, str]:
+    """The voice in a file, and the markup below it: its spectrogram, or what is wrong with it.
 
-    Attributes:
-        voice: its embedding.
-        warnings: what is to be said against it.
-    """
-
-    voice: Enrolment
-    warnings: tuple[str, ...]
-
-
-def listen(encoder: SpeakerEncoder, number: int, path: str | None) -> tuple[Heard | None, str]:
-    """The recording in a file, and the markup below it: its spectrogram, or what is wrong with it.
+    The page keeps the voice, so that the verdict at another prior needs no embedding.
 
     Args:
         number: of the recording on the page; messages call it so, not by its temporary file.
@@ -72,7 +64,7 @@ def listen(encoder: SpeakerEncoder, number: int, path: str | None) -> tuple[Hear
     caption = f"{recording.seconds:.1f} s, of which {recording.sound_seconds:.1f} s sound{shown}"
     title = f"Spectrogram of {name}: {caption}"
     picture = spectrogram(f"spectrogram-{number}", title, features, encoder.settings)
-    return Heard(voice, said), figure(picture, caption) + warning_list(said)
+    return voice, figure(picture, caption) + warning_list(said)
 
 
 @torch.inference_mode()
@@ -83,12 +75,12 @@ def features_of(encoder: SpeakerEncoder, samples: np.ndarray) -> np.ndarray:
 
 
 def decide(
-    encoder: SpeakerEncoder, one: Heard | None, other: Heard | None, prior: float
+    encoder: SpeakerEncoder, one: Enrolment | None, other: Enrolment | None, prior: float
 ) -> tuple[str, str]:
     """Markup of the verdict, and of the figure of the scores (empty without a verifier)."""
     if one is None or other is None:
         return waiting([one, other].count(None)), ""
-    found = encoder.verify(one.voice, other.voice, prior)
+    found = encoder.verify(one, other, prior)
     if encoder.verifier is None:
         return verdict(found), ""
     notes = encoder.verifier.notes
@@ -146,10 +138,6 @@ def build(encoder: SpeakerEncoder, prior: float = 0.5) -> gradio.Blocks:
     return page
 
 
-# A screen reader says the verdict when it changes.
-SPEAK_UP = "element.setAttribute('aria-live', 'polite');"
-
-
 def _event(function: Callable, inputs: list, outputs: list) -> dict:
     """Arguments of a listener that belongs to the page alone."""
     return {
@@ -199,6 +187,3 @@ def theme() -> gradio.themes.Base:
     # Both schemes take the same variables, which differ by scheme themselves.
     known = [name for name in colours if hasattr(made, f"{name}_dark")]
     return made.set(**colours, **{f"{name}_dark": colours[name] for name in known})
-
-
-STYLE = Path(__file__).with_name("style.css")

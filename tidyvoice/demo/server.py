@@ -87,7 +87,8 @@ def application(encoder: SpeakerEncoder, port: int, prior: float) -> "FastAPI":
         enable_monitoring=False,
         pwa=False,
         theme=theme(),
-        css=style_sheet("colours.css"),
+        # Not as ``css``, of which gradio leaves out what is for the dark.
+        head=f"<style>{style_sheet('colours.css')}</style>",
         css_paths=STYLE,
     )
 
