@@ -17,7 +17,7 @@ from tidyvoice.training.checkpoint import epoch_checkpoints
 COMMANDS = (
     "check", "shards", "trials", "train", "average", "extract", "score", "normalize", "calibrate",
     "fuse", "metrics", "report", "doctor", "fetch-model", "compare", "submission",
-    "runs", "embed", "verify", "enroll", "identify", "fit-verifier", "export", "hub push",
+    "runs", "embed", "verify", "enroll", "identify", "fit-verifier", "export", "hub push", "demo",
 )  # fmt: skip
 
 

@@ -142,12 +142,13 @@ def seeded_noise(like: Tensor, seeds: Tensor) -> Tensor:
     return noise
 
 
+def mel(hertz: np.ndarray | float) -> np.ndarray:
+    """Kaldi's mel scale."""
+    return 1127.0 * np.log1p(np.asarray(hertz) / 700.0)
+
+
 def mel_filters(num_bins: int, fft_size: int, sample_rate: int) -> np.ndarray:
     """Kaldi's triangular mel filters, float32 [num_bins x fft_size/2 + 1]."""
-
-    def mel(hertz: np.ndarray | float) -> np.ndarray:
-        return 1127.0 * np.log1p(np.asarray(hertz) / 700.0)
-
     edges = np.linspace(mel(LOWEST_HZ), mel(sample_rate / 2), num_bins + 2)
     left, centre, right = (edges[i : i + num_bins, None] for i in range(3))
     bins = mel(np.arange(fft_size // 2) * sample_rate / fft_size)[None]

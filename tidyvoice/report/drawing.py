@@ -10,7 +10,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-# Each colour is drawn as it stands here, for light paper, and is also a variable of style.css.
+# Each colour is drawn as it stands here, for light paper, and is also a variable of colours.css.
 INK, MUTED, GRID, PAPER = "#1d1d1b", "#6a6a64", "#e3e1da", "#fdfdfb"
 SERIES = ("#1f5fa8", "#c4501b", "#2b7f62", "#7c4d9e", "#8f6c00")
 # Ten steps of even lightness (Oklab, B. Ottosson, 2020), from the paper's own to the far end, so

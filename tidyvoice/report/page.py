@@ -53,6 +53,11 @@ LINKS = {
 }
 
 
+def style_sheet(name: str) -> str:
+    """One of the style sheets beside this file."""
+    return resources.files("tidyvoice.report").joinpath(name).read_text("utf-8")
+
+
 def write_report(
     experiment: str | Path,
     systems: Sequence[System],
@@ -105,7 +110,7 @@ def write_report(
     ]
     page = PAGE.format(
         title=escape(Path(experiment).resolve().name),
-        style=resources.files("tidyvoice.report").joinpath("style.css").read_text("utf-8"),
+        style=style_sheet("colours.css") + "\n" + style_sheet("style.css"),
         lead=lead(results),
         links=" ".join(f'<a href="#{name}">{title}</a>' for name, title in LINKS.items()),
         sections="\n".join(body),
