@@ -3,7 +3,7 @@
 An evaluated batch norm is a scale and a shift a channel, which a convolution before it, or the
 1x1 convolution after it, takes up. Maps lie channels last, the layout that convolutions take
 without reordering on CPUs and GPUs. On a CPU, SimAM, the residual sum and ReLU work on tiles of
-a map that stay in a core's cache.
+a large map that stay in a core's cache.
 
 Shapes: B utterances, T frames, F mel bins, C channels, H x W positions of a map.
 """
@@ -63,7 +63,8 @@ class _Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         out = self.conv2(self.conv1(x).relu_())
         x = self.downsample(x)
-        if out.device.type == "cpu":
+        # Smaller maps stay in the cache as they are.
+        if out.device.type == "cpu" and out[0].numel() > TILE:
             return simam_and_sum_(out, x)
         return simam(out).add_(x).relu_()
 
