@@ -167,7 +167,7 @@ average() {
 # extract SYSTEM NAME FOLDER [OPTION ...]: embeddings of a data folder.
 extract() {
   make "$exp/$1/embeddings/$2.npz" "$exp/$1/models/avg_model.pt" "$3/wav.scp" -- tidyvoice extract \
-    --model "$exp/$1/models" --data "$3" --out "$exp/$1/embeddings/$2.npz" "${@:4}"
+    --model "$exp/$1/models" --data "$3" --out "$exp/$1/embeddings/$2.npz" --strict "${@:4}"
 }
 
 # score SYSTEM NAME TRIALS [SCORES MEAN [OPTION ...]]: cosine scores of the embeddings NAME.

@@ -279,3 +279,20 @@ def test_the_example_needs_neither_torch_nor_this_package(folder, encoder, tmp_p
     refused = run(folder / "corpus" / table.ids[0], tmp_path / "slow.wav")
     assert refused.returncode == 1
     assert "slow.wav has 8000 Hz, the model takes 16000: resample it" in refused.stderr
+
+
+def test_the_extract_command_takes_an_exported_file(folder, tmp_path):
+    tables = {}
+    for name in ("model", "waveform.onnx", "features.pt2"):
+        out = tmp_path / f"{name}.npz"
+        arguments = ["--model", folder / name, "--data", folder / "data", "--out", out]
+        done = CliRunner().invoke(app, ["extract", *map(str, arguments)])
+        assert done.exit_code == 0, done.output
+        tables[name] = load_embeddings(out)
+    wanted = tables.pop("model")
+    for table in tables.values():
+        assert (table.ids, table.model) == (wanted.ids, wanted.model)
+        np.testing.assert_allclose(table.vectors, wanted.vectors, rtol=1e-3, atol=1e-4)
+    refused = ["--model", folder / "waveform.onnx", "--data", folder / "data", "--out", "e.npz"]
+    done = CliRunner().invoke(app, ["extract", *map(str, refused), "--precision", "bfloat16"])
+    assert "leave --device and --precision out" in str(done.exception)

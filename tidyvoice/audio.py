@@ -34,28 +34,55 @@ def read_pcm16(path: str | Path) -> np.ndarray:
     plain = _plain_samples(path)
     if plain is not None:
         return plain
-    try:
-        with soundfile.SoundFile(path) as file:
-            rate, samples = file.samplerate, _first_channel(file)
-    except soundfile.LibsndfileError as error:
-        raise TidyVoiceError(
-            f"{path} cannot be read as audio ({error.error_string.strip()}): restore it or "
-            "prepare the data again"
-        ) from None
-    if rate != SAMPLE_RATE:
-        raise TidyVoiceError(f"{path} has {rate} Hz, expected {SAMPLE_RATE}: resample it")
+    samples, _ = _read(path)
     if not samples.size:
         raise TidyVoiceError(f"{path} holds no sample: restore it or prepare the data again")
     return samples
 
 
-def _first_channel(file: soundfile.SoundFile) -> np.ndarray:
-    """Samples int16 [S] of an open file, contiguous."""
+def read_part(path: str | Path, start: int, count: int) -> tuple[np.ndarray, int]:
+    """Samples int16 [count] of a file's first channel from ``start``, and how many it has in all.
+
+    The file is read by seeking; what only ffmpeg reads is decoded whole. Fewer samples are
+    returned where the file ends before.
+
+    Raises:
+        TidyVoiceError: see ``read_pcm16``.
+    """
+    if not os.path.exists(path):
+        raise TidyVoiceError(f"{path} is missing: restore it or prepare the data again")
+    if not has_header(path):
+        samples = decoded(path)
+        return samples[start : start + count], samples.size
+    return _read(path, start, count)
+
+
+def _read(path: str | Path, start: int = 0, count: int = -1) -> tuple[np.ndarray, int]:
+    """What libsndfile reads: samples int16 of the first channel, and how many there are in all."""
+    try:
+        with soundfile.SoundFile(path) as file:
+            if file.samplerate != SAMPLE_RATE:
+                raise TidyVoiceError(
+                    f"{path} has {file.samplerate} Hz, expected {SAMPLE_RATE}: resample it"
+                )
+            total = file.frames
+            if start:
+                file.seek(min(start, total))
+            return _first_channel(file, count), total
+    except soundfile.LibsndfileError as error:
+        raise TidyVoiceError(
+            f"{path} cannot be read as audio ({error.error_string.strip()}): restore it or "
+            "prepare the data again"
+        ) from None
+
+
+def _first_channel(file: soundfile.SoundFile, count: int) -> np.ndarray:
+    """Samples int16 [count] of an open file from where it stands (-1: all of it), contiguous."""
     if file.subtype in ("FLOAT", "DOUBLE"):
         # libsndfile would cut -1..1 down to the integers in it.
-        samples = file.read(dtype="float32", always_2d=True)[:, 0]
+        samples = file.read(count, dtype="float32", always_2d=True)[:, 0]
         return np.rint(samples * 32768).clip(-32768, 32767).astype("<i2")
-    return np.ascontiguousarray(file.read(dtype="int16", always_2d=True)[:, 0])
+    return np.ascontiguousarray(file.read(count, dtype="int16", always_2d=True)[:, 0])
 
 
 def _plain_samples(path: str | Path) -> np.ndarray | None:

@@ -1,6 +1,7 @@
 """Commands that need torch: training, averaging, extraction."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -8,6 +9,8 @@ import typer
 
 from tidyvoice.cli.app import AsJson, app
 from tidyvoice.errors import TidyVoiceError, one_line_errors
+
+SLOWEST = 7 * 24 * 3600.0  # seconds that a process which is done waits for the others
 
 
 @app.command()
@@ -71,24 +74,65 @@ def average(
 @app.command()
 @one_line_errors()
 def extract(
-    model: Annotated[Path, typer.Option(help="model folder")],
+    model: Annotated[Path, typer.Option(help="model folder, or exported file")],
     data: Annotated[Path, typer.Option(help="data folder")],
     out: Annotated[Path, typer.Option(help="table of embeddings to write, .npz")],
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps")] = "auto",
-    batch_frames: Annotated[int, typer.Option(min=1, help="frames of a batch")] = 8000,
+    precision: Annotated[
+        str,
+        typer.Option(help="float32, or bfloat16 for the convolutions: faster where it is built in"),
+    ] = "float32",
+    memory: Annotated[
+        int | None,
+        typer.Option(min=1, help="MiB for batches; on a CPU 2048, on a GPU half of what is free"),
+    ] = None,
+    longest: Annotated[
+        float, typer.Option(min=1, help="seconds; longer recordings are embedded in pieces")
+    ] = 120.0,
     limit: Annotated[int | None, typer.Option(min=1, help="utterances at most, at random")] = None,
     seed: Annotated[int, typer.Option(help="which utterances --limit takes")] = 1,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="stop at the first file that cannot be read")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Extract the embeddings of a data folder.
+    """Extract the embeddings of a data folder; what was stopped goes on with the same command.
+
+    What is done is kept in OUT.parts. Files that cannot be read are left out and listed in
+    OUT.failed.txt. Of a recording over --longest the embedding is the mean of those of its pieces,
+    weighted by their lengths; that of a shorter one is exact. Under torchrun several processes
+    share the work, each with a GPU of its own or its share of the cores.
 
     Example: tidyvoice extract --model exp/mini/finetune/models --data data/mini/dev --out dev.npz
     """
     from tidyvoice.encoder import SpeakerEncoder
+    from tidyvoice.export.encoders import is_exported, load_exported
     from tidyvoice.extract import extract as run
+    from tidyvoice.training.world import join_world
 
-    count = run(SpeakerEncoder.from_pretrained(model, device), data, out, batch_frames, limit, seed)
+    exported = is_exported(model)
+    if exported and (device not in ("auto", "cpu") or precision != "float32"):
+        raise TidyVoiceError(
+            f"{model} is an exported file, which computes on the CPU as it was exported: leave "
+            "--device and --precision out"
+        )
+    with join_world("cpu" if exported else device, timeout_seconds=SLOWEST) as world:
+        if exported:
+            encoder = load_exported(model, threads=1)
+        else:
+            encoder = SpeakerEncoder.from_pretrained(model, str(world.device), precision=precision)
+        made = run(
+            encoder, data, out, memory_mib=memory, longest=longest, limit=limit, seed=seed,
+            strict=strict, world=world,
+        )  # fmt: skip
+    if not world.is_first:
+        return
+    rate = made.hours * 3600 / made.seconds
     if as_json:
-        typer.echo(json.dumps({"embeddings": str(out), "utterances": count}))
-    else:
-        typer.echo(f"{out}: {count:,} embeddings")
+        row = asdict(made) | {"failures": str(made.failures) if made.failures else None}
+        typer.echo(json.dumps({"embeddings": str(out), **row, "times_real_time": rate}))
+        return
+    line = f"{out}: {made.utterances:,} embeddings ({made.hours:.2f} h, {rate:,.0f} x real time)"
+    if made.failed:
+        line += f"; {made.failed:,} utterances failed, listed in {made.failures}"
+    typer.echo(line)

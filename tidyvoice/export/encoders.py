@@ -35,6 +35,11 @@ class ExportedEncoder:
         self.weights = known or sha256(path)
         self.frontend = Frontend(self.settings).eval()
 
+    @property
+    def position_bytes(self) -> int:
+        """Of one position of the widest map, at most (int8 files hold some maps in float32)."""
+        return 4 * self.description.stem_channels
+
     def run(self, inputs: np.ndarray) -> np.ndarray:
         """Embeddings float32 [B x D] of the file's inputs, float32."""
         raise NotImplementedError
@@ -67,7 +72,7 @@ class ExportedEncoder:
 
 
 class OnnxEncoder(ExportedEncoder):
-    """An ``.onnx`` file run by onnxruntime, on as many threads as torch takes.
+    """An ``.onnx`` file run by onnxruntime, on ``threads`` threads, or as many as torch takes.
 
     Example:
         >>> encoder = OnnxEncoder("model.onnx")  # doctest: +SKIP
@@ -75,10 +80,10 @@ class OnnxEncoder(ExportedEncoder):
         (1, 256)
     """
 
-    def __init__(self, path: str | Path):
+    def __init__(self, path: str | Path, threads: int | None = None):
         runtime = need("onnxruntime")
         options = runtime.SessionOptions()
-        options.intra_op_num_threads = torch.get_num_threads()
+        options.intra_op_num_threads = threads or torch.get_num_threads()
         path = _file(path)
         try:
             self.session = runtime.InferenceSession(
@@ -116,14 +121,18 @@ def is_exported(path: str | Path) -> bool:
     return Path(path).suffix in (ONNX, TORCH)
 
 
-def load_exported(path: str | Path) -> ExportedEncoder:
+def load_exported(path: str | Path, threads: int | None = None) -> ExportedEncoder:
     """The encoder of an exported file, by its ending.
+
+    Args:
+        threads: of onnxruntime, for a batch; extraction, which computes several batches at once,
+            takes one.
 
     Raises:
         TidyVoiceError: no such file, not readable, not written by ``tidyvoice export``, or
             onnxruntime is not installed.
     """
-    return OnnxEncoder(path) if Path(path).suffix == ONNX else ProgramEncoder(path)
+    return OnnxEncoder(path, threads) if Path(path).suffix == ONNX else ProgramEncoder(path)
 
 
 def need(*names: str) -> ModuleType:

@@ -1,0 +1,119 @@
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+import torch
+from conftest import fill_weights, prepared
+
+from tidyvoice.encoder import SpeakerEncoder
+from tidyvoice.errors import TidyVoiceError
+from tidyvoice.extract import extract
+from tidyvoice.extraction.memory import Budget, bytes_per_frame
+from tidyvoice.extraction.plan import plan_batches, plan_items
+from tidyvoice.extraction.workers import cpu_workers
+from tidyvoice.frontend import FrontendSettings
+from tidyvoice.models import build_model
+from tidyvoice.readahead import usable_cores
+
+SETTINGS = FrontendSettings()
+MEASURE = """
+import resource, sys
+import numpy as np
+from tidyvoice.encoder import SpeakerEncoder
+from tidyvoice.extract import extract
+from tidyvoice.extraction.memory import bytes_per_frame
+from tidyvoice.frontend import FrontendSettings
+from tidyvoice.models import build_model
+import torch
+torch.set_num_threads(1)
+encoder = SpeakerEncoder(build_model("SimAM_ResNet34_ASP", 16, 24), FrontendSettings(), "cpu")
+count = int(sys.argv[1])
+def most():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+encoder.embed_samples(np.zeros((1, encoder.settings.num_samples(200)), np.int16))
+before = most()
+encoder.embed_samples(np.ones((1, encoder.settings.num_samples(count)), np.int16))
+print((most() - before) / count / bytes_per_frame(encoder))
+"""
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    model = fill_weights(build_model("SimAM_ResNet34_ASP", in_planes=4, embed_dim=24), 1)
+    return SpeakerEncoder(model, SETTINGS, device="cpu")
+
+
+def test_batches_hold_equal_frame_counts_and_keep_the_bound():
+    frames = np.random.default_rng(0).integers(1, 25, 300)
+    batches = plan_batches(frames, batch_frames=60)
+    assert sorted(np.concatenate(batches).tolist()) == list(range(300))
+    for batch in batches:
+        assert len(set(frames[batch])) == 1
+        assert len(batch) * frames[batch[0]] <= 60
+    lengths = [frames[batch[0]] for batch in batches]
+    assert lengths == sorted(lengths, reverse=True)
+    assert [batch.tolist() for batch in plan_batches([99], 60)] == [[0]]
+    assert plan_batches(np.zeros(0, np.int64), 60) == []
+
+
+def test_pieces_of_a_long_utterance_are_equal_and_cover_it():
+    samples = np.array([SETTINGS.num_samples(n) for n in (100, 101, 7, 250)])
+    items = plan_items(np.array([3, 0, 1]), samples, SETTINGS, longest=100)
+    assert items.rows.tolist() == [3, 3, 3, 0, 1, 1]
+    assert items.frames.tolist() == [83, 83, 84, 100, 50, 51]
+    assert items.starts.tolist() == [0, 83, 166, 0, 0, 50]
+    assert items.whole.tolist() == [False] * 3 + [True] + [False] * 2
+    assert items.firsts.tolist() == [0, 3, 4]
+
+
+def test_a_frame_takes_the_bytes_that_are_worked_out():
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURE, "12000"], capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    assert 0.6 < float(done.stdout) < 1.15
+
+
+def test_batches_at_once_keep_within_the_memory(encoder):
+    budget = Budget(encoder, mib=1)
+    assert budget.batch_frames == 2**20 // bytes_per_frame(encoder)
+    held = threading.Event()
+
+    def second():
+        with budget.hold(budget.batch_frames // 2):
+            held.set()
+
+    with budget.hold(10 * budget.batch_frames):  # too many go alone
+        thread = threading.Thread(target=second)
+        thread.start()
+        assert not held.wait(0.2)
+    assert held.wait(10)
+    thread.join()
+
+
+@pytest.mark.parametrize(
+    ("threads", "processes", "workers"),
+    [("3", "1", 3), ("3", "2", 3), ("1", "1", 1), ("", "1", None), ("1", "1000", 1)],
+)
+def test_workers_follow_cores_processes_and_the_environment(
+    monkeypatch, threads, processes, workers
+):
+    monkeypatch.setenv("OMP_NUM_THREADS", threads)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", processes)
+    assert cpu_workers() == (workers or usable_cores())
+
+
+def test_a_precision_that_is_not_there_is_named():
+    with pytest.raises(TidyVoiceError, match="no precision float8: there are float32, bfloat16"):
+        SpeakerEncoder(build_model("SimAM_ResNet34_ASP", 2, 8), SETTINGS, "cpu", precision="float8")
+
+
+def test_memory_that_runs_out_names_the_mend(encoder, monkeypatch, tmp_path):
+    def fail(samples):
+        raise torch.OutOfMemoryError("out of memory")
+
+    monkeypatch.setattr(encoder, "embed_samples", fail)
+    with pytest.raises(TidyVoiceError, match=r"too little memory .* give a --memory below 7"):
+        extract(encoder, prepared(tmp_path, 1, 2), tmp_path / "e.npz", memory_mib=7)

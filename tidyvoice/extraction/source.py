@@ -1,0 +1,63 @@
+"""The utterances of a data folder, from its WAV files or its shards."""
+
+from pathlib import Path
+
+import numpy as np
+
+from tidyvoice.audio import read_part, read_pcm16
+from tidyvoice.data.shards import ShardReader
+from tidyvoice.errors import TidyVoiceError
+from tidyvoice.headers import SAMPLE_RATE
+from tidyvoice.manifest import Manifest
+
+
+class Source:
+    """Utterances of a data folder, from its ``wav.scp`` or else from its shards.
+
+    Attributes:
+        data: the folder.
+        ids: utterance ids.
+        samples: number of samples of each, int64 [N], by which batches are planned.
+
+    Raises:
+        TidyVoiceError: there is no such folder; see also ``Manifest.read`` and ``ShardReader``.
+    """
+
+    def __init__(self, data: str | Path):
+        if not Path(data).is_dir():
+            raise TidyVoiceError(f"{data} is no folder: give a data folder")
+        self.data = Path(data)
+        self._shards = None
+        # Without durations, as of what only a decoder can read, shards know the lengths.
+        if all((Path(data) / name).exists() for name in ("wav.scp", "utt2dur")):
+            table = Manifest.read(data).table
+            self.ids: list[str] = table["utterance"].to_list()
+            self._paths: list[str] = table["path"].to_list()
+            self.samples = np.rint(table["seconds"].to_numpy() * SAMPLE_RATE).astype(np.int64)
+        else:
+            self._shards = ShardReader(data)
+            self.ids = self._shards.keys.to_list()
+            self.samples = self._shards.samples
+
+    def read(self, row: int, start: int = 0, count: int | None = None) -> np.ndarray:
+        """Samples int16 [count] of utterance ``row`` from sample ``start`` (to the end if None).
+
+        A part is read by seeking: the rest of the file does not go through the memory.
+
+        Raises:
+            TidyVoiceError: the file is missing, unreadable, or not as long as its ``utt2dur`` says.
+        """
+        if self._shards is not None:
+            return self._shards.read(row, start, count)
+        path, length = self._paths[row], int(self.samples[row])
+        if count is not None:
+            samples, found = read_part(path, start, count)
+        else:
+            samples = read_pcm16(path)
+            found = samples.size
+            samples = samples[start:]
+        if found != length:
+            raise TidyVoiceError(
+                f"{path} has {found} samples, its utt2dur says {length}: prepare the data again"
+            )
+        return samples

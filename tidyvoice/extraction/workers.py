@@ -1,0 +1,107 @@
+"""Reading and computing side by side: threads that read, and workers that embed.
+
+On a CPU each worker is one thread that computes a batch of its own. Threads that share the work
+within a batch would wait for one another at every operation, and the result's last bits would
+depend on their number.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from tidyvoice.encoder import SpeakerEncoder
+from tidyvoice.errors import TidyVoiceError
+from tidyvoice.extraction.memory import MIB, Budget
+from tidyvoice.extraction.plan import Items
+from tidyvoice.extraction.source import Source
+from tidyvoice.readahead import read_ahead, usable_cores
+
+READING_THREADS = 4
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A batch that was read, or embedded.
+
+    Attributes:
+        items: those that could be read, int64 [B].
+        values: their samples int16 [B x S], or their embeddings float32 [B x D].
+        failures: the others, and why.
+    """
+
+    items: np.ndarray
+    values: np.ndarray
+    failures: list[tuple[int, str]]
+
+
+def cpu_workers() -> int:
+    """Workers of this process on a CPU: OMP_NUM_THREADS, else its share of the usable cores."""
+    local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    given = os.environ.get("OMP_NUM_THREADS", "")
+    # torchrun sets it to 1 by itself for several processes, which is no one's wish.
+    if given.isdecimal() and int(given) and not (local > 1 and given == "1"):
+        return int(given)
+    return max(usable_cores() // local, 1)
+
+
+def embed_batches(
+    encoder: SpeakerEncoder,
+    source: Source,
+    items: Items,
+    batches: Sequence[np.ndarray],
+    budget: Budget,
+    strict: bool,
+) -> Iterator[Batch]:
+    """Embed batches of items, in order; close the iterator when it is left before its end.
+
+    Raises:
+        TidyVoiceError: an utterance cannot be read and ``strict`` is set; the device's memory does
+            not hold a batch; an embedding is not finite.
+    """
+    settings, on_cpu = encoder.settings, encoder.device.type == "cpu"
+    workers = cpu_workers() if on_cpu else 1
+
+    def load(batch: np.ndarray) -> Batch:
+        samples, failures = [], []
+        count = settings.num_samples(int(items.frames[batch[0]]))
+        for item in batch.tolist():
+            row, start = int(items.rows[item]), int(items.starts[item]) * settings.shift_samples
+            try:
+                part = () if items.whole[item] else (start, count)
+                samples.append((item, source.read(row, *part)[:count]))
+            except (TidyVoiceError, OSError) as error:
+                if strict:
+                    raise
+                failures.append((item, str(error)))
+        values = [value for _, value in samples]
+        stacked = np.stack(values) if values else np.empty((0, count), np.int16)
+        return Batch(np.array([item for item, _ in samples], np.int64), stacked, failures)
+
+    def compute(batch: Batch) -> Batch:
+        if not len(batch.items):
+            return batch
+        if on_cpu:
+            torch.set_num_threads(1)
+        frames = int(items.frames[batch.items[0]]) * len(batch.items)
+        try:
+            with budget.hold(frames):
+                return Batch(batch.items, encoder.embed_samples(batch.values), batch.failures)
+        except torch.OutOfMemoryError:
+            raise TidyVoiceError(
+                f"{encoder.device} has too little memory for {frames:,} frames at once: give a "
+                f"--memory below {budget.total // MIB} (MiB) or a shorter --longest"
+            ) from None
+
+    threads = torch.get_num_threads()
+    try:
+        with (
+            closing(read_ahead(load, batches, READING_THREADS)) as loaded,
+            closing(read_ahead(compute, loaded, workers, 2 * workers)) as computed,
+        ):
+            yield from computed
+    finally:
+        torch.set_num_threads(threads)

@@ -1,0 +1,114 @@
+"""A model as extraction runs it: batch norm folded into the convolutions, few passes over maps.
+
+An evaluated batch norm is a scale and a shift a channel, which a convolution before it, or the
+1x1 convolution after it, takes up. Maps lie channels last, the layout that convolutions take
+without reordering on CPUs and GPUs. On a CPU, SimAM, the residual sum and ReLU work on tiles of
+a large map that stay in a core's cache.
+
+Shapes: B utterances, T frames, F mel bins, C channels, H x W positions of a map.
+"""
+
+import copy
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from tidyvoice.models.pooling import AttentiveStatisticsPooling
+from tidyvoice.models.simam import LAMBDA, simam
+from tidyvoice.models.simam_resnet import STAGE_STRIDES, SimAMBlock, SimAMResNetASP
+
+TILE = 2**16  # numbers of float32, 0.25 MB: two tiles at a time fit the second-level cache
+
+
+class InferenceModel(nn.Module):
+    """A copy of a model in evaluation mode that maps features [B x T x F] to embeddings [B x D].
+
+    Args:
+        model: in evaluation mode; it is not changed, and later changes of it are not seen.
+        dtype: of the convolutions and their maps. SimAM, the pooling and the last layer compute in
+            float32 always.
+    """
+
+    def __init__(self, model: SimAMResNetASP, dtype: torch.dtype = torch.float32):
+        super().__init__()
+        front = model.front
+        self.stem = fuse_conv_bn_eval(front.conv1, front.bn1)
+        stages = (getattr(front, f"layer{stage + 1}") for stage in range(len(STAGE_STRIDES)))
+        self.blocks = nn.Sequential(*(_Block(block) for stage in stages for block in stage))
+        self.stem.to(dtype, memory_format=torch.channels_last)
+        self.blocks.to(dtype, memory_format=torch.channels_last)
+        self.pooling = folded_pooling(model.pooling)
+        self.bottleneck = copy.deepcopy(model.bottleneck)
+        self.dtype = dtype
+        self.requires_grad_(False)
+
+    def forward(self, features: Tensor) -> Tensor:
+        x = features.transpose(1, 2).unsqueeze(1).to(self.dtype)
+        x = self.stem(x).relu_().contiguous(memory_format=torch.channels_last)
+        return self.bottleneck(self.pooling(self.blocks(x).flatten(1, 2)))
+
+
+class _Block(nn.Module):
+    """``SimAMBlock`` without batch norm."""
+
+    def __init__(self, block: SimAMBlock):
+        super().__init__()
+        self.conv1 = fuse_conv_bn_eval(block.conv1, block.bn1)
+        self.conv2 = fuse_conv_bn_eval(block.conv2, block.bn2)
+        self.downsample: nn.Module = nn.Identity()
+        if len(block.downsample):
+            self.downsample = fuse_conv_bn_eval(*block.downsample)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = self.conv2(self.conv1(x).relu_())
+        x = self.downsample(x)
+        # Smaller maps stay in the cache as they are.
+        if out.device.type == "cpu" and out[0].numel() > TILE:
+            return simam_and_sum_(out, x)
+        return simam(out).add_(x).relu_()
+
+
+def simam_and_sum_(x: Tensor, residual: Tensor) -> Tensor:
+    """ReLU of the sum of SimAM of x and a residual, both [B x C x H x W], written over x.
+
+    Both lie channels last. The statistics and the attention are in float32. With d = x - mu and
+    s^2 = c (see ``tidyvoice.models.simam``) the attention is sigmoid((s x - s mu)^2 + 1/2).
+    """
+    half = torch.tensor(0.5)
+    for one, other in zip(_positions(x), _positions(residual), strict=True):
+        positions, channels = one.shape
+        tiles = one.split(max(TILE // channels, 1))
+        buffer = torch.empty(tiles[0].shape)
+        mean = one.sum(0, dtype=torch.float32).div_(positions)
+        squares = torch.zeros(channels)
+        for tile in tiles:
+            deviation = torch.sub(tile, mean, out=buffer[: len(tile)])
+            squares += deviation.square_().sum(0)
+        scale = squares.div_(positions - 1).add_(LAMBDA).rsqrt_().mul_(0.5)
+        shift = -mean * scale
+        for tile, added in zip(tiles, other.split(len(tiles[0])), strict=True):
+            value, added = tile.float(), added.float()  # no copies in float32
+            attention = torch.addcmul(shift, value, scale, out=buffer[: len(tile)])
+            torch.addcmul(half, attention, attention, out=attention).sigmoid_()
+            tile.copy_(torch.addcmul(added, value, attention, out=attention).relu_())
+    return x
+
+
+def _positions(x: Tensor) -> Tensor:
+    """A view [B x HW x C] of maps [B x C x H x W] that lie channels last."""
+    batch, channels, height, width = x.shape
+    return x.permute(0, 2, 3, 1).view(batch, height * width, channels)
+
+
+def folded_pooling(pooling: AttentiveStatisticsPooling) -> AttentiveStatisticsPooling:
+    """A copy whose attention has its batch norm folded into the convolution after it."""
+    pooling = copy.deepcopy(pooling)
+    before, relu, norm, after, softmax = pooling.attention
+    scale = norm.weight / (norm.running_var + norm.eps).sqrt()
+    shift = norm.bias - scale * norm.running_mean
+    with torch.no_grad():
+        after.bias += after.weight[:, :, 0] @ shift
+        after.weight *= scale[None, :, None]
+    pooling.attention = nn.Sequential(before, relu, after, softmax)
+    return pooling
