@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from threading import Lock
 
 import gradio
 import numpy as np
@@ -29,6 +30,7 @@ STYLE = Path(__file__).with_name("style.css")
 SPEAK_UP = "element.setAttribute('aria-live', 'polite');"
 # Drawn by the browser on light paper and in the dark alike, where no variable reaches.
 WAVE = gradio.WaveformOptions(waveform_color="#8b8a84", waveform_progress_color="#4c8a9e")
+BUSY = Lock()
 SHOWN = 20  # seconds of a spectrogram, so that its frames can be told apart
 PRIORS = {
     "1 in 1,000": 0.001,
@@ -139,9 +141,20 @@ def build(encoder: SpeakerEncoder, prior: float = 0.5) -> gradio.Blocks:
 
 
 def _event(function: Callable, inputs: list, outputs: list) -> dict:
-    """Arguments of a listener that belongs to the page alone."""
+    """Arguments of a listener that belongs to the page alone.
+
+    Each call is one request, without gradio's queue: that loses, now and then, a
+    second event that follows the first at once, and the page waits for ever (gradio 6.31). What
+    the queue would do beside, one call at a time, a lock does: matplotlib's settings are global.
+    """
+
+    def alone(*values: object) -> tuple[object, ...]:
+        with BUSY:
+            return function(*values)
+
     return {
-        "fn": function,
+        "fn": alone,
+        "queue": False,
         "inputs": inputs,
         "outputs": outputs,
         "show_progress": "minimal",
