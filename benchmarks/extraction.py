@@ -125,14 +125,14 @@ def speed(args: argparse.Namespace, root: Path) -> None:
             took = time.perf_counter() - start
             times[option].append(took)
             shares[option].append(total / took / statistics.mean((before, product_speed(a))))
+            print(f"  {option}: {shares[option][-1]:.2f}", flush=True)
     print(
         f"{torch.get_num_threads()} threads, {len(wavs)} utterances, {seconds:.0f} s, "
         f"{total / 1e9:,.0f} GFLOP, the product {product_speed(a) / 1e9:,.0f} GFLOP/s"
     )
     for option in options:
         print(
-            f"{option}: {statistics.median(shares[option]):.2f} of the product's speed "
-            f"({', '.join(f'{share:.2f}' for share in shares[option])}), "
+            f"{option}: {statistics.median(shares[option]):.2f} of the product's speed, "
             f"{seconds / statistics.median(times[option]):.1f} x real time"
         )
     found = load_embeddings(root / "e.npz")

@@ -133,14 +133,19 @@ def test_unfit_files_are_left_out_and_listed(encoder, data, tmp_path, capsys):
     kept = [before.ids.index(name) for name in after.ids]
     assert len(kept) == 10
     np.testing.assert_allclose(after.vectors, before.vectors[kept], rtol=1e-4, atol=1e-5)
-    soundfile.write(corpus / "id000001" / "en" / "en_0.wav", np.zeros(399), 16000)
-    scan(corpus / "id000001", language_folder=True).write(tmp_path / "short")
-    made = extract(encoder, tmp_path / "short", out)
-    assert (made.utterances, made.failed) == (2, 1)
-    assert listed.read_text() == "en/en_0.wav 399 samples, less than one frame\n"
-    (corpus / "id000001" / "en" / "en_0.wav").unlink()
-    scan(corpus / "id000001", language_folder=True).write(tmp_path / "mended")
-    extract(encoder, tmp_path / "mended", out)
+
+
+def test_what_is_too_short_is_listed_and_an_old_list_is_removed(encoder, data, tmp_path):
+    out, listed = tmp_path / "e.npz", tmp_path / "e.npz.failed.txt"
+    short = tmp_path / "corpus" / "id000001" / "en" / "en_0.wav"
+    soundfile.write(short, np.zeros(399), 16000)
+    scan(tmp_path / "corpus", language_folder=True).write(data)
+    made = extract(encoder, data, out)
+    assert (made.utterances, made.failed) == (11, 1)
+    assert listed.read_text() == "id000001/en/en_0.wav 399 samples, less than one frame\n"
+    short.unlink()
+    scan(tmp_path / "corpus", language_folder=True).write(data)
+    assert extract(encoder, data, out).failures is None
     assert not listed.exists()
 
 
@@ -161,25 +166,26 @@ def test_a_long_recording_is_the_weighted_mean_of_its_pieces(encoder, tmp_path, 
     for name, seconds in (("short", 0.9), ("long", 2.505)):
         noise = 0.1 * seeded(1, len(name)).standard_normal(int(16000 * seconds))
         soundfile.write(folder / f"{name}.{ending}", noise, 16000, subtype="PCM_16")
-    scan(tmp_path / "corpus", language_folder=True).write(tmp_path / "data")
+    table = scan(tmp_path / "corpus", language_folder=True, endings=(f".{ending}",))
+    table.write(tmp_path / "data")
     if source == "shards":
         write_shards(tmp_path / "data")
         (tmp_path / "data" / "wav.scp").unlink()
     extract(encoder, tmp_path / "data", tmp_path / "e.npz", longest=1.0)
     assert "1 recordings over 1 s are embedded as the mean of 3 pieces" in capsys.readouterr().err
-    table = load_embeddings(tmp_path / "e.npz")
+    pieced = load_embeddings(tmp_path / "e.npz")
     samples, _ = soundfile.read(folder / f"long.{ending}", dtype="int16")
     assert encoder.settings.num_frames(samples.size) == 249
     weighted = np.zeros(24)
     for start, frames in ((0, 83), (83, 83), (166, 83)):
         piece = samples[160 * start : 160 * start + encoder.settings.num_samples(frames)]
         weighted += frames * encoder.embed_samples(piece[None])[0]
-    found = table.vectors[[name.endswith(f"long.{ending}") for name in table.ids].index(True)]
+    found = pieced.vectors[[name.endswith(f"long.{ending}") for name in pieced.ids].index(True)]
     np.testing.assert_allclose(found, weighted / 249, rtol=1e-4, atol=1e-5)
     extract(encoder, tmp_path / "data", tmp_path / "whole.npz")
     whole = load_embeddings(tmp_path / "whole.npz")
-    short = [name.endswith(f"short.{ending}") for name in table.ids].index(True)
-    np.testing.assert_allclose(table.vectors[short], whole.vectors[short], rtol=1e-4, atol=1e-5)
+    short = [name.endswith(f"short.{ending}") for name in pieced.ids].index(True)
+    np.testing.assert_allclose(pieced.vectors[short], whole.vectors[short], rtol=1e-4, atol=1e-5)
     assert np.abs(whole.vectors[1 - short] - found).max() > 1e-3
 
 
