@@ -1,6 +1,7 @@
 """Losses, language terms and samplers on the built-in corpus, against the plain fine-tuning.
 
     python benchmarks/variants.py --seeds 1 2 3
+    python benchmarks/variants.py --seeds 1 --list calib      # to choose weights by
 
 Each setting is a file of conf/mini/variants, fine-tuned for 400 steps from the pretraining of its
 seed (conf/mini/finetune.yaml takes 800) and scored as ./run.sh --recipe mini does. What is there
@@ -49,6 +50,18 @@ def make(seed: int, variant: str, data: Path, exp: Path) -> Path:
     return folder / "finetune"
 
 
+def score_calib(experiment: Path, data: Path) -> None:
+    """Score the trials of the held-out speakers, unless that is done."""
+    table, scores = experiment / "embeddings/calib.npz", experiment / "scores/calib.score"
+    trained = (experiment / "models/avg_model.pt").stat().st_mtime
+    if not scores.exists() or scores.stat().st_mtime < trained:
+        model = ["--model", experiment / "models", "--data", data / "calib"]
+        call(["tidyvoice", "extract", *model, "--out", table])
+        trials = ["--embeddings", table, "--trials", data / "calib/trials"]
+        mean = ["--mean", experiment / "embeddings/mean.npz"]
+        call(["tidyvoice", "score", *trials, *mean, "--out", scores])
+
+
 def call(command: list) -> None:
     words = [str(word) for word in command]
     subprocess.run(words, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
@@ -90,13 +103,16 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("data/mini"))
     parser.add_argument("--exp", type=Path, default=Path("exp/variants"))
     parser.add_argument("--only", nargs="+", default=variants(), choices=variants())
+    parser.add_argument("--list", choices=["dev", "calib"], default="dev", help="trials")
     args = parser.parse_args()
     found: dict[str, list[SystemResult]] = {}
-    maps = {"utt2lang": args.data / "dev/utt2lang", "utt2spk": args.data / "dev/utt2spk"}
+    maps = {name: args.data / args.list / name for name in ("utt2lang", "utt2spk")}
     for variant in args.only:
         for seed in args.seeds:
             folder = make(seed, variant, args.data, args.exp)
-            system = load_system(folder, name=variant, **maps)
+            if args.list == "calib":
+                score_calib(folder, args.data)
+            system = load_system(folder, args.list, variant, **maps)
             result = examine(system, [Costs()], resamples=1000, main=False)
             found.setdefault(variant, []).append(result)
         print(row(variant, found[variant], found[BASELINE]), flush=True)

@@ -150,6 +150,27 @@ def test_a_wrong_key_is_one_line(experiment, tmp_path):
     assert not Path(experiment["experiment"]).exists()
 
 
+@pytest.mark.parametrize(
+    ("settings", "average", "said"),
+    [
+        (["epochs=3"], 4, "epochs is 3, and 4 epochs are to be averaged"),
+        (["epochs=9", "keep_checkpoints=2"], 3, "keep_checkpoints is 2, and 3 epochs are to be"),
+        (["epochs=9", "keep_checkpoints=3"], 3, None),
+        (["epochs=0"], 1, None),
+    ],
+)
+def test_epochs_that_will_not_be_there_are_missed_before_the_training(
+    experiment, tmp_path, settings, average, said
+):
+    (tmp_path / "x.yaml").write_text(yaml.safe_dump(experiment))
+    given = ["train", tmp_path / "x.yaml", *settings, "--average", average]
+    result = invoke(*given, "--check")
+    assert result.exit_code == (1 if said else 0), result.output
+    assert (said or "") in result.output
+    assert not Path(experiment["experiment"]).exists()
+    assert "--average goes with --check" in invoke(*given).output
+
+
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_training_says_so_and_goes_on(experiment, tmp_path, sent):
     experiment |= {"epochs": 2000, "epoch_iterations": 2, "keep_checkpoints": 3}

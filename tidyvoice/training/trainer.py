@@ -33,6 +33,7 @@ from tidyvoice.training.checkpoint import (
     newest_checkpoint,
     remove_old_checkpoints,
 )
+from tidyvoice.training.description import describe
 from tidyvoice.training.network import build_network, build_optimizer
 from tidyvoice.training.schedules import ExponentialDecrease, MarginSchedule
 from tidyvoice.training.start import start_from_model, start_from_speaker_means
@@ -128,39 +129,19 @@ class Trainer:
 
     def _begin(self, tracker: Tracker) -> None:
         """Say what is about to run, load what it starts from, keep the settings."""
-        settings, data, size = self.settings, self.data, self.world.size
-        parameters = sum(parameter.numel() for parameter in self.network.model.parameters())
-        tracker.say(
-            f"{settings.model.name}, {parameters:,} parameters, on {self.world.device}; "
-            f"{data.num_utterances:,} of {len(data.reader):,} utterances are long enough; "
-            f"{len(data.speakers):,} speakers at {len(settings.data.speeds)} speeds make "
-            f"{data.num_classes:,} classes"
-        )
-        share = self.epoch_iterations * self.step_chunks / data.num_utterances
-        shape = f"{settings.data.batch_size} chunks of {settings.data.chunk_frames} frames"
-        if size * settings.accumulate > 1:
-            shape = f"{size} processes x {settings.accumulate} batches of {shape}"
-        tracker.say(
-            f"{settings.epochs} epochs of {self.epoch_iterations} steps of {shape}; an epoch is "
-            f"{share:.4g} passes over the data"
-        )
-        if settings.tuned_batch not in (None, self.step_chunks):
-            tracker.say(
-                f"warning: a step takes {self.step_chunks} chunks, the learning rate is meant for "
-                f"{settings.tuned_batch} (tuned_batch): set accumulate, data.batch_size or the "
-                "learning rate accordingly"
-            )
+        settings = self.settings
+        for line in describe(self):
+            tracker.say(line)
         if settings.model.init:
             source = start_from_model(self.network.model, settings)
             tracker.say(
                 f"the model starts from {source}; the loss head is new, because its "
-                f"{data.num_classes:,} classes are this data's speakers"
+                f"{self.data.num_classes:,} classes are this data's speakers"
             )
         if settings.loss.init == "speaker_means":
             seen = start_from_speaker_means(self)
-            tracker.say(
-                f"{seen:,} of {data.num_classes:,} classes start at their speaker's mean embedding"
-            )
+            classes = f"{seen:,} of {self.data.num_classes:,} classes"
+            tracker.say(f"{classes} start at their speaker's mean embedding")
         self.network.begin_average()
         if self.world.is_first:
             settings.save(self.folder / "config.yaml")

@@ -1,0 +1,31 @@
+"""What a training says of itself before its first step."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tidyvoice.training.trainer import Trainer
+
+
+def describe(trainer: "Trainer") -> list[str]:
+    """Model, data and steps, a line each; a warning if the rate is meant for other steps."""
+    settings, data, size = trainer.settings, trainer.data, trainer.world.size
+    parameters = sum(parameter.numel() for parameter in trainer.network.model.parameters())
+    share = trainer.epoch_iterations * trainer.step_chunks / data.num_utterances
+    shape = f"{settings.data.batch_size} chunks of {settings.data.chunk_frames} frames"
+    if size * settings.accumulate > 1:
+        shape = f"{size} processes x {settings.accumulate} batches of {shape}"
+    lines = [
+        f"{settings.model.name}, {parameters:,} parameters, on {trainer.world.device}; "
+        f"{data.num_utterances:,} of {len(data.reader):,} utterances are long enough; "
+        f"{len(data.speakers):,} speakers at {len(settings.data.speeds)} speeds make "
+        f"{data.num_classes:,} classes",
+        f"{settings.epochs} epochs of {trainer.epoch_iterations} steps of {shape}; an epoch is "
+        f"{share:.4g} passes over the data",
+    ]
+    if settings.tuned_batch not in (None, trainer.step_chunks):
+        lines.append(
+            f"warning: a step takes {trainer.step_chunks} chunks, the learning rate is meant for "
+            f"{settings.tuned_batch} (tuned_batch): set accumulate, data.batch_size or the "
+            "learning rate accordingly"
+        )
+    return lines
