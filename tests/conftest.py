@@ -13,9 +13,12 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from click.testing import Result
+from typer.testing import CliRunner
 
 from tests.publish.support import Trained, make_trained
 from tests.report.support import COHORT, COSINE, LLR, make_experiment
+from tidyvoice.cli import app
 from tidyvoice.config import ModelSettings
 from tidyvoice.data.packing import write_shards
 from tidyvoice.encoder import SpeakerEncoder
@@ -39,6 +42,18 @@ def require(condition: bool, reason: str) -> None:
         if os.environ.get("CI") == "true":
             pytest.fail(reason)
         pytest.skip(reason)
+
+
+def invoke(*arguments: object) -> Result:
+    """`tidyvoice` with these arguments, in this process."""
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def succeed(*arguments: object) -> str:
+    """What `tidyvoice` prints with these arguments, which it must take."""
+    result = invoke(*arguments)
+    assert result.exit_code == 0, result.output
+    return result.output
 
 
 @contextmanager

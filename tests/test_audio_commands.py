@@ -8,20 +8,9 @@ import sys
 import numpy as np
 import pytest
 import soundfile
-from typer.testing import CliRunner
+from conftest import invoke, succeed
 
-from tidyvoice.cli import app
 from tidyvoice.embeddings import load_embeddings
-
-
-def invoke(*arguments):
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
-
-
-def succeed(*arguments):
-    result = invoke(*arguments)
-    assert result.exit_code == 0, result.output
-    return result.output
 
 
 def refuse(*arguments):

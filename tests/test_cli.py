@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from typer.testing import CliRunner
+from conftest import invoke, succeed
 
-from tidyvoice.cli import app
 from tidyvoice.training.checkpoint import epoch_checkpoints
 
 COMMANDS = (
@@ -19,16 +18,6 @@ COMMANDS = (
     "fuse", "metrics", "report", "doctor", "fetch-model", "compare", "submission",
     "runs", "embed", "verify", "enroll", "identify", "fit-verifier", "export", "hub push", "demo",
 )  # fmt: skip
-
-
-def invoke(*arguments):
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
-
-
-def succeed(*arguments):
-    result = invoke(*arguments)
-    assert result.exit_code == 0, result.output
-    return result.output
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -95,10 +95,7 @@ class Extraction:
         pieces = int((~items.whole).sum())
         if pieces and self.world.is_first:
             count = int((~items.whole & (items.starts == 0)).sum())
-            _say(
-                f"{count:,} recordings over {self.longest:g} s are embedded as the mean of "
-                f"{pieces:,} pieces (--longest)"
-            )
+            _say(f"recordings over {self.longest:g} s (--longest): {count:,}, in {pieces:,} pieces")
         return items
 
     def _begin(

@@ -85,7 +85,7 @@ def join_world(device: str, timeout_seconds: float) -> Iterator[World]:
         if isinstance(error, dist.DistError) or any(word in reason.lower() for word in LOST):
             raise TidyVoiceError(
                 f"rank {rank} of {size} lost another rank ({reason}): look for the first error "
-                "above; the same command goes on from the last checkpoint"
+                "above; the same command goes on from what was kept"
             ) from None
         raise
     finally:
