@@ -10,11 +10,12 @@ from tidyvoice.encoder import SpeakerEncoder
 
 MIB = 2**20
 # Maps of the first stage, the widest, that are there at once: a block's input, the output of its
-# first convolution and that of the second; elsewhere than on a CPU also those within SimAM.
-MAPS = {"cpu": 3, "cuda": 6, "mps": 6}
+# first convolution and that of the second, and what the convolution lays out anew; elsewhere than on
+# a CPU also those within SimAM.
+MAPS = {"cpu": 4, "cuda": 7, "mps": 7}
 # Copies of a waveform and of its features, float32; and what the filterbank makes of a frame, which
 # on a CPU is done a few frames at a time: windowed, padded, as a spectrum and as its power.
-WAVEFORMS, FEATURES = 4, 4
+WAVEFORMS, FEATURES = 5, 5
 CPU_DEFAULT, CPU_BATCH = 2048 * MIB, 64 * MIB  # larger batches leave the caches
 OTHER_DEFAULT, OTHER_MOST = 1024 * MIB, 16384 * MIB
 
