@@ -45,7 +45,7 @@ def language_found(unit: np.ndarray, languages: np.ndarray, speakers: np.ndarray
     seen = unit * unit.shape[1] ** 0.5 * SPREAD
     right = np.zeros(len(unit), bool)
     for train, test in GroupKFold(FOLDS).split(seen, groups=speakers):
-        classifier = LogisticRegression(max_iter=1000).fit(seen[train], languages[train])
+        classifier = LogisticRegression(max_iter=5000).fit(seen[train], languages[train])
         right[test] = classifier.predict(seen[test]) == languages[test]
     return float(right.mean())
 
