@@ -129,7 +129,9 @@ class Frontend(nn.Module):
         emphasised[..., 0] = frames[..., 0] - PREEMPHASIS * frames[..., 0]
         torch.sub(frames[..., 1:], PREEMPHASIS * frames[..., :-1], out=emphasised[..., 1:length])
         emphasised[..., :length] *= self.window
-        power = torch.fft.rfft(emphasised).abs().square_()
+        # The absolute value takes a root with care for overflow, five times as long.
+        parts = torch.view_as_real(torch.fft.rfft(emphasised)).square_()
+        power = parts[..., 0] + parts[..., 1]
         return torch.matmul(power, self.filters).clamp_(min=ENERGY_FLOOR).log_()
 
 
