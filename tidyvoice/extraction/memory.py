@@ -10,8 +10,8 @@ from tidyvoice.encoder import SpeakerEncoder
 
 MIB = 2**20
 # Maps of the first stage, the widest, that are there at once: a block's input, the output of its
-# first convolution and that of the second, and what the convolution lays out anew; elsewhere than on
-# a CPU also those within SimAM.
+# first convolution and that of the second, and what the convolution lays out anew; elsewhere than
+# on a CPU also those within SimAM.
 MAPS = {"cpu": 4, "cuda": 7, "mps": 7}
 # Copies of a waveform and of its features, float32; and what the filterbank makes of a frame, which
 # on a CPU is done a few frames at a time: windowed, padded, as a spectrum and as its power.
