@@ -93,6 +93,7 @@ def test_embeddings_go_to_a_table_or_to_json(here):
     rows = json.loads(succeed("embed", "ann-1.wav", "bob-1.wav", "--json"))
     np.testing.assert_allclose([row["embedding"] for row in rows], table.vectors)
     assert "--out" in refuse("embed", "ann-1.wav")
+    assert "is given twice" in refuse("embed", "ann-1.wav", "ann-1.wav", "--json")
 
 
 def test_a_poor_recording_is_said_and_an_unfit_one_ends_it(here):

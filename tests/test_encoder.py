@@ -105,6 +105,16 @@ def test_an_enrolment_is_the_mean_of_raw_embeddings(encoder, voices):
     assert ann.seconds == pytest.approx(sum(Recording.load(path).seconds for path in paths))
 
 
+def test_a_recording_of_somebody_else_among_those_of_a_speaker_is_said(encoder, voices):
+    paths = [voices / "ann-1.wav", voices / "ann-2.wav", voices / "bob-1.wav"]
+    with pytest.warns(TidyVoiceWarning, match=r"bob-1\.wav sounds like another speaker") as caught:
+        encoder.enrol("Ann", paths)
+    assert len(caught) == 1
+    assert caught[0].filename == __file__
+    with pytest.raises(TidyVoiceError, match="without a name"):
+        encoder.enrol(" ", paths)
+
+
 def test_a_stranger_is_nobody(encoder, voices):
     gallery = Gallery([encoder.enrol("Ann", [voices / "ann-1.wav"])])
     found = encoder.identify(voices / "bob-1.wav", gallery)

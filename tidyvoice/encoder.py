@@ -281,10 +281,11 @@ class SpeakerEncoder:
         """A speaker from recordings of theirs: the mean of the raw embeddings.
 
         Raises:
-            TidyVoiceError: no recording; see ``Recording.load``.
+            TidyVoiceError: no name, or no recording; see ``Recording.load``.
 
         Warns:
-            TidyVoiceWarning: a recording is clipped, or holds little speech.
+            TidyVoiceWarning: a recording is clipped, holds little speech, or sounds like another
+                speaker than the rest of them (where the model has a verifier).
 
         Example:
             >>> from tidyvoice import SpeakerEncoder
@@ -292,8 +293,11 @@ class SpeakerEncoder:
             >>> encoder.enrol("Ann", ["ann-1.wav", "ann-2.wav"]).recordings
             2
         """
+        if not name.strip():
+            raise TidyVoiceError("a speaker without a name cannot be found again: give one")
         heard = [Recording.load(recording, sample_rate, channel) for recording in recordings]
         vectors = self.embed_many(heard)
+        _warn(self._stranger(heard, vectors))
         mean = vectors.mean(axis=0, dtype=np.float64).astype(np.float32)
         return Enrolment(name, mean, len(heard), sum(one.seconds for one in heard), self.weights)
 
@@ -338,6 +342,22 @@ class SpeakerEncoder:
         candidates = gallery.nearest(self._embed([heard])[0], self.verifier, top)
         name = candidates[0].name if candidates[0].score >= threshold else None
         return Identification(name, candidates, threshold, false_alarm, heard.warnings)
+
+    def _stranger(self, recordings: Sequence[Recording], vectors: np.ndarray) -> list[str]:
+        """A line for the recording that is least like the others, if it is of another speaker."""
+        if self.verifier is None or len(recordings) < 2:
+            return []
+        rest = (vectors.sum(axis=0) - vectors) / np.float32(len(vectors) - 1)
+        units, others = self.verifier.directions(vectors), self.verifier.directions(rest)
+        scores = (units * others).sum(axis=1)
+        worst = int(scores.argmin())
+        found = self.verifier.decide(float(scores[worst]))
+        if found.same_speaker:
+            return []
+        return [
+            f"{recordings[worst].name} sounds like another speaker than the rest (score "
+            f"{found.score:.2f}, threshold {found.threshold:.2f})"
+        ]
 
     def _refuse_another(self, model: str | None, what: str) -> None:
         if model != self.weights:

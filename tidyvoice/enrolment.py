@@ -132,7 +132,8 @@ class Gallery:
         """
         if enrolment.name in self._enrolments and not replace:
             raise TidyVoiceError(
-                f"{enrolment.name!r} is enrolled already: take another name, or say to replace them"
+                f"{enrolment.name!r} is enrolled already: take another name, or replace them "
+                "(replace=True, --replace)"
             )
         first = next(iter(self), enrolment)
         if (first.model, first.vector.shape) != (enrolment.model, enrolment.vector.shape):
@@ -197,9 +198,8 @@ class Gallery:
             rows = zip(names.tolist(), vectors, recordings.tolist(), seconds.tolist(), strict=True)
             named = str(model) or None
             made = cls(Enrolment(*row, named) for row in rows)
-        except (ValueError, KeyError, EOFError, OSError, zipfile.BadZipFile) as error:
-            said = str(error).splitlines()[0]
-            raise TidyVoiceError(f"{path} is no gallery of voices ({said}); {MEND}") from None
+        except (ValueError, KeyError, EOFError, OSError, zipfile.BadZipFile):
+            raise TidyVoiceError(f"{path} is no gallery of voices; {MEND}") from None
         if not np.isfinite(vectors).all():
             raise TidyVoiceError(f"{path}: a number in it is not finite; {MEND}")
         return made

@@ -91,7 +91,9 @@ class Recording:
             if sample_rate is None or sample_rate < 1:
                 raise TidyVoiceError(f"{name}: give sample_rate, the rate of its samples in Hz")
         if not 1 <= channel <= samples.shape[1]:
-            raise TidyVoiceError(f"{name} has {samples.shape[1]} channels, there is no {channel}.")
+            raise TidyVoiceError(
+                f"{name}: there is no channel {channel} (channels: {samples.shape[1]})"
+            )
         taken = resampled(np.ascontiguousarray(samples[:, channel - 1]), sample_rate)
         if len(taken) < SHORTEST * SAMPLE_RATE:
             raise TidyVoiceError(

@@ -18,13 +18,19 @@ def main() -> None:
     session = onnxruntime.InferenceSession(args.model, providers=["CPUExecutionProvider"])
     metadata = session.get_modelmeta().custom_metadata_map
     expected = json.loads(metadata["tidyvoice.frontend"])["sample_rate"]
+    centre = np.load(args.mean)
+    if str(centre["model"]) != json.loads(metadata["tidyvoice.weights"]):
+        sys.exit(f"error: {args.mean} holds embeddings of another model: extract it with this one")
     embeddings = []
     for path in args.recordings:
-        samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+        try:
+            samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+        except soundfile.LibsndfileError as error:
+            sys.exit(f"error: {path} cannot be read: {error.error_string}")
         if rate != expected:
             sys.exit(f"error: {path} has {rate} Hz, the model takes {expected}: resample it")
         embeddings += session.run(["embeddings"], {"waveform": samples[:, 0][None]})[0].tolist()
-    centred = np.array(embeddings) - np.load(args.mean)["embeddings"].mean(axis=0)
+    centred = np.array(embeddings) - centre["embeddings"].mean(axis=0)
     first, second = centred / np.linalg.norm(centred, axis=1, keepdims=True)
     print(f"{first @ second:.4f}")
 

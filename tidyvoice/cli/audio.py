@@ -44,9 +44,12 @@ def embed(
 
     if out is None and not as_json:
         raise TidyVoiceError("say where the embeddings go: --out FILE.npz, or --json to print them")
+    ids = [str(path) for path in recordings]
+    if len(set(ids)) < len(ids):
+        twice = next(name for name in ids if ids.count(name) > 1)
+        raise TidyVoiceError(f"{twice} is given twice: ids of a table are distinct")
     encoder = _encoder(model, device)
     vectors = encoder.embed_many(recordings, channel=channel)
-    ids = [str(path) for path in recordings]
     if out is not None:
         save_embeddings(out, ids, vectors, encoder.trained_on, encoder.weights)
     if as_json:
@@ -130,8 +133,8 @@ def enroll(
         typer.echo(json.dumps({**row, "seconds": made.seconds, "enrolled": len(gallery)}))
     else:
         typer.echo(
-            f"{voices}: {name} enrolled from {made.recordings} recordings ({made.seconds:.1f} s), "
-            f"{len(gallery):,} voices in all"
+            f"{voices}: {name} enrolled (recordings: {made.recordings}, {made.seconds:.1f} s; "
+            f"voices in all: {len(gallery):,})"
         )
 
 
@@ -163,7 +166,7 @@ def identify(
     _say_warnings(found.warnings)
     typer.echo(
         f"{found.name or 'nobody who is enrolled'} (threshold {found.threshold:.3f}: a stranger "
-        f"reaches it among {len(gallery):,} voices in {false_alarm:.2%} of cases)"
+        f"reaches it in {false_alarm:.2%} of cases; voices: {len(gallery):,})"
     )
     width = max(len(candidate.name) for candidate in found.candidates)
     for candidate in found.candidates:
