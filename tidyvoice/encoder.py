@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from tidyvoice.archives import VERIFIER_FILE
 from tidyvoice.device import choose_device
 from tidyvoice.enrolment import Enrolment, Gallery, Identification
 from tidyvoice.errors import TidyVoiceError, TidyVoiceWarning
@@ -69,8 +70,10 @@ class SpeakerEncoder:
         self.trained_on = trained_on
         self.weights = fingerprint(model)
         if verifier is not None and verifier.model != self.weights:
+            # Not "fit it again" alone: that takes embeddings, which this model shall make first.
             raise TidyVoiceError(
-                "the verifier is of another model: fit it to this one with `tidyvoice fit-verifier`"
+                f"the verifier is of another model: delete {VERIFIER_FILE}, extract, and fit one "
+                "with `tidyvoice fit-verifier`"
             )
         self.verifier = verifier
         self.device = choose_device(device)
