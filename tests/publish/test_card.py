@@ -94,6 +94,7 @@ def test_results_are_those_of_the_scores_and_those_in_sample_no_part_of_the_inde
     assert eer in line
     assert "100 resamples of the speakers" in section(card, "### dev")
     assert "was not checked" not in section(card, "### dev")
+    assert "Scores: cosine.\n" in section(card, "### dev")
 
 
 def test_what_is_in_sample_says_so(card):

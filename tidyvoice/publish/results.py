@@ -11,6 +11,8 @@ from tidyvoice.scoring.tables import count, decimals, percent
 from tidyvoice.verifier import Verifier
 
 PRIORS = (0.5, 0.1, 0.01)
+# What a step of the lineage is called where the name alone would not say it.
+CALLED = {"asnorm": "AS-norm", "snorm": "S-norm", "language": "language-aware S-norm"}
 
 
 def results_section(facts: Facts, terms: Terms) -> str:
@@ -34,7 +36,13 @@ def _evaluation(found: Evaluation, terms: Terms) -> str:
     of = [f"{pooled.targets + pooled.nontargets:,} trials of `{list_of(found)}`"]
     of += [f"{len(result.speakers.names):,} speakers"] if result.speakers else []
     of += [f"{len(result.languages.names):,} languages"] if result.languages else []
-    parts = [f"### {found.name}", f"{', '.join(of)}."]
+    done = (
+        [CALLED.get(step.step, step.step) for step in result.lineage.steps]
+        if result.lineage
+        else []
+    )
+    scores = f" Scores: {', then '.join(done)}." if done else ""
+    parts = [f"### {found.name}", f"{', '.join(of)}.{scores}"]
     if result.in_sample:
         said = bullets(_said(result.in_sample, found, terms))
         parts.append("**In sample.** Speakers of this list were learnt from; its results flatter:")
