@@ -110,7 +110,7 @@ def main() -> None:
     args = parser.parse_args()
     found: dict[str, list[SystemResult]] = {}
     maps = {name: args.data / args.list / name for name in ("utt2lang", "utt2spk")}
-    for variant in args.only:
+    for variant in dict.fromkeys([BASELINE, *args.only]):
         for seed in args.seeds:
             folder = make(seed, variant, args.data, args.exp, () if args.full else SHORT)
             if args.list == "calib":

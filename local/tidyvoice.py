@@ -102,6 +102,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     args = parser.parse_args(arguments)
     if not (args.out or args.archive or args.download):
         raise TidyVoiceError("--out: give the data folder to write")
+    if args.calib_speakers and not args.calib:
+        raise TidyVoiceError("--calib-speakers: give --calib, the data folder that they go to")
     root = provide(args, FOLDER, lambda folder: fetch_dataset(args.dataset, folder))
     if args.out:
         write_data(args, root / args.subset if args.subset else root)

@@ -37,7 +37,9 @@ def prepare(prog: str, description: str, below: str, parts: int, prefix: str) ->
         "--prefix", default=prefix, help=f"put before speakers and ids (default: '{prefix}')"
     )
     how = parser.add_mutually_exclusive_group()
-    how.add_argument("--parts", type=int, default=parts, help=f"how many, one by one ({parts})")
+    how.add_argument(
+        "--parts", type=number_of_parts, default=parts, help=f"how many, one by one ({parts})"
+    )
     how.add_argument("--part", help="only one of them: 3/16, as an array of jobs would")
     args = parser.parse_args()
     with one_line_errors():
@@ -57,6 +59,13 @@ def prepare(prog: str, description: str, below: str, parts: int, prefix: str) ->
                 f"{folder}: {len(manifest.speakers()):,} speakers, {len(manifest):,} utterances",
                 flush=True,
             )
+
+
+def number_of_parts(text: str) -> int:
+    """Raises: argparse.ArgumentTypeError: it is no number above 0."""
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text} is no number above 0")
+    return int(text)
 
 
 def _all(parts: int) -> list[tuple[int, int]]:

@@ -71,6 +71,20 @@ def test_a_bad_file_names_the_place(tmp_path, text, message):
         load_experiment(tmp_path / "bad.yaml")
 
 
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["data.pairs=true", "data.batch_size=4"], "pairs go with one speed"),
+        (["languages.contrast=0.5"], "contrast goes with one of data.speeds"),
+        (["model.compile=true", "model.recompute=true"], "compile does not go with recompute"),
+    ],
+)
+def test_settings_that_do_not_go_together_are_refused(path, overrides, message):
+    speeds = "data.speeds=[1.0, 0.9]"
+    with pytest.raises(TidyVoiceError, match=message):
+        load_experiment(path, [speeds, *overrides])
+
+
 def test_a_missing_file_and_a_malformed_override_say_so(path, tmp_path):
     with pytest.raises(TidyVoiceError, match=r"none\.yaml is missing"):
         load_experiment(tmp_path / "none.yaml")

@@ -1,6 +1,8 @@
 import errno
 import os
+import platform
 import signal
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -62,9 +64,24 @@ def test_a_file_is_whole_or_untouched(tmp_path):
 
 
 def test_what_a_killed_process_left_is_removed(tmp_path):
-    dead = tmp_path / ".table.999999999.partial"
-    mine = tmp_path / ".other.999999999.partial"
-    for path in (dead, mine):
-        path.write_text("half")
+    here = platform.node().replace(".", "-")
+    dead = tmp_path / f".table.{here}.999999999-0.partial"
+    others = [f".other.{here}.999999999-0.partial", ".table.elsewhere.999999999-0.partial"]
+    for name in (dead.name, *others):
+        (tmp_path / name).write_text("half")
     write_text(tmp_path / "table", "whole")
-    assert sorted(os.listdir(tmp_path)) == [mine.name, "table"]
+    assert sorted(os.listdir(tmp_path)) == [*others, "table"]
+
+
+def test_threads_may_write_the_same_file(tmp_path):
+    path = tmp_path / "table"
+    texts = [str(number) * 200_000 for number in range(8)]
+
+    def write(text: str) -> None:
+        for _ in range(5):
+            write_text(path, text)
+            assert path.read_text() in texts
+
+    with ThreadPoolExecutor(len(texts)) as pool:
+        list(pool.map(write, texts))
+    assert os.listdir(tmp_path) == ["table"]

@@ -84,6 +84,11 @@ def test_an_unfit_wav_is_named_and_no_table_is_written(encoder, data, tmp_path, 
     assert not (tmp_path / "e.npz").exists()
 
 
+def test_a_folder_is_no_table_to_write(encoder, data, tmp_path):
+    with pytest.raises(TidyVoiceError, match="is a folder: give the file"):
+        extract(encoder, data, tmp_path)
+
+
 def test_an_utterance_shorter_than_a_frame_is_named(encoder, data, tmp_path):
     wav = tmp_path / "corpus" / "id000002" / "en" / "en_0.wav"
     soundfile.write(wav, np.zeros(399), 16000)

@@ -36,3 +36,8 @@ def test_an_error_is_raised_where_its_result_is_due():
     assert [next(results) for _ in range(3)] == [0, 1, 2]
     with pytest.raises(ValueError, match="item 3"):
         next(results)
+
+
+def test_every_thread_has_work():
+    together = threading.Barrier(20)
+    list(read_ahead(lambda _: together.wait(10), range(40), threads=20))

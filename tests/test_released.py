@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import platform
 import subprocess
 import sys
 import tarfile
@@ -363,7 +364,7 @@ def test_a_source_that_is_none_is_one_line(tmp_path, monkeypatch, arguments, mes
 
 
 def test_a_folder_is_whole_or_absent(tmp_path):
-    left = tmp_path / ".out.999999999.partial"
+    left = tmp_path / f".out.{platform.node().replace('.', '-')}.999999999-0.partial"
     left.mkdir()
     with pytest.raises(FileNotFoundError), atomic_folder(tmp_path / "out") as partial:
         (partial / "file").rename(partial / "no such folder" / "file")

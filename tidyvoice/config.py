@@ -66,6 +66,8 @@ class DataSettings(Strict):
             raise ValueError("order: windowed goes with neither pairs nor balance")
         if self.pairs and self.batch_size % 2:
             raise ValueError(f"pairs need an even batch_size, not {self.batch_size}")
+        if self.pairs and len(self.speeds) > 1:
+            raise ValueError("pairs go with one speed: a speaker at another speed is another class")
         for speed in self.speeds:
             if abs(speed_fraction(speed) - speed) > 1e-6:
                 raise ValueError(f"the speed {speed} is no fraction with a denominator up to 100")
@@ -94,6 +96,8 @@ class ModelSettings(Strict):
     def _known(self) -> "ModelSettings":
         if self.name not in NUM_BLOCKS:
             raise ValueError(f"name {self.name!r} is none of {', '.join(NUM_BLOCKS)}")
+        if self.compile and self.recompute:
+            raise ValueError("compile does not go with recompute: set one of them false")
         return self
 
 
@@ -233,6 +237,15 @@ class Experiment(Strict):
     margin: MarginSettings = MarginSettings()
     optimizer: OptimizerSettings = OptimizerSettings()
     learning_rate: LearningRateSettings
+
+    @model_validator(mode="after")
+    def _one_voice(self) -> "Experiment":
+        if self.languages.contrast and len(self.data.speeds) > 1:
+            raise ValueError(
+                "languages.contrast goes with one of data.speeds: at another speed a speaker is "
+                "another class, from which the contrast would part it"
+            )
+        return self
 
     def save(self, path: str | Path) -> None:
         """Write the resolved settings as YAML; reading them back gives the same experiment."""

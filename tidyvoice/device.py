@@ -22,3 +22,9 @@ def choose_device(name: str = "auto") -> torch.device:
     if not (index or "0").isdecimal() or int(index or 0) >= count.get(kind, 0):
         raise TidyVoiceError(f"the device {name} is not available here: take auto or cpu")
     return torch.device(name)
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether a device's memory is exhausted, which only CUDA has an exception of its own for."""
+    told = ("can't allocate memory", "out of memory")  # the CPU's allocator; MPS
+    return isinstance(error, torch.OutOfMemoryError) or any(text in str(error) for text in told)

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from tidyvoice.encoder import LONGEST, SpeakerEncoder
+from tidyvoice.errors import TidyVoiceError
 from tidyvoice.extraction.memory import Budget
 from tidyvoice.extraction.plan import plan_batches, plan_items
 from tidyvoice.extraction.run import Extracted, Extraction, refuse, too_short
@@ -71,8 +72,10 @@ def extract(
 
     Raises:
         TidyVoiceError: an utterance cannot be read and ``strict`` is set; none can be read; another
-            process is writing ``out``; see also ``embed_batches``.
+            process is writing ``out``, or that is a folder; see also ``embed_batches``.
     """
+    if Path(out).is_dir():
+        raise TidyVoiceError(f"{out} is a folder: give the file to write")
     source = Source(data)
     rows = np.arange(len(source.ids))
     if limit is not None and limit < len(rows):

@@ -3,7 +3,9 @@
 import fcntl
 import glob
 import hashlib
+import itertools
 import os
+import platform
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +14,7 @@ from pathlib import Path
 from tidyvoice.errors import TidyVoiceError
 
 PARTIAL = ".partial"
+_numbers = itertools.count()  # of temporary names: threads may write the same file
 
 
 @contextmanager
@@ -63,12 +66,16 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
 
 
 def _partial_name(path: Path) -> Path:
-    """A name beside ``path`` of this process' own; what processes that ended left is removed."""
+    """A name beside ``path`` for this call; what processes that ended left is removed."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    for left in path.parent.glob(f".{glob.escape(path.name)}.*{PARTIAL}"):
-        if not _is_running(left.name.split(".")[-2]):
-            shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
-    return path.with_name(f".{path.name}.{os.getpid()}{PARTIAL}")
+    # Other machines may share the folder; whether their processes still run is not known here.
+    begin = f".{path.name}.{platform.node().replace('.', '-')}"
+    for left in path.parent.glob(f"{glob.escape(begin)}.*{PARTIAL}"):
+        if not _is_running(left.name.split(".")[-2].partition("-")[0]):
+            shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink(
+                missing_ok=True
+            )
+    return path.with_name(f"{begin}.{os.getpid()}-{next(_numbers)}{PARTIAL}")
 
 
 def _is_running(process: str) -> bool:

@@ -32,14 +32,19 @@ def one_ahead(items: Iterator[Item]) -> Iterator[Item]:
 
 
 def read_ahead(
-    function: Callable[[Item], Result], items: Iterable[Item], threads: int, ahead: int = 8
+    function: Callable[[Item], Result],
+    items: Iterable[Item],
+    threads: int,
+    ahead: int | None = None,
 ) -> Iterator[Result]:
     """``map(function, items)`` in order, with up to ``ahead`` results being made or waiting.
+
+    Without ``ahead`` 8, or two for each thread, so that none waits for a slow item.
 
     Threads rather than processes: reading releases the interpreter's lock, and nothing has to be
     copied, started or cleaned up. An exception of ``function`` is raised where its result is due.
     """
-    remaining = iter(items)
+    remaining, ahead = iter(items), ahead or max(8, 2 * threads)
     with ThreadPoolExecutor(threads) as pool:
         waiting: deque[Future[Result]] = deque()
         try:

@@ -29,7 +29,7 @@ training_data() {
 # is fetched, what is packed is unpacked.
 prepare() {
   local missing=() asv=$corpus/TidyVoiceX_ASV part
-  local key="set MDC_API_KEY to a key of https://datacollective.mozillafoundation.org, or put"
+  local key="set MDC_API_KEY to a key of https://mozilladatacollective.com, or put"
   for part in Dev Train; do
     if [ $part = Train ] && [ -n "$released" ]; then continue; fi
     if ! have "$asv/TidyVoiceX_$part" && [ -z "${MDC_API_KEY-}" ]; then

@@ -6,7 +6,7 @@
 #SBATCH --gpus-per-node=8
 #SBATCH --cpus-per-task=64
 #SBATCH --requeue
-#SBATCH --output=exp/slurm-%j.log
+#SBATCH --output=slurm-%j.log
 set -euo pipefail
 if [ -x .venv/bin/python ]; then PATH=$PWD/.venv/bin:$PATH; fi
 
@@ -16,7 +16,7 @@ first=${machines%%$'\n'*}
 export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1
 # One torchrun on each machine. They find one another at the first one's port, agree on the ranks, and
 # if a rank dies all start again from the last checkpoint.
-srun torchrun \
+srun --cpus-per-task "$SLURM_CPUS_PER_TASK" torchrun \
   --nnodes "$SLURM_NNODES" \
   --nproc-per-node "${SLURM_GPUS_ON_NODE:-1}" \
   --rdzv-backend c10d \

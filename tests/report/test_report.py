@@ -163,6 +163,23 @@ def test_a_score_file_is_a_system(tmp_path):
     assert Page((tmp_path / "r.html").read_text()).ids.count("training") == 1
 
 
+def test_names_are_shown_as_they_are(tmp_path):
+    trials = Trials(
+        ["<i>a</i>", "b", "c"], np.array([0, 0]), np.array([1, 2]), np.array([True, False])
+    )
+    names = ["_tmp", r"a $\foo{$ b"]
+    systems = []
+    for number, name in enumerate(names):
+        path = tmp_path / f"{number}.score"
+        write_scores(path, [ScoreTable(trials, np.array([1.0, 0.5 + number]))])
+        systems.append(System(name, path))
+    write_report(tmp_path, systems, tmp_path / "r.html", resamples=0)
+    text = (tmp_path / "r.html").read_text()
+    assert "<i>" not in text
+    for name in names:
+        assert f"{name}, " in text  # the legend of the DET curves
+
+
 def test_systems_are_found_and_mistakes_are_named(tmp_path):
     folder = make_experiment(tmp_path / "exp", steps=(COSINE,))
     with pytest.raises(TidyVoiceError, match=r"no score file 'eval.score'; there are: dev.score$"):

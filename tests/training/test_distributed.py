@@ -13,7 +13,13 @@ import torch
 import yaml
 from test_trainer import final_state
 
+from tidyvoice.config import load_experiment
+from tidyvoice.scoring.pairs import make_trials
+from tidyvoice.scoring.trials import write_trials
 from tidyvoice.training.checkpoint import epoch_checkpoints
+from tidyvoice.training.state import restore
+from tidyvoice.training.trainer import Trainer
+from tidyvoice.training.validation import history
 
 ROOT = Path(__file__).parents[2]
 
@@ -87,6 +93,11 @@ def test_two_ranks_are_one_that_accumulates(config, tmp_path, sharded):
     torch.testing.assert_close(losses(both), losses(alone), rtol=1e-4, atol=1e-4)
     first, second = final_state(both), final_state(alone)
     close(first["loss"], second["loss"], rtol=1e-3, atol=1e-5)
+    # Batch norm's running statistics are of other batches in each process: the mean of theirs.
+    statistics = {name for name in first["model"] if "running_" in name or "tracked" in name}
+    weights = {name: value for name, value in first["model"].items() if name not in statistics}
+    close(weights, second["model"], rtol=1e-3, atol=1e-4)
+    assert len(statistics) > 3
     for (_, one), (_, two) in zip(
         first["optimizer"]["state"].items(), second["optimizer"]["state"].items(), strict=True
     ):
@@ -155,17 +166,32 @@ def test_ctrl_c_ends_all_ranks_in_one_line(config, tmp_path):
     assert "Traceback" not in output
 
 
-def test_validation_is_shared_out(config, experiment, tiny, tmp_path):
-    from tidyvoice.scoring.pairs import make_trials
-    from tidyvoice.scoring.trials import write_trials
-
+@pytest.fixture
+def validated(tiny, tmp_path):
+    """Overrides that make a training measure trials of its own speakers."""
     ids = sorted(line.split()[0] for line in (tiny / "train/utt2spk").open())
     speakers = [i.partition("/")[0] for i in ids]
     with open(tmp_path / "trials", "wb") as file:
         write_trials(file, make_trials(ids, speakers, None, 20, 40, 1)[0])
-    on = f"validation.data={tiny / 'train'}", f"validation.trials={tmp_path / 'trials'}"
-    both = train(config, 2, f"experiment={tmp_path / 'both'}", "epochs=0", *on)
-    alone = train(config, 1, f"experiment={tmp_path / 'alone'}", "epochs=0", *on)
+    return f"validation.data={tiny / 'train'}", f"validation.trials={tmp_path / 'trials'}"
+
+
+def test_validation_is_shared_out(config, validated, tmp_path):
+    both = train(config, 2, f"experiment={tmp_path / 'both'}", "epochs=0", *validated)
+    alone = train(config, 1, f"experiment={tmp_path / 'alone'}", "epochs=0", *validated)
     measured = [line for line in both.splitlines() if "validation after epoch 0" in line]
     assert len(measured) == 1
     assert measured[0] in alone
+
+
+@pytest.mark.parametrize("average", [(), ("model.ema_decay=0.5",)])
+def test_what_is_measured_of_two_ranks_is_what_is_saved(config, validated, tmp_path, average):
+    options = ("epochs=1", "optimizer.name=SGD", "learning_rate.initial_lr=0.01", *average)
+    train(config, 2, *validated, *options)
+    alone = load_experiment(config, [*validated, *options])
+    state = final_state(alone.experiment)
+    trainer = Trainer(alone.model_copy(update={"experiment": tmp_path / "again"}))
+    restore(state, trainer.network, trainer.optimizer, trainer.world.device)
+    measured = history(alone.experiment)[1]
+    found = trainer.validation.measure(trainer.network.best_model)
+    assert found == pytest.approx(measured, abs=1e-9)

@@ -113,6 +113,7 @@ class Extraction:
                 "model": encoder.weights,
                 "frontend": encoder.settings.model_dump_json(),
                 "precision": encoder.precision,
+                "device": encoder.device.type,  # whose last bits are its own
                 "longest": f"{self.longest:g}",
             }
             kept, reason = self._parts.begin(plan, batch_frames, memory_mib is not None)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from tidyvoice.device import is_out_of_memory
 from tidyvoice.encoder import SpeakerEncoder
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.extraction.memory import MIB, Budget
@@ -90,7 +91,9 @@ def embed_batches(
         try:
             with budget.hold(frames):
                 return Batch(batch.items, encoder.embed_samples(batch.values), batch.failures)
-        except torch.OutOfMemoryError:
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
             raise TidyVoiceError(
                 f"{encoder.device} has too little memory for {frames:,} frames at once: give a "
                 f"--memory below {budget.total // MIB} (MiB) or a shorter --longest"

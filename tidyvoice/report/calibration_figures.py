@@ -23,6 +23,7 @@ from tidyvoice.report.drawing import (
     Picture,
     axes_at,
     drawn,
+    entry,
     legend,
     legend_height,
 )
@@ -53,7 +54,7 @@ def reliability_picture(name: str, title: str, systems: Mapping[str, Reliability
                 linewidth=1.8 if number == 0 else 1.3,
                 marker="o",
                 markersize=3.2 if number == 0 else 2.2,
-                label=label,
+                label=entry(label),
             )
         axes.set(xlim=(-LIMIT, LIMIT), ylim=(-LIMIT, LIMIT), ylabel="Observed log odds")
         axes.tick_params(labelbottom=False)
@@ -97,7 +98,7 @@ def cost_picture(
         for (label, curve), (colour, dash) in zip(
             curves.items(), line_styles(len(curves), True), strict=True
         ):
-            axes.plot(curve.threshold, curve.cost, color=colour, linestyle=dash, label=label)
+            axes.plot(curve.threshold, curve.cost, color=colour, linestyle=dash, label=entry(label))
             axes.plot(curve.best_threshold, curve.best_cost, "o", color=colour, markersize=4)
         low = min(curve.threshold[0] for curve in curves.values())
         high = max(curve.threshold[-1] for curve in curves.values())
@@ -135,14 +136,14 @@ def bayes_error_picture(
             systems.items(), line_styles(len(systems), True), strict=True
         ):
             if found.actual is not None:
-                axes.plot(LOG_ODDS, found.actual, color=colour, label=f"{label}, actual")
+                axes.plot(LOG_ODDS, found.actual, color=colour, label=entry(f"{label}, actual"))
             axes.plot(
                 LOG_ODDS,
                 found.minimum,
                 color=colour,
                 linestyle=DASHES[1],
                 linewidth=1.2,
-                label=f"{label}, minimum",
+                label=entry(f"{label}, minimum"),
             )
         axes.set(xlim=(LOG_ODDS[0], LOG_ODDS[-1]), ylim=(0, COST_SHOWN))
         axes.set(xlabel="Prior log odds of a target", ylabel="Normalised DCF")

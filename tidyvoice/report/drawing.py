@@ -34,6 +34,7 @@ WIDTH, LEFT, RIGHT, TOP, BELOW = 4.6, 0.62, 0.08, 0.28, 0.48
 LEGEND_LINE, LEGEND_GAP = 0.19, 0.14
 STYLE = {
     "svg.fonttype": "none",
+    "text.parse_math": False,  # a system may have a $ in its name
     "font.size": 9.5,
     "text.color": INK,
     "axes.edgecolor": MUTED,
@@ -102,6 +103,11 @@ def axes_at(figure: Figure, bottom: float, height: float) -> Axes:
     whole = figure.get_figheight()
     width = (WIDTH - LEFT - RIGHT) / WIDTH
     return figure.add_axes((LEFT / WIDTH, bottom / whole, width, height / whole))
+
+
+def entry(label: str) -> str:
+    """A label for the legend, of which matplotlib leaves out what begins with an underscore."""
+    return f" {label}" if label.startswith("_") else label
 
 
 def legend(figure: Figure, entries: int, columns: int = 2) -> None:

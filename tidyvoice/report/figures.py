@@ -21,6 +21,7 @@ from tidyvoice.report.drawing import (
     WIDTH,
     Picture,
     drawn,
+    entry,
     legend,
     legend_height,
 )
@@ -55,7 +56,7 @@ def det_picture(name: str, title: str, curves: Mapping[str, DetCurve], pooled: b
                 color=colour,
                 linestyle=dash,
                 linewidth=2 if colour == INK else 1.5,
-                label=f"{label}, {100 * curve.eer:.2f} %",
+                label=entry(f"{label}, {100 * curve.eer:.2f} %"),
             )
         axes.plot([low, high], [low, high], color=MUTED, linewidth=0.7, zorder=1)
         for axis, rate in ((axes.xaxis, "positive"), (axes.yaxis, "negative")):

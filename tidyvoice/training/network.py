@@ -60,6 +60,15 @@ class Network(nn.Module):
         """The model that is evaluated: the moving average if there is one."""
         return self.average.module if self.average else self.model
 
+    def statistics(self) -> list[Tensor]:
+        """The running statistics of batch norm, of the model and of its moving average.
+
+        They are not exchanged at every step: each process has those of its own batches.
+        """
+        models = [self.model, *self._average]
+        buffers = [buffer for model in models for buffer in model.buffers()]
+        return [buffer for buffer in buffers if buffer.is_floating_point()]
+
     def own_parameters(self) -> list[str]:
         """Names of the parameters that are this process' alone: those of a shared-out head."""
         if self.objective.head.shard.group is None:

@@ -19,8 +19,8 @@ from tidyvoice.training.network import Network
 if TYPE_CHECKING:
     from tidyvoice.training.trainer import Trainer
 
-# What may change when an interrupted run goes on, because nothing but rounding depends on it; of
-# processes and accumulated batches the product may not.
+# What may change when an interrupted run goes on: only rounding depends on it, and which batches
+# batch norm's running statistics are of. Of processes and accumulated batches the product may not.
 FREE_SETTINGS = {
     "accumulate", "checkpoint_iterations", "data.readers", "device",
     "experiment", "keep_checkpoints", "log_iterations", "loss.logit_mib", "loss.sharded",

@@ -175,6 +175,7 @@ class Trainer:
                     # This step may have spoilt the weights, which only the next loss would show.
                     self._check_finite(self.world.mean(self.network.sum_of_weights()), rows)
                     with tracker.apart():
+                        self.world.average_(self.network.statistics())
                         self._validate(tracker)
                         self._save()
 
@@ -197,7 +198,10 @@ class Trainer:
             self.network, self.network.own_parameters()
         )
         devices = [self.world.device] if self.world.device.type == "cuda" else None
-        return DistributedDataParallel(self.network, devices, gradient_as_bucket_view=True)
+        # Buffers: see Network.statistics.
+        return DistributedDataParallel(
+            self.network, devices, broadcast_buffers=False, gradient_as_bucket_view=True
+        )
 
     def _step(
         self, network: torch.nn.Module, batches: Iterator[RawBatch]
@@ -224,11 +228,10 @@ class Trainer:
             )
         self.optimizer.step()
         self.network.update_average()
-        means = {
-            name: self.world.mean(torch.stack([part[name] for part in parts]).mean())
-            for name in parts[0]
-        }
-        return means, torch.cat(rows)
+        names = list(parts[0])
+        shown = torch.stack([torch.stack([part[name] for name in names]) for part in parts])
+        means = self.world.mean(shown.mean(0))
+        return dict(zip(names, means, strict=True)), torch.cat(rows)
 
     @torch.no_grad()
     def features(self, raw: RawBatch) -> Tensor:

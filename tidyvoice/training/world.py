@@ -16,7 +16,10 @@ from tidyvoice.device import choose_device
 from tidyvoice.errors import TidyVoiceError
 
 # What a collective says when another process is gone or late (gloo raises nothing more specific).
-LOST = ("connection closed", "connection reset", "broken pipe", "timed out", "timeout", "nccl")
+LOST = (
+    *("connection closed", "connection reset", "broken pipe", "remote process exited"),
+    *("timed out waiting", "timed out after", "timeout"),
+)
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,14 @@ class World:
             value /= self.size
         return value
 
+    def average_(self, values: list[Tensor]) -> None:
+        """Overwrite each tensor by the mean of the processes' own."""
+        if self.size > 1 and values:
+            mean = self.mean(torch.cat([value.flatten() for value in values]))
+            parts = mean.split([value.numel() for value in values])
+            for value, part in zip(values, parts, strict=True):
+                value.copy_(part.view_as(value))
+
     def gather(self, item: Any) -> list[Any]:
         """Each process' item, in the order of the ranks."""
         if self.size == 1:
@@ -72,7 +83,13 @@ def join_world(device: str, timeout_seconds: float) -> Iterator[World]:
     if chosen.type == "mps":
         raise TidyVoiceError("mps takes one process: start without torchrun")
     if chosen.type == "cuda":
-        chosen = choose_device(f"cuda:{local}")
+        gpus = torch.cuda.device_count()
+        if local >= gpus:
+            raise TidyVoiceError(
+                f"process {local + 1} of this machine finds {gpus} GPUs: start a process for each "
+                "(--nproc-per-node), and let each see all of them"
+            )
+        chosen = torch.device("cuda", local)
         torch.cuda.set_device(chosen)
     backend = "nccl" if chosen.type == "cuda" else "gloo"
     # While it waits for the others in native code, a process does not hear what Python would do.
@@ -81,14 +98,14 @@ def join_world(device: str, timeout_seconds: float) -> Iterator[World]:
         dist.init_process_group(backend, timeout=timedelta(seconds=timeout_seconds))
         yield World(rank, size, chosen)
     except RuntimeError as error:
-        reason = str(error).strip().splitlines()[0]
-        if isinstance(error, dist.DistError) or any(word in reason.lower() for word in LOST):
+        reason = " ".join(str(error).split())
+        unreachable = isinstance(error, dist.DistNetworkError | dist.DistStoreError)
+        if unreachable or any(words in reason.lower() for words in LOST):
             raise TidyVoiceError(
                 f"rank {rank} of {size} lost another rank ({reason}): look for the first error "
                 "above; the same command goes on from what was kept"
-            ) from None
+            ) from error
         raise
-    finally:
-        # Aborts what is under way: destroying the group would wait for those that are gone.
-        if dist.is_initialized():
-            dist.destroy_process_group()
+    else:
+        # Not after an error, which nobody would hear of while this waits for those that are gone.
+        dist.destroy_process_group()
