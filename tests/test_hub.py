@@ -1,4 +1,5 @@
 import errno
+import os
 import shutil
 
 import numpy as np
@@ -151,6 +152,23 @@ def test_missing_parts_of_a_folder_are_named(folder):
     (folder / "model.safetensors").unlink()
     with pytest.raises(TidyVoiceError, match=r"holds no avg_model\.pt or model\.safetensors"):
         load_model(folder)
+
+
+class Hostile:
+    """A pickle that would make a folder when it is loaded."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+def test_weights_run_no_code(folder, tmp_path):
+    torch.save({"front.conv1.weight": Hostile(tmp_path / "made")}, folder / "avg_model.pt")
+    with pytest.raises(TidyVoiceError, match=r"avg_model\.pt cannot be read"):
+        load_model(folder)
+    assert not (tmp_path / "made").exists()
 
 
 def test_a_full_disk_is_an_os_error_and_leaves_nothing(tmp_path):

@@ -1,6 +1,7 @@
 """Choice of the device that a command computes on."""
 
 import torch
+from torch import Tensor
 
 from tidyvoice.errors import TidyVoiceError
 
@@ -28,3 +29,23 @@ def is_out_of_memory(error: RuntimeError) -> bool:
     """Whether a device's memory is exhausted, which only CUDA has an exception of its own for."""
     told = ("can't allocate memory", "out of memory")  # the CPU's allocator; MPS
     return isinstance(error, torch.OutOfMemoryError) or any(text in str(error) for text in told)
+
+
+class LateNumbers:
+    """Numbers [N] that are read a while after they were computed, without waiting for what follows.
+
+    Reading a tensor on CUDA waits for everything that was queued before it is read.
+    """
+
+    def __init__(self, values: Tensor):
+        self._computed = None
+        if values.device.type == "cuda":
+            values = values.to("cpu", non_blocking=True)
+            self._computed = torch.cuda.Event()
+            self._computed.record()
+        self._values = values
+
+    def read(self) -> list[float]:
+        if self._computed is not None:
+            self._computed.synchronize()
+        return self._values.tolist()

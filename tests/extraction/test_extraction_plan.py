@@ -112,9 +112,17 @@ def test_a_precision_that_is_not_there_is_named():
         SpeakerEncoder(build_model("SimAM_ResNet34_ASP", 2, 8), SETTINGS, "cpu", precision="float8")
 
 
-def test_memory_that_runs_out_names_the_mend(encoder, monkeypatch, tmp_path):
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory."),
+        RuntimeError("MPS backend out of memory (MPS allocated: 9 GB)"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 4 bytes"),
+    ],
+)
+def test_memory_that_runs_out_names_the_mend(encoder, monkeypatch, tmp_path, error):
     def fail(samples):
-        raise torch.OutOfMemoryError("out of memory")
+        raise error
 
     monkeypatch.setattr(encoder, "embed_samples", fail)
     with pytest.raises(TidyVoiceError, match=r"too little memory .* give a --memory below 7"):

@@ -167,7 +167,7 @@ def test_language_terms_need_languages(experiment, tiny):
     with pytest.raises(TidyVoiceError, match="0 languages in its utt2lang"):
         run(experiment)
     experiment["languages"] = {}
-    experiment["data"]["pairs"] = True
+    experiment["data"] |= {"pairs": True, "speeds": [1.0]}
     with pytest.raises(TidyVoiceError, match="no utterance has a language"):
         run(experiment)
 

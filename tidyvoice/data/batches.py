@@ -10,7 +10,7 @@ Shapes: B utterances, S samples of a chunk.
 
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +28,8 @@ from tidyvoice.readahead import read_ahead
 
 # Signal-to-noise ratio in dB by kind of noise (the published baseline's ranges).
 SNR_DB = {"noise": (0.0, 15.0), "speech": (10.0, 30.0), "music": (5.0, 15.0)}
+
+ON_HOST = ("speeds", "rows", "dither_seeds")
 
 
 @dataclass
@@ -58,8 +60,13 @@ class RawBatch:
     rir_rows: Tensor
 
     def to(self, device: torch.device) -> "RawBatch":
-        moved = (getattr(self, f.name).to(device, non_blocking=True) for f in fields(self))
-        return RawBatch(*moved)
+        """On the device; what only the host looks at stays, since reading it back would wait."""
+        moved = {
+            f.name: getattr(self, f.name).to(device, non_blocking=True)
+            for f in fields(self)
+            if f.name not in ON_HOST
+        }
+        return replace(self, **moved)
 
     def pin_memory(self) -> "RawBatch":
         return RawBatch(*(getattr(self, f.name).pin_memory() for f in fields(self)))

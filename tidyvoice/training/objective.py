@@ -10,6 +10,7 @@ from tidyvoice.config import Experiment
 from tidyvoice.data.batches import TrainingData
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.losses import CrossLanguageContrast, LanguageAdversary, build_loss
+from tidyvoice.losses.head import Head
 
 STEEPNESS = 10.0  # of the rise of the language terms' weights, as in Ganin and Lempitsky 2015
 
@@ -18,12 +19,12 @@ class Objective(nn.Module):
     """A loss head, and terms beside it.
 
     Attributes:
-        head: a loss with a ``margin`` and a ``weight``.
+        head: the classifier, and its loss.
         terms: by name; each maps (embeddings, labels, languages) to what is added and what is
             shown, and has a ``weight`` that ``set_share`` scales.
     """
 
-    def __init__(self, head: nn.Module, terms: Mapping[str, nn.Module]):
+    def __init__(self, head: Head, terms: Mapping[str, nn.Module]):
         super().__init__()
         self.head = head
         self.terms = nn.ModuleDict(terms)

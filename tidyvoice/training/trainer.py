@@ -10,6 +10,7 @@ With R processes (torchrun), batches of B utterances and A batches accumulated, 
 next R A B utterances of an order that all processes share; each process takes every R-th batch.
 """
 
+import math
 from collections.abc import Iterator
 from contextlib import closing, nullcontext
 from pathlib import Path
@@ -21,7 +22,7 @@ from torch.nn.parallel import DistributedDataParallel
 from tidyvoice.config import Experiment, load_experiment
 from tidyvoice.data.augment import Augmenter
 from tidyvoice.data.batches import RawBatch, TrainingData, load_batches
-from tidyvoice.device import choose_device
+from tidyvoice.device import LateNumbers, choose_device
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.files import only_writer
 from tidyvoice.frontend import Frontend
@@ -151,16 +152,16 @@ class Trainer:
     def _train(self, tracker: Tracker) -> None:
         self.network.train()
         self.frontend.train()
-        unchecked: tuple[Tensor, Tensor] | None = None
+        unchecked: tuple[LateNumbers, Tensor] | None = None
         network = self._distributed()
         with closing(load_batches(self.data, self._indexes(), self._pinned)) as batches:
             waited = tracker.waiting(batches)
             while self.iteration < self.total:
-                shown, rows = self._step(network, waited)
+                shown, losses, rows = self._step(network, waited)
                 # The loss of the step before: this one's is still being computed on a GPU.
                 if unchecked:
                     self._check_finite(*unchecked)
-                unchecked = (shown["loss"], rows)
+                unchecked = (LateNumbers(losses), rows)
                 self.iteration += 1
                 tracker.step(
                     self.iteration,
@@ -173,7 +174,9 @@ class Trainer:
                 if self._is_checkpoint():
                     self._check_finite(*unchecked)
                     # This step may have spoilt the weights, which only the next loss would show.
-                    self._check_finite(self.world.mean(self.network.sum_of_weights()), rows)
+                    weights = self.network.sum_of_weights()
+                    sums = torch.stack([self.world.mean(weights), weights])
+                    self._check_finite(LateNumbers(sums), rows)
                     with tracker.apart():
                         self.world.average_(self.network.statistics())
                         self._validate(tracker)
@@ -205,8 +208,13 @@ class Trainer:
 
     def _step(
         self, network: torch.nn.Module, batches: Iterator[RawBatch]
-    ) -> tuple[dict[str, Tensor], Tensor]:
-        """One step of the optimizer: what to show of it, and the utterances it took."""
+    ) -> tuple[dict[str, Tensor], Tensor, Tensor]:
+        """One step of the optimizer.
+
+        Returns:
+            What to show of it; the loss, of all processes and of this one; the utterances that
+            this one took.
+        """
         self.objective.head.margin = self.margin.at(self.iteration)
         self.objective.set_share(self.iteration / self.rise if self.rise else 1.0)
         for group in self.optimizer.param_groups:
@@ -229,21 +237,28 @@ class Trainer:
         self.optimizer.step()
         self.network.update_average()
         names = list(parts[0])
-        shown = torch.stack([torch.stack([part[name] for name in names]) for part in parts])
-        means = self.world.mean(shown.mean(0))
-        return dict(zip(names, means, strict=True)), torch.cat(rows)
+        stacked = torch.stack([torch.stack([part[name] for name in names]) for part in parts])
+        own = stacked.mean(0)
+        shown = dict(zip(names, self.world.mean(own), strict=True))
+        losses = torch.stack([shown["loss"], own[names.index("loss")]])
+        return shown, losses, torch.cat(rows)
 
     @torch.no_grad()
     def features(self, raw: RawBatch) -> Tensor:
         """Features [B x T x F] of a batch, augmented, on the device."""
         return self.frontend(self.augment(raw), raw.dither_seeds)
 
-    def _check_finite(self, value: Tensor, rows: Tensor) -> None:
-        if not torch.isfinite(value):
+    def _check_finite(self, values: LateNumbers, rows: Tensor) -> None:
+        """Of a number of all processes, and of this one's own."""
+        of_all, own = values.read()
+        if not math.isfinite(of_all):
+            where = "the batch of another rank, which says so"
+            if not math.isfinite(own):
+                where = f"this batch's utterances: {' '.join(self.data.utterance_ids(rows))}"
             raise TidyVoiceError(
-                f"the loss or the gradient is not finite ({float(value)}) around step "
+                f"the loss or the gradient is not finite ({of_all}) around step "
                 f"{self.iteration}: begin another experiment with a lower learning_rate, or look "
-                f"at this batch's utterances: {' '.join(self.data.utterance_ids(rows))}"
+                f"at {where}"
             )
 
     def _validate(self, tracker: Tracker) -> None:
