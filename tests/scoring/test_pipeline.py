@@ -282,14 +282,59 @@ def test_languages_that_the_cohort_lacks_are_told(folder, tmp_path):
     assert "name the languages alike" in message
 
 
-def test_no_input_is_written_over(folder):
-    before = (folder / "dev.npz").read_bytes()
-    message = refusal(
-        "score", "--embeddings", folder / "dev.npz", "--trials", folder / "dev.trials",
-        "--out", folder / "dev.npz",
-    )  # fmt: skip
-    assert "is read, and would be written over" in message
-    assert (folder / "dev.npz").read_bytes() == before
+SCORE = "score --embeddings dev.npz --trials dev.trials --mean train.npz --utt2spk dev/utt2spk"
+NORMALIZE = (
+    "normalize dev.score --embeddings dev.npz --cohort train.npz --cohort-utt2spk train/utt2spk "
+    "--cohort-utt2lang train/utt2lang --method language --utt2lang dev/utt2lang --mean calib.npz"
+)
+CALIBRATE = (
+    "calibrate --apply dev.score --utt2dur dev/utt2dur --embeddings dev.npz --cohort train.npz "
+    "--cohort-utt2spk train/utt2spk --mean calib.npz --language-match --utt2lang dev/utt2lang"
+)
+
+
+@pytest.mark.parametrize(
+    ("command", "outputs"),
+    [
+        (SCORE, "dev.npz dev.trials train.npz dev/utt2spk"),
+        (NORMALIZE, "dev.score dev.score.json train.npz train/utt2spk train/utt2lang"),
+        (NORMALIZE, "calib.npz dev/utt2lang"),
+        (f"{CALIBRATE} --fit calib.score", "calib.score.json dev/utt2dur dev.npz train.npz"),
+        (f"{CALIBRATE} --fit calib.score", "train/utt2spk calib.npz dev/utt2lang"),
+        (f"{CALIBRATE} --cross-fit 3", "dev.score calib.npz"),
+        (f"{CALIBRATE} --use calib.score", "calib.score calib.npz"),
+        ("report dev.score --bootstrap 0", "dev.score dev.score.json"),
+        ("report dev.score --compare calib.score --utt2lang dev/utt2lang", "calib.score"),
+        ("report dev.score --utt2spk dev/utt2spk --utt2lang dev/utt2lang", "dev/utt2lang"),
+        (f"{CALIBRATE} --fit calib.score --out x --save", "calib.score dev.score train.npz"),
+        (f"{CALIBRATE} --fit calib.score --out x --save", "dev.score.json"),
+    ],
+)
+def test_no_input_is_written_over(folder, monkeypatch, command, outputs):
+    monkeypatch.chdir(folder)
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    for name in outputs.split():
+        last = [] if command.endswith("--save") else ["--out"]
+        message = refusal(*command.split(), *last, name)
+        assert f"{name} is read, and would be written over" in message
+    assert before == {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_no_output_takes_the_place_of_another_or_of_a_foreign_file(folder, tmp_path):
+    fit = ("calibrate", "--fit", folder / "calib.score", "--apply", folder / "dev.score")
+    for name in ("c", "c.json"):
+        message = refusal(*fit, "--out", tmp_path / "c", "--save", tmp_path / name)
+        assert f"{tmp_path / name} would be written twice" in message
+    assert not list(tmp_path.iterdir())
+    mine = tmp_path / "mine.json"
+    for content in ('{"my": "work"}', "[1, 2]", "3", "no JSON"):
+        mine.write_text(content)
+        message = refusal(*fit, "--out", tmp_path / "mine")
+        assert f"{mine} does not say where scores come from" in message
+        assert mine.read_text() == content
+    mine.unlink()
+    succeed(*fit, "--out", tmp_path / "mine")
+    succeed(*fit, "--out", tmp_path / "mine")
 
 
 def test_cross_fitting_needs_no_other_speakers(folder, tmp_path):

@@ -18,6 +18,7 @@ from tidyvoice.scoring.leaks import LeakGuard, People
 from tidyvoice.scoring.lineage import (
     Step,
     read_lineage,
+    refuse_to_lose,
     steps_of,
     with_checksum,
     write_with_lineage,
@@ -28,7 +29,6 @@ from tidyvoice.scoring.pipeline import (
     CohortFiles,
     Made,
     mean_people,
-    refuse_inputs,
     trial_languages,
 )
 from tidyvoice.scoring.quality import Features, Quality, quality_measures
@@ -103,15 +103,25 @@ class Measures:
             language_match=match,
         )
 
-    def inputs(self) -> dict[str, str]:
-        """For the lineage."""
+    def files(self) -> dict[str, list[Path]]:
+        """All of them, by role."""
         files = {"mean": [self.mean] if self.mean else []}
         for role in ("embeddings", "utt2dur", "utt2lang"):
             files[role] = list(getattr(self, role))
-        found = {
-            role: ", ".join(map(with_checksum, paths)) for role, paths in files.items() if paths
+        cohort = self.cohort.files() if self.cohort else {}
+        return {**files, **{role: [path] for role, path in cohort.items()}}
+
+    def paths(self) -> list[Path]:
+        """All of them."""
+        return [path for paths in self.files().values() for path in paths]
+
+    def inputs(self) -> dict[str, str]:
+        """For the lineage."""
+        return {
+            role: ", ".join(map(with_checksum, paths))
+            for role, paths in self.files().items()
+            if paths
         }
-        return {**found, **(self.cohort.inputs() if self.cohort else {})}
 
 
 def calibrate_scores(
@@ -135,12 +145,9 @@ def calibrate_scores(
         TidyVoiceError: a faulty file, lists that differ between the systems, speakers that are
             both fitted on and evaluated; see ``fit_calibration``.
     """
-    refuse_inputs(out, [*fit, *apply])
-    measures, guard, names = (
-        measures or Measures(),
-        LeakGuard(in_sample),
-        read_maps(utt2spk, "speaker"),
-    )
+    measures = measures or Measures()
+    refuse_to_lose(out, [*fit, *apply, *measures.paths(), *utt2spk], save)
+    guard, names = LeakGuard(in_sample), read_maps(utt2spk, "speaker")
     known, fitted = _features(fit, "the calibration trials of", measures, names, guard)
     asked, people = _features(apply, "the trials of", measures, names, guard)
     guard.disjoint(people, fitted)
@@ -184,12 +191,9 @@ def apply_calibration(
         TidyVoiceError: a faulty file, other features than those of the fit, or speakers that are
             both fitted on and evaluated.
     """
-    refuse_inputs(out, [calibration, *apply])
-    measures, guard, names = (
-        measures or Measures(),
-        LeakGuard(in_sample),
-        read_maps(utt2spk, "speaker"),
-    )
+    measures = measures or Measures()
+    refuse_to_lose(out, [calibration, *apply, *measures.paths(), *utt2spk])
+    guard, names = LeakGuard(in_sample), read_maps(utt2spk, "speaker")
     made = load_calibration(calibration)
     asked, people = _features(apply, "the trials of", measures, names, guard)
     guard.disjoint(
@@ -220,12 +224,9 @@ def cross_calibrate(
     Raises:
         TidyVoiceError: a faulty file, speakers that are not known; see ``cross_fit``.
     """
-    refuse_inputs(out, scores)
-    measures, guard, names = (
-        measures or Measures(),
-        LeakGuard(in_sample),
-        read_maps(utt2spk, "speaker"),
-    )
+    measures = measures or Measures()
+    refuse_to_lose(out, [*scores, *measures.paths(), *utt2spk])
+    guard, names = LeakGuard(in_sample), read_maps(utt2spk, "speaker")
     features, _ = _features(scores, "the trials of", measures, names, guard)
     speakers = speakers_of(features.trials, names)
     if speakers is None:
