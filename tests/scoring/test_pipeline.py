@@ -435,6 +435,107 @@ def test_embeddings_of_different_models_are_not_compared(folder, tmp_path):
     succeed(*normalize, folder / "train.npz")
 
 
+def of_model(folder: Path, out: Path, model: str) -> Path:
+    """The tables and the scores of calib and dev, said to be of a model."""
+    out.mkdir()
+    for name in ("calib", "dev", "train"):
+        table = load_embeddings(folder / f"{name}.npz")
+        save_embeddings(out / f"{name}.npz", table.ids, table.vectors, table.trained_on, model)
+    for name in ("calib", "dev"):
+        succeed("score", "--embeddings", out / f"{name}.npz", "--trials", folder / f"{name}.trials",
+                "--out", out / f"{name}.score")  # fmt: skip
+    return out
+
+
+def without(path: Path, *roles: str) -> None:
+    """Take roles out of what a lineage says, as one of an earlier version lacks them."""
+    beside = path.with_name(f"{path.name}.json")
+    content = json.loads(beside.read_text())
+    for step in content["steps"]:
+        for role in roles:
+            step["how"].pop(role, None)
+    beside.write_text(json.dumps(content))
+
+
+def test_a_calibration_is_of_one_model(folder, tmp_path):
+    one, other = (of_model(folder, tmp_path / name, name) for name in ("one", "other"))
+    out, saved = ("--out", tmp_path / "x"), tmp_path / "c"
+    fit = ("calibrate", "--fit", one / "calib.score", "--apply")
+    use = ("calibrate", "--use", saved, "--apply")
+    said = succeed(*fit, one / "dev.score", "--out", tmp_path / "llr", "--save", saved)
+    assert "not checked" not in said
+    for command in (fit, use):
+        message = refusal(*command, other / "dev.score", *out)
+        assert "was made by cosine (mean none, model other), but" in message
+        assert "by cosine (mean none, model one)" in message
+    systems = (one / "calib.score", other / "calib.score")
+    fuse = ("fuse", "--fit", *systems, *out, "--apply")
+    assert "in the same order" in refusal(*fuse, other / "dev.score", one / "dev.score")
+    assert not (tmp_path / "x").exists()
+    fused = ("fuse", "--use", tmp_path / "f", *out, "--apply", one / "dev.score")
+    succeed(*fuse, one / "dev.score", other / "dev.score", "--save", tmp_path / "f")
+    message = refusal(*fused, other / "dev.score", one / "dev.score")
+    assert f"{tmp_path / 'f'}: fitted to the scores of 2 systems, 3 are given" in message
+    assert "fitted to the scores of 2 systems, 1 are given" in refusal(
+        "calibrate", "--use", tmp_path / "f", "--apply", one / "dev.score", *out
+    )
+    # Nothing was kept of the model by earlier versions.
+    unknown = "whether the model of cosine is the same is not known"
+    without(other / "dev.score", "model")
+    assert unknown in succeed(*use, other / "dev.score", *out)
+    without(one / "calib.score", "model")
+    assert unknown in succeed(*fit, other / "dev.score", *out)
+
+
+def test_what_has_no_effect_is_not_compared(folder, tmp_path):
+    snorm, apply = ("--method", "snorm"), ("--apply", tmp_path / "dev", "--out", tmp_path / "x")
+    normalize(folder, "calib", tmp_path / "calib", *snorm)
+    normalize(folder, "dev", tmp_path / "dev", *snorm, "--top-n", 10)
+    succeed("calibrate", "--fit", tmp_path / "calib", *apply)
+    language = ("--method", "language")
+    normalize(folder, "calib", tmp_path / "calib", *language)
+    normalize(folder, "dev", tmp_path / "dev", *language, "--blind")
+    message = refusal("calibrate", "--fit", tmp_path / "calib", *apply)
+    assert "languages guessed" in message
+    assert "languages known" in message
+    without(tmp_path / "dev", "languages")
+    said = succeed("calibrate", "--fit", tmp_path / "calib", *apply)
+    assert "whether the languages of language is the same is not known" in said
+
+
+def test_a_saved_calibration_is_of_measures_made_alike(folder, tmp_path):
+    one, other = (of_model(folder, tmp_path / name, name) for name in ("one", "other"))
+    saved, cohort = tmp_path / "c", ("--cohort-utt2spk", folder / "train/utt2spk", "--cohort")
+    fit = ("--fit", folder / "calib.score", "--save", saved)
+
+    def call(how, tables, members, top_n, *more, call=succeed):
+        return call(
+            "calibrate", *how, "--apply", folder / "dev.score", "--out", tmp_path / "x",
+            "--embeddings", tables / "dev.npz", "--embeddings", tables / "calib.npz", *cohort,
+            members / "train.npz", "--top-n", top_n, "--language-match", *more,
+        )  # fmt: skip
+
+    assert "embeddings of different models" in call(fit, one, other, 20, call=refusal)
+    assert "embeddings of different models" in call(
+        fit, one, one, 20, "--mean", other / "train.npz", call=refusal
+    )
+    call(fit, one, one, 20)
+    use = ("--use", saved)
+    call(use, one, one, 20)
+    mean = ("--mean", one / "train.npz")
+    blind = ("--blind", "--cohort-utt2lang", folder / "train/utt2lang")
+    for arguments in ((other, other, 20), (one, folder, 20), (one, one, 19), (one, one, 20, *mean),
+                      (one, one, 20, *blind)):  # fmt: skip
+        message = call(use, *arguments, call=refusal)
+        assert "dev.score was made by quality measures (cohort" in message
+    content = json.loads(saved.read_text())
+    del content["notes"]["measures"]  # as earlier versions saved it
+    saved.write_text(json.dumps(content))
+    assert "whether the top_n of quality measures is the same is not known" in call(
+        use, one, one, 19
+    )
+
+
 def test_a_path_with_an_equals_sign_can_be_compared(folder, tmp_path):
     odd = tmp_path / "lr=0.1.score"
     odd.write_bytes((folder / "dev.score").read_bytes())

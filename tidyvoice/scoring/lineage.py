@@ -16,6 +16,8 @@ from tidyvoice.scoring.trials import ScoreTable, write_scores
 
 SAMPLE, SAMPLE_BLOCK = 2**26, 2**16
 CALIBRATED = ("calibration", "fusion")
+# Among a step's ``how``: it matters, but nothing tells.
+UNKNOWN = "not known"
 
 
 @dataclass(frozen=True)

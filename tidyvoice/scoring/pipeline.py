@@ -23,6 +23,7 @@ from tidyvoice.scoring.language_norm import (
 )
 from tidyvoice.scoring.leaks import LeakGuard, People
 from tidyvoice.scoring.lineage import (
+    UNKNOWN,
     Step,
     refuse_to_lose,
     steps_of,
@@ -133,7 +134,7 @@ def score_list(
             text = f"cosine of the embeddings less the mean of {len(centre.ids):,} in {mean}"
             inputs["mean"] = with_checksum(mean)
         inputs["trials"] = str(trials)
-        how = {"mean": sha256(mean) if mean else "none"}
+        how = {"mean": sha256(mean) if mean else "none", "model": table.model or UNKNOWN}
         step = Step("cosine", text, inputs, tuple(guard.in_sample), tuple(guard.unchecked), how)
         cosine = Cosine(table, listed, centre.mean() if centre else None)
         scored = (ScoreTable(part, cosine(part)) for part in listed.parts())
@@ -200,7 +201,11 @@ def normalize_scores(
         inputs = {"embeddings": with_checksum(embeddings), **cohort.inputs()}
         if mean:
             inputs["mean"] = with_checksum(mean)
-        how = {"cohort": sha256(cohort.embeddings), "top_n": str(cohort.top_n)}
+        how = {"cohort": sha256(cohort.embeddings)}
+        if method != "snorm":
+            how["top_n"] = str(cohort.top_n)
+        if method == BY_LANGUAGE:
+            how["languages"] = told
         step = Step(method, text, inputs, tuple(guard.in_sample), tuple(guard.unchecked), how)
         tables = (ScoreTable(part.trials, normalized(part)) for part in listed.tables())
         _write(out, tables, [*steps_of(scores), step])
