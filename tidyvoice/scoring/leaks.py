@@ -10,13 +10,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tidyvoice.archives import OTHERS
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.scoring.groups import speakers_of
 from tidyvoice.scoring.trials import LABELS, TrialList, stem
 
 NAMED = 3
-# In a model's speakers.txt: there are others, whose names are not known.
-OTHERS = "*"
 # Share of the labels of a kind. Ids that begin with something else than a speaker (one folder for
 # all, a language, a session) contradict about all non-targets or all targets, wrong labels few.
 MISREAD = 0.1
