@@ -94,8 +94,8 @@ def apply_calibration(
     """Apply a saved calibration, which knows the speakers that it was fitted to.
 
     Raises:
-        TidyVoiceError: a faulty file, other features than those of the fit, or speakers that are
-            both fitted on and evaluated.
+        TidyVoiceError: a faulty file, other features than those of the fit or made otherwise, an
+            output that would replace what is read, speakers that are both fitted on and evaluated.
     """
     measures = measures or Measures()
     refuse_to_lose(out, [calibration, *apply, *measures.paths(), *utt2spk])
