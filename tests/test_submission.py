@@ -151,8 +151,9 @@ def test_the_lists_of_the_challenge_have_these_lengths():
     assert submission.TRIALS == {"A": 4_000_000, "U": 1_280_000}
 
 
-@pytest.mark.parametrize("name", ["U.score", "tv26_eval-A.txt"])
+@pytest.mark.parametrize("name", ["U.score", "U.score.json", "tv26_eval-A.txt"])
 def test_an_input_is_not_written_over(files, name):
+    (files / "U.score.json").write_text("{}")
     before = (files / name).read_bytes()
     with pytest.raises(TidyVoiceError, match="is read, and would be written over"):
         pack(files, name)

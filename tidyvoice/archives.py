@@ -18,6 +18,8 @@ from tidyvoice.errors import TidyVoiceError, summarise
 
 WEIGHT_FILES = ("avg_model.pt", "model.safetensors")
 CONFIG_FILE, SPEAKERS_FILE, VERIFIER_FILE = "config.yaml", "speakers.txt", "verifier.json"
+# In SPEAKERS_FILE: there are others, whose names are not known.
+OTHERS = "*"
 # What a folder may hold beside what every model has.
 BESIDE = (SPEAKERS_FILE, VERIFIER_FILE)
 ARCHIVES = (".zip", ".tar.gz", ".tgz", ".tar")

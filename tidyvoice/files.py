@@ -7,7 +7,7 @@ import itertools
 import os
 import platform
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -115,6 +115,20 @@ def one_at_a_time(path: str | Path) -> Iterator[None]:
     with open(path.with_name(f".{path.name}.lock"), "w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+def refuse_inputs(outputs: Sequence[Path], inputs: Iterable[Path]) -> None:
+    """Refuse to write over a file that is read, or two outputs to one file.
+
+    Raises:
+        TidyVoiceError: an output is one of the inputs, or another output.
+    """
+    read = [path for path in inputs if path.exists()]
+    for number, out in enumerate(outputs):
+        if out.exists() and any(map(out.samefile, read)):
+            raise TidyVoiceError(f"{out} is read, and would be written over; give another name")
+        if out.resolve() in [other.resolve() for other in outputs[:number]]:
+            raise TidyVoiceError(f"{out} would be written twice; give two names")
 
 
 def write_text(path: str | Path, text: str) -> None:

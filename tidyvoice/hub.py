@@ -25,7 +25,6 @@ from tidyvoice.frontend import FrontendSettings
 from tidyvoice.settings import read_yaml
 from tidyvoice.wespeaker import model_of
 
-OTHERS = "*"
 REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
 # What a training checkpoint of WeSpeaker carries beside the embedding model.
 NOT_THE_MODEL = ("projection.", "frontend.")
@@ -95,7 +94,7 @@ def fingerprint(model: nn.Module | Mapping[str, Tensor]) -> str:
 def training_speakers(folder: str | Path) -> list[str] | None:
     """The speakers that a model was trained on; None where that is not written.
 
-    ``OTHERS`` among them stands for some whose names are not known.
+    ``archives.OTHERS`` among them stands for some whose names are not known.
 
     Args:
         folder: its folder, or its file of weights.

@@ -15,12 +15,18 @@ from pathlib import Path
 import numpy as np
 from pydantic import Field
 
-from tidyvoice.archives import ARCHIVES, CONFIG_FILE, SPEAKERS_FILE, copy_model, unpack_model
+from tidyvoice.archives import (
+    ARCHIVES,
+    CONFIG_FILE,
+    OTHERS,
+    SPEAKERS_FILE,
+    copy_model,
+    unpack_model,
+)
 from tidyvoice.encoder import SpeakerEncoder
 from tidyvoice.errors import TidyVoiceError, summarise
 from tidyvoice.files import atomic_folder, sha256, write_text
 from tidyvoice.hub import (
-    OTHERS,
     REPOSITORY,
     SHOWN,
     WeightsMismatch,

@@ -18,9 +18,8 @@ import numpy as np
 import polars as pl
 
 from tidyvoice.errors import TidyVoiceError, TidyVoiceWarning
-from tidyvoice.files import atomic_path, sha256
-from tidyvoice.scoring.lineage import read_lineage
-from tidyvoice.scoring.pipeline import refuse_inputs
+from tidyvoice.files import atomic_path, refuse_inputs, sha256
+from tidyvoice.scoring.lineage import lineage_path, read_lineage
 from tidyvoice.scoring.spool import Spool
 from tidyvoice.scoring.trials import Trials, by_stem
 
@@ -70,7 +69,8 @@ def write_submission(
             a list that is not as long as the challenge's, scores that are not those of the list, in
             its order.
     """
-    refuse_inputs(out, [*scores.values(), *trials.values()])
+    read = [*scores.values(), *map(lineage_path, scores.values()), *trials.values()]
+    refuse_inputs([out], read)
     with ExitStack() as stack:
         listed, scored = {}, {}
         for which in NAMES:

@@ -238,6 +238,21 @@ def test_folds_share_the_trials_and_keep_speakers_whole():
     np.testing.assert_array_equal(_folds(trials, names, 5, 0), fold)
 
 
+def test_many_folds_are_told_apart():
+    folds, trials = 300, some_trials(16, 400)  # 45,150 pairs of folds
+    scores = true_llrs(trials, 16)
+    llrs = cross_fit(Features(trials, [scores]), np.arange(400), folds)
+    fold = _folds(trials, np.arange(400), folds, 0)
+    trial = int(np.argmax(np.maximum(fold[trials.enroll], fold[trials.test])))
+    own = [fold[trials.enroll[trial]], fold[trials.test[trial]]]
+    assert max(own) > 255
+    known = ~(np.isin(fold[trials.enroll], own) | np.isin(fold[trials.test], own))
+    kept = Trials(IDS, trials.enroll[known], trials.test[known], trials.label[known])
+    made = fit_calibration(Features(kept, [scores[known]]))
+    expected = made.apply(Features(trials, [scores]))[trial]
+    assert llrs[trial] == pytest.approx(expected)
+
+
 def test_a_calibration_comes_back_from_disk(tmp_path):
     trials = some_trials(15, 2000)
     scores, measure = with_quality(trials, 15, 1.0)

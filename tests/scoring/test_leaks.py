@@ -5,8 +5,9 @@ import json
 import numpy as np
 import pytest
 
+from tidyvoice.archives import OTHERS
 from tidyvoice.errors import TidyVoiceError
-from tidyvoice.scoring.leaks import OTHERS, LeakGuard, People
+from tidyvoice.scoring.leaks import LeakGuard, People
 from tidyvoice.scoring.lineage import Lineage, Step, read_lineage, steps_of, write_with_lineage
 from tidyvoice.scoring.trials import ScoreTable, Trials, write_scores
 
@@ -56,6 +57,30 @@ def test_folders_that_the_labels_contradict_are_no_speakers():
     label = np.zeros(4, dtype=bool)  # a meets b, b meets a: different speakers, same folder
     assert people("dev", "ab", folder="dev/{}", label=label).read is None
     assert people("dev", "ab", label=label).read == {"a", "b"}
+
+
+def labelled(wrong: int) -> Trials:
+    """1,000 trials of 20 speakers with so many wrong labels among the 500 targets."""
+    ids = [f"s{number // 10}/en/{number % 10}" for number in range(200)]
+    enroll = np.arange(1000, dtype=np.int32) % 200
+    label = np.arange(1000) < 500
+    test = np.where(label, enroll // 10 * 10 + (enroll + 1) % 10, (enroll + 10) % 200)
+    label[100 : 100 + wrong] = False
+    return Trials(ids, enroll, test.astype(np.int32), label, "dev.trials", first=2000)
+
+
+def test_a_wrong_label_does_not_take_the_speakers_from_the_guard():
+    for wrong in (1, 40):
+        with pytest.raises(TidyVoiceError) as error:
+            People.of("dev", labelled(wrong))
+        assert str(error.value).startswith("dev.trials:2101: 's10/en/0 s10/en/1' is labelled non")
+        assert "correct the label, or give --utt2spk" in str(error.value)
+        names = {utterance: f"x{utterance}" for utterance in labelled(wrong).ids}
+        given = People.of("dev", labelled(wrong), names)
+        with pytest.raises(TidyVoiceError, match=r"share 1 speakers \(s3\)"):
+            LeakGuard().disjoint(given, People.named("the training", ["s3"]))
+    assert People.of("dev", labelled(0)).read == {f"s{number}" for number in range(20)}
+    assert People.of("dev", labelled(90)).read is None
 
 
 def test_an_allowed_overlap_is_kept_and_the_unknown_is_said():

@@ -12,7 +12,7 @@ from tidyvoice.errors import TidyVoiceError
 from tidyvoice.scoring import normalization
 from tidyvoice.scoring.cohort import Cohort, speaker_cohort
 from tidyvoice.scoring.cosine import cosine_scores
-from tidyvoice.scoring.normalization import as_norm, cohort_statistics, normalize, s_norm
+from tidyvoice.scoring.normalization import as_norm, cohort_statistics, normalize
 from tidyvoice.scoring.trials import ScoreTable, Trials
 
 RNG = seeded(8)
@@ -121,7 +121,7 @@ def test_agrees_with_the_definition(monkeypatch, block, method, top_n, counted):
 def test_s_norm_takes_the_whole_cohort():
     scores, e, t = RNG.random(9), RNG.random((9, 12)), RNG.random((9, 20))
     expected = ((scores - e.mean(1)) / e.std(1) + (scores - t.mean(1)) / t.std(1)) / 2
-    np.testing.assert_allclose(s_norm(scores, e, t), expected)
+    np.testing.assert_allclose(as_norm(scores, e, t, None), expected)
 
 
 def test_both_directions_score_the_same():

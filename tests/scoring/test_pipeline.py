@@ -1,103 +1,15 @@
 """From files to calibrated scores by the commands: what is fair, what is said, what is kept."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
-from tidyvoice.cli import app, spread
+from tests.scoring.support import normalize, pooled, refusal, score, succeed
+from tidyvoice.cli import spread
 from tidyvoice.embeddings import load_embeddings, save_embeddings
-from tidyvoice.scoring.categories import evaluate
 from tidyvoice.scoring.lineage import read_lineage
 from tidyvoice.scoring.trials import read_scores
-
-LANGUAGES = ("en", "fr", "sw")
-
-
-def invoke(*arguments):
-    return CliRunner().invoke(app, spread([str(argument) for argument in arguments]))
-
-
-def succeed(*arguments) -> str:
-    result = invoke(*arguments)
-    assert result.exit_code == 0, result.output
-    return result.output
-
-
-def refusal(*arguments) -> str:
-    result = invoke(*arguments)
-    assert result.exit_code == 1, result.output
-    lines = result.output.strip().splitlines()
-    assert len(lines) == 1
-    assert lines[0].startswith("error: ")
-    return lines[0]
-
-
-def write_set(folder: Path, name: str, first: int, speakers: int, trained_on: list[str]) -> None:
-    """A data folder and embeddings: speaker, language and channel each pull at them."""
-    rng = np.random.Generator(np.random.PCG64([first, 21]))
-    voices = rng.standard_normal((speakers, 24))
-    tongues = np.random.Generator(np.random.PCG64(22)).standard_normal((3, 24))
-    ids, vectors = [], []
-    for speaker in range(speakers):
-        for number in range(12):
-            spoken = number % 3
-            ids.append(f"id{first + speaker:04d}/{LANGUAGES[spoken]}/{number}.wav")
-            noise = rng.standard_normal(24)
-            vectors.append(voices[speaker] + 0.6 * tongues[spoken] + 0.9 * noise + 0.5)
-    data = folder / name
-    data.mkdir(parents=True)
-    for table, value in (
-        ("wav.scp", lambda i: f"/nowhere/{i}"),
-        ("utt2spk", lambda i: i.split("/")[0]),
-        ("utt2lang", lambda i: i.split("/")[1]),
-        ("utt2dur", lambda i: f"{2 + int(i.split('/')[2][:-4]) / 4}"),
-    ):
-        (data / table).write_text("".join(f"{i} {value(i)}\n" for i in sorted(ids)))
-    save_embeddings(folder / f"{name}.npz", ids, np.array(vectors, dtype=np.float32), trained_on)
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("pipeline")
-    trained_on = [f"id{n:04d}" for n in range(40)]
-    for name, first, speakers in (("train", 0, 40), ("calib", 100, 16), ("dev", 200, 16)):
-        write_set(folder, name, first, speakers, trained_on)
-    for name in ("calib", "dev"):
-        numbers = ("--targets", 700, "--nontargets", 1500)
-        succeed("trials", folder / name, "--out", folder / f"{name}.trials", *numbers)
-        score(folder, name, folder / f"{name}.score")
-    # An evaluation list as the challenge gives it: flat ids, no labels.
-    table, flat = load_embeddings(folder / "dev.npz"), {}
-    for number, utterance in enumerate(table.ids):
-        flat[utterance] = f"j{number:05d}"
-    save_embeddings(folder / "eval.npz", list(flat.values()), table.vectors)
-    lines = (folder / "dev.trials").read_text().splitlines()
-    pairs = ["\t".join(flat[word] for word in line.split()[:2]) for line in lines]
-    (folder / "eval.trials").write_text("\n".join(pairs) + "\n")
-    score(folder, "eval", folder / "eval.score")
-    return folder
-
-
-def score(folder: Path, name: str, out: Path, *more) -> str:
-    return succeed(
-        "score", "--embeddings", folder / f"{name}.npz", "--trials", folder / f"{name}.trials",
-        "--mean", folder / "train.npz", "--out", out, *more,
-    )  # fmt: skip
-
-
-def normalize(folder: Path, name: str, out: Path, *more, call=succeed) -> str:
-    return call(
-        "normalize", folder / f"{name}.score", "--embeddings", folder / f"{name}.npz",
-        "--cohort", folder / "train.npz", "--cohort-utt2spk", folder / "train/utt2spk",
-        "--mean", folder / "train.npz", "--out", out, "--top-n", 20, *more,
-    )  # fmt: skip
-
-
-def pooled(path: Path):
-    return evaluate(read_scores(path), None)[0]
 
 
 def test_centring_is_stated(folder, tmp_path):
@@ -224,26 +136,6 @@ def test_every_quality_measure_is_fitted_and_applied(folder, tmp_path):
     assert "it is given [score]" in message
 
 
-def test_a_calibration_is_of_scores_made_alike(folder, tmp_path):
-    normalize(folder, "dev", tmp_path / "dev")
-    command = ("calibrate", "--fit", folder / "calib.score", "--apply")
-    message = refusal(*command, tmp_path / "dev", "--out", tmp_path / "x")
-    assert "was made by cosine (mean" in message
-    assert "treat both lists alike" in message
-    succeed(*command, folder / "dev.score", "--out", tmp_path / "y", "--save", tmp_path / "c")
-    message = refusal("calibrate", "--use", tmp_path / "c", "--apply", tmp_path / "dev", "--out",
-                      tmp_path / "x")  # fmt: skip
-    assert "asnorm (cohort" in message
-    bare = tmp_path / "bare"
-    bare.write_bytes((folder / "dev.score").read_bytes())
-    said = succeed(*command, bare, "--out", tmp_path / "z")
-    assert "not checked" in said
-    assert "how both were made is not known" in said
-    message = refusal(*command, folder / "dev.score", bare, "--out", tmp_path / "x")
-    assert "give one score file each" in message
-    assert not (tmp_path / "x").exists()
-
-
 def test_what_was_in_sample_stays_so_through_a_saved_calibration(folder, tmp_path):
     leaky = ("--cohort", folder / "calib.npz", "--cohort-utt2spk", folder / "calib/utt2spk")
     for name in ("calib", "dev"):
@@ -280,16 +172,6 @@ def test_languages_that_the_cohort_lacks_are_told(folder, tmp_path):
     assert "1 of 3 languages not in the cohort" in read_lineage(tmp_path / "n").steps[1].text
     message = normalize(folder, "dev", tmp_path / "x", *method, tmp_path / "all", call=refusal)
     assert "name the languages alike" in message
-
-
-def test_no_input_is_written_over(folder):
-    before = (folder / "dev.npz").read_bytes()
-    message = refusal(
-        "score", "--embeddings", folder / "dev.npz", "--trials", folder / "dev.trials",
-        "--out", folder / "dev.npz",
-    )  # fmt: skip
-    assert "is read, and would be written over" in message
-    assert (folder / "dev.npz").read_bytes() == before
 
 
 def test_cross_fitting_needs_no_other_speakers(folder, tmp_path):

@@ -41,7 +41,7 @@ def fetch_model(
 
     Example: tidyvoice fetch-model conf/tidyvoice/released.yaml --out exp/released
     """
-    from tidyvoice.hub import OTHERS
+    from tidyvoice.archives import OTHERS
     from tidyvoice.released import fetch_model as fetch
     from tidyvoice.scoring.groups import read_maps
 

@@ -24,7 +24,7 @@ from tidyvoice.cli.app import (
 from tidyvoice.errors import TidyVoiceError, one_line_errors
 
 if TYPE_CHECKING:
-    from tidyvoice.scoring.calibrated import Measures
+    from tidyvoice.scoring.measures import Measures
     from tidyvoice.scoring.pipeline import CohortFiles, Made
 
 Tables = Annotated[
@@ -222,7 +222,7 @@ def _measures(
     cohort: "CohortFiles | None" = None,
     mean: Path | None = None,
 ) -> "Measures":
-    from tidyvoice.scoring.calibrated import Measures
+    from tidyvoice.scoring.measures import Measures
 
     return Measures(
         embeddings or (), utt2dur or (), language_match, utt2lang or (), blind, cohort, mean

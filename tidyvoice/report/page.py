@@ -7,13 +7,14 @@ from importlib import resources
 from pathlib import Path
 
 from tidyvoice.errors import TidyVoiceError
-from tidyvoice.files import write_text
+from tidyvoice.files import refuse_inputs, write_text
 from tidyvoice.report import sections
 from tidyvoice.report.calibration_section import calibration_section
 from tidyvoice.report.provenance import provenance_section
 from tidyvoice.report.results import lead, results_section
-from tidyvoice.report.system import System, SystemResult, examine
+from tidyvoice.report.system import System, SystemResult, examine, training_log
 from tidyvoice.scoring.categories import OPERATING_POINTS
+from tidyvoice.scoring.lineage import lineage_path
 from tidyvoice.scoring.metrics import Costs
 
 # The policy makes the promise binding: a browser fetches nothing for this page.
@@ -80,8 +81,9 @@ def write_report(
         What the page shows of each system, in their order.
 
     Raises:
-        TidyVoiceError: no systems, no operating points, or what ``examine`` raises: a score file
-            that is missing, faulty or without labels, for example.
+        TidyVoiceError: no systems, no operating points, a page that would replace what is read, or
+            what ``examine`` raises: a score file that is missing, faulty or without labels, for
+            example.
     """
     if not systems:
         raise TidyVoiceError("a report needs the scores of at least one system")
@@ -89,6 +91,14 @@ def write_report(
         raise TidyVoiceError("a report needs at least one operating point, such as Costs()")
     if resamples < 0:
         raise TidyVoiceError(f"resamples is {resamples}; it must not be negative")
+    configuration = Path(experiment) / "config.yaml"
+    read = [configuration]
+    for system in systems:
+        read += [system.scores_path, lineage_path(system.scores_path)]
+        read += [*system.utt2lang_paths, *system.utt2spk_paths]
+        if system.experiment_path is not None:
+            read.append(training_log(system.experiment_path))
+    refuse_inputs([Path(out)], read)
     names = [system.name for system in systems]
     results = []
     for number, system in enumerate(systems):
@@ -105,7 +115,7 @@ def write_report(
         calibration_section(results, points),
         sections.hardest_section(results[0]),
         *(sections.training_section(r, n, len(trained) == 1) for n, r in enumerate(trained, 1)),
-        sections.configuration_section(Path(experiment) / "config.yaml"),
+        sections.configuration_section(configuration),
         provenance_section(results),
     ]
     page = PAGE.format(

@@ -130,6 +130,11 @@ def load_system(
     )
 
 
+def training_log(experiment: Path) -> Path:
+    """Where an experiment keeps it."""
+    return Path(experiment) / "log" / "train.jsonl"
+
+
 def _score_file(folder: Path, scores: str) -> Path:
     for ending in (".score", ".score.gz"):
         if (path := folder / "scores" / f"{scores}{ending}").is_file():
@@ -195,7 +200,7 @@ def examine(
             )
         found["hard_targets"], found["hard_nontargets"] = hardest_trials(table, languages)
     if system.experiment_path is not None:
-        found["log"] = read_log(Path(system.experiment_path) / "log" / "train.jsonl")
+        found["log"] = read_log(training_log(system.experiment_path))
     return SystemResult(
         name=system.name,
         scores_path=Path(system.scores_path),

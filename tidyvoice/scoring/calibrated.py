@@ -1,117 +1,32 @@
 """Calibration and fusion from files to a score file of log-likelihood ratios."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from tidyvoice.embeddings import Embeddings, load_embeddings
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.scoring.calibration import Fit, fit_calibration, load_calibration
-from tidyvoice.scoring.cohort import speaker_cohort
-from tidyvoice.scoring.cosine import unit_vectors
 from tidyvoice.scoring.crossfit import cross_fit
 from tidyvoice.scoring.groups import read_maps, speakers_of
-from tidyvoice.scoring.language_norm import language_match
 from tidyvoice.scoring.leaks import LeakGuard, People
 from tidyvoice.scoring.lineage import (
+    UNKNOWN,
     Step,
     read_lineage,
+    refuse_to_lose,
     steps_of,
     with_checksum,
     write_with_lineage,
 )
-from tidyvoice.scoring.normalization import cohort_statistics
+from tidyvoice.scoring.measures import Measures
 from tidyvoice.scoring.pairs import same_trials
-from tidyvoice.scoring.pipeline import (
-    CohortFiles,
-    Made,
-    mean_people,
-    refuse_inputs,
-    trial_languages,
-)
-from tidyvoice.scoring.quality import Features, Quality, quality_measures
-from tidyvoice.scoring.trials import ScoreTable, Trials, read_scores
+from tidyvoice.scoring.pipeline import BY_LANGUAGE, Made
+from tidyvoice.scoring.quality import Features
+from tidyvoice.scoring.trials import ScoreTable, read_scores
 
-
-@dataclass(frozen=True)
-class Measures:
-    """The files of the quality measures; those given are used, for fitting as for applying.
-
-    Attributes:
-        embeddings: raw ones, for their magnitudes, and for what the cohort is asked.
-        utt2dur: durations in seconds.
-        language_match: whether both sides are in the same language.
-        utt2lang: languages, for that; else read off the ids.
-        blind: guess the languages from those of the cohort instead.
-        cohort: each side's mean score against it.
-        mean: embeddings whose mean is subtracted before a score against the cohort.
-    """
-
-    embeddings: Sequence[Path] = ()
-    utt2dur: Sequence[Path] = ()
-    language_match: bool = False
-    utt2lang: Sequence[Path] = ()
-    blind: bool = False
-    cohort: CohortFiles | None = None
-    mean: Path | None = None
-
-    def of(self, trials: Trials, people: People, guard: LeakGuard) -> Quality | None:
-        """The measures of a list; None if there are none.
-
-        Args:
-            people: the list's speakers, whom the cohort and the mean must not know.
-
-        Raises:
-            TidyVoiceError: a faulty file, something that one measure needs and that is not given,
-                an utterance that a file lacks, a speaker of the list in the cohort or the mean.
-        """
-        if self.cohort and not self.embeddings:
-            raise TidyVoiceError("--cohort: scores against it need --embeddings")
-        if self.blind and not self.cohort:
-            raise TidyVoiceError("--blind: languages are guessed from those of a --cohort")
-        own = _joined(self.embeddings) if self.embeddings else None
-        centre = None
-        if self.mean:
-            table = load_embeddings(self.mean)
-            guard.disjoint(people, mean_people(self.mean, table))
-            centre = table.mean()
-        cohort_scores = match = members = spoken = None
-        if self.cohort:
-            members, speakers = self.cohort.load()
-            guard.disjoint(people, self.cohort.people(members, speakers))
-            cohort = speaker_cohort(members, speakers, centre, source=str(self.cohort.embeddings))
-            rows = trials.places_in(own.ids, "embedding")
-            vectors = unit_vectors(own, rows, centre)
-            cohort_scores = cohort_statistics(vectors, cohort, self.cohort.top_n)[0]
-            spoken = self.cohort.languages(members) if self.blind else None
-        if self.language_match:
-            languages = trial_languages(
-                trials, own, members, spoken, centre, self.utt2lang, self.blind
-            )
-            match = language_match(languages, trials)
-        seconds = _seconds(self.utt2dur)
-        given = (seconds, own, cohort_scores, match)
-        if all(value is None for value in given):
-            return None
-        return quality_measures(
-            trials,
-            seconds=seconds,
-            embeddings=own,
-            cohort=cohort_scores,
-            language_match=match,
-        )
-
-    def inputs(self) -> dict[str, str]:
-        """For the lineage."""
-        files = {"mean": [self.mean] if self.mean else []}
-        for role in ("embeddings", "utt2dur", "utt2lang"):
-            files[role] = list(getattr(self, role))
-        found = {
-            role: ", ".join(map(with_checksum, paths)) for role, paths in files.items() if paths
-        }
-        return {**found, **(self.cohort.inputs() if self.cohort else {})}
+# What a lineage of an earlier version does not say of a step.
+NOT_ALWAYS_KEPT = {"cosine": {"model": UNKNOWN}, BY_LANGUAGE: {"languages": UNKNOWN}}
 
 
 def calibrate_scores(
@@ -135,17 +50,14 @@ def calibrate_scores(
         TidyVoiceError: a faulty file, lists that differ between the systems, speakers that are
             both fitted on and evaluated; see ``fit_calibration``.
     """
-    refuse_inputs(out, [*fit, *apply])
-    measures, guard, names = (
-        measures or Measures(),
-        LeakGuard(in_sample),
-        read_maps(utt2spk, "speaker"),
-    )
-    known, fitted = _features(fit, "the calibration trials of", measures, names, guard)
-    asked, people = _features(apply, "the trials of", measures, names, guard)
-    guard.disjoint(people, fitted)
+    measures = measures or Measures()
+    refuse_to_lose(out, [*fit, *apply, *measures.paths(), *utt2spk], save)
+    guard, names = LeakGuard(in_sample), read_maps(utt2spk, "speaker")
     made_by = [_made_by(path) for path in fit]
     _compare(made_by, fit[0], apply, guard)
+    known, fitted, measured_by = _features(fit, "the calibration trials of", measures, names, guard)
+    asked, people, _ = _features(apply, "the trials of", measures, names, guard)
+    guard.disjoint(people, fitted)
     lineages = [read_lineage(path) for path in fit]
     for steps in (lineage.steps for lineage in lineages if lineage):
         for step in steps:
@@ -155,6 +67,7 @@ def calibrate_scores(
     notes = {
         "scores": [str(path) for path in fit],
         "made_by": made_by,
+        "measures": measured_by,
         "speakers": fitted.names and sorted(fitted.names),
         "in_sample": list(guard.in_sample),
         "unchecked": list(guard.unchecked),
@@ -181,21 +94,22 @@ def apply_calibration(
     """Apply a saved calibration, which knows the speakers that it was fitted to.
 
     Raises:
-        TidyVoiceError: a faulty file, other features than those of the fit, or speakers that are
-            both fitted on and evaluated.
+        TidyVoiceError: a faulty file, other features than those of the fit or made otherwise, an
+            output that would replace what is read, speakers that are both fitted on and evaluated.
     """
-    refuse_inputs(out, [calibration, *apply])
-    measures, guard, names = (
-        measures or Measures(),
-        LeakGuard(in_sample),
-        read_maps(utt2spk, "speaker"),
-    )
+    measures = measures or Measures()
+    refuse_to_lose(out, [calibration, *apply, *measures.paths(), *utt2spk])
+    guard, names = LeakGuard(in_sample), read_maps(utt2spk, "speaker")
     made = load_calibration(calibration)
-    asked, people = _features(apply, "the trials of", measures, names, guard)
+    _compare(made.notes.get("made_by", [None] * len(apply)), calibration, apply, guard)
+    asked, people, measured_by = _features(apply, "the trials of", measures, names, guard)
+    now, before = (
+        [["quality measures", how]] for how in (measured_by, made.notes.get("measures", {}))
+    )
+    _same_way(apply[0], now, calibration, before, guard)
     guard.disjoint(
         people, People.named(f"the calibration {calibration}", made.notes.get("speakers"))
     )
-    _compare(made.notes.get("made_by", [None] * len(apply)), calibration, apply, guard)
     guard.in_sample += made.notes.get("in_sample", [])
     for said in made.notes.get("unchecked", []):
         guard.note(said)
@@ -220,13 +134,10 @@ def cross_calibrate(
     Raises:
         TidyVoiceError: a faulty file, speakers that are not known; see ``cross_fit``.
     """
-    refuse_inputs(out, scores)
-    measures, guard, names = (
-        measures or Measures(),
-        LeakGuard(in_sample),
-        read_maps(utt2spk, "speaker"),
-    )
-    features, _ = _features(scores, "the trials of", measures, names, guard)
+    measures = measures or Measures()
+    refuse_to_lose(out, [*scores, *measures.paths(), *utt2spk])
+    guard, names = LeakGuard(in_sample), read_maps(utt2spk, "speaker")
+    features, *_ = _features(scores, "the trials of", measures, names, guard)
     speakers = speakers_of(features.trials, names)
     if speakers is None:
         raise TidyVoiceError(f"{scores[0]}: its ids tell no speaker; give --utt2spk")
@@ -244,8 +155,8 @@ def _features(
     measures: Measures,
     utt2spk: Mapping[str, str] | None,
     guard: LeakGuard,
-) -> tuple[Features, People]:
-    """The features of the systems' common list, and its speakers."""
+) -> tuple[Features, People, dict[str, str]]:
+    """The features of the systems' common list, its speakers, and how its measures were made."""
     table = read_scores(paths[0])
     trials, scores = table.trials, [table.scores]
     for path in paths[1:]:
@@ -253,13 +164,16 @@ def _features(
         same_trials(trials, other.trials)
         scores.append(other.scores)
     people = People.of(f"{what} {paths[0]}", trials, utt2spk)
-    return Features(trials, scores, measures.of(trials, people, guard)), people
+    quality, how = measures.of(trials, people, guard)
+    return Features(trials, scores, quality), people, how
 
 
 def _made_by(path: Path) -> list | None:
     """What was done to scores, as far as it decides what they mean; None if that is not known."""
     steps = steps_of(path)
-    return [[step.step, step.how] for step in steps] if steps else None
+    if not steps:
+        return None
+    return [[step.step, {**NOT_ALWAYS_KEPT.get(step.step, {}), **step.how}] for step in steps]
 
 
 def _compare(
@@ -268,24 +182,48 @@ def _compare(
     """Demand that each system's scores were made as those that the calibration is fitted to.
 
     Raises:
-        TidyVoiceError: they were made otherwise: the map would fit other scores than these.
+        TidyVoiceError: there are more or fewer systems, or their scores were made otherwise: the
+            map would fit other scores than these.
     """
+    if len(fitted) != len(apply):
+        raise TidyVoiceError(
+            f"{source}: fitted to the scores of {len(fitted)} systems, {len(apply)} are given "
+            f"({', '.join(map(str, apply))}); give those of the same systems, in the same order"
+        )
     for before, path in zip(fitted, apply, strict=True):
         now = _made_by(path)
         if before is None or now is None:
             guard.note(f"{path} against {source}: how both were made is not known")
-        elif before != now:
-            ours, theirs = (_words(steps) for steps in (now, before))
-            raise TidyVoiceError(
-                f"{path} was made by {ours}, but {source} is fitted to scores by {theirs}; treat "
-                "both lists alike, and give the systems in the same order"
-            )
+        else:
+            _same_way(path, now, source, before, guard)
+
+
+def _same_way(path: Path, now: list, source: Path, before: list, guard: LeakGuard) -> None:
+    """Demand that two lists of [step, how] agree, as far as both tell.
+
+    Raises:
+        TidyVoiceError: other steps, or something known of both that is not the same.
+    """
+    same = [name for name, _ in now] == [name for name, _ in before]
+    for (name, ours), (_, theirs) in zip(now, before, strict=False):
+        for role in sorted({*ours, *theirs}):
+            values = {how.get(role, UNKNOWN) for how in (ours, theirs)}
+            if UNKNOWN not in values:
+                same &= len(values) == 1
+            else:
+                said = f"whether the {role} of {name} is the same is not known"
+                guard.note(f"{path} against {source}: {said}")
+    if not same:
+        raise TidyVoiceError(
+            f"{path} was made by {_words(now)}, but {source} is fitted to what was made by "
+            f"{_words(before)}; treat both lists alike, and give the systems in the same order"
+        )
 
 
 def _words(steps: list) -> str:
     done = []
     for name, how in steps:
-        settings = ", ".join(f"{key} {value[:12]}" for key, value in how.items())
+        settings = ", ".join(f"{key} {value[:12]}" for key, value in sorted(how.items()))
         done.append(f"{name} ({settings})" if settings else name)
     return ", ".join(done)
 
@@ -315,31 +253,3 @@ def _write(
 
 def _name(paths: Sequence[Path]) -> str:
     return "calibration" if len(paths) == 1 else f"fusion of {', '.join(map(str, paths))}"
-
-
-def _joined(paths: Sequence[Path]) -> Embeddings:
-    tables = [load_embeddings(path) for path in paths]
-    sizes = {table.vectors.shape[1] for table in tables}
-    if len(sizes) > 1:
-        raise TidyVoiceError(
-            f"{', '.join(map(str, paths))}: embeddings of {' and '.join(map(str, sorted(sizes)))} "
-            "columns; extract all with the same model"
-        )
-    ids = [utterance for table in tables for utterance in table.ids]
-    return Embeddings(ids, np.concatenate([table.vectors for table in tables]))
-
-
-def _seconds(paths: Sequence[Path]) -> dict[str, float] | None:
-    table = read_maps(paths, "duration")
-    if table is None:
-        return None
-    seconds = {}
-    for utterance, value in table.items():
-        try:
-            seconds[utterance] = float(value)
-        except ValueError:
-            raise TidyVoiceError(
-                f"{', '.join(map(str, paths))}: the duration of '{utterance}' is '{value}'; give "
-                "seconds"
-            ) from None
-    return seconds

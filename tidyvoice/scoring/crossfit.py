@@ -50,7 +50,7 @@ def cross_fit(
 
 
 def _folds(trials: Trials, speakers: np.ndarray, folds: int, seed: int) -> np.ndarray:
-    """The fold of each id, int16 [U]: the busiest speakers first, each to the emptiest fold."""
+    """The fold of each id, int32 [U]: the busiest speakers first, each to the emptiest fold."""
     if np.shape(speakers) != (len(trials.ids),):
         raise TidyVoiceError(
             f"{trials.source}: speakers have shape {np.shape(speakers)} for {len(trials.ids):,} "
@@ -65,7 +65,7 @@ def _folds(trials: Trials, speakers: np.ndarray, folds: int, seed: int) -> np.nd
     sides = sum(np.bincount(side, minlength=len(codes)) for side in (trials.enroll, trials.test))
     sides = np.bincount(codes, weights=sides)
     tie = np.random.Generator(np.random.PCG64(seed)).random(len(names))
-    fold, filled = np.empty(len(names), dtype=np.int16), np.zeros(folds)
+    fold, filled = np.empty(len(names), dtype=np.int32), np.zeros(folds)
     for speaker in np.lexsort((tie, -sides)):
         fold[speaker] = np.argmin(filled)
         filled[fold[speaker]] += sides[speaker]

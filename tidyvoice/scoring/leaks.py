@@ -10,13 +10,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tidyvoice.archives import OTHERS
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.scoring.groups import speakers_of
-from tidyvoice.scoring.trials import TrialList, stem
+from tidyvoice.scoring.trials import LABELS, TrialList, stem
 
 NAMED = 3
-# In a model's speakers.txt: there are others, whose names are not known.
-OTHERS = "*"
+# Share of the labels of a kind. Ids that begin with something else than a speaker (one folder for
+# all, a language, a session) contradict about all non-targets or all targets, wrong labels few.
+MISREAD = 0.1
 
 
 @dataclass(frozen=True)
@@ -40,12 +42,20 @@ class People:
         """Those of a list.
 
         Raises:
-            TidyVoiceError: ``utt2spk`` lacks an utterance.
+            TidyVoiceError: ``utt2spk`` lacks an utterance; without it, a label that contradicts the
+                ids, which else agree with the labels.
         """
         found = speakers_of(trials)
-        # What its ids begin with are no speakers if the labels contradict them.
-        if found is not None and _contradicted(trials, found.codes):
-            found = None
+        # What its ids begin with are no speakers if many labels contradict them.
+        if found is not None:
+            share, first = _contradicted(trials, found.codes)
+            if share > MISREAD:
+                found = None
+            elif first and utt2spk is None:
+                raise TidyVoiceError(
+                    f"{first}, which the speakers that its ids begin with contradict; correct the "
+                    "label, or give --utt2spk if they are no speakers"
+                )
         given = speakers_of(trials, utt2spk) if utt2spk is not None else None
         return cls(
             what,
@@ -127,10 +137,24 @@ class LeakGuard:
             self.in_sample.append(said)
 
 
-def _contradicted(trials: TrialList, speakers: np.ndarray) -> bool:
-    """Whether a label says otherwise than the speakers, int [U], of a trial's sides."""
+def _contradicted(trials: TrialList, speakers: np.ndarray) -> tuple[float, str]:
+    """Labels that say otherwise than the speakers, int [U], of a trial's sides.
+
+    Returns:
+        Their share of the targets or of the non-targets, whichever is higher, and the first of them
+        in words, "" without any.
+    """
+    total, wrong, first = np.zeros(2), np.zeros(2), ""
     for part in trials.parts():
-        same = speakers[part.enroll] == speakers[part.test]
-        if part.label is not None and (same != part.label).any():
-            return True
-    return False
+        if part.label is None:
+            continue
+        label = part.label.astype(int)
+        contradicted = (speakers[part.enroll] == speakers[part.test]) != part.label
+        total += np.bincount(label, minlength=2)
+        wrong += np.bincount(label[contradicted], minlength=2)
+        if contradicted.any() and not first:
+            trial = int(np.argmax(contradicted))
+            sides = f"{trials.ids[part.enroll[trial]]} {trials.ids[part.test[trial]]}"
+            kind = LABELS[0] if part.label[trial] else LABELS[1]
+            first = f"{trials.source}:{part.line(trial)}: '{sides}' is labelled {kind}"
+    return float((wrong / total.clip(1)).max()), first

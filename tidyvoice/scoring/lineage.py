@@ -11,11 +11,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from tidyvoice.errors import TidyVoiceError
-from tidyvoice.files import sha256, write_text
+from tidyvoice.files import refuse_inputs, sha256, write_text
 from tidyvoice.scoring.trials import ScoreTable, write_scores
 
 SAMPLE, SAMPLE_BLOCK = 2**26, 2**16
 CALIBRATED = ("calibration", "fusion")
+# Among a step's ``how``: it matters, but nothing tells.
+UNKNOWN = "not known"
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,34 @@ class Lineage:
         return list(dict.fromkeys(said for step in self.steps for said in step.in_sample))
 
 
+def refuse_to_lose(out: Path, inputs: Iterable[Path], save: Path | None = None) -> None:
+    """Refuse to write scores, and what stands beside them, over a file that is needed.
+
+    Args:
+        inputs: every file that is read; what stands beside them is, too.
+        save: what is written as well.
+
+    Raises:
+        TidyVoiceError: an output is read or written already, or is a file of another kind that only
+            has the name of a lineage.
+    """
+    beside, read = lineage_path(out), list(inputs)
+    outputs = [out, beside] if save is None else [out, beside, save]
+    refuse_inputs(outputs, [*read, *map(lineage_path, read)])
+    if beside.exists() and not _is_lineage(beside):
+        raise TidyVoiceError(
+            f"{beside} does not say where scores come from, and would be written over; move it "
+            "away, or give another --out"
+        )
+
+
+def _is_lineage(path: Path) -> bool:
+    try:
+        return "fingerprint" in dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return False
+
+
 def write_with_lineage(
     path: str | Path, tables: Iterable[ScoreTable], steps: Sequence[Step]
 ) -> None:
@@ -65,7 +95,7 @@ def write_with_lineage(
         TidyVoiceError: see ``trials.write_scores``.
     """
     path = Path(path)
-    beside = _beside(path)
+    beside = lineage_path(path)
     beside.unlink(missing_ok=True)
     write_scores(path, tables)
     content = {"fingerprint": fingerprint(path), "steps": [asdict(step) for step in steps]}
@@ -79,7 +109,7 @@ def read_lineage(path: str | Path) -> Lineage | None:
         TidyVoiceError: what stands beside it cannot be read.
     """
     path = Path(path)
-    beside = _beside(path)
+    beside = lineage_path(path)
     if not beside.is_file():
         return None
     try:
@@ -98,7 +128,7 @@ def read_lineage(path: str | Path) -> Lineage | None:
         )
     except (ValueError, TypeError, KeyError) as error:
         raise TidyVoiceError(
-            f"{beside}: cannot be read ({error!r}); make {path.name} again, or delete it"
+            f"{beside}: cannot be read ({error!r}); move it away, and make {path.name} again"
         ) from None
     # Scores that another program wrote over ours are not what the steps made.
     return Lineage(made) if fingerprint(path) == expected else None
@@ -130,5 +160,6 @@ def fingerprint(path: str | Path) -> str:
     return f"{size} {digest.hexdigest()}"
 
 
-def _beside(path: Path) -> Path:
-    return path.with_name(f"{path.name}.json")
+def lineage_path(path: Path) -> Path:
+    """Beside a score file."""
+    return Path(f"{path}.json")

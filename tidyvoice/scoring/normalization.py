@@ -52,7 +52,7 @@ def as_norm(
         scores: float [T], cosines.
         enroll_cohort_scores, test_cohort_scores: float [T x C], cosines of each trial's side with
             the cohort; C may differ between the sides.
-        top_n: at least 2; None takes the whole cohort.
+        top_n: at least 2; None takes the whole cohort, which is S-norm (Kenny 2010).
 
     Raises:
         TidyVoiceError: shapes that disagree, a ``top_n`` below 2 or above C, or a row of cohort
@@ -71,13 +71,6 @@ def as_norm(
         _check_spread(std, lambda n, side=side: f"the {side} side of trial {n + 1}")
         total += (scores - mean) / std
     return total / 2
-
-
-def s_norm(
-    scores: np.ndarray, enroll_cohort_scores: np.ndarray, test_cohort_scores: np.ndarray
-) -> np.ndarray:
-    """``as_norm`` with the whole cohort on either side (Kenny 2010): float64 [T]."""
-    return as_norm(scores, enroll_cohort_scores, test_cohort_scores, None)
 
 
 def cohort_statistics(

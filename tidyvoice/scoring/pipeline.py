@@ -22,7 +22,14 @@ from tidyvoice.scoring.language_norm import (
     language_posteriors,
 )
 from tidyvoice.scoring.leaks import LeakGuard, People
-from tidyvoice.scoring.lineage import Step, steps_of, with_checksum, write_with_lineage
+from tidyvoice.scoring.lineage import (
+    UNKNOWN,
+    Step,
+    refuse_to_lose,
+    steps_of,
+    with_checksum,
+    write_with_lineage,
+)
 from tidyvoice.scoring.normalization import METHODS, normalization
 from tidyvoice.scoring.spool import Spool
 from tidyvoice.scoring.trials import ScoreTable, TrialList
@@ -80,12 +87,16 @@ class CohortFiles:
         listed = every_id(embeddings, str(self.embeddings))
         return People.of(f"the cohort {self.embeddings}", listed, speakers)
 
-    def inputs(self) -> dict[str, str]:
-        """For the lineage."""
+    def files(self) -> dict[str, Path]:
+        """All of them, by role."""
         files = {"cohort": self.embeddings, "cohort utt2spk": self.utt2spk}
         if self.utt2lang is not None:
             files["cohort utt2lang"] = self.utt2lang
-        return {role: with_checksum(path) for role, path in files.items()}
+        return files
+
+    def inputs(self) -> dict[str, str]:
+        """For the lineage."""
+        return {role: with_checksum(path) for role, path in self.files().items()}
 
 
 def score_list(
@@ -107,7 +118,7 @@ def score_list(
         TidyVoiceError: a faulty file, speakers of the list that the model was trained on or that
             the mean was taken of; see ``cosine_scores``.
     """
-    refuse_inputs(out, [embeddings, trials, *([mean] if mean else [])])
+    refuse_to_lose(out, [embeddings, trials, *([mean] if mean else []), *utt2spk])
     centre, table = load_embeddings(mean) if mean else None, load_embeddings(embeddings)
     if centre:
         same_model({str(embeddings): table, str(mean): centre})
@@ -123,7 +134,7 @@ def score_list(
             text = f"cosine of the embeddings less the mean of {len(centre.ids):,} in {mean}"
             inputs["mean"] = with_checksum(mean)
         inputs["trials"] = str(trials)
-        how = {"mean": sha256(mean) if mean else "none"}
+        how = {"mean": sha256(mean) if mean else "none", "model": table.model or UNKNOWN}
         step = Step("cosine", text, inputs, tuple(guard.in_sample), tuple(guard.unchecked), how)
         cosine = Cosine(table, listed, centre.mean() if centre else None)
         scored = (ScoreTable(part, cosine(part)) for part in listed.parts())
@@ -158,7 +169,8 @@ def normalize_scores(
         raise TidyVoiceError(
             f"no method '{method}'; use one of {', '.join((*METHODS, BY_LANGUAGE))}"
         )
-    refuse_inputs(out, [scores, embeddings, cohort.embeddings, cohort.utt2spk])
+    read = [scores, embeddings, *cohort.files().values(), *([mean] if mean else [])]
+    refuse_to_lose(out, [*read, *utt2lang, *utt2spk])
     own, (members, speakers) = load_embeddings(embeddings), cohort.load()
     tables = {str(embeddings): own, str(cohort.embeddings): members}
     if mean:
@@ -189,7 +201,11 @@ def normalize_scores(
         inputs = {"embeddings": with_checksum(embeddings), **cohort.inputs()}
         if mean:
             inputs["mean"] = with_checksum(mean)
-        how = {"cohort": sha256(cohort.embeddings), "top_n": str(cohort.top_n)}
+        how = {"cohort": sha256(cohort.embeddings)}
+        if method != "snorm":
+            how["top_n"] = str(cohort.top_n)
+        if method == BY_LANGUAGE:
+            how["languages"] = told
         step = Step(method, text, inputs, tuple(guard.in_sample), tuple(guard.unchecked), how)
         tables = (ScoreTable(part.trials, normalized(part)) for part in listed.tables())
         _write(out, tables, [*steps_of(scores), step])
@@ -234,16 +250,6 @@ def trial_languages(
 def mean_people(path: Path, table: Embeddings) -> People:
     """Whose mean it is, as far as the ids tell."""
     return People.of(f"the mean of {path}", every_id(table, str(path)))
-
-
-def refuse_inputs(out: Path, inputs: Sequence[Path]) -> None:
-    """Refuse to write over a file that is read.
-
-    Raises:
-        TidyVoiceError: ``out`` is one of the inputs.
-    """
-    if any(out.exists() and path.exists() and out.samefile(path) for path in inputs):
-        raise TidyVoiceError(f"{out} is read, and would be written over; give another --out")
 
 
 def _absent(languages: LanguageWeights, cohort: Cohort) -> str:

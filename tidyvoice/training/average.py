@@ -5,10 +5,10 @@ from typing import Any
 
 from torch import Tensor
 
-from tidyvoice.archives import VERIFIER_FILE
+from tidyvoice.archives import OTHERS, VERIFIER_FILE
 from tidyvoice.config import Experiment, load_experiment
 from tidyvoice.errors import TidyVoiceError
-from tidyvoice.hub import OTHERS, fingerprint, save_model_config, save_torch, training_speakers
+from tidyvoice.hub import fingerprint, save_model_config, save_torch, training_speakers
 from tidyvoice.training.checkpoint import epoch_checkpoints, load_checkpoint
 from tidyvoice.training.validation import best_epoch, history
 from tidyvoice.verifier import Verifier

@@ -1,0 +1,75 @@
+"""Embeddings of speakers, languages and channels, and scores of them by the commands."""
+
+from pathlib import Path
+
+import numpy as np
+from typer.testing import CliRunner
+
+from tidyvoice.cli import app, spread
+from tidyvoice.embeddings import save_embeddings
+from tidyvoice.scoring.categories import evaluate
+from tidyvoice.scoring.trials import read_scores
+
+LANGUAGES = ("en", "fr", "sw")
+
+
+def invoke(*arguments):
+    return CliRunner().invoke(app, spread([str(argument) for argument in arguments]))
+
+
+def succeed(*arguments) -> str:
+    result = invoke(*arguments)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def refusal(*arguments) -> str:
+    result = invoke(*arguments)
+    assert result.exit_code == 1, result.output
+    lines = result.output.strip().splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith("error: ")
+    return lines[0]
+
+
+def write_set(folder: Path, name: str, first: int, speakers: int, trained_on: list[str]) -> None:
+    """A data folder and embeddings: speaker, language and channel each pull at them."""
+    rng = np.random.Generator(np.random.PCG64([first, 21]))
+    voices = rng.standard_normal((speakers, 24))
+    tongues = np.random.Generator(np.random.PCG64(22)).standard_normal((3, 24))
+    ids, vectors = [], []
+    for speaker in range(speakers):
+        for number in range(12):
+            spoken = number % 3
+            ids.append(f"id{first + speaker:04d}/{LANGUAGES[spoken]}/{number}.wav")
+            noise = rng.standard_normal(24)
+            vectors.append(voices[speaker] + 0.6 * tongues[spoken] + 0.9 * noise + 0.5)
+    data = folder / name
+    data.mkdir(parents=True)
+    for table, value in (
+        ("wav.scp", lambda i: f"/nowhere/{i}"),
+        ("utt2spk", lambda i: i.split("/")[0]),
+        ("utt2lang", lambda i: i.split("/")[1]),
+        ("utt2dur", lambda i: f"{2 + int(i.split('/')[2][:-4]) / 4}"),
+    ):
+        (data / table).write_text("".join(f"{i} {value(i)}\n" for i in sorted(ids)))
+    save_embeddings(folder / f"{name}.npz", ids, np.array(vectors, dtype=np.float32), trained_on)
+
+
+def score(folder: Path, name: str, out: Path, *more) -> str:
+    return succeed(
+        "score", "--embeddings", folder / f"{name}.npz", "--trials", folder / f"{name}.trials",
+        "--mean", folder / "train.npz", "--out", out, *more,
+    )  # fmt: skip
+
+
+def normalize(folder: Path, name: str, out: Path, *more, call=succeed) -> str:
+    return call(
+        "normalize", folder / f"{name}.score", "--embeddings", folder / f"{name}.npz",
+        "--cohort", folder / "train.npz", "--cohort-utt2spk", folder / "train/utt2spk",
+        "--mean", folder / "train.npz", "--out", out, "--top-n", 20, *more,
+    )  # fmt: skip
+
+
+def pooled(path: Path):
+    return evaluate(read_scores(path), None)[0]

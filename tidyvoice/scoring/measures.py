@@ -1,0 +1,157 @@
+"""From files to the quality measures of a list, each with its leak guard."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tidyvoice.embeddings import Embeddings, load_embeddings, same_model
+from tidyvoice.errors import TidyVoiceError
+from tidyvoice.files import sha256
+from tidyvoice.scoring.cohort import speaker_cohort
+from tidyvoice.scoring.cosine import unit_vectors
+from tidyvoice.scoring.groups import read_maps
+from tidyvoice.scoring.language_norm import language_match
+from tidyvoice.scoring.leaks import LeakGuard, People
+from tidyvoice.scoring.lineage import UNKNOWN, with_checksum
+from tidyvoice.scoring.normalization import cohort_statistics
+from tidyvoice.scoring.pipeline import CohortFiles, mean_people, trial_languages
+from tidyvoice.scoring.quality import Quality, quality_measures
+from tidyvoice.scoring.trials import Trials
+
+
+@dataclass(frozen=True)
+class Measures:
+    """The files of the quality measures; those given are used, for fitting as for applying.
+
+    Attributes:
+        embeddings: raw ones, for their magnitudes, and for what the cohort is asked.
+        utt2dur: durations in seconds.
+        language_match: whether both sides are in the same language.
+        utt2lang: languages, for that; else read off the ids.
+        blind: guess the languages from those of the cohort instead.
+        cohort: each side's mean score against it.
+        mean: embeddings whose mean is subtracted before a score against the cohort.
+    """
+
+    embeddings: Sequence[Path] = ()
+    utt2dur: Sequence[Path] = ()
+    language_match: bool = False
+    utt2lang: Sequence[Path] = ()
+    blind: bool = False
+    cohort: CohortFiles | None = None
+    mean: Path | None = None
+
+    def of(
+        self, trials: Trials, people: People, guard: LeakGuard
+    ) -> tuple[Quality | None, dict[str, str]]:
+        """The measures of a list, and what must be the same for them to mean the same.
+
+        Args:
+            people: the list's speakers, whom the cohort and the mean must not know.
+
+        Returns:
+            None and nothing, if there are none; the latter by role, as a step's ``how``.
+
+        Raises:
+            TidyVoiceError: a faulty file, something that one measure needs and that is not given,
+                an utterance that a file lacks, a speaker of the list in the cohort or the mean,
+                embeddings of different models.
+        """
+        if self.cohort and not self.embeddings:
+            raise TidyVoiceError("--cohort: scores against it need --embeddings")
+        if self.blind and not self.cohort:
+            raise TidyVoiceError("--blind: languages are guessed from those of a --cohort")
+        tables = {str(path): load_embeddings(path) for path in self.embeddings}
+        own, how = None, {}
+        if tables:
+            own = _joined(tables)
+            how["model"] = own.model or UNKNOWN
+        centre = None
+        if self.mean:
+            table = tables[str(self.mean)] = load_embeddings(self.mean)
+            guard.disjoint(people, mean_people(self.mean, table))
+            centre = table.mean()
+        cohort_scores = match = members = spoken = None
+        if self.cohort:
+            members, speakers = self.cohort.load()
+            same_model({**tables, str(self.cohort.embeddings): members})
+            how["cohort"] = sha256(self.cohort.embeddings)
+            how["mean"] = sha256(self.mean) if self.mean else "none"
+            how["top_n"] = str(self.cohort.top_n)
+            guard.disjoint(people, self.cohort.people(members, speakers))
+            cohort = speaker_cohort(members, speakers, centre, source=str(self.cohort.embeddings))
+            rows = trials.places_in(own.ids, "embedding")
+            vectors = unit_vectors(own, rows, centre)
+            cohort_scores = cohort_statistics(vectors, cohort, self.cohort.top_n)[0]
+            spoken = self.cohort.languages(members) if self.blind else None
+        if self.language_match:
+            how["languages"] = "guessed" if self.blind else "known"
+            languages = trial_languages(
+                trials, own, members, spoken, centre, self.utt2lang, self.blind
+            )
+            match = language_match(languages, trials)
+        seconds = _seconds(self.utt2dur)
+        given = (seconds, own, cohort_scores, match)
+        if all(value is None for value in given):
+            return None, how
+        quality = quality_measures(
+            trials,
+            seconds=seconds,
+            embeddings=own,
+            cohort=cohort_scores,
+            language_match=match,
+        )
+        return quality, how
+
+    def files(self) -> dict[str, list[Path]]:
+        """All of them, by role."""
+        files = {"mean": [self.mean] if self.mean else []}
+        for role in ("embeddings", "utt2dur", "utt2lang"):
+            files[role] = list(getattr(self, role))
+        cohort = self.cohort.files() if self.cohort else {}
+        return {**files, **{role: [path] for role, path in cohort.items()}}
+
+    def paths(self) -> list[Path]:
+        """All of them."""
+        return [path for paths in self.files().values() for path in paths]
+
+    def inputs(self) -> dict[str, str]:
+        """For the lineage."""
+        return {
+            role: ", ".join(map(with_checksum, paths))
+            for role, paths in self.files().items()
+            if paths
+        }
+
+
+def _joined(tables: Mapping[str, Embeddings]) -> Embeddings:
+    """Tables, by their paths, as one; it is of a model if all are."""
+    same_model(tables)
+    sizes = {table.vectors.shape[1] for table in tables.values()}
+    if len(sizes) > 1:
+        raise TidyVoiceError(
+            f"{', '.join(tables)}: embeddings of {' and '.join(map(str, sorted(sizes)))} "
+            "columns; extract all with the same model"
+        )
+    ids = [utterance for table in tables.values() for utterance in table.ids]
+    vectors = np.concatenate([table.vectors for table in tables.values()])
+    models = {table.model for table in tables.values()}
+    return Embeddings(ids, vectors, model=models.pop() if len(models) == 1 else None)
+
+
+def _seconds(paths: Sequence[Path]) -> dict[str, float] | None:
+    table = read_maps(paths, "duration")
+    if table is None:
+        return None
+    seconds = {}
+    for utterance, value in table.items():
+        try:
+            seconds[utterance] = float(value)
+        except ValueError:
+            raise TidyVoiceError(
+                f"{', '.join(map(str, paths))}: the duration of '{utterance}' is '{value}'; give "
+                "seconds"
+            ) from None
+    return seconds
