@@ -1,3 +1,5 @@
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from conftest import seeded
@@ -48,6 +50,33 @@ def test_voices_come_go_and_are_replaced(verifier):
         gallery.add(everyone[0])
     with pytest.raises(TidyVoiceError, match="'nobody' is not enrolled"):
         gallery.remove("nobody")
+
+
+def test_a_search_while_voices_go_names_the_right_ones(verifier):
+    everyone = enrolments(600)
+    gallery = Gallery(everyone)
+
+    def remove() -> None:
+        for number in range(500):
+            gallery.remove(f"speaker {number}")
+
+    with ThreadPoolExecutor(1) as pool:
+        removing = pool.submit(remove)
+        while not removing.done():
+            found = gallery.nearest(everyone[599].vector, verifier, 1)[0]
+            assert (found.name, round(found.score, 5)) == ("speaker 599", 1.0)
+        removing.result()
+
+
+def test_the_only_voice_may_be_replaced_by_one_of_another_model():
+    gallery = Gallery(enrolments(1))
+    gallery.add(enrolments(1, dimension=8, model="other")[0], replace=True)
+    assert gallery.model == "other"
+
+
+def test_candidates_are_counted_from_one(verifier):
+    with pytest.raises(TidyVoiceError, match="top is 0"):
+        Gallery(enrolments(3)).nearest(np.ones(16, np.float32), verifier, top=0)
 
 
 def test_all_are_of_one_model():

@@ -6,7 +6,7 @@ import pytest
 import soundfile
 from conftest import require, seeded
 
-from tidyvoice.audio import read_pcm16
+from tidyvoice.audio import decoded, read_pcm16
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.recordings import Recording, levels
 
@@ -64,6 +64,28 @@ def test_what_ffmpeg_reads(tmp_path, extension):
     subprocess.run(command, check=True)
     recording = Recording.load(tmp_path / f"a.{extension}")
     assert recording.seconds == pytest.approx(3.0, abs=0.1)
+
+
+def test_channels_of_what_ffmpeg_reads(tmp_path):
+    require(shutil.which("ffmpeg") is not None, "ffmpeg is not installed")
+    both = np.stack([speech(), 0.2 * speech()], axis=1)
+    soundfile.write(tmp_path / "a.wav", both, RATE)
+    command = ["ffmpeg", "-v", "error", "-i", tmp_path / "a.wav", tmp_path / "a.m4a"]
+    subprocess.run(command, check=True)
+    first, second = (Recording.load(tmp_path / "a.m4a", channel=c).samples for c in (1, 2))
+    np.testing.assert_array_equal(first, decoded(tmp_path / "a.m4a").astype(np.float32) / 32768)
+    assert np.std(second) == pytest.approx(0.2 * np.std(first), rel=0.05)
+    with pytest.raises(TidyVoiceError, match=r"there is no channel 3 \(channels: 2\)"):
+        Recording.load(tmp_path / "a.m4a", channel=3)
+
+
+@pytest.mark.parametrize("text", ["#EXTM3U\n#EXTINF:3,\n{}\n", "ffconcat version 1.0\nfile {}\n"])
+def test_a_list_of_other_files_is_no_recording(tmp_path, text):
+    require(shutil.which("ffmpeg") is not None, "ffmpeg is not installed")
+    soundfile.write(tmp_path / "secret.wav", speech(), RATE)
+    (tmp_path / "a.wav").write_text(text.format(tmp_path / "secret.wav"))
+    with pytest.raises(TidyVoiceError, match=r"a\.wav cannot be decoded"):
+        Recording.load(tmp_path / "a.wav")
 
 
 def test_what_needs_ffmpeg_says_so_without_it(tmp_path, monkeypatch):
@@ -140,7 +162,28 @@ def test_what_is_a_poor_witness_is_said(samples, message):
     assert said.startswith("it ")
 
 
+def test_numbers_that_tell_no_level_are_refused(tmp_path):
+    with pytest.raises(TidyVoiceError, match="int64 samples: give int16, int32 or floats"):
+        Recording.load((speech() * 32767).astype(np.int64), RATE)
+    spoilt = speech()
+    spoilt[5] = np.nan
+    soundfile.write(tmp_path / "a.wav", spoilt, RATE, subtype="FLOAT")
+    with pytest.raises(TidyVoiceError, match="NaN or infinite"):
+        Recording.load(tmp_path / "a.wav")
+
+
+def test_an_empty_file_of_another_rate_is_short(tmp_path):
+    soundfile.write(tmp_path / "a.wav", np.zeros(0), 44100)
+    with pytest.raises(TidyVoiceError, match=r"lasts 0\.00 s"):
+        Recording.load(tmp_path / "a.wav")
+
+
 def test_samples_need_a_rate_and_files_have_one(tmp_path):
+    np.testing.assert_array_equal(
+        Recording.load(speech(), 16000.0).samples, Recording.load(speech(), RATE).samples
+    )
+    with pytest.raises(TidyVoiceError, match="give sample_rate"):
+        Recording.load(speech(), 44100.5)
     with pytest.raises(TidyVoiceError, match="give sample_rate"):
         Recording.load(speech())
     soundfile.write(tmp_path / "a.wav", speech(), RATE)

@@ -107,6 +107,7 @@ class SpeakerEncoder:
             >>> SpeakerEncoder.from_pretrained("model", device="cpu").settings.sample_rate
             16000
         """
+        choose_device(device)  # whose errors are none of the folder's
         folder = model_folder(source, revision)
         model, settings = load_model(folder)
         verifier = Verifier.load(folder)
@@ -296,7 +297,8 @@ class SpeakerEncoder:
             >>> encoder.enrol("Ann", ["ann-1.wav", "ann-2.wav"]).recordings
             2
         """
-        if not name.strip():
+        name = name.strip()
+        if not name:
             raise TidyVoiceError("a speaker without a name cannot be found again: give one")
         heard = [Recording.load(recording, sample_rate, channel) for recording in recordings]
         vectors = self.embed_many(heard)

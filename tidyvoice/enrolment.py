@@ -103,7 +103,8 @@ class Gallery:
 
     def __init__(self, enrolments: Iterable[Enrolment] = ()):
         self._enrolments: dict[str, Enrolment] = {}
-        self._units: tuple[Verifier, np.ndarray] | None = None
+        self._changes = 0
+        self._known: tuple[int, Verifier, tuple[str, ...], np.ndarray] | None = None
         for enrolment in enrolments:
             self.add(enrolment)
 
@@ -135,14 +136,15 @@ class Gallery:
                 f"{enrolment.name!r} is enrolled already: take another name, or replace them "
                 "(replace=True, --replace)"
             )
-        first = next(iter(self), enrolment)
+        others = (one for one in self if one.name != enrolment.name)
+        first = next(others, enrolment)
         if (first.model, first.vector.shape) != (enrolment.model, enrolment.vector.shape):
             raise TidyVoiceError(
                 f"{enrolment.name!r} is enrolled with another model than {first.name!r}: enrol all "
                 "with one"
             )
         self._enrolments[enrolment.name] = enrolment
-        self._units = None
+        self._changes += 1
 
     def remove(self, name: str) -> None:
         """Remove a speaker.
@@ -152,22 +154,35 @@ class Gallery:
         """
         if self._enrolments.pop(name, None) is None:
             raise TidyVoiceError(f"{name!r} is not enrolled")
-        self._units = None
+        self._changes += 1
 
     def nearest(
         self, embedding: np.ndarray, verifier: Verifier, top: int = 5
     ) -> tuple[Candidate, ...]:
-        """The ``top`` speakers nearest to a raw embedding [D], the nearest first."""
-        if self._units is None or self._units[0] is not verifier:
-            vectors = np.stack([enrolment.vector for enrolment in self])
-            self._units = verifier, verifier.directions(vectors)
-        scores = self._units[1] @ verifier.directions(embedding[None])[0]
+        """The ``top`` speakers nearest to a raw embedding [D], the nearest first.
+
+        Raises:
+            TidyVoiceError: ``top`` is below 1.
+        """
+        if top < 1:
+            raise TidyVoiceError(f"top is {top}: give how many candidates to name, 1 or more")
+        names, units = self._directions(verifier)
+        scores = units @ verifier.directions(embedding[None])[0]
         places = np.argpartition(-scores, min(top, len(scores)) - 1)[:top]
-        names = self.names
         return tuple(
             Candidate(names[place], float(scores[place]), float(verifier.llr(scores[place])))
             for place in places[np.argsort(-scores[places], kind="stable")]
         )
+
+    def _directions(self, verifier: Verifier) -> tuple[tuple[str, ...], np.ndarray]:
+        """Names and unit vectors [N x D], kept until speakers change, of one moment for threads."""
+        known, changes = self._known, self._changes
+        if known is None or known[0] != changes or known[1] is not verifier:
+            everyone = list(self._enrolments.values())
+            names = tuple(one.name for one in everyone)
+            vectors = np.stack([one.vector for one in everyone])
+            known = self._known = changes, verifier, names, verifier.directions(vectors)
+        return known[2:]
 
     def save(self, path: str | Path) -> None:
         """Write an ``.npz`` without pickles, whole or not at all."""

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from tidyvoice.audio import decoded
+from tidyvoice.audio import decoded_channels
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.headers import SAMPLE_RATE, cut_short
 
@@ -24,6 +24,7 @@ CLIPPED = 0.005  # share of the samples at the very top
 LOUDEST_FLOAT = 4.0  # what a float recording may overshoot; 16-bit numbers as floats are above
 FRAME, SHIFT = 400, 160  # samples of 25 ms and 10 ms
 TOP = 0.999
+BLOCK = 1000  # frames at a time, a few MB
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class Recording:
 
         Args:
             source: a file that libsndfile or ffmpeg reads, or samples: [S], or two-dimensional
-                with the channels on the shorter side; floats in -1..1, or integers of any width.
+                with the channels on the shorter side; floats in -1..1, or integers of 8 to 32 bits.
             sample_rate: of samples, in Hz; a file knows its own.
             channel: which one is taken, from 1 on. The first, as in the published recipe.
             name: of samples, in messages.
@@ -88,7 +89,7 @@ class Recording:
             samples, sample_rate = _read(Path(source))
         else:
             samples = _channels(np.asarray(source), name)
-            if sample_rate is None or sample_rate < 1:
+            if sample_rate is None or sample_rate < 1 or sample_rate != int(sample_rate):
                 raise TidyVoiceError(f"{name}: give sample_rate, the rate of its samples in Hz")
         if not 1 <= channel <= samples.shape[1]:
             raise TidyVoiceError(
@@ -119,10 +120,16 @@ def _read(path: Path) -> tuple[np.ndarray, int]:
                 f"{path} cannot be read ({said}), and ffmpeg, which reads more formats, is not "
                 "installed: apt install ffmpeg"
             ) from None
-        return decoded(path).astype(np.float32)[:, None] / 32768, SAMPLE_RATE
+        return decoded_channels(path).astype(np.float32) / 32768, SAMPLE_RATE
     if problem := cut_short(str(path)):
         raise TidyVoiceError(problem)
+    _refuse_infinite(samples, str(path))
     return samples, rate
+
+
+def _refuse_infinite(samples: np.ndarray, name: str) -> None:
+    if not np.isfinite(samples).all():
+        raise TidyVoiceError(f"{name}: some samples are NaN or infinite: look at how it was made")
 
 
 def _channels(samples: np.ndarray, name: str) -> np.ndarray:
@@ -133,11 +140,13 @@ def _channels(samples: np.ndarray, name: str) -> np.ndarray:
             "or two-dimensional"
         )
     if samples.dtype.kind in "iu":
+        if samples.dtype.itemsize > 4:
+            # The default of numpy, which says nothing about how many bits are used.
+            raise TidyVoiceError(f"{name}: {samples.dtype} samples: give int16, int32 or floats")
         middle = 2.0 ** (8 * samples.dtype.itemsize - 1)
         samples = samples / middle - (1.0 if samples.dtype.kind == "u" else 0.0)
     samples = samples.astype(np.float32)
-    if not np.isfinite(samples).all():
-        raise TidyVoiceError(f"{name}: some samples are NaN or infinite: look at how it was made")
+    _refuse_infinite(samples, name)
     if np.abs(samples).max() > LOUDEST_FLOAT:
         raise TidyVoiceError(
             f"{name}: samples reach {np.abs(samples).max():g}; floats lie in -1..1, so divide 16-"
@@ -150,15 +159,15 @@ def _channels(samples: np.ndarray, name: str) -> np.ndarray:
 
 def resampled(samples: np.ndarray, rate: int) -> np.ndarray:
     """Samples float32 [S] at 16 kHz."""
-    if rate == SAMPLE_RATE:
+    if rate == SAMPLE_RATE or not len(samples):
         return samples
     # Imported here: most recordings do without it.
     import torch
     from torchaudio.functional import resample
 
-    common = gcd(rate, SAMPLE_RATE)
+    common = gcd(int(rate), SAMPLE_RATE)
     with torch.inference_mode():
-        made = resample(torch.from_numpy(samples), rate // common, SAMPLE_RATE // common)
+        made = resample(torch.from_numpy(samples), int(rate) // common, SAMPLE_RATE // common)
     return made.numpy()
 
 
@@ -167,11 +176,9 @@ def levels(samples: np.ndarray) -> np.ndarray:
 
     Each frame's mean is left out of it, so that an offset of the microphone is no sound.
     """
-    sums = np.cumsum(np.concatenate([[0.0], samples]), dtype=np.float64)
-    squares = np.cumsum(np.concatenate([[0.0], np.square(samples, dtype=np.float64)]))
-    starts = np.arange(0, len(samples) - FRAME + 1, SHIFT)
-    mean = (sums[starts + FRAME] - sums[starts]) / FRAME
-    power = (squares[starts + FRAME] - squares[starts]) / FRAME - mean**2
+    frames = np.lib.stride_tricks.sliding_window_view(samples, FRAME)[::SHIFT]
+    blocks = [frames[start : start + BLOCK] for start in range(0, len(frames), BLOCK)]
+    power = np.concatenate([block.var(axis=1, dtype=np.float64) for block in blocks])
     return 10 * np.log10(np.maximum(power, 1e-12))
 
 

@@ -133,20 +133,23 @@ def test_a_model_of_another_frontend_is_not_fine_tuned_silently(experiment, tmp_
         run(experiment)
 
 
-def test_a_loss_that_is_not_finite_names_the_utterances(experiment, monkeypatch):
+@pytest.mark.parametrize("whose", ["own", "another rank's"])
+def test_a_loss_that_is_not_finite_names_the_utterances(experiment, monkeypatch, whose):
     step = module.Trainer._step
 
     def spoiled(self, network, batches):
-        shown, rows = step(self, network, batches)
-        factor = float("nan") if self.iteration == 5 else 1.0
-        return {**shown, "loss": factor * shown["loss"]}, rows
+        shown, losses, rows = step(self, network, batches)
+        if self.iteration == 5:
+            losses[0] = float("nan")
+            losses[1] *= float("nan") if whose == "own" else 1.0
+        return shown, losses, rows
 
     monkeypatch.setattr(module.Trainer, "_step", spoiled)
     trainer = Trainer(Experiment.model_validate(experiment))
     with pytest.raises(TidyVoiceError, match=r"not finite \(nan\) around step") as error:
         trainer.run()
     for utterance in trainer.data.utterance_ids(trainer.data[5].rows):
-        assert utterance in str(error.value)
+        assert (utterance in str(error.value)) == (whose == "own")
     assert list(epoch_checkpoints(trainer.folder)) == [0, 1]
 
 

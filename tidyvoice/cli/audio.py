@@ -48,6 +48,9 @@ def embed(
     if len(set(ids)) < len(ids):
         twice = next(name for name in ids if ids.count(name) > 1)
         raise TidyVoiceError(f"{twice} is given twice: ids of a table are distinct")
+    for name in ids:
+        if out is not None and name.split() != [name]:
+            raise TidyVoiceError(f"{name!r}: trial lists part ids at blanks: rename it, or --json")
     encoder = _encoder(model, device)
     vectors = encoder.embed_many(recordings, channel=channel)
     if out is not None:
