@@ -41,7 +41,8 @@ class SpeakerEncoder:
         device: what to compute on.
         trained_on: the speakers that the model was trained on, where known.
         verifier: what its scores mean, where known.
-        precision: a key of ``PRECISIONS``.
+        precision: a key of ``PRECISIONS``. On CUDA, torch rounds what float32 convolutions take to
+            TF32 unless ``torch.backends.cudnn.allow_tf32`` is False.
 
     Attributes:
         weights: SHA-256 of the weights.

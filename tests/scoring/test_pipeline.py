@@ -5,11 +5,16 @@ import json
 import numpy as np
 import pytest
 
-from tests.scoring.support import normalize, pooled, refusal, score, succeed
+from tests.scoring.support import normalize, pooled, refusal, score, succeed, write_pipeline
 from tidyvoice.cli import spread
 from tidyvoice.embeddings import load_embeddings, save_embeddings
 from tidyvoice.scoring.lineage import read_lineage
 from tidyvoice.scoring.trials import read_scores
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return write_pipeline(tmp_path_factory.mktemp("pipeline"))
 
 
 def test_centring_is_stated(folder, tmp_path):

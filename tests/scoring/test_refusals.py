@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.scoring.support import normalize, refusal, succeed
+from tests.scoring.support import normalize, refusal, succeed, write_pipeline
 from tidyvoice.embeddings import load_embeddings, save_embeddings
 
 SCORE = "score --embeddings dev.npz --trials dev.trials --mean train.npz --utt2spk dev/utt2spk"
@@ -17,6 +17,11 @@ CALIBRATE = (
     "calibrate --apply dev.score --utt2dur dev/utt2dur --embeddings dev.npz --cohort train.npz "
     "--cohort-utt2spk train/utt2spk --mean calib.npz --language-match --utt2lang dev/utt2lang"
 )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return write_pipeline(tmp_path_factory.mktemp("pipeline"))
 
 
 @pytest.mark.parametrize(
