@@ -89,3 +89,35 @@ def test_an_unfit_file_is_named(tmp_path, make, message):
     with pytest.raises(TidyVoiceError, match=message) as error:
         Gallery.load(path)
     assert str(path) in str(error.value)
+
+
+def test_the_only_voice_is_replaced_by_one_of_another_model():
+    gallery = Gallery(enrolments(1))
+    gallery.add(enrolments(1, model="other")[0], replace=True)
+    assert gallery.model == "other"
+
+
+@pytest.mark.parametrize("top", [0, -1])
+def test_at_least_one_candidate_is_asked_for(verifier, top):
+    with pytest.raises(TidyVoiceError, match=f"top {top}: ask for at least one"):
+        Gallery(enrolments(3)).nearest(np.ones(16, np.float32), verifier, top)
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_voice_that_leaves_during_a_search_moves_no_name(verifier, monkeypatch, first):
+    everyone = enrolments(3)
+    gallery = Gallery(everyone)
+    if not first:
+        gallery.nearest(everyone[2].vector, verifier)
+    directions, left = Verifier.directions, []
+
+    def slow(self, embeddings):
+        if not left:  # as another thread might, in the middle of it
+            left.append(True)
+            gallery.remove("speaker 0")
+        return directions(self, embeddings)
+
+    monkeypatch.setattr(Verifier, "directions", slow)
+    assert gallery.nearest(everyone[2].vector, verifier, 1)[0].name == "speaker 2"
+    # What was prepared meanwhile is not kept.
+    assert len(gallery.nearest(everyone[0].vector, verifier)) == 2

@@ -60,6 +60,8 @@ def test_it_is_written_and_read(verifier, tmp_path):
         (lambda v: v.pop("slope"), "key 'slope' is missing"),
         (lambda v: v.update(slope=-1.0), "out of range"),
         (lambda v: v.update(mean=["x"]), "cannot be read"),
+        (lambda v: v.update(mean=0.5), "'mean' is no row of numbers"),
+        (lambda v: v.update(mean=[v["mean"]]), "'mean' is no row of numbers"),
         (lambda v: v["distribution"].update(target=[1, 2]), "out of range"),
         (lambda v: v["distribution"]["tail"].pop("shape"), "key 'shape' is missing"),
     ],

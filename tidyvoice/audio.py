@@ -15,6 +15,9 @@ from tidyvoice.headers import SAMPLE_RATE, has_header
 WAV_HEADER = struct.Struct("<4sI4s 4sIHHIIHH 4sI")
 # PCM, channels, rate, bytes a second, bytes a frame, bits a sample.
 PLAIN_FORMAT = (1, 1, SAMPLE_RATE, 2 * SAMPLE_RATE, 2, 16)
+AU_HEADER = struct.Struct(">4sIIIII")
+# What ffmpeg may read. It also knows playlists, by which a file has others read in its place.
+FORMATS = "aac,aiff,amr,amrnb,amrwb,asf,au,caf,flac,matroska,mov,mp3,mpegts,ogg,w64,wav"
 
 
 def read_pcm16(path: str | Path) -> np.ndarray:
@@ -111,21 +114,35 @@ def _plain_samples(path: str | Path) -> np.ndarray | None:
 
 
 def decoded(path: str | Path) -> np.ndarray:
-    """Samples int16 [S] at 16 kHz of the first channel of whatever ffmpeg reads."""
+    """Samples int16 [S] at 16 kHz of the first channel of what ffmpeg reads in ``FORMATS``."""
+    return np.frombuffer(_converted(path, "-af", "pan=mono|c0=c0", "-f", "s16le"), dtype="<i2")
+
+
+def decoded_channels(path: str | Path) -> np.ndarray:
+    """The same of all channels, int16 [S x C]."""
+    # AU, because its header says how many there are, and need not say how many samples.
+    content = _converted(path, "-f", "au")
+    _, start, _, _, _, channels = AU_HEADER.unpack_from(content)
+    return np.frombuffer(content, ">i2", offset=start).reshape(-1, channels).astype(np.int16)
+
+
+def _converted(path: str | Path, *output: str) -> bytes:
+    """What ffmpeg makes of the first audio stream of a file, at 16 kHz."""
     program = shutil.which("ffmpeg")
     if program is None:
         raise TidyVoiceError(f"{path} needs ffmpeg, which is not installed: apt install ffmpeg")
     # Several files are decoded at once, so that each gets one thread.
-    command = [program, "-nostdin", "-v", "error", "-xerror", "-threads", "1", "-i", str(path)]
-    command += ["-map", "0:a:0", "-af", "pan=mono|c0=c0", "-ar", str(SAMPLE_RATE)]
-    done = subprocess.run([*command, "-f", "s16le", "-"], capture_output=True)
+    command = [program, "-nostdin", "-v", "error", "-xerror", "-threads", "1"]
+    command += ["-format_whitelist", FORMATS, "-protocol_whitelist", "file,pipe"]
+    command += ["-i", f"file:{path}", "-map", "0:a:0", "-ar", str(SAMPLE_RATE), *output, "-"]
+    done = subprocess.run(command, capture_output=True)
     if done.returncode or not done.stdout:
         said = done.stderr.decode(errors="replace").strip().splitlines()
         raise TidyVoiceError(
             f"{path} cannot be decoded ({said[-1] if said else 'no audio in it'}): restore it or "
             "leave it out"
         )
-    return np.frombuffer(done.stdout, dtype="<i2")
+    return done.stdout
 
 
 def wav_header(samples: int) -> bytes:

@@ -13,6 +13,7 @@ from tidyvoice.verifier import Verifier
 
 COLUMNS = ("names", "vectors", "recordings", "seconds", "model")
 MEND = "`tidyvoice enroll` writes one"
+NOBODY = "nobody is enrolled: enrol speakers first"
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,8 @@ class Identification:
         candidates: the nearest ones, the nearest first.
         threshold: the score that the nearest had to reach.
         false_alarm: how often a stranger reaches it, as asked for.
-        warnings: what is to be said against the recording.
+        warnings: what is to be said against the recording, and that nobody can be found where the
+            threshold is 1.
 
     Example:
         >>> from tidyvoice import Gallery, SpeakerEncoder
@@ -103,7 +105,9 @@ class Gallery:
 
     def __init__(self, enrolments: Iterable[Enrolment] = ()):
         self._enrolments: dict[str, Enrolment] = {}
-        self._units: tuple[Verifier, np.ndarray] | None = None
+        # One search's preparation: verifier, unit vectors and names. A change puts a new, empty
+        # list in its place, so that a search in another thread cannot leave an old one behind.
+        self._prepared: list[tuple[Verifier, np.ndarray, tuple[str, ...]]] = []
         for enrolment in enrolments:
             self.add(enrolment)
 
@@ -135,14 +139,15 @@ class Gallery:
                 f"{enrolment.name!r} is enrolled already: take another name, or replace them "
                 "(replace=True, --replace)"
             )
-        first = next(iter(self), enrolment)
+        others = (one for one in self if one.name != enrolment.name)
+        first = next(others, enrolment)
         if (first.model, first.vector.shape) != (enrolment.model, enrolment.vector.shape):
             raise TidyVoiceError(
                 f"{enrolment.name!r} is enrolled with another model than {first.name!r}: enrol all "
                 "with one"
             )
         self._enrolments[enrolment.name] = enrolment
-        self._units = None
+        self._prepared = []
 
     def remove(self, name: str) -> None:
         """Remove a speaker.
@@ -152,18 +157,32 @@ class Gallery:
         """
         if self._enrolments.pop(name, None) is None:
             raise TidyVoiceError(f"{name!r} is not enrolled")
-        self._units = None
+        self._prepared = []
 
     def nearest(
         self, embedding: np.ndarray, verifier: Verifier, top: int = 5
     ) -> tuple[Candidate, ...]:
-        """The ``top`` speakers nearest to a raw embedding [D], the nearest first."""
-        if self._units is None or self._units[0] is not verifier:
-            vectors = np.stack([enrolment.vector for enrolment in self])
-            self._units = verifier, verifier.directions(vectors)
-        scores = self._units[1] @ verifier.directions(embedding[None])[0]
+        """The ``top`` speakers nearest to a raw embedding [D], the nearest first.
+
+        Other threads may add and remove speakers meanwhile.
+
+        Raises:
+            TidyVoiceError: nobody is enrolled, or ``top`` is below 1.
+        """
+        if top < 1:
+            raise TidyVoiceError(f"top {top}: ask for at least one candidate")
+        kept = self._prepared
+        prepared = kept[0] if kept else None
+        if prepared is None or prepared[0] is not verifier:
+            everyone = tuple(self._enrolments.values())
+            if not everyone:
+                raise TidyVoiceError(NOBODY)
+            units = verifier.directions(np.stack([one.vector for one in everyone]))
+            prepared = verifier, units, tuple(one.name for one in everyone)
+            kept[:] = [prepared]
+        _, units, names = prepared
+        scores = units @ verifier.directions(embedding[None])[0]
         places = np.argpartition(-scores, min(top, len(scores)) - 1)[:top]
-        names = self.names
         return tuple(
             Candidate(names[place], float(scores[place]), float(verifier.llr(scores[place])))
             for place in places[np.argsort(-scores[places], kind="stable")]

@@ -16,7 +16,7 @@ def introduction(verifier: Verifier | None) -> str:
         "or more, in any language. They stay on this machine and are deleted when the demo "
         "ends.</p>"
     )
-    said = verifier.notes["in_sample"] if verifier else ()
+    said = verifier.notes.get("in_sample", ()) if verifier else ()
     return markup + warning_list([f"Calibrated in-sample, which flatters: {line}" for line in said])
 
 

@@ -85,10 +85,10 @@ def decide(
     found = encoder.verify(one, other, prior)
     if encoder.verifier is None:
         return verdict(found), ""
-    notes = encoder.verifier.notes
+    known = encoder.verifier.distribution
     caption = (
-        f"Scores of {notes['targets']:,} trials of the same speaker and {notes['nontargets']:,} of "
-        "different speakers, to which this model's calibration was fitted."
+        f"Scores of {sum(known.target):,} trials of the same speaker and {sum(known.nontarget):,} "
+        "of different speakers, to which this model's calibration was fitted."
     )
     return verdict(found), figure(scores_picture(encoder.verifier, found), caption)
 
