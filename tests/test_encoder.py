@@ -179,7 +179,7 @@ def test_a_verifier_of_another_dimension_is_refused(encoder):
 
 
 def test_a_wrong_precision_is_not_the_folders_fault(voices):
-    with pytest.raises(TidyVoiceError, match="^no precision half"):
+    with pytest.raises(TidyVoiceError, match=r"^no precision half"):
         SpeakerEncoder.from_pretrained(voices / "model", "cpu", precision="half")
 
 

@@ -138,6 +138,8 @@ def _converted(path: str | Path, *output: str) -> bytes:
     done = subprocess.run(command, capture_output=True)
     if done.returncode or not done.stdout:
         said = done.stderr.decode(errors="replace").strip().splitlines()
+        if any("Format not on whitelist" in line for line in said):
+            said.append("no format of sound that is read here")
         raise TidyVoiceError(
             f"{path} cannot be decoded ({said[-1] if said else 'no audio in it'}): restore it or "
             "leave it out"
