@@ -102,7 +102,7 @@ def test_a_tone_lies_at_its_frequency_and_time_in_the_spectrogram(axes_of, hertz
 
 
 def test_a_verifier_without_notes_says_less(encoder, monkeypatch):
-    pytest.importorskip("gradio")
+    require(_installed("gradio"), "gradio is missing: pip install -e '.[demo]'")
     from tidyvoice.demo.page import decide
 
     bare = replace(encoder.verifier, notes={})

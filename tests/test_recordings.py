@@ -8,7 +8,7 @@ import soundfile
 from conftest import require, seeded
 
 from tidyvoice import recordings as module
-from tidyvoice.audio import read_pcm16
+from tidyvoice.audio import decoded, decoded_channels, read_pcm16
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.recordings import Recording, levels
 
@@ -246,3 +246,12 @@ def test_a_rate_is_whole():
     for rate in (44100.5, np.nan, np.inf):
         with pytest.raises(TidyVoiceError, match="in whole Hz"):
             Recording.load(speech(), rate)
+
+
+@pytest.mark.parametrize("extension", "aac aiff au caf flac m4a mkv mp3 mp4 ogg ts wav wma".split())
+def test_formats_that_ffmpeg_may_read(tmp_path, extension):
+    soundfile.write(tmp_path / "a.flac", speech(), RATE)
+    ffmpeg("-i", tmp_path / "a.flac", tmp_path / f"b.{extension}")
+    samples = decoded(tmp_path / f"b.{extension}")
+    assert samples.size == pytest.approx(3 * RATE, rel=0.1)
+    np.testing.assert_array_equal(decoded_channels(tmp_path / f"b.{extension}")[:, 0], samples)

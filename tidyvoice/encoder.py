@@ -95,7 +95,7 @@ class SpeakerEncoder:
 
         Raises:
             TidyVoiceError: see ``hub.load_model`` and ``huggingface.download``; a verifier of
-                another model lies in the folder.
+                another model, or of other dimensions, lies in the folder.
 
         Example:
             >>> from tidyvoice import SpeakerEncoder
@@ -336,7 +336,7 @@ class SpeakerEncoder:
 
         Raises:
             TidyVoiceError: the model carries no verifier, nobody is enrolled, or with another
-                model; see ``Recording.load``.
+                model; ``top`` is below 1; see ``Recording.load``.
 
         Example:
             >>> from tidyvoice import Gallery, SpeakerEncoder
