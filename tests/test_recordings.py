@@ -248,7 +248,10 @@ def test_a_rate_is_whole():
             Recording.load(speech(), rate)
 
 
-@pytest.mark.parametrize("extension", "aac aiff au caf flac m4a mkv mp3 mp4 ogg ts wav wma".split())
+@pytest.mark.parametrize(
+    "extension",
+    ["aac", "aiff", "au", "caf", "flac", "m4a", "mkv", "mp3", "mp4", "ogg", "ts", "wav", "wma"],
+)
 def test_formats_that_ffmpeg_may_read(tmp_path, extension):
     soundfile.write(tmp_path / "a.flac", speech(), RATE)
     ffmpeg("-i", tmp_path / "a.flac", tmp_path / f"b.{extension}")
