@@ -1,5 +1,6 @@
 """embed, verify, enroll, identify, fit-verifier."""
 
+import fcntl
 import json
 import shutil
 import subprocess
@@ -69,6 +70,47 @@ def test_voices_are_enrolled_and_found(here):
     assert "already" in refuse("enroll", "Bob", "bob-2.wav", *voices)
     succeed("enroll", "Bob", "bob-2.wav", *voices, "--replace")
     assert "no such file" in refuse("identify", "ann-3.wav", "--voices", "nowhere.npz")
+
+
+def test_voices_are_listed_and_deleted(here):
+    for name in ("ann", "bob"):
+        succeed("enroll", name.title(), f"{name}-1.wav", "--voices", "voices.npz")
+    text = succeed("voices", "voices.npz")
+    assert text.startswith("voices.npz: voices in all: 2\n  Ann  recordings: 1, ")
+    rows = json.loads(succeed("voices", "voices.npz", "--remove", "Ann", "--json"))["enrolled"]
+    assert [(row["name"], row["recordings"]) for row in rows] == [("Bob", 1)]
+    assert "Ann" not in succeed("voices", "voices.npz")
+    assert "'Ann' is not enrolled" in refuse("voices", "voices.npz", "--remove", "Ann")
+    assert "no such file" in refuse("voices", "nowhere/voices.npz", "--remove", "Ann")
+    assert not (here / "nowhere").exists()
+
+
+def test_a_file_of_voices_changes_under_its_lock(here, monkeypatch):
+    from tidyvoice import Gallery
+
+    succeed("enroll", "Ann", "ann-1.wav", "--voices", "voices.npz")
+    load, save, seen = Gallery.load, Gallery.save, []
+
+    def locked():
+        with open(".voices.npz.lock") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+        return False
+
+    monkeypatch.setattr(Gallery, "load", lambda path: (seen.append(locked()), load(path))[1])
+    monkeypatch.setattr(Gallery, "save", lambda *a: (seen.append(locked()), save(*a))[1])
+    succeed("enroll", "Bob", "bob-1.wav", "--voices", "voices.npz")
+    assert seen == [True, True]
+    succeed("voices", "voices.npz", "--remove", "Bob")
+    assert seen[-2:] == [True, True]
+
+
+def test_an_id_with_a_blank_is_refused(here):
+    shutil.copy("ann-1.wav", "ann 1.wav")
+    assert "ann 1.wav: an id of a table may hold no" in refuse("embed", "ann 1.wav", "--out", "e")
+    succeed("embed", "ann 1.wav", "--json")
 
 
 def test_many_may_enrol_at_once(here):

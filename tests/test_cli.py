@@ -16,7 +16,8 @@ from tidyvoice.training.checkpoint import epoch_checkpoints
 COMMANDS = (
     "check", "shards", "trials", "train", "average", "extract", "score", "normalize", "calibrate",
     "fuse", "metrics", "report", "doctor", "fetch-model", "compare", "submission",
-    "runs", "embed", "verify", "enroll", "identify", "fit-verifier", "export", "hub push", "demo",
+    "runs", "embed", "verify", "enroll", "voices", "identify", "fit-verifier", "export",
+    "hub push", "demo",
 )  # fmt: skip
 
 

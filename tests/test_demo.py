@@ -22,6 +22,7 @@ from tests.conftest import require
 from tidyvoice.cli import app
 from tidyvoice.demo import figures, markup
 from tidyvoice.encoder import SpeakerEncoder
+from tidyvoice.enrolment import Enrolment
 from tidyvoice.frontend import Frontend, FrontendSettings
 from tidyvoice.verifier import Verification
 
@@ -98,6 +99,18 @@ def test_a_tone_lies_at_its_frequency_and_time_in_the_spectrogram(axes_of, hertz
     begins = left + loud.argmax() * (right - left) / len(loud)
     assert begins == pytest.approx(1.2, abs=0.03)
     assert right == pytest.approx(2, abs=0.02)
+
+
+def test_a_verifier_without_notes_says_less(encoder, monkeypatch):
+    require(_installed("gradio"), "gradio is missing: pip install -e '.[demo]'")
+    from tidyvoice.demo.page import decide
+
+    bare = replace(encoder.verifier, notes={})
+    assert "in-sample" not in markup.introduction(bare)
+    monkeypatch.setattr(encoder, "verifier", bare)
+    voice = Enrolment("one", np.ones(16, np.float32), 1, 3.0, encoder.weights)
+    _, scores = decide(encoder, voice, voice, 0.5)
+    assert "Scores of 200 trials of the same speaker and 1,500 of different speakers" in scores
 
 
 def test_figures_read_aloud_what_they_show(encoder):

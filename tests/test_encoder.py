@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import soundfile
@@ -167,3 +169,54 @@ def test_a_fingerprint_is_of_the_weights_not_of_the_file(voices):
 def test_a_source_that_is_neither_folder_nor_repository_is_named(tmp_path):
     with pytest.raises(TidyVoiceError, match="no folder"):
         SpeakerEncoder.from_pretrained(tmp_path / "nowhere")
+
+
+def test_a_verifier_of_another_dimension_is_refused(encoder):
+    model, settings = encoder.model, encoder.settings
+    short = replace(encoder.verifier, mean=encoder.verifier.mean[:-1])
+    with pytest.raises(TidyVoiceError, match="mean has 15 dimensions, embeddings have 16"):
+        SpeakerEncoder(model, settings, "cpu", verifier=short)
+
+
+def test_a_wrong_precision_is_not_the_folders_fault(voices):
+    with pytest.raises(TidyVoiceError, match=r"^no precision half"):
+        SpeakerEncoder.from_pretrained(voices / "model", "cpu", precision="half")
+
+
+def test_names_are_stripped(encoder, voices):
+    assert encoder.enrol("  Ann ", [voices / "ann-1.wav"]).name == "Ann"
+
+
+def test_verify_takes_the_channel_of_both(encoder, voices):
+    ann, bob = (soundfile.read(voices / f"{name}-1.wav")[0] for name in ("ann", "bob"))
+    both = np.stack([ann, bob], axis=1)
+    found = encoder.verify(both, both[::-1], sample_rate=16000, channel=2).score
+    assert found == pytest.approx(encoder.verify(bob, bob[::-1], sample_rate=16000).score)
+    assert found != pytest.approx(encoder.verify(ann, ann[::-1], sample_rate=16000).score)
+
+
+def test_a_threshold_that_nobody_reaches_is_said(encoder, voices):
+    gallery = Gallery([encoder.enrol("Ann", [voices / "ann-1.wav"])])
+    assert encoder.identify(voices / "ann-2.wav", gallery, false_alarm=0.2).warnings == ()
+    found = encoder.identify(voices / "ann-2.wav", gallery, false_alarm=1e-300)
+    assert (found.name, found.threshold) == (None, 1.0)
+    assert found.warnings[0].startswith("the threshold is 1, so that nobody can be found: 1,500 ")
+
+
+def test_long_recordings_are_not_held_together(encoder, monkeypatch):
+    loaded, embedded = [], []
+
+    def load(source, *_):
+        loaded.append(source)
+        return Recording(str(source), np.ones(16000, np.float32), 1.0)
+
+    def embed(recordings):
+        assert len(loaded) - len(embedded) <= 2 * 3 + 2 * module.READING_THREADS
+        embedded.extend(recordings)
+        return [np.zeros(16)] * len(recordings)
+
+    monkeypatch.setattr(module.Recording, "load", load)
+    monkeypatch.setattr(encoder, "_embed", embed)
+    monkeypatch.setattr(module, "AT_ONCE_SECONDS", 3.0)
+    assert encoder.embed_many(range(50)).shape == (50, 16)
+    assert [one.name for one in embedded] == [str(number) for number in range(50)]

@@ -1,5 +1,3 @@
-from concurrent.futures import ThreadPoolExecutor
-
 import numpy as np
 import pytest
 from conftest import seeded
@@ -52,33 +50,6 @@ def test_voices_come_go_and_are_replaced(verifier):
         gallery.remove("nobody")
 
 
-def test_a_search_while_voices_go_names_the_right_ones(verifier):
-    everyone = enrolments(600)
-    gallery = Gallery(everyone)
-
-    def remove() -> None:
-        for number in range(500):
-            gallery.remove(f"speaker {number}")
-
-    with ThreadPoolExecutor(1) as pool:
-        removing = pool.submit(remove)
-        while not removing.done():
-            found = gallery.nearest(everyone[599].vector, verifier, 1)[0]
-            assert (found.name, round(found.score, 5)) == ("speaker 599", 1.0)
-        removing.result()
-
-
-def test_the_only_voice_may_be_replaced_by_one_of_another_model():
-    gallery = Gallery(enrolments(1))
-    gallery.add(enrolments(1, dimension=8, model="other")[0], replace=True)
-    assert gallery.model == "other"
-
-
-def test_candidates_are_counted_from_one(verifier):
-    with pytest.raises(TidyVoiceError, match="top is 0"):
-        Gallery(enrolments(3)).nearest(np.ones(16, np.float32), verifier, top=0)
-
-
 def test_all_are_of_one_model():
     gallery = Gallery(enrolments(2))
     for other in (enrolments(9, model="other")[8], enrolments(9, dimension=8)[8]):
@@ -118,3 +89,35 @@ def test_an_unfit_file_is_named(tmp_path, make, message):
     with pytest.raises(TidyVoiceError, match=message) as error:
         Gallery.load(path)
     assert str(path) in str(error.value)
+
+
+def test_the_only_voice_is_replaced_by_one_of_another_model():
+    gallery = Gallery(enrolments(1))
+    gallery.add(enrolments(1, model="other")[0], replace=True)
+    assert gallery.model == "other"
+
+
+@pytest.mark.parametrize("top", [0, -1])
+def test_at_least_one_candidate_is_asked_for(verifier, top):
+    with pytest.raises(TidyVoiceError, match=f"top {top}: ask for at least one"):
+        Gallery(enrolments(3)).nearest(np.ones(16, np.float32), verifier, top)
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_voice_that_leaves_during_a_search_moves_no_name(verifier, monkeypatch, first):
+    everyone = enrolments(3)
+    gallery = Gallery(everyone)
+    if not first:
+        gallery.nearest(everyone[2].vector, verifier)
+    directions, left = Verifier.directions, []
+
+    def slow(self, embeddings):
+        if not left:  # as another thread might, in the middle of it
+            left.append(True)
+            gallery.remove("speaker 0")
+        return directions(self, embeddings)
+
+    monkeypatch.setattr(Verifier, "directions", slow)
+    assert gallery.nearest(everyone[2].vector, verifier, 1)[0].name == "speaker 2"
+    # What was prepared meanwhile is not kept.
+    assert len(gallery.nearest(everyone[0].vector, verifier)) == 2

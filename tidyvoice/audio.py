@@ -15,10 +15,11 @@ from tidyvoice.headers import SAMPLE_RATE, has_header
 WAV_HEADER = struct.Struct("<4sI4s 4sIHHIIHH 4sI")
 # PCM, channels, rate, bytes a second, bytes a frame, bits a sample.
 PLAIN_FORMAT = (1, 1, SAMPLE_RATE, 2 * SAMPLE_RATE, 2, 16)
-# What ffmpeg may take a file for. Others, as playlists, would have it open files that they name.
-CONTAINERS = (
-    *("aac", "ac3", "aiff", "amr", "ape", "asf", "au", "avi", "caf", "eac3", "flac", "flv", "gsm"),
-    *("matroska", "mov", "mp3", "mpeg", "mpegts", "ogg", "tta", "voc", "w64", "wav", "webm", "wv"),
+AU_HEADER = struct.Struct(">4sIIIII")
+# What ffmpeg may read. It also knows playlists, by which a file has others read in its place.
+FORMATS = (
+    "aac,ac3,aiff,amr,amrnb,amrwb,ape,asf,au,avi,caf,eac3,flac,flv,gsm,matroska,mov,mp3,mpeg,"
+    "mpegts,ogg,tta,voc,w64,wav,wv"
 )
 
 
@@ -116,34 +117,32 @@ def _plain_samples(path: str | Path) -> np.ndarray | None:
 
 
 def decoded(path: str | Path) -> np.ndarray:
-    """Samples int16 [S] at 16 kHz of the first channel of a recording that ffmpeg reads.
-
-    Raises:
-        TidyVoiceError: ffmpeg is missing, or makes no sound of the file.
-    """
-    made = _ffmpeg(path, "-af", "pan=mono|c0=c0", "-f", "s16le")
-    return np.frombuffer(made, dtype="<i2")
+    """Samples int16 [S] at 16 kHz of the first channel of what ffmpeg reads in ``FORMATS``."""
+    return np.frombuffer(_converted(path, "-af", "pan=mono|c0=c0", "-f", "s16le"), dtype="<i2")
 
 
 def decoded_channels(path: str | Path) -> np.ndarray:
-    """Samples int16 [S x C] at 16 kHz of all channels; see ``decoded``."""
-    wav = _ffmpeg(path, "-f", "wav")
-    (channels,) = struct.unpack_from("<H", wav, 22)
-    return np.frombuffer(wav, "<i2", offset=wav.index(b"data") + 8).reshape(-1, channels)
+    """The same of all channels, int16 [S x C]."""
+    # AU, because its header says how many there are, and need not say how many samples.
+    content = _converted(path, "-f", "au")
+    _, start, _, _, _, channels = AU_HEADER.unpack_from(content)
+    return np.frombuffer(content, ">i2", offset=start).reshape(-1, channels).astype(np.int16)
 
 
-def _ffmpeg(path: str | Path, *output: str) -> bytes:
-    """What ffmpeg makes of a file at 16 kHz in 16 bits."""
+def _converted(path: str | Path, *output: str) -> bytes:
+    """What ffmpeg makes of the first audio stream of a file, at 16 kHz."""
     program = shutil.which("ffmpeg")
     if program is None:
         raise TidyVoiceError(f"{path} needs ffmpeg, which is not installed: apt install ffmpeg")
     # Several files are decoded at once, so that each gets one thread.
     command = [program, "-nostdin", "-v", "error", "-xerror", "-threads", "1"]
-    command += ["-format_whitelist", ",".join(CONTAINERS), "-i", f"file:{path}"]
-    command += ["-map", "0:a:0", "-ar", str(SAMPLE_RATE), "-c:a", "pcm_s16le"]
-    done = subprocess.run([*command, *output, "-"], capture_output=True)
+    command += ["-format_whitelist", FORMATS, "-protocol_whitelist", "file,pipe"]
+    command += ["-i", f"file:{path}", "-map", "0:a:0", "-ar", str(SAMPLE_RATE), *output, "-"]
+    done = subprocess.run(command, capture_output=True)
     if done.returncode or not done.stdout:
         said = done.stderr.decode(errors="replace").strip().splitlines()
+        if any("Format not on whitelist" in line for line in said):
+            said.append("no format of sound that is read here")
         raise TidyVoiceError(
             f"{path} cannot be decoded ({said[-1] if said else 'no audio in it'}): restore it or "
             "leave it out"

@@ -1,9 +1,8 @@
 """A speaker encoder: a model with its frontend, and with what makes decisions of its embeddings."""
 
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +10,13 @@ import torch
 
 from tidyvoice.archives import VERIFIER_FILE
 from tidyvoice.device import choose_device
-from tidyvoice.enrolment import Enrolment, Gallery, Identification
+from tidyvoice.enrolment import NOBODY, Enrolment, Gallery, Identification
 from tidyvoice.errors import TidyVoiceError, TidyVoiceWarning
 from tidyvoice.extraction.plan import plan_batches, plan_items
 from tidyvoice.frontend import INT16_SCALE, Frontend, FrontendSettings
 from tidyvoice.hub import fingerprint, load_model, model_folder, training_speakers
 from tidyvoice.models.inference import InferenceModel
-from tidyvoice.readahead import read_ahead
+from tidyvoice.readahead import one_ahead, read_ahead
 from tidyvoice.recordings import Recording
 from tidyvoice.verifier import Verification, Verifier, directions, log_odds
 
@@ -25,6 +24,7 @@ from tidyvoice.verifier import Verification, Verifier, directions, log_odds
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 READING_THREADS = 4
 AT_ONCE = 64  # recordings whose equal lengths are looked for
+AT_ONCE_SECONDS = 600.0  # or fewer, where they last this long together
 BATCH_FRAMES = 4000
 LONGEST = 120.0  # seconds at once, whose maps take 0.7 GB at full width on a CPU
 Source = str | Path | np.ndarray | Recording
@@ -70,16 +70,11 @@ class SpeakerEncoder:
             raise TidyVoiceError(f"no precision {precision}: there are {', '.join(PRECISIONS)}")
         self.trained_on = trained_on
         self.weights = fingerprint(model)
-        if verifier is not None and verifier.model != self.weights:
-            # Not "fit it again" alone: that takes embeddings, which this model shall make first.
-            raise TidyVoiceError(
-                f"the verifier is of another model: delete {VERIFIER_FILE}, extract, and fit one "
-                "with `tidyvoice fit-verifier`"
-            )
         self.verifier = verifier
         self.device = choose_device(device)
         self.precision = precision
         self.model = model.to(self.device).eval()
+        self._check_verifier()
         self.inference = InferenceModel(self.model, PRECISIONS[precision])
         self.frontend = Frontend(settings).to(self.device).eval()
 
@@ -101,21 +96,36 @@ class SpeakerEncoder:
 
         Raises:
             TidyVoiceError: see ``hub.load_model`` and ``huggingface.download``; a verifier of
-                another model lies in the folder.
+                another model, or of other dimensions, lies in the folder.
 
         Example:
             >>> from tidyvoice import SpeakerEncoder
             >>> SpeakerEncoder.from_pretrained("model", device="cpu").settings.sample_rate
             16000
         """
-        choose_device(device)  # whose errors are none of the folder's
         folder = model_folder(source, revision)
         model, settings = load_model(folder)
         verifier = Verifier.load(folder)
+        made = cls(model, settings, device, training_speakers(folder), None, precision)
+        made.verifier = verifier
         try:
-            return cls(model, settings, device, training_speakers(folder), verifier, precision)
+            made._check_verifier()
         except TidyVoiceError as error:
             raise TidyVoiceError(f"{folder}: {error}") from None
+        return made
+
+    def _check_verifier(self) -> None:
+        if self.verifier is None:
+            return
+        # Not "fit it again" alone: that takes embeddings, which this model shall make first.
+        mend = f"delete {VERIFIER_FILE}, extract, and fit one with `tidyvoice fit-verifier`"
+        if self.verifier.model != self.weights:
+            raise TidyVoiceError(f"the verifier is of another model: {mend}")
+        found, wanted = len(self.verifier.mean), getattr(self.model, "embed_dim", None)
+        if wanted is not None and found != wanted:
+            raise TidyVoiceError(
+                f"the verifier's mean has {found} dimensions, embeddings have {wanted}: {mend}"
+            )
 
     @property
     def settings(self) -> FrontendSettings:
@@ -199,10 +209,11 @@ class SpeakerEncoder:
             lambda source: Recording.load(source, sample_rate, channel),
             recordings,
             READING_THREADS,
-            ahead=AT_ONCE,
+            ahead=READING_THREADS,
         )
-        with closing(loaded):
-            while heard := list(islice(loaded, AT_ONCE)):
+        coming = one_ahead(_portions(loaded))
+        with closing(loaded), closing(coming):
+            for heard in coming:
                 for recording in heard:
                     _warn(recording.warnings)
                 rows += self._embed(heard)
@@ -326,7 +337,7 @@ class SpeakerEncoder:
 
         Raises:
             TidyVoiceError: the model carries no verifier, nobody is enrolled, or with another
-                model; see ``Recording.load``.
+                model; ``top`` is below 1; see ``Recording.load``.
 
         Example:
             >>> from tidyvoice import Gallery, SpeakerEncoder
@@ -341,13 +352,22 @@ class SpeakerEncoder:
                 "`tidyvoice fit-verifier`"
             )
         if not len(gallery):
-            raise TidyVoiceError("nobody is enrolled: enrol speakers first")
+            raise TidyVoiceError(NOBODY)
         self._refuse_another(gallery.model, "the gallery")
         threshold = self.verifier.distribution.threshold(false_alarm, len(gallery))
         heard = Recording.load(recording, sample_rate, channel)
         candidates = gallery.nearest(self._embed([heard])[0], self.verifier, top)
         name = candidates[0].name if candidates[0].score >= threshold else None
-        return Identification(name, candidates, threshold, false_alarm, heard.warnings)
+        said = heard.warnings
+        if threshold >= 1:
+            trials = sum(self.verifier.distribution.nontarget)
+            said += (
+                f"the threshold is 1, so that nobody can be found: {trials:,} non-target trials do "
+                f"not tell a false-alarm rate of {false_alarm:g} among {len(gallery):,} voices; "
+                "fit the verifier on more trials, or ask for a larger one (false_alarm, "
+                "--false-alarm)",
+            )
+        return Identification(name, candidates, threshold, false_alarm, said)
 
     def _stranger(self, recordings: Sequence[Recording], vectors: np.ndarray) -> list[str]:
         """A line for the recording that is least like the others, if it is of another speaker."""
@@ -370,6 +390,19 @@ class SpeakerEncoder:
             raise TidyVoiceError(
                 f"{what} was enrolled with another model: enrol again with this one"
             )
+
+
+def _portions(loaded: Iterable[Recording]) -> Iterator[list[Recording]]:
+    """Lists of up to ``AT_ONCE`` recordings, shorter where they hold ``AT_ONCE_SECONDS``."""
+    portion: list[Recording] = []
+    for recording in loaded:
+        portion.append(recording)
+        seconds = sum(one.seconds for one in portion)
+        if len(portion) == AT_ONCE or seconds >= AT_ONCE_SECONDS:
+            yield portion
+            portion = []
+    if portion:
+        yield portion
 
 
 def _warn(said: Iterable[str]) -> None:

@@ -13,6 +13,7 @@ from tidyvoice.verifier import Verifier
 
 COLUMNS = ("names", "vectors", "recordings", "seconds", "model")
 MEND = "`tidyvoice enroll` writes one"
+NOBODY = "nobody is enrolled: enrol speakers first"
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,8 @@ class Identification:
         candidates: the nearest ones, the nearest first.
         threshold: the score that the nearest had to reach.
         false_alarm: how often a stranger reaches it, as asked for.
-        warnings: what is to be said against the recording.
+        warnings: what is to be said against the recording, and that nobody can be found where the
+            threshold is 1.
 
     Example:
         >>> from tidyvoice import Gallery, SpeakerEncoder
@@ -103,8 +105,9 @@ class Gallery:
 
     def __init__(self, enrolments: Iterable[Enrolment] = ()):
         self._enrolments: dict[str, Enrolment] = {}
-        self._changes = 0
-        self._known: tuple[int, Verifier, tuple[str, ...], np.ndarray] | None = None
+        # One search's preparation: verifier, unit vectors and names. A change puts a new, empty
+        # list in its place, so that a search in another thread cannot leave an old one behind.
+        self._prepared: list[tuple[Verifier, np.ndarray, tuple[str, ...]]] = []
         for enrolment in enrolments:
             self.add(enrolment)
 
@@ -144,7 +147,7 @@ class Gallery:
                 "with one"
             )
         self._enrolments[enrolment.name] = enrolment
-        self._changes += 1
+        self._prepared = []
 
     def remove(self, name: str) -> None:
         """Remove a speaker.
@@ -154,35 +157,36 @@ class Gallery:
         """
         if self._enrolments.pop(name, None) is None:
             raise TidyVoiceError(f"{name!r} is not enrolled")
-        self._changes += 1
+        self._prepared = []
 
     def nearest(
         self, embedding: np.ndarray, verifier: Verifier, top: int = 5
     ) -> tuple[Candidate, ...]:
         """The ``top`` speakers nearest to a raw embedding [D], the nearest first.
 
+        Other threads may add and remove speakers meanwhile.
+
         Raises:
-            TidyVoiceError: ``top`` is below 1.
+            TidyVoiceError: nobody is enrolled, or ``top`` is below 1.
         """
         if top < 1:
-            raise TidyVoiceError(f"top is {top}: give how many candidates to name, 1 or more")
-        names, units = self._directions(verifier)
+            raise TidyVoiceError(f"top {top}: ask for at least one candidate")
+        kept = self._prepared
+        prepared = kept[0] if kept else None
+        if prepared is None or prepared[0] is not verifier:
+            everyone = tuple(self._enrolments.values())
+            if not everyone:
+                raise TidyVoiceError(NOBODY)
+            units = verifier.directions(np.stack([one.vector for one in everyone]))
+            prepared = verifier, units, tuple(one.name for one in everyone)
+            kept[:] = [prepared]
+        _, units, names = prepared
         scores = units @ verifier.directions(embedding[None])[0]
         places = np.argpartition(-scores, min(top, len(scores)) - 1)[:top]
         return tuple(
             Candidate(names[place], float(scores[place]), float(verifier.llr(scores[place])))
             for place in places[np.argsort(-scores[places], kind="stable")]
         )
-
-    def _directions(self, verifier: Verifier) -> tuple[tuple[str, ...], np.ndarray]:
-        """Names and unit vectors [N x D], kept until speakers change, of one moment for threads."""
-        known, changes = self._known, self._changes
-        if known is None or known[0] != changes or known[1] is not verifier:
-            everyone = list(self._enrolments.values())
-            names = tuple(one.name for one in everyone)
-            vectors = np.stack([one.vector for one in everyone])
-            known = self._known = changes, verifier, names, verifier.directions(vectors)
-        return known[2:]
 
     def save(self, path: str | Path) -> None:
         """Write an ``.npz`` without pickles, whole or not at all."""

@@ -23,8 +23,8 @@ STEADY = 6.0  # dB between pauses and sound; voices have more even in noise
 CLIPPED = 0.005  # share of the samples at the very top
 LOUDEST_FLOAT = 4.0  # what a float recording may overshoot; 16-bit numbers as floats are above
 FRAME, SHIFT = 400, 160  # samples of 25 ms and 10 ms
+BLOCK = 4096  # frames whose sums are held at once
 TOP = 0.999
-BLOCK = 1000  # frames at a time, a few MB
 
 
 @dataclass(frozen=True)
@@ -64,8 +64,9 @@ class Recording:
 
         Args:
             source: a file that libsndfile or ffmpeg reads, or samples: [S], or two-dimensional
-                with the channels on the shorter side; floats in -1..1, or integers of 8 to 32 bits.
-            sample_rate: of samples, in Hz; a file knows its own.
+                with the channels on the shorter side; floats in -1..1, or integers of 8, 16 or 32
+                bits, of which the type's ends are full scale.
+            sample_rate: of samples, in whole Hz; a file knows its own.
             channel: which one is taken, from 1 on. The first, as in the published recipe.
             name: of samples, in messages.
 
@@ -89,18 +90,20 @@ class Recording:
             samples, sample_rate = _read(Path(source))
         else:
             samples = _channels(np.asarray(source), name)
-            if sample_rate is None or sample_rate < 1 or sample_rate != int(sample_rate):
-                raise TidyVoiceError(f"{name}: give sample_rate, the rate of its samples in Hz")
+            if sample_rate is None or sample_rate < 1 or not float(sample_rate).is_integer():
+                raise TidyVoiceError(
+                    f"{name}: give sample_rate, the rate of its samples in whole Hz"
+                )
         if not 1 <= channel <= samples.shape[1]:
             raise TidyVoiceError(
                 f"{name}: there is no channel {channel} (channels: {samples.shape[1]})"
             )
-        taken = resampled(np.ascontiguousarray(samples[:, channel - 1]), sample_rate)
-        if len(taken) < SHORTEST * SAMPLE_RATE:
+        if len(samples) < SHORTEST * sample_rate:
             raise TidyVoiceError(
-                f"{name} lasts {len(taken) / SAMPLE_RATE:.2f} s, which tells no voice: record "
+                f"{name} lasts {len(samples) / sample_rate:.2f} s, which tells no voice: record "
                 f"{3 * FEW:g} s or more"
             )
+        taken = resampled(np.ascontiguousarray(samples[:, channel - 1]), int(sample_rate))
         return cls(name, taken, *_judged(name, taken, samples, channel))
 
 
@@ -120,14 +123,14 @@ def _read(path: Path) -> tuple[np.ndarray, int]:
                 f"{path} cannot be read ({said}), and ffmpeg, which reads more formats, is not "
                 "installed: apt install ffmpeg"
             ) from None
-        return decoded_channels(path).astype(np.float32) / 32768, SAMPLE_RATE
+        return decoded_channels(path) / np.float32(32768), SAMPLE_RATE
     if problem := cut_short(str(path)):
         raise TidyVoiceError(problem)
-    _refuse_infinite(samples, str(path))
+    _demand_finite(str(path), samples)
     return samples, rate
 
 
-def _refuse_infinite(samples: np.ndarray, name: str) -> None:
+def _demand_finite(name: str, samples: np.ndarray) -> None:
     if not np.isfinite(samples).all():
         raise TidyVoiceError(f"{name}: some samples are NaN or infinite: look at how it was made")
 
@@ -141,12 +144,14 @@ def _channels(samples: np.ndarray, name: str) -> np.ndarray:
         )
     if samples.dtype.kind in "iu":
         if samples.dtype.itemsize > 4:
-            # The default of numpy, which says nothing about how many bits are used.
-            raise TidyVoiceError(f"{name}: {samples.dtype} samples: give int16, int32 or floats")
+            raise TidyVoiceError(
+                f"{name}: {samples.dtype} does not tell what full scale is: give int16, int32 or "
+                "floats"
+            )
         middle = 2.0 ** (8 * samples.dtype.itemsize - 1)
         samples = samples / middle - (1.0 if samples.dtype.kind == "u" else 0.0)
     samples = samples.astype(np.float32)
-    _refuse_infinite(samples, name)
+    _demand_finite(name, samples)
     if np.abs(samples).max() > LOUDEST_FLOAT:
         raise TidyVoiceError(
             f"{name}: samples reach {np.abs(samples).max():g}; floats lie in -1..1, so divide 16-"
@@ -159,15 +164,15 @@ def _channels(samples: np.ndarray, name: str) -> np.ndarray:
 
 def resampled(samples: np.ndarray, rate: int) -> np.ndarray:
     """Samples float32 [S] at 16 kHz."""
-    if rate == SAMPLE_RATE or not len(samples):
+    if rate == SAMPLE_RATE:
         return samples
     # Imported here: most recordings do without it.
     import torch
     from torchaudio.functional import resample
 
-    common = gcd(int(rate), SAMPLE_RATE)
+    common = gcd(rate, SAMPLE_RATE)
     with torch.inference_mode():
-        made = resample(torch.from_numpy(samples), int(rate) // common, SAMPLE_RATE // common)
+        made = resample(torch.from_numpy(samples), rate // common, SAMPLE_RATE // common)
     return made.numpy()
 
 
@@ -176,9 +181,21 @@ def levels(samples: np.ndarray) -> np.ndarray:
 
     Each frame's mean is left out of it, so that an offset of the microphone is no sound.
     """
-    frames = np.lib.stride_tricks.sliding_window_view(samples, FRAME)[::SHIFT]
-    blocks = [frames[start : start + BLOCK] for start in range(0, len(frames), BLOCK)]
-    power = np.concatenate([block.var(axis=1, dtype=np.float64) for block in blocks])
+    level = np.empty(max(0, (len(samples) - FRAME) // SHIFT + 1))
+    for first in range(0, len(level), BLOCK):
+        last = min(first + BLOCK, len(level))
+        block = samples[first * SHIFT : (last - 1) * SHIFT + FRAME]
+        level[first:last] = _block_levels(block)
+    return level
+
+
+def _block_levels(samples: np.ndarray) -> np.ndarray:
+    """The levels of few samples, whose running sums take 16 bytes each."""
+    sums = np.cumsum(np.concatenate([[0.0], samples]), dtype=np.float64)
+    squares = np.cumsum(np.concatenate([[0.0], np.square(samples, dtype=np.float64)]))
+    starts = np.arange(0, len(samples) - FRAME + 1, SHIFT)
+    mean = (sums[starts + FRAME] - sums[starts]) / FRAME
+    power = (squares[starts + FRAME] - squares[starts]) / FRAME - mean**2
     return 10 * np.log10(np.maximum(power, 1e-12))
 
 

@@ -141,7 +141,7 @@ class Verifier:
         except (TypeError, ValueError) as error:
             raise TidyVoiceError(f"{path}: cannot be read ({error}); {MEND}") from None
         if made.mean.ndim != 1:
-            raise TidyVoiceError(f"{path}: its mean is no list of numbers; {MEND}")
+            raise TidyVoiceError(f"{path}: key 'mean' is no row of numbers; {MEND}")
         numbers = [*made.mean, made.slope, made.offset, *asdict(tail).values()]
         sound = np.isfinite(numbers).all() and made.slope > 0 and 0 < tail.share < 1
         if not sound or {len(count) for count in counts} != {BINS}:

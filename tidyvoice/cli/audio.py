@@ -48,9 +48,10 @@ def embed(
     if len(set(ids)) < len(ids):
         twice = next(name for name in ids if ids.count(name) > 1)
         raise TidyVoiceError(f"{twice} is given twice: ids of a table are distinct")
-    for name in ids:
-        if out is not None and name.split() != [name]:
-            raise TidyVoiceError(f"{name!r}: trial lists part ids at blanks: rename it, or --json")
+    if out is not None and (blank := next((name for name in ids if len(name.split()) != 1), None)):
+        raise TidyVoiceError(
+            f"{blank}: an id of a table may hold no blank, at which lists are split: rename it"
+        )
     encoder = _encoder(model, device)
     vectors = encoder.embed_many(recordings, channel=channel)
     if out is not None:
@@ -132,13 +133,47 @@ def enroll(
         gallery.add(made, replace)
         gallery.save(voices)
     if as_json:
-        row = {"voices": str(voices), "name": name, "recordings": made.recordings}
+        row = {"voices": str(voices), "name": made.name, "recordings": made.recordings}
         typer.echo(json.dumps({**row, "seconds": made.seconds, "enrolled": len(gallery)}))
     else:
         typer.echo(
-            f"{voices}: {name} enrolled (recordings: {made.recordings}, {made.seconds:.1f} s; "
+            f"{voices}: {made.name} enrolled (recordings: {made.recordings}, {made.seconds:.1f} s; "
             f"voices in all: {len(gallery):,})"
         )
+
+
+@app.command()
+@one_line_errors()
+def voices(
+    path: Annotated[Path, typer.Argument(metavar="VOICES", help="file of enrolled voices, .npz")],
+    remove: Annotated[str | None, typer.Option(help="name of a speaker to delete from it")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the enrolled speakers, or delete one.
+
+    Example: tidyvoice voices voices.npz --remove Ann
+    """
+    from tidyvoice.enrolment import Gallery
+    from tidyvoice.files import one_at_a_time
+
+    gallery = Gallery.load(path)
+    if remove is not None:
+        # Read again: others may enrol meanwhile.
+        with one_at_a_time(path):
+            gallery = Gallery.load(path)
+            gallery.remove(remove)
+            gallery.save(path)
+    if as_json:
+        rows = [
+            {"name": one.name, "recordings": one.recordings, "seconds": one.seconds}
+            for one in gallery
+        ]
+        typer.echo(json.dumps({"voices": str(path), "enrolled": rows}))
+        return
+    typer.echo(f"{path}: voices in all: {len(gallery):,}")
+    width = max((len(one.name) for one in gallery), default=0)
+    for one in gallery:
+        typer.echo(f"  {one.name:<{width}}  recordings: {one.recordings}, {one.seconds:.1f} s")
 
 
 @app.command()

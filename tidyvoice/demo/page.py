@@ -87,9 +87,8 @@ def decide(
         return verdict(found), ""
     known = encoder.verifier.distribution
     caption = (
-        f"Scores of {sum(known.target):,} trials of the same speaker and "
-        f"{sum(known.nontarget):,} of different speakers, to which this model's calibration was "
-        "fitted."
+        f"Scores of {sum(known.target):,} trials of the same speaker and {sum(known.nontarget):,} "
+        "of different speakers, to which this model's calibration was fitted."
     )
     return verdict(found), figure(scores_picture(encoder.verifier, found), caption)
 
