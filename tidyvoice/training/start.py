@@ -49,7 +49,7 @@ def start_from_speaker_means(trainer: "Trainer") -> int:
     """Set the classes to the mean of one chunk of (nearly) every utterance; how many were seen.
 
     What else the loss has is fitted to some of the chunks, at the margin of the first step. They
-    are without noise, reverberation or dither. Each process makes the same means.
+    are without noise, reverberation or dither. Each process reads all of them.
     """
     settings, device, head = trainer.settings, trainer.world.device, trainer.objective.head
     clean = {"augment_probability": 0.0, "order": "shuffled", "balance": "none", "pairs": False}
