@@ -142,7 +142,8 @@ def test_two_machines_under_slurm(project, tiny, experiment, tmp_path):
     tools.mkdir()
     for name, text in {
         "scontrol": "echo 127.0.0.1; echo other",
-        "srun": '"$@" & "$@" & wait -n && wait -n',
+        # It does not take over by itself how many cores sbatch was asked for.
+        "srun": '[ "$1" = --cpus-per-task=3 ] || exit 9; shift; "$@" & "$@" & wait -n && wait -n',
     }.items():
         (tools / name).write_text(f"#!/usr/bin/env bash\n{text}\n")
         (tools / name).chmod(0o755)
@@ -151,6 +152,7 @@ def test_two_machines_under_slurm(project, tiny, experiment, tmp_path):
         port = free.getsockname()[1]
     path = f"{tools}:{Path(sys.executable).parent}:{os.environ['PATH']}"
     slurm = {"SLURM_NNODES": "2", "SLURM_JOB_ID": "7", "SLURM_JOB_NODELIST": "n[1-2]"}
+    slurm |= {"SLURM_CPUS_PER_TASK": "3"}
     slurm |= {"RENDEZVOUS_PORT": str(port), "PATH": path, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         ["bash", "examples/many-gpus/slurm.sh", str(config), "epochs=1"],

@@ -16,7 +16,7 @@ first=${machines%%$'\n'*}
 export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1
 # One torchrun on each machine. They find one another at the first one's port, agree on the ranks, and
 # if a rank dies all start again from the last checkpoint.
-srun --cpus-per-task "$SLURM_CPUS_PER_TASK" torchrun \
+srun --cpus-per-task="$SLURM_CPUS_PER_TASK" torchrun \
   --nnodes "$SLURM_NNODES" \
   --nproc-per-node "${SLURM_GPUS_ON_NODE:-1}" \
   --rdzv-backend c10d \
