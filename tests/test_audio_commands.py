@@ -138,6 +138,25 @@ def test_embeddings_go_to_a_table_or_to_json(here):
     assert "is given twice" in refuse("embed", "ann-1.wav", "ann-1.wav", "--json")
 
 
+@pytest.mark.parametrize(
+    ("command", "read"),
+    [
+        ("embed ann-1.wav", ["ann-1.wav", "model/avg_model.pt", "model/config.yaml"]),
+        ("extract --model model --data data", ["model/avg_model.pt", "data/wav.scp"]),
+        ("trials data", ["data/utt2spk", "data/wav.scp"]),
+    ],
+)
+def test_what_is_read_is_not_written_over(here, command, read):
+    (here / "data").mkdir()
+    (here / "data/wav.scp").write_text("ann/en/1 ann-1.wav\n")
+    (here / "data/utt2spk").write_text("ann/en/1 ann\n")
+    before = {name: (here / name).read_bytes() for name in read}
+    for name in read:
+        said = refuse(*command.split(), "--out", name)
+        assert f"{name} is read, and would be written over" in said
+    assert before == {name: (here / name).read_bytes() for name in read}
+
+
 def test_a_poor_recording_is_said_and_an_unfit_one_ends_it(here):
     noise = 0.1 * np.random.default_rng(1).standard_normal(48000)
     soundfile.write("noise.wav", noise, 16000)

@@ -18,6 +18,7 @@ from tidyvoice.errors import TidyVoiceError, summarise
 
 WEIGHT_FILES = ("avg_model.pt", "model.safetensors")
 CONFIG_FILE, SPEAKERS_FILE, VERIFIER_FILE = "config.yaml", "speakers.txt", "verifier.json"
+MODEL_FILES = (*WEIGHT_FILES, CONFIG_FILE, SPEAKERS_FILE, VERIFIER_FILE)
 # In SPEAKERS_FILE: there are others, whose names are not known.
 OTHERS = "*"
 # What a folder may hold beside what every model has.

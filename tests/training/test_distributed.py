@@ -40,7 +40,7 @@ def start(config, processes, *overrides, **options):
     command += [f"--nproc-per-node={processes}", *options.pop("torchrun", [])]
     command += ["-m", "tidyvoice", "train", str(config), *overrides]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    # As README says: else torchrun's restarted ranks read addresses of those before
+    # As examples/many-gpus says: else torchrun's restarted ranks read addresses of those before
     # (github.com/pytorch/pytorch/issues/135712).
     environment["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"
     return subprocess.Popen(

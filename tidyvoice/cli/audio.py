@@ -40,7 +40,9 @@ def embed(
 
     Example: tidyvoice embed one.wav other.wav --model exp/mini/finetune/models --out voices.npz
     """
+    from tidyvoice.archives import MODEL_FILES
     from tidyvoice.embeddings import save_embeddings
+    from tidyvoice.files import refuse_inputs
 
     if out is None and not as_json:
         raise TidyVoiceError("say where the embeddings go: --out FILE.npz, or --json to print them")
@@ -52,6 +54,8 @@ def embed(
         raise TidyVoiceError(
             f"{blank}: an id of a table may hold no blank, at which lists are split: rename it"
         )
+    if out is not None:
+        refuse_inputs([out], [*recordings, *(Path(model) / name for name in MODEL_FILES)])
     encoder = _encoder(model, device)
     vectors = encoder.embed_many(recordings, channel=channel)
     if out is not None:

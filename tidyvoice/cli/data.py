@@ -99,11 +99,12 @@ def trials(
 
     Example: tidyvoice trials data/mini/calib --out data/mini/calib/trials
     """
-    from tidyvoice.files import atomic_path
-    from tidyvoice.manifest import Manifest
+    from tidyvoice.files import atomic_path, refuse_inputs
+    from tidyvoice.manifest import TABLES, Manifest
     from tidyvoice.scoring.pairs import make_trials
     from tidyvoice.scoring.trials import write_trials
 
+    refuse_inputs([out], [data / name for name in TABLES.values()])
     table = Manifest.read(data).table
     known = table["language"].null_count() == 0
     languages = table["language"].to_list() if known else None
