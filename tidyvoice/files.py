@@ -71,10 +71,12 @@ def _partial_name(path: Path) -> Path:
     # Other machines may share the folder; whether their processes still run is not known here.
     begin = f".{path.name}.{platform.node().replace('.', '-')}"
     for left in path.parent.glob(f"{glob.escape(begin)}.*{PARTIAL}"):
-        if not _is_running(left.name.split(".")[-2].partition("-")[0]):
-            shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink(
-                missing_ok=True
-            )
+        if _is_running(left.name.split(".")[-2].partition("-")[0]):
+            continue
+        if left.is_dir():
+            shutil.rmtree(left, ignore_errors=True)
+        else:
+            left.unlink(missing_ok=True)
     return path.with_name(f"{begin}.{os.getpid()}-{next(_numbers)}{PARTIAL}")
 
 
