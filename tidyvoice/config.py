@@ -87,7 +87,6 @@ class ModelSettings(Strict):
     )
     sync_batchnorm: bool = Field(False, description="batch statistics over all processes (CUDA)")
     compile: bool = Field(False, description="torch.compile of the convolutions")
-    channels_last: bool | None = Field(None, description="memory layout; null: on CUDA")
     ema_decay: float | None = Field(
         None, gt=0, lt=1, description="also keep a moving average of the weights, and average that"
     )

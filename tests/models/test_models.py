@@ -6,7 +6,7 @@ from conftest import fill_weights, reference_waveform, seeded
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.frontend import Frontend
 from tidyvoice.models import NUM_BLOCKS, build_model
-from tidyvoice.models.simam import simam
+from tidyvoice.models.simam import simam, simam_residual
 
 
 def relative_l2(a, b):
@@ -71,19 +71,46 @@ def test_simam_follows_its_equation():
     torch.testing.assert_close(simam(x), x * torch.sigmoid(d / (4 * (v + 1e-4)) + 0.5))
 
 
-def test_simam_has_the_gradient_of_its_value():
-    def in_double(x):
-        d = (x - x.mean(dim=(2, 3), keepdim=True)) ** 2
-        v = d.sum(dim=(2, 3), keepdim=True) / (4 * 6 - 1)
-        return x * torch.sigmoid(d / (4 * (v + 1e-4)) + 0.5)
+@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
+@pytest.mark.parametrize("shape", [(2, 3, 4, 6), (3, 8, 10, 7), (2, 5, 2, 1)])
+def test_simam_and_residual_follow_the_equation_and_its_gradient(shape, layout):
+    x, residual, weight = (3 * torch.randn(3, *shape)).unbind()
 
-    x = torch.randn(2, 3, 4, 6, requires_grad=True)
-    weight = torch.randn(2, 3, 4, 6)
-    assert torch.equal(simam(x), simam(x.detach()))
-    (ours,) = torch.autograd.grad((simam(x) * weight).sum(), x)
-    y = x.detach().double().requires_grad_()
-    (reference,) = torch.autograd.grad((in_double(y) * weight).sum(), y)
-    torch.testing.assert_close(ours, reference.float(), rtol=1e-4, atol=1e-5)
+    def value_and_gradients(function, dtype):
+        inputs = [
+            t.to(dtype, memory_format=layout).detach().requires_grad_() for t in (x, residual)
+        ]
+        value = function(*inputs)
+        return value, *torch.autograd.grad((value * weight).sum(), inputs)
+
+    ours = value_and_gradients(simam_residual, torch.float32)
+    reference = value_and_gradients(lambda x, r: (in_double(x) + r).relu(), torch.float64)
+    for one, other in zip(ours, reference, strict=True):
+        torch.testing.assert_close(one, other.float(), rtol=1e-4, atol=1e-4)
+    with torch.no_grad():
+        torch.testing.assert_close(simam_residual(x, residual), ours[0])
+
+
+def in_double(x):
+    d = (x - x.mean(dim=(2, 3), keepdim=True)) ** 2
+    v = d.sum(dim=(2, 3), keepdim=True) / (x.shape[2] * x.shape[3] - 1)
+    return x * torch.sigmoid(d / (4 * (v + 1e-4)) + 0.5)
+
+
+@pytest.mark.parametrize("planes", [4, 6])
+def test_the_gradients_do_not_depend_on_the_layout(planes):
+    model = build_model("SimAM_ResNet34_ASP", planes, 16)
+    features = torch.randn(4, 40, 80)
+
+    def gradients(layout):
+        model.zero_grad()
+        model.to(memory_format=layout)
+        model(features).square().mean().backward()
+        return torch.cat([p.grad.flatten() for p in model.parameters()])
+
+    one, other = gradients(torch.contiguous_format), gradients(torch.channels_last)
+    # Batch norm of few frames amplifies rounding, so the comparison is of the whole gradient.
+    assert torch.linalg.norm(one - other) < 1e-3 * torch.linalg.norm(one)
 
 
 def test_unknown_model_names_the_known_ones():

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from tidyvoice.models.pooling import AttentiveStatisticsPooling
-from tidyvoice.models.simam import LAMBDA, simam
+from tidyvoice.models.simam import LAMBDA, simam_residual
 from tidyvoice.models.simam_resnet import STAGE_STRIDES, SimAMBlock, SimAMResNetASP
 
 TILE = 2**16  # numbers of float32, 0.25 MB: two tiles at a time fit the second-level cache
@@ -56,17 +56,18 @@ class _Block(nn.Module):
         super().__init__()
         self.conv1 = fuse_conv_bn_eval(block.conv1, block.bn1)
         self.conv2 = fuse_conv_bn_eval(block.conv2, block.bn2)
+        self.stride = block.conv1.stride[0]
         self.downsample: nn.Module = nn.Identity()
         if len(block.downsample):
             self.downsample = fuse_conv_bn_eval(*block.downsample)
 
     def forward(self, x: Tensor) -> Tensor:
         out = self.conv2(self.conv1(x).relu_())
-        x = self.downsample(x)
+        x = self.downsample(x[:, :, :: self.stride, :: self.stride])
         # Smaller maps stay in the cache as they are.
         if out.device.type == "cpu" and out[0].numel() > TILE:
             return simam_and_sum_(out, x)
-        return simam(out).add_(x).relu_()
+        return simam_residual(out, x)
 
 
 def simam_and_sum_(x: Tensor, residual: Tensor) -> Tensor:

@@ -15,53 +15,87 @@ POSITIONS = (2, 3)
 
 
 def simam(x: Tensor) -> Tensor:
-    """SimAM of x [B x C x H x W], in float32 inside, returned in x's own type."""
+    """SimAM of x [B x C x H x W], computed in float32 and returned in the type of x."""
     with torch.autocast(x.device.type, enabled=False):
-        if torch.is_grad_enabled() and x.requires_grad:
-            return _SimAM.apply(x)
         value = x.float()
-        mean, curvature = _statistics(value)
-        return _attention(value - mean, curvature).mul_(value).to(x.dtype)
+        n = value.shape[2] * value.shape[3] - 1
+        deviation = value - value.mean(POSITIONS, keepdim=True)
+        variance = deviation.square().sum(POSITIONS, keepdim=True) / n
+        attention = (deviation.square() / (4 * (variance + LAMBDA)) + 0.5).sigmoid()
+        return (value * attention).to(x.dtype)
 
 
-def _statistics(value: Tensor) -> tuple[Tensor, Tensor]:
-    """mu and c of each channel, [B x C x 1 x 1]."""
-    n = value.shape[2] * value.shape[3] - 1
-    mean = value.mean(POSITIONS, keepdim=True)
-    variance = (value - mean).square_().sum(POSITIONS, keepdim=True) / n
-    return mean, 0.25 / (variance + LAMBDA)
+def simam_residual(x: Tensor, residual: Tensor) -> Tensor:
+    """ReLU of the sum of SimAM of x and a residual, both [B x C x H x W].
+
+    The end of a residual block as one function, because in training the memory traffic of these
+    steps costs more than their arithmetic. It is fastest for maps that lie channels last.
+    """
+    if torch.is_grad_enabled() and (x.requires_grad or residual.requires_grad):
+        with torch.autocast(x.device.type, enabled=False):
+            return _SimAMResidual.apply(x, residual)
+    return (simam(x) + residual).relu_()
 
 
-def _attention(deviation: Tensor, curvature: Tensor) -> Tensor:
-    return deviation.square().mul_(curvature).add_(0.5).sigmoid_()
+class _SimAMResidual(torch.autograd.Function):
+    """Saves x, the output and two numbers a channel, where autograd would save six maps.
 
-
-class _SimAM(torch.autograd.Function):
-    """Keeps x and two numbers a channel for the backward pass, where autograd keeps five maps.
-
-    With s = g x a (1 - a) for an incoming gradient g, and because the deviations sum to zero,
-    the gradient is g a + 2 c (s d - mean(s d)) - (8 c^2 / n) sum(s d^2) d.
+    With q = sqrt(c) d, so that a = sigmoid(q^2 + 1/2), and s = g x a (1 - a) for a gradient g
+    that has passed the ReLU, and because the deviations sum to zero, the gradient of x is
+    g a + 2 sqrt(c) (s q - mean(s q)) - (8 sqrt(c) / n) sum(s q^2) q.
     """
 
     @staticmethod
-    def forward(ctx: torch.autograd.function.FunctionCtx, x: Tensor) -> Tensor:
-        value = x.float()
-        mean, curvature = _statistics(value)
-        ctx.save_for_backward(x, mean, curvature)
-        return _attention(value - mean, curvature).mul_(value).to(x.dtype)
+    def forward(ctx: torch.autograd.function.FunctionCtx, x: Tensor, residual: Tensor) -> Tensor:
+        batch, channels, height, width = x.shape
+        value = _rows(x)
+        mean = _over_columns(value.sum(1), channels) / (height * width)
+        deviation = value - _each_column(mean, width)
+        squares = torch.linalg.vector_norm(deviation, dim=1).square_()
+        variance = _over_columns(squares, channels) / (height * width - 1)
+        root = (0.25 / (variance + LAMBDA)).sqrt_()
+        deviation.mul_(_each_column(root, width))
+        out = deviation.square_().add_(0.5).sigmoid_().mul_(value).add_(_rows(residual)).relu_()
+        out = out.to(x.dtype).view(batch, height, width, channels).permute(0, 3, 1, 2)
+        ctx.save_for_backward(x, out, mean, root)
+        return out
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: torch.autograd.function.FunctionCtx, gradient: Tensor) -> Tensor:
-        x, mean, curvature = ctx.saved_tensors
-        value = x.float()
-        n = value.shape[2] * value.shape[3] - 1
-        deviation = value - mean
-        attention = _attention(deviation, curvature)
-        result = gradient.float() * attention
-        weighted = (result * value).mul_(1 - attention).mul_(deviation)
-        pull = (weighted * deviation).sum(POSITIONS, keepdim=True)
-        centre = weighted.mean(POSITIONS, keepdim=True)
-        result += weighted.sub_(centre).mul_(2 * curvature)
-        result += deviation.mul_(-8 / n * curvature.square() * pull)
-        return result.to(x.dtype)
+    def backward(
+        ctx: torch.autograd.function.FunctionCtx, gradient: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        x, out, mean, root = ctx.saved_tensors
+        batch, channels, height, width = x.shape
+        of_residual = torch.ops.aten.threshold_backward(gradient, out, 0)
+        value = _rows(x)
+        scaled = (value - _each_column(mean, width)).mul_(_each_column(root, width))
+        attention = scaled.square().add_(0.5).sigmoid_()
+        result = _rows(of_residual) * attention
+        weighted = torch.addcmul(result, result, attention, value=-1).mul_(value).mul_(scaled)
+        pull = _over_columns((weighted * scaled).sum(1), channels) / (height * width - 1)
+        centre = _over_columns(weighted.sum(1), channels) / (height * width)
+        weighted.sub_(_each_column(centre, width))
+        result.addcmul_(weighted, _each_column(2 * root, width))
+        result.addcmul_(scaled, _each_column(-8 * root * pull, width))
+        of_x = result.to(x.dtype).view(batch, height, width, channels).permute(0, 3, 1, 2)
+        return of_x, of_residual
+
+
+# Maps with few channels that lie channels last are slow to compute with: the innermost dimension
+# is short. So rows of W x C numbers are computed with, and what belongs to a channel is repeated.
+
+
+def _rows(x: Tensor) -> Tensor:
+    """A view [B x H x WC] in float32 of maps [B x C x H x W] that lie channels last."""
+    return x.permute(0, 2, 3, 1).flatten(2).float()
+
+
+def _each_column(of_channels: Tensor, width: int) -> Tensor:
+    """Numbers of channels [B x C], repeated for the columns of ``_rows``: [B x 1 x WC]."""
+    return of_channels.repeat(1, width).unsqueeze(1)
+
+
+def _over_columns(sums: Tensor, channels: int) -> Tensor:
+    """Sums [B x WC] of the rows of ``_rows``, added up for each channel: [B x C]."""
+    return sums.unflatten(1, (-1, channels)).sum(1)

@@ -16,13 +16,18 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
 from tidyvoice.models.pooling import AttentiveStatisticsPooling
-from tidyvoice.models.simam import simam
+from tidyvoice.models.simam import simam_residual
 
 STAGE_STRIDES = (1, 2, 2, 2)
 
 
 class SimAMBlock(nn.Module):
-    """Two 3x3 convolutions, SimAM on their output, then the residual sum."""
+    """Two 3x3 convolutions, SimAM on their output, then the residual sum.
+
+    The shortcut is thinned out before its 1x1 convolution, which is the same as a stride: the
+    gradient of a strided 1x1 convolution of fewer than 8 channels, channels last, writes out of
+    bounds on CPUs (torch 2.14.1).
+    """
 
     def __init__(self, in_planes: int, planes: int, stride: int):
         super().__init__()
@@ -33,14 +38,19 @@ class SimAMBlock(nn.Module):
         self.downsample = nn.Sequential()
         if stride != 1 or in_planes != planes:
             self.downsample = nn.Sequential(
-                nn.Conv2d(in_planes, planes, 1, stride=stride, bias=False),
+                nn.Conv2d(in_planes, planes, 1, bias=False),
                 nn.BatchNorm2d(planes),
             )
 
     def forward(self, x: Tensor) -> Tensor:
         out = self.bn1(self.conv1(x)).relu_()
-        out = simam(self.bn2(self.conv2(out)))
-        return (out + self.downsample(x)).relu_()
+        out = self.bn2(self.conv2(out))
+        return simam_residual(out, self.shortcut(x))
+
+    def shortcut(self, x: Tensor) -> Tensor:
+        """The residual of the block's input x."""
+        stride = self.conv1.stride[0]
+        return self.downsample(x[:, :, ::stride, ::stride])
 
 
 class SimAMResNet(nn.Module):

@@ -24,8 +24,7 @@ if TYPE_CHECKING:
 FREE_SETTINGS = {
     "accumulate", "checkpoint_iterations", "data.readers", "device",
     "experiment", "keep_checkpoints", "log_iterations", "loss.logit_mib", "loss.sharded",
-    "model.channels_last", "model.compile", "model.recompute", "timeout_seconds", "tuned_batch",
-    "validation",
+    "model.compile", "model.recompute", "timeout_seconds", "tuned_batch", "validation",
 }  # fmt: skip
 
 
