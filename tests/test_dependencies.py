@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 
 if sys.version_info >= (3, 11):
@@ -51,3 +52,9 @@ def test_the_texts_install_the_pinned_versions():
     commands = [line for line in lines if "pip install -e" in line]
     assert len(commands) >= 6
     assert [line for line in commands if "]' -c constraints.txt" not in line] == []
+
+
+def test_the_workflow_runs_the_oldest_and_the_newest_python():
+    (job,) = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())["jobs"].values()
+    assert job["strategy"]["matrix"]["python"] == [PYTHONS[0], PYTHONS[-1]]
+    assert PROJECT["requires-python"] == f">={PYTHONS[0]}"
