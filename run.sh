@@ -47,7 +47,7 @@ fail() {
 
 . local/options.sh
 if [ -x .venv/bin/python ]; then PATH=$PWD/.venv/bin:$PATH; fi
-command -v tidyvoice >/dev/null || fail "the package is not installed: pip install -e ."
+command -v tidyvoice >/dev/null || fail "the package is not installed: pip install -e . -c constraints.txt"
 
 train_root=$corpus/TidyVoiceX_ASV/TidyVoiceX_Train
 dev_root=$corpus/TidyVoiceX_ASV/TidyVoiceX_Dev

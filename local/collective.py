@@ -12,6 +12,7 @@ from pathlib import Path
 
 from local.fetch import ATTEMPTS
 from tidyvoice.errors import TidyVoiceError
+from tidyvoice.packages import install_command
 
 KEY = "MDC_API_KEY"
 SITE = "https://mozilladatacollective.com"
@@ -32,8 +33,9 @@ def fetch_dataset(dataset: str, folder: Path) -> Path:
         from datacollective.errors import DownloadError
     except ImportError as error:
         raise TidyVoiceError(
-            f"the client of the Mozilla Data Collective is missing ({error}): "
-            "pip install -U datacollective, or download the archive by hand and give --archive"
+            f"the client of the Mozilla Data Collective is missing ({error}). With Python 3.11 or "
+            f"newer run: {install_command('download')}. Or download the archive by hand and give "
+            "--archive"
         ) from None
     page = f"{SITE}/datasets/{dataset}"
     if not os.environ.get(KEY):

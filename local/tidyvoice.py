@@ -15,9 +15,9 @@ chosen there.
     python -m local.tidyvoice --archive TidyVoiceX_Dev.tar.gz \\
         --root corpus/TidyVoiceX_ASV/TidyVoiceX_Dev --out data/dev
 
-unpacks the archive first. ``--download corpus`` fetches it from the Mozilla Data Collective (with a
-key of yours in MDC_API_KEY and ``pip install datacollective``) and unpacks it to
-corpus/TidyVoiceX_ASV. Without --out it stops there.
+unpacks the archive first. ``--download corpus`` fetches it from the Mozilla Data Collective (with
+your key in MDC_API_KEY and the extra ``download``) and unpacks it to corpus/TidyVoiceX_ASV.
+Without --out it stops there.
 """
 
 import argparse

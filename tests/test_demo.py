@@ -102,7 +102,7 @@ def test_a_tone_lies_at_its_frequency_and_time_in_the_spectrogram(axes_of, hertz
 
 
 def test_a_verifier_without_notes_says_less(encoder, monkeypatch):
-    require(_installed("gradio"), "gradio is missing: pip install -e '.[demo]'")
+    require(_installed("gradio"), "gradio is not installed: it is in the extra demo")
     from tidyvoice.demo.page import decide
 
     bare = replace(encoder.verifier, notes={})
@@ -143,7 +143,7 @@ def test_names_of_files_are_no_markup():
 
 
 def test_another_prior_needs_no_embedding(encoder, voices, monkeypatch):
-    require(_installed("gradio"), "gradio is missing: pip install -e '.[demo]'")
+    require(_installed("gradio"), "gradio is not installed: it is in the extra demo")
     from tidyvoice.demo.page import decide, listen
 
     one, other = (listen(encoder, 1, str(voices / name))[0] for name in ("ann-1.wav", "bob-1.wav"))
@@ -153,7 +153,7 @@ def test_another_prior_needs_no_embedding(encoder, voices, monkeypatch):
 
 
 def test_without_a_verifier_there_is_a_score_and_no_verdict(encoder, voices, monkeypatch):
-    require(_installed("gradio"), "gradio is missing: pip install -e '.[demo]'")
+    require(_installed("gradio"), "gradio is not installed: it is in the extra demo")
     from tidyvoice.demo.page import build, decide, listen
 
     monkeypatch.setattr(encoder, "verifier", None)
@@ -168,7 +168,7 @@ def test_without_a_verifier_there_is_a_score_and_no_verdict(encoder, voices, mon
 
 
 def test_a_warning_names_the_recording_of_the_page(encoder, voices, tmp_path):
-    require(_installed("gradio"), "gradio is missing: pip install -e '.[demo]'")
+    require(_installed("gradio"), "gradio is not installed: it is in the extra demo")
     from tidyvoice.demo.page import listen
 
     samples, rate = soundfile.read(voices / "ann-1.wav")
@@ -186,7 +186,7 @@ def test_a_missing_extra_and_a_taken_port_are_one_line(voices, monkeypatch):
     assert f"port {port} cannot be had" in said
     monkeypatch.setitem(sys.modules, "gradio", None)
     said = _fail("--model", str(voices / "model"), "--port", "0")
-    assert "the demo needs gradio: pip install 'tidyvoice[demo]'" in said
+    assert "the demo needs gradio. In the repository, run: pip install -e '.[demo]' -c" in said
     assert "prior 2" in _fail("--model", str(voices / "model"), "--prior", "2")
 
 
@@ -235,7 +235,7 @@ def browser(voices):
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     require(chromium is not None, "no chromium: install it to have the demo tried in a browser")
     for needed in ("gradio", "playwright"):
-        require(_installed(needed), f"{needed} is missing: pip install -e '.[test]'")
+        require(_installed(needed), f"{needed} is not installed: it is in the extra test")
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
@@ -330,7 +330,7 @@ def test_two_clips_get_a_verdict_in_the_browser(voices, encoder, browser, tmp_pa
 
 
 def test_another_name_for_this_machine_is_refused(voices):
-    require(_installed("gradio"), "gradio is missing: pip install -e '.[demo]'")
+    require(_installed("gradio"), "gradio is not installed: it is in the extra demo")
     from starlette.testclient import TestClient
 
     from tidyvoice.demo.server import application

@@ -27,7 +27,7 @@ from tidyvoice.hub import fingerprint, load_model, save_model_config
 from tidyvoice.models import NUM_BLOCKS, build_model
 
 if os.environ.get("CI") != "true":
-    pytest.importorskip("onnx", reason="needs pip install -e '.[export]'")
+    pytest.importorskip("onnx", reason="it is in the extra export")
 import onnx
 
 ROOT = Path(__file__).parent.parent
@@ -236,8 +236,8 @@ def test_without_the_extra_the_mend_is_named(folder, monkeypatch, tmp_path, miss
     monkeypatch.setitem(sys.modules, missing, None)
     done = invoke(folder / "model", "--out", tmp_path / "m.onnx")
     assert done.exit_code == 1
-    mend = "which is not installed: pip install 'tidyvoice[export]'"
-    assert done.output.strip() == f"error: ONNX needs {missing}, {mend}"
+    fix = "In the repository, run: pip install -e '.[export]' -c constraints.txt"
+    assert done.output.strip() == f"error: ONNX needs {missing}, which is not installed. {fix}"
 
 
 def test_files_of_others_are_named(folder, tmp_path):

@@ -19,7 +19,7 @@ try:
 except ImportError:
     if os.environ.get("CI") == "true":
         raise
-    pytest.skip("espeakng-loader is missing: pip install -e .[mini]", allow_module_level=True)
+    pytest.skip("espeakng-loader is in the extra mini", allow_module_level=True)
 
 from local.mini import corpus, espeak
 from local.mini.plan import plan
@@ -194,5 +194,5 @@ def test_failures_of_a_process_are_reported(tmp_path):
 
 def test_without_espeak_the_mend_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "espeakng_loader", None)
-    with pytest.raises(TidyVoiceError, match=r"pip install -e \.\[mini\]"):
+    with pytest.raises(TidyVoiceError, match=r"pip install -e '\.\[mini\]' -c constraints\.txt"):
         espeak.version()

@@ -5,12 +5,14 @@ import shutil
 import struct
 import subprocess
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import soundfile
 
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.headers import SAMPLE_RATE, has_header
+from tidyvoice.packages import install_command, installed_version
 
 WAV_HEADER = struct.Struct("<4sI4s 4sIHHIIHH 4sI")
 # PCM, channels, rate, bytes a second, bytes a frame, bits a sample.
@@ -163,3 +165,22 @@ def wav_header(samples: int) -> bytes:
 def wav_bytes(samples: np.ndarray) -> bytes:
     """A WAV file of int16 [S] samples: its header of 44 bytes, and they."""
     return wav_header(samples.size) + samples.astype("<i2", copy=False).tobytes()
+
+
+def load_torchaudio() -> ModuleType:
+    """Import torchaudio, which only resampling needs.
+
+    Raises:
+        TidyVoiceError: torchaudio is missing or does not match torch.
+    """
+    try:
+        import torchaudio
+    except (ImportError, OSError, RuntimeError) as error:
+        installed = " and ".join(
+            f"{name} {installed_version(name)}" for name in ("torch", "torchaudio")
+        )
+        raise TidyVoiceError(
+            f"resampling needs torchaudio, which cannot be imported with {installed} "
+            f"({' '.join(str(error).split())}). In the repository, run: {install_command()}"
+        ) from None
+    return torchaudio

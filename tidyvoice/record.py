@@ -24,6 +24,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.files import write_text
+from tidyvoice.packages import installed_version
 from tidyvoice.readahead import usable_cores
 from tidyvoice.settings import differences, validate
 
@@ -31,7 +32,6 @@ RECORD = "record.json"
 DISTRIBUTION = "tidyvoice"
 # Recorded also where the package runs from its source tree, whose requirements nothing tells.
 ALWAYS = (DISTRIBUTION, "torch", "torchaudio", "numpy")
-NOT_INSTALLED = "not installed"
 GIT_SECONDS = 10.0  # a repository on a network that hangs must not hold up a training
 SECRET = re.compile("token|key|passw|secret|credential", re.IGNORECASE)
 HIDDEN = "HIDDEN"
@@ -187,13 +187,7 @@ def package_versions() -> dict[str, str]:
         required = []
     core = [r.name for r in required if r.marker is None or r.marker.evaluate({"extra": ""})]
     found = {"python": platform.python_version()}
-    for name in dict.fromkeys([*ALWAYS, *core]):
-        try:
-            # An interrupted upgrade leaves a folder without a version behind.
-            found[name] = metadata.version(name) or NOT_INSTALLED
-        except metadata.PackageNotFoundError:
-            found[name] = NOT_INSTALLED
-    return found
+    return found | {name: installed_version(name) for name in dict.fromkeys([*ALWAYS, *core])}
 
 
 def source_state() -> Git | None:

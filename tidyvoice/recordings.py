@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from tidyvoice.audio import decoded_channels
+from tidyvoice.audio import decoded_channels, load_torchaudio
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.headers import SAMPLE_RATE, cut_short
 
@@ -168,12 +168,13 @@ def resampled(samples: np.ndarray, rate: int) -> np.ndarray:
         return samples
     # Imported here: most recordings do without it.
     import torch
-    from torchaudio.functional import resample
 
     common = gcd(rate, SAMPLE_RATE)
     with torch.inference_mode():
-        made = resample(torch.from_numpy(samples), rate // common, SAMPLE_RATE // common)
-    return made.numpy()
+        waveform = load_torchaudio().functional.resample(
+            torch.from_numpy(samples), rate // common, SAMPLE_RATE // common
+        )
+    return waveform.numpy()
 
 
 def levels(samples: np.ndarray) -> np.ndarray:

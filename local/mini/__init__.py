@@ -3,8 +3,8 @@
 It lets the whole recipe run, and be tested, without a download. It is no substitute for speech.
 
 Source: espeak-ng 1.52 (https://github.com/espeak-ng/espeak-ng), through the Python package
-    ``espeakng-loader``, which the user installs as an extra: ``pip install -e .[mini]``. Noises,
-    rooms and channels are computed with numpy and scipy.
+    ``espeakng-loader``, which the extra ``mini`` installs. Noises, rooms and channels are computed
+    with numpy and scipy.
 Licence: espeak-ng is GPL-3.0-or-later. This repository neither contains nor links it: it is loaded
     at run time from the user's installation. The audio is a program's output, not derived code.
 Contents (as in conf/mini/corpus.yaml): 308 synthetic speakers who read random numbers natively,

@@ -13,7 +13,7 @@ def main() -> None:
     """Make the corpus."""
     parser = argparse.ArgumentParser(
         prog="python -m local.mini",
-        description="Make the built-in corpus of synthetic speakers; needs pip install -e .[mini].",
+        description="Make the built-in corpus of synthetic speakers; needs the extra mini.",
         epilog="Example, a corpus of a few seconds: python -m local.mini --out /tmp/tiny "
         "pretrain.speakers=4 train.speakers=4 dev.speakers=4. Run it again to go on after an "
         "interruption.",

@@ -12,6 +12,7 @@ import numpy as np
 from scipy.signal import firwin, resample_poly
 
 from tidyvoice.errors import TidyVoiceError
+from tidyvoice.packages import install_command
 
 SAMPLE_RATE = 16000
 
@@ -31,7 +32,7 @@ def _locate() -> tuple[str, Path]:
         import espeakng_loader
     except ImportError:
         raise TidyVoiceError(
-            "the built-in corpus needs espeak-ng: pip install -e .[mini]"
+            f"the built-in corpus needs espeak-ng. Run: {install_command('mini')}"
         ) from None
     return espeakng_loader.get_library_path(), Path(espeakng_loader.get_data_path())
 

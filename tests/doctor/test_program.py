@@ -1,4 +1,5 @@
 import json
+import re
 import stat
 from importlib import metadata
 
@@ -19,7 +20,7 @@ def test_this_environment_satisfies_pyproject():
     assert [str(f) for f in found if f.status != "OK"] == []
     torch = next(f for f in found if f.subject == "torch")
     assert torch.measured == metadata.version("torch")
-    assert torch.expected.startswith(">=")
+    assert ">=" in torch.expected
 
 
 def test_an_old_and_a_missing_package_are_named_with_the_command(monkeypatch):
@@ -33,7 +34,7 @@ def test_an_old_and_a_missing_package_are_named_with_the_command(monkeypatch):
     monkeypatch.setattr(metadata, "version", version)
     monkeypatch.setattr(program.platform, "python_version", lambda: "3.9.1")
     text = lines(program.versions())
-    assert "FAIL  torch: 2.8.0 (expected >=2.9): pip install 'torch>=2.9'" in text
+    assert re.search(r"FAIL  torch: 2\.8\.0 \(expected .*>=.*\): pip install -e \. -c constr", text)
     assert "FAIL  polars: not installed (expected >=" in text
     assert "FAIL  python: 3.9.1 (expected >=3.10): make the environment with a newer" in text
     assert "OK    extra test: not installed (pytest)" in text
@@ -45,7 +46,7 @@ def test_a_package_that_does_not_load_is_a_failure(monkeypatch):
 
     monkeypatch.setattr(program.importlib, "import_module", broken)
     text = lines(program.versions())
-    assert "cannot be loaded (libtorchaudio.so: undefined symbol) (expected >=" in text
+    assert "cannot be loaded (libtorchaudio.so: undefined symbol) (expected " in text
     assert text.count("FAIL") == 3
 
 

@@ -25,7 +25,7 @@ def demo(
     """Serve a page, on this machine only, on which two clips are recorded or dropped.
 
     It shows whether they are of one speaker, how probable that is, and what it rests on. Needs the
-    extra `demo`: pip install 'tidyvoice[demo]'.
+    extra `demo`: pip install -e '.[demo]' -c constraints.txt
 
     Example: tidyvoice demo --model exp/mini/finetune/models
     """

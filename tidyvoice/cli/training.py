@@ -33,10 +33,13 @@ def train(
     Example: tidyvoice train conf/mini/pretrain.yaml data.batch_size=32
     """
     if check_settings:
+        from tidyvoice.audio import load_torchaudio
         from tidyvoice.config import load_experiment
         from tidyvoice.training.average import check_last
 
         chosen = load_experiment(config, tuple(settings or ()))
+        if set(chosen.data.speeds) != {1.0}:
+            load_torchaudio()
         if average is not None:
             check_last(chosen, average, config)
         return

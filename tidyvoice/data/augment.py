@@ -7,10 +7,10 @@ Shapes: B utterances, S samples of a chunk, N of the batch's utterances, R sampl
 """
 
 import torch
-import torchaudio
 from scipy.fft import next_fast_len
 from torch import Tensor, nn
 
+from tidyvoice.audio import load_torchaudio
 from tidyvoice.config import speed_fraction
 from tidyvoice.data.batches import RawBatch, source_samples
 from tidyvoice.frontend import INT16_SCALE
@@ -25,6 +25,9 @@ class Augmenter(nn.Module):
         speeds: speed factors; a factor of 1.1 plays the utterance 1.1 times as fast, so that
             pitch and formants rise with it (resampling, as sox' ``speed`` does).
         chunk_samples: S.
+
+    Raises:
+        TidyVoiceError: a speed other than 1 needs torchaudio, which cannot be imported.
     """
 
     def __init__(self, speeds: tuple[float, ...], chunk_samples: int):
@@ -61,7 +64,7 @@ def _resampler(speed: float) -> nn.Module:
     ratio = speed_fraction(speed)
     if ratio == 1:
         return nn.Identity()
-    return torchaudio.transforms.Resample(ratio.numerator, ratio.denominator)
+    return load_torchaudio().transforms.Resample(ratio.numerator, ratio.denominator)
 
 
 def reverberate(waveforms: Tensor, responses: Tensor) -> Tensor:

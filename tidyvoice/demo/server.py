@@ -12,6 +12,7 @@ import numpy as np
 from tidyvoice.encoder import SpeakerEncoder
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.headers import SAMPLE_RATE
+from tidyvoice.packages import install_command
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -61,7 +62,7 @@ def application(encoder: SpeakerEncoder, port: int, prior: float) -> "FastAPI":
         import gradio
     except ModuleNotFoundError as error:
         raise TidyVoiceError(
-            f"the demo needs {error.name}: pip install 'tidyvoice[demo]'"
+            f"the demo needs {error.name}. In the repository, run: {install_command('demo')}"
         ) from None
     # gradio brings these.
     from fastapi import FastAPI

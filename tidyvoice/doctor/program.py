@@ -15,10 +15,11 @@ from tidyvoice.doctor.expected import Credential
 from tidyvoice.doctor.findings import Finding, judge
 from tidyvoice.headers import has_header
 from tidyvoice.manifest import Manifest
+from tidyvoice.packages import NOT_INSTALLED, install_command, installed_version
 from tidyvoice.readahead import usable_cores
 
 DISTRIBUTION = "tidyvoice"
-# Libraries of their own may be missing, or be of another version: only loading them tells.
+# Their shared libraries may be missing or not match: only importing them shows that.
 LOADED = ("torch", "torchaudio", "soundfile")
 
 
@@ -27,8 +28,8 @@ def versions() -> list[Finding]:
     try:
         about = metadata.metadata(DISTRIBUTION)
     except metadata.PackageNotFoundError:
-        mend = "pip install -e . in the repository"
-        return [Finding("FAIL", DISTRIBUTION, "not installed", "an installation", mend)]
+        fix = f"{install_command()} in the repository"
+        return [Finding("FAIL", DISTRIBUTION, NOT_INSTALLED, "an installation", fix)]
     wanted = about["Requires-Python"]
     here = platform.python_version()
     good = SpecifierSet(wanted).contains(here, prereleases=True)
@@ -51,18 +52,17 @@ def _installed(requirement: Requirement) -> bool:
 
 def _version(requirement: Requirement) -> Finding:
     name, wanted = requirement.name, str(requirement.specifier)
-    mend = f"pip install '{requirement.name}{wanted}'"
+    version, fix = installed_version(name), f"{install_command()} in the repository"
+    if version == NOT_INSTALLED:
+        return Finding("FAIL", name, version, wanted, fix)
     try:
-        version = metadata.version(name)
         if name in LOADED:
             importlib.import_module(name)
-    except metadata.PackageNotFoundError:
-        return Finding("FAIL", name, "not installed", wanted, mend)
-    except (ImportError, OSError) as error:
-        reason = str(error).splitlines()[0]
-        return Finding("FAIL", name, f"{version}, cannot be loaded ({reason})", wanted, mend)
+    except (ImportError, OSError, RuntimeError) as error:
+        reason = str(error).partition("\n")[0]
+        return Finding("FAIL", name, f"{version}, cannot be loaded ({reason})", wanted, fix)
     good = requirement.specifier.contains(version, prereleases=True)
-    return judge(good, name, version, wanted, mend)
+    return judge(good, name, version, wanted, fix)
 
 
 def cores() -> list[Finding]:

@@ -12,6 +12,7 @@ from tidyvoice.export.description import Description
 from tidyvoice.export.programs import PROGRAM_NOTE, quiet
 from tidyvoice.files import sha256
 from tidyvoice.frontend import INT16_SCALE, Frontend, FrontendSettings
+from tidyvoice.packages import install_command
 
 ONNX, TORCH = ".onnx", ".pt2"
 
@@ -147,7 +148,8 @@ def need(*names: str) -> ModuleType:
         return [import_module(name) for name in names][-1]
     except ModuleNotFoundError as error:
         raise TidyVoiceError(
-            f"ONNX needs {error.name}, which is not installed: pip install 'tidyvoice[export]'"
+            f"ONNX needs {error.name}, which is not installed. In the repository, run: "
+            f"{install_command('export')}"
         ) from None
 
 
