@@ -20,8 +20,8 @@ from tidyvoice.models.simam import LAMBDA, simam
 from tidyvoice.models.simam_resnet import STAGE_STRIDES, SimAMBlock, SimAMResNetASP
 
 TILE = 2**16  # numbers of float32, 0.25 MB: two tiles at a time fit the second-level cache
-# On CPUs with AMX, oneDNN computes a strided bfloat16 convolution wrongly (NaN, or finite values) if
-# its output has a single column. From this many frames on, every map has two columns or more.
+# On CPUs with AMX, oneDNN computes a strided bfloat16 convolution wrongly (NaN, or finite values)
+# if its output has a single column. From this many frames on, every map has two columns or more.
 FEWEST_HALF_FRAMES = math.prod(STAGE_STRIDES) + 1
 
 
