@@ -33,7 +33,7 @@ from tidyvoice.scoring.trials import write_trials
 from tidyvoice.scoring.verifier_fit import fit_verifier
 
 # Tests may share the machine: threads that wait for each other on a busy core are slower than one.
-torch.set_num_threads(1)
+torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
 
 
 def require(condition: bool, reason: str) -> None:

@@ -27,6 +27,7 @@ def bare(voices, tmp_path):
 
 
 def close(one, other, tolerance=1e-5):
+    # 36 layers round twice each, in an order that batch and CPU choose: 72 eps = 9e-6 at most.
     return np.linalg.norm(one - other) <= tolerance * np.linalg.norm(other)
 
 
@@ -65,6 +66,22 @@ def test_a_long_recording_is_the_mean_of_its_equal_pieces(encoder, monkeypatch):
     monkeypatch.setattr(module, "LONGEST", settings.num_samples(40) / 16000)
     with pytest.warns(TidyVoiceWarning, match="only 0.8 s of sound"):
         assert close(encoder.embed(samples, 16000), wanted)
+
+
+def test_an_embedding_that_is_not_finite_is_named(bare, voices):
+    bare.inference.bottleneck.bias[3] = float("nan")
+    with pytest.raises(
+        TidyVoiceError, match=r"ann-1\.wav: the embedding of \d+ frames is not finite in float32"
+    ):
+        bare.embed(voices / "ann-1.wav")
+
+
+def test_bfloat16_refuses_what_is_too_short_for_it(voices):
+    encoder = SpeakerEncoder.from_pretrained(voices / "model", "cpu", precision="bfloat16")
+    samples = 0.1 * seeded(1).standard_normal((2, 1680)).astype(np.float32)
+    assert np.isfinite(encoder.embed_waveforms(samples)).all()
+    with pytest.raises(TidyVoiceError, match="8 frames are fewer than the 9 that bfloat16 needs"):
+        encoder.embed_waveforms(samples[:, :1679])
 
 
 def test_a_poor_recording_warns_where_it_is_embedded(encoder):

@@ -44,6 +44,7 @@ def signals(samples: int) -> dict[str, torch.Tensor]:
 def test_equals_the_kaldi_filterbank(seconds):
     frontend = Frontend(FrontendSettings(mean_norm=False)).eval()
     for name, waveform in signals(int(seconds * 16000)).items():
+        # Rounding is 1e-6 of the loudest bin, which is up to 3e-4 of the weakest ones.
         difference = (frontend(waveform[None])[0] - kaldi(waveform)).abs().max()
         assert difference < 1e-3, (name, seconds, float(difference))
 
@@ -80,9 +81,11 @@ def test_dither_is_a_function_of_the_seed_and_only_in_training():
     waveforms = torch.zeros(3, 8000)
     seeds = torch.tensor([5, 6, 5])
     first = frontend.train()(waveforms, seeds)
-    assert torch.equal(first[0], first[2])
-    assert not torch.equal(first[0], first[1])
-    assert torch.equal(first[1], frontend(waveforms[:1], seeds[1:2])[0])
+    # A row of a matrix product may round differently in another place or another batch.
+    torch.testing.assert_close(first[0], first[2], atol=1e-4, rtol=0)
+    assert (first[0] - first[1]).abs().max() > 0.1
+    alone = frontend(waveforms[:1], seeds[1:2])[0]
+    torch.testing.assert_close(first[1], alone, atol=1e-4, rtol=0)
     assert torch.equal(frontend.eval()(waveforms, seeds), frontend(waveforms))
 
 

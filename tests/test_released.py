@@ -308,7 +308,7 @@ def test_a_model_that_gives_no_numbers_is_refused(model, released, tmp_path):
     state = model.state_dict()
     state["bottleneck.bias"] = torch.full((8,), torch.nan)
     torch.save(state, released / "avg_model.pt")
-    with pytest.raises(TidyVoiceError, match=f"^{released}: the model gave .* not finite"):
+    with pytest.raises(TidyVoiceError, match=f"^{released}: the embedding of .* not finite"):
         fetch_model(str(released), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

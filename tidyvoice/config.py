@@ -39,7 +39,8 @@ class DataSettings(Strict):
     )
     noise: Path | None = Field(None, description="data folder of noise, with shards; none if null")
     rirs: Path | None = Field(None, description="data folder of impulse responses, with shards")
-    chunk_frames: int = Field(200, ge=8, description="frames of a training chunk")
+    # Shorter chunks give maps of one column, see FEWEST_HALF_FRAMES in tidyvoice.models.inference.
+    chunk_frames: int = Field(200, ge=9, description="frames of a training chunk")
     min_seconds: float = Field(2.0, ge=0, description="shorter utterances are left out")
     max_seconds: float | None = Field(8.0, gt=0, description="longer ones are cropped at random")
     speeds: tuple[Annotated[float, Field(gt=0.25, lt=4)], ...] = Field(

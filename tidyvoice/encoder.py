@@ -11,7 +11,7 @@ import torch
 from tidyvoice.archives import VERIFIER_FILE
 from tidyvoice.device import choose_device
 from tidyvoice.enrolment import NOBODY, Enrolment, Gallery, Identification
-from tidyvoice.errors import TidyVoiceError, TidyVoiceWarning
+from tidyvoice.errors import NotFiniteError, TidyVoiceError, TidyVoiceWarning
 from tidyvoice.extraction.plan import plan_batches, plan_items
 from tidyvoice.frontend import INT16_SCALE, Frontend, FrontendSettings
 from tidyvoice.hub import fingerprint, load_model, model_folder, training_speakers
@@ -133,6 +133,11 @@ class SpeakerEncoder:
         return self.frontend.settings
 
     @property
+    def fewest_frames(self) -> int:
+        """The shortest utterance that the model takes in this precision."""
+        return self.inference.fewest_frames
+
+    @property
     def position_bytes(self) -> int:
         """Of one position of the model's widest map, by which memory is planned."""
         return self.inference.stem.out_channels * self.inference.dtype.itemsize
@@ -142,7 +147,7 @@ class SpeakerEncoder:
         """Raw embeddings float32 [B x D] of waveforms float32 [B x S] in -1..1 at 16 kHz.
 
         Raises:
-            TidyVoiceError: shorter than one frame, or an embedding is not finite.
+            TidyVoiceError: shorter than ``fewest_frames``, or an embedding is not finite.
 
         Example:
             >>> import numpy as np
@@ -152,11 +157,14 @@ class SpeakerEncoder:
             (2, 16)
         """
         features = self.frontend(torch.from_numpy(waveforms).to(self.device))
-        embeddings = self.inference(features).cpu().numpy()
-        if not np.isfinite(embeddings).all():
+        frames = features.shape[1]
+        if frames < self.fewest_frames:
             raise TidyVoiceError(
-                "the model gave an embedding that is not finite: check its weights"
+                f"{frames} frames are fewer than the {self.fewest_frames} that {self.precision} "
+                "needs: use float32"
             )
+        embeddings = self.inference(features).cpu().numpy()
+        demand_finite(embeddings, frames, self.precision)
         return embeddings
 
     def embed_samples(self, samples: np.ndarray) -> np.ndarray:
@@ -234,7 +242,12 @@ class SpeakerEncoder:
                 recordings[items.rows[item]].samples[settings.shift_samples * start :][:count]
                 for item, start in zip(batch, items.starts[batch], strict=True)
             ]
-            for item, vector in zip(batch, self.embed_waveforms(np.stack(samples)), strict=True):
+            try:
+                embeddings = self.embed_waveforms(np.stack(samples))
+            except NotFiniteError as error:
+                name = recordings[items.rows[batch[error.row]]].name
+                raise TidyVoiceError(f"{name}: {error}") from None
+            for item, vector in zip(batch, embeddings, strict=True):
                 vectors[item] = vector
         parts = np.split(np.arange(len(items)), items.firsts[1:])
         return [
@@ -390,6 +403,22 @@ class SpeakerEncoder:
             raise TidyVoiceError(
                 f"{what} was enrolled with another model: enrol again with this one"
             )
+
+
+def demand_finite(embeddings: np.ndarray, frames: int, precision: str) -> None:
+    """Check embeddings [B x D] of utterances of so many frames.
+
+    Raises:
+        NotFiniteError: a row holds NaN or infinity.
+    """
+    broken = np.flatnonzero(~np.isfinite(embeddings).all(axis=1))
+    if broken.size:
+        other = "" if precision == "float32" else "use float32, or "
+        raise NotFiniteError(
+            int(broken[0]),
+            f"the embedding of {frames} frames is not finite in {precision}: {other}check the "
+            "weights of the model",
+        )
 
 
 def _portions(loaded: Iterable[Recording]) -> Iterator[list[Recording]]:

@@ -15,6 +15,14 @@ class TidyVoiceError(Exception):
     """A mistake in the input. Its text is one line: the file, the line or key, and the mend."""
 
 
+class NotFiniteError(TidyVoiceError):
+    """A row of a batch, which only the caller can name, has an embedding that is not finite."""
+
+    def __init__(self, row: int, message: str):
+        super().__init__(message)
+        self.row = row
+
+
 class TidyVoiceWarning(UserWarning):
     """Something in the input that may be a mistake; a command says it in one line and goes on."""
 

@@ -29,9 +29,9 @@ from tidyvoice.models import build_model
 ROOT = Path(__file__).parents[2]
 
 
-def make_encoder(seed=1):
+def make_encoder(seed=1, precision="float32"):
     model = fill_weights(build_model("SimAM_ResNet34_ASP", in_planes=4, embed_dim=24), seed)
-    return SpeakerEncoder(model, FrontendSettings(), device="cpu")
+    return SpeakerEncoder(model, FrontendSettings(), device="cpu", precision=precision)
 
 
 @pytest.fixture(scope="module")
@@ -147,6 +147,31 @@ def test_what_is_too_short_is_listed_and_an_old_list_is_removed(encoder, data, t
     scan(tmp_path / "corpus", language_folder=True).write(data)
     assert extract(encoder, data, out).failures is None
     assert not listed.exists()
+
+
+def test_what_is_too_short_for_bfloat16_is_listed(tmp_path):
+    folder = tmp_path / "corpus" / "id1" / "en"
+    folder.mkdir(parents=True)
+    for samples in (1679, 1680):
+        noise = 0.1 * seeded(samples).standard_normal(samples)
+        soundfile.write(folder / f"{samples}.wav", noise, 16000)
+    scan(tmp_path / "corpus", language_folder=True).write(tmp_path / "data")
+    made = extract(make_encoder(precision="bfloat16"), tmp_path / "data", tmp_path / "e.npz")
+    assert (made.utterances, made.failed) == (1, 1)
+    limit = "less than the 9 frames that bfloat16 needs; use --precision float32"
+    assert made.failures.read_text() == f"id1/en/1679.wav 1679 samples, {limit}\n"
+
+
+def test_an_embedding_that_is_not_finite_is_named(data, tmp_path):
+    def spoil(module, inputs, embeddings):
+        embeddings[2] = np.nan
+
+    encoder = make_encoder()
+    encoder.inference.bottleneck.register_forward_hook(spoil)
+    with pytest.raises(
+        TidyVoiceError, match=r"id000002/en/en_2\.wav: the embedding of 58 frames is not finite"
+    ):
+        extract(encoder, data, tmp_path / "e.npz")
 
 
 def test_where_nothing_can_be_read_nothing_is_made(encoder, data, tmp_path):

@@ -260,7 +260,7 @@ def test_waiting_for_data_is_said_once_with_the_mend(tmp_path):
     assert text.index("step 2/6") < text.index("waiting for data")
 
 
-def test_a_compiled_training_is_the_same_but_for_rounding(experiment, tmp_path, monkeypatch):
+def test_a_compiled_training_is_the_same(experiment, tmp_path, monkeypatch):
     """With the tracer alone: making machine code takes minutes."""
     compiled, make = [], torch.nn.Module.compile
 
@@ -276,18 +276,21 @@ def test_a_compiled_training_is_the_same_but_for_rounding(experiment, tmp_path, 
     assert compiled == ["SimAMResNet"]
     first, second = final_state(plain.folder), final_state(traced_run.folder)
     for name, value in first["model"].items():
-        torch.testing.assert_close(value, second["model"][name], rtol=1e-3, atol=1e-4, msg=name)
+        # The tracer calls the same kernels in the same order.
+        torch.testing.assert_close(value, second["model"][name], rtol=0, atol=0, msg=name)
 
 
-def test_the_log_counts_every_step_and_no_time_of_checkpoints(tmp_path):
+def test_the_log_counts_every_step_and_no_time_of_checkpoints(tmp_path, monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(time, "perf_counter", lambda: clock[0])
     tracker = Tracker(tmp_path, total=4, start=0, interval=4)
     with tracker:
         for number in range(1, 5):
             values = {"loss": torch.tensor(float(number)), "accuracy": torch.tensor(0.0)}
+            clock[0] += 0.5
             tracker.step(number, 1, values, 0.2, 0.1, 4)
-            if number < 4:
-                with tracker.apart():
-                    time.sleep(0.2)
+            with tracker.apart():
+                clock[0] += 7.0
     row = json.loads((tmp_path / "log/train.jsonl").read_text())
     assert row["loss"] == 2.5
-    assert row["utt_per_s"] > 16 / 0.3  # 0.6 s went by
+    assert row["utt_per_s"] == 16 / 2.0

@@ -7,6 +7,7 @@ from types import ModuleType
 import numpy as np
 import torch
 
+from tidyvoice.encoder import demand_finite
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.export.description import Description
 from tidyvoice.export.programs import PROGRAM_NOTE, quiet
@@ -21,8 +22,9 @@ class ExportedEncoder:
     """Waveforms to speaker embeddings by an exported file, on the CPU.
 
     Has what ``tidyvoice.extract`` takes of a ``SpeakerEncoder``: ``settings``, ``device``,
-    ``precision``, ``trained_on``, ``weights`` and ``embed_samples``. Of an int8 file ``weights`` is
-    the SHA-256 of the file: its embeddings are not those of the model that it was made from.
+    ``precision``, ``trained_on``, ``weights``, ``fewest_frames`` and ``embed_samples``. Of an int8
+    file ``weights`` is the SHA-256 of the file: its embeddings are not those of the model that it
+    was made from.
     """
 
     def __init__(self, path: Path, description: Description):
@@ -32,6 +34,7 @@ class ExportedEncoder:
         self.trained_on = description.trained_on
         self.device = torch.device("cpu")
         self.precision = description.precision
+        self.fewest_frames = description.fewest_frames
         known = description.weights if self.precision == "float32" else None
         self.weights = known or sha256(path)
         self.frontend = Frontend(self.settings).eval()
@@ -60,15 +63,15 @@ class ExportedEncoder:
         Raises:
             TidyVoiceError: shorter than the file takes, or an embedding is not finite.
         """
-        fewest = self.description.fewest_frames
-        if self.settings.num_frames(samples.shape[1]) < fewest:
+        frames = self.settings.num_frames(samples.shape[1])
+        if frames < self.fewest_frames:
+            fewest = self.settings.num_samples(self.fewest_frames)
             raise TidyVoiceError(
-                f"an utterance of {samples.shape[1]} samples is shorter than the "
-                f"{self.settings.num_samples(fewest)} that {self.path} takes: leave it out"
+                f"an utterance of {samples.shape[1]} samples is shorter than the {fewest} that "
+                f"{self.path} takes: leave it out"
             )
         embeddings = self.run(self.inputs(samples))
-        if not np.isfinite(embeddings).all():
-            raise TidyVoiceError(f"{self.path} gave an embedding that is not finite: export again")
+        demand_finite(embeddings, frames, self.precision)
         return embeddings
 
 

@@ -69,7 +69,7 @@ class Extraction:
         if self.strict:
             refuse(self.source, short)
         if first:
-            self._fail({row: f"{n} samples, less than one frame" for row, n in short.items()})
+            self._fail(short)
         items = self._plan(rows[[row not in short for row in rows.tolist()]])
         with ExitStack() as stack:
             if first:
@@ -208,18 +208,22 @@ class Extraction:
         self._parts.remove()
 
 
-def too_short(encoder: SpeakerEncoder, source: Source, rows: np.ndarray) -> dict[int, int]:
-    """Which of the utterances are shorter than one frame, and their samples."""
-    short = rows[source.samples[rows] < encoder.settings.window_samples]
-    return {int(row): int(source.samples[row]) for row in short}
+def too_short(encoder: SpeakerEncoder, source: Source, rows: np.ndarray) -> dict[int, str]:
+    """The utterances, by row, that are shorter than the encoder takes, and how short they are."""
+    fewest = encoder.fewest_frames
+    limit = "one frame" if fewest == 1 else f"the {fewest} frames that {encoder.precision} needs"
+    if encoder.precision == "bfloat16":
+        limit += "; use --precision float32"
+    short = rows[source.samples[rows] < encoder.settings.num_samples(fewest)]
+    return {int(row): f"{source.samples[row]} samples, less than {limit}" for row in short}
 
 
-def refuse(source: Source, short: dict[int, int]) -> None:
+def refuse(source: Source, short: dict[int, str]) -> None:
     """Raises: TidyVoiceError: there are utterances that are too short."""
-    for row, samples in short.items():
+    for row, why in short.items():
         raise TidyVoiceError(
-            f"{source.ids[row]} has {samples} samples, less than one frame ({len(short)} such "
-            f"utterances): leave them out of {source.data}"
+            f"{source.ids[row]} has {why} ({len(short)} such utterances): leave them out of "
+            f"{source.data}"
         )
 
 

@@ -15,7 +15,7 @@ import torch
 
 from tidyvoice.device import is_out_of_memory
 from tidyvoice.encoder import SpeakerEncoder
-from tidyvoice.errors import TidyVoiceError
+from tidyvoice.errors import NotFiniteError, TidyVoiceError
 from tidyvoice.extraction.memory import MIB, Budget
 from tidyvoice.extraction.plan import Items
 from tidyvoice.extraction.source import Source
@@ -91,6 +91,9 @@ def embed_batches(
         try:
             with budget.hold(frames):
                 return Batch(batch.items, encoder.embed_samples(batch.values), batch.failures)
+        except NotFiniteError as error:
+            name = source.ids[items.rows[batch.items[error.row]]]
+            raise TidyVoiceError(f"{name}: {error}") from None
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise

@@ -9,6 +9,7 @@ Shapes: B utterances, T frames, F mel bins, C channels, H x W positions of a map
 """
 
 import copy
+import math
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +20,9 @@ from tidyvoice.models.simam import LAMBDA, simam_residual
 from tidyvoice.models.simam_resnet import STAGE_STRIDES, SimAMBlock, SimAMResNetASP
 
 TILE = 2**16  # numbers of float32, 0.25 MB: two tiles at a time fit the second-level cache
+# On CPUs with AMX, oneDNN computes a strided bfloat16 convolution wrongly (NaN, or finite values)
+# if its output has a single column. From this many frames on, every map has two columns or more.
+FEWEST_HALF_FRAMES = math.prod(STAGE_STRIDES) + 1
 
 
 class InferenceModel(nn.Module):
@@ -28,6 +32,9 @@ class InferenceModel(nn.Module):
         model: in evaluation mode; it is not changed, and later changes of it are not seen.
         dtype: of the convolutions and their maps. SimAM, the pooling and the last layer compute in
             float32 always.
+
+    Attributes:
+        fewest_frames: the smallest T that this copy takes.
     """
 
     def __init__(self, model: SimAMResNetASP, dtype: torch.dtype = torch.float32):
@@ -41,6 +48,7 @@ class InferenceModel(nn.Module):
         self.pooling = folded_pooling(model.pooling)
         self.bottleneck = copy.deepcopy(model.bottleneck)
         self.dtype = dtype
+        self.fewest_frames = 1 if dtype == torch.float32 else FEWEST_HALF_FRAMES
         self.requires_grad_(False)
 
     def forward(self, features: Tensor) -> Tensor:
