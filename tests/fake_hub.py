@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from tests.fake_uploads import LARGE, REPOSITORY, Uploads, sha256
+from tests.preloaded import environment
 
 
 class FakeHub(ThreadingHTTPServer):
@@ -66,11 +66,11 @@ class FakeHub(ThreadingHTTPServer):
 
     def environment(self, home: Path, **more: str) -> dict[str, str]:
         """For a process that shall know no other Hub, with a cache of its own at ``home``."""
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
+        kept = {name: value for name, value in environment().items() if not name.startswith("HF_")}
         own = {"HF_ENDPOINT": self.address, "HF_HOME": str(home), "HF_HUB_DISABLE_TELEMETRY": "1"}
         # The protocol that replaces LFS needs a server of its own.
         own["HF_HUB_DISABLE_XET"] = "1"
-        return {**kept, **own, "OMP_NUM_THREADS": "1", **more}
+        return {**kept, **own, **more}
 
 
 @contextmanager

@@ -4,13 +4,13 @@ import fcntl
 import json
 import shutil
 import subprocess
-import sys
 
 import numpy as np
 import pytest
 import soundfile
 from conftest import invoke, succeed
 
+from tests.preloaded import environment
 from tidyvoice.embeddings import load_embeddings
 
 
@@ -116,8 +116,8 @@ def test_an_id_with_a_blank_is_refused(here):
 def test_many_may_enrol_at_once(here):
     programs = [
         subprocess.Popen(
-            [sys.executable, "-m", "tidyvoice", "enroll", f"speaker {number}", "ann-1.wav",
-             "--voices", "voices.npz"], stdout=subprocess.DEVNULL,
+            ["tidyvoice", "enroll", f"speaker {number}", "ann-1.wav", "--voices", "voices.npz"],
+            env=environment(), stdout=subprocess.DEVNULL,
         )
         for number in range(3)
     ]  # fmt: skip

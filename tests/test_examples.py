@@ -14,6 +14,7 @@ import torch
 import yaml
 from conftest import fill_weights, require, seeded, write_corpus
 
+from tests import preloaded
 from tidyvoice.config import ModelSettings
 from tidyvoice.frontend import FrontendSettings
 from tidyvoice.hub import save_model_config
@@ -24,10 +25,7 @@ ROOT = Path(__file__).parent.parent
 
 
 def run(example, folder, *arguments):
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    command = ["bash", str(folder / "examples" / example / "run.sh"), *map(str, arguments)]
-    env = {**os.environ, "PATH": path, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, capture_output=True, text=True, env=env, cwd=folder)
+    return preloaded.run("bash", f"examples/{example}/run.sh", *arguments, cwd=folder)
 
 
 @pytest.fixture(scope="module")
@@ -150,14 +148,12 @@ def test_two_machines_under_slurm(project, tiny, experiment, tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    path = f"{tools}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+    env = preloaded.environment()
     slurm = {"SLURM_NNODES": "2", "SLURM_JOB_ID": "7", "SLURM_JOB_NODELIST": "n[1-2]"}
     slurm |= {"SLURM_CPUS_PER_TASK": "3"}
-    slurm |= {"RENDEZVOUS_PORT": str(port), "PATH": path, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        ["bash", "examples/many-gpus/slurm.sh", str(config), "epochs=1"],
-        capture_output=True, text=True, cwd=project, env={**os.environ, **slurm}, timeout=200,
-    )  # fmt: skip
+    slurm |= {"RENDEZVOUS_PORT": str(port), "PATH": f"{tools}:{env['PATH']}"}
+    script = "examples/many-gpus/slurm.sh"
+    done = preloaded.run("bash", script, config, "epochs=1", cwd=project, env=env | slurm)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "2 processes x 1 batches of 5 chunks" in done.stdout
     assert (Path(experiment["experiment"]) / "models/model_0001.pt").exists()

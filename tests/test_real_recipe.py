@@ -5,19 +5,18 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
 import zipfile
-from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 import torch
 import yaml
-from conftest import fill_weights, require, seeded, write_corpus, write_sounds
-from test_recipe import call, copy_project
+from conftest import fill_weights, require, seeded, write_clear_voices, write_corpus, write_sounds
+from test_recipe import copy_project
 
+from tests.preloaded import environment, shell, succeed
 from tidyvoice.models import build_model
 from tidyvoice.scoring.trials import read_scores
 
@@ -66,8 +65,9 @@ def write_voxceleb1(root):
         write_list(root / "lists" / name, ids, 3, 6)
 
 
-def write_released(folder, name, planes, dimensions):
+def write_released(folder):
     """The architecture with random weights, as WeSpeaker writes it, in a zip with a folder."""
+    planes, dimensions = 2, 16
     model = build_model("SimAM_ResNet34_ASP", in_planes=planes, embed_dim=dimensions)
     fill_weights(model, seed=5)
     state = {
@@ -75,7 +75,7 @@ def write_released(folder, name, planes, dimensions):
         for name, tensor in model.state_dict().items()
     }
     state["module.projection.weight"] = torch.zeros(7, dimensions)
-    inside = folder / name
+    inside = folder / "released"
     inside.mkdir()
     torch.save(state, inside / "avg_model.pt")
     config = {
@@ -92,9 +92,9 @@ def write_released(folder, name, planes, dimensions):
         },
     }  # fmt: skip
     (inside / "config.yaml").write_text(yaml.safe_dump(config))
-    with zipfile.ZipFile(folder / f"{name}.zip", "w") as archive:
+    with zipfile.ZipFile(folder / "released.zip", "w") as archive:
         for file in ("avg_model.pt", "config.yaml"):
-            archive.write(inside / file, f"{name}/{file}")
+            archive.write(inside / file, f"released/{file}")
 
 
 @pytest.fixture(scope="module")
@@ -110,6 +110,7 @@ def project(tmp_path_factory):
         for path in list(root.iterdir()) if part == "Dev" else []:
             # Other names than those of train, as in the real corpus.
             path.rename(path.with_name(f"id014{path.name[-3:]}"))
+        write_clear_voices(root, seconds=0.6)
     dev = corpus / "TidyVoiceX_ASV" / "TidyVoiceX_Dev"
     (next(dev.glob("*/en")) / "._en_0.wav").write_bytes(b"\0" * 10)
     ids = sorted(str(path.relative_to(dev)) for path in dev.glob("*/*/[!.]*.wav"))
@@ -128,8 +129,7 @@ def project(tmp_path_factory):
     write_voxceleb1(corpus / "voxceleb1")
     write_list(corpus / "tv26_eval-A.txt", flat, 0, 12, labels=False)
     write_list(corpus / "tv26_eval-U.txt", flat, 0, 5, labels=False)
-    write_released(folder, "released", 64, 256)
-    write_released(folder, "narrow", 2, 16)
+    write_released(folder)
     return folder
 
 
@@ -141,21 +141,31 @@ def tables(folder):
     }
 
 
-def test_everything_is_trained_scored_and_packed(project):
-    line = f"./run.sh --recipe tidyvoice --corpus corpus {SMALL} large_margin.log_iterations=7"
-    first = call(project, line)
-    assert first.returncode == 0, first.stdout[-3000:] + first.stderr
-    exp = project / "exp/tidyvoice"
+LINE = (
+    "./run.sh --recipe tidyvoice --corpus corpus --data data/{0} --exp exp/{0} "
+    f"{SMALL} large_margin.log_iterations=7"
+)
+
+
+@pytest.fixture(scope="module")
+def whole(project):
+    """What the whole recipe printed."""
+    return succeed(LINE.format("whole"), project)
+
+
+def test_everything_is_trained_scored_and_packed(project, whole):
+    exp = project / "exp/whole"
     for system in ("pretrain", "large_margin", "finetune"):
         assert (exp / system / "models/avg_model.pt").exists()
         told = "log_iterations: 7" in (exp / system / "config.yaml").read_text()
         assert told == (system == "large_margin")
         assert (exp / system / "scores/dev.score").exists()
     # 17 + 4 speakers, three speeds; 4 with a new head.
-    assert "21 speakers at 3 speeds make 63 classes" in first.stdout + first.stderr
-    assert "1 unreadable files left out" in first.stdout
+    log = (exp / "pretrain/log/train.log").read_text()
+    assert "21 speakers at 3 speeds make 63 classes" in log
+    assert "1 unreadable files left out" in whole
     # Packed for the pretraining, and there for its second half.
-    assert first.stdout.count("+ tidyvoice shards data/tidyvoice/voxceleb2 ") == 1
+    assert whole.count("+ tidyvoice shards data/whole/voxceleb2 ") == 1
     with zipfile.ZipFile(exp / "finetune/submission.zip") as archive:
         assert archive.namelist() == ["tv26_eval-A.txt", "tv26_eval-U.txt"]
         assert len(archive.read("tv26_eval-A.txt").split()) == 12
@@ -163,86 +173,19 @@ def test_everything_is_trained_scored_and_packed(project):
     for list_ in "OEH":
         assert len(read_scores(exp / f"large_margin/scores/voxceleb1-{list_}.score").scores) == 9
 
-    again = call(project, line)
-    assert again.returncode == 0, again.stderr
-    assert not re.findall(r"^\+ (?:tidyvoice|python) .*", again.stdout, re.MULTILINE)
-    shown = [result.stdout.partition("== stage 7")[2] for result in (first, again)]
-    table = re.search(r"system +EER.*?\n\n", shown[0], re.DOTALL)[0]
-    assert table in shown[1]
+
+def test_a_finished_recipe_shows_its_table_and_makes_nothing(project, whole):
+    again = succeed(LINE.format("whole"), project)
+    assert not re.findall(r"^\+ (?:tidyvoice|python) .*", again, re.MULTILINE)
+    table = re.search(r"system +EER.*?\n\n", whole.partition("== stage 7")[2], re.DOTALL)[0]
+    assert table in again.partition("== stage 7")[2]
 
 
-def test_stage_1_ends_with_the_doctor(project):
-    """It compares the data with the real counts, here with those of the miniature."""
-    path = project / "conf/tidyvoice/expected.yaml"
-    real = path.read_text()
-    expected = yaml.safe_load(real)
-    corpora = expected["corpora"]
-    corpora["TidyVoiceX train"] |= {"speakers": 10, "utterances": 40, "languages": 2}
-    corpora["TidyVoiceX dev"] |= {"speakers": 12, "utterances": 48, "languages": 2}
-    for name, hours in (("TidyVoiceX train", 0.0079), ("TidyVoiceX dev", 0.0095)):
-        corpora[name]["hours"] = {"about": hours, "within": 0.1}
-    expected["trials"]["TidyVocieX_Dev_trialPairs.txt"] = {"lines": 300}
-    line = (
-        f"./run.sh --recipe tidyvoice --corpus corpus --init-from narrow.zip {SMALL} "
-        "counts=official --data data/doctor --exp exp/doctor --stop-stage 1"
-    )
-    try:
-        refused = call(project, line)
-        path.write_text(yaml.safe_dump(expected))
-        passed = call(project, line)
-    finally:
-        path.write_text(real)
-    assert refused.returncode == 1
-    assert "expected 808" in refused.stdout + refused.stderr
-    assert passed.returncode == 0, passed.stdout[-3000:] + passed.stderr
-    assert "+ tidyvoice doctor --config conf/tidyvoice/finetune.yaml" in passed.stdout
-
-
-def test_the_released_model_stands_beside_the_published_figures(project):
-    line = (
-        "./run.sh --recipe tidyvoice --corpus corpus --from-released released.zip "
-        "--exp exp/released --set calib_speakers=4 top_n=4 mean_utterances=10 counts=any "
-        "tolerate=0.5"
-    )
-    result = call(project, line)
-    assert result.returncode == 0, result.stdout[-3000:] + result.stderr
-    scores = project / "exp/released/released/scores"
-    for name in ("none", "train", "voxceleb2", "own", "llr"):
-        assert np.isfinite(read_scores(scores / f"dev-{name}.score").scores).all()
-    for figure in ("3.07", "1.79", "5.19", "0.88", "2.97", "0.82"):
-        assert figure in result.stdout
-    assert "IN-SAMPLE" in result.stdout
-    assert (project / "exp/released/released/submission.zip").exists()
-
-
-def test_the_released_model_needs_nothing_but_dev(project, tmp_path):
-    alone = tmp_path / "corpus" / "TidyVoiceX_ASV"
-    alone.mkdir(parents=True)
-    (alone / "TidyVoiceX_Dev").symlink_to(project / "corpus/TidyVoiceX_ASV/TidyVoiceX_Dev")
-    trials = "TidyVocieX_Dev_trialPairs.txt"
-    (alone.parent / trials).symlink_to(project / "corpus" / trials)
-    line = (
-        f"./run.sh --recipe tidyvoice --corpus {alone.parent} --from-released "
-        "released --exp exp/alone --data data/alone --set counts=any"
-    )
-    result = call(project, line)
-    assert result.returncode == 0, result.stdout[-3000:] + result.stderr
-    names = sorted(p.name for p in (project / "exp/alone/released/scores").glob("*.score"))
-    assert names == ["dev-none.score", "dev-own.score"]
-
-
-def test_killed_in_every_stage_it_ends_with_the_same_scores(project):
-    line = (
-        "./run.sh --recipe tidyvoice --corpus corpus --init-from narrow.zip --data data/{0} "
-        f"--exp exp/{{0}} {SMALL}"
-    )
-    whole = call(project, line.format("whole"))
-    assert whole.returncode == 0, whole.stderr
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+def test_killed_in_every_stage_it_ends_with_the_same_scores(project, whole):
     for stage in range(1, 9):
         process = subprocess.Popen(
-            ["bash", "-c", line.format("killed")],
-            env={**os.environ, "PATH": path, "OMP_NUM_THREADS": "1"},
+            ["bash", "-c", LINE.format("killed")],
+            env=environment(),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -256,14 +199,69 @@ def test_killed_in_every_stage_it_ends_with_the_same_scores(project):
                 break
         else:
             pytest.fail("".join(said[-20:]))
-        time.sleep(0.3 + stage % 3)  # while a command of the stage runs
+        time.sleep(0.2 + 0.3 * (stage % 3))  # while a command of the stage runs
         os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        process.stdout.close()
-    last = call(project, line.format("killed"))
-    assert last.returncode == 0, last.stdout[-3000:] + last.stderr
+        process.communicate()  # until every process that writes to it is gone
+    succeed(LINE.format("killed"), project)
     expected, found = (tables(project / "exp" / name) for name in ("whole", "killed"))
     assert len(expected) > 6
     assert list(found) == list(expected)
     for name, scores in expected.items():
         np.testing.assert_array_equal(found[name], scores, err_msg=name)
+
+
+def test_stage_1_ends_with_the_doctor(project):
+    """It compares the data with the real counts, here with those of the miniature."""
+    path = project / "conf/tidyvoice/expected.yaml"
+    real = path.read_text()
+    expected = yaml.safe_load(real)
+    corpora = expected["corpora"]
+    corpora["TidyVoiceX train"] |= {"speakers": 10, "utterances": 40, "languages": 2}
+    corpora["TidyVoiceX dev"] |= {"speakers": 12, "utterances": 48, "languages": 2}
+    for name, hours in (("TidyVoiceX train", 0.00667), ("TidyVoiceX dev", 0.008)):
+        corpora[name]["hours"] = {"about": hours, "within": 0.1}
+    expected["trials"]["TidyVocieX_Dev_trialPairs.txt"] = {"lines": 300}
+    line = (
+        f"./run.sh --recipe tidyvoice --corpus corpus --init-from released.zip {SMALL} "
+        "counts=official --data data/doctor --exp exp/doctor --stop-stage 1"
+    )
+    try:
+        refused = shell(line, project)
+        path.write_text(yaml.safe_dump(expected))
+        passed = succeed(line, project)
+    finally:
+        path.write_text(real)
+    assert refused.returncode == 1
+    assert "expected 808" in refused.stdout + refused.stderr
+    assert "+ tidyvoice doctor --config conf/tidyvoice/finetune.yaml" in passed
+
+
+def test_the_released_model_stands_beside_the_published_figures(project):
+    line = (
+        "./run.sh --recipe tidyvoice --corpus corpus --from-released released.zip "
+        "--exp exp/released --set calib_speakers=4 top_n=4 mean_utterances=10 counts=any "
+        "tolerate=0.5"
+    )
+    said = succeed(line, project)
+    scores = project / "exp/released/released/scores"
+    for name in ("none", "train", "voxceleb2", "own", "llr"):
+        assert np.isfinite(read_scores(scores / f"dev-{name}.score").scores).all()
+    for figure in ("3.07", "1.79", "5.19", "0.88", "2.97", "0.82"):
+        assert figure in said
+    assert "IN-SAMPLE" in said
+    assert (project / "exp/released/released/submission.zip").exists()
+
+
+def test_the_released_model_needs_nothing_but_dev(project, tmp_path):
+    alone = tmp_path / "corpus" / "TidyVoiceX_ASV"
+    alone.mkdir(parents=True)
+    (alone / "TidyVoiceX_Dev").symlink_to(project / "corpus/TidyVoiceX_ASV/TidyVoiceX_Dev")
+    trials = "TidyVocieX_Dev_trialPairs.txt"
+    (alone.parent / trials).symlink_to(project / "corpus" / trials)
+    line = (
+        f"./run.sh --recipe tidyvoice --corpus {alone.parent} --from-released "
+        "released --exp exp/alone --data data/alone --set counts=any"
+    )
+    succeed(line, project)
+    names = sorted(p.name for p in (project / "exp/alone/released/scores").glob("*.score"))
+    assert names == ["dev-none.score", "dev-own.score"]

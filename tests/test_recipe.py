@@ -8,40 +8,30 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 import yaml
-from conftest import require, small_disk
+from conftest import require, small_disk, write_clear_voices
 
 from local.mini.settings import Settings
+from tests.preloaded import shell, succeed
 from tidyvoice.config import Experiment
 from tidyvoice.settings import load_settings
 
 ROOT = Path(__file__).parent.parent
 # The smallest size; .ci/run gives the same settings to the project's own run.sh.
 TINY = (ROOT / "tests" / "tiny_recipe.txt").read_text().split()
+RECIPE = "./run.sh --recipe mini"
 CORPUS = [value for value in TINY if value.startswith("corpus.")]
-RECIPE = re.findall(r"^(\w+)=", (ROOT / "conf/mini/recipe.sh").read_text(), re.MULTILINE)
-
-
-def call(folder: Path, command: str) -> subprocess.CompletedProcess:
-    # The interpreter of the tests, whatever else is on the path.
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    return subprocess.run(
-        ["bash", "-c", command],
-        env={**os.environ, "PATH": path, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=600,
-        cwd=folder,
-    )
+SETTINGS = re.findall(r"^(\w+)=", (ROOT / "conf/mini/recipe.sh").read_text(), re.MULTILINE)
 
 
 def shrink(conf: Path) -> None:
     """Write the tiny settings into the YAML files of a copy of ``conf``."""
     corpus = [value.removeprefix("corpus.") for value in CORPUS]
-    recipe = [value for value in TINY if value.partition("=")[0] in RECIPE]
+    recipe = [value for value in TINY if value.partition("=")[0] in SETTINGS]
     training = [value for value in TINY if value not in (*recipe, *CORPUS)]
     for path in conf.glob("*/*.yaml"):
         if "experiment:" not in path.read_text() and path.name != "corpus.yaml":
@@ -72,15 +62,39 @@ def documented_commands() -> list[str]:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """A copy in which the README's first line was run, less its set-up; and what it printed."""
-    try:
-        import espeakng_loader  # noqa: F401
-    except ImportError:
-        require(False, "espeakng-loader is not installed: it is in the extra mini")
+    """A copy of the project in which the recipe was run; and what it printed. Read only.
+
+    A.wav and B.wav are of one speaker, C.wav is of another.
+    """
+    require(bool(find_spec("espeakng_loader")), "the built-in corpus needs pip install -e .[mini]")
     folder = copy_project(tmp_path_factory.mktemp("recipe"))
-    result = call(folder, documented_commands()[0].rpartition(" && ")[2])
+    corpus = folder / "data/mini/corpus"
+    made = shell(f"{RECIPE} --stop-stage 1", folder)
+    assert made.returncode == 0, made.stdout + made.stderr
+    for part in ("pretrain", "TidyVoiceX_ASV/TidyVoiceX_Train", "TidyVoiceX_ASV/TidyVoiceX_Dev"):
+        write_clear_voices(corpus / part, seconds=1.2)
+    result = shell(RECIPE, folder)
     assert result.returncode == 0, result.stdout + result.stderr
+    one, other = sorted((corpus / "TidyVoiceX_ASV/TidyVoiceX_Dev").iterdir())[:2]
+    wavs = [*sorted(one.rglob("*.wav"))[:2], min(other.rglob("*.wav"))]
+    for name, wav in zip("ABC", wavs, strict=True):
+        shutil.copy(wav, folder / f"{name}.wav")
     return folder, result.stdout
+
+
+@pytest.fixture
+def own(finished, tmp_path):
+    """A copy of the finished recipe that a test may change."""
+    return Path(shutil.copytree(finished[0], tmp_path / "own", symlinks=True))
+
+
+@pytest.fixture(scope="module")
+def untouched(tmp_path_factory):
+    """A copy of the project in which nothing may be made."""
+    folder = copy_project(tmp_path_factory.mktemp("untouched"))
+    before = sorted(folder.rglob("*"))
+    yield folder
+    assert sorted(folder.rglob("*")) == before
 
 
 def test_it_ends_with_the_table_and_the_report(finished):
@@ -125,83 +139,55 @@ def test_no_speaker_is_in_two_splits(finished):
     assert len(seen) == 8 + 14 + 8
 
 
-def test_a_finished_recipe_is_left_alone(finished):
-    folder, first = finished
-    model = folder / "exp/mini/finetune/models/avg_model.pt"
+def test_a_finished_recipe_is_left_alone(finished, own):
+    model = own / "exp/mini/finetune/models/avg_model.pt"
     before = model.stat().st_mtime_ns
-    again = call(folder, "./run.sh --recipe mini")
-    assert again.returncode == 0, again.stderr
+    again = succeed(RECIPE, own)
     assert model.stat().st_mtime_ns == before
-    assert first[first.rindex("system ") : first.index("done in")] in again.stdout
+    first = finished[1]
+    assert first[first.rindex("system ") : first.index("done in")] in again
 
 
-def test_what_depends_on_a_change_is_made_again(finished):
-    folder, _ = finished
-    stages = "./run.sh --recipe mini --stage 5 --set average={}"
-    changed = call(folder, stages.format(2))
-    assert changed.returncode == 0, changed.stderr
+def test_what_depends_on_a_change_is_made_again(own):
+    stages = f"{RECIPE} --stage 5 --stop_stage 6 --set average=2"
+    changed = succeed(stages, own)
     for command in ("average", "extract", "score"):
-        assert f"+ tidyvoice {command}" in changed.stdout
-    assert call(folder, stages.format(3)).returncode == 0
-    trials = folder / "data/mini/corpus/TidyVocieX_Dev_trialPairs.txt"
-    trials.touch()
-    changed = call(folder, stages.format(3))
-    assert "+ tidyvoice score" in changed.stdout
-    assert "+ tidyvoice extract" not in changed.stdout
+        assert f"+ tidyvoice {command}" in changed
+    (own / "data/mini/corpus/TidyVocieX_Dev_trialPairs.txt").touch()
+    changed = succeed(stages, own)
+    assert "+ tidyvoice score" in changed
+    assert "+ tidyvoice extract" not in changed
+    (own / "exp/mini/finetune/scores/dev.score").unlink()
+    assert succeed(stages, own).count("+ tidyvoice score") == 1
 
 
-def test_another_corpus_takes_the_place_of_the_one_before(finished):
-    folder, _ = finished
+def test_another_corpus_takes_the_place_of_the_one_before(own):
     line = (
         "./run.sh --recipe tidyvoice --corpus {} --init-from exp/mini/pretrain/models "
-        "--data data/other --exp exp/other --set calib_speakers=10 counts=any --stop-stage {}"
+        "--data data/other --exp exp/other --set calib_speakers=10 counts=any --stop-stage 2"
     )
-    first = call(folder, line.format("data/mini/corpus", 2))
-    assert first.returncode == 0, first.stderr
-    moved = folder / "elsewhere"
-    moved.symlink_to(folder / "data/mini/corpus")
-    second = call(folder, line.format(moved, 2))
-    assert second.returncode == 0, second.stderr
-    assert str(moved) in (folder / "data/other/dev/wav.scp").read_text()
-    assert second.stdout.count("written") == 3
+    succeed(line.format("data/mini/corpus"), own)
+    moved = own / "elsewhere"
+    moved.symlink_to(own / "data/mini/corpus")
+    second = succeed(line.format(moved), own)
+    assert str(moved) in (own / "data/other/dev/wav.scp").read_text()
+    assert second.count("written") == 3
 
 
-def test_only_what_is_missing_is_made_again(finished):
-    folder, _ = finished
-    (folder / "exp/mini/finetune/scores/dev.score").unlink()
-    result = call(folder, "./run.sh --recipe mini --stage 6 --stop_stage 6")
-    assert result.returncode == 0, result.stderr
-    assert result.stdout.count("tidyvoice score") == 1
-
-
-@pytest.fixture(scope="module")
-def with_recordings(finished):
-    """The finished recipe, with A.wav and B.wav of one speaker and C.wav of another."""
-    folder, _ = finished
-    dev = folder / "data/mini/corpus/TidyVoiceX_ASV/TidyVoiceX_Dev"
-    one, other = sorted(dev.iterdir())[:2]
-    wavs = [*sorted(one.rglob("*.wav"))[:2], sorted(other.rglob("*.wav"))[0]]
-    for name, wav in zip("ABC", wavs, strict=True):
-        shutil.copy(wav, folder / f"{name}.wav")
-    return folder
-
-
-def test_the_python_of_the_readme_runs(with_recordings):
+def test_the_python_of_the_readme_runs(own):
     code = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)[1]
-    (with_recordings / "readme.py").write_text(code)
-    result = call(with_recordings, "python readme.py")
-    assert result.returncode == 0, result.stderr
+    (own / "readme.py").write_text(code)
+    succeed("python readme.py", own)
 
 
-def test_every_documented_command_runs(with_recordings):
-    folder = with_recordings
+def test_every_documented_command_runs(own):
     first, second, *others = documented_commands()
     set_up = "python3 -m venv .venv && .venv/bin/pip install -e '.[{}]' -c constraints.txt && {}"
-    assert first == set_up.format("mini", "./run.sh --recipe mini")
+    assert first == set_up.format("mini", RECIPE)
     assert second == set_up.format("test", ".venv/bin/pytest")  # run by .ci/run
     assert len(others) > 20
-    sizes = dict(value.split("=") for value in TINY if value.split("=")[0] in RECIPE)
-    for command in others:
+    sizes = dict(value.split("=") for value in TINY if value.split("=")[0] in SETTINGS)
+    for command in dict.fromkeys(others):
         real = command.replace(" MODEL", " exp/mini/pretrain/models")
         # Of the corpora of videos the built-in one has only the form.
         real = real.replace("DIR/voxblink2", "data/mini/corpus/pretrain")
@@ -217,36 +203,31 @@ def test_every_documented_command_runs(with_recordings):
             ("top-n", "top_n"), ("targets", "calib_targets"), ("nontargets", "calib_nontargets")
         ):  # fmt: skip
             real = re.sub(rf"--{option} \d+", f"--{option} {sizes[name]}", real)
-        result = call(folder, real)
-        assert result.returncode == 0, f"{real}\n{result.stdout}{result.stderr}"
-    assert (folder / "exp/wider/finetune/report.html").exists()
-    assert "final_margin: 0.4" in (folder / "exp/wider/finetune/config.yaml").read_text()
-    assert "final_margin: 0.2" in (folder / "exp/wider/pretrain/config.yaml").read_text()
-    assert (folder / "exp/tidyvoice/finetune/report.html").exists()
+        succeed(real, own)
+    assert (own / "exp/wider/finetune/report.html").exists()
+    assert "final_margin: 0.4" in (own / "exp/wider/finetune/config.yaml").read_text()
+    assert "final_margin: 0.2" in (own / "exp/wider/pretrain/config.yaml").read_text()
+    assert (own / "exp/tidyvoice/finetune/report.html").exists()
 
 
-def test_a_missing_wav_stops_with_its_name_and_the_next_run_goes_on(finished):
-    folder, _ = finished
-    table = folder / "exp/mini/finetune/embeddings/dev.npz"
+def test_a_missing_wav_stops_with_its_name_and_the_next_run_goes_on(own):
+    table = own / "exp/mini/finetune/embeddings/dev.npz"
     table.unlink()
-    wav = next((folder / "data/mini/corpus/TidyVoiceX_ASV/TidyVoiceX_Dev").rglob("*.wav"))
+    wav = next((own / "data/mini/corpus/TidyVoiceX_ASV/TidyVoiceX_Dev").rglob("*.wav"))
     hidden = wav.rename(wav.with_suffix(".hidden"))
-    stage = "./run.sh --recipe mini --stage 5 --stop-stage 5"
-    try:
-        failed = call(folder, stage)
-    finally:
-        hidden.rename(wav)
+    stage = f"{RECIPE} --stage 5 --stop-stage 5"
+    failed = shell(stage, own)
+    hidden.rename(wav)
     assert failed.returncode != 0
-    assert f"error: {wav.relative_to(folder)} is missing" in failed.stderr
+    assert f"error: {wav.relative_to(own)} is missing" in failed.stderr
     assert not table.exists()
-    assert call(folder, stage).returncode == 0
+    succeed(stage, own)
     assert table.exists()
 
 
-def test_ctrl_c_ends_a_stage_in_one_line_and_the_next_run_goes_on(finished):
-    folder, _ = finished
+def test_ctrl_c_ends_a_stage_in_one_line_and_the_next_run_goes_on(own):
     # Exactly as a terminal does it: the signal goes to run.sh and to all it has started.
-    command = "./run.sh --recipe mini --exp exp/cut --stage 3 --stop-stage 3 --set epochs={}"
+    command = f"{RECIPE} --exp exp/cut --stage 3 --stop-stage 3 --set epochs={{}}"
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     process = subprocess.Popen(
         ["bash", "-c", command.format(3000)],
@@ -254,49 +235,47 @@ def test_ctrl_c_ends_a_stage_in_one_line_and_the_next_run_goes_on(finished):
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
-        cwd=folder,
+        cwd=own,
         start_new_session=True,
         # Tests started in the background inherit a SIGINT that is ignored, a terminal's do not.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
-    reached = folder / "exp/cut/pretrain/models/model_0002.pt"
+    reached = own / "exp/cut/pretrain/models/model_0002.pt"
     while process.poll() is None and not reached.exists():
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGINT)
     _, error = process.communicate(timeout=60)
     assert process.returncode == 130, error
     assert error.strip() == "interrupted; what is finished is kept, the same command goes on"
-    refused = call(folder, command.format(4))
+    refused = shell(command.format(4), own)
     assert refused.returncode == 1
     assert "epochs was 3000, is 4" in refused.stderr
 
 
 @pytest.mark.parametrize("stage", [1, 2, 3, 5, 6])
-def test_a_full_disk_ends_a_stage_in_one_line_and_the_next_run_goes_on(finished, stage):
-    folder, _ = finished
-    disk = folder / "disk"
+def test_a_full_disk_ends_a_stage_in_one_line_and_the_next_run_goes_on(own, stage):
+    disk = own / "disk"
     corpus = "data/mini/corpus" if stage > 1 else f"{disk}/corpus"
     command = (
-        f"./run.sh --recipe mini --stage {stage} --stop-stage {stage} --corpus {corpus} "
+        f"{RECIPE} --stage {stage} --stop-stage {stage} --corpus {corpus} "
         f"--data {disk}/data --exp {disk}/exp"
     )
     with small_disk(disk, "100m"):
         if stage > 1:
             unwanted = shutil.ignore_patterns("corpus", "shards" if stage == 2 else "scores")
-            shutil.copytree(folder / "data/mini", disk / "data", ignore=unwanted)
+            shutil.copytree(own / "data/mini", disk / "data", ignore=unwanted)
         if stage > 3:
             unwanted = shutil.ignore_patterns("scores", "embeddings" if stage == 5 else "report*")
-            shutil.copytree(folder / "exp/mini", disk / "exp", ignore=unwanted)
+            shutil.copytree(own / "exp/mini", disk / "exp", ignore=unwanted)
         filling = disk / "filling"
         filling.write_bytes(bytes(shutil.disk_usage(disk).free - 4096))
-        failed = call(folder, command)
+        failed = shell(command, own)
         assert failed.returncode == 1, failed.stdout + failed.stderr
         error = failed.stderr.strip().splitlines()
         assert len(error) == 1, failed.stderr
         assert error[0].startswith("error: the disk is full")
         filling.unlink()
-        again = call(folder, command)
-        assert again.returncode == 0, again.stderr
+        succeed(command, own)
 
 
 @pytest.mark.parametrize(
@@ -308,47 +287,38 @@ def test_a_full_disk_ends_a_stage_in_one_line_and_the_next_run_goes_on(finished,
         ("average=4", "pretrain.yaml: epochs is 3, and 4 epochs are to be averaged: set epochs"),
     ],
 )
-def test_a_wrong_setting_stops_before_the_first_stage(tmp_path, setting, said):
-    folder = copy_project(tmp_path)
-    result = call(folder, f"./run.sh --recipe mini --set {setting}")
+def test_a_wrong_setting_stops_before_the_first_stage(untouched, setting, said):
+    result = shell(f"{RECIPE} --set {setting}", untouched)
     assert result.returncode in (1, 2)
-    error = result.stderr.strip().splitlines()
-    assert len(error) == 1
-    assert said in error[0]
+    (error,) = result.stderr.splitlines()
+    assert said in error
     assert "== stage" not in result.stdout
-    assert not (folder / "data").exists()
 
 
 def test_the_example_gives_the_score_of_the_recipe(finished):
     folder, _ = finished
     exp, corpus = "exp/mini/finetune", "data/mini/corpus/TidyVoiceX_ASV/TidyVoiceX_Dev"
     first, second, score, _ = (folder / exp / "scores/dev.score").read_text().split("\n")[0].split()
-    result = call(
-        folder,
+    said = succeed(
         f"python {ROOT}/examples/compare_two_recordings/compare.py --model {exp}/models "
         f"{corpus}/{first} {corpus}/{second}",
+        folder,
     )
-    said = re.match(r"score (\S+)", result.stdout)
-    assert said, result.stderr
-    assert float(said[1]) == pytest.approx(float(score), abs=1e-3)
-    assert "log-likelihood ratio" in result.stdout
+    found = re.search(r"^score (\S+)", said, re.MULTILINE)[1]
+    assert float(found) == pytest.approx(float(score), abs=1e-3)
+    assert "log-likelihood ratio" in said
 
 
 def test_a_metrics_table_is_machine_readable(finished):
-    folder, _ = finished
-    result = call(folder, "tidyvoice metrics exp/mini/finetune/scores/dev.score --json")
-    rows = json.loads(result.stdout)["categories"]
+    said = succeed("tidyvoice metrics exp/mini/finetune/scores/dev.score --json", finished[0])
+    rows = json.loads(said)["categories"]
     assert [row["targets"] for row in rows][:2] == [40, 20]
 
 
-def test_without_arguments_it_lists_and_starts_nothing(tmp_path):
-    copy_project(tmp_path)
-    before = sorted(tmp_path.rglob("*"))
-    result = call(tmp_path, "./run.sh")
-    assert result.returncode == 0
+def test_without_arguments_it_lists_and_starts_nothing(untouched):
+    said = succeed("./run.sh", untouched)
     for word in ("mini", "tidyvoice", "stages", "--stop-stage"):
-        assert word in result.stdout
-    assert sorted(tmp_path.rglob("*")) == before
+        assert word in said
 
 
 @pytest.mark.parametrize(
@@ -374,25 +344,22 @@ def test_without_arguments_it_lists_and_starts_nothing(tmp_path):
         ("--recipe mini --stage 4 --stop-stage 4", "exp/mini/pretrain/models: run the stages"),
     ],
 )
-def test_a_wrong_call_says_what_is_right(tmp_path, arguments, message):
-    result = call(copy_project(tmp_path), f"./run.sh {arguments}")
+def test_a_wrong_call_says_what_is_right(untouched, arguments, message):
+    result = shell(f"./run.sh {arguments}", untouched)
     assert result.returncode == 2
-    assert message in result.stderr
-    assert len(result.stderr.strip().splitlines()) == 1
+    (error,) = result.stderr.splitlines()
+    assert message in error
 
 
-def test_all_that_is_missing_is_said_at_once(tmp_path):
+def test_all_that_is_missing_is_said_at_once(untouched):
     line = "./run.sh --recipe tidyvoice --corpus nowhere --stop-stage 1"
     for options, missing in (
         ("", ("TidyVoiceX_Dev", "TidyVoiceX_Train", "trialPairs.txt", "voxceleb2", "voxblink2")),
         ("--init-from conf", ("TidyVoiceX_Dev", "TidyVoiceX_Train", "trialPairs.txt")),
         ("--from-released", ("TidyVoiceX_Dev", "trialPairs.txt")),
     ):
-        folder = tmp_path / str(len(missing))
-        folder.mkdir()
-        result = call(copy_project(folder), f"{line} {options}")
+        result = shell(f"{line} {options}", untouched)
         assert result.returncode == 2
         first, *lines = result.stderr.strip().splitlines()
         assert first == f"error: missing inputs, {len(missing)} in all:"
         assert all(name in said and ": " in said for name, said in zip(missing, lines, strict=True))
-        assert not (folder / "data").exists()

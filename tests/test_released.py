@@ -4,8 +4,6 @@ import hashlib
 import io
 import json
 import platform
-import subprocess
-import sys
 import tarfile
 import zipfile
 from pathlib import Path
@@ -17,6 +15,7 @@ from conftest import fill_weights
 from typer.testing import CliRunner
 
 from tests.fake_hub import REPOSITORY, fake_hub
+from tests.preloaded import run
 from tidyvoice.cli import app
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.files import atomic_folder
@@ -53,18 +52,11 @@ def hub(released):
         yield server
 
 
-def fetch(hub, tmp_path, *arguments, **environment):
+def fetch(hub, tmp_path, *arguments, **changes):
     """The command in a process of its own: huggingface_hub reads its environment once."""
-    command = [sys.executable, "-m", "tidyvoice", "fetch-model", *map(str, arguments)]
     hub.asked.clear()
-    return subprocess.run(
-        command,
-        env=hub.environment(tmp_path / "home", **environment),
-        capture_output=True,
-        text=True,
-        timeout=120,
-        cwd=tmp_path,
-    )
+    env = hub.environment(tmp_path / "home", **changes)
+    return run("tidyvoice", "fetch-model", *arguments, cwd=tmp_path, env=env)
 
 
 def failing(result):
@@ -149,13 +141,7 @@ from tidyvoice.huggingface import download
 with one_line_errors():
     download({REPOSITORY!r}, "main")
 """
-    result = subprocess.run(
-        [sys.executable, "-c", code],
-        env=hub.environment(tmp_path / "home", **environment),
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    result = run("python", "-c", code, env=hub.environment(tmp_path / "home", **environment))
     assert message in failing(result)
     assert len(result.stderr.splitlines()) == 1
 

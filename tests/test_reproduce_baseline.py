@@ -1,10 +1,7 @@
 """examples/reproduce-baseline in miniature: its README's commands, a Hub on this machine."""
 
-import os
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +11,7 @@ import yaml
 from conftest import fill_weights, write_corpus
 
 from tests.fake_hub import REPOSITORY, fake_hub
+from tests.preloaded import shell
 from tidyvoice.embeddings import load_embeddings
 from tidyvoice.models import build_model
 from tidyvoice.scoring.categories import evaluate
@@ -82,15 +80,7 @@ def hub(tmp_path_factory):
 
 
 def call(project, hub, command):
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    return subprocess.run(
-        ["bash", "-c", command],
-        env=hub.environment(project / "home", PATH=path),
-        capture_output=True,
-        text=True,
-        timeout=300,
-        cwd=project,
-    )
+    return shell(command, project, hub.environment(project / "home"))
 
 
 @pytest.fixture(scope="module")

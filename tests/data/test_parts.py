@@ -2,13 +2,13 @@
 
 import shutil
 import subprocess
-import sys
 
 import numpy as np
 import pytest
 import soundfile
 from conftest import require, seeded
 
+from tests.preloaded import run
 from tidyvoice.audio import read_pcm16
 from tidyvoice.config import DataSettings
 from tidyvoice.data import packing
@@ -38,13 +38,11 @@ def corpus(root, speakers=5, ending=".wav", first=0):
 
 
 def prepare(module, *arguments):
-    command = [sys.executable, "-m", f"local.{module}", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True)
+    return run("python", "-m", f"local.{module}", *arguments)
 
 
 def command(*arguments):
-    line = [sys.executable, "-m", "tidyvoice", *map(str, arguments)]
-    return subprocess.run(line, capture_output=True, text=True)
+    return run("tidyvoice", *arguments)
 
 
 def test_m4a_files_become_the_samples_that_they_hold(tmp_path):

@@ -1,10 +1,8 @@
 """Extractions that are stopped, shared out, spoiled, or of long recordings."""
 
 import json
-import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -14,6 +12,7 @@ import soundfile
 import torch
 from conftest import fill_weights, prepared, seeded
 
+from tests.preloaded import environment
 from tidyvoice.config import ModelSettings
 from tidyvoice.data.packing import write_shards
 from tidyvoice.embeddings import load_embeddings
@@ -225,14 +224,13 @@ def model_folder(tmp_path_factory):
 
 
 def start(model, data, out, processes=1, *options):
-    command = [sys.executable]
+    command = ["tidyvoice"]
     if processes > 1:
-        command += ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-    command += ["-m", "tidyvoice", "extract", "--model", str(model), "--data", str(data)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+        command = ["torchrun", "--standalone", f"--nproc-per-node={processes}", "-m", "tidyvoice"]
+    command += ["extract", "--model", model, "--data", data, "--out", out, "--device", "cpu"]
     return subprocess.Popen(
-        [*command, "--out", str(out), "--device", "cpu", *options],
-        env=environment,
+        [*map(str, command), *options],
+        env=environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

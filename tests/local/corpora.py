@@ -1,7 +1,5 @@
 """Miniature corpora, their archives, and the commands that read them."""
 
-import subprocess
-import sys
 import tarfile
 import zipfile
 from pathlib import Path
@@ -10,7 +8,7 @@ import numpy as np
 import soundfile
 from conftest import seeded
 
-ROOT = Path(__file__).parents[2]
+from tests.preloaded import Completed, environment, run
 
 
 def write_wav(path: Path, seconds: float = 0.3, rate: int = 16000, channels: int = 1) -> Path:
@@ -40,17 +38,9 @@ def pack(archive: Path, content: Path, name: str) -> Path:
     return archive
 
 
-def call(module: str, *arguments: object, **environment: str) -> subprocess.CompletedProcess:
+def call(module: str, *arguments: object, **changes: str) -> Completed:
     """``python -m local.MODULE ARGUMENTS`` as a user calls it."""
-    command = [sys.executable, "-m", f"local.{module}", *map(str, arguments)]
-    return subprocess.run(
-        command,
-        cwd=ROOT,
-        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": ":".join(sys.path), **environment},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    return run("python", "-m", f"local.{module}", *arguments, env=environment(**changes))
 
 
 def succeed(module: str, *arguments: object, **environment: str) -> str:

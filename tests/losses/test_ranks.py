@@ -15,7 +15,9 @@ SETTINGS = [(*case, mib) for case in CASES for mib in (None, 1e-4)]
 def found(request, tmp_path_factory):
     """What each rank found."""
     ranks, folder = request.param, tmp_path_factory.mktemp("ranks")
-    context = multiprocessing.get_context("spawn")
+    # The processes of both numbers of ranks come from one that has imported torch.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([run.__module__])
     processes = [
         context.Process(target=run, args=(rank, ranks, folder, SETTINGS)) for rank in range(ranks)
     ]

@@ -1,12 +1,11 @@
 """What the tests of publishing share."""
 
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
+from tests import preloaded
 from tests.fake_hub import FakeHub
 from tests.fake_uploads import TOKEN
 from tidyvoice.data.packing import write_shards
@@ -33,20 +32,14 @@ class Trained:
     speakers: list[str]
 
 
-def run(hub: FakeHub, where: Path, *command: object, **environment: str):
-    """A Python command in a process of its own: huggingface_hub reads its environment once."""
-    return subprocess.run(
-        [sys.executable, *map(str, command)],
-        env=hub.environment(where / "home", **{"HF_TOKEN": TOKEN, **environment}),
-        capture_output=True,
-        text=True,
-        timeout=120,
-        cwd=where,
-    )
+def run(hub: FakeHub, where: Path, *command: object, **changes: str):
+    """A command in a process of its own: huggingface_hub reads its environment once."""
+    env = hub.environment(where / "home", **{"HF_TOKEN": TOKEN, **changes})
+    return preloaded.run(*command, cwd=where, env=env)
 
 
-def push(hub: FakeHub, where: Path, *arguments: object, **environment: str):
-    return run(hub, where, "-m", "tidyvoice", "hub", "push", *arguments, **environment)
+def push(hub: FakeHub, where: Path, *arguments: object, **changes: str):
+    return run(hub, where, "tidyvoice", "hub", "push", *arguments, **changes)
 
 
 def failing(result) -> str:

@@ -54,7 +54,7 @@ def test_what_was_pushed_loads_back_with_the_same_embeddings(hub, trained, voice
         (tmp_path / name).write_bytes((voices / wav).read_bytes())
     code += 'import numpy; numpy.save("got.npy", encoder.embed("one.wav"))\n'
     code += "print(encoder.weights, repr(found.llr))\n"
-    result = run(hub, tmp_path, "-c", code, HF_TOKEN="")
+    result = run(hub, tmp_path, "python", "-c", code, HF_TOKEN="")
     assert result.returncode == 0, result.stderr
     encoder = SpeakerEncoder.from_pretrained(trained.second / "models", "cpu")
     here = encoder.embed(tmp_path / "one.wav")
@@ -62,7 +62,7 @@ def test_what_was_pushed_loads_back_with_the_same_embeddings(hub, trained, voice
     found = encoder.verify(tmp_path / "one.wav", tmp_path / "other.wav")
     assert result.stdout.split() == [encoder.weights, repr(found.llr)]
 
-    command = ["-m", "tidyvoice", "fetch-model", REPOSITORY, "--out", "fetched"]
+    command = ["tidyvoice", "fetch-model", REPOSITORY, "--out", "fetched"]
     result = run(hub, tmp_path, *command)
     assert result.returncode == 0, result.stderr
     fetched = SpeakerEncoder.from_pretrained(tmp_path / "fetched", "cpu")
@@ -122,7 +122,7 @@ from tidyvoice.huggingface import upload
 with one_line_errors():
     upload({REPOSITORY!r}, Path({str(folder)!r}))
 """
-    result = run(hub, tmp_path, "-c", code, **environment)
+    result = run(hub, tmp_path, "python", "-c", code, **environment)
     assert message in failing(result)
     assert TOKEN not in result.stdout + result.stderr
     assert hub.files == {}

@@ -1,0 +1,78 @@
+"""Commands that start without importing torch again.
+
+Every ``tidyvoice`` spends two seconds on imports, and a recipe starts thirty of them. A server
+imports the large packages once and forks for each command. The programs ``tidyvoice``,
+``python`` and ``torchrun`` of ``programs`` hand their arguments, directory, environment and streams
+to the server, wait, and end with the status of the command.
+
+A forked command differs from one that starts by itself in two ways: it does not receive signals
+that are sent to the process group of its caller, and it is killed when the program that asked for
+it is gone. Tests of Ctrl-C start Python itself.
+"""
+
+import functools
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+Completed = subprocess.CompletedProcess[str]
+SERVERS = []
+
+
+@functools.cache
+def programs() -> Path:
+    """Start a server; return the folder of its programs, which belongs at the front of the PATH."""
+    # The path of a socket has at most 100 letters, those of pytest's folders may have more.
+    folder = Path(tempfile.mkdtemp(prefix="tidyvoice-"))
+    client = (HERE / "client.py").read_text()
+    for name in ("tidyvoice", "python", "torchrun"):
+        # -I and -S: the site packages take longer to find than the client to run.
+        (folder / name).write_text(f"#!{sys.executable} -IS\n{client}")
+        (folder / name).chmod(0o755)
+    # The server ends when its input does, which is when this process does.
+    server = subprocess.Popen(
+        [sys.executable, str(HERE / "server.py"), str(folder / "socket")],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": ""},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        start_new_session=True,  # Ctrl-C is for pytest
+    )
+    assert server.stdout.readline() == b"ready\n"
+    SERVERS.append(server)
+    return folder
+
+
+def environment(**changes: str) -> dict[str, str]:
+    """The environment of a command that finds the programs, then those of this interpreter."""
+    path = f"{programs()}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+    own = {"PATH": path, "OMP_NUM_THREADS": "1", "PYTHON_EXEC": f"{programs()}/python"}
+    return {**os.environ, **own, **changes}
+
+
+def run(*command: object, cwd: Path = ROOT, env: Mapping[str, str] | None = None) -> Completed:
+    """Run a program in a folder, with an environment in the place of ``environment``."""
+    return subprocess.run(
+        [*map(str, command)],
+        env=env or environment(),
+        capture_output=True,
+        text=True,
+        timeout=600,
+        cwd=cwd,
+    )
+
+
+def shell(command: str, folder: Path, env: Mapping[str, str] | None = None) -> Completed:
+    """Run a line of bash in a folder."""
+    return run("bash", "-c", command, cwd=folder, env=env)
+
+
+def succeed(command: str, folder: Path, env: Mapping[str, str] | None = None) -> str:
+    """What a line of bash prints, which must succeed."""
+    result = shell(command, folder, env)
+    assert result.returncode == 0, f"{command}\n{result.stdout[-6000:]}{result.stderr[-6000:]}"
+    return result.stdout
