@@ -203,7 +203,7 @@ class Trainer:
         devices = [self.world.device] if self.world.device.type == "cuda" else None
         # Buffers: see Network.statistics.
         return DistributedDataParallel(
-            self.network, devices, broadcast_buffers=False, gradient_as_bucket_view=True
+            self.network, devices, forward_sync_buffers=False, gradient_as_bucket_view=True
         )
 
     def _step(
