@@ -30,8 +30,7 @@ options
   --corpus DIR               root of the corpora (mini: where they are made)
   --init-from MODEL          a pretrained model (folder or archive) in place of stage 3
   --variant NAME             fine-tune with conf/RECIPE/variants/NAME.yaml (give it its own --exp)
-  --processes N              train with N processes on this machine, one for each GPU (1; mini: 2, on
-                             the CPU)
+  --processes N              train with N processes on this machine, one for each GPU
   --from-released [MODEL]    the challenge's released model in place of stages 2 to 4, from the
                              Hugging Face hub or from a folder or archive on your disk
   --data DIR --exp DIR       where to write (data/NAME, exp/NAME)
@@ -59,7 +58,6 @@ made=$corpus/corpus.json                     # when the built-in corpus was made
 # another (trainings) and on which data (training_data), and how that is prepared (prepare).
 # shellcheck source=/dev/null
 . "conf/$recipe/recipe.sh"
-processes=${processes:-1}
 for setting in ${recipe_set[@]+"${recipe_set[@]}"}; do
   printf -v "${setting%%=*}" %s "${setting#*=}"
 done

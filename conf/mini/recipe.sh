@@ -10,10 +10,6 @@ calib_nontargets=20000
 tolerate=0              # share of files that may be broken
 counts=official         # lengths of the lists of a submission; any for others
 
-# Two processes with one thread each train this narrow network faster than one process with two
-# threads: 1.3 times on two idle cores.
-processes=${processes:-2}
-
 other_mean=''           # data folder of another mean to centre a released model with
 
 trainings=(pretrain finetune)

@@ -64,14 +64,13 @@ class _Block(nn.Module):
         super().__init__()
         self.conv1 = fuse_conv_bn_eval(block.conv1, block.bn1)
         self.conv2 = fuse_conv_bn_eval(block.conv2, block.bn2)
-        self.stride = block.conv1.stride[0]
         self.downsample: nn.Module = nn.Identity()
         if len(block.downsample):
             self.downsample = fuse_conv_bn_eval(*block.downsample)
 
     def forward(self, x: Tensor) -> Tensor:
         out = self.conv2(self.conv1(x).relu_())
-        x = self.downsample(x[:, :, :: self.stride, :: self.stride])
+        x = self.downsample(x)
         # Smaller maps stay in the cache as they are.
         if out.device.type == "cpu" and out[0].numel() > TILE:
             return simam_and_sum_(out, x)

@@ -12,6 +12,7 @@ from contextlib import contextmanager, nullcontext
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
@@ -22,12 +23,7 @@ STAGE_STRIDES = (1, 2, 2, 2)
 
 
 class SimAMBlock(nn.Module):
-    """Two 3x3 convolutions, SimAM on their output, then the residual sum.
-
-    The shortcut is thinned out before its 1x1 convolution, which is the same as a stride: the
-    gradient of a strided 1x1 convolution of fewer than 8 channels, channels last, writes out of
-    bounds on CPUs (torch 2.14.1).
-    """
+    """Two 3x3 convolutions, SimAM on their output, then the residual sum."""
 
     def __init__(self, in_planes: int, planes: int, stride: int):
         super().__init__()
@@ -38,7 +34,7 @@ class SimAMBlock(nn.Module):
         self.downsample = nn.Sequential()
         if stride != 1 or in_planes != planes:
             self.downsample = nn.Sequential(
-                nn.Conv2d(in_planes, planes, 1, bias=False),
+                nn.Conv2d(in_planes, planes, 1, stride=stride, bias=False),
                 nn.BatchNorm2d(planes),
             )
 
@@ -48,9 +44,17 @@ class SimAMBlock(nn.Module):
         return simam_residual(out, self.shortcut(x))
 
     def shortcut(self, x: Tensor) -> Tensor:
-        """The residual of the block's input x."""
-        stride = self.conv1.stride[0]
-        return self.downsample(x[:, :, ::stride, ::stride])
+        """The residual of the block's input x.
+
+        In training x is thinned out before the 1x1 convolution, which is the same as its stride:
+        the gradient of a strided 1x1 convolution of fewer than 8 channels, channels last, writes
+        out of bounds on CPUs (torch 2.14.1).
+        """
+        if not (torch.is_grad_enabled() and len(self.downsample)):
+            return self.downsample(x)
+        convolution, norm = self.downsample
+        rows, columns = convolution.stride
+        return norm(functional.conv2d(x[:, :, ::rows, ::columns], convolution.weight))
 
 
 class SimAMResNet(nn.Module):
