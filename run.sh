@@ -30,7 +30,8 @@ options
   --corpus DIR               root of the corpora (mini: where they are made)
   --init-from MODEL          a pretrained model (folder or archive) in place of stage 3
   --variant NAME             fine-tune with conf/RECIPE/variants/NAME.yaml (give it its own --exp)
-  --processes N              train with N processes on this machine, one for each GPU
+  --processes N              train with N processes on this machine, one for each GPU (default 1;
+                             mini: 2, on the CPU)
   --from-released [MODEL]    the challenge's released model in place of stages 2 to 4, from the
                              Hugging Face hub or from a folder or archive on your disk
   --data DIR --exp DIR       where to write (data/NAME, exp/NAME)
@@ -58,6 +59,7 @@ made=$corpus/corpus.json                     # when the built-in corpus was made
 # another (trainings) and on which data (training_data), and how that is prepared (prepare).
 # shellcheck source=/dev/null
 . "conf/$recipe/recipe.sh"
+processes=${processes:-1}
 for setting in ${recipe_set[@]+"${recipe_set[@]}"}; do
   printf -v "${setting%%=*}" %s "${setting#*=}"
 done
@@ -190,7 +192,9 @@ if stage 5 "average checkpoints, extract embeddings"; then
   for system in "${systems[@]}"; do
     extract "$system" dev "$data/dev"
     # The released model is scored on dev alone where there is nothing else.
-    if [ -z "$released" ] || [ -e "$data/finetune/wav.scp" ]; then
+    if [ "$system" = "$reported" ] && [ -e "$data/finetune/wav.scp" ]; then
+      extract "$system" mean "$data/finetune" # all of it: stage 7 takes its speakers as the cohort
+    elif [ -z "$released" ]; then
       extract "$system" mean "$data/finetune" --limit "$mean_utterances"
     fi
     if [ -n "$released" ] && [ -e "$other_mean/wav.scp" ]; then
@@ -232,7 +236,6 @@ if stage 7 "normalise, calibrate, report"; then
     calibrate_released
   else
     extract "$reported" calib "$data/calib"
-    extract "$reported" cohort "$data/finetune"
     score "$reported" calib "$data/calib/trials"
     for list in calib dev; do normalised "$list"; done
     make "$scores/dev-llr.score" "$scores"/{calib,dev}-"$normalize".score -- tidyvoice calibrate \

@@ -2,12 +2,11 @@
 
     python benchmarks/variants.py --seeds 1 2 3
     python benchmarks/variants.py --seeds 1 --list calib      # to choose weights by
-    python benchmarks/variants.py --full --exp exp/full --only baseline adversary
 
-Each setting is a file of conf/mini/variants, fine-tuned for 400 steps from the pretraining of its
-seed (--full: the 800 of conf/mini/finetune.yaml) and scored as ./run.sh --recipe mini does. What is
-there already is not made again, so that an interrupted sweep goes on; several may run at once, each
-with other --seeds. Corpus and data folders are those of ./run.sh --recipe mini.
+Each setting is a file of conf/mini/variants, fine-tuned from the pretraining of its seed and scored
+as ./run.sh --recipe mini does. Finished systems are skipped, so an interrupted sweep resumes.
+Several sweeps may run at once, each with other --seeds. Corpus and data folders are those of
+./run.sh --recipe mini.
 
 Each row is the mean over the seeds; below zero is better than the baseline. The interval of a
 difference comes from 1,000 resamples of the speakers, the same ones for every system and seed
@@ -18,7 +17,6 @@ whose spread stands beside it.
 import argparse
 import statistics
 import subprocess
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +28,6 @@ from tidyvoice.scoring.metrics import Costs
 
 ROOT = Path(__file__).resolve().parent.parent
 HARDEST = "different/same"  # targets in two languages, non-targets in one
-SHORT = ("epoch_iterations=50", "languages.rise_epochs=2")
 BASELINE = "baseline"
 
 
@@ -39,7 +36,7 @@ def variants() -> list[str]:
     return [BASELINE, *sorted(path.stem for path in (ROOT / "conf/mini/variants").glob("*.yaml"))]
 
 
-def make(seed: int, variant: str, data: Path, exp: Path, changes: Sequence[str]) -> Path:
+def make(seed: int, variant: str, data: Path, exp: Path) -> Path:
     """Fine-tune and score a setting; its experiment."""
     folder = exp / str(seed) / variant
     run = ["./run.sh", "--recipe", "mini", "--data", data, "--seed", seed]
@@ -48,7 +45,7 @@ def make(seed: int, variant: str, data: Path, exp: Path, changes: Sequence[str])
         call([*run, "--exp", exp / str(seed), "--stop-stage", 3])
     chosen = [] if variant == BASELINE else ["--variant", variant]
     run += ["--exp", folder, "--init-from", pretrained, *chosen, "--stage", 4, "--stop-stage", 6]
-    call([*run, "--set", "finetune.validation=null", *(f"finetune.{each}" for each in changes)])
+    call([*run, "--set", "finetune.validation=null"])
     return folder / "finetune"
 
 
@@ -106,13 +103,12 @@ def main() -> None:
     parser.add_argument("--exp", type=Path, default=Path("exp/variants"))
     parser.add_argument("--only", nargs="+", default=variants(), choices=variants())
     parser.add_argument("--list", choices=["dev", "calib"], default="dev", help="trials")
-    parser.add_argument("--full", action="store_true", help="all steps (give it its own --exp)")
     args = parser.parse_args()
     found: dict[str, list[SystemResult]] = {}
     maps = {name: args.data / args.list / name for name in ("utt2lang", "utt2spk")}
     for variant in dict.fromkeys([BASELINE, *args.only]):
         for seed in args.seeds:
-            folder = make(seed, variant, args.data, args.exp, () if args.full else SHORT)
+            folder = make(seed, variant, args.data, args.exp)
             if args.list == "calib":
                 score_calib(folder, args.data)
             system = load_system(folder, args.list, variant, **maps)

@@ -134,7 +134,7 @@ train() {
   command=(tidyvoice)
   if [ "$processes" -gt 1 ]; then
     command=(python -m tidyvoice.training.launch --standalone --nproc-per-node "$processes"
-      --max-restarts 3 -m tidyvoice)
+      -m tidyvoice)
   fi
   command+=(train "$config" "${values[@]}")
   if fresh "$stamp" "${inputs[@]}" -- "${command[@]}"; then
@@ -199,9 +199,9 @@ called() {
 
 # normalised LIST [SCORES]: the scores of a list, measured against the fine-tuning speakers.
 normalised() {
-  make "$scores/$1-$normalize.score" "$scores/${2:-$1}.score" "$embeddings/cohort.npz" -- \
+  make "$scores/$1-$normalize.score" "$scores/${2:-$1}.score" "$embeddings/mean.npz" -- \
     tidyvoice normalize "$scores/${2:-$1}.score" --embeddings "$embeddings/$1.npz" \
-    --mean "$embeddings/mean.npz" --cohort "$embeddings/cohort.npz" \
+    --mean "$embeddings/mean.npz" --cohort "$embeddings/mean.npz" \
     --cohort-utt2spk "$data/finetune/utt2spk" --method "$normalize" --top-n "$top_n" \
     --out "$scores/$1-$normalize.score"
 }

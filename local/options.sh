@@ -1,7 +1,7 @@
 # shellcheck shell=bash disable=SC2034,SC2154
 # The options of run.sh, which sources this file: read from its arguments, and checked.
 
-recipe='' variant='' processes=1 stage=1 stop_stage=8 corpus='' init_from='' released='' data='' exp=''
+recipe='' variant='' processes='' stage=1 stop_stage=8 corpus='' init_from='' released='' data='' exp=''
 recipe_set=() corpus_set=() pretrain_set=() large_margin_set=() finetune_set=()
 
 # What is given relative to where run.sh was called from, as it is called here.
@@ -78,9 +78,7 @@ if [ -n "$variant" ] && [ ! -e "conf/$recipe/variants/$variant.yaml" ]; then
   variants=("${variants[@]##*/}")
   fail "--variant $variant: there are ${variants[*]%.yaml}"
 fi
-[[ $processes =~ ^[1-9][0-9]*$ ]] || fail "--processes $processes: give a number above 0"
-# Else ranks that are started again read addresses of those before (pytorch issue 135712).
-export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1
+[[ $processes =~ ^([1-9][0-9]*)?$ ]] || fail "--processes $processes: give a number above 0"
 for number in "$stage" "$stop_stage"; do
   [[ $number =~ ^[1-8]$ ]] || fail "stages are 1 to 8, not $number"
 done

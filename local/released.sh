@@ -29,7 +29,6 @@ calibrate_released() {
     echo "  TidyVoiceX train is not here, which is the cohort: nothing is normalised or calibrated"
     return
   fi
-  extract released cohort "$data/finetune"
   normalised dev dev-train
   make "$scores/dev-llr.score" "$scores/dev-$normalize.score" -- tidyvoice calibrate \
     --cross-fit 5 --apply "$scores/dev-$normalize.score" --language-match \

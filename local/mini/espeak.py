@@ -5,6 +5,7 @@ samples twice uses one fresh process a speaker (see ``corpus``).
 """
 
 import ctypes
+import math
 import os
 from pathlib import Path
 
@@ -82,6 +83,7 @@ class Engine:
                 "about 150 characters: set TMPDIR to a shorter one"
             )
         self._chunks: list[np.ndarray] = []
+        self._missing = math.inf  # samples, before the synthesis is stopped
         self._callback = _Callback(self._receive)  # the library keeps only a pointer to it
         self._library.espeak_SetSynthCallback(self._callback)
         self._library.espeak_ng_SetRandSeed(ctypes.c_long(seed))
@@ -90,9 +92,11 @@ class Engine:
         self._voice = ""
 
     def _receive(self, samples: "ctypes._Pointer[ctypes.c_short]", count: int, _: object) -> int:
+        """Keep samples; return 1, which ends the synthesis, once there are enough."""
         if count > 0:
-            self._chunks.append(np.ctypeslib.as_array(samples, (count,)).copy())
-        return 0
+            self._chunks.append(np.frombuffer(ctypes.string_at(samples, 2 * count), np.int16))
+            self._missing -= count
+        return int(self._missing <= 0)
 
     def set_voice(self, language: str, variant: str) -> None:
         """Choose a language and a voice.
@@ -119,10 +123,13 @@ class Engine:
                 "use codes such as en, fr, cmn"
             )
 
-    def say(self, text: str, pitch: int = 50, words_per_minute: int = 175) -> np.ndarray:
+    def say(
+        self, text: str, pitch: int = 50, words_per_minute: int = 175, seconds: float = math.inf
+    ) -> np.ndarray:
         """Speak ``text``: float32 at 16 kHz in -1..1.
 
         Args:
+            seconds: stop after this time, a little later.
             text: in the language of the voice; numbers are read out.
             pitch: 0 to 100, relative to the voice, 50 leaving it as it is.
             words_per_minute: 80 to 450.
@@ -131,6 +138,7 @@ class Engine:
             TidyVoiceError: no audio came out.
         """
         self._chunks.clear()
+        self._missing = seconds * _NATIVE_RATE
         self._library.espeak_SetParameter(_RATE, words_per_minute, 0)
         self._library.espeak_SetParameter(_PITCH, pitch, 0)
         encoded = text.encode()

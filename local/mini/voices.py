@@ -125,5 +125,6 @@ def speak(engine: Engine, rng: np.random.Generator, seconds: float) -> np.ndarra
     while len(audio) < wanted:
         for digits in rng.integers(1, 6, 4):
             numbers.append(str(rng.integers(10 ** (digits - 1), 10**digits)))
-        audio = trim(engine.say(", ".join(numbers), pitch, rate))
+        # Half a second of silence may be trimmed.
+        audio = trim(engine.say(", ".join(numbers), pitch, rate, seconds + 0.5))
     return audio[:wanted]

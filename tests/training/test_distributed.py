@@ -184,6 +184,36 @@ def test_ctrl_c_ends_all_ranks_in_one_line(config, tmp_path):
     assert code == 130, output
     assert output.count("interrupted; what is finished is kept, the same command goes on") == 1
     assert "Traceback" not in output
+    assert "closing signal" not in output  # torchrun's own log
+
+
+def test_the_launcher_reports_a_killed_rank_in_one_line(config, tmp_path):
+    folder = f"experiment={tmp_path / 'exp'}"
+    process = start(config, 2, folder, "epochs=3000", launcher="tidyvoice.training.launch")
+    os.kill(of_rank(process, 1), signal.SIGKILL)
+    code, output = finish(process)
+    assert code == 1
+    assert output.splitlines()[-1].startswith("error: rank 1 was killed by SIGKILL")
+    assert "Traceback" not in output
+
+
+def test_the_launcher_leaves_an_error_to_the_rank_that_has_it(config, tmp_path):
+    folder = f"experiment={tmp_path / 'exp'}"
+    code, output = finish(
+        start(config, 2, folder, "data.batch_size=20", launcher="tidyvoice.training.launch")
+    )
+    assert code == 1
+    assert set(output.splitlines()[1:]) <= set(output.splitlines()[:1])
+    assert "are fewer than the 40 of a step" in output
+
+
+def test_two_ranks_share_the_means_of_the_speakers(config, tmp_path):
+    both, alone = tmp_path / "both", tmp_path / "alone"
+    options = "epochs=0", "loss.name=SphereFace2", "loss.init=speaker_means"
+    train(config, 2, f"experiment={both}", *options)
+    train(config, 1, f"experiment={alone}", *options)
+    # Sums in another order.
+    close(final_state(both)["loss"], final_state(alone)["loss"], rtol=1e-4, atol=1e-5)
 
 
 @pytest.fixture

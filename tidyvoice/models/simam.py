@@ -50,14 +50,13 @@ class _SimAMResidual(torch.autograd.Function):
         batch, channels, height, width = x.shape
         value = _rows(x)
         mean = _over_columns(value.sum(1), channels) / (height * width)
-        deviation = value - _each_column(mean, width)
-        squares = torch.linalg.vector_norm(deviation, dim=1).square_()
-        variance = _over_columns(squares, channels) / (height * width - 1)
-        root = (0.25 / (variance + LAMBDA)).sqrt_()
-        deviation.mul_(_each_column(root, width))
-        out = deviation.square_().add_(0.5).sigmoid_().mul_(value).add_(_rows(residual)).relu_()
+        squares = (value - _each_column(mean, width)).square_()
+        variance = _over_columns(squares.sum(1), channels) / (height * width - 1)
+        quarter = 0.25 / (variance + LAMBDA)
+        attention = squares.mul_(_each_column(quarter, width)).add_(0.5).sigmoid_()
+        out = attention.mul_(value).add_(_rows(residual)).relu_()
         out = out.to(x.dtype).view(batch, height, width, channels).permute(0, 3, 1, 2)
-        ctx.save_for_backward(x, out, mean, root)
+        ctx.save_for_backward(x, out, mean, quarter.sqrt_())
         return out
 
     @staticmethod

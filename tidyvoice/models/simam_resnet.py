@@ -145,7 +145,13 @@ class SimAMResNetASP(nn.Module):
 
 
 def _initialise(model: nn.Module) -> None:
-    """He initialisation of the convolutions (He et al. 2015); the rest keeps torch's default."""
+    """He initialisation of the convolutions (He et al. 2015); blocks that begin as the identity.
+
+    The last batch norm of each block starts at zero (Goyal et al. 2017, section 5.1), without
+    which a training leaves chance several times as late. The rest keeps torch's default.
+    """
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        elif isinstance(module, SimAMBlock):
+            nn.init.zeros_(module.bn2.weight)

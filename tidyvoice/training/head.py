@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from tidyvoice.training.world import World
+
 
 class ClassMeans:
     """Running sum of unit-length embeddings, one row a class.
@@ -20,6 +22,11 @@ class ClassMeans:
         """Count embeddings [B x D] of classes [B]."""
         self._sum.index_add_(0, labels, torch.nn.functional.normalize(embeddings.float()))
         self._seen[labels] = True
+
+    def share(self, world: World) -> None:
+        """Take in what the other processes have counted."""
+        self._sum = world.mean(self._sum)  # only its direction counts
+        self._seen = world.mean(self._seen.float()) > 0
 
     def fill(self, weight: Tensor) -> int:
         """Overwrite the rows of ``weight`` [C x D] whose class was seen; how many that is.

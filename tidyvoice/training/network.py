@@ -111,7 +111,10 @@ def build_optimizer(settings: Experiment, network: Network) -> torch.optim.Optim
     chosen = settings.optimizer
     rate = settings.learning_rate.initial_lr
     if chosen.name == "AdamW":
-        return torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=chosen.weight_decay)
+        # Fused: otherwise it launches several operations a tensor, a tenth of a small model's step.
+        return torch.optim.AdamW(
+            network.parameters(), lr=rate, weight_decay=chosen.weight_decay, fused=True
+        )
     return torch.optim.SGD(
         network.parameters(),
         lr=rate,

@@ -48,10 +48,12 @@ def _refuse_other_frontend(config: Path, settings: Experiment) -> None:
 def start_from_speaker_means(trainer: "Trainer") -> int:
     """Set the classes to the mean of one chunk of (nearly) every utterance; how many were seen.
 
-    What else the loss has is fitted to some of the chunks, at the margin of the first step. They
-    are without noise, reverberation or dither. Each process reads all of them.
+    The remaining parameters of the loss (SphereFace2's bias) are fitted to some of the chunks, at
+    the margin of the first step. The chunks are without noise, reverberation or dither. The
+    processes share the work, and all end with the same classes.
     """
-    settings, device, head = trainer.settings, trainer.world.device, trainer.objective.head
+    settings, world, head = trainer.settings, trainer.world, trainer.objective.head
+    device = world.device
     clean = {"augment_probability": 0.0, "order": "shuffled", "balance": "none", "pairs": False}
     chosen = settings.data.model_copy(update=clean)
     data = TrainingData(chosen, trainer.data.chunk_samples, settings.seed)
@@ -59,20 +61,20 @@ def start_from_speaker_means(trainer: "Trainer") -> int:
     sample: list[tuple[Tensor, Tensor]] = []
     trainer.network.eval()
     trainer.frontend.eval()
-    with (
-        torch.no_grad(),
-        closing(load_batches(data, range(data.batches_per_pass))) as batches,
-    ):
+    own = range(world.rank, data.batches_per_pass, world.size)
+    with torch.no_grad(), closing(load_batches(data, own)) as batches:
         for raw in batches:
             on_device = raw.to(device)
             embeddings = trainer.network.embed(trainer.features(on_device))
             means.add(embeddings, on_device.labels)
-            if len(sample) * len(embeddings) < SAMPLE:
-                sample.append((embeddings, on_device.labels))
+            if len(sample) * len(embeddings) * world.size < SAMPLE:
+                sample.append((embeddings.cpu(), raw.labels))
+    means.share(world)
+    sample = [pair for part in world.gather(sample) for pair in part]
     weight = head.full_weight().clone()
     # Of a class with several weights the first; the others stay at random, and find their own.
     seen = means.fill(weight[:: head.shard.rows_per_class])
     head.load_full_weight(weight)
     head.margin = trainer.margin.at(0)
-    head.fit(*map(torch.cat, zip(*sample, strict=True)))
+    head.fit(*(torch.cat(part).to(device) for part in zip(*sample, strict=True)))
     return seen

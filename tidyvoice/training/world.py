@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -101,9 +102,12 @@ def join_world(device: str, timeout_seconds: float) -> Iterator[World]:
         reason = " ".join(str(error).split())
         unreachable = isinstance(error, dist.DistNetworkError | dist.DistStoreError)
         if unreachable or any(words in reason.lower() for words in LOST):
+            # If the other rank failed on this machine, torchrun ends this one within that time,
+            # and the first error remains the last line.
+            time.sleep(1)
             raise TidyVoiceError(
-                f"rank {rank} of {size} lost another rank ({reason}): look for the first error "
-                "above; the same command goes on from what was kept"
+                f"rank {rank} of {size} lost another rank ({reason}): see the first error above; "
+                "the same command resumes at the last checkpoint"
             ) from error
         raise
     else:
