@@ -11,7 +11,7 @@ from tests.fake_uploads import TOKEN
 from tidyvoice.data.packing import write_shards
 from tidyvoice.encoder import SpeakerEncoder
 from tidyvoice.extract import extract
-from tidyvoice.manifest import Manifest
+from tidyvoice.manifest import Manifest, scan
 from tidyvoice.scoring.pairs import make_trials
 from tidyvoice.scoring.pipeline import score_list
 from tidyvoice.scoring.trials import write_trials
@@ -55,9 +55,13 @@ def texts(folder: Path) -> dict[str, str]:
     return {path.name: path.read_text() for path in folder.iterdir() if path.suffix in TEXTS}
 
 
-def make_trained(folder: Path, voices: Path) -> Trained:
-    """Four speakers are learnt from; "dev" holds the four others, "dev-llr" is in sample."""
-    known = Manifest.read(voices / "known/data")
+def make_trained(folder: Path, corpus: Path, trials: Path) -> Trained:
+    """Train and score on a corpus of eight speakers and trials of them.
+
+    Four speakers are learnt from; "dev" holds the four others, "dev-llr" is in sample.
+    """
+    known = scan(corpus, language_folder=True)
+    known.write(folder / "data" / "known")
     names = known.speakers()
     known.select(names[:4]).write(folder / "data" / "train")
     write_shards(folder / "data" / "train", per_shard=20)
@@ -65,12 +69,12 @@ def make_trained(folder: Path, voices: Path) -> Trained:
     second = _train(folder, "second", init=str(first / "models"))
     table = second / "embeddings" / "all.npz"
     encoder = SpeakerEncoder.from_pretrained(second / "models", "cpu")
-    extract(encoder, voices / "known/data", table)
+    extract(encoder, folder / "data" / "known", table)
     _write_list(folder / "fair.txt", known.select(names[4:]))
     score_list(table, folder / "fair.txt", second / "scores" / "dev.score")
     learnt = {"mean": table, "in_sample": True}
-    score_list(table, voices / "trials", second / "scores" / "dev-llr.score", **learnt)
-    fit_verifier(table, voices / "trials", **learnt).save(second / "models")
+    score_list(table, trials, second / "scores" / "dev-llr.score", **learnt)
+    fit_verifier(table, trials, **learnt).save(second / "models")
     return Trained(folder, first, second, names)
 
 
