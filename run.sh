@@ -10,7 +10,7 @@ usage() {
 usage: ./run.sh --recipe NAME [options]
 
 recipes
-  mini        the built-in corpus, synthesised on this machine: about ten minutes on two cores
+  mini        the built-in corpus, synthesised on this machine: about six minutes on two cores
   tidyvoice   the challenge's baseline on the real data: needs --corpus, and for less than the
               pretraining on VoxBlink2 --init-from or --from-released
 
@@ -36,8 +36,7 @@ options
                              Hugging Face hub or from a folder or archive on your disk
   --data DIR --exp DIR       where to write (data/NAME, exp/NAME)
 
-What was made by the same command from the same inputs is not made again; an interrupted stage
-goes on when started again.
+Finished steps are skipped when you run the same command again. An interrupted stage resumes.
 TEXT
 }
 
@@ -84,7 +83,7 @@ reported=${systems[${#systems[@]} - 1]}
 . local/functions.sh
 . local/released.sh
 
-# A misspelt setting shall not wait until the stages before its own have run.
+# Validate all settings before the first stage runs.
 given=$((${#pretrain_set[@]} + ${#large_margin_set[@]} + ${#finetune_set[@]}))
 if [ ${#large_margin_set[@]} -gt 0 ] && [[ " ${trainings[*]} " != *" large_margin "* ]]; then
   fail "--set large_margin.${large_margin_set[0]}: the recipe $recipe has no such training"

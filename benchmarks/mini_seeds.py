@@ -1,31 +1,27 @@
-"""The recipe mini for several seeds: mean and spread of its metrics, system by system.
+"""The recipe mini for several seeds: mean and standard deviation of its metrics, system by system.
 
     python benchmarks/mini_seeds.py --seeds 1 2 3
 
 Corpus and data folders are those of ./run.sh --recipe mini and are made if need be; the trainings
-of each seed go to exp/mini_seeds/SEED. The untrained model is the seed's first checkpoint.
+of each seed go to exp/mini_seeds/SEED.
 """
 
 import argparse
 import json
-import shutil
 import statistics
 import subprocess
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-TIDYVOICE = (sys.executable, "-m", "tidyvoice")
 # Score files of a seed's folder.
 SYSTEMS = {
-    "untrained": "untrained/scores/dev.score",
     "pretrained": "pretrain/scores/dev.score",
     "fine-tuned": "finetune/scores/dev.score",
-    "+ AS-norm": "finetune/scores/dev-asnorm.score",
-    "+ AS-norm, calibrated": "finetune/scores/dev-llr-asnorm.score",
-    "+ language-aware norm": "finetune/scores/dev-language.score",
-    "+ language-aware norm, calibrated": "finetune/scores/dev-llr.score",
+    "normalised": "finetune/scores/dev-language.score",
+    "calibrated": "finetune/scores/dev-llr.score",
 }
+COSTS = {"minDCF": "min_dcf", "actDCF": "act_dcf", "Cllr": "cllr", "minCllr": "min_cllr"}
 
 
 def call(*command: object) -> str:
@@ -33,22 +29,18 @@ def call(*command: object) -> str:
     return subprocess.run(words, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
-def evaluate_untrained(exp: Path, data: Path) -> None:
-    """Scores of the pretraining's first checkpoint, centred as run.sh centres the others."""
-    untrained = exp / "untrained"
-    (untrained / "models").mkdir(parents=True, exist_ok=True)
-    shutil.copy(exp / "pretrain/models/model_0000.pt", untrained / "models")
-    shutil.copy(exp / "pretrain/config.yaml", untrained)
-    call(*TIDYVOICE, "average", untrained, "--unfinished")
-    tables = {name: untrained / "embeddings" / f"{name}.npz" for name in ("dev", "mean")}
-    extract = (*TIDYVOICE, "extract", "--model", untrained / "models")
-    call(*extract, "--data", data / "dev", "--out", tables["dev"])
-    call(*extract, "--data", data / "finetune", "--limit", 500, "--out", tables["mean"])
-    call(
-        *TIDYVOICE, "score", "--embeddings", tables["dev"], "--mean", tables["mean"],
-        "--trials", data / "corpus/TidyVocieX_Dev_trialPairs.txt",
-        "--out", untrained / "scores/dev.score",
-    )  # fmt: skip
+def metrics(scores: Path) -> dict[str, float]:
+    """EER in percent of each category, then the costs of all trials, by their names."""
+    command = (sys.executable, "-m", "tidyvoice", "metrics", scores, "--json")
+    rows = json.loads(call(*command))["categories"]
+    values = {f"EER % {row['category']}": 100 * row["eer"] for row in rows}
+    return values | {name: rows[0][key] for name, key in COSTS.items()}
+
+
+def cell(values: list[float]) -> str:
+    """Mean (standard deviation)."""
+    spread = statistics.stdev(values) if len(values) > 1 else 0
+    return f"{statistics.mean(values):.2f} ({spread:.2f})"
 
 
 def main() -> None:
@@ -59,31 +51,20 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("data/mini"))
     parser.add_argument("--exp", type=Path, default=Path("exp/mini_seeds"))
     args = parser.parse_args()
-    figures: dict[str, list[list[float]]] = {system: [] for system in SYSTEMS}
-    categories: list[str] = []
+    found: dict[str, list[dict[str, float]]] = {system: [] for system in SYSTEMS}
     for seed in args.seeds:
         exp = args.exp / str(seed)
-        run = ("./run.sh", "--recipe", "mini", "--data", args.data, "--exp", exp, "--seed", seed)
-        call(*run, "--set", "normalize=asnorm")
-        scores = exp / "finetune/scores"
-        shutil.copy(scores / "dev-llr.score", scores / "dev-llr-asnorm.score")
-        print(call(*run, "--stage", 7).rpartition("== stage 7")[2], flush=True)
-        evaluate_untrained(exp, args.data)
+        call("./run.sh", "--recipe", "mini", "--data", args.data, "--exp", exp, "--seed", seed)
         for system, path in SYSTEMS.items():
-            rows = json.loads(call(*TIDYVOICE, "metrics", exp / path, "--json"))["categories"]
-            pooled, categories = rows[0], [row["category"] for row in rows]
-            costs = [pooled["min_dcf"], pooled["act_dcf"], pooled["cllr"], pooled["min_cllr"]]
-            figures[system].append([*(100 * row["eer"] for row in rows), *costs])
+            found[system].append(metrics(exp / path))
+    names = list(found["pretrained"][0])
     print(f"mean (standard deviation) of seeds {', '.join(map(str, args.seeds))}\n")
-    names = [*(f"EER % {category}" for category in categories)]
-    names += ["minDCF", "actDCF", "Cllr", "minCllr"]
     print("| system | " + " | ".join(names) + " |\n" + "|---" * (len(names) + 1) + "|")
-    for system, rows in figures.items():
-        cells = [
-            f"{statistics.mean(column):.2f} ({statistics.stdev(column) if column[1:] else 0:.2f})"
-            for column in zip(*rows, strict=True)
-        ]
-        print(f"| {system} | " + " | ".join(cells) + " |")
+    for system, rows in found.items():
+        # actDCF and Cllr mean nothing before calibration.
+        blank = () if system == "calibrated" else ("actDCF", "Cllr")
+        cells = ["" if name in blank else cell([row[name] for row in rows]) for name in names]
+        print(f"| {system} | {' | '.join(cells)} |")
 
 
 if __name__ == "__main__":

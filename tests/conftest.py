@@ -27,6 +27,7 @@ from tidyvoice.frontend import FrontendSettings
 from tidyvoice.hub import save_model_config
 from tidyvoice.manifest import Manifest, scan
 from tidyvoice.models import build_model
+from tidyvoice.readahead import usable_cores
 from tidyvoice.report import load_system, write_report
 from tidyvoice.scoring.pairs import make_trials
 from tidyvoice.scoring.trials import write_trials
@@ -46,10 +47,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
-    """One process for tests of one file, which several would not share."""
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Use one worker more than cores, because many tests wait for the programs that they start.
+
+    Use no workers (0) for a single file, whose tests would not spread.
+    """
     alone = len(config.args) == 1 and ".py" in config.args[0]
-    return 0 if alone else None
+    return 0 if alone else usable_cores() + 1
 
 
 def require(condition: bool, reason: str) -> None:

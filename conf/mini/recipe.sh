@@ -2,7 +2,7 @@
 # What ./run.sh --recipe mini does beside the trainings; ./run.sh --set KEY=VALUE overrides it.
 calib_speakers=30       # held out of the fine-tuning, for calibration
 average=3               # last checkpoints whose mean is the model
-mean_utterances=500     # whose mean centres the systems before the fine-tuned one (it takes all)
+mean_utterances=500     # for the mean of the earlier systems; the reported one takes all utterances
 normalize=language      # language, asnorm or snorm
 top_n=40                # highest cohort scores that count, of 80 speakers, each a few times over
 calib_targets=4000      # trials that the calibration is fitted to
@@ -10,8 +10,8 @@ calib_nontargets=20000
 tolerate=0              # share of files that may be broken
 counts=official         # lengths of the lists of a submission; any for others
 
-# On two cores, two processes with one thread each train this narrow network faster than one process
-# with two threads, whose threads wait for each other.
+# Set by --processes. On two cores, two processes of one thread each train this narrow network faster
+# than one process of two threads, which often wait for each other.
 processes=${processes:-2}
 
 other_mean=''           # data folder of another mean to centre a released model with

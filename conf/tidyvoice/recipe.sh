@@ -2,7 +2,7 @@
 # What ./run.sh --recipe tidyvoice does beside the trainings; ./run.sh --set KEY=VALUE overrides it.
 calib_speakers=100      # held out of the fine-tuning, for calibration
 average=1               # last checkpoints whose mean is the model
-mean_utterances=20000   # whose mean centres the systems before the fine-tuned one (it takes all)
+mean_utterances=20000   # for the mean of the earlier systems; the reported one takes all utterances
 normalize=language      # language, asnorm or snorm
 top_n=300               # highest cohort scores that count, of 3,566 speakers, a few times over
 calib_targets=20000     # trials that the calibration is fitted to

@@ -129,10 +129,10 @@ class Engine:
         """Speak ``text``: float32 at 16 kHz in -1..1.
 
         Args:
-            seconds: stop after this time, a little later.
             text: in the language of the voice; numbers are read out.
             pitch: 0 to 100, relative to the voice, 50 leaving it as it is.
             words_per_minute: 80 to 450.
+            seconds: stop soon after this much audio.
 
         Raises:
             TidyVoiceError: no audio came out.

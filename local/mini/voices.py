@@ -122,9 +122,12 @@ def speak(engine: Engine, rng: np.random.Generator, seconds: float) -> np.ndarra
     rate = int(rng.integers(160, 191))
     numbers: list[str] = []
     audio = np.zeros(0, np.float32)
+    limit = seconds + 0.5  # trimming may remove this much silence
     while len(audio) < wanted:
         for digits in rng.integers(1, 6, 4):
             numbers.append(str(rng.integers(10 ** (digits - 1), 10**digits)))
-        # Half a second of silence may be trimmed.
-        audio = trim(engine.say(", ".join(numbers), pitch, rate, seconds + 0.5))
+        spoken = engine.say(", ".join(numbers), pitch, rate, limit)
+        if len(spoken) >= limit * SAMPLE_RATE:
+            limit += 0.5  # more silence was trimmed: let the next round be longer
+        audio = trim(spoken)
     return audio[:wanted]

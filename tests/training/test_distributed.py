@@ -193,7 +193,7 @@ def test_the_launcher_reports_a_killed_rank_in_one_line(config, tmp_path):
     os.kill(of_rank(process, 1), signal.SIGKILL)
     code, output = finish(process)
     assert code == 1
-    assert output.splitlines()[-1].startswith("error: rank 1 was killed by SIGKILL")
+    assert output.splitlines()[-1].startswith("error: rank 1 was killed by signal 9")
     assert "Traceback" not in output
 
 
@@ -203,8 +203,8 @@ def test_the_launcher_leaves_an_error_to_the_rank_that_has_it(config, tmp_path):
         start(config, 2, folder, "data.batch_size=20", launcher="tidyvoice.training.launch")
     )
     assert code == 1
-    assert set(output.splitlines()[1:]) <= set(output.splitlines()[:1])
-    assert "are fewer than the 40 of a step" in output
+    (line,) = set(output.splitlines())  # each rank may print it
+    assert "are fewer than the 40 of a step" in line
 
 
 def test_two_ranks_share_the_means_of_the_speakers(config, tmp_path):

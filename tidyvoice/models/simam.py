@@ -52,11 +52,11 @@ class _SimAMResidual(torch.autograd.Function):
         mean = _over_columns(value.sum(1), channels) / (height * width)
         squares = (value - _each_column(mean, width)).square_()
         variance = _over_columns(squares.sum(1), channels) / (height * width - 1)
-        quarter = 0.25 / (variance + LAMBDA)
-        attention = squares.mul_(_each_column(quarter, width)).add_(0.5).sigmoid_()
+        c = 0.25 / (variance + LAMBDA)
+        attention = squares.mul_(_each_column(c, width)).add_(0.5).sigmoid_()
         out = attention.mul_(value).add_(_rows(residual)).relu_()
         out = out.to(x.dtype).view(batch, height, width, channels).permute(0, 3, 1, 2)
-        ctx.save_for_backward(x, out, mean, quarter.sqrt_())
+        ctx.save_for_backward(x, out, mean, c.sqrt_())
         return out
 
     @staticmethod
@@ -81,8 +81,8 @@ class _SimAMResidual(torch.autograd.Function):
         return of_x, of_residual
 
 
-# Maps with few channels that lie channels last are slow to compute with: the innermost dimension
-# is short. So rows of W x C numbers are computed with, and what belongs to a channel is repeated.
+# With few channels, the innermost dimension of a channels-last map is too short to vectorise well.
+# These functions work on rows of W x C values and repeat the values of a channel along them.
 
 
 def _rows(x: Tensor) -> Tensor:

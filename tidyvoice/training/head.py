@@ -24,7 +24,7 @@ class ClassMeans:
         self._seen[labels] = True
 
     def share(self, world: World) -> None:
-        """Take in what the other processes have counted."""
+        """Add the sums of the other processes. Collective."""
         self._sum = world.mean(self._sum)  # only its direction counts
         self._seen = world.mean(self._seen.float()) > 0
 

@@ -1,7 +1,7 @@
-"""torchrun without its own log and tracebacks: ``python -m tidyvoice.training.launch``.
+"""Run torchrun without its log and failure report: ``python -m tidyvoice.training.launch``.
 
-Takes torchrun's options. A process that fails has reported its error in one line, to which
-torchrun's report adds nothing; a process that was killed is reported here.
+It takes torchrun's options. A rank that fails prints its own error. A rank that is killed by a
+signal cannot, so the launcher reports it.
 """
 
 import logging
@@ -23,9 +23,10 @@ if __name__ == "__main__":
     except ChildFailedError as error:
         rank, failure = error.get_first_failure()
         if failure.exitcode < 0:
-            name = signal.Signals(-failure.exitcode).name
+            name = signal.strsignal(-failure.exitcode)
+            hint = " The memory may be full." if -failure.exitcode == signal.SIGKILL else ""
             sys.exit(
-                f"error: rank {rank} was killed by {name}; SIGKILL often means that the memory is "
-                "full. Run the same command to resume at the last checkpoint."
+                f"error: rank {rank} was killed by signal {-failure.exitcode} ({name}).{hint} Run "
+                "the same command to resume at the last checkpoint."
             )
         sys.exit(failure.exitcode)

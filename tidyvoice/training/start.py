@@ -46,7 +46,9 @@ def _refuse_other_frontend(config: Path, settings: Experiment) -> None:
 
 
 def start_from_speaker_means(trainer: "Trainer") -> int:
-    """Set the classes to the mean of one chunk of (nearly) every utterance; how many were seen.
+    """Set each class weight to its speaker's mean embedding; return how many classes were set.
+
+    The means are over one chunk of (nearly) every utterance.
 
     The remaining parameters of the loss (SphereFace2's bias) are fitted to some of the chunks, at
     the margin of the first step. The chunks are without noise, reverberation or dither. The
@@ -72,7 +74,7 @@ def start_from_speaker_means(trainer: "Trainer") -> int:
     means.share(world)
     sample = [pair for part in world.gather(sample) for pair in part]
     weight = head.full_weight().clone()
-    # Of a class with several weights the first; the others stay at random, and find their own.
+    # With several weights a class (sub-centres), only the first is set; the others start at random.
     seen = means.fill(weight[:: head.shard.rows_per_class])
     head.load_full_weight(weight)
     head.margin = trainer.margin.at(0)

@@ -87,13 +87,14 @@ def join_world(device: str, timeout_seconds: float) -> Iterator[World]:
         gpus = torch.cuda.device_count()
         if local >= gpus:
             raise TidyVoiceError(
-                f"process {local + 1} of this machine finds {gpus} GPUs: start a process for each "
-                "(--nproc-per-node), and let each see all of them"
+                f"process {local + 1} of this machine needs a GPU of its own, and {gpus} are "
+                f"visible: start {gpus} at most (run.sh --processes, torchrun --nproc-per-node)"
             )
         chosen = torch.device("cuda", local)
         torch.cuda.set_device(chosen)
     backend = "nccl" if chosen.type == "cuda" else "gloo"
-    # While it waits for the others in native code, a process does not hear what Python would do.
+    # Python signal handlers do not run inside a blocking collective, so SIGTERM ends the process
+    # directly.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     try:
         dist.init_process_group(backend, timeout=timedelta(seconds=timeout_seconds))
@@ -102,8 +103,8 @@ def join_world(device: str, timeout_seconds: float) -> Iterator[World]:
         reason = " ".join(str(error).split())
         unreachable = isinstance(error, dist.DistNetworkError | dist.DistStoreError)
         if unreachable or any(words in reason.lower() for words in LOST):
-            # If the other rank failed on this machine, torchrun ends this one within that time,
-            # and the first error remains the last line.
+            # If the other rank failed on this machine, torchrun kills this one within a second, and
+            # this secondary error is not printed.
             time.sleep(1)
             raise TidyVoiceError(
                 f"rank {rank} of {size} lost another rank ({reason}): see the first error above; "
