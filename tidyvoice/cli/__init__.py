@@ -44,10 +44,10 @@ SEVERAL = ("--fit", "--apply")
 def main() -> None:
     """Entry point."""
     # Before torch is loaded: OpenMP threads that wait for each other spin for a moment, then sleep.
-    # One training process with two threads (conf/mini/pretrain.yaml, two cores of an AMD EPYC with
-    # AVX-512) takes 94 utterances a second, and 43 beside a program that keeps one core busy.
-    # Threads that sleep at once (OMP_WAIT_POLICY=passive) take 65 and 31, threads that spin ten
-    # times as long 101 and 22.
+    # Measured with one training process of two threads on two cores of an AMD EPYC with AVX-512
+    # (4 planes): 94 utterances a second, and 43 beside a program that keeps one core busy. Threads
+    # that sleep at once (OMP_WAIT_POLICY=passive) reach 65 and 31, threads that spin ten times as
+    # long 101 and 22. On an EPYC with AVX2 the settings do not differ beyond noise (58 to 75).
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     app(spread(sys.argv[1:]))
 
