@@ -206,6 +206,8 @@ def test_something_else_is_no_archive(tmp_path, name, content):
         (zipped({"/evil": b"x"}), "'/evil' leads out of the folder"),
         (tar({"in.zip": zipped({"a/../../../evil": b"x"})}), "leads out of the folder"),
     ],
+    # The bytes of an archive hold the time: as ids, they would differ between workers.
+    ids=lambda value: value if isinstance(value, str) else "archive",
 )
 def test_nothing_gets_out_of_the_folder(tmp_path, packed, message):
     (tmp_path / "deep").mkdir()
