@@ -10,7 +10,7 @@ calib_nontargets=20000
 tolerate=0              # share of files that may be broken
 counts=official         # lengths of the lists of a submission; any for others
 
-# Set by --processes. On two cores, two processes of one thread each train this narrow network faster
+# --processes sets it. On two cores, two processes of one thread each train this narrow network faster
 # than one process of two threads, which often wait for each other.
 processes=${processes:-2}
 

@@ -54,7 +54,7 @@ def hum(rng: np.random.Generator, samples: int) -> np.ndarray:
     levels = rng.uniform(0.1, 1, len(overtones)) / overtones
     phases = rng.uniform(0, 2 * np.pi, len(overtones))
     turns = base / SAMPLE_RATE * np.arange(samples) % 1
-    # The powers of one rotation are its overtones, at a tenth of the cost of a sine each.
+    # The overtones are powers of one rotation, which cost less than a sine each.
     rotation = np.exp(2j * np.pi * turns).astype(np.complex64)
     wave, sound = np.ones_like(rotation), np.zeros(samples, np.float32)
     for factor in (levels * np.exp(1j * phases)).astype(np.complex64):

@@ -111,7 +111,7 @@ def build_optimizer(settings: Experiment, network: Network) -> torch.optim.Optim
     chosen = settings.optimizer
     rate = settings.learning_rate.initial_lr
     if chosen.name == "AdamW":
-        # Fused: otherwise it launches several operations a tensor, a tenth of a small model's step.
+        # Otherwise it launches several operations for each tensor, which small models feel.
         return torch.optim.AdamW(
             network.parameters(), lr=rate, weight_decay=chosen.weight_decay, fused=True
         )
