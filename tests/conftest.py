@@ -7,6 +7,7 @@ import subprocess
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,12 @@ import pytest
 import soundfile
 import torch
 from click.testing import Result
+from filelock import FileLock
 from typer.testing import CliRunner
 
+from tests import preloaded
 from tests.publish.support import Trained, make_trained
+from tests.recipe.support import RECIPE, copy_project
 from tests.report.support import COHORT, COSINE, LLR, make_experiment
 from tidyvoice.cli import app
 from tidyvoice.config import ModelSettings
@@ -37,8 +41,11 @@ from tidyvoice.scoring.verifier_fit import fit_verifier
 torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
 
 
-# The files that take longest, so that no process is left with one of them at the end.
-LONGEST = ("test_real_recipe.py", "test_recipe.py", "test_distributed.py", "test_demo.py")
+# The files that take longest go first, so that no process is left with one of them at the end.
+LONGEST = (
+    "test_recipe.py", "test_real_recipe.py", "test_distributed.py", "test_documented_commands.py",
+    "test_interruptions.py", "test_export.py", "test_options.py", "test_trainer.py",
+)  # fmt: skip
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -274,6 +281,45 @@ def write_voices(folder: Path) -> None:
         wavs = sorted((folder / "known/corpus" / f"id{speaker:06d}").glob("*/*.wav"))
         for number, wav in enumerate(wavs[-3:], 1):
             shutil.copy(wav, folder / f"{name}-{number}.wav")
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A copy of the project in which the recipe was run; and what it printed. Read only.
+
+    A.wav and B.wav are of one speaker, C.wav is of another.
+    """
+    require(bool(find_spec("espeakng_loader")), "the built-in corpus needs pip install -e .[mini]")
+    base = tmp_path_factory.getbasetemp()
+    # The workers of pytest-xdist have folders of their own in a common one.
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "recipe"
+    with FileLock(f"{folder}.lock"):
+        printed = folder / "printed.txt"
+        if not printed.exists():
+            shutil.rmtree(folder, ignore_errors=True)  # of a worker that failed
+            folder.mkdir()
+            printed.write_text(run_recipe(copy_project(folder)))
+        return folder, printed.read_text()
+
+
+def run_recipe(folder: Path) -> str:
+    """Run the recipe in a copy of the project and return what it printed."""
+    corpus = folder / "data/mini/corpus"
+    preloaded.succeed(f"{RECIPE} --stop-stage 1", folder)
+    for part in ("pretrain", "TidyVoiceX_ASV/TidyVoiceX_Train", "TidyVoiceX_ASV/TidyVoiceX_Dev"):
+        write_clear_voices(corpus / part, seconds=1.2)
+    printed = preloaded.succeed(RECIPE, folder)
+    one, other = sorted((corpus / "TidyVoiceX_ASV/TidyVoiceX_Dev").iterdir())[:2]
+    wavs = [*sorted(one.rglob("*.wav"))[:2], min(other.rglob("*.wav"))]
+    for name, wav in zip("ABC", wavs, strict=True):
+        shutil.copy(wav, folder / f"{name}.wav")
+    return printed
+
+
+@pytest.fixture
+def own(finished: tuple[Path, str], tmp_path: Path) -> Path:
+    """A copy of the finished recipe that a test may change."""
+    return Path(shutil.copytree(finished[0], tmp_path / "own", symlinks=True))
 
 
 @pytest.fixture(scope="session")

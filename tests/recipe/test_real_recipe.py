@@ -14,9 +14,9 @@ import soundfile
 import torch
 import yaml
 from conftest import fill_weights, require, seeded, write_clear_voices, write_corpus, write_sounds
-from test_recipe import copy_project
 
 from tests.preloaded import environment, shell, succeed
+from tests.recipe.support import copy_project
 from tidyvoice.models import build_model
 from tidyvoice.scoring.trials import read_scores
 

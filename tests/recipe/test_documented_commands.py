@@ -1,0 +1,50 @@
+"""Every command of README and docs, in a copy of the finished recipe."""
+
+import re
+
+from tests.preloaded import succeed
+from tests.recipe.support import RECIPE, ROOT, SETTINGS, TINY
+
+
+def documented_commands() -> list[str]:
+    """README's, in order, then those of docs, which may need what README's leave."""
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    text = "\n".join(page.read_text() for page in pages)
+    blocks = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
+    return [line for block in blocks for line in block.splitlines()]
+
+
+def test_the_python_of_the_readme_runs(own):
+    code = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)[1]
+    (own / "readme.py").write_text(code)
+    succeed("python readme.py", own)
+
+
+def test_every_documented_command_runs(own):
+    first, second, *others = documented_commands()
+    set_up = "python3 -m venv .venv && .venv/bin/pip install -e '.[{}]' -c constraints.txt && {}"
+    assert first == set_up.format("mini", RECIPE)
+    assert second == set_up.format("test", ".venv/bin/pytest")  # run by .ci/run
+    assert len(others) > 20
+    sizes = dict(value.split("=") for value in TINY if value.split("=")[0] in SETTINGS)
+    for command in dict.fromkeys(others):
+        real = command.replace(" MODEL", " exp/mini/pretrain/models")
+        # Of the corpora of videos the built-in one has only the form.
+        real = real.replace("DIR/voxblink2", "data/mini/corpus/pretrain")
+        real = real.replace(" DIR", " data/mini/corpus")
+        # Its lists are not as long as the challenge's, and there is no network here.
+        if "--recipe tidyvoice" in real:
+            real += " --set counts=any top_n=5 calib_targets=40 calib_nontargets=60"
+        if real.endswith("from-released") or " --from-released " in real:
+            real = real.replace(
+                "--from-released", "--from-released exp/mini/finetune/models --data data/released"
+            )
+        for option, name in (
+            ("top-n", "top_n"), ("targets", "calib_targets"), ("nontargets", "calib_nontargets")
+        ):  # fmt: skip
+            real = re.sub(rf"--{option} \d+", f"--{option} {sizes[name]}", real)
+        succeed(real, own)
+    assert (own / "exp/wider/finetune/report.html").exists()
+    assert "final_margin: 0.4" in (own / "exp/wider/finetune/config.yaml").read_text()
+    assert "final_margin: 0.2" in (own / "exp/wider/pretrain/config.yaml").read_text()
+    assert (own / "exp/tidyvoice/finetune/report.html").exists()

@@ -1,0 +1,83 @@
+"""Missing files, Ctrl-C and full disks: a stage ends in one line and the same command resumes."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import small_disk
+
+from tests.preloaded import shell, succeed
+from tests.recipe.support import RECIPE
+
+
+def test_a_missing_wav_stops_with_its_name_and_the_next_run_goes_on(own):
+    table = own / "exp/mini/finetune/embeddings/dev.npz"
+    table.unlink()
+    wav = next((own / "data/mini/corpus/TidyVoiceX_ASV/TidyVoiceX_Dev").rglob("*.wav"))
+    hidden = wav.rename(wav.with_suffix(".hidden"))
+    stage = f"{RECIPE} --stage 5 --stop-stage 5"
+    failed = shell(stage, own)
+    hidden.rename(wav)
+    assert failed.returncode != 0
+    assert f"error: {wav.relative_to(own)} is missing" in failed.stderr
+    assert not table.exists()
+    succeed(stage, own)
+    assert table.exists()
+
+
+def test_ctrl_c_ends_a_stage_in_one_line_and_the_next_run_goes_on(own):
+    # Exactly as a terminal does it: the signal goes to run.sh and to all it has started.
+    command = f"{RECIPE} --exp exp/cut --stage 3 --stop-stage 3 --set epochs={{}}"
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    process = subprocess.Popen(
+        ["bash", "-c", command.format(3000)],
+        env={**os.environ, "PATH": path, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=own,
+        start_new_session=True,
+        # Tests started in the background inherit a SIGINT that is ignored, a terminal's do not.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    reached = own / "exp/cut/pretrain/models/model_0002.pt"
+    while process.poll() is None and not reached.exists():
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 130, error
+    assert error.strip() == "interrupted; what is finished is kept, the same command goes on"
+    refused = shell(command.format(4), own)
+    assert refused.returncode == 1
+    assert "epochs was 3000, is 4" in refused.stderr
+
+
+@pytest.mark.parametrize("stage", [1, 2, 3, 5, 6])
+def test_a_full_disk_ends_a_stage_in_one_line_and_the_next_run_goes_on(own, stage):
+    disk = own / "disk"
+    corpus = "data/mini/corpus" if stage > 1 else f"{disk}/corpus"
+    command = (
+        f"{RECIPE} --stage {stage} --stop-stage {stage} --corpus {corpus} "
+        f"--data {disk}/data --exp {disk}/exp"
+    )
+    with small_disk(disk, "100m"):
+        if stage > 1:
+            unwanted = shutil.ignore_patterns("corpus", "shards" if stage == 2 else "scores")
+            shutil.copytree(own / "data/mini", disk / "data", ignore=unwanted)
+        if stage > 3:
+            unwanted = shutil.ignore_patterns("scores", "embeddings" if stage == 5 else "report*")
+            shutil.copytree(own / "exp/mini", disk / "exp", ignore=unwanted)
+        filling = disk / "filling"
+        filling.write_bytes(bytes(shutil.disk_usage(disk).free - 4096))
+        failed = shell(command, own)
+        assert failed.returncode == 1, failed.stdout + failed.stderr
+        error = failed.stderr.strip().splitlines()
+        assert len(error) == 1, failed.stderr
+        assert error[0].startswith("error: the disk is full")
+        filling.unlink()
+        succeed(command, own)

@@ -1,0 +1,106 @@
+"""What the finished recipe printed and left, and what the same command does again."""
+
+import json
+import re
+
+import pytest
+
+from tests.preloaded import succeed
+from tests.recipe.support import RECIPE, ROOT
+
+
+def test_it_ends_with_the_table_and_the_report(finished):
+    folder, out = finished
+    table = out[out.rindex("system ") :]
+    for column in ("EER %", "minDCF", "different/same", "same/same"):
+        assert column in table
+    for system in ("+ calibrated", "+ normalised", "fine-tuned", "pretrained"):
+        assert re.search(rf"^{re.escape(system)}(\s+[\d.-]+){{8}}$", out, re.MULTILINE), system
+    assert "report: exp/mini/finetune/report.html" in out
+    page = (folder / "exp/mini/finetune/report.html").read_text()
+    assert "pretrain" in page
+    assert "<svg" in page
+
+
+def test_it_leaves_the_promised_files(finished):
+    folder, _ = finished
+    for part in ("pretrain", "finetune", "calib", "dev", "noise", "rirs"):
+        assert (folder / "data/mini" / part / "wav.scp").stat().st_size > 0
+    for system in ("pretrain", "finetune"):
+        exp = folder / "exp/mini" / system
+        for name in (
+            "config.yaml", "log/train.log", "log/train.jsonl", "models/avg_model.pt",
+            "models/config.yaml", "models/speakers.txt", "embeddings/dev.npz", "scores/dev.score",
+        ):  # fmt: skip
+            assert (exp / name).stat().st_size > 0
+    assert not list(folder.rglob("*.partial"))
+    log = (folder / "exp/mini/finetune/log/train.log").read_text()
+    assert "the loss head is new" in log
+
+
+def test_no_speaker_is_in_two_splits(finished):
+    folder, _ = finished
+    seen: set[str] = set()
+    for name in ("pretrain", "finetune", "calib", "dev"):
+        lines = (folder / "data/mini" / name / "spk2utt").read_text().splitlines()
+        speakers = {line.split()[0] for line in lines}
+        assert not seen & speakers
+        seen |= speakers
+    trained = (folder / "exp/mini/finetune/models/speakers.txt").read_text().split()
+    assert len(trained) == 8 + 8  # those of the pretraining as well
+    assert len(seen) == 8 + 14 + 8
+
+
+def test_a_finished_recipe_is_left_alone(finished, own):
+    model = own / "exp/mini/finetune/models/avg_model.pt"
+    before = model.stat().st_mtime_ns
+    again = succeed(RECIPE, own)
+    assert model.stat().st_mtime_ns == before
+    first = finished[1]
+    assert first[first.rindex("system ") : first.index("done in")] in again
+
+
+def test_what_depends_on_a_change_is_made_again(own):
+    stages = f"{RECIPE} --stage 5 --stop_stage 6 --set average=2"
+    changed = succeed(stages, own)
+    for command in ("average", "extract", "score"):
+        assert f"+ tidyvoice {command}" in changed
+    (own / "data/mini/corpus/TidyVocieX_Dev_trialPairs.txt").touch()
+    changed = succeed(stages, own)
+    assert "+ tidyvoice score" in changed
+    assert "+ tidyvoice extract" not in changed
+    (own / "exp/mini/finetune/scores/dev.score").unlink()
+    assert succeed(stages, own).count("+ tidyvoice score") == 1
+
+
+def test_another_corpus_takes_the_place_of_the_one_before(own):
+    line = (
+        "./run.sh --recipe tidyvoice --corpus {} --init-from exp/mini/pretrain/models "
+        "--data data/other --exp exp/other --set calib_speakers=10 counts=any --stop-stage 2"
+    )
+    succeed(line.format("data/mini/corpus"), own)
+    moved = own / "elsewhere"
+    moved.symlink_to(own / "data/mini/corpus")
+    second = succeed(line.format(moved), own)
+    assert str(moved) in (own / "data/other/dev/wav.scp").read_text()
+    assert second.count("written") == 3
+
+
+def test_the_example_gives_the_score_of_the_recipe(finished):
+    folder, _ = finished
+    exp, corpus = "exp/mini/finetune", "data/mini/corpus/TidyVoiceX_ASV/TidyVoiceX_Dev"
+    first, second, score, _ = (folder / exp / "scores/dev.score").read_text().split("\n")[0].split()
+    said = succeed(
+        f"python {ROOT}/examples/compare_two_recordings/compare.py --model {exp}/models "
+        f"{corpus}/{first} {corpus}/{second}",
+        folder,
+    )
+    found = re.search(r"^score (\S+)", said, re.MULTILINE)[1]
+    assert float(found) == pytest.approx(float(score), abs=1e-3)
+    assert "log-likelihood ratio" in said
+
+
+def test_a_metrics_table_is_machine_readable(finished):
+    said = succeed("tidyvoice metrics exp/mini/finetune/scores/dev.score --json", finished[0])
+    rows = json.loads(said)["categories"]
+    assert [row["targets"] for row in rows][:2] == [40, 20]
