@@ -119,10 +119,6 @@ class LossSettings(Strict):
     init: Literal["random", "speaker_means"] = Field(
         "random", description="class weights: random, or the mean embedding of each class' chunks"
     )
-    logit_mib: float | None = Field(
-        None, gt=0, description="MiB of logits at a time, for very many classes; null: all at once"
-    )
-    sharded: bool = Field(False, description="each process holds its share of the classes")
 
     @model_validator(mode="after")
     def _known(self) -> "LossSettings":
@@ -134,7 +130,7 @@ class LossSettings(Strict):
 
     def options(self) -> dict[str, Any]:
         """Arguments of the loss that are given."""
-        own = self.model_dump(exclude={"name", "init", "sharded"})
+        own = self.model_dump(exclude={"name", "init"})
         return {name: value for name, value in own.items() if value is not None}
 
 

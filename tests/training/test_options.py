@@ -105,7 +105,6 @@ def test_the_moving_average_is_kept_resumed_and_averaged(experiment, tmp_path):
         {"name": "SubCentreArcMargin", "sub_centres": 2, "top_k": 3, "init": "speaker_means"},
         {"name": "SphereFace2", "margin_type": "A"},
         {"name": "SphereFace2", "init": "speaker_means"},
-        {"name": "ArcMargin", "logit_mib": 0.001},
     ],
 )
 def test_every_loss_trains_and_goes_on(experiment, tmp_path, loss):

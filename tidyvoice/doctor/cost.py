@@ -21,12 +21,11 @@ from tidyvoice.models import build_model
 
 MEASURED_FRAMES = 64
 FLOAT_BYTES = 4
-# Of the loss head a step holds B x C maps (cosines, logits, their log-softmax and gradients), and
-# C x D ones (the class weights at unit length, and their gradient).
-LOGIT_MAPS = 5
-UNIT_WEIGHT_MAPS = 2
-# In blocks (loss.logit_mib) about this many of that size, and the gradient of the weights.
-BLOCKS = 6
+# The loss head holds the most B x C maps (the log-softmax and two gradients) before, and the most
+# C x D maps (the class weights at unit length and their gradients) while it computes the gradient
+# of its weights, which is not counted here.
+LOGIT_MAPS = 3
+UNIT_WEIGHT_MAPS = 4
 TIMED_RUNS = 3
 QUICK_SECONDS = 0.5
 
@@ -78,18 +77,10 @@ def training_cost(settings: Experiment, classes: int = 0, timed: bool = False) -
     return TrainingCost(
         state=kept * FLOAT_BYTES,
         activations=int(fixed + a_chunk * scale),
-        head=_head_bytes(settings, batch * classes * centres, head_weights),
+        head=max(LOGIT_MAPS * batch * classes * centres, UNIT_WEIGHT_MAPS * head_weights)
+        * FLOAT_BYTES,
         seconds_per_step=None if seconds is None else seconds * settings.accumulate,
     )
-
-
-def _head_bytes(settings: Experiment, logits: int, weights: int) -> int:
-    """Bytes of what a step makes of so many logits (B x C) and weights (C x D) and drops again."""
-    whole = (LOGIT_MAPS * logits + UNIT_WEIGHT_MAPS * weights) * FLOAT_BYTES
-    if settings.loss.logit_mib is None:
-        return whole
-    blocks = int(BLOCKS * settings.loss.logit_mib * 2**20)
-    return min(whole, blocks + weights * FLOAT_BYTES)
 
 
 def moments(settings: Experiment) -> int:

@@ -54,8 +54,7 @@ def build_loss(name: str, embed_dim: int, num_classes: int, **options: Any) -> H
 
     Args:
         name: a key of ``LOSSES``.
-        options: the loss' own (see ``loss_options``); every loss has ``scale``, ``margin``,
-            ``logit_mib`` and ``group``.
+        options: the loss' own (see ``loss_options``); every loss has ``scale`` and ``margin``.
 
     Raises:
         TidyVoiceError: no such loss or option, the nearest name being named; or an option's value
@@ -63,7 +62,7 @@ def build_loss(name: str, embed_dim: int, num_classes: int, **options: Any) -> H
 
     Example:
         >>> import torch
-        >>> head = build_loss("AMSoftmax", 16, 1000, margin=0.2, logit_mib=1)
+        >>> head = build_loss("AMSoftmax", 16, 1000, margin=0.2)
         >>> loss, accuracy = head(torch.randn(4, 16), torch.tensor([0, 1, 2, 999]))
         >>> loss.shape
         torch.Size([])

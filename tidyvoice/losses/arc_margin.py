@@ -4,13 +4,13 @@ Deng, Guo, Xue, Zafeiriou: ArcFace: Additive Angular Margin Loss for Deep Face R
 CVPR 2019, equation 3.
 """
 
-from torch import Tensor, distributed
+from torch import Tensor
 
 from tidyvoice.losses.angles import wider
-from tidyvoice.losses.softmax import SoftmaxHead
+from tidyvoice.losses.head import Head
 
 
-class ArcMargin(SoftmaxHead):
+class ArcMargin(Head):
     """Cosine classifier whose target angle is widened by a margin.
 
     With theta the angle between an embedding and the weight of its class, the target's logit is
@@ -24,8 +24,6 @@ class ArcMargin(SoftmaxHead):
         scale: s.
         margin: m in radians; an attribute, so that a schedule can set it.
         easy_margin: see above.
-        logit_mib: see ``Head``, as for precision and gradients.
-        group: see ``Head``.
 
     Attributes:
         weight: [C x D].
@@ -38,11 +36,8 @@ class ArcMargin(SoftmaxHead):
         scale: float = 32.0,
         margin: float = 0.2,
         easy_margin: bool = False,
-        *,
-        logit_mib: float | None = None,
-        group: "distributed.ProcessGroup | None" = None,
     ):
-        super().__init__(embed_dim, num_classes, scale, margin, logit_mib=logit_mib, group=group)
+        super().__init__(embed_dim, num_classes, scale, margin)
         self.easy_margin = easy_margin
 
     def target_similarity(self, cosine: Tensor) -> Tensor:

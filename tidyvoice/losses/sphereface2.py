@@ -8,7 +8,7 @@ Han, Chen, Qian: Exploring Binary Classification Loss for Speaker Verification, 
 import math
 
 import torch
-from torch import Tensor, distributed, nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tidyvoice.losses.angles import narrower, wider
@@ -52,8 +52,6 @@ class SphereFace2(Head):
         margin_type: "C" or "A".
         balance: lambda, in 0..1.
         t: exponent of the similarity adjustment, 1 or more; 1 leaves the cosines as they are.
-        logit_mib: see ``Head``, as for precision and gradients.
-        group: see ``Head``.
 
     Attributes:
         weight: [C x D].
@@ -72,14 +70,11 @@ class SphereFace2(Head):
         margin_type: str = "C",
         balance: float = 0.7,
         t: float = 3.0,
-        *,
-        logit_mib: float | None = None,
-        group: "distributed.ProcessGroup | None" = None,
     ):
         require(margin_type in ("C", "A"), f"margin_type is {margin_type!r}: take C or A")
         require(0 < balance < 1, f"balance is {balance}: it must be between 0 and 1")
         require(t >= 1, f"t is {t}: it must be 1 or more")
-        super().__init__(embed_dim, num_classes, scale, margin, logit_mib=logit_mib, group=group)
+        super().__init__(embed_dim, num_classes, scale, margin)
         self.margin_type = margin_type
         self.balance = balance
         self.t = t
@@ -88,13 +83,13 @@ class SphereFace2(Head):
     def _first_bias(self) -> float:
         right = torch.zeros(1, 1, dtype=torch.float64)
         target = self.scale * float(self.target_similarity(right))
-        other = self.scale * float(self.other_similarity(right, 0, None))
+        other = self.scale * float(self.other_similarity(right))
         odds = self.balance / ((1 - self.balance) * (self.num_classes - 1))
         root = math.sqrt((1 - odds) ** 2 + 4 * odds * math.exp(target - other))
         return math.log(2 * odds) - other - math.log(1 - odds + root)
 
     def fit(self, embeddings: Tensor, labels: Tensor) -> None:
-        """Set the bias to where the mean loss of embeddings [B x D] is least. Collective."""
+        """Set the bias to where the mean loss of embeddings [B x D] is least."""
         # The loss is convex in the bias, and all logits are far on one side of zero at both ends.
         high = self.scale * (1 + self.margin) + FAR
         low = -high
@@ -106,8 +101,8 @@ class SphereFace2(Head):
             low, high = (low, middle) if slope > 0 else (middle, high)
 
     def adjusted(self, similarity: Tensor) -> Tensor:
-        """g of what is -1 or more, and -1 below (rounding can carry a cosine there)."""
-        return 2 * ((similarity + 1) / 2).clamp(min=0).pow(self.t) - 1
+        """Return g(z) where z is -1 or more, and -1 below (rounding can carry a cosine there)."""
+        return 2 ** (1 - self.t) * (similarity + 1).relu().pow(self.t) - 1
 
     def target_similarity(self, cosine: Tensor) -> Tensor:
         if self.margin_type == "C":
@@ -115,40 +110,16 @@ class SphereFace2(Head):
         widened = wider(cosine, self.margin)
         return self.adjusted(widened) + (widened + 1).clamp(max=0)
 
-    def other_similarity(self, cosines: Tensor, start: int, hard: Tensor | None) -> Tensor:
+    def other_similarity(self, cosines: Tensor) -> Tensor:
         if self.margin_type == "C":
             return self.adjusted(cosines) + self.margin
         return self.adjusted(narrower(cosines, self.margin))
 
-    def class_logits(
-        self, cosines: Tensor, labels: Tensor, start: int, hard: Tensor | None
-    ) -> Tensor:
-        return super().class_logits(cosines, labels, start, hard) + self.bias
+    def class_logits(self, cosines: Tensor, labels: Tensor) -> Tensor:
+        return super().class_logits(cosines, labels) + self.bias
 
     def mean_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         column = labels.unsqueeze(1)
-        here = torch.ones_like(column, dtype=torch.bool)
-        return self._terms(logits, column, here).sum(dim=1).mean()
-
-    def block_state(self, logits: Tensor, column: Tensor, here: Tensor) -> tuple[Tensor, ...]:
-        return (self._terms(logits, column, here).sum(dim=1),)
-
-    def merge(self, one: tuple[Tensor, ...], two: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        return (one[0] + two[0],)
-
-    def combine(self, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        return (self.shard.sum(state[0]),)
-
-    def losses(self, *state: Tensor) -> Tensor:
-        return state[0]
-
-    def slopes(self, logits: Tensor, column: Tensor, here: Tensor, *state: Tensor) -> Tensor:
-        slopes = (1 - self.balance) * logits.sigmoid()
-        at_target = -self.balance * (-logits.gather(1, column)).sigmoid()
-        return slopes.scatter_(1, column, torch.where(here, at_target, slopes.gather(1, column)))
-
-    def _terms(self, logits: Tensor, column: Tensor, here: Tensor) -> Tensor:
-        """What each class adds to the loss [B x C'], exact for logits of any size."""
-        terms = -(1 - self.balance) * F.logsigmoid(-logits)
-        at_target = -self.balance * F.logsigmoid(logits.gather(1, column))
-        return terms.scatter(1, column, torch.where(here, at_target, terms.gather(1, column)))
+        target = F.softplus(-logits.gather(1, column)).squeeze(1)
+        others = F.softplus(logits.scatter(1, column, -torch.inf)).sum(dim=1)
+        return (self.balance * target + (1 - self.balance) * others).mean()

@@ -1,7 +1,6 @@
 """What a training computes with: the model, the objective, and a moving average of the weights."""
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
@@ -69,12 +68,6 @@ class Network(nn.Module):
         buffers = [buffer for model in models for buffer in model.buffers()]
         return [buffer for buffer in buffers if buffer.is_floating_point()]
 
-    def own_parameters(self) -> list[str]:
-        """Names of the parameters that are this process' alone: those of a shared-out head."""
-        if self.objective.head.shard.group is None:
-            return []
-        return [f"objective.head.{name}" for name, _ in self.objective.head.named_parameters()]
-
     def sum_of_weights(self) -> Tensor:
         return torch.stack([parameter.detach().sum() for parameter in self.parameters()]).sum()
 
@@ -100,10 +93,8 @@ def build_network(settings: Experiment, data: TrainingData, world: World) -> Net
     if chosen.compile:
         # Not the pooling: with it, torch 2.14 makes a backward pass for the CPU that crashes.
         model.front.compile()
-    group = dist.group.WORLD if settings.loss.sharded and world.size > 1 else None
-    objective = build_objective(settings, data, group=group)
     bf16 = settings.precision == "bf16"
-    return Network(model, objective, bf16, chosen.ema_decay).to(device)
+    return Network(model, build_objective(settings, data), bf16, chosen.ema_decay).to(device)
 
 
 def build_optimizer(settings: Experiment, network: Network) -> torch.optim.Optimizer:

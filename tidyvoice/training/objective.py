@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
 from torch import Tensor, nn
 
@@ -57,18 +56,14 @@ class Objective(nn.Module):
         return total, shown
 
 
-def build_objective(settings: Experiment, data: TrainingData, **placement: Any) -> Objective:
+def build_objective(settings: Experiment, data: TrainingData) -> Objective:
     """The objective of an experiment.
-
-    Args:
-        placement: where the head's classes lie, for ``build_loss``.
 
     Raises:
         TidyVoiceError: terms go by languages, and the data has fewer than two.
     """
     dim, chosen = settings.model.embed_dim, settings.languages
-    options = settings.loss.options()
-    head = build_loss(settings.loss.name, dim, data.num_classes, **options, **placement)
+    head = build_loss(settings.loss.name, dim, data.num_classes, **settings.loss.options())
     languages = len(data.languages)
     if (chosen.adversary or chosen.contrast) and languages < 2:
         raise TidyVoiceError(

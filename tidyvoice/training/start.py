@@ -73,10 +73,8 @@ def start_from_speaker_means(trainer: "Trainer") -> int:
                 sample.append((embeddings.cpu(), raw.labels))
     means.share(world)
     sample = [pair for part in world.gather(sample) for pair in part]
-    weight = head.full_weight().clone()
     # With several weights a class (sub-centres), only the first is set; the others start at random.
-    seen = means.fill(weight[:: head.shard.rows_per_class])
-    head.load_full_weight(weight)
+    seen = means.fill(head.weight.detach()[:: head.rows_per_class])
     head.margin = trainer.margin.at(0)
     head.fit(*(torch.cat(part).to(device) for part in zip(*sample, strict=True)))
     return seen

@@ -5,14 +5,12 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
 
 from tidyvoice.config import Experiment
 from tidyvoice.data.batches import TrainingData
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.files import sha256
 from tidyvoice.hub import weight_file
-from tidyvoice.losses.head import Head
 from tidyvoice.settings import differences
 from tidyvoice.training.network import Network
 
@@ -23,8 +21,8 @@ if TYPE_CHECKING:
 # batch norm's running statistics are of. Of processes and accumulated batches the product may not.
 FREE_SETTINGS = {
     "accumulate", "checkpoint_iterations", "data.readers", "device",
-    "experiment", "keep_checkpoints", "log_iterations", "loss.logit_mib", "loss.sharded",
-    "model.compile", "model.recompute", "timeout_seconds", "tuned_batch", "validation",
+    "experiment", "keep_checkpoints", "log_iterations", "model.compile",
+    "model.recompute", "timeout_seconds", "tuned_batch", "validation",
 }  # fmt: skip
 
 
@@ -38,22 +36,18 @@ def checksums(settings: Experiment, data: TrainingData) -> dict[str, str]:
 
 
 def state_of(trainer: "Trainer") -> dict[str, Any]:
-    """What a run needs to go on as if it had never stopped. Collective.
-
-    It does not depend on how many processes share the head's classes.
-    """
+    """Return what a run needs to resume as if it had never stopped."""
     device, network = trainer.world.device, trainer.network
     random = {"cpu": torch.get_rng_state()}
     if device.type == "cuda":
         random["cuda"] = torch.cuda.get_rng_state(device)
-    head = network.objective.head
     state = {
         "iteration": trainer.iteration,
         "step_chunks": trainer.step_chunks,
         "model": network.model.state_dict(),
-        "loss": head.state_dict() | {"weight": head.full_weight()},
+        "loss": network.objective.head.state_dict(),
         "terms": network.objective.terms.state_dict(),
-        "optimizer": _whole(trainer.optimizer, head),
+        "optimizer": trainer.optimizer.state_dict(),
         "schedules": {
             "margin": asdict(trainer.margin),
             "learning_rate": asdict(trainer.learning_rate),
@@ -76,12 +70,10 @@ def restore(
     device: torch.device,
 ) -> int:
     """Put a state into the network and its optimizer; the number of steps it had done."""
-    head = network.objective.head
     network.model.load_state_dict(state["model"])
-    weight = head.shard.own_rows(state["loss"]["weight"])
-    head.load_state_dict(state["loss"] | {"weight": weight})
+    network.objective.head.load_state_dict(state["loss"])
     network.objective.terms.load_state_dict(state["terms"])
-    optimizer.load_state_dict(_own(state["optimizer"], optimizer, head))
+    optimizer.load_state_dict(state["optimizer"])
     torch.set_rng_state(state["random"]["cpu"])
     if device.type == "cuda" and "cuda" in state["random"]:
         torch.cuda.set_rng_state(state["random"]["cuda"], device)
@@ -89,29 +81,6 @@ def restore(
     if network.average:
         network.average.load_state_dict(state["average"])
     return state["iteration"]
-
-
-def _whole(optimizer: torch.optim.Optimizer, head: Head) -> dict[str, Any]:
-    """The optimizer's state, what belongs to the head's rows as if one process held them all."""
-    return _mapped(optimizer.state_dict(), optimizer, head, head.shard.all_rows)
-
-
-def _own(saved: dict[str, Any], optimizer: torch.optim.Optimizer, head: Head) -> dict[str, Any]:
-    return _mapped(saved, optimizer, head, head.shard.own_rows)
-
-
-def _mapped(
-    state: dict[str, Any], optimizer: torch.optim.Optimizer, head: Head, change: Any
-) -> dict[str, Any]:
-    if head.shard.group is None:
-        return state
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    number = next(n for n, parameter in enumerate(parameters) if parameter is head.weight)
-    of_weight = {
-        name: change(value) if isinstance(value, Tensor) and value.dim() else value
-        for name, value in state["state"].get(number, {}).items()
-    }
-    return {**state, "state": {**state["state"], **({number: of_weight} if of_weight else {})}}
 
 
 def refuse_other(

@@ -197,9 +197,6 @@ class Trainer:
         """The network, whose gradients become the mean over the processes."""
         if self.world.size == 1:
             return self.network
-        DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(
-            self.network, self.network.own_parameters()
-        )
         devices = [self.world.device] if self.world.device.type == "cuda" else None
         # Buffers: see Network.statistics.
         return DistributedDataParallel(
@@ -282,9 +279,8 @@ class Trainer:
             if rest
             else epoch_checkpoint(self.folder, epoch)
         )
-        state = state_of(self)
         if self.world.is_first:
-            save_torch(path, state)
+            save_torch(path, state_of(self))
             if not rest:
                 (self.folder / "models" / BETWEEN_EPOCHS).unlink(missing_ok=True)
                 kept = self.validation.best_epoch if self.validation else None
