@@ -242,7 +242,7 @@ def test_scores_that_cannot_be_checked_say_so(copied, tmp_path):
 
 
 def test_what_is_no_model_or_no_score_file_is_refused(trained, tmp_path):
-    refuses(tmp_path, tmp_path / "out", "holds no avg_model.pt or model.safetensors")
+    refuses(tmp_path, tmp_path / "out", "holds no avg_model.pt, model.safetensors or")
     refuses(trained.second, tmp_path / "out", "no score file 'eval.score'", scores=["eval"])
     fetch_model(str(trained.first / "models"), tmp_path / "fetched")
     refuses(tmp_path / "fetched", tmp_path / "out", "is no experiment", scores=["dev"])

@@ -108,16 +108,15 @@ def extract(
 
     Example: tidyvoice extract --model exp/mini/finetune/models --data data/mini/dev --out dev.npz
     """
-    from tidyvoice.archives import MODEL_FILES
     from tidyvoice.encoder import SpeakerEncoder
     from tidyvoice.export.encoders import is_exported, load_exported
     from tidyvoice.extract import extract as run
     from tidyvoice.files import refuse_inputs
+    from tidyvoice.hub import local_files
     from tidyvoice.manifest import TABLES
     from tidyvoice.training.world import join_world
 
-    parts = [*(model / name for name in MODEL_FILES), *(data / name for name in TABLES.values())]
-    refuse_inputs([out], [model, *parts])
+    refuse_inputs([out], [*local_files(model), *(data / name for name in TABLES.values())])
     exported = is_exported(model)
     if exported and (device not in ("auto", "cpu") or precision != "float32"):
         raise TidyVoiceError(

@@ -12,7 +12,7 @@ from tidyvoice.device import choose_device
 from tidyvoice.doctor.cost import TrainingCost, classes_of, steps, training_cost, training_data
 from tidyvoice.doctor.findings import Finding, about, judge, size
 from tidyvoice.errors import TidyVoiceError
-from tidyvoice.hub import load_weights, weight_file
+from tidyvoice.hub import load_weights, model_files
 from tidyvoice.manifest import Manifest
 from tidyvoice.models import build_model
 
@@ -100,7 +100,7 @@ def initial_models(experiments: Mapping[str, Experiment]) -> list[Finding]:
             continue
         subject = f"{name} model.init"
         try:
-            source = weight_file(start)
+            source = model_files(start).weights
         except TidyVoiceError:
             mend = "run stage 3 first, or give a model folder"
             found.append(Finding("WARN", subject, f"{start} is not there yet", mend=mend))
