@@ -52,7 +52,7 @@ class WeightsMismatch(TidyVoiceError):
     def __init__(self, path: Path, problems: Sequence[str]):
         text = f"{path} does not fit the model: {summarise(problems, SHOWN)}"
         if len(problems) > SHOWN:
-            text += f" (`tidyvoice fetch-model {path.parent} --out FOLDER` lists them all)"
+            text += " (`tidyvoice fetch-model MODEL --out FOLDER` lists them all)"
         super().__init__(text)
         self.problems = list(problems)
 

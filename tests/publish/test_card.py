@@ -196,15 +196,29 @@ def test_data_that_changed_since_are_not_counted(copied, tmp_path):
     assert "### 1. `second`" in text
 
 
-def test_a_model_that_was_begun_with_a_released_one_names_it(trained, copied, tmp_path):
-    begun = tmp_path / "begun"
+def begin_with_a_copy(trained, copied):
+    """Let the second training begin with a fetched copy of the first one's model."""
+    begun = copied.parent / "begun"
     fetch_model(str(trained.first / "models"), begun)
-    source = json.loads((begun / "source.json").read_text())
-    source |= {"source": "someone/base", "revision": "main", "commit": "c" * 40}
-    (begun / "source.json").write_text(json.dumps(source))
     settings = yaml.safe_load((copied / "config.yaml").read_text())
     settings["model"]["init"] = str(begun)
     (copied / "config.yaml").write_text(yaml.safe_dump(settings))
+    return begun
+
+
+def test_a_training_is_followed_through_a_copy_of_its_initial_model(trained, copied, tmp_path):
+    begin_with_a_copy(trained, copied)
+    publish(copied, tmp_path / "out")
+    text = section(ModelCard.load(tmp_path / "out/README.md"), "## Training")
+    assert "### 1. `first`" in text
+    assert "begun with the model of `first`" in text
+
+
+def test_a_model_that_was_begun_with_a_released_one_names_it(trained, copied, tmp_path):
+    begun = begin_with_a_copy(trained, copied)
+    source = json.loads((begun / "source.json").read_text())
+    source |= {"source": "someone/base", "revision": "main", "commit": "c" * 40}
+    (begun / "source.json").write_text(json.dumps(source))
     publish(copied, tmp_path / "out")
     card = ModelCard.load(tmp_path / "out/README.md")
     assert card.data.base_model == "someone/base"

@@ -77,7 +77,9 @@ def average(
 @app.command()
 @one_line_errors()
 def extract(
-    model: Annotated[Path, typer.Option(help="model folder, or exported file")],
+    model: Annotated[
+        Path, typer.Option(help="model folder, OWNER/NAME of Hugging Face, or exported file")
+    ],
     data: Annotated[Path, typer.Option(help="data folder")],
     out: Annotated[Path, typer.Option(help="table of embeddings to write, .npz")],
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps")] = "auto",
