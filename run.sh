@@ -99,7 +99,10 @@ if [ ${#corpus_set[@]} -gt 0 ] && { [ "$recipe" != mini ] || [ "$stage" -gt 1 ];
 fi
 
 if [ "$stage" = 1 ]; then require_inputs; fi
-if [ -n "$init_from" ] && [ "$stage" -le 4 ]; then fetch "$init_from" "$exp/initial"; fi
+if [ -n "$init_from" ] && [ "$stage" -le 4 ]; then
+  fetch "$init_from" "$exp/initial"
+  train "$reported" --check --initial
+fi
 
 if stage 1 "prepare the data"; then
   prepare ${corpus_set[@]+"${corpus_set[@]}"}

@@ -125,7 +125,7 @@ pack() {
   show "$1/packed.txt" "${tables[@]}" -- tidyvoice shards "$@"
 }
 
-# train SYSTEM [--check]: its training, or a check of its settings, unless that is done.
+# train SYSTEM [--check [OPTION ...]]: its training, or a check of its settings, unless that is done.
 train() {
   local values init config inputs command stamp=$exp/$1/models/.trained
   settings "$1"
@@ -142,7 +142,7 @@ train() {
   if fresh "$stamp" "${inputs[@]}" -- "${command[@]}"; then
     [ "${2-}" = --check ] || echo "  $exp/$1 is trained"
   elif [ "${2-}" = --check ]; then
-    tidyvoice train "$config" "${values[@]}" --check --average "$average"
+    tidyvoice train "$config" "${values[@]}" --check --average "$average" "${@:3}"
   else
     stamped "$stamp" '' "${inputs[@]}" -- "${command[@]}"
   fi

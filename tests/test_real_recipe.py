@@ -276,8 +276,16 @@ def test_the_released_model_needs_nothing_but_dev(project, offline, tmp_path):
 
 def test_a_repository_takes_the_place_of_the_pretraining(project, whole, offline):
     line = f"{LINE.format('whole').replace('exp/whole', 'exp/begun')} --stop-stage 6 --init-from "
-    assert shell(f"{line} conf", project).stderr.splitlines()[-1].startswith("error: conf holds no")
-    assert not (project / "exp/begun/doctor.txt").exists()
+    for options, message in (
+        ("conf", "error: conf holds no avg_model.pt"),
+        (
+            f"{REPOSITORY} --set model.in_planes=4",
+            "error: exp/begun/initial/avg_model.pt does not fit",
+        ),
+    ):
+        refused = shell(line + options, project, offline)
+        assert refused.stderr.splitlines()[-1].startswith(message)
+        assert "stage 1" not in refused.stdout
     succeed(line + REPOSITORY, project, offline)
     state = torch.load(project / "exp/begun/initial/avg_model.pt", weights_only=True)
     assert "projection.weight" in state

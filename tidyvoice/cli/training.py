@@ -27,6 +27,9 @@ def train(
         int | None,
         typer.Option(min=1, help="with --check: will so many epochs be there to average?"),
     ] = None,
+    initial: Annotated[
+        bool, typer.Option("--initial", help="with --check: does the model in model.init fit?")
+    ] = False,
 ) -> None:
     """Train an experiment; an interrupted one goes on by itself.
 
@@ -42,9 +45,15 @@ def train(
             load_torchaudio()
         if average is not None:
             check_last(chosen, average, config)
+        if initial and chosen.model.init:
+            from tidyvoice.training.start import check_initial_model
+
+            check_initial_model(chosen)
         return
     if average is not None:
         raise TidyVoiceError("--average goes with --check; then it is `tidyvoice average`")
+    if initial:
+        raise TidyVoiceError("--initial goes with --check: leave it out, or add --check")
     from tidyvoice.training.trainer import train as run
 
     typer.echo(f"finished: {run(config, tuple(settings or ()))}")

@@ -11,6 +11,7 @@ from tidyvoice.config import Experiment
 from tidyvoice.data.batches import TrainingData, load_batches
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.hub import load_weights, model_files
+from tidyvoice.models import build_model
 from tidyvoice.settings import differences
 from tidyvoice.training.head import ClassMeans
 from tidyvoice.wespeaker import frontend_settings, read_config, section
@@ -33,6 +34,17 @@ def start_from_model(model: nn.Module, settings: Experiment) -> Path:
         _refuse_other_frontend(files.config, settings)
     load_weights(model, files.weights)
     return files.weights
+
+
+def check_initial_model(settings: Experiment) -> Path:
+    """Load ``settings.model.init`` into a network that is thrown away; the file that was read.
+
+    Raises:
+        TidyVoiceError: see ``start_from_model``.
+    """
+    network, bins = settings.model, settings.frontend.num_mel_bins
+    model = build_model(network.name, network.in_planes, network.embed_dim, bins)
+    return start_from_model(model, settings)
 
 
 def _refuse_other_frontend(config: Path, settings: Experiment) -> None:
