@@ -28,12 +28,13 @@ options
                              of conf/NAME/recipe.sh
   --seed N                   seed of both trainings
   --corpus DIR               root of the corpora (mini: where they are made)
-  --init-from MODEL          a pretrained model (folder or archive) in place of stage 3
+  --init-from MODEL          a pretrained model in place of stage 3: a folder, an archive, or
+                             OWNER/NAME on the Hugging Face hub
   --variant NAME             fine-tune with conf/RECIPE/variants/NAME.yaml (give it its own --exp)
   --processes N              train with N processes on this machine, one for each GPU (default 1;
                              mini: 2, on the CPU)
   --from-released [MODEL]    the challenge's released model in place of stages 2 to 4, from the
-                             Hugging Face hub or from a folder or archive on your disk
+                             Hugging Face hub (also OWNER/NAME) or from a folder or archive
   --data DIR --exp DIR       where to write (data/NAME, exp/NAME)
 
 Finished steps are skipped when you run the same command again. An interrupted stage resumes.
@@ -97,6 +98,12 @@ if [ ${#corpus_set[@]} -gt 0 ] && { [ "$recipe" != mini ] || [ "$stage" -gt 1 ];
   fail "--set corpus.${corpus_set[0]}: the built-in corpus is made by stage 1 of the recipe mini"
 fi
 
+if [ "$stage" = 1 ]; then require_inputs; fi
+if [ -n "$init_from" ] && [ "$stage" -le 4 ]; then
+  fetch "$init_from" "$exp/initial"
+  train "$reported" --check --initial
+fi
+
 if stage 1 "prepare the data"; then
   prepare ${corpus_set[@]+"${corpus_set[@]}"}
   if [ -e "$train_root" ]; then
@@ -128,9 +135,6 @@ if stage 1 "prepare the data"; then
       done
     fi
   fi
-  if [ -n "$init_from" ] && [ ! -d "$init_from" ]; then
-    make "$exp/initial/avg_model.pt" -- tidyvoice fetch-model "$init_from" --out "$exp/initial"
-  fi
   if [ -n "$released" ]; then
     if [ "$released" = hub ]; then released=conf/$recipe/released.yaml; fi
     trained_on=()
@@ -138,8 +142,7 @@ if stage 1 "prepare the data"; then
     for part in finetune calib; do
       if [ -e "$data/$part/utt2spk" ]; then trained_on+=(--trained-on "$data/$part/utt2spk"); fi
     done
-    make "$exp/released/models/avg_model.pt" -- tidyvoice fetch-model "$released" \
-      ${trained_on[@]+"${trained_on[@]}"} --out "$exp/released/models"
+    fetch "$released" "$exp/released/models" ${trained_on[@]+"${trained_on[@]}"}
   fi
 fi
 

@@ -72,14 +72,16 @@ stage() {
 
 common=("data.noise=$data/noise" "data.rirs=$data/rirs")
 
+# fetch MODEL FOLDER [OPTION ...]: a model folder of a released model, which it is tried with.
+fetch() {
+  make "$2/source.json" "$1" -- tidyvoice fetch-model "$1" --out "$2" \
+    --config "conf/$recipe/finetune.yaml" "${@:3}"
+}
+
 # initial SYSTEM: the model folder that its training starts from; nothing for the first.
 initial() {
   local before='' system
-  if [ -n "$init_from" ]; then
-    # An archive is unpacked by stage 1, a folder is taken as it is.
-    if [ -d "$init_from" ]; then echo "$init_from"; else echo "$exp/initial"; fi
-    return
-  fi
+  if [ -n "$init_from" ]; then echo "$exp/initial"; return; fi
   for system in "${systems[@]}"; do
     if [ "$system" = "$1" ]; then echo "$before"; return; fi
     before=$exp/$system/models
@@ -123,14 +125,14 @@ pack() {
   show "$1/packed.txt" "${tables[@]}" -- tidyvoice shards "$@"
 }
 
-# train SYSTEM [--check]: its training, or a check of its settings, unless that is done.
+# train SYSTEM [--check [OPTION ...]]: its training, or a check of its settings, unless that is done.
 train() {
   local values init config inputs command stamp=$exp/$1/models/.trained
   settings "$1"
   init=$(initial "$1")
   config=$(config "$1")
   inputs=("$config" "conf/$recipe/$1.yaml" "$data"/{,*/}*/shards/shards.json)
-  [ -z "$init" ] || inputs+=("$init/avg_model.pt")
+  [ -z "$init" ] || inputs+=("$init"/{avg_model.pt,source.json})
   command=(tidyvoice)
   if [ "$processes" -gt 1 ]; then
     command=(python -m tidyvoice.training.launch --standalone --nproc-per-node "$processes"
@@ -140,7 +142,7 @@ train() {
   if fresh "$stamp" "${inputs[@]}" -- "${command[@]}"; then
     [ "${2-}" = --check ] || echo "  $exp/$1 is trained"
   elif [ "${2-}" = --check ]; then
-    tidyvoice train "$config" "${values[@]}" --check --average "$average"
+    tidyvoice train "$config" "${values[@]}" --check --average "$average" "${@:3}"
   else
     stamped "$stamp" '' "${inputs[@]}" -- "${command[@]}"
   fi
@@ -166,8 +168,8 @@ average() {
 
 # extract SYSTEM NAME FOLDER [OPTION ...]: embeddings of a data folder.
 extract() {
-  make "$exp/$1/embeddings/$2.npz" "$exp/$1/models/avg_model.pt" "$3/wav.scp" -- tidyvoice extract \
-    --model "$exp/$1/models" --data "$3" --out "$exp/$1/embeddings/$2.npz" --strict "${@:4}"
+  make "$exp/$1/embeddings/$2.npz" "$exp/$1/models"/{avg_model.pt,source.json} "$3/wav.scp" -- \
+    tidyvoice extract --model "$exp/$1/models" --data "$3" --out "$exp/$1/embeddings/$2.npz" --strict "${@:4}"
 }
 
 # score SYSTEM NAME TRIALS [SCORES MEAN [OPTION ...]]: cosine scores of the embeddings NAME.

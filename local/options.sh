@@ -12,6 +12,14 @@ from_here() {
   esac
 }
 
+# A model: a folder or archive, or the OWNER/NAME of a Hugging Face repository.
+model_from_here() {
+  local path
+  path=$(from_here "$1")
+  if [ ! -e "$path" ] && [[ $1 =~ $repository ]]; then echo "$1"; else echo "$path"; fi
+}
+repository='^[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+$'
+
 recipe_keys='calib_speakers average mean_utterances normalize top_n calib_targets calib_nontargets
 tolerate counts openslr voxceleb'
 
@@ -40,7 +48,7 @@ while [ $# -gt 0 ]; do
     --from-released)
       shift
       released=hub
-      if [ $# -gt 0 ] && [[ $1 != --* ]]; then released=$(from_here "$1") && shift; fi
+      if [ $# -gt 0 ] && [[ $1 != --* ]]; then released=$(model_from_here "$1") && shift; fi
       continue
       ;;
     --set)
@@ -61,7 +69,7 @@ while [ $# -gt 0 ]; do
     --stage) stage=$2 ;;
     --stop-stage) stop_stage=$2 ;;
     --corpus) corpus=$(from_here "$2") ;;
-    --init-from) init_from=$(from_here "$2") ;;
+    --init-from) init_from=$(model_from_here "$2") ;;
     --data) data=$(from_here "$2") ;;
     --exp) exp=$(from_here "$2") ;;
     --seed) add_setting "seed=$2" ;;
@@ -71,7 +79,8 @@ done
 
 [ -n "$recipe" ] || fail "give --recipe mini or --recipe tidyvoice"
 [ -z "$init_from" ] || [ -z "$released" ] || fail "give --init-from or --from-released"
-[ -z "$init_from" ] || [ -e "$init_from" ] || fail "--init-from $init_from: no such model"
+[ -z "$init_from" ] || [ -e "$init_from" ] || [[ $init_from =~ $repository ]] ||
+  fail "--init-from $init_from: no such model; give a folder, an archive or OWNER/NAME"
 [ -d "conf/$recipe" ] || fail "no recipe is called $recipe: there are mini, tidyvoice"
 if [ -n "$variant" ] && [ ! -e "conf/$recipe/variants/$variant.yaml" ]; then
   variants=("conf/$recipe/variants"/*.yaml)

@@ -6,8 +6,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
-from urllib.parse import urlsplit
+from pathlib import Path, PurePosixPath
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from tests.fake_uploads import LARGE, REPOSITORY, Uploads, sha256
 from tests.preloaded import environment
@@ -17,7 +17,7 @@ class FakeHub(ThreadingHTTPServer):
     """One repository, whose branch main moves when another folder is served.
 
     Attributes:
-        files: its content now, by name; those that end with ``LARGE`` are served as the Hub serves
+        files: its content now, by path; those that end with ``LARGE`` are served as the Hub serves
             large files, from another address.
         refuse: status and error code instead of every answer about the repository.
         gated: whether its files may be listed, but not read.
@@ -57,7 +57,8 @@ class FakeHub(ThreadingHTTPServer):
         return hashlib.sha1(listed.encode()).hexdigest()
 
     def serve_folder(self, folder: Path) -> None:
-        self.files = {path.name: path.read_bytes() for path in folder.iterdir()}
+        paths = sorted(path for path in folder.rglob("*") if path.is_file())
+        self.files = {str(path.relative_to(folder)): path.read_bytes() for path in paths}
         self.commits[self.commit] = dict(self.files)
 
     def at(self, revision: str) -> dict[str, bytes] | None:
@@ -99,7 +100,8 @@ class _Handler(Uploads, BaseHTTPRequestHandler):
         self._respond()
 
     def _respond(self) -> None:
-        hub, path = self.server, urlsplit(self.path).path
+        hub, address = self.server, urlsplit(self.path)
+        path = unquote(address.path)
         hub.asked.append(f"{self.command} {path}")
         if path.startswith("/cdn/"):
             data = next(data for data in hub.files.values() if path == f"/cdn/{sha256(data)}")
@@ -110,7 +112,8 @@ class _Handler(Uploads, BaseHTTPRequestHandler):
         if kind != "/" or hub.refuse or not known:
             self._error(*(hub.refuse or (401, "RepoNotFound")))
             return
-        what, revision, *name = (rest or "/revision/main").strip("/").split("/")
+        what, revision, *parts = (rest or "/revision/main").strip("/").split("/")
+        name = "/".join(parts)
         files = hub.at(revision)
         self.commit = hub.commit if revision == "main" else revision
         if files is None:
@@ -120,13 +123,14 @@ class _Handler(Uploads, BaseHTTPRequestHandler):
             about = {"id": REPOSITORY, "sha": self.commit, "private": hub.private}
             self._json({**about, "siblings": siblings})
         elif what == "tree":
-            self._json([self._entry(file, data) for file, data in files.items()])
+            deep = parse_qs(address.query).get("recursive", ["false"])[0].lower() in ("true", "1")
+            self._json(self._tree(files, PurePosixPath(name), deep))
         elif hub.gated:
             self._error(403, "GatedRepo")
-        elif name[0] not in files:
+        elif name not in files:
             self._error(404, "EntryNotFound")
-        elif name[0].endswith(LARGE):
-            data = files[name[0]]
+        elif name.endswith(LARGE):
+            data = files[name]
             checksum = sha256(data)
             linked = {"X-Linked-Etag": f'"{checksum}"', "X-Linked-Size": str(len(data))}
             # Another host, as on the Hub: a client asks the Hub, not it, what the file is.
@@ -134,7 +138,23 @@ class _Handler(Uploads, BaseHTTPRequestHandler):
             location = {"Location": f"{elsewhere}/cdn/{checksum}"}
             self._head(302, {**linked, **location, "Content-Length": "0"})
         else:
-            self._content(files[name[0]])
+            self._content(files[name])
+
+    def _tree(self, files: dict[str, bytes], below: PurePosixPath, deep: bool) -> list[dict]:
+        """Files and folders in a folder, or with ``deep`` in those in it too."""
+        paths = [PurePosixPath(name) for name in files]
+        folders = {above for path in paths for above in path.parents if above.name}
+        listed = [
+            path
+            for path in sorted({*paths, *folders})
+            if (below in path.parents if deep else path.parent == below)
+        ]
+        return [
+            {"type": "directory", "path": str(path), "size": 0, "oid": sha256(b"")[:40]}
+            if path in folders
+            else self._entry(str(path), files[str(path)])
+            for path in listed
+        ]
 
     def _entry(self, name: str, data: bytes) -> dict:
         oid = hashlib.sha1(data).hexdigest()

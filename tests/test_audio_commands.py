@@ -12,6 +12,7 @@ from conftest import invoke, succeed
 
 from tests.preloaded import environment
 from tidyvoice.embeddings import load_embeddings
+from tidyvoice.manifest import scan
 
 
 def refuse(*arguments):
@@ -155,6 +156,27 @@ def test_what_is_read_is_not_written_over(here, command, read):
         said = refuse(*command.split(), "--out", name)
         assert f"{name} is read, and would be written over" in said
     assert before == {name: (here / name).read_bytes() for name in read}
+
+
+def test_the_layout_of_a_release_serves_every_command(here):
+    """The weights in a sub-folder, the settings above it."""
+    (here / "model/models").mkdir()
+    (here / "model/avg_model.pt").rename(here / "model/models/avg_model.pt")
+    (here / "wavs/ann/en").mkdir(parents=True)
+    shutil.copy("ann-1.wav", "wavs/ann/en/1.wav")
+    scan(here / "wavs", language_folder=True).write("data")
+    for command in (
+        "verify ann-1.wav ann-2.wav",
+        "enroll ann ann-1.wav --voices voices.npz",
+        "embed ann-1.wav --out e.npz",
+        "extract --model model --data data --out x.npz",
+        "fit-verifier --model model --embeddings known.npz --trials trials --in-sample",
+    ):
+        succeed(*command.split())
+    assert (here / "model/verifier.json").is_file()
+    assert not (here / "model/models/verifier.json").exists()
+    said = refuse("embed", "ann-1.wav", "--out", "model/models/avg_model.pt")
+    assert "model/models/avg_model.pt is read, and would be written over" in said
 
 
 def test_a_poor_recording_is_said_and_an_unfit_one_ends_it(here):

@@ -11,16 +11,17 @@ from conftest import reference_weights, seeded, small_disk
 
 from tidyvoice.config import ModelSettings
 from tidyvoice.encoder import SpeakerEncoder
-from tidyvoice.errors import TidyVoiceError
+from tidyvoice.errors import TidyVoiceError, TidyVoiceWarning
 from tidyvoice.frontend import FrontendSettings
 from tidyvoice.hub import (
     WeightsMismatch,
     load_model,
+    model_files,
     save_model_config,
     save_torch,
-    weight_file,
 )
 from tidyvoice.models import build_model
+from tidyvoice.wespeaker import model_of, read_config
 
 SETTINGS = ModelSettings(in_planes=2, embed_dim=8)
 
@@ -45,11 +46,48 @@ def test_a_folder_gives_back_model_and_frontend(model, folder):
         assert torch.equal(tensor, loaded.state_dict()[name])
 
 
-def test_safetensors_serve_as_well(model, folder):
+LAYOUTS = (
+    "avg_model.pt", "model.safetensors", "models/avg_model.pt", "models/model.safetensors",
+)  # fmt: skip
+
+
+def write_weights(path, bias):
+    """A state dict that is told by its bias."""
+    state = build_model("SimAM_ResNet34_ASP", in_planes=2, embed_dim=8).state_dict()
+    state["bottleneck.bias"].fill_(bias)
+    path.parent.mkdir(exist_ok=True)
+    if path.suffix == ".pt":
+        save_torch(path, state)
+    else:
+        safetensors.torch.save_file(state, path)
+
+
+@pytest.mark.parametrize("above", ["", "inner", "one/inner"])
+def test_every_layout_is_read_and_the_first_of_several_wins(folder, above, tmp_path):
     (folder / "avg_model.pt").unlink()
-    safetensors.torch.save_file(model.state_dict(), folder / "model.safetensors")
-    loaded, _ = load_model(folder)
-    assert torch.equal(loaded.bottleneck.weight, model.bottleneck.weight)
+    inside = tmp_path / "outer" / above
+    shutil.copytree(folder, inside)
+    for number, name in reversed(list(enumerate(LAYOUTS))):
+        write_weights(inside / name, number)
+        encoder = SpeakerEncoder.from_pretrained(tmp_path / "outer", "cpu")
+        assert encoder.model.bottleneck.bias[0] == number
+        assert encoder.trained_on == ["id1", "id2"]
+
+
+def test_the_settings_beside_the_weights_come_before_those_above(folder):
+    """An experiment has its own config.yaml above the folder of its model."""
+    shutil.copytree(folder, folder / "exp" / "models")
+    (folder / "exp" / "config.yaml").write_text("epochs: 3\n")
+    assert load_model(folder / "exp")[1] == FrontendSettings(dither=0.5)
+
+
+def test_several_models_equally_deep_are_not_chosen_from(folder):
+    for name in ("b", "a/models"):
+        (folder / name).mkdir(parents=True)
+        shutil.copy(folder / "avg_model.pt", folder / name)
+    (folder / "avg_model.pt").unlink()
+    with pytest.raises(TidyVoiceError, match=" holds several models: give one of a; b"):
+        load_model(folder)
 
 
 def test_what_published_checkpoints_carry_beside_the_model_is_left_out(model, folder):
@@ -113,17 +151,17 @@ def test_more_tensors_than_fit_a_line_are_counted_and_kept(model, folder):
     assert len(error.value.problems) == len(model.state_dict()) + 1
 
 
-@pytest.mark.parametrize("read", [load_model, weight_file])
+@pytest.mark.parametrize("read", [load_model, model_files])
 def test_what_is_no_model_folder_is_told_how_to_become_one(folder, read, monkeypatch):
     monkeypatch.chdir(folder)
     (folder / "model.zip").write_bytes(b"")
     (folder / "outer").mkdir()
-    shutil.copytree(folder, folder / "outer" / "inner", ignore=shutil.ignore_patterns("outer"))
+    accepted = "avg_model.pt, model.safetensors or models/avg_model.pt"
     for given, message in (
         ("model.zip", "model.zip is an archive: `tidyvoice fetch-model model.zip --out FOLDER`"),
         ("someone/a-model", "if it is a Hugging Face repository, `tidyvoice fetch-model someone/"),
-        ("outer", "outer holds no avg_model.pt or model.safetensors: give outer/inner"),
-        ("/no/such/place", "no folder /no/such/place: give one with avg_model.pt"),
+        ("outer", f"outer holds no {accepted}: give the folder of a model"),
+        ("/no/such/place", f"no folder /no/such/place: give one with {accepted}"),
     ):
         with pytest.raises(TidyVoiceError) as error:
             read(given)
@@ -133,8 +171,10 @@ def test_what_is_no_model_folder_is_told_how_to_become_one(folder, read, monkeyp
 def test_missing_parts_of_a_folder_are_named(folder):
     config = yaml.safe_load((folder / "config.yaml").read_text())
     (folder / "config.yaml").unlink()
-    with pytest.raises(TidyVoiceError, match=r"config\.yaml is missing: it says what model"):
+    with pytest.raises(TidyVoiceError, match=r"holds avg_model.pt, but no config\.yaml beside it"):
         load_model(folder)
+    with pytest.raises(TidyVoiceError, match=r"config\.yaml is missing: it names the network of"):
+        load_model(folder / "avg_model.pt")
     (folder / "config.yaml").write_text(yaml.safe_dump({"model_args": config["model_args"]}))
     with pytest.raises(TidyVoiceError, match="the key model is missing"):
         load_model(folder)
@@ -150,8 +190,46 @@ def test_missing_parts_of_a_folder_are_named(folder):
     with pytest.raises(TidyVoiceError, match=r"model\.safetensors cannot be read"):
         load_model(folder)
     (folder / "model.safetensors").unlink()
-    with pytest.raises(TidyVoiceError, match=r"holds no avg_model\.pt or model\.safetensors"):
+    with pytest.raises(TidyVoiceError, match=r"holds no avg_model\.pt, model\.safetensors or"):
         load_model(folder)
+
+
+def test_checkpoints_of_other_features_are_refused_by_what_gives_them_away(model, folder):
+    """VoxBlink2's own scripts name the tensors as WeSpeaker does, and take other features."""
+    theirs = {**model.state_dict(), "featCal.fbankCal.mel_scale.fb": torch.zeros(257, 80)}
+    save_torch(folder / "avg_model.pt", theirs)
+    with pytest.raises(TidyVoiceError, match=r"holds a front end \(featCal.*take WeSpeaker's"):
+        load_model(folder)
+    save_torch(folder / "avg_model.pt", {"state_dict": model.state_dict(), "epoch": 3})
+    with pytest.raises(TidyVoiceError, match="holds no state dict but state_dict, epoch"):
+        load_model(folder)
+    save_torch(folder / "avg_model.pt", model.state_dict())
+    config = folder / "config.yaml"
+    config.write_text("n_mels: 80\nfeatCal: !new:modules.feat.logFbankCal\n  norm_type: std\n")
+    with pytest.raises(TidyVoiceError, match=r"config.yaml is not WeSpeaker's: checkpoints of Vox"):
+        load_model(folder)
+    arguments = {"in_planes": 2, "embed_dim": 8}
+    config.write_text(yaml.safe_dump({"model": "SimAM_ResNet34_ASP", "model_args": arguments}))
+    with pytest.warns(TidyVoiceWarning, match=r"no dataset_args\.fbank_args: WeSpeaker's usual"):
+        load_model(folder)
+
+
+def compute_fbank(data, num_mel_bins=80, frame_length=25, frame_shift=10, dither=1.0):
+    """The arguments that WeSpeaker's function of this name takes."""
+
+
+@pytest.mark.parametrize("window", ["hamming", "povey"])
+def test_wespeaker_reads_our_settings_or_fails_on_a_window_it_has_not(tmp_path, window):
+    settings = FrontendSettings(dither=0.5, window_type=window)
+    save_model_config(tmp_path, SETTINGS, settings, ["id1"])
+    config = read_config(tmp_path / "config.yaml")
+    arguments = config["dataset_args"]["fbank_args"]
+    if window == "hamming":
+        compute_fbank([], **arguments)
+    else:
+        with pytest.raises(TypeError, match="window_type"):
+            compute_fbank([], **arguments)
+    assert model_of(config, "x")[1] == settings
 
 
 class Hostile:

@@ -9,13 +9,15 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import soundfile
 import torch
 import yaml
-from conftest import fill_weights
+from conftest import fill_weights, seeded
 from typer.testing import CliRunner
 
 from tests.fake_hub import REPOSITORY, fake_hub
 from tests.preloaded import run
+from tests.releases import published_config, write_release
 from tidyvoice.cli import app
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.files import atomic_folder
@@ -24,7 +26,7 @@ from tidyvoice.models import build_model
 from tidyvoice.released import Release, fetch_model
 from tidyvoice.settings import load_settings
 
-CONFIG = {"model": "SimAM_ResNet34_ASP", "model_args": {"in_planes": 2, "embed_dim": 8}}
+WEIGHTS = "models/avg_model.pt"  # in a folder as it is released
 ROOT = Path(__file__).parent.parent
 
 
@@ -36,11 +38,7 @@ def model():
 @pytest.fixture
 def released(model, tmp_path):
     """A folder as WeSpeaker releases one."""
-    folder = tmp_path / "released"
-    folder.mkdir()
-    state = {**model.state_dict(), "projection.weight": torch.zeros(3, 8)}
-    torch.save(state, folder / "avg_model.pt")
-    (folder / "config.yaml").write_text(yaml.safe_dump(CONFIG))
+    folder = write_release(tmp_path / "released", model, in_planes=2, embed_dim=8)
     (folder / "README.md").write_text("not wanted")
     return folder
 
@@ -87,7 +85,7 @@ def test_a_repository_becomes_a_folder_once_then_from_the_cache_then_without_net
     assert sorted(path.name for path in (tmp_path / "first").iterdir()) == [
         "avg_model.pt", "config.yaml", "source.json", "speakers.txt",
     ]  # fmt: skip
-    checksum = hashlib.sha256((released / "avg_model.pt").read_bytes()).hexdigest()
+    checksum = hashlib.sha256((released / WEIGHTS).read_bytes()).hexdigest()
     source = json.loads((tmp_path / "first" / "source.json").read_text())
     assert source["source"] == REPOSITORY
     assert source["revision"] == "main"
@@ -99,9 +97,17 @@ def test_a_repository_becomes_a_folder_once_then_from_the_cache_then_without_net
     assert json.loads(again.stdout)["found"] is True
     assert not any("cdn" in path for path in hub.asked)
 
+    hub.asked.clear()
     offline = fetch(hub, tmp_path, REPOSITORY, "--out", "second", "--json", HF_HUB_OFFLINE="1")
     assert offline.returncode == 0, offline.stderr
     assert json.loads(offline.stdout)["commit"] == hub.commit
+    soundfile.write(tmp_path / "noise.wav", seeded(1).standard_normal(16000) / 10, 16000)
+    embed = ["tidyvoice", "embed", "noise.wav", "--json", "--model"]
+    env = hub.environment(tmp_path / "home", HF_HUB_OFFLINE="1")
+    of_cache, of_folder = (
+        run(*embed, model, cwd=tmp_path, env=env).stdout for model in (REPOSITORY, "second")
+    )
+    assert json.loads(of_cache) == json.loads(of_folder)
     assert hub.asked == []
     assert_equals(tmp_path / "second", model)
 
@@ -164,13 +170,13 @@ def test_a_pinned_model_is_that_one_or_none(hub, released, tmp_path):
     assert "may move" not in result.stdout
     pinned = load_settings(Release, pins)
     assert pinned.revision == hub.commit
-    assert pinned.sha256 == hashlib.sha256(hub.files["avg_model.pt"]).hexdigest()
-    assert pins.read_text().splitlines()[:8] == text.splitlines()[:8]
+    assert pinned.sha256 == hashlib.sha256(hub.files[WEIGHTS]).hexdigest()
+    assert pins.read_text().splitlines()[:11] == text.splitlines()[:11]
 
     # The branch moves on: the pinned commit is in the cache, and it alone is taken.
     old = hub.commit
     other = fill_weights(build_model("SimAM_ResNet34_ASP", in_planes=2, embed_dim=8), 2)
-    torch.save(other.state_dict(), released / "avg_model.pt")
+    torch.save(other.state_dict(), released / WEIGHTS)
     hub.serve_folder(released)
     result = fetch(hub, tmp_path, pins, "--out", "first", "--json")
     assert json.loads(result.stdout)["commit"] == old
@@ -181,7 +187,7 @@ def test_a_pinned_model_is_that_one_or_none(hub, released, tmp_path):
 
 def test_a_damaged_cache_is_found_out(hub, tmp_path):
     assert fetch(hub, tmp_path, REPOSITORY, "--out", "first").returncode == 0
-    checksum = hashlib.sha256(hub.files["avg_model.pt"]).hexdigest()
+    checksum = hashlib.sha256(hub.files[WEIGHTS]).hexdigest()
     (kept,) = (tmp_path / "home").rglob(f"blobs/{checksum}")
     data = bytearray(kept.read_bytes())
     data[-1] ^= 1
@@ -193,7 +199,7 @@ def test_a_damaged_cache_is_found_out(hub, tmp_path):
 def test_a_repository_without_its_config_says_so(hub, tmp_path):
     del hub.files["config.yaml"]
     line = failing(fetch(hub, tmp_path, REPOSITORY, "--out", "out"))
-    assert f"{REPOSITORY} at {hub.commit} holds avg_model.pt, but no config.yaml beside it" in line
+    assert f"{REPOSITORY} at {hub.commit} holds {WEIGHTS}, but no config.yaml beside it" in line
 
 
 def write_zip(path, files):
@@ -223,7 +229,7 @@ def write_tar(path, files):
 def test_archives_as_they_are_released(model, released, tmp_path, ending, weights, config):
     archive = tmp_path / f"voxblink2_samresnet34{ending}"
     files = {
-        weights: (released / "avg_model.pt").read_bytes(),
+        weights: (released / WEIGHTS).read_bytes(),
         config: (released / "config.yaml").read_bytes(),
         "__MACOSX/._config.yaml": b"junk",
     }
@@ -234,20 +240,18 @@ def test_archives_as_they_are_released(model, released, tmp_path, ending, weight
     assert_equals(tmp_path / "out", model)
 
 
-@pytest.mark.parametrize("below", ["", "inner", "inner/models"])
+@pytest.mark.parametrize("below", ["", "inner", "one/inner"])
 def test_a_folder_that_holds_one(model, released, tmp_path, below):
     outer = tmp_path / "outer"
     (outer / below).parent.mkdir(parents=True, exist_ok=True)
     released.rename(outer / below)
-    if below.endswith("models"):
-        (outer / below / "config.yaml").rename(outer / "inner" / "config.yaml")
     made = fetch_model(str(outer), tmp_path / "out")
     assert made.parameters == sum(parameter.numel() for parameter in model.parameters())
     assert_equals(tmp_path / "out", model)
 
 
 def test_archives_that_are_not_to_be_trusted_write_nothing(released, tmp_path):
-    files = {name: (released / name).read_bytes() for name in ("avg_model.pt", "config.yaml")}
+    files = {name: (released / name).read_bytes() for name in (WEIGHTS, "config.yaml")}
     for name in ("/etc/evil", "../evil", "a/../../evil"):
         for write, ending in ((write_zip, "zip"), (write_tar, "tar.gz")):
             write(tmp_path / f"evil.{ending}", {**files, name: b"x"})
@@ -256,7 +260,7 @@ def test_archives_that_are_not_to_be_trusted_write_nothing(released, tmp_path):
     with tarfile.open(tmp_path / "link.tar", "w") as archive:
         archive.add(released / "config.yaml", "config.yaml")
         entry = tarfile.TarInfo("avg_model.pt")
-        entry.type, entry.linkname = tarfile.SYMTYPE, str(released / "avg_model.pt")
+        entry.type, entry.linkname = tarfile.SYMTYPE, str(released / WEIGHTS)
         archive.addfile(entry)
     with pytest.raises(TidyVoiceError, match="holds no avg_model"):
         fetch_model(str(tmp_path / "link.tar"), tmp_path / "out")
@@ -271,7 +275,7 @@ def test_archives_that_are_not_to_be_trusted_write_nothing(released, tmp_path):
 
 
 def test_several_models_are_not_chosen_from(released, tmp_path):
-    files = {name: (released / name).read_bytes() for name in ("avg_model.pt", "config.yaml")}
+    files = {name: (released / name).read_bytes() for name in (WEIGHTS, "config.yaml")}
     both = {f"{folder}/{name}": data for folder in "ab" for name, data in files.items()}
     write_zip(tmp_path / "two.zip", both)
     with pytest.raises(TidyVoiceError, match="holds several models: give one of a; b"):
@@ -279,8 +283,7 @@ def test_several_models_are_not_chosen_from(released, tmp_path):
 
 
 def test_tensors_that_do_not_fit_are_all_listed(released, tmp_path):
-    config = {**CONFIG, "model_args": {"in_planes": 4, "embed_dim": 8}}
-    (released / "config.yaml").write_text(yaml.safe_dump(config))
+    (released / "config.yaml").write_text(yaml.safe_dump(published_config(4, 8)))
     with pytest.raises(TidyVoiceError, match="released does not fit its config") as error:
         fetch_model(str(released), tmp_path / "out")
     assert f"(all are in {tmp_path / 'out-mismatch.txt'})" in str(error.value)
@@ -293,7 +296,7 @@ def test_tensors_that_do_not_fit_are_all_listed(released, tmp_path):
 def test_a_model_that_gives_no_numbers_is_refused(model, released, tmp_path):
     state = model.state_dict()
     state["bottleneck.bias"] = torch.full((8,), torch.nan)
-    torch.save(state, released / "avg_model.pt")
+    torch.save(state, released / WEIGHTS)
     with pytest.raises(TidyVoiceError, match=f"^{released}: the embedding of .* not finite"):
         fetch_model(str(released), tmp_path / "out")
     assert not (tmp_path / "out").exists()
@@ -321,10 +324,10 @@ def test_another_model_is_not_written_over(released, tmp_path):
     out.mkdir()
     assert not fetch_model(str(released), out).found
     assert fetch_model(str(released), out).found
-    (out / "config.yaml").write_text(yaml.safe_dump({**CONFIG, "seed": 1}))
+    (out / "config.yaml").write_text(yaml.safe_dump({**published_config(2, 8), "seed": 1}))
     with pytest.raises(TidyVoiceError, match=r"out is there and its config.* is another one"):
         fetch_model(str(released), out)
-    assert "seed" in (out / "config.yaml").read_text()
+    assert "seed: 1\n" in (out / "config.yaml").read_text()
 
 
 @pytest.mark.parametrize(
@@ -335,7 +338,7 @@ def test_another_model_is_not_written_over(released, tmp_path):
         (["wrong.yaml"], "wrong.yaml: unknown key revison: did you mean revision?"),
         (["here", "--revision", "main"], "--revision main: only repositories have them"),
         (["here", "--pin"], "--pin: give a YAML file that names here"),
-        (["here"], "here holds no avg_model.pt or model.safetensors"),
+        (["here"], "here holds no avg_model.pt, model.safetensors or models/avg_model.pt"),
     ],
 )
 def test_a_source_that_is_none_is_one_line(tmp_path, monkeypatch, arguments, message):

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 import yaml
 from conftest import fill_weights, write_corpus
 
 from tests.fake_hub import REPOSITORY, fake_hub
 from tests.preloaded import shell
+from tests.releases import write_release
 from tidyvoice.embeddings import load_embeddings
 from tidyvoice.models import build_model
 from tidyvoice.scoring.categories import evaluate
@@ -66,14 +66,8 @@ def project(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def hub(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("released")
     model = fill_weights(build_model("SimAM_ResNet34_ASP", in_planes=2, embed_dim=8), 1)
-    torch.save(
-        {**model.state_dict(), "projection.weight": torch.zeros(2, 8)}, folder / "avg_model.pt"
-    )
-    arguments = {"in_planes": 2, "embed_dim": 8}
-    config = {"model": "SimAM_ResNet34_ASP", "model_args": arguments}
-    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    folder = write_release(tmp_path_factory.mktemp("released"), model, in_planes=2, embed_dim=8)
     with fake_hub() as server:
         server.serve_folder(folder)
         yield server

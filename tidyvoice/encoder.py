@@ -14,7 +14,7 @@ from tidyvoice.enrolment import NOBODY, Enrolment, Gallery, Identification
 from tidyvoice.errors import NotFiniteError, TidyVoiceError, TidyVoiceWarning
 from tidyvoice.extraction.plan import plan_batches, plan_items
 from tidyvoice.frontend import INT16_SCALE, Frontend, FrontendSettings
-from tidyvoice.hub import fingerprint, load_model, model_folder, training_speakers
+from tidyvoice.hub import fingerprint, load_model, model_files, model_folder, training_speakers
 from tidyvoice.models.inference import InferenceModel
 from tidyvoice.readahead import one_ahead, read_ahead
 from tidyvoice.recordings import Recording
@@ -105,7 +105,7 @@ class SpeakerEncoder:
         """
         folder = model_folder(source, revision)
         model, settings = load_model(folder)
-        verifier = Verifier.load(folder)
+        verifier = Verifier.load(model_files(folder).folder)
         made = cls(model, settings, device, training_speakers(folder), None, precision)
         made.verifier = verifier
         try:

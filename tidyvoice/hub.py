@@ -1,9 +1,10 @@
 """Model folders: weights and the settings that belong to them, in the published layout.
 
-A folder holds ``avg_model.pt`` (a flat state dict) or ``model.safetensors``, and ``config.yaml``
-with ``model``, ``model_args`` and ``dataset_args`` as WeSpeaker writes them. Ours adds
-``speakers.txt``, the speakers that the model was trained on, those of its initial weights included
-where these say so, and ``verifier.json``, what its scores mean (see ``tidyvoice.verifier``).
+A folder holds ``config.yaml`` with ``model``, ``model_args`` and ``dataset_args`` as WeSpeaker
+writes them, and the weights: ``avg_model.pt`` (a flat state dict), ``model.safetensors``, or one of
+these in ``models`` (see ``archives.find_model``). Ours adds ``speakers.txt``, the speakers that the
+model was trained on, those of its initial weights included where these say so, and
+``verifier.json``, what its scores mean (see ``tidyvoice.verifier``).
 """
 
 import hashlib
@@ -17,17 +18,27 @@ import torch
 import yaml
 from torch import Tensor, nn
 
-from tidyvoice.archives import ARCHIVES, CONFIG_FILE, SPEAKERS_FILE, WEIGHT_FILES
+from tidyvoice.archives import (
+    ACCEPTED,
+    ARCHIVES,
+    CONFIG_FILE,
+    SPEAKERS_FILE,
+    VOXBLINK2,
+    ModelFiles,
+    model_in,
+    model_of_weights,
+)
 from tidyvoice.config import ModelSettings
 from tidyvoice.errors import TidyVoiceError, summarise
 from tidyvoice.files import atomic_path, write_text
 from tidyvoice.frontend import FrontendSettings
-from tidyvoice.settings import read_yaml
-from tidyvoice.wespeaker import model_of
+from tidyvoice.wespeaker import model_of, read_config
 
 REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
 # What a training checkpoint of WeSpeaker carries beside the embedding model.
 NOT_THE_MODEL = ("projection.", "frontend.")
+# The front end inside the networks of VoxBlink2's own scripts, whose other tensors are WeSpeaker's.
+OTHER_FRONTEND = "featCal."
 SHOWN = 10  # tensors in one line
 
 
@@ -41,7 +52,7 @@ class WeightsMismatch(TidyVoiceError):
     def __init__(self, path: Path, problems: Sequence[str]):
         text = f"{path} does not fit the model: {summarise(problems, SHOWN)}"
         if len(problems) > SHOWN:
-            text += f" (`tidyvoice fetch-model {path.parent} --out FOLDER` lists them all)"
+            text += " (`tidyvoice fetch-model MODEL --out FOLDER` lists them all)"
         super().__init__(text)
         self.problems = list(problems)
 
@@ -53,12 +64,14 @@ def load_model(folder: str | Path) -> tuple[nn.Module, FrontendSettings]:
         WeightsMismatch: tensors do not match; nothing is loaded in part.
         TidyVoiceError: a file is missing, or the model or an argument of it is unknown.
     """
-    weights = weight_file(folder)
-    config = weights.parent / CONFIG_FILE
-    if not config.is_file():
-        raise TidyVoiceError(f"{config} is missing: it says what model {weights.name} is of")
-    model, frontend = model_of(read_yaml(config), config)
-    load_weights(model, weights)
+    files = model_files(folder)
+    if files.config is None:
+        name = files.weights.name
+        raise TidyVoiceError(
+            f"{files.folder / CONFIG_FILE} is missing: it names the network of {name}"
+        )
+    model, frontend = model_of(read_config(files.config), files.config)
+    load_weights(model, files.weights)
     return model.eval(), frontend
 
 
@@ -74,6 +87,14 @@ def model_folder(source: str | Path, revision: str = "main") -> Path:
     from tidyvoice.huggingface import download
 
     return download(str(source), revision)
+
+
+def local_files(source: str | Path) -> list[Path]:
+    """What is read of a model on this machine: nothing where ``source`` names a repository."""
+    path = Path(source)
+    if path.is_dir():
+        return [Path(one) for one in model_in(path).paths]
+    return [path] if path.exists() else []
 
 
 def fingerprint(model: nn.Module | Mapping[str, Tensor]) -> str:
@@ -99,8 +120,9 @@ def training_speakers(folder: str | Path) -> list[str] | None:
     Args:
         folder: its folder, or its file of weights.
     """
-    folder = Path(folder)
-    path = (folder.parent if folder.is_file() else folder) / SPEAKERS_FILE
+    if not Path(folder).exists():
+        return None
+    path = model_files(folder).folder / SPEAKERS_FILE
     return (path.read_text(encoding="utf-8").split() or None) if path.is_file() else None
 
 
@@ -110,8 +132,12 @@ def save_model_config(
     frontend: FrontendSettings,
     speakers: Sequence[str],
 ) -> None:
-    """Write ``config.yaml`` and ``speakers.txt`` of a model folder."""
+    """Write ``config.yaml`` and ``speakers.txt`` of a model folder, which WeSpeaker reads too."""
     fbank = frontend.model_dump(exclude={"sample_rate", "mean_norm"})
+    # WeSpeaker's compute_fbank has no such argument: it takes a Hamming window, and shall fail on a
+    # model that was trained with another.
+    if fbank["window_type"] == "hamming":
+        del fbank["window_type"]
     config = {
         "model": model.name,
         "model_args": {
@@ -146,30 +172,24 @@ def save_torch(path: str | Path, content: Mapping[str, Any]) -> None:
         raise
 
 
-def weight_file(path: str | Path) -> Path:
-    """The weights at ``path``: the file itself, or that of a model folder.
+def model_files(path: str | Path) -> ModelFiles:
+    """The files of the model at ``path``, a model's folder or a file of weights.
 
     Raises:
-        TidyVoiceError: there is none; it is said what to do with an archive, a Hugging Face
-            repository's id, or a folder that holds the model's.
+        TidyVoiceError: there is none; it is said what to do with an archive or with a Hugging Face
+            repository's id. See also ``archives.find_model``.
     """
     path = Path(path)
+    if path.is_dir():
+        return model_in(path)
     first = f"`tidyvoice fetch-model {path} --out FOLDER` makes a model folder of it"
     if path.is_file():
         if path.name.endswith(ARCHIVES):
             raise TidyVoiceError(f"{path} is an archive: {first}")
-        return path
-    for name in WEIGHT_FILES:
-        if (path / name).is_file():
-            return path / name
-    wanted = " or ".join(WEIGHT_FILES)
-    if path.is_dir():
-        inner = next((file for name in WEIGHT_FILES for file in path.glob(f"*/{name}")), None)
-        mend = f"give {inner.parent}" if inner else "give a model folder"
-        raise TidyVoiceError(f"{path} holds no {wanted}: {mend}")
+        return model_of_weights(path)
     if REPOSITORY.fullmatch(str(path)):
         raise TidyVoiceError(f"no folder {path}; if it is a Hugging Face repository, {first}")
-    raise TidyVoiceError(f"no folder {path}: give one with {wanted}")
+    raise TidyVoiceError(f"no folder {path}: give one with {ACCEPTED}")
 
 
 def load_weights(model: nn.Module, path: Path) -> None:
@@ -184,6 +204,8 @@ def load_weights(model: nn.Module, path: Path) -> None:
         for name, tensor in _read_state(path).items()
         if not name.removeprefix("module.").startswith(NOT_THE_MODEL)
     }
+    if any(name.startswith(OTHER_FRONTEND) for name in state):
+        raise TidyVoiceError(f"{path} holds a front end ({OTHER_FRONTEND}*): {VOXBLINK2}")
     own = model.state_dict()
     problems = [f"{name} is missing" for name in own if name not in state]
     problems += [f"{name} is unknown" for name in state if name not in own]
@@ -210,5 +232,9 @@ def _read_state(path: Path) -> Mapping[str, Tensor]:
     if isinstance(state, Mapping) and isinstance(state.get("model"), Mapping):
         state = state["model"]
     if not isinstance(state, Mapping) or not all(map(torch.is_tensor, state.values())):
-        raise TidyVoiceError(f"{path} holds no state dict: give the weights of a model")
+        keys = f" but {', '.join(map(str, list(state)[:5]))}" if isinstance(state, Mapping) else ""
+        raise TidyVoiceError(
+            f"{path} holds no state dict{keys}: give what torch.save(model.state_dict(), FILE) "
+            "writes"
+        )
     return state

@@ -27,10 +27,12 @@ from huggingface_hub.utils import (
     disable_progress_bars,
 )
 
-from tidyvoice.archives import WANTED
+from tidyvoice.archives import INNER, MODEL_FILES
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.files import sha256
 
+# In any folder of the repository: ``archives.find_model`` then chooses.
+WANTED = (*MODEL_FILES, *(f"*/{name}" for name in MODEL_FILES))
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -149,11 +151,12 @@ def upload(repository: str, folder: Path, private: bool = False, message: str = 
         new = sorted(path for path in folder.iterdir() if path.is_file())
         kept = {path.name for path in new}
         there = {sibling.rfilename for sibling in found.siblings or ()}
+        others = {n for n in there - kept if n.removeprefix(f"{INNER}/") in MODEL_FILES}
         commit = api.create_commit(
             repository,
             [
                 *(CommitOperationAdd(path.name, path) for path in new),
-                *(CommitOperationDelete(name) for name in WANTED if name in there - kept),
+                *(CommitOperationDelete(name) for name in sorted(others)),
             ],
             commit_message=message or "Model, settings and card",
             parent_commit=found.sha,
@@ -208,7 +211,7 @@ def _line(error: BaseException) -> str:
 
 def _refuse_damaged(folder: Path) -> None:
     """Large files are kept under their SHA-256: what was cut or changed in the cache is found."""
-    for path in folder.iterdir():
+    for path in folder.rglob("*"):
         kept = path.resolve()
         if SHA256.fullmatch(kept.name) and sha256(kept) != kept.name:
             raise TidyVoiceError(f"{kept} is damaged: delete it, the same command fetches it again")

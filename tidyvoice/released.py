@@ -30,8 +30,8 @@ from tidyvoice.hub import (
     REPOSITORY,
     SHOWN,
     WeightsMismatch,
+    model_files,
     training_speakers,
-    weight_file,
 )
 from tidyvoice.huggingface import download
 from tidyvoice.settings import Strict, load_settings
@@ -156,8 +156,9 @@ def _collect(
             f"{source}: no folder, archive ({', '.join(ARCHIVES)}), YAML file, or id of a Hugging "
             "Face repository (OWNER/NAME)"
         )
-    files = {path.name: sha256(path) for path in (weight_file(into), into / CONFIG_FILE)}
-    weights = weight_file(into).name
+    model = model_files(into)
+    files = {path.name: sha256(path) for path in (model.weights, model.config)}
+    weights = model.weights.name
     if release is not None and release.sha256 not in (None, files[weights]):
         raise TidyVoiceError(
             f"{name}: {weights} has the SHA-256 {files[weights]}, {source} says {release.sha256}: "

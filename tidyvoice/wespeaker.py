@@ -4,6 +4,7 @@ Such a file also holds the whole training, and differs with the age of the toolk
 concern the embeddings is ignored; what does must be understood, or it is refused by its name.
 """
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,11 @@ from typing import Any
 from pydantic import Field, field_validator
 from torch import nn
 
-from tidyvoice.errors import TidyVoiceError
+from tidyvoice.archives import VOXBLINK2
+from tidyvoice.errors import TidyVoiceError, TidyVoiceWarning
 from tidyvoice.frontend import FrontendSettings
 from tidyvoice.models import build_model
-from tidyvoice.settings import Strict, validate
+from tidyvoice.settings import Strict, read_yaml, validate
 
 # Arguments of Kaldi's filterbank that ours does not take, because it has these values built in.
 BUILT_IN = {
@@ -57,6 +59,21 @@ class ModelArguments(Strict):
         return value
 
 
+def read_config(path: Path) -> dict[str, Any]:
+    """Read the config.yaml of a model.
+
+    Raises:
+        TidyVoiceError: it is no YAML, or of VoxBlink2's own scripts.
+    """
+    try:
+        return read_yaml(path)
+    except TidyVoiceError:
+        # Theirs are programs of hyperpyyaml, which build a front end of this name.
+        if "featCal:" in path.read_text(encoding="utf-8", errors="replace"):
+            raise TidyVoiceError(f"{path} is not WeSpeaker's: {VOXBLINK2}") from None
+        raise
+
+
 def model_of(config: Mapping[str, Any], source: str | Path) -> tuple[nn.Module, FrontendSettings]:
     """The model that a config.yaml describes, untrained, and the settings of its frontend.
 
@@ -95,7 +112,17 @@ def frontend_settings(dataset_args: Mapping[str, Any], source: str | Path) -> Fr
     Raises:
         TidyVoiceError: a frontend other than the filterbank, an unknown or impossible argument of
             it, or normalisation of the variance.
+
+    Warns:
+        TidyVoiceWarning: the features are not named, and taken to be WeSpeaker's usual ones.
     """
+    if not dataset_args.get("fbank_args"):
+        warnings.warn(
+            f"{source} has no dataset_args.fbank_args: WeSpeaker's usual 80 bins are assumed; "
+            f"{VOXBLINK2}",
+            TidyVoiceWarning,
+            stacklevel=2,
+        )
     kind = dataset_args.get("frontend") or "fbank"
     if kind != "fbank":
         raise TidyVoiceError(f"{source}: the frontend {kind!r} is not supported: only fbank is")

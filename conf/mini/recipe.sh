@@ -20,6 +20,8 @@ trainings=(pretrain finetune)
 
 training_data() { echo "$data/$1"; }
 
+require_inputs() { :; } # stage 1 makes them
+
 prepare() {
   run python -m local.mini --config conf/mini/corpus.yaml --out "$corpus" "$@"
   if [ -z "$init_from" ]; then

@@ -25,9 +25,8 @@ training_data() {
   esac
 }
 
-# Everything that is missing is said at once, before the first hour is spent; what a script can fetch
-# is fetched, what is packed is unpacked.
-prepare() {
+# Everything that is missing is said at once, before the first hour is spent.
+require_inputs() {
   local missing=() asv=$corpus/TidyVoiceX_ASV part
   local key="set MDC_API_KEY to a key of https://mozilladatacollective.com, or put"
   for part in Dev Train; do
@@ -51,7 +50,11 @@ prepare() {
     printf '%s\n' "${missing[@]}" >&2
     exit 2
   fi
+}
 
+# What a script can fetch is fetched, what is packed is unpacked.
+prepare() {
+  local asv=$corpus/TidyVoiceX_ASV part
   for part in Dev Train; do
     if [ -e "$asv/TidyVoiceX_$part" ]; then continue; fi
     if have "$asv/TidyVoiceX_$part"; then

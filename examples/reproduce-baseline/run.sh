@@ -49,7 +49,7 @@ run() {
 # extract NAME DATA [OPTION...]: embeddings of a data folder, unless they are newer than it.
 extract() {
   local table=$exp/$1.npz data=$2
-  if [ "$table" -nt "$exp/model/avg_model.pt" ] && [ "$table" -nt "$data" ]; then return; fi
+  if [ "$table" -nt "$exp/model/source.json" ] && [ "$table" -nt "$data" ]; then return; fi
   run tidyvoice extract --model "$exp/model" --data "$data" --out "$table" "${@:3}"
 }
 

@@ -4,10 +4,11 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from tidyvoice.config import Experiment
+from tidyvoice.config import Experiment, ModelSettings
 from tidyvoice.doctor import compute
 from tidyvoice.doctor.cost import training_cost
-from tidyvoice.hub import save_torch
+from tidyvoice.frontend import FrontendSettings
+from tidyvoice.hub import save_model_config, save_torch
 from tidyvoice.manifest import Manifest
 from tidyvoice.models import build_model
 
@@ -120,3 +121,5 @@ def test_the_model_to_start_from_is_there_and_fits(settings, tmp_path):
         save_torch(file, build_model("SimAM_ResNet34_ASP", planes, 16).state_dict())
         assert start(file).startswith(expected)
     assert "does not fit the model" in start(file)
+    save_model_config(tmp_path, ModelSettings(), FrontendSettings(window_type="povey"), [])
+    assert "another frontend (window_type povey, here hamming)" in start(tmp_path / "2.pt")

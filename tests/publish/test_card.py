@@ -196,15 +196,29 @@ def test_data_that_changed_since_are_not_counted(copied, tmp_path):
     assert "### 1. `second`" in text
 
 
-def test_a_model_that_was_begun_with_a_released_one_names_it(trained, copied, tmp_path):
-    begun = tmp_path / "begun"
+def begin_with_a_copy(trained, copied):
+    """Let the second training begin with a fetched copy of the first one's model."""
+    begun = copied.parent / "begun"
     fetch_model(str(trained.first / "models"), begun)
-    source = json.loads((begun / "source.json").read_text())
-    source |= {"source": "someone/base", "revision": "main", "commit": "c" * 40}
-    (begun / "source.json").write_text(json.dumps(source))
     settings = yaml.safe_load((copied / "config.yaml").read_text())
     settings["model"]["init"] = str(begun)
     (copied / "config.yaml").write_text(yaml.safe_dump(settings))
+    return begun
+
+
+def test_a_training_is_followed_through_a_copy_of_its_initial_model(trained, copied, tmp_path):
+    begin_with_a_copy(trained, copied)
+    publish(copied, tmp_path / "out")
+    text = section(ModelCard.load(tmp_path / "out/README.md"), "## Training")
+    assert "### 1. `first`" in text
+    assert "begun with the model of `first`" in text
+
+
+def test_a_model_that_was_begun_with_a_released_one_names_it(trained, copied, tmp_path):
+    begun = begin_with_a_copy(trained, copied)
+    source = json.loads((begun / "source.json").read_text())
+    source |= {"source": "someone/base", "revision": "main", "commit": "c" * 40}
+    (begun / "source.json").write_text(json.dumps(source))
     publish(copied, tmp_path / "out")
     card = ModelCard.load(tmp_path / "out/README.md")
     assert card.data.base_model == "someone/base"
@@ -242,7 +256,7 @@ def test_scores_that_cannot_be_checked_say_so(copied, tmp_path):
 
 
 def test_what_is_no_model_or_no_score_file_is_refused(trained, tmp_path):
-    refuses(tmp_path, tmp_path / "out", "holds no avg_model.pt or model.safetensors")
+    refuses(tmp_path, tmp_path / "out", "holds no avg_model.pt, model.safetensors or")
     refuses(trained.second, tmp_path / "out", "no score file 'eval.score'", scores=["eval"])
     fetch_model(str(trained.first / "models"), tmp_path / "fetched")
     refuses(tmp_path / "fetched", tmp_path / "out", "is no experiment", scores=["dev"])

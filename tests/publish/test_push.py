@@ -130,7 +130,7 @@ with one_line_errors():
 
 def test_what_is_no_model_is_never_pushed(hub, trained, tmp_path):
     line = failing(push(hub, tmp_path, trained.folder, REPOSITORY, *MODEL))
-    assert "holds no avg_model.pt" in line
+    assert "holds several models: give one of exp/first; exp/second" in line
     line = failing(push(hub, tmp_path, trained.first, REPOSITORY, *MODEL, HF_TOKEN=""))
     assert "no token to push with" in line
     assert hub.asked == []

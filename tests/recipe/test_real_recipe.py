@@ -15,8 +15,10 @@ import torch
 import yaml
 from conftest import fill_weights, require, seeded, write_clear_voices, write_corpus, write_sounds
 
+from tests.fake_hub import REPOSITORY, fake_hub
 from tests.preloaded import environment, shell, succeed
 from tests.recipe.support import copy_project
+from tests.releases import write_release
 from tidyvoice.models import build_model
 from tidyvoice.scoring.trials import read_scores
 
@@ -26,6 +28,9 @@ SMALL = (
     "epoch=0 finetune.epochs=2 calib_speakers=4 top_n=4 calib_targets=20 calib_nontargets=40 "
     "mean_utterances=10 counts=any tolerate=0.2"
 )
+
+
+RELEASED = "areffarhadi/Resnet34-tidyvoiceX-ASV"
 
 
 def write_videos(root, speakers):
@@ -66,35 +71,13 @@ def write_voxceleb1(root):
 
 
 def write_released(folder):
-    """The architecture with random weights, as WeSpeaker writes it, in a zip with a folder."""
+    """A model with random weights as WeSpeaker leaves it, and a zip as WeSpeaker releases them."""
     planes, dimensions = 2, 16
     model = build_model("SimAM_ResNet34_ASP", in_planes=planes, embed_dim=dimensions)
-    fill_weights(model, seed=5)
-    state = {
-        f"module.{name}": tensor.float() if name.endswith("num_batches_tracked") else tensor
-        for name, tensor in model.state_dict().items()
-    }
-    state["module.projection.weight"] = torch.zeros(7, dimensions)
-    inside = folder / "released"
-    inside.mkdir()
-    torch.save(state, inside / "avg_model.pt")
-    config = {
-        "model": "SimAM_ResNet34_ASP",
-        "model_args": {"in_planes": planes, "embed_dim": dimensions, "acoustic_dim": 80},
-        "dataset_args": {
-            "resample_rate": 16000,
-            "fbank_args": {
-                "num_mel_bins": 80, "frame_length": 25, "frame_shift": 10, "dither": 1.0,
-                "window_type": "hamming",
-            },
-            "cmvn": True,
-            "cmvn_args": {"norm_mean": True, "norm_var": False},
-        },
-    }  # fmt: skip
-    (inside / "config.yaml").write_text(yaml.safe_dump(config))
+    inside = write_release(folder / "released", fill_weights(model, seed=5), planes, dimensions)
     with zipfile.ZipFile(folder / "released.zip", "w") as archive:
-        for file in ("avg_model.pt", "config.yaml"):
-            archive.write(inside / file, f"released/{file}")
+        archive.write(inside / "models/avg_model.pt", "released/avg_model.pt")
+        archive.write(inside / "config.yaml", "released/config.yaml")
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +113,19 @@ def project(tmp_path_factory):
     write_list(corpus / "tv26_eval-A.txt", flat, 0, 12, labels=False)
     write_list(corpus / "tv26_eval-U.txt", flat, 0, 5, labels=False)
     write_released(folder)
+    released = folder / "conf/tidyvoice/released.yaml"
+    text = released.read_text()
+    assert RELEASED in text
+    released.write_text(text.replace(RELEASED, REPOSITORY))
     return folder
+
+
+@pytest.fixture(scope="module")
+def hub(project):
+    """A Hub that serves the released model."""
+    with fake_hub() as server:
+        server.serve_folder(project / "released")
+        yield server
 
 
 def tables(folder):
@@ -236,23 +231,35 @@ def test_stage_1_ends_with_the_doctor(project):
     assert "+ tidyvoice doctor --config conf/tidyvoice/finetune.yaml" in passed
 
 
-def test_the_released_model_stands_beside_the_published_figures(project):
+def test_the_released_model_stands_beside_the_published_figures(project, hub):
     line = (
-        "./run.sh --recipe tidyvoice --corpus corpus --from-released released.zip "
+        "./run.sh --recipe tidyvoice --corpus corpus --from-released "
         "--exp exp/released --set calib_speakers=4 top_n=4 mean_utterances=10 counts=any "
         "tolerate=0.5"
     )
-    said = succeed(line, project)
+    said = succeed(line, project, hub.environment(project / "home"))
+    assert "GET /someone/a-model/resolve/" in "\n".join(hub.asked)
     scores = project / "exp/released/released/scores"
     for name in ("none", "train", "voxceleb2", "own", "llr"):
         assert np.isfinite(read_scores(scores / f"dev-{name}.score").scores).all()
     for figure in ("3.07", "1.79", "5.19", "0.88", "2.97", "0.82"):
         assert figure in said
     assert "IN-SAMPLE" in said
+    assert re.search(r"^scheduler_args.epoch_iter +5463 +\d+ +differs$", said, re.MULTILINE)
     assert (project / "exp/released/released/submission.zip").exists()
 
 
-def test_the_released_model_needs_nothing_but_dev(project, tmp_path):
+@pytest.fixture
+def offline(project, hub):
+    """The environment of somebody without a network, in whose cache the released model is."""
+    environment = hub.environment(project / "home")
+    succeed(f"tidyvoice fetch-model {REPOSITORY} --out exp/cached", project, environment)
+    hub.asked.clear()
+    yield {**environment, "HF_HUB_OFFLINE": "1"}
+    assert hub.asked == []
+
+
+def test_the_released_model_needs_nothing_but_dev(project, offline, tmp_path):
     alone = tmp_path / "corpus" / "TidyVoiceX_ASV"
     alone.mkdir(parents=True)
     (alone / "TidyVoiceX_Dev").symlink_to(project / "corpus/TidyVoiceX_ASV/TidyVoiceX_Dev")
@@ -260,8 +267,27 @@ def test_the_released_model_needs_nothing_but_dev(project, tmp_path):
     (alone.parent / trials).symlink_to(project / "corpus" / trials)
     line = (
         f"./run.sh --recipe tidyvoice --corpus {alone.parent} --from-released "
-        "released --exp exp/alone --data data/alone --set counts=any"
+        "--exp exp/alone --data data/alone --set counts=any"
     )
-    succeed(line, project)
+    succeed(line, project, offline)
     names = sorted(p.name for p in (project / "exp/alone/released/scores").glob("*.score"))
     assert names == ["dev-none.score", "dev-own.score"]
+
+
+def test_a_repository_takes_the_place_of_the_pretraining(project, whole, offline):
+    line = f"{LINE.format('whole').replace('exp/whole', 'exp/begun')} --stop-stage 6 --init-from "
+    for options, message in (
+        ("conf", "error: conf holds no avg_model.pt"),
+        (
+            f"{REPOSITORY} --set model.in_planes=4",
+            "error: exp/begun/initial/avg_model.pt does not fit",
+        ),
+    ):
+        refused = shell(line + options, project, offline)
+        assert refused.stderr.splitlines()[-1].startswith(message)
+        assert "stage 1" not in refused.stdout
+    succeed(line + REPOSITORY, project, offline)
+    state = torch.load(project / "exp/begun/initial/avg_model.pt", weights_only=True)
+    assert "projection.weight" in state
+    assert "init: exp/begun/initial" in (project / "exp/begun/finetune/config.yaml").read_text()
+    assert (project / "exp/begun/finetune/results.txt").exists()

@@ -40,9 +40,9 @@ def embed(
 
     Example: tidyvoice embed one.wav other.wav --model exp/mini/finetune/models --out voices.npz
     """
-    from tidyvoice.archives import MODEL_FILES
     from tidyvoice.embeddings import save_embeddings
     from tidyvoice.files import refuse_inputs
+    from tidyvoice.hub import local_files
 
     if out is None and not as_json:
         raise TidyVoiceError("say where the embeddings go: --out FILE.npz, or --json to print them")
@@ -55,7 +55,7 @@ def embed(
             f"{blank}: an id of a table may hold no blank, at which lists are split: rename it"
         )
     if out is not None:
-        refuse_inputs([out], [*recordings, *(Path(model) / name for name in MODEL_FILES)])
+        refuse_inputs([out], [*recordings, *local_files(model)])
     encoder = _encoder(model, device)
     vectors = encoder.embed_many(recordings, channel=channel)
     if out is not None:
@@ -234,14 +234,14 @@ def fit_verifier(
     Example: tidyvoice fit-verifier --model exp/mini/finetune/models --embeddings calib.npz
     --trials data/mini/calib/trials --mean mean.npz
     """
-    from tidyvoice.hub import fingerprint, load_model
+    from tidyvoice.hub import fingerprint, load_model, model_files
     from tidyvoice.scoring.verifier_fit import fit_verifier as fit
 
     weights = fingerprint(load_model(model)[0])
     made = fit(embeddings, trials, mean, utt2spk or (), prior, in_sample)
     if made.model != weights:
         raise TidyVoiceError(f"{embeddings} are embeddings of another model than {model}")
-    path = made.save(model)
+    path = made.save(model_files(model).folder)
     if as_json:
         row = {"verifier": str(path), "slope": made.slope, "offset": made.offset}
         typer.echo(json.dumps({**row, **made.notes}))

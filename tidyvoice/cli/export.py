@@ -25,7 +25,7 @@ class Format(str, Enum):
 @app.command()
 @one_line_errors()
 def export(
-    model: Annotated[Path, typer.Argument(help="model folder")],
+    model: Annotated[Path, typer.Argument(help="model folder, or OWNER/NAME of Hugging Face")],
     out: Annotated[Path, typer.Option(help="file to write, .onnx or .pt2")],
     input: Annotated[Input, typer.Option(help="what the file takes")] = Input.waveform,
     format: Annotated[Format, typer.Option(help="ONNX, or torch.export")] = Format.onnx,

@@ -27,6 +27,9 @@ def train(
         int | None,
         typer.Option(min=1, help="with --check: will so many epochs be there to average?"),
     ] = None,
+    initial: Annotated[
+        bool, typer.Option("--initial", help="with --check: does the model in model.init fit?")
+    ] = False,
 ) -> None:
     """Train an experiment; an interrupted one goes on by itself.
 
@@ -42,9 +45,15 @@ def train(
             load_torchaudio()
         if average is not None:
             check_last(chosen, average, config)
+        if initial and chosen.model.init:
+            from tidyvoice.training.start import check_initial_model
+
+            check_initial_model(chosen)
         return
     if average is not None:
         raise TidyVoiceError("--average goes with --check; then it is `tidyvoice average`")
+    if initial:
+        raise TidyVoiceError("--initial goes with --check: leave it out, or add --check")
     from tidyvoice.training.trainer import train as run
 
     typer.echo(f"finished: {run(config, tuple(settings or ()))}")
@@ -77,7 +86,9 @@ def average(
 @app.command()
 @one_line_errors()
 def extract(
-    model: Annotated[Path, typer.Option(help="model folder, or exported file")],
+    model: Annotated[
+        Path, typer.Option(help="model folder, OWNER/NAME of Hugging Face, or exported file")
+    ],
     data: Annotated[Path, typer.Option(help="data folder")],
     out: Annotated[Path, typer.Option(help="table of embeddings to write, .npz")],
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps")] = "auto",
@@ -108,16 +119,15 @@ def extract(
 
     Example: tidyvoice extract --model exp/mini/finetune/models --data data/mini/dev --out dev.npz
     """
-    from tidyvoice.archives import MODEL_FILES
     from tidyvoice.encoder import SpeakerEncoder
     from tidyvoice.export.encoders import is_exported, load_exported
     from tidyvoice.extract import extract as run
     from tidyvoice.files import refuse_inputs
+    from tidyvoice.hub import local_files
     from tidyvoice.manifest import TABLES
     from tidyvoice.training.world import join_world
 
-    parts = [*(model / name for name in MODEL_FILES), *(data / name for name in TABLES.values())]
-    refuse_inputs([out], [model, *parts])
+    refuse_inputs([out], [*local_files(model), *(data / name for name in TABLES.values())])
     exported = is_exported(model)
     if exported and (device not in ("auto", "cpu") or precision != "float32"):
         raise TidyVoiceError(

@@ -12,9 +12,9 @@ from tidyvoice.device import choose_device
 from tidyvoice.doctor.cost import TrainingCost, classes_of, steps, training_cost, training_data
 from tidyvoice.doctor.findings import Finding, about, judge, size
 from tidyvoice.errors import TidyVoiceError
-from tidyvoice.hub import load_weights, weight_file
+from tidyvoice.hub import model_files
 from tidyvoice.manifest import Manifest
-from tidyvoice.models import build_model
+from tidyvoice.training.start import check_initial_model
 
 # Not counted in the estimate: workspaces of the convolutions, fragmentation, temporary maps.
 HEADROOM = 1.2
@@ -100,16 +100,13 @@ def initial_models(experiments: Mapping[str, Experiment]) -> list[Finding]:
             continue
         subject = f"{name} model.init"
         try:
-            source = weight_file(start)
+            model_files(start)
         except TidyVoiceError:
             mend = "run stage 3 first, or give a model folder"
             found.append(Finding("WARN", subject, f"{start} is not there yet", mend=mend))
             continue
-        bins = settings.frontend.num_mel_bins
         try:
-            load_weights(
-                build_model(network.name, network.in_planes, network.embed_dim, bins), source
-            )
+            source = check_initial_model(settings)
         except TidyVoiceError as error:
             mend = "give the model that the settings describe, or change model"
             found.append(Finding("FAIL", subject, str(error), network.name, mend))

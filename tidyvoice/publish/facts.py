@@ -5,13 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tidyvoice.archives import CONFIG_FILE
 from tidyvoice.config import ModelSettings
 from tidyvoice.embeddings import load_embeddings
 from tidyvoice.encoder import SpeakerEncoder
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.files import sha256
-from tidyvoice.hub import REPOSITORY, weight_file
+from tidyvoice.hub import REPOSITORY, model_files
 from tidyvoice.publish.training import Training, experiment_of, source_of, trainings_of
 from tidyvoice.released import Source
 from tidyvoice.report import load_system
@@ -19,8 +18,7 @@ from tidyvoice.report.system import SystemResult, examine
 from tidyvoice.runs.experiments import read_experiment
 from tidyvoice.runs.listing import USUAL
 from tidyvoice.scoring.categories import OPERATING_POINTS
-from tidyvoice.settings import read_yaml
-from tidyvoice.wespeaker import ModelArguments, section
+from tidyvoice.wespeaker import ModelArguments, read_config, section
 
 LICENCE = re.compile(r"[a-z0-9][a-z0-9.-]*")
 INPUT = re.compile(r"(.+) \(sha256 ([0-9a-f]{64})\)")
@@ -123,13 +121,12 @@ def gather(
     """
     above = Path(source)
     experiment = read_experiment(above)
-    if experiment is not None:
-        folder = weight_file(above / "models").parent
-    else:
-        folder = weight_file(source).parent
+    files = model_files(source)
+    folder = files.folder
+    if experiment is None:
         above, experiment = experiment_of(folder)
     encoder = SpeakerEncoder.from_pretrained(folder, "cpu")
-    network = _network(folder)
+    network = _network(files.config)
     if experiment is None:
         if scores:
             raise TidyVoiceError(f"--scores {scores[0]}: {source} is no experiment; leave it out")
@@ -140,9 +137,8 @@ def gather(
     return Facts(encoder, network, trainings, origin, tuple(made), (folder, above))
 
 
-def _network(folder: Path) -> ModelSettings:
-    path = folder / CONFIG_FILE
-    config = read_yaml(path)
+def _network(path: Path) -> ModelSettings:
+    config = read_config(path)
     given = ModelArguments(**section(config, "model_args", path))
     return ModelSettings(name=config["model"], in_planes=given.in_planes, embed_dim=given.embed_dim)
 

@@ -10,7 +10,7 @@ from tidyvoice.data.shards import ShardReader
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.files import sha256
 from tidyvoice.headers import SAMPLE_RATE
-from tidyvoice.hub import weight_file
+from tidyvoice.hub import model_files
 from tidyvoice.publish.privacy import shown
 from tidyvoice.released import SOURCE_FILE, Source
 from tidyvoice.runs.experiments import Experiment, read_experiment
@@ -67,19 +67,32 @@ def _beginning(init: Path, experiment: Experiment) -> tuple[str, Path | None, So
     """Initial weights in words; and the experiment that they are of, or where they are from."""
     name = f"`{shown(init)}`"
     try:
-        weights = weight_file(init)
+        files = model_files(init)
     except TidyVoiceError:
         return f"{name}, which is not there any more", None, None
     inputs = experiment.record[0].inputs if experiment.record else {}
-    if inputs.get("initial weights") != sha256(weights):
+    if inputs.get("initial weights") != sha256(files.weights):
         return f"{name}, of which it is not known whether they are the same still", None, None
-    source = source_of(weights.parent)
+    folder, source = files.folder, source_of(files.folder)
     if source is not None:
-        return describe_source(source), None, source
-    above, earlier = experiment_of(weights.parent)
+        original = _original(source, sha256(files.weights))
+        if original is None:
+            return describe_source(source), None, source
+        folder = original
+    above, earlier = experiment_of(folder)
     if earlier is None:
         return f"{name}, of which nothing is known", None, None
     return f"the model of `{shown(above)}`", above, None
+
+
+def _original(source: Source, weights: str) -> Path | None:
+    """The experiment's model folder that a model was copied from, if its weights are the same."""
+    try:
+        files = model_files(source.source)
+    except TidyVoiceError:
+        return None
+    same = source.commit is None and sha256(files.weights) == weights
+    return files.folder if same and experiment_of(files.folder)[1] is not None else None
 
 
 def _training(folder: Path, experiment: Experiment, begins: str) -> Training:
@@ -127,7 +140,7 @@ def source_of(folder: Path) -> Source | None:
         raise TidyVoiceError(
             f"{path}: cannot be read ({error}); fetch the model again, or delete it"
         ) from None
-    weights = weight_file(folder)
+    weights = model_files(folder).weights
     return source if source.files.get(weights.name) == sha256(weights) else None
 
 

@@ -10,10 +10,11 @@ from torch import Tensor, nn
 from tidyvoice.config import Experiment
 from tidyvoice.data.batches import TrainingData, load_batches
 from tidyvoice.errors import TidyVoiceError
-from tidyvoice.hub import load_weights, weight_file
-from tidyvoice.settings import differences, read_yaml
+from tidyvoice.hub import load_weights, model_files
+from tidyvoice.models import build_model
+from tidyvoice.settings import differences
 from tidyvoice.training.head import ClassMeans
-from tidyvoice.wespeaker import frontend_settings, section
+from tidyvoice.wespeaker import frontend_settings, read_config, section
 
 if TYPE_CHECKING:
     from tidyvoice.training.trainer import Trainer
@@ -27,17 +28,28 @@ def start_from_model(model: nn.Module, settings: Experiment) -> Path:
     Raises:
         TidyVoiceError: it does not fit, or was trained with another frontend.
     """
-    source = weight_file(settings.model.init)
-    _refuse_other_frontend(source.parent / "config.yaml", settings)
-    load_weights(model, source)
-    return source
+    files = model_files(settings.model.init)
+    # A lone file of weights does not say which features they were trained on.
+    if files.config is not None:
+        _refuse_other_frontend(files.config, settings)
+    load_weights(model, files.weights)
+    return files.weights
+
+
+def check_initial_model(settings: Experiment) -> Path:
+    """Load ``settings.model.init`` into a network that is thrown away; the file that was read.
+
+    Raises:
+        TidyVoiceError: see ``start_from_model``.
+    """
+    network, bins = settings.model, settings.frontend.num_mel_bins
+    model = build_model(network.name, network.in_planes, network.embed_dim, bins)
+    return start_from_model(model, settings)
 
 
 def _refuse_other_frontend(config: Path, settings: Experiment) -> None:
-    """A model takes the features that it was trained on; a lone .pt file does not say which."""
-    if not config.exists():
-        return
-    theirs = frontend_settings(section(read_yaml(config), "dataset_args", config), config)
+    """A model takes the features that it was trained on."""
+    theirs = frontend_settings(section(read_config(config), "dataset_args", config), config)
     changed = differences(theirs.model_dump(), settings.frontend.model_dump())
     changed.pop("dither", None)
     if changed:

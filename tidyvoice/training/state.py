@@ -10,7 +10,7 @@ from tidyvoice.config import Experiment
 from tidyvoice.data.batches import TrainingData
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.files import sha256
-from tidyvoice.hub import weight_file
+from tidyvoice.hub import model_files
 from tidyvoice.settings import differences
 from tidyvoice.training.network import Network
 
@@ -31,7 +31,7 @@ def checksums(settings: Experiment, data: TrainingData) -> dict[str, str]:
     stores = {"data": data.reader, "noise": data.noise, "rirs": data.rirs}
     found = {name: store.content for name, store in stores.items() if store}
     if settings.model.init:
-        found["initial weights"] = sha256(weight_file(settings.model.init))
+        found["initial weights"] = sha256(model_files(settings.model.init).weights)
     return found
 
 
