@@ -39,18 +39,18 @@ def doctor(
     from tidyvoice.doctor import examine
 
     groups = examine(data or [], config, settings or [], exp, trials or [], expect)
-    counted = Counter(finding.status for found in groups.values() for finding in found)
+    counted = Counter(finding.status for findings in groups.values() for finding in findings)
     summary = {status: counted[status] for status in ("OK", "WARN", "FAIL")}
     if as_json:
         rows = [
             {"group": group, **asdict(finding)}
-            for group, found in groups.items()
-            for finding in found
+            for group, findings in groups.items()
+            for finding in findings
         ]
         typer.echo(json.dumps({"findings": rows, "summary": summary}))
     else:
-        for group, found in groups.items():
-            for line in [group, *map(str, found), ""] if found else []:
+        for group, findings in groups.items():
+            for line in [group, *map(str, findings), ""] if findings else []:
                 typer.echo(line)
         typer.echo(", ".join(f"{number} {status}" for status, number in summary.items()))
     if summary["FAIL"]:

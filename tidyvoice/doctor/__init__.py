@@ -44,8 +44,8 @@ def examine(
         stores += filter(None, (settings.data.noise, settings.data.rirs))
     of_data, tables = [], {}
     for folder in dict.fromkeys([*speech, *stores]):
-        table, found = data_checks.read(folder)
-        of_data += found
+        table, findings = data_checks.read(folder)
+        of_data += findings
         if table is not None:
             tables[folder] = table
     of_speech = {folder: tables[folder] for folder in speech if folder in tables}

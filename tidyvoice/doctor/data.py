@@ -73,10 +73,30 @@ def read(folder: Path) -> tuple[pl.DataFrame | None, list[Finding]]:
     except TidyVoiceError as error:
         return None, [Finding("FAIL", str(folder), str(error))]
     table = pl.concat(parts)
+    durations = table["seconds"]
+    counts = (
+        f"{table.height:,} utterances, {table['speaker'].n_unique():,} speakers, "
+        f"{table['language'].drop_nulls().n_unique()} languages"
+    )
+    findings = [Finding("OK", str(folder), counts)]
+    if durations.null_count():
+        message = "the durations are not known before the files are decoded"
+        fix = "Leave 115 MB on the disk for each hour of shards"
+        findings.append(Finding("WARN", str(folder), message, fix))
+    else:
+        message = (
+            f"{durations.sum() / 3600:,.2f} h, of {durations.min():.3g} to {durations.max():.3g} s"
+        )
+        findings.append(Finding("OK", str(folder), message))
+    return table, findings + _problems(folder, table, problems)
+
+
+def _problems(folder: Path, table: pl.DataFrame, of_tables: Sequence[str]) -> list[Finding]:
+    """Report the problems of the tables and of a sample of the audio headers."""
     places = np.linspace(0, table.height - 1, min(table.height, SAMPLED_HEADERS)).astype(int)
     sample = table[places.tolist()]
     seconds, unfit = measure(sample["path"].to_list(), minimum=1 / SAMPLE_RATE)
-    found = []
+    findings = []
     if not unfit:
         sample = sample.with_columns(header=seconds).filter(pl.col("header").is_not_nan())
         differ = ((pl.col("header") - pl.col("seconds")) * SAMPLE_RATE).round() != 0
@@ -86,26 +106,13 @@ def read(folder: Path) -> tuple[pl.DataFrame | None, list[Finding]]:
         if stereo:
             message = f"files have several channels, such as {stereo[0]}"
             fix = "Only the first is used: make the files mono if you need another one"
-            found.append(Finding("WARN", str(folder), message, fix))
-    problems += unfit
-    found += [Finding("FAIL", str(folder), line, RESTORE) for line in problems[:SHOWN_PROBLEMS]]
+            findings.append(Finding("WARN", str(folder), message, fix))
+    findings.append(Finding("OK", str(folder), f"headers of {len(places):,} files were read"))
+    problems = [*of_tables, *unfit]
+    findings += [Finding("FAIL", str(folder), line, RESTORE) for line in problems[:SHOWN_PROBLEMS]]
     if (more := len(problems) - SHOWN_PROBLEMS) > 0:
-        found.append(Finding("FAIL", str(folder), f"{more:,} more such problems"))
-    durations = table["seconds"]
-    if durations.null_count():
-        message = "the durations are not known before the files are decoded"
-        fix = "Leave 115 MB on the disk for each hour of shards"
-        found.append(Finding("WARN", str(folder), message, fix))
-        length = ""
-    else:
-        length = (
-            f", {durations.sum() / 3600:,.2f} h ({durations.min():.3g} to {durations.max():.3g} s)"
-        )
-    counts = (
-        f"{table.height:,} utterances, {table['speaker'].n_unique():,} speakers, "
-        f"{table['language'].drop_nulls().n_unique()} languages{length}; {len(places)} headers read"
-    )
-    return table, [Finding("OK", str(folder), counts), *found]
+        findings.append(Finding("FAIL", str(folder), f"{more:,} more such problems"))
+    return findings
 
 
 def overlaps(speech: Mapping[Path, pl.DataFrame]) -> Iterator[Finding]:

@@ -64,20 +64,20 @@ def packages() -> list[Finding]:
         required = [Requirement(text) for text in metadata.requires("tidyvoice") or []]
     except metadata.PackageNotFoundError:
         return [Finding("FAIL", "tidyvoice", "the package is not installed", fix)]
-    found = []
+    findings = []
     for package in required:
         if package.marker and not package.marker.evaluate({"extra": ""}):
             continue
         version = installed_version(package.name)
         if version == NOT_INSTALLED or not package.specifier.contains(version, prereleases=True):
             message = f"{version}, pyproject.toml asks for {package.specifier}"
-            found.append(Finding("FAIL", package.name, message, fix))
+            findings.append(Finding("FAIL", package.name, message, fix))
     try:
         load_torchaudio()
     except TidyVoiceError as error:
-        found.append(Finding("FAIL", "torchaudio", str(error)))
+        findings.append(Finding("FAIL", "torchaudio", str(error)))
     versions = ", ".join(f"{name} {version}" for name, version in package_versions().items())
-    return found or [Finding("OK", "packages", versions)]
+    return findings or [Finding("OK", "packages", versions)]
 
 
 def ffmpeg(paths: Iterable[pl.Series]) -> Finding:
@@ -127,9 +127,9 @@ def disk(needs: Sequence[Need]) -> Iterator[Finding]:
         else:
             message = f"{place} is not a writable folder"
             yield Finding("FAIL", str(need.folder), message, "Give another folder")
-    for place, here in by_disk.values():
-        free, total = shutil.disk_usage(place).free, sum(need.size for need in here)
-        parts = ", ".join(f"{need.what} {size(need.size)}" for need in here)
+    for place, local_needs in by_disk.values():
+        free, total = shutil.disk_usage(place).free, sum(need.size for need in local_needs)
+        parts = ", ".join(f"{need.what} {size(need.size)}" for need in local_needs)
         message = f"{size(free)} free, about {size(total)} to be written ({parts})"
         fix = "Free some space, or put data and experiments on a larger disk"
         yield judge(free >= total, f"disk of {place.resolve()}", message, fix)
