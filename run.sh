@@ -122,18 +122,17 @@ if stage 1 "prepare the data"; then
     show "$data/check.txt" "$data"/{finetune,calib,dev}/{wav.scp,utt2spk} -- \
       tidyvoice check "$data/finetune" --disjoint "$data/calib" --disjoint "$data/dev" --no-audio
   fi
-  if [ "$counts" = official ] && [ -e "conf/$recipe/expected.yaml" ]; then
-    examined=(--data "$data/dev")
+  if [ "$recipe" != mini ]; then
+    examined=(--data "$data/dev" --exp "$exp" --trials "$trials")
     [ -n "$released" ] || examined+=(--data "$data/finetune" --data "$data/calib")
-    show "$exp/doctor.txt" "$data"/*/wav.scp "$trials" -- tidyvoice doctor "${examined[@]}" \
-      --exp "$exp" --trials "$trials" --expect "conf/$recipe/expected.yaml"
-    if [ -z "$released" ]; then
-      for system in "${systems[@]}"; do
-        settings "$system"
-        show "$exp/doctor-$system.txt" "conf/$recipe/$system.yaml" -- \
-          tidyvoice doctor --config "$(config "$system")" "${values[@]/#/--set=}"
-      done
-    fi
+    [ "$counts" = any ] || examined+=(--expect "conf/$recipe/expected.yaml")
+    show "$exp/doctor.txt" "$data"/*/wav.scp "$trials" -- tidyvoice doctor "${examined[@]}"
+    for system in "${systems[@]}"; do
+      if [ -n "$released" ]; then break; fi
+      settings "$system"
+      show "$exp/doctor-$system.txt" "$(config "$system")" "conf/$recipe/$system.yaml" -- \
+        tidyvoice doctor --config "$(config "$system")" "${values[@]/#/--set=}"
+    done
   fi
   if [ -n "$released" ]; then
     if [ "$released" = hub ]; then released=conf/$recipe/released.yaml; fi

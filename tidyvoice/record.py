@@ -127,7 +127,7 @@ def record_run(folder: Path, inputs: Mapping[str, str], seed: int, steps: int) -
         world_size=int(os.environ.get("WORLD_SIZE", "1")),
         inputs=dict(inputs),
         versions=package_versions(),
-        machine=_machine(),
+        machine=machine(),
         git=source_state(),
     )
     record = Record(runs=(*before, run))
@@ -231,7 +231,7 @@ def _git(*arguments: str) -> str | None:
     return run.stdout.decode("utf-8", "replace")
 
 
-def _machine() -> Machine:
+def machine() -> Machine:
     import torch
 
     gpus = range(torch.cuda.device_count() if torch.cuda.is_available() else 0)

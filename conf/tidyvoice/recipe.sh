@@ -10,7 +10,7 @@ calib_nontargets=100000
 tolerate=0.01           # share of the video files that may be broken
 openslr=https://www.openslr.org/resources
 voxceleb=https://www.robots.ox.ac.uk/~vgg/data/voxceleb/meta
-counts=official         # lengths of the lists of a submission; any for others
+counts=official         # expect the counts of the real data and lists; any for other data
 
 # For the released model: every fiftieth speaker of VoxCeleb2, 22,000 utterances for a mean.
 other_mean=$data/voxceleb2-mean/part-001-of-050

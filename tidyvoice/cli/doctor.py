@@ -1,6 +1,7 @@
-"""The command that looks at machine and data before hours are spent on them."""
+"""The command that checks machine, data and settings before hours are spent."""
 
 import json
+from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -15,60 +16,42 @@ from tidyvoice.errors import one_line_errors
 @one_line_errors()
 def doctor(
     data: Annotated[
-        list[Path] | None, typer.Option(help="data folder (repeatable), beside the configs' own")
+        list[Path] | None, typer.Option(help="data folder (repeatable), beside the config's own")
     ] = None,
-    config: Annotated[
-        list[Path] | None, typer.Option(help="YAML file of a training (repeatable)")
-    ] = None,
+    config: Annotated[Path | None, typer.Option(help="YAML file of a training")] = None,
     settings: Annotated[
-        list[str] | None, typer.Option("--set", help="key=value for each config (repeatable)")
+        list[str] | None, typer.Option("--set", help="key=value for the config (repeatable)")
     ] = None,
     exp: Annotated[
-        Path | None, typer.Option(help="folder to be written; else those of the configs")
+        Path | None, typer.Option(help="folder for embeddings of --data; else the config's")
     ] = None,
     trials: Annotated[list[Path] | None, typer.Option(help="trial list (repeatable)")] = None,
-    expect: Annotated[
-        Path | None, typer.Option(help="YAML file of the counts that are expected")
-    ] = None,
-    sample: Annotated[
-        int, typer.Option(min=0, help="headers to look at in each data folder, chosen evenly")
-    ] = 200,
-    audio: Annotated[
-        bool, typer.Option("--audio", help="look at the header of every file")
-    ] = False,
+    expect: Annotated[Path | None, typer.Option(help="YAML file of expected counts")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Look at program, device, disk and data, and say what stands in the way of a training.
+    """Check programs, device, data folders, counts, a training's settings, and disk space.
 
-    Each line is OK, WARN or FAIL, with the measured value, the expected one and the mend. The exit
-    status is 1 if anything fails.
+    Each line is OK, WARN or FAIL and says what is wrong, where, and what to do. The exit status is
+    1 if a check fails.
 
     Example: tidyvoice doctor --config conf/mini/finetune.yaml --data data/mini/dev
     """
-    from tidyvoice.doctor import MEANINGS, count, examine, load_expected
+    from tidyvoice.doctor import examine
 
-    groups = examine(
-        data or [],
-        config or [],
-        settings or [],
-        exp,
-        trials or [],
-        load_expected(expect),
-        None if audio else sample,
-    )
-    numbers = count(finding for found in groups.values() for finding in found)
+    groups = examine(data or [], config, settings or [], exp, trials or [], expect)
+    counted = Counter(finding.status for findings in groups.values() for finding in findings)
+    summary = {status: counted[status] for status in ("OK", "WARN", "FAIL")}
     if as_json:
         rows = [
             {"group": group, **asdict(finding)}
-            for group, found in groups.items()
-            for finding in found
+            for group, findings in groups.items()
+            for finding in findings
         ]
-        typer.echo(json.dumps({"findings": rows, "summary": numbers}))
+        typer.echo(json.dumps({"findings": rows, "summary": summary}))
     else:
-        for group, found in groups.items():
-            for line in [group, *map(str, found), ""] if found else []:
+        for group, findings in groups.items():
+            for line in [group, *map(str, findings), ""] if findings else []:
                 typer.echo(line)
-        summary = [f"{number} {status} ({MEANINGS[status]})" for status, number in numbers.items()]
-        typer.echo(", ".join(summary))
-    if numbers["FAIL"]:
+        typer.echo(", ".join(f"{number} {status}" for status, number in summary.items()))
+    if summary["FAIL"]:
         raise typer.Exit(1)

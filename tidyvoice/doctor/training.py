@@ -1,0 +1,141 @@
+"""Checks of a training's settings: what it starts from, how long it is, what it writes."""
+
+import inspect
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import polars as pl
+import torch
+
+from tidyvoice.config import Experiment
+from tidyvoice.device import choose_device
+from tidyvoice.doctor.machine import Finding, Need, size
+from tidyvoice.errors import TidyVoiceError
+from tidyvoice.headers import SAMPLE_RATE
+from tidyvoice.hub import load_weights, model_files
+from tidyvoice.losses import build_loss
+from tidyvoice.models import build_model
+
+Tables = Mapping[Path, pl.DataFrame]
+TAR_BYTES = 2048  # headers and padding of one utterance in a shard
+TIMED_CHUNKS, TIMED_FRAMES = 4, 64
+LONGEST_ON_CPU = 24 * 3600.0  # seconds; a longer training needs a GPU or consent
+
+
+def check(config: str, settings: Experiment, tables: Tables) -> Iterator[Finding]:
+    """Check the initial model, the schedule, and the device that the training would run on."""
+    model = _build(settings)
+    if settings.model.init:
+        yield _initial_model(f"{config} model.init", settings.model.init, model)
+    chunks = settings.data.batch_size * settings.accumulate
+    steps = settings.epochs * settings.epoch_iterations if settings.epoch_iterations else 0
+    data = _training_data(settings, tables)
+    if data is not None:
+        # Utterances of unknown duration count as long enough.
+        used = data.height - (data["seconds"] < settings.data.min_seconds).sum()
+        if used < chunks:
+            message = f"{used:,} utterances are long enough, fewer than the {chunks:,} of a step"
+            fix = "Make data.batch_size, accumulate or data.min_seconds smaller"
+            yield Finding("FAIL", config, message, fix)
+            return
+        steps = steps or settings.epochs * (used // chunks)
+        message = (
+            f"{steps:,} steps of {chunks:,} chunks, {steps * chunks / used:.3g} passes over "
+            f"{used:,} utterances; up to about {size(_checkpoint_bytes(settings, data))} for each "
+            "checkpoint"
+        )
+        yield Finding("OK", config, message)
+    try:
+        device = choose_device(settings.device)
+    except TidyVoiceError as error:
+        yield Finding("FAIL", f"{config} device", str(error))
+        return
+    if device.type == "cpu" and steps:
+        yield _time_on_cpu(config, settings, model, steps * chunks)
+
+
+def needs(settings: Experiment, tables: Tables) -> Iterator[Need]:
+    """Yield the shards and checkpoints that are still to be written."""
+    for folder in (*settings.data.train, settings.data.noise, settings.data.rirs):
+        if folder in tables and not any(folder.glob("**/shards/shards.json")):
+            table = tables[folder]
+            audio = table["seconds"].sum() * SAMPLE_RATE * 2
+            yield Need(folder, f"shards of {folder}", audio + table.height * TAR_BYTES)
+    data = _training_data(settings, tables)
+    if data is not None:
+        exp = settings.experiment
+        # Those of the last epochs; untrained, between epochs, being written, averaged.
+        files = min(settings.keep_checkpoints, settings.epochs) + 4
+        written = sum(path.stat().st_size for path in (exp / "models").glob("*.pt"))
+        missing = max(files * _checkpoint_bytes(settings, data) - written, 0)
+        yield Need(exp, f"checkpoints of {exp}", missing)
+
+
+def _build(settings: Experiment) -> torch.nn.Module:
+    """Build the model that the settings describe, with all arguments that it takes."""
+    values = settings.model.model_dump()
+    names = [name for name in inspect.signature(build_model).parameters if name in values]
+    arguments = {name: values[name] for name in names}
+    return build_model(**arguments, acoustic_dim=settings.frontend.num_mel_bins)
+
+
+def _initial_model(where: str, init: Path, model: torch.nn.Module) -> Finding:
+    try:
+        source = model_files(init).weights
+        load_weights(model, source)
+    except TidyVoiceError as error:
+        if init.exists():
+            return Finding("FAIL", where, str(error), "Give a model that fits, or change model")
+        return Finding("WARN", where, str(error), "An earlier training may write it")
+    return Finding("OK", where, f"{source} fits")
+
+
+def _training_data(settings: Experiment, tables: Tables) -> pl.DataFrame | None:
+    """Return all utterances that are trained on; None if a folder could not be read."""
+    if any(folder not in tables for folder in settings.data.train):
+        return None
+    return pl.concat([tables[folder] for folder in settings.data.train])
+
+
+def _checkpoint_bytes(settings: Experiment, data: pl.DataFrame) -> int:
+    """Return the most that a checkpoint takes, apart from names and settings.
+
+    It holds the weights, two numbers of the optimizer for each, and an average of the model.
+    """
+    loss, classes = settings.loss, data["speaker"].n_unique() * len(settings.data.speeds)
+    with torch.device("meta"):
+        model = _build(settings)
+        head = build_loss(loss.name, settings.model.embed_dim, max(classes, 2), **loss.options())
+    of_model, of_head = (sum(p.numel() for p in part.parameters()) for part in (model, head))
+    return 4 * (4 * of_model + 3 * of_head)
+
+
+def _time_on_cpu(config: str, settings: Experiment, model: torch.nn.Module, chunks: int) -> Finding:
+    """Time a short step and scale it to all chunks of the training.
+
+    A long training must not start on the CPU unless the settings say ``device: cpu``. The step is
+    in float32, because most CPUs emulate bfloat16, which takes minutes.
+    """
+    batch = min(settings.data.batch_size, TIMED_CHUNKS)
+    frames = min(settings.data.chunk_frames, TIMED_FRAMES)
+    model.train().to(memory_format=torch.channels_last)  # as in training
+    for _ in range(2):  # the first step also sets up the convolutions
+        start = time.perf_counter()
+        model(torch.randn(batch, frames, settings.frontend.num_mel_bins)).sum().backward()
+        seconds = time.perf_counter() - start
+    total = seconds * chunks / batch * settings.data.chunk_frames / frames
+    message = f"training on this CPU takes about {_duration(total)}, estimated from a short step"
+    if total <= LONGEST_ON_CPU:
+        return Finding("OK", config, message)
+    if settings.device == "cpu":
+        return Finding("WARN", config, f"{message}; device: cpu allows it")
+    fix = "Run it on a machine with a GPU, or allow the CPU with device: cpu (--set device=cpu)"
+    return Finding("FAIL", config, f"torch finds no GPU, and {message}", fix)
+
+
+def _duration(seconds: float) -> str:
+    for unit, length in (("days", 86400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:,.0f} {unit}"
+    return f"{seconds:.0f} seconds"
