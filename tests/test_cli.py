@@ -166,8 +166,7 @@ def test_epochs_that_will_not_be_there_are_missed_before_the_training(
     assert "--average goes with --check" in invoke(*given).output
 
 
-@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_training_says_so_and_goes_on(experiment, tmp_path, sent):
+def test_an_interrupted_training_says_so_and_goes_on(experiment, tmp_path):
     experiment |= {"epochs": 2000, "epoch_iterations": 2, "keep_checkpoints": 3}
     experiment["data"]["readers"] = 2
     (tmp_path / "x.yaml").write_text(yaml.safe_dump(experiment))
@@ -175,7 +174,7 @@ def test_an_interrupted_training_says_so_and_goes_on(experiment, tmp_path, sent)
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     folder = Path(experiment["experiment"])
 
-    def interrupt_after(epoch):
+    def interrupt_after(epoch, sent):
         process = subprocess.Popen(
             command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
@@ -188,7 +187,7 @@ def test_an_interrupted_training_says_so_and_goes_on(experiment, tmp_path, sent)
         assert "Traceback" not in error
         return out
 
-    interrupt_after(2)
+    interrupt_after(2, signal.SIGINT)
     reached = max(epoch_checkpoints(folder))
-    assert "going on at step" in interrupt_after(reached + 2)
+    assert "going on at step" in interrupt_after(reached + 2, signal.SIGTERM)
     assert not list(folder.rglob("*.partial"))

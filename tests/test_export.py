@@ -24,12 +24,13 @@ from tidyvoice.extract import extract
 from tidyvoice.files import sha256
 from tidyvoice.frontend import Frontend, FrontendSettings
 from tidyvoice.hub import fingerprint, load_model, save_model_config
-from tidyvoice.models import NUM_BLOCKS, build_model
+from tidyvoice.models import build_model
 
 if os.environ.get("CI") != "true":
     pytest.importorskip("onnx", reason="it is in the extra export")
 import onnx
 
+pytestmark = pytest.mark.usefixtures("shallow")
 ROOT = Path(__file__).parent.parent
 FILES = {
     "waveform.onnx": (),
@@ -41,14 +42,6 @@ FILES = {
 
 def invoke(*arguments):
     return CliRunner().invoke(app, ["export", *map(str, arguments)])
-
-
-@pytest.fixture(scope="module", autouse=True)
-def shallow():
-    """One block a stage: exporting takes a second a block, and every block is alike."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(NUM_BLOCKS, "SimAM_ResNet34_ASP", (1, 1, 1, 1))
-        yield
 
 
 @pytest.fixture(scope="module")

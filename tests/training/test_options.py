@@ -21,6 +21,8 @@ from tidyvoice.training.trainer import Trainer
 from tidyvoice.training.validation import Validation, history
 from tidyvoice.training.world import World
 
+pytestmark = pytest.mark.usefixtures("shallow")
+
 
 def log(trainer):
     return [json.loads(line) for line in (trainer.folder / "log/train.jsonl").open()]

@@ -23,6 +23,8 @@ from tidyvoice.training.checkpoint import epoch_checkpoints, load_checkpoint
 from tidyvoice.training.trainer import Trainer
 from tidyvoice.verifier import Verifier
 
+pytestmark = pytest.mark.usefixtures("shallow")
+
 
 def run(settings):
     trainer = Trainer(Experiment.model_validate(settings))
