@@ -176,22 +176,22 @@ def test_scores_come_back_bit_for_bit(tmp_path, name, labelled):
     trials = read_trials(written(tmp_path, text))
     for dtype in (np.float32, np.float64):
         scores = np.array([0.1, -1 / 3, 1e-12, 1, -0.0, 7e22], dtype=dtype)
-        write_scores(tmp_path / name, [ScoreTable(trials, scores)])
+        write_scores(tmp_path / name, ScoreTable(trials, scores))
         first = (tmp_path / name).read_bytes()
         table = read_scores(tmp_path / name)
         np.testing.assert_array_equal(table.scores.astype(dtype), scores)
         assert rows(table.trials) == rows(trials)
-        write_scores(tmp_path / name, [ScoreTable(table.trials, scores)])
+        write_scores(tmp_path / name, ScoreTable(table.trials, scores))
         assert (tmp_path / name).read_bytes() == first
     first_line = (gzip.decompress(first) if name.endswith(".gz") else first).splitlines()[0]
     assert first_line == b"a/en/1.wav b/fr/2.wav 0.1" + b" target" * labelled
 
 
 def test_long_lists_are_written_in_blocks(tmp_path, monkeypatch):
-    monkeypatch.setattr("tidyvoice.scoring.trials.WRITE_BLOCK", 4)
+    monkeypatch.setattr("tidyvoice.scoring.trials.BLOCK", 4)
     numbers = np.arange(10, dtype=np.int32)
     trials = Trials([f"u{n}" for n in numbers], numbers, numbers[::-1], numbers % 3 == 0)
-    write_scores(tmp_path / "s", [ScoreTable(trials, numbers / 8)])
+    write_scores(tmp_path / "s", ScoreTable(trials, numbers / 8))
     read = read_scores(tmp_path / "s")
     assert rows(read.trials) == rows(trials)
     np.testing.assert_array_equal(read.scores, numbers / 8)
@@ -221,9 +221,9 @@ def test_a_bad_score_is_named_with_its_line(tmp_path, line, said):
 def test_scores_that_do_not_fit_are_not_written(tmp_path):
     trials = read_trials(written(tmp_path, "a b\nb a\n"))
     assert "(3,) scores for 2 trials" in refusal(
-        write_scores, tmp_path / "s", [ScoreTable(trials, np.zeros(3))]
+        write_scores, tmp_path / "s", ScoreTable(trials, np.zeros(3))
     )
-    bad = [ScoreTable(trials, np.array([0.0, np.nan]))]
+    bad = ScoreTable(trials, np.array([0.0, np.nan]))
     assert "the first is that of trial 2" in refusal(write_scores, tmp_path / "s", bad)
     assert not (tmp_path / "s").exists()
 

@@ -87,9 +87,8 @@ def resample(
     wrong = (enroll == test) != trials.label
     if wrong.any():
         trial = int(np.argmax(wrong))
-        sides = f"{trials.ids[trials.enroll[trial]]} {trials.ids[trials.test[trial]]}"
         raise TidyVoiceError(
-            f"{trials.source}:{trial + 1}: '{sides}' is labelled "
+            f"{trials.source}:{trial + 1}: '{trials.pair(trial)}' is labelled "
             f"{'target' if trials.label[trial] else 'nontarget'}, which their speakers contradict "
             f"({int(wrong.sum()):,} such trials); give the right --utt2spk"
         )

@@ -247,7 +247,7 @@ def _write(
             guard.in_sample += [said for step in steps for said in step.in_sample]
     overlaps = tuple(dict.fromkeys(guard.in_sample))
     step = Step(kind, text, inputs, overlaps, tuple(guard.unchecked))
-    write_with_lineage(out, [ScoreTable(features.trials, values)], [*before, step])
+    write_with_lineage(out, ScoreTable(features.trials, values), [*before, step])
     return Made(out, len(features.trials), step)
 
 

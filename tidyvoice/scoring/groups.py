@@ -9,7 +9,7 @@ import numpy as np
 
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.manifest import read_table
-from tidyvoice.scoring.trials import TrialList, Trials
+from tidyvoice.scoring.trials import Trials
 
 # Common Voice's codes: "en", "ckb", "zh-CN", "nan-tw". A video's id is none.
 _LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")
@@ -49,7 +49,7 @@ def read_maps(paths: Sequence[str | Path], what: str) -> dict[str, str] | None:
     return found
 
 
-def languages_of(trials: TrialList, utt2lang: Mapping[str, str] | None = None) -> Groups | None:
+def languages_of(trials: Trials, utt2lang: Mapping[str, str] | None = None) -> Groups | None:
     """The language of each of ``trials.ids``.
 
     Without ``utt2lang`` they are read from ids of the form speaker/LANGUAGE/file; None when not
@@ -66,7 +66,7 @@ def languages_of(trials: TrialList, utt2lang: Mapping[str, str] | None = None) -
     return _numbered([part[1] for part in parts])
 
 
-def speakers_of(trials: TrialList, utt2spk: Mapping[str, str] | None = None) -> Groups | None:
+def speakers_of(trials: Trials, utt2spk: Mapping[str, str] | None = None) -> Groups | None:
     """The speaker of each of ``trials.ids``.
 
     Without ``utt2spk`` they are read from ids of the form SPEAKER/folder/file; None when not every
@@ -88,7 +88,7 @@ def same_language(trials: Trials, languages: Groups) -> np.ndarray:
     return codes[trials.enroll] == codes[trials.test]
 
 
-def _looked_up(trials: TrialList, table: Mapping[str, str], what: str) -> Groups:
+def _looked_up(trials: Trials, table: Mapping[str, str], what: str) -> Groups:
     places = trials.places_in(list(table), what)
     values = list(table.values())
     return _numbered([values[place] for place in places])

@@ -22,12 +22,13 @@ from tidyvoice.scoring.cosine import unit_vectors
 from tidyvoice.scoring.normalization import (
     BLOCK,
     UTTERANCES,
-    Normalization,
+    check_cosines,
     check_top_n,
     in_blocks,
+    symmetric_z,
     top_moments,
 )
-from tidyvoice.scoring.trials import ScoreTable, TrialList, Trials
+from tidyvoice.scoring.trials import ScoreTable, Trials
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ class LanguageStatistics:
         return self.mean[rows] + first, np.sqrt(np.maximum(second - first**2, 0))
 
 
-def known_languages(trials: TrialList, utt2lang: Mapping[str, str]) -> LanguageWeights:
+def known_languages(trials: Trials, utt2lang: Mapping[str, str]) -> LanguageWeights:
     """One-hot weights over the languages that the utterances of the trials speak.
 
     Raises:
@@ -85,7 +86,7 @@ def known_languages(trials: TrialList, utt2lang: Mapping[str, str]) -> LanguageW
 
 
 def language_posteriors(
-    trials: TrialList,
+    trials: Trials,
     embeddings: Embeddings,
     cohort_embeddings: Embeddings,
     utt2lang: Mapping[str, str],
@@ -235,27 +236,13 @@ def normalize_by_language(
             ``language_statistics``.
     """
     trials = table.trials
-    return language_normalization(trials, embeddings, cohort, languages, mean, top_n, shrinkage)(
-        table
-    )
-
-
-def language_normalization(
-    trials: TrialList,
-    embeddings: Embeddings,
-    cohort: Cohort,
-    languages: LanguageWeights,
-    mean: np.ndarray | None = None,
-    top_n: int = 300,
-    shrinkage: float = 5.0,
-) -> Normalization:
-    """What ``normalize_by_language`` does, ready for a list; arguments and errors are the same."""
     if len(languages.weights) != len(trials.ids):
         raise TidyVoiceError(
             f"{trials.source}: languages of {len(languages.weights):,} ids, the list has "
             f"{len(trials.ids):,}; take the languages of this list"
         )
     vectors = unit_vectors(embeddings, trials.places_in(embeddings.ids, "embedding"), mean)
+    check_cosines(table, vectors)
     statistics = language_statistics(vectors, cohort, languages.languages, top_n, shrinkage)
     weights = languages.weights
-    return Normalization(vectors, lambda own, other: statistics.mixture(own, weights[other]))
+    return symmetric_z(table, lambda own, other: statistics.mixture(own, weights[other]))

@@ -13,7 +13,7 @@ import numpy as np
 from tidyvoice.archives import OTHERS
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.scoring.groups import speakers_of
-from tidyvoice.scoring.trials import LABELS, TrialList, stem
+from tidyvoice.scoring.trials import LABELS, Trials, stem
 
 NAMED = 3
 # Share of the labels of a kind. Ids that begin with something else than a speaker (one folder for
@@ -38,7 +38,7 @@ class People:
     given: frozenset[str] | None = None
 
     @classmethod
-    def of(cls, what: str, trials: TrialList, utt2spk: Mapping[str, str] | None = None) -> "People":
+    def of(cls, what: str, trials: Trials, utt2spk: Mapping[str, str] | None = None) -> "People":
         """Those of a list.
 
         Raises:
@@ -137,24 +137,19 @@ class LeakGuard:
             self.in_sample.append(said)
 
 
-def _contradicted(trials: TrialList, speakers: np.ndarray) -> tuple[float, str]:
-    """Labels that say otherwise than the speakers, int [U], of a trial's sides.
+def _contradicted(trials: Trials, speakers: np.ndarray) -> tuple[float, str]:
+    """Compare the labels with the speakers, int [U].
 
     Returns:
-        Their share of the targets or of the non-targets, whichever is higher, and the first of them
-        in words, "" without any.
+        The share of the targets or of the non-targets that the speakers contradict, whichever is
+        higher, and the first such trial in words; "" without any.
     """
-    total, wrong, first = np.zeros(2), np.zeros(2), ""
-    for part in trials.parts():
-        if part.label is None:
-            continue
-        label = part.label.astype(int)
-        contradicted = (speakers[part.enroll] == speakers[part.test]) != part.label
-        total += np.bincount(label, minlength=2)
-        wrong += np.bincount(label[contradicted], minlength=2)
-        if contradicted.any() and not first:
-            trial = int(np.argmax(contradicted))
-            sides = f"{trials.ids[part.enroll[trial]]} {trials.ids[part.test[trial]]}"
-            kind = LABELS[0] if part.label[trial] else LABELS[1]
-            first = f"{trials.source}:{part.line(trial)}: '{sides}' is labelled {kind}"
-    return float((wrong / total.clip(1)).max()), first
+    if trials.label is None:
+        return 0.0, ""
+    wrong = (speakers[trials.enroll] == speakers[trials.test]) != trials.label
+    if not wrong.any():
+        return 0.0, ""
+    trial = int(np.argmax(wrong))
+    kind = LABELS[0] if trials.label[trial] else LABELS[1]
+    share = max(wrong[side].mean() for side in (trials.label, ~trials.label) if side.any())
+    return share, f"{trials.source}:{trial + 1}: '{trials.pair(trial)}' is labelled {kind}"

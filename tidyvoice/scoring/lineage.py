@@ -86,10 +86,8 @@ def _is_lineage(path: Path) -> bool:
         return False
 
 
-def write_with_lineage(
-    path: str | Path, tables: Iterable[ScoreTable], steps: Sequence[Step]
-) -> None:
-    """Write a score file, given part after part, and after it where it comes from.
+def write_with_lineage(path: str | Path, table: ScoreTable, steps: Sequence[Step]) -> None:
+    """Write a score file and then, beside it, where it comes from.
 
     Raises:
         TidyVoiceError: see ``trials.write_scores``.
@@ -97,7 +95,7 @@ def write_with_lineage(
     path = Path(path)
     beside = lineage_path(path)
     beside.unlink(missing_ok=True)
-    write_scores(path, tables)
+    write_scores(path, table)
     content = {"fingerprint": fingerprint(path), "steps": [asdict(step) for step in steps]}
     write_text(beside, json.dumps(content, indent=2) + "\n")
 

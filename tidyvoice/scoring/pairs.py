@@ -103,10 +103,9 @@ def same_trials(one: Trials, other: Trials) -> None:
 
 
 def _line(trials: Trials, line: int) -> str:
-    ids = f"{trials.ids[trials.enroll[line]]} {trials.ids[trials.test[line]]}"
     if trials.label is None:
-        return ids
-    return f"{ids} {'target' if trials.label[line] else 'nontarget'}"
+        return trials.pair(line)
+    return f"{trials.pair(line)} {'target' if trials.label[line] else 'nontarget'}"
 
 
 def _check(

@@ -1,8 +1,7 @@
 """From files to a score file: each step with its leak guard, and where the scores come from."""
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,15 +10,14 @@ import numpy as np
 from tidyvoice.embeddings import Embeddings, load_embeddings, same_model
 from tidyvoice.errors import TidyVoiceError, TidyVoiceWarning
 from tidyvoice.files import sha256
-from tidyvoice.readahead import one_ahead
 from tidyvoice.scoring.cohort import Cohort, every_id, speaker_cohort
-from tidyvoice.scoring.cosine import Cosine
+from tidyvoice.scoring.cosine import cosine_scores
 from tidyvoice.scoring.groups import languages_of, read_maps
 from tidyvoice.scoring.language_norm import (
     LanguageWeights,
     known_languages,
-    language_normalization,
     language_posteriors,
+    normalize_by_language,
 )
 from tidyvoice.scoring.leaks import LeakGuard, People
 from tidyvoice.scoring.lineage import (
@@ -30,9 +28,8 @@ from tidyvoice.scoring.lineage import (
     with_checksum,
     write_with_lineage,
 )
-from tidyvoice.scoring.normalization import METHODS, normalization
-from tidyvoice.scoring.spool import Spool
-from tidyvoice.scoring.trials import ScoreTable, TrialList
+from tidyvoice.scoring.normalization import METHODS, normalize
+from tidyvoice.scoring.trials import ScoreTable, Trials, read_scores, read_trials
 
 BY_LANGUAGE = "language"
 
@@ -123,23 +120,22 @@ def score_list(
     if centre:
         same_model({str(embeddings): table, str(mean): centre})
     guard, speakers = LeakGuard(in_sample), read_maps(utt2spk, "speaker")
-    with Spool.of_trials(trials, out.parent) as listed:
-        evaluated = People.of(f"the trials of {trials}", listed, speakers)
-        trained = People.named(f"the training of the model of {embeddings}", table.trained_on)
-        guard.disjoint(evaluated, trained)
-        text, inputs = "cosine of the embeddings, not centred", {}
-        inputs["embeddings"] = with_checksum(embeddings)
-        if centre:
-            guard.disjoint(evaluated, mean_people(mean, centre))
-            text = f"cosine of the embeddings less the mean of {len(centre.ids):,} in {mean}"
-            inputs["mean"] = with_checksum(mean)
-        inputs["trials"] = str(trials)
-        how = {"mean": sha256(mean) if mean else "none", "model": table.model or UNKNOWN}
-        step = Step("cosine", text, inputs, tuple(guard.in_sample), tuple(guard.unchecked), how)
-        cosine = Cosine(table, listed, centre.mean() if centre else None)
-        scored = (ScoreTable(part, cosine(part)) for part in listed.parts())
-        _write(out, scored, [step])
-        return Made(out, len(listed), step)
+    listed = read_trials(trials)
+    evaluated = People.of(f"the trials of {trials}", listed, speakers)
+    trained = People.named(f"the training of the model of {embeddings}", table.trained_on)
+    guard.disjoint(evaluated, trained)
+    text, inputs = "cosine of the embeddings, not centred", {}
+    inputs["embeddings"] = with_checksum(embeddings)
+    if centre:
+        guard.disjoint(evaluated, mean_people(mean, centre))
+        text = f"cosine of the embeddings less the mean of {len(centre.ids):,} in {mean}"
+        inputs["mean"] = with_checksum(mean)
+    inputs["trials"] = str(trials)
+    how = {"mean": sha256(mean) if mean else "none", "model": table.model or UNKNOWN}
+    step = Step("cosine", text, inputs, tuple(guard.in_sample), tuple(guard.unchecked), how)
+    scores = cosine_scores(table, listed, centre.mean() if centre else None)
+    write_with_lineage(out, ScoreTable(listed, scores), [step])
+    return Made(out, len(listed), step)
 
 
 def normalize_scores(
@@ -181,45 +177,35 @@ def normalize_scores(
     where = str(cohort.embeddings)
     spoken = cohort.languages(members) if method == BY_LANGUAGE else None
     entries = speaker_cohort(members, speakers, centre, spoken, where)
-    with Spool.of_scores(scores, out.parent) as listed:
-        evaluated = People.of(f"the trials of {scores}", listed, named)
-        guard.disjoint(evaluated, cohort.people(members, speakers))
-        text = f"{len(set(entries.speakers)):,} speakers of {where}"
-        if method == BY_LANGUAGE:
-            languages = trial_languages(listed, own, members, spoken, centre, utt2lang, blind)
-            told = "guessed" if blind else "known"
-            top = f"top {cohort.top_n} in proportion"
-            text = f"language-aware S-norm, {text}, {top}, languages {told}"
-            text += _absent(languages, entries)
-            normalized = language_normalization(
-                listed, own, entries, languages, centre, cohort.top_n
-            )
-        else:
-            top = "all" if method == "snorm" else f"top {cohort.top_n}"
-            text = f"{'S' if method == 'snorm' else 'AS'}-norm, {text}, {top}"
-            normalized = normalization(listed, own, entries, centre, method, cohort.top_n)
-        inputs = {"embeddings": with_checksum(embeddings), **cohort.inputs()}
-        if mean:
-            inputs["mean"] = with_checksum(mean)
-        how = {"cohort": sha256(cohort.embeddings)}
-        if method != "snorm":
-            how["top_n"] = str(cohort.top_n)
-        if method == BY_LANGUAGE:
-            how["languages"] = told
-        step = Step(method, text, inputs, tuple(guard.in_sample), tuple(guard.unchecked), how)
-        tables = (ScoreTable(part.trials, normalized(part)) for part in listed.tables())
-        _write(out, tables, [*steps_of(scores), step])
-        return Made(out, len(listed), step)
-
-
-def _write(out: Path, tables: Iterator[ScoreTable], steps: Sequence[Step]) -> None:
-    """Write the parts of a list, the scores of the next being made meanwhile."""
-    with closing(one_ahead(tables)) as ready:
-        write_with_lineage(out, ready, steps)
+    scored = read_scores(scores)
+    evaluated = People.of(f"the trials of {scores}", scored.trials, named)
+    guard.disjoint(evaluated, cohort.people(members, speakers))
+    text = f"{len(set(entries.speakers)):,} speakers of {where}"
+    inputs = {"embeddings": with_checksum(embeddings), **cohort.inputs()}
+    if mean:
+        inputs["mean"] = with_checksum(mean)
+    how = {"cohort": sha256(cohort.embeddings)}
+    if method != "snorm":
+        how["top_n"] = str(cohort.top_n)
+    if method == BY_LANGUAGE:
+        languages = trial_languages(scored.trials, own, members, spoken, centre, utt2lang, blind)
+        how["languages"] = "guessed" if blind else "known"
+        text = (
+            f"language-aware S-norm, {text}, top {cohort.top_n} in proportion, languages "
+            f"{how['languages']}{_absent(languages, entries)}"
+        )
+        values = normalize_by_language(scored, own, entries, languages, centre, cohort.top_n)
+    else:
+        top = "all" if method == "snorm" else f"top {cohort.top_n}"
+        text = f"{'S' if method == 'snorm' else 'AS'}-norm, {text}, {top}"
+        values = normalize(scored, own, entries, centre, method, cohort.top_n)
+    step = Step(method, text, inputs, tuple(guard.in_sample), tuple(guard.unchecked), how)
+    write_with_lineage(out, ScoreTable(scored.trials, values), [*steps_of(scores), step])
+    return Made(out, len(scored.trials), step)
 
 
 def trial_languages(
-    trials: TrialList,
+    trials: Trials,
     embeddings: Embeddings,
     cohort: Embeddings,
     cohort_languages: Mapping[str, str],
