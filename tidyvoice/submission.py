@@ -18,7 +18,7 @@ import polars as pl
 from tidyvoice.errors import TidyVoiceError, TidyVoiceWarning
 from tidyvoice.files import atomic_path, refuse_inputs, sha256
 from tidyvoice.scoring.lineage import lineage_path, read_lineage
-from tidyvoice.scoring.trials import Trials, by_stem, read_scores, read_trials
+from tidyvoice.scoring.trials import Trials, read_scores, read_trials
 
 # The evaluation lists: the name in the zip and the number of trials.
 NAMES = {"A": "tv26_eval-A.txt", "U": "tv26_eval-U.txt"}
@@ -51,13 +51,13 @@ class Submission:
 def write_submission(
     out: Path, scores: Mapping[str, Path], trials: Mapping[str, Path], any_count: bool = False
 ) -> Submission:
-    """Check the score files against the lists, and write, whole or not at all, what is handed in.
+    """Check the score files against the lists and write the zip, whole or not at all.
 
     The zip is read back and compared with the scores before it gets its name.
 
     Args:
-        scores: score file by list, "A" and "U"; labels in it are passed over.
-        trials: the lists, for which the ids count without one trailing ``.wav``.
+        scores: score file by list, "A" and "U"; their labels are ignored.
+        trials: the lists; ids match with or without one trailing ``.wav``.
         any_count: allow lists of another number of trials than the challenge's.
 
     Raises:
@@ -87,7 +87,7 @@ def write_submission(
 
 
 def _in_sample(scores: Mapping[str, Path]) -> list[str]:
-    """What the score files' lineage says was allowed; warns of it."""
+    """Return the overlaps that the provenance of the scores allows, and warn of them."""
     said: dict[str, None] = {}
     for path in scores.values():
         lineage = read_lineage(path)
@@ -112,15 +112,8 @@ def _check_count(which: str, listed: Trials) -> None:
 
 
 def _difference(scored: Trials, listed: Trials) -> str | None:
-    """The first line of a score file that is not that of the list, in words; None without any."""
-    places = by_stem(listed.ids, listed.source)
-    stems = by_stem(scored.ids, scored.source)
-    own = np.array([places.get(name, -1) for name in stems], dtype=np.int32)
-    both = slice(min(len(scored), len(listed)))
-    wrong = own[scored.enroll[both]] != listed.enroll[both]
-    wrong |= own[scored.test[both]] != listed.test[both]
-    if wrong.any():
-        trial = int(np.argmax(wrong))
+    """Say which line of a score file is the first that differs from the list; None without any."""
+    if (trial := scored.first_other(listed)) is not None:
         return (
             f"{scored.source}:{trial + 1}: the trial '{scored.pair(trial)}' where "
             f"{listed.source}:{trial + 1} has '{listed.pair(trial)}'"
@@ -149,7 +142,7 @@ def _write(path: Path, values: Mapping[str, np.ndarray]) -> None:
 
 
 def _verify(path: Path, values: Mapping[str, np.ndarray], out: Path) -> None:
-    """Read the zip with other means than it was written with, and compare.
+    """Read the zip in another way than it was written, and compare.
 
     Raises:
         TidyVoiceError: it does not hold the scores.

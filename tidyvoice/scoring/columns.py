@@ -12,8 +12,9 @@ import polars as pl
 
 from tidyvoice.errors import TidyVoiceError
 
-# Text is parsed in blocks, so that it needs the same memory for any number of lines.
-BLOCK_BYTES = 2**25
+# Text is parsed in blocks, so that it needs the same memory for any number of lines. Larger blocks
+# are slower: the system gives and takes their memory for each block.
+BLOCK_BYTES = 2**22
 SHOWN = 80
 _BLANKS = (b"\t", b"\r", b"\v", b"\f")
 _BLANKS_TO_SPACES = bytes.maketrans(b"".join(_BLANKS), b" " * len(_BLANKS))

@@ -1,9 +1,9 @@
-"""Score normalisation: each side of a trial is measured against a cohort of other speakers.
+"""Score normalisation by a cohort of other speakers.
 
     S-norm     z-scores by the statistics of the whole cohort
     AS-norm    by those of the cohort speakers nearest to the side
 
-``language_norm`` has the form that minds the languages.
+``language_norm`` has the form that accounts for languages.
 
 References:
     P. Kenny, "Bayesian speaker verification with heavy-tailed priors", Odyssey 2010 (S-norm).
@@ -109,7 +109,7 @@ def normalize(
     method: str = "asnorm",
     top_n: int = 300,
 ) -> np.ndarray:
-    """AS-norm or S-norm of a list of trials: float64 [T], in their order.
+    """Normalise the scores of a list by AS-norm or S-norm: float64 [T], in its order.
 
     Args:
         table: T trials and their cosines, as ``cosine_scores`` gives them for these embeddings.
@@ -117,7 +117,7 @@ def normalize(
         cohort: of speakers that the trials do not hold, centred by the same ``mean``.
         mean: the embedding [D] that was subtracted before the cosine; none by default.
         method: one of ``METHODS``.
-        top_n: how many of the highest cohort scores count; "snorm" takes all.
+        top_n: number of highest cohort scores that count; "snorm" takes all.
 
     Raises:
         TidyVoiceError: an unknown method, scores that are not the cosines, an utterance whose
@@ -133,7 +133,7 @@ def normalize(
 
 
 def check_cosines(table: ScoreTable, vectors: np.ndarray) -> None:
-    """Demand that the scores are the cosines of the ids' unit vectors [U x D].
+    """Check that the scores are the cosines of the ids' unit vectors [U x D].
 
     Scores with another mean, or calibrated scores, would give plausible but wrong results. An even
     sample of the trials is compared.
@@ -194,7 +194,7 @@ def top_moments(cohort_scores: np.ndarray, top_n: int | None) -> tuple[np.ndarra
 
 
 def check_top_n(top_n: int | None, size: int, source: str) -> None:
-    """Refuse a ``top_n`` that a cohort of this size does not have, or that has no deviation."""
+    """Refuse a ``top_n`` above the size of the cohort, or below 2."""
     if not 2 <= (size if top_n is None else top_n) <= size:
         raise TidyVoiceError(
             f"{source}: top_n is {'all' if top_n is None else top_n}, the cohort has {size:,} "
@@ -203,7 +203,7 @@ def check_top_n(top_n: int | None, size: int, source: str) -> None:
 
 
 def in_blocks(work: Callable[[slice], None], total: int, size: int) -> None:
-    """Call ``work`` on slices of ``size`` up to ``total``, on threads: numpy lets go of the GIL."""
+    """Call ``work`` on slices of ``size`` up to ``total``, in threads: numpy releases the GIL."""
     parts = (slice(start, min(start + size, total)) for start in range(0, total, size))
     with ThreadPoolExecutor(usable_cores()) as pool:
         for _ in pool.map(work, parts):
@@ -215,5 +215,5 @@ def _check_spread(std: np.ndarray, name: Callable[[int], str]) -> None:
     if flat.any():
         raise TidyVoiceError(
             f"the cohort scores of {name(int(np.argmax(flat)))} are all equal and give no scale; "
-            "raise top_n, and look for one speaker under several names in the cohort"
+            "raise top_n, and check the cohort for one speaker under several names"
         )

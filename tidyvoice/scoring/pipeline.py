@@ -1,4 +1,4 @@
-"""From files to a score file: each step with its leak guard, and where the scores come from."""
+"""Score and normalise from files to a score file, with leak guard and provenance."""
 
 import warnings
 from collections.abc import Mapping, Sequence
@@ -36,7 +36,7 @@ BY_LANGUAGE = "language"
 
 @dataclass(frozen=True)
 class Made:
-    """A score file that was written: how many trials, and by what last step."""
+    """A new score file: its number of trials, and the last step."""
 
     out: Path
     trials: int
@@ -50,8 +50,8 @@ class CohortFiles:
     Attributes:
         embeddings: table of its utterances' raw embeddings.
         utt2spk: their speakers.
-        utt2lang: their languages; None reads them off the ids.
-        top_n: how many of the highest cohort scores count.
+        utt2lang: their languages; None takes them from the ids.
+        top_n: number of highest cohort scores that count.
     """
 
     embeddings: Path
@@ -60,18 +60,17 @@ class CohortFiles:
     top_n: int = 300
 
     def load(self) -> tuple[Embeddings, dict[str, str]]:
-        """The embeddings and each one's speaker."""
+        """Read the embeddings and the speaker of each."""
         return load_embeddings(self.embeddings), read_maps([self.utt2spk], "speaker")
 
     def languages(self, embeddings: Embeddings) -> dict[str, str]:
-        """Each utterance's language.
+        """Find the language of each utterance.
 
         Raises:
-            TidyVoiceError: neither a file nor the ids tell.
+            TidyVoiceError: there is no file, and the ids do not contain languages.
         """
-        if self.utt2lang is not None:
-            return read_maps([self.utt2lang], "language")
-        found = languages_of(every_id(embeddings, str(self.embeddings)))
+        known = read_maps([self.utt2lang] if self.utt2lang else [], "language")
+        found = languages_of(every_id(embeddings, str(self.embeddings)), known)
         if found is None:
             raise TidyVoiceError(
                 f"{self.embeddings}: its ids tell no language; give --cohort-utt2lang"
@@ -80,19 +79,19 @@ class CohortFiles:
         return dict(zip(embeddings.ids, names, strict=True))
 
     def people(self, embeddings: Embeddings, speakers: Mapping[str, str]) -> People:
-        """For the leak guard."""
+        """Return its speakers for the leak guard."""
         listed = every_id(embeddings, str(self.embeddings))
         return People.of(f"the cohort {self.embeddings}", listed, speakers)
 
     def files(self) -> dict[str, Path]:
-        """All of them, by role."""
+        """Return the files by role."""
         files = {"cohort": self.embeddings, "cohort utt2spk": self.utt2spk}
         if self.utt2lang is not None:
             files["cohort utt2lang"] = self.utt2lang
         return files
 
     def inputs(self) -> dict[str, str]:
-        """For the lineage."""
+        """Return the files with checksums, for the provenance."""
         return {role: with_checksum(path) for role, path in self.files().items()}
 
 
@@ -104,16 +103,16 @@ def score_list(
     utt2spk: Sequence[Path] = (),
     in_sample: bool = False,
 ) -> Made:
-    """Cosine scores of a trial list.
+    """Write the cosine scores of a trial list.
 
     Args:
         mean: embeddings whose mean is subtracted first.
-        utt2spk: speakers of the list's ids, for the leak guard; else read off the ids.
-        in_sample: allow overlaps of speakers, and keep them with the scores.
+        utt2spk: speakers of the list's ids, for the leak guard; by default from the ids.
+        in_sample: allow overlaps of speakers, and record them in the provenance.
 
     Raises:
-        TidyVoiceError: a faulty file, speakers of the list that the model was trained on or that
-            the mean was taken of; see ``cosine_scores``.
+        TidyVoiceError: a faulty file, speakers of the list in the training of the model or in the
+            mean; see ``cosine_scores``.
     """
     refuse_to_lose(out, [embeddings, trials, *([mean] if mean else []), *utt2spk])
     centre, table = load_embeddings(mean) if mean else None, load_embeddings(embeddings)
@@ -150,11 +149,11 @@ def normalize_scores(
     utt2spk: Sequence[Path] = (),
     in_sample: bool = False,
 ) -> Made:
-    """Score normalisation of cosine scores.
+    """Write normalised scores of a file of cosine scores.
 
     Args:
         method: "asnorm", "snorm" or "language".
-        utt2lang: languages of the evaluated utterances, for "language"; else read off the ids.
+        utt2lang: languages of the evaluated utterances, for "language"; by default from the ids.
         blind: guess the languages of the evaluated utterances instead.
 
     Raises:
@@ -213,33 +212,28 @@ def trial_languages(
     utt2lang: Sequence[Path],
     blind: bool,
 ) -> LanguageWeights:
-    """The languages of a list's utterances: known, or guessed from those of a cohort.
+    """Find the languages of a list's utterances, or guess them from those of a cohort.
 
     Raises:
-        TidyVoiceError: not ``blind``, and neither files nor the ids tell them.
+        TidyVoiceError: not ``blind``, no file, and the ids do not contain languages.
     """
     if blind:
         return language_posteriors(trials, embeddings, cohort, cohort_languages, mean)
-    table = read_maps(utt2lang, "language")
-    if table is None:
-        found = languages_of(trials)
-        if found is None:
-            raise TidyVoiceError(
-                f"{trials.source}: its ids tell no language; give --utt2lang, or --blind to have "
-                "them guessed"
-            )
-        names = (found.names[code] for code in found.codes)
-        table = dict(zip(trials.ids, names, strict=True))
-    return known_languages(trials, table)
+    languages = languages_of(trials, read_maps(utt2lang, "language"))
+    if languages is None:
+        raise TidyVoiceError(
+            f"{trials.source}: its ids tell no language; give --utt2lang, or --blind to guess them"
+        )
+    return known_languages(languages)
 
 
 def mean_people(path: Path, table: Embeddings) -> People:
-    """Whose mean it is, as far as the ids tell."""
+    """Return the speakers of a mean, as far as the ids contain them."""
     return People.of(f"the mean of {path}", every_id(table, str(path)))
 
 
 def _absent(languages: LanguageWeights, cohort: Cohort) -> str:
-    """Which of the trials' languages the cohort lacks, in words for the step; warns of them.
+    """Say which languages of the trials the cohort lacks, and warn of them.
 
     Raises:
         TidyVoiceError: it lacks all of them.
@@ -251,8 +245,8 @@ def _absent(languages: LanguageWeights, cohort: Cohort) -> str:
     said = f"{len(absent)} of {len(languages.languages)} languages not in the cohort ({names})"
     if len(absent) == len(languages.languages):
         raise TidyVoiceError(
-            f"{cohort.source}: {said}; name the languages alike on both sides, say --blind, or "
-            "use --method asnorm"
+            f"{cohort.source}: {said}; name the languages alike on both sides, or use --blind or "
+            "--method asnorm"
         )
     warnings.warn(
         f"{cohort.source}: {said}: they are measured against all languages",

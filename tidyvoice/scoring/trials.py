@@ -58,6 +58,21 @@ class Trials:
         """Return the two ids of a trial as the list has them: "enroll test"."""
         return f"{self.ids[self.enroll[trial]]} {self.ids[self.test[trial]]}"
 
+    def first_other(self, other: "Trials") -> int | None:
+        """Return the first trial with other ids than the same trial of ``other``; None without.
+
+        Ids match with or without ``.wav``. Trials after the end of the shorter list do not count.
+
+        Raises:
+            TidyVoiceError: two ids of a list differ only by ``.wav``.
+        """
+        places = by_stem(other.ids, other.source)
+        own = np.array([places.get(i, -1) for i in by_stem(self.ids, self.source)], dtype=np.int32)
+        both = slice(min(len(self), len(other)))
+        wrong = own[self.enroll[both]] != other.enroll[both]
+        wrong |= own[self.test[both]] != other.test[both]
+        return int(np.argmax(wrong)) if wrong.any() else None
+
     def places_in(self, others: Sequence[str], what: str) -> np.ndarray:
         """Find each of ``ids`` in ``others``: int64 [U].
 
