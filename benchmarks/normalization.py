@@ -21,7 +21,9 @@ import numpy as np
 from tidyvoice.embeddings import Embeddings
 from tidyvoice.scoring.cohort import speaker_cohort
 from tidyvoice.scoring.cosine import cosine_scores, unit_vectors
+from tidyvoice.scoring.groups import languages_of
 from tidyvoice.scoring.language_norm import (
+    LanguageWeights,
     known_languages,
     language_match,
     language_posteriors,
@@ -113,7 +115,7 @@ def _by_language(options: argparse.Namespace, guessed: bool) -> dict[str, float]
             inputs.cohort, inputs.cohort_language, inputs.mean,
         )  # fmt: skip
     else:
-        languages = timed(seconds, "languages", known_languages, inputs.trials, inputs.language)
+        languages = timed(seconds, "languages", known, inputs.trials, inputs.language)
     vectors = unit_vectors(inputs.embeddings, np.arange(options.utterances), inputs.mean)
     timed(
         seconds, "statistics", language_statistics, vectors, cohort, languages.languages, TOP_N, 5.0
@@ -124,6 +126,11 @@ def _by_language(options: argparse.Namespace, guessed: bool) -> dict[str, float]
         inputs.mean, TOP_N,
     )  # fmt: skip
     return seconds
+
+
+def known(trials: Trials, utt2lang: dict[str, str]) -> LanguageWeights:
+    """Look up the languages of a list."""
+    return known_languages(languages_of(trials, utt2lang))
 
 
 def plain(options: argparse.Namespace) -> dict[str, float]:

@@ -1,29 +1,15 @@
 """Published trial lists, checked against what is known of them and against a corpus."""
 
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 from tidyvoice.errors import TidyVoiceWarning
-from tidyvoice.scoring.spool import Spool
-from tidyvoice.scoring.trials import TrialList
+from tidyvoice.scoring.trials import Trials
 
 
-@contextmanager
-def read_list(path: Path, expected: int | None, folder: Path) -> Iterator[Spool]:
-    """A list, read once into a nameless file in ``folder``; another number of trials is warned of.
-
-    Raises:
-        TidyVoiceError: see ``tidyvoice.scoring.trials.read_trials``.
-    """
-    with Spool.of_trials(path, folder) as trials:
-        check_count(trials, expected)
-        yield trials
-
-
-def check_count(trials: TrialList, expected: int | None) -> None:
-    """Warn of a list that has another number of trials than was published."""
+def check_count(trials: Trials, expected: int | None) -> None:
+    """Warn if the list does not have the published number of trials."""
     if expected is not None and len(trials) != expected:
         warnings.warn(
             f"{trials.source}: {len(trials):,} trials, the published list has {expected:,}",
@@ -32,27 +18,17 @@ def check_count(trials: TrialList, expected: int | None) -> None:
         )
 
 
-def count_labels(trials: TrialList) -> tuple[int, int] | None:
-    """How many target and non-target trials there are; None for a list without labels."""
-    targets = 0
-    for part in trials.parts():
-        if part.label is None:
-            return None
-        targets += int(part.label.sum())
-    return targets, len(trials) - targets
-
-
-def describe(trials: TrialList) -> str:
-    """The list in words: how many trials, and of which kind."""
-    labels = count_labels(trials)
-    kinds = (
-        "without labels" if labels is None else f"{labels[0]:,} target, {labels[1]:,} non-target"
-    )
+def describe(trials: Trials) -> str:
+    """Say how many trials there are, and of which kind."""
+    kinds = "without labels"
+    if trials.label is not None:
+        targets = int(trials.label.sum())
+        kinds = f"{targets:,} target, {len(trials) - targets:,} non-target"
     return f"{len(trials):,} trials, {kinds}, over {len(trials.ids):,} utterances"
 
 
-def require_audio(trials: TrialList, utterances: Sequence[str], where: str | Path) -> None:
-    """That each id of the list has a recording.
+def require_audio(trials: Trials, utterances: Sequence[str], where: str | Path) -> None:
+    """Check that each id of the list has a recording.
 
     Raises:
         TidyVoiceError: the first that has none, with file and line, and how many more.

@@ -15,11 +15,12 @@ which says nothing about two of them. There is no ``utt2lang``.
 from collections.abc import Sequence
 from pathlib import Path
 
-from local.lists import describe, read_list, require_audio
+from local.lists import check_count, describe, require_audio
 from local.recordings import find_recordings, inspected
 from local.sources import add_source, parser_of, provide
 from tidyvoice.errors import TidyVoiceError, one_line_errors, summarise
 from tidyvoice.manifest import Manifest
+from tidyvoice.scoring.trials import read_trials
 
 FOLDER = "TidyVoiceX2"
 COUNTS = {"tv26_eval-A.txt": 4_000_000, "tv26_eval-U.txt": 1_280_000}
@@ -58,9 +59,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     manifest = read_corpus(root := provide(args, FOLDER, None))
     utterances = manifest.table["utterance"].to_list()
     for path in args.lists:
-        with read_list(path, COUNTS.get(path.name), args.out) as trials:
-            require_audio(trials, utterances, root)
-            print(f"{path}: {describe(trials)}")
+        trials = read_trials(path)
+        check_count(trials, COUNTS.get(path.name))
+        require_audio(trials, utterances, root)
+        print(f"{path}: {describe(trials)}")
     manifest = inspected(manifest)
     manifest.write(args.out)
     hours = manifest.table["seconds"].sum() / 3600

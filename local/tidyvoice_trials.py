@@ -18,11 +18,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from local.lists import describe, read_list, require_audio
+from local.lists import check_count, describe, require_audio
 from local.sources import parser_of
 from tidyvoice.errors import TidyVoiceError, TidyVoiceWarning, one_line_errors
 from tidyvoice.files import atomic_path
 from tidyvoice.manifest import Manifest
+from tidyvoice.scoring.trials import read_trials
 
 TRIALS = "TidyVocieX_Dev_trialPairs.txt"
 COUNT = 12_000_000
@@ -42,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if not args.out:
         if zipped:
             raise TidyVoiceError(f"--out: say where the list in {args.trials} goes")
-        said = _check(args.trials, args.trials.parent, utterances, args.data)
+        said = _check(args.trials, utterances, args.data)
         print(f"{args.trials}: {said}")
         return
     if args.out.exists() and args.out.samefile(args.trials):
@@ -50,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with atomic_path(args.out) as partial:
         source = _unzip(args.trials, partial) if zipped else _copy(args.trials, partial)
         with _called(partial, source):
-            said = _check(partial, args.out.parent, utterances, args.data)
+            said = _check(partial, utterances, args.data)
     print(f"{args.out}: {said}")
 
 
@@ -68,12 +69,13 @@ def _called(partial: Path, source: str) -> Iterator[None]:
         warnings.warn(text, warning.category, stacklevel=3)
 
 
-def _check(path: Path, folder: Path, utterances: Sequence[str] | None, data: Path | None) -> str:
-    """What the list is, in words."""
-    with read_list(path, COUNT, folder) as trials:
-        if utterances is not None:
-            require_audio(trials, utterances, data)
-        return describe(trials)
+def _check(path: Path, utterances: Sequence[str] | None, data: Path | None) -> str:
+    """Check a list and describe it."""
+    trials = read_trials(path)
+    check_count(trials, COUNT)
+    if utterances is not None:
+        require_audio(trials, utterances, data)
+    return describe(trials)
 
 
 def _copy(trials: Path, out: Path) -> str:

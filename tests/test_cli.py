@@ -31,11 +31,6 @@ def test_help_needs_no_torch():
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
-def test_scores_need_no_torch():
-    code = "import sys, tidyvoice.scoring.calibrated; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
-
-
 @pytest.fixture(scope="module")
 def chain(tmp_path_factory, tiny):
     """Everything from a training to a report through the commands; the experiment's folder."""

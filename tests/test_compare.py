@@ -37,7 +37,7 @@ def write_scores(path, shift, seed=1):
 def marked(path, **said):
     """The same scores with a lineage."""
     table = read_scores(path)
-    write_with_lineage(path, [table], [Step("cosine", "cosine", **said)])
+    write_with_lineage(path, table, [Step("cosine", "cosine", **said)])
     return path
 
 

@@ -10,7 +10,6 @@ from typer.testing import CliRunner
 from tidyvoice import submission
 from tidyvoice.cli import app
 from tidyvoice.errors import TidyVoiceError, TidyVoiceWarning
-from tidyvoice.scoring import spool
 from tidyvoice.scoring.lineage import Step, write_with_lineage
 from tidyvoice.scoring.trials import read_scores, write_scores
 from tidyvoice.submission import write_submission
@@ -20,8 +19,7 @@ IDS = [f"j8pvmcu6{n:03d}" for n in range(40)]
 
 @pytest.fixture
 def files(tmp_path, monkeypatch):
-    """Two lists, of 30 and 20 trials, and their scores; parts of 7 trials."""
-    monkeypatch.setattr(spool, "PART", 7)
+    """Two lists, of 30 and 20 trials, and their scores."""
     monkeypatch.setattr(submission, "TRIALS", {"A": 30, "U": 20})
     rng = np.random.Generator(np.random.PCG64(1))
     for which, count in (("A", 30), ("U", 20)):
@@ -97,7 +95,7 @@ def test_each_score_keeps_all_its_digits_and_is_spelt_as_in_a_score_file(files):
     with zipfile.ZipFile(files / "submission.zip") as archive:
         words = archive.read("tv26_eval-A.txt").decode().split()
     assert [float(word) for word in words] == values.tolist()
-    write_scores(path, [read_scores(path)])
+    write_scores(path, read_scores(path))
     assert words == [line.split()[2] for line in path.read_text().splitlines()]
 
 
@@ -174,7 +172,7 @@ def test_lists_of_another_length_pass_when_that_is_said(files):
 
 def test_in_sample_scores_are_warned_of(files):
     step = Step("cosine", "cosine", {}, ("the mean knows them",))
-    write_with_lineage(files / "A.score", [read_scores(files / "A.score")], [step])
+    write_with_lineage(files / "A.score", read_scores(files / "A.score"), [step])
     with pytest.warns(TidyVoiceWarning, match=r"A\.score is IN-SAMPLE: the mean knows them"):
         assert pack(files).in_sample == ["the mean knows them"]
 

@@ -9,9 +9,7 @@ import warnings
 import zipfile
 import zlib
 from collections.abc import Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +18,7 @@ import polars as pl
 from tidyvoice.errors import TidyVoiceError, TidyVoiceWarning
 from tidyvoice.files import atomic_path, refuse_inputs, sha256
 from tidyvoice.scoring.lineage import lineage_path, read_lineage
-from tidyvoice.scoring.spool import Spool
-from tidyvoice.scoring.trials import Trials, by_stem
+from tidyvoice.scoring.trials import Trials, read_scores, read_trials
 
 # The evaluation lists: the name in the zip and the number of trials.
 NAMES = {"A": "tv26_eval-A.txt", "U": "tv26_eval-U.txt"}
@@ -54,14 +51,13 @@ class Submission:
 def write_submission(
     out: Path, scores: Mapping[str, Path], trials: Mapping[str, Path], any_count: bool = False
 ) -> Submission:
-    """Check the score files against the lists, and write, whole or not at all, what is handed in.
+    """Check the score files against the lists and write the zip, whole or not at all.
 
-    The zip is read back and compared with the scores before it gets its name. The memory it takes
-    depends on the number of ids; of trials, 24 bytes each are kept on disk meanwhile.
+    The zip is read back and compared with the scores before it gets its name.
 
     Args:
-        scores: score file by list, "A" and "U"; labels in it are passed over.
-        trials: the lists, for which the ids count without one trailing ``.wav``.
+        scores: score file by list, "A" and "U"; their labels are ignored.
+        trials: the lists; ids match with or without one trailing ``.wav``.
         any_count: allow lists of another number of trials than the challenge's.
 
     Raises:
@@ -71,30 +67,27 @@ def write_submission(
     """
     read = [*scores.values(), *map(lineage_path, scores.values()), *trials.values()]
     refuse_inputs([out], read)
-    with ExitStack() as stack:
-        listed, scored = {}, {}
+    listed = {which: read_trials(trials[which]) for which in NAMES}
+    if not any_count:
         for which in NAMES:
-            spool = stack.enter_context(Spool.of_trials(trials[which], out.parent))
-            if not any_count:
-                _check_count(which, spool)
-            listed[which] = spool
-        for which in NAMES:
-            scored[which] = stack.enter_context(Spool.of_scores(scores[which], out.parent))
-        for which, other in (("A", "U"), ("U", "A")):
-            if found := _difference(scored[which], listed[which]):
-                mend = "score that list"
-                if _difference(scored[which], listed[other]) is None:
-                    mend = f"these are the scores of {listed[other].source}: A and U are swapped"
-                raise TidyVoiceError(f"{found}; {mend}")
-        with atomic_path(out) as partial:
-            _write(partial, scored)
-            _verify(partial, scored, out)
-        lines = {name: len(scored[which]) for which, name in NAMES.items()}
+            _check_count(which, listed[which])
+    scored = {which: read_scores(scores[which]) for which in NAMES}
+    for which, other in (("A", "U"), ("U", "A")):
+        if found := _difference(scored[which].trials, listed[which]):
+            mend = "score that list"
+            if _difference(scored[which].trials, listed[other]) is None:
+                mend = f"these are the scores of {listed[other].source}: A and U are swapped"
+            raise TidyVoiceError(f"{found}; {mend}")
+    values = {NAMES[which]: table.scores for which, table in scored.items()}
+    with atomic_path(out) as partial:
+        _write(partial, values)
+        _verify(partial, values, out)
+    lines = {name: len(column) for name, column in values.items()}
     return Submission(out, sha256(out), lines, _in_sample(scores))
 
 
 def _in_sample(scores: Mapping[str, Path]) -> list[str]:
-    """What the score files' lineage says was allowed; warns of it."""
+    """Return the overlaps that the provenance of the scores allows, and warn of them."""
     said: dict[str, None] = {}
     for path in scores.values():
         lineage = read_lineage(path)
@@ -104,7 +97,7 @@ def _in_sample(scores: Mapping[str, Path]) -> list[str]:
     return list(said)
 
 
-def _check_count(which: str, listed: Spool) -> None:
+def _check_count(which: str, listed: Trials) -> None:
     expected, found = TRIALS[which], len(listed)
     if found == expected:
         return
@@ -118,23 +111,13 @@ def _check_count(which: str, listed: Spool) -> None:
     )
 
 
-def _difference(scored: Spool, listed: Spool) -> str | None:
-    """The first line of a score file that is not that of the list, in words; None without any."""
-    places = by_stem(listed.ids, listed.source)
-    own = np.full(len(scored.ids), -1, dtype=np.int32)
-    for name, place in by_stem(scored.ids, scored.source).items():
-        own[place] = places.get(name, -1)
-    for part, wanted in zip(scored.parts(), listed.parts(), strict=False):
-        both = slice(min(len(part), len(wanted)))
-        wrong = own[part.enroll[both]] != wanted.enroll[both]
-        wrong |= own[part.test[both]] != wanted.test[both]
-        if wrong.any():
-            trial = int(np.argmax(wrong))
-            line = part.line(trial)
-            return (
-                f"{scored.source}:{line}: the trial '{_shown(part, trial)}' where "
-                f"{listed.source}:{line} has '{_shown(wanted, trial)}'"
-            )
+def _difference(scored: Trials, listed: Trials) -> str | None:
+    """Say which line of a score file is the first that differs from the list; None without any."""
+    if (trial := scored.first_other(listed)) is not None:
+        return (
+            f"{scored.source}:{trial + 1}: the trial '{scored.pair(trial)}' where "
+            f"{listed.source}:{trial + 1} has '{listed.pair(trial)}'"
+        )
     if len(scored) < len(listed):
         return (
             f"{scored.source}:{len(scored)}: the file ends here, after {len(scored):,} of the "
@@ -148,36 +131,29 @@ def _difference(scored: Spool, listed: Spool) -> str | None:
     return None
 
 
-def _shown(trials: Trials, trial: int) -> str:
-    return f"{trials.ids[trials.enroll[trial]]} {trials.ids[trials.test[trial]]}"
-
-
-def _write(path: Path, scored: Mapping[str, Spool]) -> None:
+def _write(path: Path, values: Mapping[str, np.ndarray]) -> None:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=_LEVEL) as archive:
-        for which, name in NAMES.items():
-            large = _LONGEST_LINE * len(scored[which]) > zipfile.ZIP64_LIMIT
+        for name, scores in values.items():
+            large = _LONGEST_LINE * len(scores) > zipfile.ZIP64_LIMIT
             with archive.open(name, "w", force_zip64=large) as file:
-                for table in scored[which].tables():
-                    pl.DataFrame({"score": table.scores}).write_csv(file, include_header=False)
+                pl.DataFrame({"score": scores}).write_csv(file, include_header=False)
             info = archive.getinfo(name)
             info.create_system, info.external_attr = _UNIX, _MODE
 
 
-def _verify(path: Path, scored: Mapping[str, Spool], out: Path) -> None:
-    """Read the zip with other means than it was written with, and compare.
+def _verify(path: Path, values: Mapping[str, np.ndarray], out: Path) -> None:
+    """Read the zip in another way than it was written, and compare.
 
     Raises:
         TidyVoiceError: it does not hold the scores.
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            sound = archive.namelist() == list(NAMES.values())
-            for which, name in NAMES.items():
+            sound = archive.namelist() == list(values)
+            for name, scores in values.items():
                 with io.BufferedReader(archive.open(name), _BLOCK) as lines:
-                    for table in scored[which].tables():
-                        read = map(float, islice(lines, len(table.scores)))
-                        sound &= np.array_equal(np.fromiter(read, np.float64), table.scores)
-                    sound &= not lines.read(1)
+                    read = np.fromiter(map(float, lines), np.float64)
+                    sound &= np.array_equal(read, scores)
     except (zipfile.BadZipFile, zlib.error, KeyError, ValueError, EOFError):
         sound = False
     if not sound:

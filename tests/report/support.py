@@ -93,9 +93,9 @@ def make_experiment(
     scores = rng.standard_normal(len(trials)) * 0.2 + trials.label * shift
     path = folder / "scores" / f"{name}.score"
     if steps is None:
-        write_scores(path, [ScoreTable(trials, scores)])
+        write_scores(path, ScoreTable(trials, scores))
     else:
-        write_with_lineage(path, [ScoreTable(trials, 13 * scores - 3)], steps)
+        write_with_lineage(path, ScoreTable(trials, 13 * scores - 3), steps)
     (folder / "config.yaml").write_text("model: SimAM_ResNet34_ASP\nnote: a < b & c\n")
     if log:
         (folder / "log").mkdir(exist_ok=True)

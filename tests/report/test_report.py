@@ -137,7 +137,7 @@ def test_the_same_input_gives_the_same_bytes(pages, tmp_path):
 def test_folders_of_one_name_and_other_lists_are_told_apart(tmp_path):
     one, two = (make_experiment(tmp_path / n / "exp", log=False) for n in "ab")
     short = Trials(["a", "b"], np.array([0, 0]), np.array([0, 1]), np.array([True, False]))
-    write_scores(two / "scores" / "dev.score", [ScoreTable(short, np.array([1.0, 0.5]))])
+    write_scores(two / "scores" / "dev.score", ScoreTable(short, np.array([1.0, 0.5])))
     systems = [load_system(one), load_system(two)]
     write_report(one, systems, tmp_path / "r.html", resamples=20)
     text = (tmp_path / "r.html").read_text()
@@ -171,7 +171,7 @@ def test_names_are_shown_as_they_are(tmp_path):
     systems = []
     for number, name in enumerate(names):
         path = tmp_path / f"{number}.score"
-        write_scores(path, [ScoreTable(trials, np.array([1.0, 0.5 + number]))])
+        write_scores(path, ScoreTable(trials, np.array([1.0, 0.5 + number])))
         systems.append(System(name, path))
     write_report(tmp_path, systems, tmp_path / "r.html", resamples=0)
     text = (tmp_path / "r.html").read_text()

@@ -137,7 +137,7 @@ def test_scores_of_other_trials_are_said_to_be(three):
         whole.trials.test[part],
         whole.trials.label[part],
     )
-    write_scores(path, [ScoreTable(fewer, whole.scores[part])])
+    write_scores(path, ScoreTable(fewer, whole.scores[part]))
     assert "dev: 2 different lists of trials; do not compare them" in runs()
 
 

@@ -35,7 +35,7 @@ def readings(monkeypatch):
 
 def rewrite(path, shift):
     table = read_scores(path)
-    write_scores(path, [ScoreTable(table.trials, table.scores + shift * table.trials.label)])
+    write_scores(path, ScoreTable(table.trials, table.scores + shift * table.trials.label))
 
 
 def test_it_is_what_the_scoring_code_says(path, tmp_path):
@@ -101,7 +101,7 @@ def test_scores_that_change_while_they_are_read_are_not_kept(path, monkeypatch):
 
 def test_another_lineage_and_another_program_are_measured_anew(path, readings, monkeypatch):
     assert measure(path).in_sample == ()
-    write_with_lineage(path, [read_scores(path)], [COSINE, COHORT])
+    write_with_lineage(path, read_scores(path), [COSINE, COHORT])
     readings.clear()
     assert measure(path).in_sample == COHORT.in_sample
     assert measure(path).in_sample == COHORT.in_sample
@@ -153,6 +153,6 @@ def test_gzip_is_measured_like_plain_text(path):
     trials = make_trials()
     scores = np.arange(len(trials)) % 7 + 2.0 * trials.label
     zipped = path.with_name("dev.score.gz")
-    write_scores(path, [ScoreTable(trials, scores)])
-    write_scores(zipped, [ScoreTable(trials, scores)])
+    write_scores(path, ScoreTable(trials, scores))
+    write_scores(zipped, ScoreTable(trials, scores))
     assert measure(zipped) == measure(path)

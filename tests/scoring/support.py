@@ -3,10 +3,12 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 from typer.testing import CliRunner
 
 from tidyvoice.cli import app, spread
 from tidyvoice.embeddings import load_embeddings, save_embeddings
+from tidyvoice.errors import TidyVoiceError
 from tidyvoice.scoring.categories import evaluate
 from tidyvoice.scoring.trials import read_scores
 
@@ -30,6 +32,14 @@ def refusal(*arguments) -> str:
     assert len(lines) == 1
     assert lines[0].startswith("error: ")
     return lines[0]
+
+
+def refused(call, *arguments, **options) -> str:
+    """The one-line message of a call that must fail."""
+    with pytest.raises(TidyVoiceError) as error:
+        call(*arguments, **options)
+    assert "\n" not in str(error.value)
+    return str(error.value)
 
 
 def write_set(folder: Path, name: str, first: int, speakers: int, trained_on: list[str]) -> None:

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from tidyvoice.errors import TidyVoiceError
-from tidyvoice.scoring import bootstrap
 from tidyvoice.scoring.bootstrap import interval, resample, with_intervals
 from tidyvoice.scoring.categories import CATEGORIES, OPERATING_POINTS, POOLED, evaluate
 from tidyvoice.scoring.groups import languages_of, speakers_of
@@ -58,16 +57,6 @@ def test_a_resample_is_the_list_with_each_trial_as_often_as_its_speakers():
                 assert got.min_dcf[at, number] == pytest.approx(least, abs=1e-6)
                 actual = act_dcf(sort_scores(scores, label), costs)
                 assert got.act_dcf[at, number] == pytest.approx(actual, abs=1e-6)
-
-
-def test_counts_do_not_depend_on_how_many_are_counted_at_a_time(monkeypatch):
-    table = scored(each=3)
-    expected = resampled(table, 20)
-    monkeypatch.setattr(bootstrap, "COUNTED", 100)
-    found = resampled(table, 20)
-    for category, values in expected.items():
-        np.testing.assert_array_equal(found[category].eer, values.eer)
-        np.testing.assert_array_equal(found[category].min_dcf, values.min_dcf)
 
 
 def test_binned_scores_lose_little(monkeypatch):

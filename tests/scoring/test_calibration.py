@@ -5,11 +5,11 @@ import json
 import numpy as np
 import pytest
 
-from tidyvoice.errors import TidyVoiceError
-from tidyvoice.scoring import quality
+from tests.scoring.support import refused
+from tidyvoice.scoring import metrics
 from tidyvoice.scoring.calibration import Calibration, Fit, fit_calibration, load_calibration
 from tidyvoice.scoring.crossfit import _folds, cross_fit
-from tidyvoice.scoring.quality import Features, Quality
+from tidyvoice.scoring.quality import Features
 from tidyvoice.scoring.trials import Trials
 
 SPEAKERS = 40
@@ -34,42 +34,7 @@ def true_llrs(trials: Trials, seed: int) -> np.ndarray:
 
 
 def cllr(llrs: np.ndarray, label: np.ndarray) -> float:
-    miss, false_alarm = np.logaddexp(0, -llrs[label]), np.logaddexp(0, llrs[~label])
-    return (miss.mean() + false_alarm.mean()) / (2 * np.log(2))
-
-
-def least_cllr(scores: np.ndarray, label: np.ndarray) -> float:
-    """Cllr after pool adjacent violators: blocks of (targets, trials) with rising shares."""
-    blocks: list[tuple[int, int]] = []
-    for is_target in label[np.argsort(scores)].tolist():
-        hits, count = int(is_target), 1
-        while blocks and blocks[-1][0] * count >= hits * blocks[-1][1]:
-            more, total = blocks.pop()
-            hits, count = hits + more, count + total
-        blocks.append((hits, count))
-    targets, cost = label.sum(), 0.0
-    others = len(label) - targets
-    for hits, count in blocks:
-        rest = count - hits
-        ratio = (hits / targets) / (rest / others) if rest else np.inf
-        if hits:
-            cost += hits / targets * np.log2(1 + 1 / ratio)
-        if rest:
-            cost += rest / others * np.log2(1 + ratio)
-    return cost / 2
-
-
-def cost(llrs: np.ndarray, label: np.ndarray, prior: float, threshold: float) -> float:
-    """Normalised detection cost with costs of 1, for a prior under 1/2."""
-    miss, false_alarm = np.mean(llrs[label] < threshold), np.mean(llrs[~label] >= threshold)
-    return miss + (1 - prior) / prior * false_alarm
-
-
-def refusal(call, *arguments, **options) -> str:
-    with pytest.raises(TidyVoiceError) as error:
-        call(*arguments, **options)
-    assert "\n" not in str(error.value)
-    return str(error.value)
+    return metrics.cllr(metrics.sort_scores(llrs, label))
 
 
 @pytest.mark.parametrize("prior", [0.01, 0.1, 0.5])
@@ -84,19 +49,13 @@ def test_known_ratios_come_back(prior, slope, offset):
     weight, shift = np.polyfit(true, llrs, 1)
     assert weight == pytest.approx(1, abs=0.04)
     assert shift == pytest.approx(0, abs=0.12)
-    assert cllr(llrs, other.label) < least_cllr(llrs, other.label) + 0.005
     assert cllr(llrs, other.label) < cllr(true, other.label) + 0.001
+    parts = metrics.sort_scores(llrs, other.label)
+    least = metrics.min_cllr(metrics.error_rates(parts), *map(len, parts))
+    assert metrics.cllr(parts) < least + 0.005
     for p in (0.01, 0.1):
-        threshold = np.log((1 - p) / p)
-        minimum = min(cost(llrs, other.label, p, t) for t in np.linspace(-3, 12, 301))
-        assert cost(llrs, other.label, p, threshold) < minimum + 0.015
-
-
-def test_the_reference_of_this_test_is_right():
-    label = np.array([False, True, False, True])
-    # Shares 0, 1/2, 1/2, 1: only the middle pair costs, log2(2) for half of each kind.
-    assert least_cllr(np.arange(4.0), label) == pytest.approx(0.5)
-    assert least_cllr(np.arange(4.0), ~label) == pytest.approx(1)
+        least = metrics.min_dcf(llrs, other.label, p)
+        assert metrics.act_dcf(parts, metrics.Costs(p)) < least + 0.015
 
 
 def test_the_fit_is_the_least_of_its_formula():
@@ -119,11 +78,13 @@ def test_the_fit_is_the_least_of_its_formula():
         assert formula(made.weights[0], made.offset + step) > least
 
 
-def with_quality(trials: Trials, seed: int, harm: float) -> tuple[np.ndarray, Quality]:
+def with_quality(
+    trials: Trials, seed: int, harm: float
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Scores that the shorter side of a trial shifts by ``harm``, and the measure of it."""
     values = np.random.Generator(np.random.PCG64(8)).standard_normal(len(IDS))
     worse = np.minimum(values[trials.enroll], values[trials.test])
-    return true_llrs(trials, seed) + harm * worse, Quality(trials, {"value": values})
+    return true_llrs(trials, seed) + harm * worse, {"value": values}
 
 
 @pytest.mark.parametrize(("harm", "gain"), [(3.0, (0.03, 1)), (0.0, (-0.001, 0.001))])
@@ -134,7 +95,7 @@ def test_a_measure_that_matters_helps_and_noise_does_not_hurt(harm, gain):
         features = []
         for seed, trials in ((4, fitted_on), (5, other)):
             scores, measure = with_quality(trials, seed, harm)
-            features.append(Features(trials, [scores], measure if use else None))
+            features.append(Features(trials, [scores], measure if use else {}))
         llrs = fit_calibration(features[0]).apply(features[1])
         got.append(cllr(llrs, other.label))
     assert gain[0] < got[0] - got[1] < gain[1]
@@ -158,28 +119,14 @@ def test_sides_may_be_swapped_and_labels_absent():
     swapped = Trials(IDS, trials.test, trials.enroll, None)
     features = Features(trials, [scores], measure)
     made = fit_calibration(features)
-    mirrored = Features(swapped, [scores], Quality(swapped, measure.utterance))
+    mirrored = Features(swapped, [scores], measure)
     np.testing.assert_array_equal(made.apply(mirrored), made.apply(features))
-
-
-def test_blocks_make_no_difference(monkeypatch):
-    trials = some_trials(9, 1000)
-    scores, measure = with_quality(trials, 9, 1.0)
-    features = Features(trials, [scores], measure)
-    whole = fit_calibration(features).apply(features), cross_fit(features, SPEAKER)
-    monkeypatch.setattr(quality, "BLOCK", 77)
-    for one, other in zip(
-        whole,
-        (fit_calibration(features).apply(features), cross_fit(features, SPEAKER)),
-        strict=True,
-    ):
-        np.testing.assert_allclose(one, other, atol=1e-12)
 
 
 def test_a_feature_that_is_constant_gets_no_weight():
     trials = some_trials(10, 2000)
-    match = Quality(trials, {"value": np.full(len(IDS), -0.1)}, np.ones(len(trials), dtype=bool))
-    made = fit_calibration(Features(trials, [true_llrs(trials, 10)], match))
+    value, match = {"value": np.full(len(IDS), -0.1)}, np.ones(len(trials), dtype=bool)
+    made = fit_calibration(Features(trials, [true_llrs(trials, 10)], value, match))
     assert made.weights[0] > 0
     # Also where the mean differs from the constant by rounding, and that is all its scale.
     np.testing.assert_allclose(made.line()[0][1:], 0, atol=1e-6)
@@ -271,20 +218,22 @@ def test_a_calibration_comes_back_from_disk(tmp_path):
     [
         (None, "no such file"),
         ("{", "not JSON"),
-        ("[1]", "'format' is not 'tidyvoice calibration 1'"),
-        ({"format": "other"}, "'format' is not 'tidyvoice calibration 1'"),
-        ({"weights": None}, "a value of the wrong kind"),
-        ({"offset": "x"}, "a value of the wrong kind"),
-        ({"mean": [0.0, 0.0]}, "not one mean, scale and weight for each name"),
-        ({"scale": [0.0]}, "out of range"),
-        ({"weights": [float("nan")]}, "out of range"),
-        ({"prior": 1.0}, "out of range"),
-        ({"offset": ...}, "key 'offset' is missing"),
+        ("[1]", "no 'format'"),
+        ({"format": "other"}, "format: Input should be 'tidyvoice calibration 1'"),
+        ({"weights": None}, "weights: "),
+        ({"offset": "x"}, "offset: "),
+        ({"mean": [0.0, 0.0]}, "one mean, scale and weight for each of the names"),
+        ({"scale": [0.0]}, "scale.0: "),
+        ({"weights": [float("nan")]}, "weights.0: "),
+        ({"prior": 1.0}, "prior: "),
+        ({"offset": ...}, "the key offset is missing"),
     ],
 )
 def test_a_broken_file_is_named(tmp_path, change, said):
     path = tmp_path / "cal.json"
-    Calibration(("score",), (0.0,), (1.0,), (2.0,), 0.5, 0.01).save(path)
+    Calibration(
+        names=["score"], mean=[0.0], scale=[1.0], weights=[2.0], offset=0.5, prior=0.01
+    ).save(path)
     if change is None:
         path.unlink()
     elif isinstance(change, str):
@@ -292,7 +241,7 @@ def test_a_broken_file_is_named(tmp_path, change, said):
     else:
         values = {**json.loads(path.read_text()), **change}
         path.write_text(json.dumps({k: v for k, v in values.items() if v is not ...}))
-    message = refusal(load_calibration, path)
+    message = refused(load_calibration, path)
     assert message.startswith(f"{path}: ")
     assert said in message
 
@@ -301,7 +250,7 @@ def test_other_features_than_those_fitted_are_refused():
     trials = some_trials(16, 500)
     scores, measure = with_quality(trials, 16, 1.0)
     made = fit_calibration(Features(trials, [scores], measure))
-    message = refusal(made.apply, Features(trials, [scores]))
+    message = refused(made.apply, Features(trials, [scores]))
     assert "fitted on [score, smaller value, larger value], it is given [score]" in message
 
 
@@ -309,30 +258,29 @@ def test_what_cannot_be_fitted_is_named():
     trials = some_trials(17, 500)
     scores = true_llrs(trials, 17)
     features = Features(trials, [scores])
-    assert "fitted on labels" in refusal(
+    assert "fitted on labels" in refused(
         fit_calibration, Features(some_trials(17, 500, labelled=False), [scores])
     )
     for kind, label in (("target", False), ("non-target", True)):
         one = Trials(IDS, trials.enroll, trials.test, np.full(500, label), "one")
-        assert f"one: no {kind} trial;" in refusal(fit_calibration, Features(one, [scores]))
-    assert "list 17: score is no higher for targets" in refusal(
+        assert f"one: no {kind} trial;" in refused(fit_calibration, Features(one, [scores]))
+    assert "list 17: score is no higher for targets" in refused(
         fit_calibration, Features(trials, [-scores])
     )
-    assert "score 2 is no higher" in refusal(
+    assert "score 2 is no higher" in refused(
         fit_calibration, Features(trials, [scores, np.zeros(500)])
     )
     for bad in ({"prior": 0.0}, {"prior": 1.0}, {"l2": 0.0}, {"l2": np.nan}):
-        assert f"{next(iter(bad))} is {next(iter(bad.values())):g}" in refusal(Fit, **bad)
+        assert f"{next(iter(bad))} is {next(iter(bad.values())):g}" in refused(Fit, **bad)
 
-    assert "2 folds of 40 speakers" in refusal(cross_fit, features, SPEAKER, 2)
-    assert "41 folds of 40 speakers" in refusal(cross_fit, features, SPEAKER, 41)
-    assert "shape (3,) for 400 ids" in refusal(cross_fit, features, SPEAKER[:3])
+    assert "2 folds of 40 speakers" in refused(cross_fit, features, SPEAKER, 2)
+    assert "41 folds of 40 speakers" in refused(cross_fit, features, SPEAKER, 41)
     # Three speakers, each a fold: outside two folds there is one, without non-targets.
     speaker = np.arange(400) % 3
     three = Trials(
         IDS, trials.enroll, trials.test, speaker[trials.enroll] == speaker[trials.test], "three"
     )
-    message = refusal(cross_fit, Features(three, [three.label + scores / 99]), speaker, 3)
+    message = refused(cross_fit, Features(three, [three.label + scores / 99]), speaker, 3)
     assert message.startswith("three: no non-target trial outside folds 1 and 2 of 3;")
 
 

@@ -66,14 +66,14 @@ def labelled(wrong: int) -> Trials:
     label = np.arange(1000) < 500
     test = np.where(label, enroll // 10 * 10 + (enroll + 1) % 10, (enroll + 10) % 200)
     label[100 : 100 + wrong] = False
-    return Trials(ids, enroll, test.astype(np.int32), label, "dev.trials", first=2000)
+    return Trials(ids, enroll, test.astype(np.int32), label, "dev.trials")
 
 
 def test_a_wrong_label_does_not_take_the_speakers_from_the_guard():
     for wrong in (1, 40):
         with pytest.raises(TidyVoiceError) as error:
             People.of("dev", labelled(wrong))
-        assert str(error.value).startswith("dev.trials:2101: 's10/en/0 s10/en/1' is labelled non")
+        assert str(error.value).startswith("dev.trials:101: 's10/en/0 s10/en/1' is labelled non")
         assert "correct the label, or give --utt2spk" in str(error.value)
         names = {utterance: f"x{utterance}" for utterance in labelled(wrong).ids}
         given = People.of("dev", labelled(wrong), names)
@@ -101,7 +101,7 @@ def test_an_allowed_overlap_is_kept_and_the_unknown_is_said():
 
 def test_the_steps_come_back_and_say_what_they_are(tmp_path):
     path = tmp_path / "dev.score"
-    write_with_lineage(path, [ScoreTable(TRIALS, np.array([0.5, 1.5]))], STEPS)
+    write_with_lineage(path, ScoreTable(TRIALS, np.array([0.5, 1.5])), STEPS)
     lineage = read_lineage(path)
     assert lineage == Lineage(tuple(STEPS))
     assert lineage.calibrated
@@ -113,8 +113,8 @@ def test_the_steps_come_back_and_say_what_they_are(tmp_path):
 
 def test_what_does_not_belong_to_the_scores_says_nothing_about_them(tmp_path):
     path = tmp_path / "dev.score"
-    write_with_lineage(path, [ScoreTable(TRIALS, np.array([0.5, 1.5]))], STEPS)
-    write_scores(path, [ScoreTable(TRIALS, np.array([0.6, 1.5]))])  # of the same size
+    write_with_lineage(path, ScoreTable(TRIALS, np.array([0.5, 1.5])), STEPS)
+    write_scores(path, ScoreTable(TRIALS, np.array([0.6, 1.5])))  # of the same size
     assert read_lineage(path) is None
     assert steps_of(path) == ()
     assert read_lineage(tmp_path / "other.score") is None
@@ -125,7 +125,7 @@ def test_what_does_not_belong_to_the_scores_says_nothing_about_them(tmp_path):
 )
 def test_a_broken_lineage_is_named(tmp_path, broken):
     path = tmp_path / "dev.score"
-    write_scores(path, [ScoreTable(TRIALS, np.array([0.5, 1.5]))])
+    write_scores(path, ScoreTable(TRIALS, np.array([0.5, 1.5])))
     (tmp_path / "dev.score.json").write_text(broken)
     with pytest.raises(TidyVoiceError, match=r"dev\.score\.json: cannot be read"):
         read_lineage(path)
@@ -134,7 +134,7 @@ def test_a_broken_lineage_is_named(tmp_path, broken):
 def test_refused_scores_leave_no_lineage(tmp_path):
     path = tmp_path / "dev.score"
     with pytest.raises(TidyVoiceError):
-        write_with_lineage(path, [ScoreTable(TRIALS, np.array([0.5, np.nan]))], STEPS)
+        write_with_lineage(path, ScoreTable(TRIALS, np.array([0.5, np.nan])), STEPS)
     assert list(tmp_path.iterdir()) == []
-    write_with_lineage(path, [ScoreTable(TRIALS, np.array([0.5, 1.0]))], STEPS[:1])
+    write_with_lineage(path, ScoreTable(TRIALS, np.array([0.5, 1.0])), STEPS[:1])
     assert json.loads((tmp_path / "dev.score.json").read_text())["steps"][0]["step"] == "cosine"

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from tests.conftest import seeded
+from tests.scoring.support import refused
 from tidyvoice.embeddings import Embeddings
-from tidyvoice.errors import TidyVoiceError
 from tidyvoice.scoring import normalization
 from tidyvoice.scoring.cohort import Cohort, speaker_cohort
 from tidyvoice.scoring.cosine import cosine_scores
@@ -146,30 +146,23 @@ def test_the_order_of_cohort_and_embeddings_has_no_influence():
     )
 
 
-def refusal(call) -> str:
-    with pytest.raises(TidyVoiceError) as error:
-        call()
-    assert "\n" not in str(error.value)
-    return str(error.value)
-
-
 def test_utterances_without_speaker_are_named():
     table = {name: speaker for name, speaker in UTT2SPK.items() if name[1] != "9"}
-    said = refusal(lambda: speaker_cohort(COHORT_TABLE, table, source="c.npz"))
+    said = refused(lambda: speaker_cohort(COHORT_TABLE, table, source="c.npz"))
     assert "c.npz:10: no speaker for 'c9', nor for 10 more" in said
-    said = refusal(lambda: speaker_cohort(COHORT_TABLE, UTT2SPK, utt2lang={"c0": "de"}))
+    said = refused(lambda: speaker_cohort(COHORT_TABLE, UTT2SPK, utt2lang={"c0": "de"}))
     assert "no language for 'c1'" in said
 
 
 def test_cohorts_that_cannot_serve_are_refused():
     one = dict.fromkeys(COHORT_IDS, "alone")
-    assert "speaker 'alone' alone" in refusal(lambda: speaker_cohort(COHORT_TABLE, one))
-    said = refusal(lambda: speaker_cohort(COHORT_TABLE, UTT2SPK, MEAN[:5]))
+    assert "speaker 'alone' alone" in refused(lambda: speaker_cohort(COHORT_TABLE, one))
+    said = refused(lambda: speaker_cohort(COHORT_TABLE, UTT2SPK, MEAN[:5]))
     assert "the mean has shape (5,)" in said
     cancelled = np.ones((300, 16), dtype=np.float32)
     cancelled[0] = -1
     pairs = {name: f"p{n // 2:03d}" for n, name in enumerate(COHORT_IDS)}
-    said = refusal(lambda: speaker_cohort(Embeddings(COHORT_IDS, cancelled), pairs))
+    said = refused(lambda: speaker_cohort(Embeddings(COHORT_IDS, cancelled), pairs))
     assert "'p000' is zero" in said
 
 
@@ -179,38 +172,38 @@ def test_a_top_n_that_the_cohort_lacks_is_refused(top_n):
         lambda: normalize(SCORES, TABLE, COHORT, MEAN, top_n=top_n),
         lambda: as_norm(np.zeros(3), np.zeros((3, 40)), np.zeros((3, 40)), top_n),
     ):
-        said = refusal(call)
+        said = refused(call)
         assert f"top_n is {top_n}" in said
         assert "from 2 to 40" in said
 
 
 def test_a_cohort_of_other_embeddings_is_refused():
     narrow = replace(COHORT, vectors=COHORT.vectors[:, :8])
-    assert "8 columns" in refusal(lambda: normalize(SCORES, TABLE, narrow, MEAN, top_n=15))
+    assert "8 columns" in refused(lambda: normalize(SCORES, TABLE, narrow, MEAN, top_n=15))
 
 
 def test_cohort_scores_without_spread_are_refused():
     copies = replace(COHORT, vectors=np.repeat(COHORT.vectors[:1], 40, axis=0))
     assert cohort_statistics(COHORT.vectors, copies, 15)[1].max() < 1e-6
-    said = refusal(lambda: normalize(SCORES, TABLE, copies, MEAN, top_n=15))
+    said = refused(lambda: normalize(SCORES, TABLE, copies, MEAN, top_n=15))
     assert f"scores of '{LIST_IDS[TRIALS.enroll[0]]}' are all equal" in said
     flat = RNG.random((3, 40))
     flat[1] = 0.5
-    said = refusal(lambda: as_norm(np.zeros(3), RNG.random((3, 40)), flat, 15))
+    said = refused(lambda: as_norm(np.zeros(3), RNG.random((3, 40)), flat, 15))
     assert "the test side of trial 2" in said
 
 
 def test_scores_that_are_not_the_cosines_are_refused():
-    said = refusal(lambda: normalize(SCORES, TABLE, COHORT, None, top_n=15))
+    said = refused(lambda: normalize(SCORES, TABLE, COHORT, None, top_n=15))
     assert "list:1: the score is" in said
     calibrated = ScoreTable(TRIALS, 10 * SCORES.scores)
-    assert "list:1:" in refusal(lambda: normalize(calibrated, TABLE, COHORT, MEAN, top_n=15))
+    assert "list:1:" in refused(lambda: normalize(calibrated, TABLE, COHORT, MEAN, top_n=15))
     rounded = ScoreTable(TRIALS, SCORES.scores.round(4))
     assert np.isfinite(normalize(rounded, TABLE, COHORT, MEAN, top_n=15)).all()
 
 
 def test_shapes_and_methods_are_checked():
-    assert "one row for each trial" in refusal(
+    assert "one row for each trial" in refused(
         lambda: as_norm(np.zeros(3), RNG.random((3, 5)), RNG.random((2, 5)), 2)
     )
-    assert "asnorm, snorm" in refusal(lambda: normalize(SCORES, TABLE, COHORT, MEAN, "znorm"))
+    assert "asnorm, snorm" in refused(lambda: normalize(SCORES, TABLE, COHORT, MEAN, "znorm"))

@@ -8,8 +8,8 @@ import sys
 import numpy as np
 import pytest
 
-from tidyvoice.errors import TidyVoiceError, TidyVoiceWarning
-from tidyvoice.scoring import columns
+from tests.scoring.support import refused
+from tidyvoice.errors import TidyVoiceWarning
 from tidyvoice.scoring.trials import (
     ScoreTable,
     Trials,
@@ -41,16 +41,11 @@ def rows(trials: Trials) -> list[tuple]:
     ]
 
 
-def refusal(call, *arguments) -> str:
-    with pytest.raises(TidyVoiceError) as error:
-        call(*arguments)
-    assert "\n" not in str(error.value)
-    return str(error.value)
-
-
-@pytest.fixture(params=[columns.BLOCK_BYTES, 40], ids=["one block", "many blocks"])
+@pytest.fixture(params=[False, True], ids=["one block", "many blocks"])
 def _blocks(request, monkeypatch):
-    monkeypatch.setattr(columns, "BLOCK_BYTES", request.param)
+    if request.param:
+        monkeypatch.setattr("tidyvoice.scoring.columns.BLOCK_BYTES", 40)
+        monkeypatch.setattr("tidyvoice.scoring.trials.BLOCK", 4)
 
 
 WORDS = {
@@ -105,7 +100,7 @@ def test_each_format_with_each_white_space(tmp_path, words, space, name):
 )
 def test_a_bad_list_is_named_with_its_line(tmp_path, text, said):
     path = written(tmp_path, text)
-    message = refusal(read_trials, path)
+    message = refused(read_trials, path)
     assert message.startswith(str(path))
     assert said in message
 
@@ -124,47 +119,46 @@ def test_a_trial_that_stands_twice_is_told(tmp_path):
     )
     assert "(2 more such lines)" in message
     other = [*again, "u3 u3 nontarget"]
-    message = refusal(read_trials, written(tmp_path, "\n".join(other)))
+    message = refused(read_trials, written(tmp_path, "\n".join(other)))
     assert ":78: the trial 'u5 u7'" in message
     assert "1 of them with the other label" in message
 
 
-def test_the_order_of_ids_is_that_of_the_file_whatever_the_blocks(tmp_path, monkeypatch):
+@pytest.mark.usefixtures("_blocks")
+def test_the_order_of_ids_is_that_of_the_file(tmp_path):
     lines = [f"u{n * 7 % 50} u{n * 11 % 50}" for n in range(50)]
     expected = list(dict.fromkeys(word for line in lines for word in line.split()))
-    for size in (columns.BLOCK_BYTES, 40, 90):
-        monkeypatch.setattr(columns, "BLOCK_BYTES", size)
-        assert read_trials(written(tmp_path, "\n".join(lines))).ids == expected
+    assert read_trials(written(tmp_path, "\n".join(lines))).ids == expected
 
 
 def test_a_missing_or_damaged_file_is_named(tmp_path):
-    assert "no such file" in refusal(read_trials, tmp_path / "none")
+    assert "no such file" in refused(read_trials, tmp_path / "none")
     whole = gzip.compress(b"a b\n" * 100)
     (tmp_path / "cut.gz").write_bytes(whole[:-9])
     (tmp_path / "plain.gz").write_bytes(b"a b\n")
     for name in ("cut.gz", "plain.gz"):
-        assert "damaged gzip file" in refusal(read_trials, tmp_path / name)
+        assert "damaged gzip file" in refused(read_trials, tmp_path / name)
 
 
 def test_ids_match_without_one_trailing_wav(tmp_path):
     trials = read_trials(written(tmp_path, "a.wav b\nb c.wav.wav\n"))
     places = trials.places_in(["b.wav", "c.wav.wav", "a", "x"], "embedding")
     assert places.tolist() == [2, 0, 1]
-    assert "for 'c.wav.wav'" in refusal(trials.places_in, ["a", "b", "c.wav"], "embedding")
+    assert "for 'c.wav.wav'" in refused(trials.places_in, ["a", "b", "c.wav"], "embedding")
     assert rows(trials)[0] == ("a.wav", "b", None)
 
 
 def test_ids_that_collide_are_refused(tmp_path):
     trials = read_trials(written(tmp_path, "a.wav b\na b\n"))
-    assert "'a.wav' and 'a' are the same id" in refusal(trials.places_in, ["a", "b"], "embedding")
+    assert "'a.wav' and 'a' are the same id" in refused(trials.places_in, ["a", "b"], "embedding")
     trials = read_trials(written(tmp_path, "a b\n"))
-    message = refusal(trials.places_in, ["a", "b", "b.wav"], "embedding")
+    message = refused(trials.places_in, ["a", "b", "b.wav"], "embedding")
     assert "'b' and 'b.wav' are the same id" in message
 
 
 def test_ids_without_embedding_are_named_with_line_and_number(tmp_path):
     trials = read_trials(written(tmp_path, "a b\na x\ny b\nz x\n"))
-    message = refusal(trials.places_in, ["a", "b"], "embedding")
+    message = refused(trials.places_in, ["a", "b"], "embedding")
     assert message.startswith(f"{tmp_path / 'list'}:2: no embedding for 'x', nor for 2 more")
 
 
@@ -176,25 +170,15 @@ def test_scores_come_back_bit_for_bit(tmp_path, name, labelled):
     trials = read_trials(written(tmp_path, text))
     for dtype in (np.float32, np.float64):
         scores = np.array([0.1, -1 / 3, 1e-12, 1, -0.0, 7e22], dtype=dtype)
-        write_scores(tmp_path / name, [ScoreTable(trials, scores)])
+        write_scores(tmp_path / name, ScoreTable(trials, scores))
         first = (tmp_path / name).read_bytes()
         table = read_scores(tmp_path / name)
         np.testing.assert_array_equal(table.scores.astype(dtype), scores)
         assert rows(table.trials) == rows(trials)
-        write_scores(tmp_path / name, [ScoreTable(table.trials, scores)])
+        write_scores(tmp_path / name, ScoreTable(table.trials, scores))
         assert (tmp_path / name).read_bytes() == first
     first_line = (gzip.decompress(first) if name.endswith(".gz") else first).splitlines()[0]
     assert first_line == b"a/en/1.wav b/fr/2.wav 0.1" + b" target" * labelled
-
-
-def test_long_lists_are_written_in_blocks(tmp_path, monkeypatch):
-    monkeypatch.setattr("tidyvoice.scoring.trials.WRITE_BLOCK", 4)
-    numbers = np.arange(10, dtype=np.int32)
-    trials = Trials([f"u{n}" for n in numbers], numbers, numbers[::-1], numbers % 3 == 0)
-    write_scores(tmp_path / "s", [ScoreTable(trials, numbers / 8)])
-    read = read_scores(tmp_path / "s")
-    assert rows(read.trials) == rows(trials)
-    np.testing.assert_array_equal(read.scores, numbers / 8)
 
 
 @pytest.mark.usefixtures("_blocks")
@@ -211,20 +195,20 @@ def test_long_lists_are_written_in_blocks(tmp_path, monkeypatch):
 def test_a_bad_score_is_named_with_its_line(tmp_path, line, said):
     lines = [f"u{n} b 0.5 target\n" for n in range(9)]
     path = written(tmp_path, "".join([*lines, line, "\n", *lines]))
-    message = refusal(read_scores, path)
+    message = refused(read_scores, path)
     assert message.startswith(f"{path}:10:")
     assert said in message
     path = written(tmp_path, "".join([*lines, line + "\n", *lines, line + "\n", *lines]))
-    assert "(1 more such lines)" in refusal(read_scores, path)
+    assert "(1 more such lines)" in refused(read_scores, path)
 
 
 def test_scores_that_do_not_fit_are_not_written(tmp_path):
     trials = read_trials(written(tmp_path, "a b\nb a\n"))
-    assert "(3,) scores for 2 trials" in refusal(
-        write_scores, tmp_path / "s", [ScoreTable(trials, np.zeros(3))]
+    assert "(3,) scores for 2 trials" in refused(
+        write_scores, tmp_path / "s", ScoreTable(trials, np.zeros(3))
     )
-    bad = [ScoreTable(trials, np.array([0.0, np.nan]))]
-    assert "the first is that of trial 2" in refusal(write_scores, tmp_path / "s", bad)
+    bad = ScoreTable(trials, np.array([0.0, np.nan]))
+    assert "the first is that of trial 2" in refused(write_scores, tmp_path / "s", bad)
     assert not (tmp_path / "s").exists()
 
 
@@ -236,11 +220,8 @@ def test_the_checksum_is_that_of_the_plain_list(tmp_path):
         assert checksum(read_trials(written(tmp_path, other))) == expected
 
 
-def test_scoring_works_without_torch():
-    modules = ["embeddings", "scoring.trials", "scoring.cosine", "scoring.metrics"]
-    modules += ["scoring.categories", "report"]
-    code = (
-        f"import sys, {', '.join('tidyvoice.' + m for m in modules)}; print('torch' in sys.modules)"
-    )
+def test_scoring_imports_no_torch_and_scikit_learn_only_to_fit():
+    modules = "embeddings, tidyvoice.report, tidyvoice.scoring.calibrated"
+    code = f"import sys, tidyvoice.{modules}; print({{'torch', 'sklearn'}} & {{*sys.modules}})"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert run.stdout.strip() == "False"
+    assert run.stdout.strip() == "set()"

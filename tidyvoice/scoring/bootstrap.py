@@ -12,7 +12,6 @@ References:
         biometric authentication using joint bootstrap", ICASSP 2007 (resampling of users).
 """
 
-import itertools
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -36,7 +35,6 @@ from tidyvoice.scoring.trials import ScoreTable
 # Operating points that a resampled curve is computed at: a share of them spread evenly over the
 # ranks of the scores, and over the logarithms of the ranks from each end, where low rates lie.
 RANKS = 1500
-COUNTED = 2**22  # trials, about, that are counted at a time
 PAIRS = 2**15  # pairs of speakers whose weights a thread holds at a time
 CHUNK = 64  # resamples at a time: one row of weights then is four cache lines
 LEVEL = 0.95
@@ -87,9 +85,8 @@ def resample(
     wrong = (enroll == test) != trials.label
     if wrong.any():
         trial = int(np.argmax(wrong))
-        sides = f"{trials.ids[trials.enroll[trial]]} {trials.ids[trials.test[trial]]}"
         raise TidyVoiceError(
-            f"{trials.source}:{trial + 1}: '{sides}' is labelled "
+            f"{trials.source}:{trial + 1}: '{trials.pair(trial)}' is labelled "
             f"{'target' if trials.label[trial] else 'nontarget'}, which their speakers contradict "
             f"({int(wrong.sum()):,} such trials); give the right --utt2spk"
         )
@@ -204,23 +201,13 @@ def _count(
     """Speakers of each pair that has trials, [P] twice, and its trials by bin [bins x P]."""
     one, other = np.minimum(enroll, test), np.maximum(enroll, test)
     speakers = int(other.max(initial=0)) + 1
-    # Groups of pairs one after the other: what is counted is kept in 8 bytes, counting takes 40.
-    groups = max(1, len(bins) // COUNTED)
-    found = []
-    bounds = np.linspace(0, speakers, groups + 1).astype(np.int64)
-    for low, high in itertools.pairwise(bounds):
-        rows = np.flatnonzero((one >= low) & (one < high))
-        key = (one[rows].astype(np.int64) * speakers + other[rows]) * (edges + 1) + bins[rows]
-        key, number = np.unique(key, return_counts=True)
-        pair, row = np.divmod(key, edges + 1)
-        starts = np.flatnonzero(np.diff(pair, prepend=-1))
-        sizes = np.diff(np.append(starts, len(pair)))
-        found.append((pair[starts], sizes, row.astype(np.int32), number.astype(np.float32)))
-    pair, sizes, row, number = (np.concatenate(parts) for parts in zip(*found, strict=True))
-    matrix = sparse.csc_array(
-        (number, row, np.append(0, np.cumsum(sizes))), shape=(edges + 1, len(pair))
-    )
-    return *np.divmod(pair, speakers), matrix
+    key = (one.astype(np.int64) * speakers + other) * (edges + 1) + bins
+    key, number = np.unique(key, return_counts=True)
+    pair, row = np.divmod(key, edges + 1)
+    pair, sizes = np.unique(pair, return_counts=True)
+    ends = np.append(0, np.cumsum(sizes))
+    values = number.astype(np.float32), row.astype(np.int32), ends
+    return *np.divmod(pair, speakers), sparse.csc_array(values, shape=(edges + 1, len(pair)))
 
 
 def _weighted(

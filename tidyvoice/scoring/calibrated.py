@@ -1,4 +1,4 @@
-"""Calibration and fusion from files to a score file of log-likelihood ratios."""
+"""Calibrate and fuse from score files to a score file of log-likelihood ratios."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,7 +13,6 @@ from tidyvoice.scoring.leaks import LeakGuard, People
 from tidyvoice.scoring.lineage import (
     UNKNOWN,
     Step,
-    read_lineage,
     refuse_to_lose,
     steps_of,
     with_checksum,
@@ -33,8 +32,8 @@ def calibrate_scores(
     fit: Sequence[Path],
     apply: Sequence[Path],
     out: Path,
-    measures: Measures | None = None,
-    how: Fit | None = None,
+    measures: Measures,
+    how: Fit,
     save: Path | None = None,
     utt2spk: Sequence[Path] = (),
     in_sample: bool = False,
@@ -43,14 +42,13 @@ def calibrate_scores(
 
     Args:
         fit, apply: one score file a system, in the same order.
-        save: where the calibration is kept.
-        utt2spk: speakers of both lists, for the leak guard; else read off the ids.
+        save: file for the calibration.
+        utt2spk: speakers of both lists, for the leak guard; by default from the ids.
 
     Raises:
         TidyVoiceError: a faulty file, lists that differ between the systems, speakers that are
             both fitted on and evaluated; see ``fit_calibration``.
     """
-    measures = measures or Measures()
     refuse_to_lose(out, [*fit, *apply, *measures.paths(), *utt2spk], save)
     guard, names = LeakGuard(in_sample), read_maps(utt2spk, "speaker")
     made_by = [_made_by(path) for path in fit]
@@ -58,12 +56,8 @@ def calibrate_scores(
     known, fitted, measured_by = _features(fit, "the calibration trials of", measures, names, guard)
     asked, people, _ = _features(apply, "the trials of", measures, names, guard)
     guard.disjoint(people, fitted)
-    lineages = [read_lineage(path) for path in fit]
-    for steps in (lineage.steps for lineage in lineages if lineage):
-        for step in steps:
-            guard.in_sample += [said for said in step.in_sample if said not in guard.in_sample]
-            for said in step.unchecked:
-                guard.note(said)
+    for step in (step for path in fit for step in steps_of(path)):
+        guard.inherit(step.in_sample, step.unchecked)
     notes = {
         "scores": [str(path) for path in fit],
         "made_by": made_by,
@@ -87,17 +81,16 @@ def apply_calibration(
     calibration: Path,
     apply: Sequence[Path],
     out: Path,
-    measures: Measures | None = None,
+    measures: Measures,
     utt2spk: Sequence[Path] = (),
     in_sample: bool = False,
 ) -> Made:
-    """Apply a saved calibration, which knows the speakers that it was fitted to.
+    """Apply a saved calibration; it records the speakers of its fit.
 
     Raises:
         TidyVoiceError: a faulty file, other features than those of the fit or made otherwise, an
             output that would replace what is read, speakers that are both fitted on and evaluated.
     """
-    measures = measures or Measures()
     refuse_to_lose(out, [calibration, *apply, *measures.paths(), *utt2spk])
     guard, names = LeakGuard(in_sample), read_maps(utt2spk, "speaker")
     made = load_calibration(calibration)
@@ -110,9 +103,7 @@ def apply_calibration(
     guard.disjoint(
         people, People.named(f"the calibration {calibration}", made.notes.get("speakers"))
     )
-    guard.in_sample += made.notes.get("in_sample", [])
-    for said in made.notes.get("unchecked", []):
-        guard.note(said)
+    guard.inherit(made.notes.get("in_sample", []), made.notes.get("unchecked", []))
     text = f"{_name(apply)} of {calibration} on {', '.join(made.names)}; prior {made.prior:g}"
     inputs = {"calibration": with_checksum(calibration), **measures.inputs()}
     return _write(out, apply, asked, made.apply(asked), text, inputs, guard)
@@ -121,20 +112,19 @@ def apply_calibration(
 def cross_calibrate(
     scores: Sequence[Path],
     out: Path,
-    folds: int = 5,
-    measures: Measures | None = None,
-    how: Fit | None = None,
+    folds: int,
+    measures: Measures,
+    how: Fit,
     utt2spk: Sequence[Path] = (),
     in_sample: bool = False,
 ) -> Made:
-    """Calibrate labelled scores by fits to their own other speakers.
+    """Calibrate labelled scores by cross-fitting over their own speakers.
 
-    For a model that was trained on every speaker that could have been held out.
+    Use it for a model whose training left no other speakers for a calibration.
 
     Raises:
         TidyVoiceError: a faulty file, speakers that are not known; see ``cross_fit``.
     """
-    measures = measures or Measures()
     refuse_to_lose(out, [*scores, *measures.paths(), *utt2spk])
     guard, names = LeakGuard(in_sample), read_maps(utt2spk, "speaker")
     features, *_ = _features(scores, "the trials of", measures, names, guard)
@@ -144,7 +134,7 @@ def cross_calibrate(
     values = cross_fit(features, speakers.codes, folds, how)
     text = (
         f"{_name(scores)} by cross-fitting over {folds} folds of {len(speakers.names):,} speakers "
-        f"on {', '.join(features.names)}; prior {(how or Fit()).prior:g}"
+        f"on {', '.join(features.names)}; prior {how.prior:g}"
     )
     return _write(out, scores, features, values, text, measures.inputs(), guard)
 
@@ -156,7 +146,7 @@ def _features(
     utt2spk: Mapping[str, str] | None,
     guard: LeakGuard,
 ) -> tuple[Features, People, dict[str, str]]:
-    """The features of the systems' common list, its speakers, and how its measures were made."""
+    """Return the features of the systems' common list, its speakers, and how measures are made."""
     table = read_scores(paths[0])
     trials, scores = table.trials, [table.scores]
     for path in paths[1:]:
@@ -164,12 +154,12 @@ def _features(
         same_trials(trials, other.trials)
         scores.append(other.scores)
     people = People.of(f"{what} {paths[0]}", trials, utt2spk)
-    quality, how = measures.of(trials, people, guard)
-    return Features(trials, scores, quality), people, how
+    found, match, how = measures.of(trials, people, guard)
+    return Features(trials, scores, found, match), people, how
 
 
 def _made_by(path: Path) -> list | None:
-    """What was done to scores, as far as it decides what they mean; None if that is not known."""
+    """Return the steps that decide what scores mean; None if they are not known."""
     steps = steps_of(path)
     if not steps:
         return None
@@ -179,11 +169,10 @@ def _made_by(path: Path) -> list | None:
 def _compare(
     fitted: Sequence[list | None], source: Path, apply: Sequence[Path], guard: LeakGuard
 ) -> None:
-    """Demand that each system's scores were made as those that the calibration is fitted to.
+    """Check that each system's scores were made as the scores of the fit.
 
     Raises:
-        TidyVoiceError: there are more or fewer systems, or their scores were made otherwise: the
-            map would fit other scores than these.
+        TidyVoiceError: the number of systems, or the way their scores were made, differs.
     """
     if len(fitted) != len(apply):
         raise TidyVoiceError(
@@ -199,10 +188,10 @@ def _compare(
 
 
 def _same_way(path: Path, now: list, source: Path, before: list, guard: LeakGuard) -> None:
-    """Demand that two lists of [step, how] agree, as far as both tell.
+    """Check that two lists of [step, how] agree, as far as both are known.
 
     Raises:
-        TidyVoiceError: other steps, or something known of both that is not the same.
+        TidyVoiceError: the steps differ, or a value that is known of both.
     """
     same = [name for name, _ in now] == [name for name, _ in before]
     for (name, ours), (_, theirs) in zip(now, before, strict=False):
@@ -244,10 +233,9 @@ def _write(
         for number, path in enumerate(paths, 1):
             steps = steps_of(path)
             inputs[f"system {number}"] = "; ".join([str(path), *(step.text for step in steps)])
-            guard.in_sample += [said for step in steps for said in step.in_sample]
-    overlaps = tuple(dict.fromkeys(guard.in_sample))
-    step = Step(kind, text, inputs, overlaps, tuple(guard.unchecked))
-    write_with_lineage(out, [ScoreTable(features.trials, values)], [*before, step])
+            guard.inherit(said for step in steps for said in step.in_sample)
+    step = Step(kind, text, inputs, tuple(guard.in_sample), tuple(guard.unchecked))
+    write_with_lineage(out, ScoreTable(features.trials, values), [*before, step])
     return Made(out, len(features.trials), step)
 
 

@@ -17,21 +17,20 @@ References:
 import json
 import warnings
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from pydantic import Field, FiniteFloat, model_validator
 
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.files import write_text
 from tidyvoice.scoring.quality import Features
+from tidyvoice.settings import Strict, validate
 
-FORMAT = "tidyvoice calibration 1"
 
-
-@dataclass(frozen=True)
-class Calibration:
+class Calibration(Strict):
     """An affine map of F features x to a log-likelihood ratio:
 
         llr = offset + sum over f of weights_f (x_f − mean_f) / scale_f
@@ -44,13 +43,20 @@ class Calibration:
         notes: where it comes from: what was fitted, on what.
     """
 
+    format: Literal["tidyvoice calibration 1"] = "tidyvoice calibration 1"
     names: tuple[str, ...]
-    mean: tuple[float, ...]
-    scale: tuple[float, ...]
-    weights: tuple[float, ...]
-    offset: float
-    prior: float
-    notes: Mapping[str, Any] = field(default_factory=dict)
+    mean: tuple[FiniteFloat, ...]
+    scale: tuple[Annotated[FiniteFloat, Field(gt=0)], ...]
+    weights: tuple[FiniteFloat, ...]
+    offset: FiniteFloat
+    prior: Annotated[float, Field(gt=0, lt=1)]
+    notes: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _one_value_a_feature(self) -> "Calibration":
+        if {len(self.mean), len(self.scale), len(self.weights)} != {len(self.names)}:
+            raise ValueError("give one mean, scale and weight for each of the names")
+        return self
 
     def apply(self, features: Features) -> np.ndarray:
         """Log-likelihood ratios (natural logarithm), float64 [T]; labels are not looked at.
@@ -77,14 +83,14 @@ class Calibration:
 
     def save(self, path: str | Path) -> None:
         """Write it as JSON, whole or not at all; the same calibration gives the same bytes."""
-        write_text(path, json.dumps({"format": FORMAT, **asdict(self)}, indent=2) + "\n")
+        write_text(path, json.dumps(self.model_dump(), indent=2) + "\n")
 
 
 def load_calibration(path: str | Path) -> Calibration:
     """Read what ``Calibration.save`` wrote.
 
     Raises:
-        TidyVoiceError: no such file, no such JSON, or a key that is missing or has no fit value.
+        TidyVoiceError: no such file, no JSON, a missing key or a wrong value.
     """
     path, mend = Path(path), "`tidyvoice calibrate --save` writes one"
     try:
@@ -93,26 +99,9 @@ def load_calibration(path: str | Path) -> Calibration:
         raise TidyVoiceError(f"{path}: no such file; {mend}") from None
     except ValueError as error:
         raise TidyVoiceError(f"{path}: not JSON ({error}); {mend}") from None
-    if not isinstance(values, dict) or values.pop("format", None) != FORMAT:
-        raise TidyVoiceError(f"{path}: no calibration: 'format' is not '{FORMAT}'; {mend}")
-    try:
-        names = tuple(str(name) for name in values["names"])
-        columns = [tuple(float(v) for v in values[key]) for key in ("mean", "scale", "weights")]
-        offset, prior = float(values["offset"]), float(values["prior"])
-        notes = dict(values["notes"])
-    except KeyError as error:
-        raise TidyVoiceError(f"{path}: key {error} is missing; {mend}") from None
-    except (TypeError, ValueError) as error:
-        raise TidyVoiceError(f"{path}: a value of the wrong kind ({error}); {mend}") from None
-    if {len(column) for column in columns} != {len(names)}:
-        raise TidyVoiceError(f"{path}: not one mean, scale and weight for each name; {mend}")
-    finite = np.isfinite([*sum(columns, ()), offset]).all()
-    if not (finite and min(columns[1], default=1) > 0 and 0 < prior < 1):
-        raise TidyVoiceError(
-            f"{path}: a number is out of range (all finite, scale above 0, prior between 0 and 1); "
-            f"{mend}"
-        )
-    return Calibration(names, *columns, offset, prior, notes)
+    if not isinstance(values, dict) or "format" not in values:
+        raise TidyVoiceError(f"{path}: no calibration: it has no 'format'; {mend}")
+    return validate(Calibration, values, path)
 
 
 @dataclass(frozen=True)
@@ -167,7 +156,7 @@ def fit_calibration(
     """
     fit = fit or Fit()
     made = fit_chosen(features, None, fit, fit.seed, "")
-    return replace(made, notes={**made.notes, **(notes or {})})
+    return made.model_copy(update={"notes": {**made.notes, **(notes or {})}})
 
 
 def fit_chosen(
@@ -227,11 +216,13 @@ def fit_chosen(
             )
     notes |= {"l2": fit.l2, "limit": fit.limit, "seed": fit.seed}
     return Calibration(
-        features.names,
-        *(tuple(column.tolist()) for column in (mean, scale, weights)),
-        float(regression.intercept_[0] - np.log(p / (1 - p))),
-        p,
-        notes,
+        names=features.names,
+        mean=mean.tolist(),
+        scale=scale.tolist(),
+        weights=weights.tolist(),
+        offset=float(regression.intercept_[0] - np.log(p / (1 - p))),
+        prior=p,
+        notes=notes,
     )
 
 

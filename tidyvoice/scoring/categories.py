@@ -22,7 +22,7 @@ from tidyvoice.scoring.metrics import (
     min_cllr,
     min_dcf_of,
 )
-from tidyvoice.scoring.trials import ScoreTable
+from tidyvoice.scoring.trials import ScoreTable, Trials
 
 POOLED = "all/all"
 CATEGORIES = ("different/different", "different/same", "same/different", "same/same")
@@ -124,7 +124,11 @@ def category_scores(
             yield category, None, None, None
             continue
         scores = SortedScores(
-            *(_merged([kinds[k] for k in side]) for side in (targets, nontargets))
+            # A stable sort recognises sorted runs and merges them.
+            *(
+                np.sort(np.concatenate([kinds[kind] for kind in side]), kind="stable")
+                for side in (targets, nontargets)
+            )
         )
         known = len(scores.targets) and len(scores.nontargets)
         if category == POOLED and not known:
@@ -150,14 +154,19 @@ def trial_kinds(table: ScoreTable, languages: Groups | None) -> np.ndarray:
     Raises:
         TidyVoiceError: the trials carry no labels.
     """
-    if table.trials.label is None:
-        raise TidyVoiceError(
-            f"{table.trials.source}: metrics need labels; score a list with 'target|nontarget'"
-        )
+    require_labels(table.trials)
     kinds = table.trials.label.astype(np.uint8) * 2
     if languages is not None:
         kinds += same_language(table.trials, languages)
     return kinds
+
+
+def require_labels(trials: Trials) -> None:
+    """Refuse a list without labels."""
+    if trials.label is None:
+        raise TidyVoiceError(
+            f"{trials.source}: metrics need labels; score a list with 'target|nontarget'"
+        )
 
 
 def sorted_kinds(table: ScoreTable, languages: Groups | None) -> list[np.ndarray]:
@@ -168,10 +177,3 @@ def sorted_kinds(table: ScoreTable, languages: Groups | None) -> list[np.ndarray
     """
     kinds = trial_kinds(table, languages)
     return [np.sort(table.scores[kinds == kind]) for kind in range(4)]
-
-
-def _merged(parts: list[np.ndarray]) -> np.ndarray:
-    if len(parts) == 1:
-        return parts[0]
-    # A stable sort recognises the runs and merges them.
-    return np.sort(np.concatenate(parts), kind="stable")

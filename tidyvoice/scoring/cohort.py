@@ -1,4 +1,4 @@
-"""Cohorts: the speakers that score normalisation measures trials against."""
+"""Cohorts: the speakers with which score normalisation compares trials."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,6 +9,7 @@ from scipy.sparse import csr_array
 from tidyvoice.embeddings import Embeddings
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.scoring.cosine import unit_vectors
+from tidyvoice.scoring.groups import languages_of, speakers_of
 from tidyvoice.scoring.trials import Trials
 
 # Utterances summed up at a time.
@@ -17,7 +18,7 @@ BLOCK = 2048
 
 @dataclass(frozen=True)
 class Cohort:
-    """C speakers, or pairs of a speaker and a language, to measure trials against.
+    """C entries to compare trials with: speakers, or pairs of a speaker and a language.
 
     Attributes:
         vectors: float32 [C x D], centred, at unit length.
@@ -55,16 +56,17 @@ def speaker_cohort(
         TidyVoiceError: an utterance without speaker or language, fewer than two entries, a mean of
             another size, an entry that is not finite or that is zero (after the subtraction).
     """
-    speakers, entry = codes_of(every_id(embeddings, source), utt2spk, "speaker")
-    languages = [""]
+    listed = every_id(embeddings, source)
+    speakers, languages = speakers_of(listed, utt2spk), None
+    entry = speakers.codes
     if utt2lang is not None:
-        languages, language = codes_of(every_id(embeddings, source), utt2lang, "language")
-        entry = entry * len(languages) + language
+        languages = languages_of(listed, utt2lang)
+        entry = entry * len(languages.names) + languages.codes
     keys, entry, sizes = np.unique(entry, return_inverse=True, return_counts=True)
     if len(keys) < 2:
         raise TidyVoiceError(
-            f"{source}: speaker '{speakers[keys[0] // len(languages)]}' alone is no cohort; give "
-            "embeddings of some hundred speakers"
+            f"{source}: speaker '{speakers.names[0]}' alone is no cohort; give embeddings of some "
+            "hundred speakers"
         )
     sums = np.zeros((len(keys), embeddings.vectors.shape[1]))
     for start in range(0, len(entry), BLOCK):
@@ -73,12 +75,14 @@ def speaker_cohort(
         # A product with float64 ones, so that the sum is float64, too.
         belongs = csr_array((ones, (rows, np.arange(len(rows)))), shape)
         sums += belongs @ embeddings.vectors[start : start + BLOCK]
-    who, spoken = np.divmod(keys, len(languages))
-    names = [speakers[s] for s in who]
-    told = None if utt2lang is None else [languages[k] for k in spoken]
-    shown = names if told is None else [f"{s} {k}" for s, k in zip(names, told, strict=True)]
+    who, spoken = keys, None
+    if languages is not None:
+        who, what = np.divmod(keys, len(languages.names))
+        spoken = [languages.names[k] for k in what]
+    names = [speakers.names[s] for s in who]
+    shown = names if spoken is None else [f"{s} {k}" for s, k in zip(names, spoken, strict=True)]
     means = Embeddings(shown, (sums / sizes[:, None]).astype(np.float32))
-    return Cohort(unit_vectors(means, np.arange(len(keys)), mean), names, told, source)
+    return Cohort(unit_vectors(means, np.arange(len(keys)), mean), names, spoken, source)
 
 
 def same_columns(vectors: np.ndarray, cohort: np.ndarray) -> None:
@@ -91,17 +95,6 @@ def same_columns(vectors: np.ndarray, cohort: np.ndarray) -> None:
 
 
 def every_id(embeddings: Embeddings, source: str) -> Trials:
-    """A list that names each id once, in order; its errors then name the row."""
+    """Return a list that has each id once, in order, so that errors name the row."""
     rows = np.arange(len(embeddings.ids), dtype=np.int32)
     return Trials(embeddings.ids, rows, rows, None, source)
-
-
-def codes_of(trials: Trials, values: Mapping[str, str], what: str) -> tuple[list[str], np.ndarray]:
-    """The distinct ``values``, sorted, and where in them that of each id stands: int64 [U].
-
-    Raises:
-        TidyVoiceError: see ``Trials.places_in``.
-    """
-    places = trials.places_in(list(values), what)
-    names, codes = np.unique(list(values.values()), return_inverse=True)
-    return names.tolist(), codes[places]

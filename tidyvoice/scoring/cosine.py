@@ -1,4 +1,4 @@
-"""Cosine scores of many trials, at the speed of the cache rather than of the memory."""
+"""Cosine scores of trial lists, in an order that makes good use of the processor's cache."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -8,12 +8,12 @@ import numpy as np
 from tidyvoice.embeddings import Embeddings
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.readahead import usable_cores
-from tidyvoice.scoring.trials import TrialList, Trials
+from tidyvoice.scoring.trials import Trials
 
-# Trials are scored in portions, so that what is needed beside the scores does not grow with them.
+# Trials are scored in portions, which bounds the memory for their order.
 PORTION = 2**21
-# Within a portion those come together whose sides lie in the same two groups of this many
-# utterances, and two groups of 256 columns fit the cache: half the time of the list's own order.
+# A portion is sorted by the groups of this many utterances to which the two sides belong. Two
+# groups of 256 columns fit the cache, which takes half the time of the list's own order.
 GROUP = 512
 GROUPS = 256  # at most, so that a pair of groups is a 16-bit number, which sorts by radix
 BLOCK = 2048
@@ -35,28 +35,11 @@ def cosine_scores(
         TidyVoiceError: an id without embedding, a mean of another size, an embedding that is not
             finite or that is zero (after the subtraction): a direction it does not have.
     """
-    return Cosine(embeddings, trials, mean)(trials)
+    places = trials.places_in(embeddings.ids, "embedding")
+    vectors = unit_vectors(embeddings, places, mean, trials)
+    scores, threads = np.empty(len(trials), dtype=np.float32), usable_cores()
 
-
-class Cosine:
-    """Scores parts of a list; see ``cosine_scores``."""
-
-    def __init__(self, embeddings: Embeddings, trials: TrialList, mean: np.ndarray | None = None):
-        places = trials.places_in(embeddings.ids, "embedding")
-        self._vectors = unit_vectors(embeddings, places, mean, trials)
-
-    def __call__(self, trials: Trials) -> np.ndarray:
-        """The scores of a part of the list, float32 [T]."""
-        scores, threads = np.empty(len(trials), dtype=np.float32), usable_cores()
-        with ThreadPoolExecutor(threads) as pool:
-            for order in _portions(trials):
-                shares = np.array_split(order, threads)
-                for _ in pool.map(lambda rows: self._score(trials, rows, scores), shares):
-                    pass
-        return scores
-
-    def _score(self, trials: Trials, portion: np.ndarray, scores: np.ndarray) -> None:
-        vectors = self._vectors
+    def score(portion: np.ndarray) -> None:
         enroll, test = np.empty((2, BLOCK, vectors.shape[1]), dtype=np.float32)
         for start in range(0, len(portion), BLOCK):
             rows = portion[start : start + BLOCK]
@@ -66,9 +49,15 @@ class Cosine:
             np.take(vectors, trials.test[rows], axis=0, out=test[:size], mode="clip")
             scores[rows] = np.einsum("td,td->t", enroll[:size], test[:size])
 
+    with ThreadPoolExecutor(threads) as pool:
+        for order in _portions(trials):
+            for _ in pool.map(score, np.array_split(order, threads)):
+                pass
+    return scores
+
 
 def _portions(trials: Trials) -> Iterator[np.ndarray]:
-    """The numbers of the trials, a portion at a time, those of the same two groups together."""
+    """Yield the numbers of the trials by portions, trials of the same two groups together."""
     size = max(GROUP, -(-len(trials.ids) // GROUPS))
     for start in range(0, len(trials), PORTION):
         part = slice(start, start + PORTION)
@@ -80,13 +69,13 @@ def unit_vectors(
     embeddings: Embeddings,
     rows: np.ndarray,
     mean: np.ndarray | None = None,
-    trials: TrialList | None = None,
+    trials: Trials | None = None,
 ) -> np.ndarray:
-    """The chosen rows, less the mean [D], at unit length: float32 [len(rows) x D].
+    """Subtract the mean [D] from the chosen rows, and scale them to unit length: float32 [R x D].
 
     Args:
-        rows: places in the embeddings.
-        trials: where the rows are those of its ids, an error names the line as well.
+        rows: R places in the embeddings.
+        trials: if the rows belong to its ids, an error names the line as well.
 
     Raises:
         TidyVoiceError: see ``cosine_scores``.
@@ -110,7 +99,7 @@ def unit_vectors(
             where = ""
             if trials:
                 chosen = np.arange(len(bad)) == first
-                where = f"{trials.source}:{trials.first_of(chosen)[0]}: "
+                where = f"{trials.source}:{trials.first_use(chosen)[0]}: "
             raise TidyVoiceError(
                 f"{where}the embedding of '{embeddings.ids[rows[first]]}' {fault}, so it has no "
                 f"cosine ({int(bad.sum()):,} such embeddings); look at its audio and extract again"

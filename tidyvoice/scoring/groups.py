@@ -1,4 +1,4 @@
-"""Who speaks, and in which language: the speaker and the language of each id of a list."""
+"""The speaker and the language of each id of a list."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -9,9 +9,9 @@ import numpy as np
 
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.manifest import read_table
-from tidyvoice.scoring.trials import TrialList, Trials
+from tidyvoice.scoring.trials import Trials
 
-# Common Voice's codes: "en", "ckb", "zh-CN", "nan-tw". A video's id is none.
+# Common Voice's codes: "en", "ckb", "zh-CN", "nan-tw"; but not the id of a video.
 _LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")
 
 
@@ -49,11 +49,10 @@ def read_maps(paths: Sequence[str | Path], what: str) -> dict[str, str] | None:
     return found
 
 
-def languages_of(trials: TrialList, utt2lang: Mapping[str, str] | None = None) -> Groups | None:
-    """The language of each of ``trials.ids``.
+def languages_of(trials: Trials, utt2lang: Mapping[str, str] | None = None) -> Groups | None:
+    """Find the language of each of ``trials.ids``.
 
-    Without ``utt2lang`` they are read from ids of the form speaker/LANGUAGE/file; None when not
-    every id has it.
+    Without ``utt2lang``, ids have the form speaker/LANGUAGE/file; None if an id has another form.
 
     Raises:
         TidyVoiceError: ``utt2lang`` lacks an id of the list, or ids collide without ``.wav``.
@@ -66,11 +65,10 @@ def languages_of(trials: TrialList, utt2lang: Mapping[str, str] | None = None) -
     return _numbered([part[1] for part in parts])
 
 
-def speakers_of(trials: TrialList, utt2spk: Mapping[str, str] | None = None) -> Groups | None:
-    """The speaker of each of ``trials.ids``.
+def speakers_of(trials: Trials, utt2spk: Mapping[str, str] | None = None) -> Groups | None:
+    """Find the speaker of each of ``trials.ids``.
 
-    Without ``utt2spk`` they are read from ids of the form SPEAKER/folder/file; None when not every
-    id has it.
+    Without ``utt2spk``, ids have the form SPEAKER/folder/file; None if an id has another form.
 
     Raises:
         TidyVoiceError: ``utt2spk`` lacks an id of the list, or ids collide without ``.wav``.
@@ -83,12 +81,12 @@ def speakers_of(trials: TrialList, utt2spk: Mapping[str, str] | None = None) -> 
 
 
 def same_language(trials: Trials, languages: Groups) -> np.ndarray:
-    """Whether both sides of each trial are in the same language: bool [T]."""
+    """Tell for each trial if both sides are in the same language: bool [T]."""
     codes = languages.codes.astype(np.int32)
     return codes[trials.enroll] == codes[trials.test]
 
 
-def _looked_up(trials: TrialList, table: Mapping[str, str], what: str) -> Groups:
+def _looked_up(trials: Trials, table: Mapping[str, str], what: str) -> Groups:
     places = trials.places_in(list(table), what)
     values = list(table.values())
     return _numbered([values[place] for place in places])

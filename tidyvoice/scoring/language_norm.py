@@ -1,9 +1,9 @@
-"""Score normalisation that minds the languages: each side against cohort speakers of the other's.
+"""Language-aware score normalisation: each side against cohort speakers of the other's language.
 
-AS-norm measures a French enrolment against its nearest cohort speakers, who speak French mostly.
-Compared with a German test utterance its scores are lower altogether, for a target as well. Here
-the enrolment is measured against German cohort speakers, the test utterance against French ones.
-Languages that are not known are guessed, and the moments are those of the mixture.
+AS-norm compares a French enrolment with its nearest cohort speakers, who mostly speak French. All
+its scores against German test utterances are lower, those of targets as well. This module compares
+the enrolment with German cohort speakers, and the test utterance with French ones. If languages
+are not known, they are guessed, and the moments are those of the mixture.
 
 Reference:
     J. Thienpondt, B. Desplanques, K. Demuynck, "Tackling the score shift in cross-lingual speaker
@@ -17,17 +17,19 @@ import numpy as np
 
 from tidyvoice.embeddings import Embeddings
 from tidyvoice.errors import TidyVoiceError
-from tidyvoice.scoring.cohort import Cohort, codes_of, every_id, same_columns
+from tidyvoice.scoring.cohort import Cohort, every_id, same_columns
 from tidyvoice.scoring.cosine import unit_vectors
+from tidyvoice.scoring.groups import Groups, languages_of
 from tidyvoice.scoring.normalization import (
     BLOCK,
     UTTERANCES,
-    Normalization,
+    check_cosines,
     check_top_n,
     in_blocks,
+    symmetric_z,
     top_moments,
 )
-from tidyvoice.scoring.trials import ScoreTable, TrialList, Trials
+from tidyvoice.scoring.trials import ScoreTable, Trials
 
 
 @dataclass(frozen=True)
@@ -71,21 +73,14 @@ class LanguageStatistics:
         return self.mean[rows] + first, np.sqrt(np.maximum(second - first**2, 0))
 
 
-def known_languages(trials: TrialList, utt2lang: Mapping[str, str]) -> LanguageWeights:
-    """One-hot weights over the languages that the utterances of the trials speak.
-
-    Raises:
-        TidyVoiceError: ``utt2lang`` lacks an id of the list, or ids collide without ``.wav``.
-    """
-    names, codes = codes_of(trials, utt2lang, "language")
-    present, codes = np.unique(codes, return_inverse=True)
-    weights = np.zeros((len(codes), len(present)), dtype=np.float32)
-    weights[np.arange(len(codes)), codes] = 1
-    return LanguageWeights([names[code] for code in present], weights)
+def known_languages(languages: Groups) -> LanguageWeights:
+    """Return one-hot weights of the languages of a list's ids, see ``groups.languages_of``."""
+    weights = np.eye(len(languages.names), dtype=np.float32)
+    return LanguageWeights(languages.names, weights[languages.codes])
 
 
 def language_posteriors(
-    trials: TrialList,
+    trials: Trials,
     embeddings: Embeddings,
     cohort_embeddings: Embeddings,
     utt2lang: Mapping[str, str],
@@ -95,9 +90,9 @@ def language_posteriors(
 ) -> LanguageWeights:
     """P(l | x) by a multinomial logistic regression on embeddings at unit length.
 
-    It is fitted to at most ``per_language`` utterances a language, so its prior is that of the
-    sample: flat but for rare languages. Of an utterance in a language that the cohort lacks it
-    says which of the cohort's languages it resembles.
+    The fit takes at most ``per_language`` utterances a language, so its prior is that of the
+    sample: flat except for rare languages. An utterance in a language that the cohort lacks gets
+    the probabilities of the cohort's languages that it resembles.
 
     Args:
         trials: the list whose ids are guessed.
@@ -117,11 +112,11 @@ def language_posteriors(
 
     unknown = unit_vectors(embeddings, trials.places_in(embeddings.ids, "embedding"), mean)
     same_columns(unknown, cohort_embeddings.vectors)
-    names, codes = codes_of(every_id(cohort_embeddings, "cohort"), utt2lang, "language")
-    present = np.unique(codes)
-    if len(present) < 2:
+    languages = languages_of(every_id(cohort_embeddings, "cohort"), utt2lang)
+    codes = languages.codes
+    if len(languages.names) < 2:
         raise TidyVoiceError(
-            f"all utterances of the cohort are in '{names[present[0]]}'; guessing languages needs "
+            f"all utterances of the cohort are in '{languages.names[0]}'; guessing languages needs "
             "a cohort of at least two"
         )
     order = np.random.Generator(np.random.PCG64(seed)).permutation(len(codes))
@@ -133,7 +128,7 @@ def language_posteriors(
     scale = np.float32(np.sqrt(known.shape[1]))
     model = LogisticRegression(max_iter=500).fit(known * scale, codes[chosen])
     weights = model.predict_proba(unknown * scale).astype(np.float32)
-    return LanguageWeights([names[code] for code in present], weights)
+    return LanguageWeights(languages.names, weights)
 
 
 def language_match(languages: LanguageWeights, trials: Trials) -> np.ndarray:
@@ -235,27 +230,13 @@ def normalize_by_language(
             ``language_statistics``.
     """
     trials = table.trials
-    return language_normalization(trials, embeddings, cohort, languages, mean, top_n, shrinkage)(
-        table
-    )
-
-
-def language_normalization(
-    trials: TrialList,
-    embeddings: Embeddings,
-    cohort: Cohort,
-    languages: LanguageWeights,
-    mean: np.ndarray | None = None,
-    top_n: int = 300,
-    shrinkage: float = 5.0,
-) -> Normalization:
-    """What ``normalize_by_language`` does, ready for a list; arguments and errors are the same."""
     if len(languages.weights) != len(trials.ids):
         raise TidyVoiceError(
             f"{trials.source}: languages of {len(languages.weights):,} ids, the list has "
             f"{len(trials.ids):,}; take the languages of this list"
         )
     vectors = unit_vectors(embeddings, trials.places_in(embeddings.ids, "embedding"), mean)
+    check_cosines(table, vectors)
     statistics = language_statistics(vectors, cohort, languages.languages, top_n, shrinkage)
     weights = languages.weights
-    return Normalization(vectors, lambda own, other: statistics.mixture(own, weights[other]))
+    return symmetric_z(table, lambda own, other: statistics.mixture(own, weights[other]))

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tidyvoice.errors import TidyVoiceError
+from tidyvoice.scoring.categories import require_labels
 from tidyvoice.scoring.groups import Groups
 from tidyvoice.scoring.metrics import Costs, SortedScores, eer_of, error_rates, min_dcf_of
 from tidyvoice.scoring.trials import ScoreTable
@@ -42,10 +42,7 @@ def by_language(
     Raises:
         TidyVoiceError: the trials carry no labels.
     """
-    if table.trials.label is None:
-        raise TidyVoiceError(
-            f"{table.trials.source}: metrics need labels; score a list with 'target|nontarget'"
-        )
+    require_labels(table.trials)
     costs, names = costs or Costs(), languages.names
     codes = languages.codes.astype(np.int32)
     enroll, test = codes[table.trials.enroll], codes[table.trials.test]

@@ -1,8 +1,7 @@
-"""The leak guard: speakers that are evaluated must not have been learnt from.
+"""The leak guard: keep the speakers of training and of evaluation apart.
 
-A mean, a cohort, a calibration or a model that knows the evaluated speakers makes their scores
-better than those of anybody else would be. Sets of speakers that must be disjoint are compared
-before anything is written.
+A mean, a cohort, a calibration or a model that knows the evaluated speakers makes results better
+than they are for other speakers. The guard compares the speakers before a command writes anything.
 """
 
 from collections.abc import Iterable, Mapping
@@ -13,23 +12,23 @@ import numpy as np
 from tidyvoice.archives import OTHERS
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.scoring.groups import speakers_of
-from tidyvoice.scoring.trials import LABELS, TrialList, stem
+from tidyvoice.scoring.trials import LABELS, Trials, stem
 
 NAMED = 3
-# Share of the labels of a kind. Ids that begin with something else than a speaker (one folder for
-# all, a language, a session) contradict about all non-targets or all targets, wrong labels few.
+# Share of the targets or of the non-targets that may contradict the ids. Wrong labels are few; ids
+# that begin with a folder, a language or a session contradict nearly all labels of one kind.
 MISREAD = 0.1
 
 
 @dataclass(frozen=True)
 class People:
-    """The speakers of a set of utterances, by whatever tells them.
+    """The speakers of a set of utterances, from their ids, a file or a model.
 
     Attributes:
         what: the set in words, such as "the trials of dev".
         utterances: ids without ``.wav``; empty where only the speakers are known.
-        read: names read off the ids; None where they tell none.
-        given: names that a file or a model gives; None without one.
+        read: names from the ids; None if the ids do not contain speakers.
+        given: names from a file or a model; None without one.
     """
 
     what: str
@@ -38,15 +37,15 @@ class People:
     given: frozenset[str] | None = None
 
     @classmethod
-    def of(cls, what: str, trials: TrialList, utt2spk: Mapping[str, str] | None = None) -> "People":
-        """Those of a list.
+    def of(cls, what: str, trials: Trials, utt2spk: Mapping[str, str] | None = None) -> "People":
+        """Find the speakers of a list.
 
         Raises:
-            TidyVoiceError: ``utt2spk`` lacks an utterance; without it, a label that contradicts the
-                ids, which else agree with the labels.
+            TidyVoiceError: ``utt2spk`` lacks an utterance; or, without ``utt2spk``, a label
+                contradicts the ids although nearly all labels agree with them.
         """
         found = speakers_of(trials)
-        # What its ids begin with are no speakers if many labels contradict them.
+        # If many labels contradict them, the ids do not begin with speakers.
         if found is not None:
             share, first = _contradicted(trials, found.codes)
             if share > MISREAD:
@@ -66,22 +65,22 @@ class People:
 
     @classmethod
     def named(cls, what: str, speakers: Iterable[str] | None) -> "People":
-        """Those of a list of names; None if it is not known."""
+        """Take speakers by their names; None if the names are not known."""
         return cls(what, given=None if speakers is None else frozenset(speakers))
 
     @property
     def names(self) -> frozenset[str] | None:
-        """What they are called: as given, else as read."""
+        """The names that were given, else those from the ids."""
         return self.read if self.given is None else self.given
 
     @property
     def renamed(self) -> bool:
-        """Whether the given names are others than those that the ids tell."""
+        """True if the given names differ from those in the ids."""
         return None not in (self.read, self.given) and self.read != self.given
 
 
 class LeakGuard:
-    """Compares sets of speakers; keeps what was allowed, and what could not be compared.
+    """Comparison of speakers; records allowed overlaps and comparisons that are impossible.
 
     Attributes:
         in_sample: overlaps, in words; empty unless they are allowed.
@@ -94,16 +93,16 @@ class LeakGuard:
         self.unchecked: list[str] = []
 
     def disjoint(self, one: People, other: People) -> None:
-        """Demand that two sets share no utterance and no speaker, by any name.
+        """Check that two sets share no utterance and no speaker, under any name.
 
         Raises:
-            TidyVoiceError: they do, and that was not allowed.
+            TidyVoiceError: they do, and overlaps are not allowed.
         """
         shared: set[str] = set()
         for ours in (one.read, one.given):
             for theirs in (other.read, other.given):
                 shared |= (ours or frozenset()) & (theirs or frozenset()) - {OTHERS}
-        # Utterances tell the same where the two sets call their speakers differently.
+        # Common utterances show common speakers even if the two sets name them differently.
         same = one.utterances & other.utterances
         self._refuse(one, other, shared or same, "speakers" if shared else "utterances")
         for side, against in ((one, other), (other, one)):
@@ -117,8 +116,13 @@ class LeakGuard:
             self.note(f"{one.what} against {other.what}: {said}")
             return
 
+    def inherit(self, in_sample: Iterable[str], unchecked: Iterable[str] = ()) -> None:
+        """Add the overlaps and the impossible comparisons of earlier steps."""
+        self.in_sample = list(dict.fromkeys([*self.in_sample, *in_sample]))
+        self.unchecked = list(dict.fromkeys([*self.unchecked, *unchecked]))
+
     def note(self, said: str) -> None:
-        """Keep what could not be compared."""
+        """Record a comparison that is impossible."""
         if said not in self.unchecked:
             self.unchecked.append(said)
 
@@ -137,24 +141,19 @@ class LeakGuard:
             self.in_sample.append(said)
 
 
-def _contradicted(trials: TrialList, speakers: np.ndarray) -> tuple[float, str]:
-    """Labels that say otherwise than the speakers, int [U], of a trial's sides.
+def _contradicted(trials: Trials, speakers: np.ndarray) -> tuple[float, str]:
+    """Compare the labels with the speakers, int [U].
 
     Returns:
-        Their share of the targets or of the non-targets, whichever is higher, and the first of them
-        in words, "" without any.
+        The share of the targets or of the non-targets that the speakers contradict, whichever is
+        higher, and the first such trial in words; "" without any.
     """
-    total, wrong, first = np.zeros(2), np.zeros(2), ""
-    for part in trials.parts():
-        if part.label is None:
-            continue
-        label = part.label.astype(int)
-        contradicted = (speakers[part.enroll] == speakers[part.test]) != part.label
-        total += np.bincount(label, minlength=2)
-        wrong += np.bincount(label[contradicted], minlength=2)
-        if contradicted.any() and not first:
-            trial = int(np.argmax(contradicted))
-            sides = f"{trials.ids[part.enroll[trial]]} {trials.ids[part.test[trial]]}"
-            kind = LABELS[0] if part.label[trial] else LABELS[1]
-            first = f"{trials.source}:{part.line(trial)}: '{sides}' is labelled {kind}"
-    return float((wrong / total.clip(1)).max()), first
+    if trials.label is None:
+        return 0.0, ""
+    wrong = (speakers[trials.enroll] == speakers[trials.test]) != trials.label
+    if not wrong.any():
+        return 0.0, ""
+    trial = int(np.argmax(wrong))
+    kind = LABELS[0] if trials.label[trial] else LABELS[1]
+    share = max(wrong[side].mean() for side in (trials.label, ~trials.label) if side.any())
+    return share, f"{trials.source}:{trial + 1}: '{trials.pair(trial)}' is labelled {kind}"

@@ -1,6 +1,6 @@
-"""Where scores come from: what was done to them, with which files, and whether it was fair.
+"""Provenance of scores: the steps that made them, their files, and overlaps of speakers.
 
-Every command that writes scores leaves ``NAME.score.json`` beside them. Later commands add their
+Every command that writes scores writes ``NAME.score.json`` beside them. Later commands add their
 step to those of their inputs, and the report shows them all.
 """
 
@@ -16,20 +16,20 @@ from tidyvoice.scoring.trials import ScoreTable, write_scores
 
 SAMPLE, SAMPLE_BLOCK = 2**26, 2**16
 CALIBRATED = ("calibration", "fusion")
-# Among a step's ``how``: it matters, but nothing tells.
+# Value in a step's ``how`` that matters, but cannot be known.
 UNKNOWN = "not known"
 
 
 @dataclass(frozen=True)
 class Step:
-    """One thing that was done to the scores.
+    """One step of processing.
 
     Attributes:
         step: "cosine", "snorm", "asnorm", "language", "calibration" or "fusion".
         text: what was done, in words.
         inputs: the files it took, by role, each "path" or "path (sha256 ...)".
-        in_sample: overlaps of speakers that were allowed by a flag, in words.
-        unchecked: overlaps that could not be looked for, in words.
+        in_sample: overlaps of speakers that a flag allowed, in words.
+        unchecked: overlaps that could not be checked, in words.
         how: what must be the same for scores of two lists to mean the same, by role.
     """
 
@@ -49,25 +49,25 @@ class Lineage:
 
     @property
     def calibrated(self) -> bool:
-        """Whether the scores are log-likelihood ratios."""
+        """True if the scores are log-likelihood ratios."""
         return bool(self.steps) and self.steps[-1].step in CALIBRATED
 
     @property
     def in_sample(self) -> list[str]:
-        """Every overlap of speakers that was allowed on the way."""
+        """All overlaps of speakers that flags allowed in any step."""
         return list(dict.fromkeys(said for step in self.steps for said in step.in_sample))
 
 
 def refuse_to_lose(out: Path, inputs: Iterable[Path], save: Path | None = None) -> None:
-    """Refuse to write scores, and what stands beside them, over a file that is needed.
+    """Refuse to write scores or their provenance over a file that is needed.
 
     Args:
-        inputs: every file that is read; what stands beside them is, too.
-        save: what is written as well.
+        inputs: every file that is read, without the provenance beside them.
+        save: another output.
 
     Raises:
-        TidyVoiceError: an output is read or written already, or is a file of another kind that only
-            has the name of a lineage.
+        TidyVoiceError: an output is an input or another output, or a file of another kind already
+            has the name of the provenance.
     """
     beside, read = lineage_path(out), list(inputs)
     outputs = [out, beside] if save is None else [out, beside, save]
@@ -75,7 +75,7 @@ def refuse_to_lose(out: Path, inputs: Iterable[Path], save: Path | None = None) 
     if beside.exists() and not _is_lineage(beside):
         raise TidyVoiceError(
             f"{beside} does not say where scores come from, and would be written over; move it "
-            "away, or give another --out"
+            "away or give another --out"
         )
 
 
@@ -86,10 +86,8 @@ def _is_lineage(path: Path) -> bool:
         return False
 
 
-def write_with_lineage(
-    path: str | Path, tables: Iterable[ScoreTable], steps: Sequence[Step]
-) -> None:
-    """Write a score file, given part after part, and after it where it comes from.
+def write_with_lineage(path: str | Path, table: ScoreTable, steps: Sequence[Step]) -> None:
+    """Write a score file and its provenance beside it.
 
     Raises:
         TidyVoiceError: see ``trials.write_scores``.
@@ -97,16 +95,16 @@ def write_with_lineage(
     path = Path(path)
     beside = lineage_path(path)
     beside.unlink(missing_ok=True)
-    write_scores(path, tables)
+    write_scores(path, table)
     content = {"fingerprint": fingerprint(path), "steps": [asdict(step) for step in steps]}
     write_text(beside, json.dumps(content, indent=2) + "\n")
 
 
 def read_lineage(path: str | Path) -> Lineage | None:
-    """Where a score file comes from; None if nothing says so, or says so of another file.
+    """Read the provenance of a score file; None if there is none, or if it belongs to other scores.
 
     Raises:
-        TidyVoiceError: what stands beside it cannot be read.
+        TidyVoiceError: the file beside it cannot be read.
     """
     path = Path(path)
     beside = lineage_path(path)
@@ -135,20 +133,20 @@ def read_lineage(path: str | Path) -> Lineage | None:
 
 
 def steps_of(path: str | Path) -> tuple[Step, ...]:
-    """The steps that made a score file; none if that is not known."""
+    """Return the steps that made a score file; none if they are not known."""
     lineage = read_lineage(path)
     return lineage.steps if lineage else ()
 
 
 def with_checksum(path: str | Path) -> str:
-    """``path (sha256 ...)``, for the inputs of a step."""
+    """Return ``path (sha256 ...)``, for the inputs of a step."""
     return f"{path} (sha256 {sha256(path)})"
 
 
 def fingerprint(path: str | Path) -> str:
-    """Size and SHA-256; of a file above ``SAMPLE`` bytes, of as many bytes spread evenly over it.
+    """Return size and SHA-256; above ``SAMPLE`` bytes, of blocks spread evenly over the file.
 
-    A score file of 12 million trials has a gigabyte: all of it would take as long as a cosine.
+    A score file of 12 million trials has a gigabyte: hashing all of it takes as long as scoring.
     """
     size = Path(path).stat().st_size
     digest = hashlib.sha256()
@@ -161,5 +159,5 @@ def fingerprint(path: str | Path) -> str:
 
 
 def lineage_path(path: Path) -> Path:
-    """Beside a score file."""
+    """Return the path of the provenance of a score file."""
     return Path(f"{path}.json")

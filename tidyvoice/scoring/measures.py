@@ -1,4 +1,4 @@
-"""From files to the quality measures of a list, each with its leak guard."""
+"""Quality measures of a list from files, with leak guard."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,21 +17,21 @@ from tidyvoice.scoring.leaks import LeakGuard, People
 from tidyvoice.scoring.lineage import UNKNOWN, with_checksum
 from tidyvoice.scoring.normalization import cohort_statistics
 from tidyvoice.scoring.pipeline import CohortFiles, mean_people, trial_languages
-from tidyvoice.scoring.quality import Quality, quality_measures
+from tidyvoice.scoring.quality import quality_measures
 from tidyvoice.scoring.trials import Trials
 
 
 @dataclass(frozen=True)
 class Measures:
-    """The files of the quality measures; those given are used, for fitting as for applying.
+    """The files of the quality measures; each file adds a measure, in fitting and in applying.
 
     Attributes:
-        embeddings: raw ones, for their magnitudes, and for what the cohort is asked.
+        embeddings: raw ones, for their magnitudes and for scores against the cohort.
         utt2dur: durations in seconds.
-        language_match: whether both sides are in the same language.
-        utt2lang: languages, for that; else read off the ids.
+        language_match: measure if both sides are in the same language.
+        utt2lang: languages for ``language_match``; by default from the ids.
         blind: guess the languages from those of the cohort instead.
-        cohort: each side's mean score against it.
+        cohort: cohort for each side's mean score.
         mean: embeddings whose mean is subtracted before a score against the cohort.
     """
 
@@ -45,14 +45,15 @@ class Measures:
 
     def of(
         self, trials: Trials, people: People, guard: LeakGuard
-    ) -> tuple[Quality | None, dict[str, str]]:
-        """The measures of a list, and what must be the same for them to mean the same.
+    ) -> tuple[dict[str, np.ndarray], np.ndarray | None, dict[str, str]]:
+        """Make the measures of a list.
 
         Args:
             people: the list's speakers, whom the cohort and the mean must not know.
 
         Returns:
-            None and nothing, if there are none; the latter by role, as a step's ``how``.
+            ``Features.utterance`` and ``Features.language_match``; and what must be the same for
+            measures of two lists to mean the same, by role, as a step's ``how``.
 
         Raises:
             TidyVoiceError: a faulty file, something that one measure needs and that is not given,
@@ -92,21 +93,11 @@ class Measures:
                 trials, own, members, spoken, centre, self.utt2lang, self.blind
             )
             match = language_match(languages, trials)
-        seconds = _seconds(self.utt2dur)
-        given = (seconds, own, cohort_scores, match)
-        if all(value is None for value in given):
-            return None, how
-        quality = quality_measures(
-            trials,
-            seconds=seconds,
-            embeddings=own,
-            cohort=cohort_scores,
-            language_match=match,
-        )
-        return quality, how
+        found = quality_measures(trials, _seconds(self.utt2dur), own, cohort_scores)
+        return found, match, how
 
     def files(self) -> dict[str, list[Path]]:
-        """All of them, by role."""
+        """Return the files by role."""
         files = {"mean": [self.mean] if self.mean else []}
         for role in ("embeddings", "utt2dur", "utt2lang"):
             files[role] = list(getattr(self, role))
@@ -114,11 +105,11 @@ class Measures:
         return {**files, **{role: [path] for role, path in cohort.items()}}
 
     def paths(self) -> list[Path]:
-        """All of them."""
+        """Return all files."""
         return [path for paths in self.files().values() for path in paths]
 
     def inputs(self) -> dict[str, str]:
-        """For the lineage."""
+        """Return the files with checksums, for the provenance."""
         return {
             role: ", ".join(map(with_checksum, paths))
             for role, paths in self.files().items()
@@ -127,7 +118,7 @@ class Measures:
 
 
 def _joined(tables: Mapping[str, Embeddings]) -> Embeddings:
-    """Tables, by their paths, as one; it is of a model if all are."""
+    """Join tables, given by path; the result names a model if all tables name the same."""
     same_model(tables)
     sizes = {table.vectors.shape[1] for table in tables.values()}
     if len(sizes) > 1:

@@ -1,9 +1,9 @@
-"""Score normalisation: each side of a trial is measured against a cohort of other speakers.
+"""Score normalisation by a cohort of other speakers.
 
     S-norm     z-scores by the statistics of the whole cohort
     AS-norm    by those of the cohort speakers nearest to the side
 
-``language_norm`` has the form that minds the languages.
+``language_norm`` has the form that accounts for languages.
 
 References:
     P. Kenny, "Bayesian speaker verification with heavy-tailed priors", Odyssey 2010 (S-norm).
@@ -16,7 +16,6 @@ References:
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -25,7 +24,7 @@ from tidyvoice.errors import TidyVoiceError
 from tidyvoice.readahead import usable_cores
 from tidyvoice.scoring.cohort import Cohort, same_columns
 from tidyvoice.scoring.cosine import unit_vectors
-from tidyvoice.scoring.trials import ScoreTable, TrialList
+from tidyvoice.scoring.trials import ScoreTable
 
 METHODS = ("asnorm", "snorm")
 # Trials at once: what is gathered for them fits the cache.
@@ -34,7 +33,7 @@ BLOCK = 2048
 UTTERANCES = 512
 # Below it a standard deviation of float32 cosines is nothing but rounding.
 FLAT = 1e-6
-# Trials whose score is compared with the cosine, and how much they may differ.
+# The scores of this many trials, and of one in this many, are compared with the cosine.
 CHECKED, TOLERANCE = 1000, 1e-3
 
 
@@ -110,7 +109,7 @@ def normalize(
     method: str = "asnorm",
     top_n: int = 300,
 ) -> np.ndarray:
-    """AS-norm or S-norm of a list of trials: float64 [T], in their order.
+    """Normalise the scores of a list by AS-norm or S-norm: float64 [T], in its order.
 
     Args:
         table: T trials and their cosines, as ``cosine_scores`` gives them for these embeddings.
@@ -118,67 +117,39 @@ def normalize(
         cohort: of speakers that the trials do not hold, centred by the same ``mean``.
         mean: the embedding [D] that was subtracted before the cosine; none by default.
         method: one of ``METHODS``.
-        top_n: how many of the highest cohort scores count; "snorm" takes all.
+        top_n: number of highest cohort scores that count; "snorm" takes all.
 
     Raises:
         TidyVoiceError: an unknown method, scores that are not the cosines, an utterance whose
             cohort scores are all equal; see ``cosine_scores`` and ``cohort_statistics``.
     """
-    return normalization(table.trials, embeddings, cohort, mean, method, top_n)(table)
-
-
-@dataclass(frozen=True)
-class Normalization:
-    """A normalisation of any part of a list; see ``normalize``.
-
-    Attributes:
-        vectors: float32 [U x D], unit vectors of the list's ids.
-        moments: see ``symmetric_z``.
-    """
-
-    vectors: np.ndarray
-    moments: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
-
-    def __call__(self, table: ScoreTable) -> np.ndarray:
-        """The normalised scores of a part of the list, float64 [T]."""
-        check_cosines(table, self.vectors)
-        return symmetric_z(table, self.moments)
-
-
-def normalization(
-    trials: TrialList,
-    embeddings: Embeddings,
-    cohort: Cohort,
-    mean: np.ndarray | None = None,
-    method: str = "asnorm",
-    top_n: int = 300,
-) -> Normalization:
-    """What ``normalize`` does, ready for a list; arguments and errors are the same."""
     if method not in METHODS:
         raise TidyVoiceError(f"no method '{method}' here; use one of {', '.join(METHODS)}")
+    trials = table.trials
     vectors = unit_vectors(embeddings, trials.places_in(embeddings.ids, "embedding"), mean)
+    check_cosines(table, vectors)
     mu, sigma = cohort_statistics(vectors, cohort, None if method == "snorm" else top_n)
-    return Normalization(vectors, lambda own, other: (mu[own], sigma[own]))
+    return symmetric_z(table, lambda own, other: (mu[own], sigma[own]))
 
 
 def check_cosines(table: ScoreTable, vectors: np.ndarray) -> None:
-    """Demand that the scores are the cosines of the ids' unit vectors [U x D].
+    """Check that the scores are the cosines of the ids' unit vectors [U x D].
 
-    Scores centred otherwise, or calibrated ones, would give a result that only looks right; an
-    even sample of the trials tells.
+    Scores with another mean, or calibrated scores, would give plausible but wrong results. An even
+    sample of the trials is compared.
 
     Raises:
         TidyVoiceError: a score that is not the cosine.
     """
     trials = table.trials
-    sample = np.linspace(0, len(trials) - 1, min(CHECKED, len(trials))).astype(int)
+    sample = np.linspace(0, len(trials) - 1, CHECKED + len(trials) // CHECKED).astype(int)
     enroll, test = vectors[trials.enroll[sample]], vectors[trials.test[sample]]
     cosines, scores = np.einsum("td,td->t", enroll, test), table.scores[sample]
     wrong = ~(np.abs(scores - cosines) < TOLERANCE)
     if wrong.any():
         first = int(np.argmax(wrong))
         raise TidyVoiceError(
-            f"{trials.source}:{trials.line(sample[first])}: the score is {scores[first]:.4f}, the "
+            f"{trials.source}:{sample[first] + 1}: the score is {scores[first]:.4f}, the "
             f"cosine of these embeddings is {cosines[first]:.4f}; normalise what `tidyvoice score` "
             "wrote for the same embeddings and the same mean"
         )
@@ -223,7 +194,7 @@ def top_moments(cohort_scores: np.ndarray, top_n: int | None) -> tuple[np.ndarra
 
 
 def check_top_n(top_n: int | None, size: int, source: str) -> None:
-    """Refuse a ``top_n`` that a cohort of this size does not have, or that has no deviation."""
+    """Refuse a ``top_n`` above the size of the cohort, or below 2."""
     if not 2 <= (size if top_n is None else top_n) <= size:
         raise TidyVoiceError(
             f"{source}: top_n is {'all' if top_n is None else top_n}, the cohort has {size:,} "
@@ -232,7 +203,7 @@ def check_top_n(top_n: int | None, size: int, source: str) -> None:
 
 
 def in_blocks(work: Callable[[slice], None], total: int, size: int) -> None:
-    """Call ``work`` on slices of ``size`` up to ``total``, on threads: numpy lets go of the GIL."""
+    """Call ``work`` on slices of ``size`` up to ``total``, in threads: numpy releases the GIL."""
     parts = (slice(start, min(start + size, total)) for start in range(0, total, size))
     with ThreadPoolExecutor(usable_cores()) as pool:
         for _ in pool.map(work, parts):
@@ -244,5 +215,5 @@ def _check_spread(std: np.ndarray, name: Callable[[int], str]) -> None:
     if flat.any():
         raise TidyVoiceError(
             f"the cohort scores of {name(int(np.argmax(flat)))} are all equal and give no scale; "
-            "raise top_n, and look for one speaker under several names in the cohort"
+            "raise top_n, and check the cohort for one speaker under several names"
         )

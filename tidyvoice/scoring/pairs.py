@@ -37,10 +37,10 @@ def make_trials(
         The trials, and {kind: how many it lacks} for the kinds of which the set has too few.
 
     Raises:
-        TidyVoiceError: columns of different lengths, an id twice, a number below 0, or targets or
+        TidyVoiceError: an id twice, a number below 0, or targets or
             non-targets wanted of which the set has none.
     """
-    _check(ids, speakers, languages, {"targets": targets, "nontargets": nontargets})
+    _check(ids, {"targets": targets, "nontargets": nontargets})
     speaker = _codes(speakers)
     language = _codes([""] * len(ids) if languages is None else languages)
     order = np.lexsort((np.asarray(ids, dtype=np.str_), language, speaker))
@@ -85,17 +85,11 @@ def same_trials(one: Trials, other: Trials) -> None:
     mend = "score the same trial list with each system"
     if len(one) != len(other):
         raise TidyVoiceError(f"{where} hold {len(one):,} and {len(other):,} trials; {mend}")
-    numbers: dict[str, int] = {}
-    mine, theirs = (
-        np.array([numbers.setdefault(stem(i), len(numbers)) for i in t.ids], dtype=np.int32)
-        for t in (one, other)
-    )
-    differs = mine[one.enroll] != theirs[other.enroll]
-    differs |= mine[one.test] != theirs[other.test]
+    line = one.first_other(other)
     if one.label is not None and other.label is not None:
-        differs |= one.label != other.label
-    if differs.any():
-        line = int(np.argmax(differs))
+        differs = np.flatnonzero(one.label[:line] != other.label[:line])
+        line = int(differs[0]) if len(differs) else line
+    if line is not None:
         raise TidyVoiceError(
             f"{where} differ in line {line + 1}: '{_line(one, line)}' and '{_line(other, line)}'; "
             f"{mend}"
@@ -103,21 +97,12 @@ def same_trials(one: Trials, other: Trials) -> None:
 
 
 def _line(trials: Trials, line: int) -> str:
-    ids = f"{trials.ids[trials.enroll[line]]} {trials.ids[trials.test[line]]}"
     if trials.label is None:
-        return ids
-    return f"{ids} {'target' if trials.label[line] else 'nontarget'}"
+        return trials.pair(line)
+    return f"{trials.pair(line)} {'target' if trials.label[line] else 'nontarget'}"
 
 
-def _check(
-    ids: Sequence[str],
-    speakers: Sequence[str],
-    languages: Sequence[str] | None,
-    wanted: dict[str, int],
-) -> None:
-    for what, column in (("speakers", speakers), ("languages", languages)):
-        if column is not None and len(column) != len(ids):
-            raise TidyVoiceError(f"{len(column):,} {what} for {len(ids):,} utterances")
+def _check(ids: Sequence[str], wanted: dict[str, int]) -> None:
     seen: dict[str, int] = {}
     for place, utterance in enumerate(ids):
         if seen.setdefault(stem(utterance), place) != place:

@@ -1,8 +1,7 @@
-"""From files to a score file: each step with its leak guard, and where the scores come from."""
+"""Score and normalise from files to a score file, with leak guard and provenance."""
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,15 +10,14 @@ import numpy as np
 from tidyvoice.embeddings import Embeddings, load_embeddings, same_model
 from tidyvoice.errors import TidyVoiceError, TidyVoiceWarning
 from tidyvoice.files import sha256
-from tidyvoice.readahead import one_ahead
 from tidyvoice.scoring.cohort import Cohort, every_id, speaker_cohort
-from tidyvoice.scoring.cosine import Cosine
+from tidyvoice.scoring.cosine import cosine_scores
 from tidyvoice.scoring.groups import languages_of, read_maps
 from tidyvoice.scoring.language_norm import (
     LanguageWeights,
     known_languages,
-    language_normalization,
     language_posteriors,
+    normalize_by_language,
 )
 from tidyvoice.scoring.leaks import LeakGuard, People
 from tidyvoice.scoring.lineage import (
@@ -30,16 +28,15 @@ from tidyvoice.scoring.lineage import (
     with_checksum,
     write_with_lineage,
 )
-from tidyvoice.scoring.normalization import METHODS, normalization
-from tidyvoice.scoring.spool import Spool
-from tidyvoice.scoring.trials import ScoreTable, TrialList
+from tidyvoice.scoring.normalization import METHODS, normalize
+from tidyvoice.scoring.trials import ScoreTable, Trials, read_scores, read_trials
 
 BY_LANGUAGE = "language"
 
 
 @dataclass(frozen=True)
 class Made:
-    """A score file that was written: how many trials, and by what last step."""
+    """A new score file: its number of trials, and the last step."""
 
     out: Path
     trials: int
@@ -53,8 +50,8 @@ class CohortFiles:
     Attributes:
         embeddings: table of its utterances' raw embeddings.
         utt2spk: their speakers.
-        utt2lang: their languages; None reads them off the ids.
-        top_n: how many of the highest cohort scores count.
+        utt2lang: their languages; None takes them from the ids.
+        top_n: number of highest cohort scores that count.
     """
 
     embeddings: Path
@@ -63,18 +60,17 @@ class CohortFiles:
     top_n: int = 300
 
     def load(self) -> tuple[Embeddings, dict[str, str]]:
-        """The embeddings and each one's speaker."""
+        """Read the embeddings and the speaker of each."""
         return load_embeddings(self.embeddings), read_maps([self.utt2spk], "speaker")
 
     def languages(self, embeddings: Embeddings) -> dict[str, str]:
-        """Each utterance's language.
+        """Find the language of each utterance.
 
         Raises:
-            TidyVoiceError: neither a file nor the ids tell.
+            TidyVoiceError: there is no file, and the ids do not contain languages.
         """
-        if self.utt2lang is not None:
-            return read_maps([self.utt2lang], "language")
-        found = languages_of(every_id(embeddings, str(self.embeddings)))
+        known = read_maps([self.utt2lang] if self.utt2lang else [], "language")
+        found = languages_of(every_id(embeddings, str(self.embeddings)), known)
         if found is None:
             raise TidyVoiceError(
                 f"{self.embeddings}: its ids tell no language; give --cohort-utt2lang"
@@ -83,19 +79,19 @@ class CohortFiles:
         return dict(zip(embeddings.ids, names, strict=True))
 
     def people(self, embeddings: Embeddings, speakers: Mapping[str, str]) -> People:
-        """For the leak guard."""
+        """Return its speakers for the leak guard."""
         listed = every_id(embeddings, str(self.embeddings))
         return People.of(f"the cohort {self.embeddings}", listed, speakers)
 
     def files(self) -> dict[str, Path]:
-        """All of them, by role."""
+        """Return the files by role."""
         files = {"cohort": self.embeddings, "cohort utt2spk": self.utt2spk}
         if self.utt2lang is not None:
             files["cohort utt2lang"] = self.utt2lang
         return files
 
     def inputs(self) -> dict[str, str]:
-        """For the lineage."""
+        """Return the files with checksums, for the provenance."""
         return {role: with_checksum(path) for role, path in self.files().items()}
 
 
@@ -107,39 +103,38 @@ def score_list(
     utt2spk: Sequence[Path] = (),
     in_sample: bool = False,
 ) -> Made:
-    """Cosine scores of a trial list.
+    """Write the cosine scores of a trial list.
 
     Args:
         mean: embeddings whose mean is subtracted first.
-        utt2spk: speakers of the list's ids, for the leak guard; else read off the ids.
-        in_sample: allow overlaps of speakers, and keep them with the scores.
+        utt2spk: speakers of the list's ids, for the leak guard; by default from the ids.
+        in_sample: allow overlaps of speakers, and record them in the provenance.
 
     Raises:
-        TidyVoiceError: a faulty file, speakers of the list that the model was trained on or that
-            the mean was taken of; see ``cosine_scores``.
+        TidyVoiceError: a faulty file, speakers of the list in the training of the model or in the
+            mean; see ``cosine_scores``.
     """
     refuse_to_lose(out, [embeddings, trials, *([mean] if mean else []), *utt2spk])
     centre, table = load_embeddings(mean) if mean else None, load_embeddings(embeddings)
     if centre:
         same_model({str(embeddings): table, str(mean): centre})
     guard, speakers = LeakGuard(in_sample), read_maps(utt2spk, "speaker")
-    with Spool.of_trials(trials, out.parent) as listed:
-        evaluated = People.of(f"the trials of {trials}", listed, speakers)
-        trained = People.named(f"the training of the model of {embeddings}", table.trained_on)
-        guard.disjoint(evaluated, trained)
-        text, inputs = "cosine of the embeddings, not centred", {}
-        inputs["embeddings"] = with_checksum(embeddings)
-        if centre:
-            guard.disjoint(evaluated, mean_people(mean, centre))
-            text = f"cosine of the embeddings less the mean of {len(centre.ids):,} in {mean}"
-            inputs["mean"] = with_checksum(mean)
-        inputs["trials"] = str(trials)
-        how = {"mean": sha256(mean) if mean else "none", "model": table.model or UNKNOWN}
-        step = Step("cosine", text, inputs, tuple(guard.in_sample), tuple(guard.unchecked), how)
-        cosine = Cosine(table, listed, centre.mean() if centre else None)
-        scored = (ScoreTable(part, cosine(part)) for part in listed.parts())
-        _write(out, scored, [step])
-        return Made(out, len(listed), step)
+    listed = read_trials(trials)
+    evaluated = People.of(f"the trials of {trials}", listed, speakers)
+    trained = People.named(f"the training of the model of {embeddings}", table.trained_on)
+    guard.disjoint(evaluated, trained)
+    text, inputs = "cosine of the embeddings, not centred", {}
+    inputs["embeddings"] = with_checksum(embeddings)
+    if centre:
+        guard.disjoint(evaluated, mean_people(mean, centre))
+        text = f"cosine of the embeddings less the mean of {len(centre.ids):,} in {mean}"
+        inputs["mean"] = with_checksum(mean)
+    inputs["trials"] = str(trials)
+    how = {"mean": sha256(mean) if mean else "none", "model": table.model or UNKNOWN}
+    step = Step("cosine", text, inputs, tuple(guard.in_sample), tuple(guard.unchecked), how)
+    scores = cosine_scores(table, listed, centre.mean() if centre else None)
+    write_with_lineage(out, ScoreTable(listed, scores), [step])
+    return Made(out, len(listed), step)
 
 
 def normalize_scores(
@@ -154,11 +149,11 @@ def normalize_scores(
     utt2spk: Sequence[Path] = (),
     in_sample: bool = False,
 ) -> Made:
-    """Score normalisation of cosine scores.
+    """Write normalised scores of a file of cosine scores.
 
     Args:
         method: "asnorm", "snorm" or "language".
-        utt2lang: languages of the evaluated utterances, for "language"; else read off the ids.
+        utt2lang: languages of the evaluated utterances, for "language"; by default from the ids.
         blind: guess the languages of the evaluated utterances instead.
 
     Raises:
@@ -181,45 +176,35 @@ def normalize_scores(
     where = str(cohort.embeddings)
     spoken = cohort.languages(members) if method == BY_LANGUAGE else None
     entries = speaker_cohort(members, speakers, centre, spoken, where)
-    with Spool.of_scores(scores, out.parent) as listed:
-        evaluated = People.of(f"the trials of {scores}", listed, named)
-        guard.disjoint(evaluated, cohort.people(members, speakers))
-        text = f"{len(set(entries.speakers)):,} speakers of {where}"
-        if method == BY_LANGUAGE:
-            languages = trial_languages(listed, own, members, spoken, centre, utt2lang, blind)
-            told = "guessed" if blind else "known"
-            top = f"top {cohort.top_n} in proportion"
-            text = f"language-aware S-norm, {text}, {top}, languages {told}"
-            text += _absent(languages, entries)
-            normalized = language_normalization(
-                listed, own, entries, languages, centre, cohort.top_n
-            )
-        else:
-            top = "all" if method == "snorm" else f"top {cohort.top_n}"
-            text = f"{'S' if method == 'snorm' else 'AS'}-norm, {text}, {top}"
-            normalized = normalization(listed, own, entries, centre, method, cohort.top_n)
-        inputs = {"embeddings": with_checksum(embeddings), **cohort.inputs()}
-        if mean:
-            inputs["mean"] = with_checksum(mean)
-        how = {"cohort": sha256(cohort.embeddings)}
-        if method != "snorm":
-            how["top_n"] = str(cohort.top_n)
-        if method == BY_LANGUAGE:
-            how["languages"] = told
-        step = Step(method, text, inputs, tuple(guard.in_sample), tuple(guard.unchecked), how)
-        tables = (ScoreTable(part.trials, normalized(part)) for part in listed.tables())
-        _write(out, tables, [*steps_of(scores), step])
-        return Made(out, len(listed), step)
-
-
-def _write(out: Path, tables: Iterator[ScoreTable], steps: Sequence[Step]) -> None:
-    """Write the parts of a list, the scores of the next being made meanwhile."""
-    with closing(one_ahead(tables)) as ready:
-        write_with_lineage(out, ready, steps)
+    scored = read_scores(scores)
+    evaluated = People.of(f"the trials of {scores}", scored.trials, named)
+    guard.disjoint(evaluated, cohort.people(members, speakers))
+    text = f"{len(set(entries.speakers)):,} speakers of {where}"
+    inputs = {"embeddings": with_checksum(embeddings), **cohort.inputs()}
+    if mean:
+        inputs["mean"] = with_checksum(mean)
+    how = {"cohort": sha256(cohort.embeddings)}
+    if method != "snorm":
+        how["top_n"] = str(cohort.top_n)
+    if method == BY_LANGUAGE:
+        languages = trial_languages(scored.trials, own, members, spoken, centre, utt2lang, blind)
+        how["languages"] = "guessed" if blind else "known"
+        text = (
+            f"language-aware S-norm, {text}, top {cohort.top_n} in proportion, languages "
+            f"{how['languages']}{_absent(languages, entries)}"
+        )
+        values = normalize_by_language(scored, own, entries, languages, centre, cohort.top_n)
+    else:
+        top = "all" if method == "snorm" else f"top {cohort.top_n}"
+        text = f"{'S' if method == 'snorm' else 'AS'}-norm, {text}, {top}"
+        values = normalize(scored, own, entries, centre, method, cohort.top_n)
+    step = Step(method, text, inputs, tuple(guard.in_sample), tuple(guard.unchecked), how)
+    write_with_lineage(out, ScoreTable(scored.trials, values), [*steps_of(scores), step])
+    return Made(out, len(scored.trials), step)
 
 
 def trial_languages(
-    trials: TrialList,
+    trials: Trials,
     embeddings: Embeddings,
     cohort: Embeddings,
     cohort_languages: Mapping[str, str],
@@ -227,33 +212,28 @@ def trial_languages(
     utt2lang: Sequence[Path],
     blind: bool,
 ) -> LanguageWeights:
-    """The languages of a list's utterances: known, or guessed from those of a cohort.
+    """Find the languages of a list's utterances, or guess them from those of a cohort.
 
     Raises:
-        TidyVoiceError: not ``blind``, and neither files nor the ids tell them.
+        TidyVoiceError: not ``blind``, no file, and the ids do not contain languages.
     """
     if blind:
         return language_posteriors(trials, embeddings, cohort, cohort_languages, mean)
-    table = read_maps(utt2lang, "language")
-    if table is None:
-        found = languages_of(trials)
-        if found is None:
-            raise TidyVoiceError(
-                f"{trials.source}: its ids tell no language; give --utt2lang, or --blind to have "
-                "them guessed"
-            )
-        names = (found.names[code] for code in found.codes)
-        table = dict(zip(trials.ids, names, strict=True))
-    return known_languages(trials, table)
+    languages = languages_of(trials, read_maps(utt2lang, "language"))
+    if languages is None:
+        raise TidyVoiceError(
+            f"{trials.source}: its ids tell no language; give --utt2lang, or --blind to guess them"
+        )
+    return known_languages(languages)
 
 
 def mean_people(path: Path, table: Embeddings) -> People:
-    """Whose mean it is, as far as the ids tell."""
+    """Return the speakers of a mean, as far as the ids contain them."""
     return People.of(f"the mean of {path}", every_id(table, str(path)))
 
 
 def _absent(languages: LanguageWeights, cohort: Cohort) -> str:
-    """Which of the trials' languages the cohort lacks, in words for the step; warns of them.
+    """Say which languages of the trials the cohort lacks, and warn of them.
 
     Raises:
         TidyVoiceError: it lacks all of them.
@@ -265,8 +245,8 @@ def _absent(languages: LanguageWeights, cohort: Cohort) -> str:
     said = f"{len(absent)} of {len(languages.languages)} languages not in the cohort ({names})"
     if len(absent) == len(languages.languages):
         raise TidyVoiceError(
-            f"{cohort.source}: {said}; name the languages alike on both sides, say --blind, or "
-            "use --method asnorm"
+            f"{cohort.source}: {said}; name the languages alike on both sides, or use --blind or "
+            "--method asnorm"
         )
     warnings.warn(
         f"{cohort.source}: {said}: they are measured against all languages",

@@ -48,7 +48,7 @@ def fit_verifier(
     if table.model is None:
         raise TidyVoiceError(f"{embeddings} does not say which model made it: extract it again")
     centre = load_embeddings(mean) if mean else None
-    # In a folder of its own, because scores are kept on disk while they are made.
+    # The scores and their provenance are files, which nobody needs afterwards.
     with tempfile.TemporaryDirectory(dir=embeddings.parent, prefix=".verifier-") as scratch:
         scores = Path(scratch) / "scores"
         score_list(embeddings, trials, scores, mean, utt2spk, in_sample)
