@@ -82,6 +82,9 @@ class ModelSettings(Strict):
     in_planes: int = Field(64, ge=1)
     embed_dim: int = Field(256, ge=1)
     init: Path | None = Field(None, description="model folder or .pt file to start from")
+    init_scheme: Literal["he_zero_gamma", "torch"] = Field(
+        "he_zero_gamma", description="weights of a new model (see build_model)"
+    )
     recompute: bool = Field(
         False,
         description="keep only the input of each block for the backward pass: a third more time",
