@@ -63,7 +63,7 @@ processes=${processes:-1}
 for setting in ${recipe_set[@]+"${recipe_set[@]}"}; do
   printf -v "${setting%%=*}" %s "${setting#*=}"
 done
-for setting in calib_speakers average mean_utterances top_n calib_targets calib_nontargets; do
+for setting in calib_speakers mean_utterances top_n calib_targets calib_nontargets; do
   [[ ${!setting} =~ ^[1-9][0-9]*$ ]] || fail "--set $setting=${!setting}: give a number above 0"
 done
 case $normalize in

@@ -142,7 +142,7 @@ train() {
   if fresh "$stamp" "${inputs[@]}" -- "${command[@]}"; then
     [ "${2-}" = --check ] || echo "  $exp/$1 is trained"
   elif [ "${2-}" = --check ]; then
-    tidyvoice train "$config" "${values[@]}" --check --average "$average" "${@:3}"
+    tidyvoice train "$config" "${values[@]}" --check "${@:3}"
   else
     stamped "$stamp" '' "${inputs[@]}" -- "${command[@]}"
   fi
@@ -162,8 +162,8 @@ report() {
 }
 
 average() {
-  make "$exp/$1/models/avg_model.pt" "$exp/$1/models"/model_*.pt -- \
-    tidyvoice average "$exp/$1" --last "$average"
+  make "$exp/$1/models/avg_model.pt" "$exp/$1"/{config.yaml,models/model_*.pt} -- \
+    tidyvoice average "$exp/$1"
 }
 
 # extract SYSTEM NAME FOLDER [OPTION ...]: embeddings of a data folder.

@@ -20,8 +20,8 @@ model_from_here() {
 }
 repository='^[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+$'
 
-recipe_keys='calib_speakers average mean_utterances normalize top_n calib_targets calib_nontargets
-tolerate counts openslr voxceleb'
+recipe_keys='calib_speakers mean_utterances normalize top_n calib_targets calib_nontargets tolerate
+counts openslr voxceleb'
 
 add_setting() {
   local key=${1%%=*} known

@@ -214,6 +214,7 @@ class Experiment(Strict):
         None, ge=1, description="also save between epochs, every so many steps"
     )
     keep_checkpoints: int = Field(10, ge=1, description="epochs whose checkpoints stay on disk")
+    average: int = Field(1, ge=1, description="last epochs whose mean is the model")
     log_iterations: int = Field(50, ge=1, description="steps between two lines of the log")
     accumulate: int = Field(1, ge=1, description="batches of each process in one step")
     tuned_batch: int | None = Field(
@@ -238,6 +239,18 @@ class Experiment(Strict):
     learning_rate: LearningRateSettings
 
     @model_validator(mode="after")
+    def _enough_checkpoints(self) -> "Experiment":
+        # Without epochs the untrained model is the one that is taken.
+        kept = {"epochs": max(self.epochs, 1), "keep_checkpoints": self.keep_checkpoints}
+        for key, number in kept.items():
+            if number < self.average:
+                raise ValueError(
+                    f"{key} is {number}, and {self.average} epochs are to be averaged: set {key} "
+                    "higher or average lower"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _one_voice(self) -> "Experiment":
         if self.languages.contrast and len(self.data.speeds) > 1:
             raise ValueError(
@@ -247,8 +260,13 @@ class Experiment(Strict):
         return self
 
     def save(self, path: str | Path) -> None:
-        """Write the resolved settings as YAML; reading them back gives the same experiment."""
-        write_text(path, yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False))
+        """Write the resolved settings as YAML; reading them back gives the same experiment.
+
+        A file that holds them already keeps its time, by which run.sh sees what is out of date.
+        """
+        path, text = Path(path), yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+        if not path.is_file() or path.read_text(encoding="utf-8") != text:
+            write_text(path, text)
 
 
 def load_experiment(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:

@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -213,6 +214,18 @@ def test_the_average_is_the_mean_and_a_model_folder(experiment):
     assert config["model"] == "SimAM_ResNet34_ASP"
     with pytest.raises(TidyVoiceError, match="cannot average 9"):
         average_checkpoints(trainer.folder, 9)
+
+
+def test_a_training_says_how_many_epochs_are_averaged(experiment):
+    trainer = run({**experiment, "average": 2})
+    assert average_checkpoints(trainer.folder)[1] == [2, 3]
+    assert average_checkpoints(trainer.folder, last=1)[1] == [3]
+    config = trainer.folder / "config.yaml"
+    os.utime(config, ns=(0, 0))
+    run({**experiment, "average": 2})
+    assert config.stat().st_mtime_ns == 0
+    run({**experiment, "average": 3})
+    assert average_checkpoints(trainer.folder)[1] == [1, 2, 3]
 
 
 def test_the_speakers_of_the_initial_model_are_its_own_as_well(experiment, tmp_path):

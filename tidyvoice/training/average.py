@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor
 
 from tidyvoice.archives import OTHERS, VERIFIER_FILE
-from tidyvoice.config import Experiment, load_experiment
+from tidyvoice.config import load_experiment
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.hub import fingerprint, save_model_config, save_torch, training_speakers
 from tidyvoice.training.checkpoint import epoch_checkpoints, load_checkpoint
@@ -15,7 +15,10 @@ from tidyvoice.verifier import Verifier
 
 
 def average_checkpoints(
-    experiment: str | Path, last: int, unfinished: bool = False, best: bool = False
+    experiment: str | Path,
+    last: int | None = None,
+    unfinished: bool = False,
+    best: bool = False,
 ) -> tuple[Path, list[int]]:
     """Write ``models/avg_model.pt`` with its ``config.yaml`` and ``speakers.txt``.
 
@@ -24,6 +27,7 @@ def average_checkpoints(
     Integer tensors (batch norm's counters) are those of the last checkpoint.
 
     Args:
+        last: how many epochs are averaged; ``average`` of the experiment's settings if None.
         unfinished: take a training that has not come to its end.
         best: take the one epoch that was best on the validation list, instead of the last ones.
 
@@ -45,6 +49,7 @@ def average_checkpoints(
             f"{experiment} is at epoch {reached} of {settings.epochs}: train on, or say "
             "--unfinished"
         )
+    last = last or settings.average
     epochs = _best(experiment, paths) if best else _last(experiment, paths, last)
     total: dict = {}
     for epoch in epochs:
@@ -70,30 +75,13 @@ def average_checkpoints(
     return folder, epochs
 
 
-def check_last(settings: Experiment, last: int, source: str | Path) -> None:
-    """Refuse a training that will not leave the checkpoints of ``last`` epochs.
-
-    Raises:
-        TidyVoiceError: it has fewer epochs or keeps fewer checkpoints; ``source`` is named.
-    """
-    # Without epochs the untrained model is the one that is taken.
-    kept = {"epochs": max(settings.epochs, 1), "keep_checkpoints": settings.keep_checkpoints}
-    for key, number in kept.items():
-        if number < last:
-            raise TidyVoiceError(
-                f"{source}: {key} is {number}, and {last} epochs are to be averaged: set {key} "
-                "higher, or average fewer (run.sh: --set average=N)"
-            )
-
-
 def _last(experiment: Path, paths: dict[int, Path], last: int) -> list[int]:
     epochs = list(paths)[-last:]
     if len(epochs) < last or (last > 1 and epochs[0] == 0):
         trained = [epoch for epoch in paths if epoch > 0]
         raise TidyVoiceError(
             f"{experiment} has checkpoints of {len(trained)} epochs, cannot average {last}: give "
-            "a smaller --last (run.sh: --set average=N) or train on (keep_checkpoints says how "
-            "many are kept)"
+            "a smaller --last or train on (keep_checkpoints says how many are kept)"
         )
     return epochs
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 # What may change when an interrupted run goes on: only rounding depends on it, and which batches
 # batch norm's running statistics are of. Of processes and accumulated batches the product may not.
 FREE_SETTINGS = {
-    "accumulate", "checkpoint_iterations", "data.readers", "device",
+    "accumulate", "average", "checkpoint_iterations", "data.readers", "device",
     "experiment", "keep_checkpoints", "log_iterations", "model.compile",
     "model.recompute", "timeout_seconds", "tuned_batch", "validation",
 }  # fmt: skip

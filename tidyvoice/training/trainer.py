@@ -119,6 +119,8 @@ class Trainer:
                 tracker.say(f"going on at step {self.iteration} of {self.total}")
             else:
                 self._begin(tracker)
+            if self.world.is_first:
+                self.settings.save(self.folder / "config.yaml")
             self._record(tracker)
             self._train(tracker)
 
@@ -129,7 +131,7 @@ class Trainer:
                 tracker.say(f"not as in the first run: {line}")
 
     def _begin(self, tracker: Tracker) -> None:
-        """Say what is about to run, load what it starts from, keep the settings."""
+        """Say what is about to run, load what it starts from."""
         settings = self.settings
         for line in describe(self):
             tracker.say(line)
@@ -144,8 +146,6 @@ class Trainer:
             classes = f"{seen:,} of {self.data.num_classes:,} classes"
             tracker.say(f"{classes} start at their speaker's mean embedding")
         self.network.begin_average()
-        if self.world.is_first:
-            settings.save(self.folder / "config.yaml")
         self._validate(tracker)
         self._save()
 
