@@ -119,8 +119,10 @@ class LossSettings(Strict):
     margin_type: Literal["C", "A"] | None = None
     balance: float | None = Field(None, gt=0, lt=1, description="weight of the target class")
     t: float | None = Field(None, ge=1, description="exponent of the similarity")
-    init: Literal["random", "speaker_means"] = Field(
-        "random", description="class weights: random, or the mean embedding of each class' chunks"
+    init: Literal["random", "speaker_means", "checkpoint"] = Field(
+        "random",
+        description="class weights: random, the mean embedding of each class' chunks, or those "
+        "that model.init has for the same speakers",
     )
 
     @model_validator(mode="after")
@@ -248,6 +250,12 @@ class Experiment(Strict):
                     f"{key} is {number}, and {self.average} epochs are to be averaged: set {key} "
                     "higher or average lower"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _known_head(self) -> "Experiment":
+        if self.loss.init == "checkpoint" and not self.model.init:
+            raise ValueError("loss.init: checkpoint needs the folder of a model: set model.init")
         return self
 
     @model_validator(mode="after")

@@ -1,5 +1,6 @@
 """The model of an experiment: the mean of its last checkpoints' weights, or its best one."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from tidyvoice.config import load_experiment
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.hub import fingerprint, save_model_config, save_torch, training_speakers
 from tidyvoice.training.checkpoint import epoch_checkpoints, load_checkpoint
+from tidyvoice.training.head import save_head
 from tidyvoice.training.validation import best_epoch, history
 from tidyvoice.verifier import Verifier
 
@@ -20,7 +22,7 @@ def average_checkpoints(
     unfinished: bool = False,
     best: bool = False,
 ) -> tuple[Path, list[int]]:
-    """Write ``models/avg_model.pt`` with its ``config.yaml`` and ``speakers.txt``.
+    """Write ``models/avg_model.pt`` with its ``config.yaml``, ``speakers.txt`` and ``head.pt``.
 
     A ``verifier.json`` beside it that belongs to other weights is removed.
 
@@ -51,16 +53,12 @@ def average_checkpoints(
         )
     last = last or settings.average
     epochs = _best(experiment, paths) if best else _last(experiment, paths, last)
-    total: dict = {}
+    model: dict[str, Tensor] = {}
+    head: dict[str, Tensor] = {}
     for epoch in epochs:
         state = load_checkpoint(paths[epoch])
-        for name, tensor in _weights(state).items():
-            if not tensor.is_floating_point():
-                total[name] = tensor
-            elif name in total:
-                total[name] += tensor / len(epochs)
-            else:
-                total[name] = tensor / len(epochs)
+        _add(model, _weights(state), len(epochs))
+        _add(head, state["loss"], len(epochs))
     folder = experiment / "models"
     speakers = set(state["speakers"])
     if settings.model.init:
@@ -68,10 +66,11 @@ def average_checkpoints(
         speakers |= set(training_speakers(settings.model.init) or [OTHERS])
     speakers = sorted(speakers)
     save_model_config(folder, settings.model, settings.frontend, speakers)
+    save_head(folder, head, state["speakers"], settings.data.speeds)
     verifier = Verifier.load(folder)
-    if verifier is not None and verifier.model != fingerprint(total):
+    if verifier is not None and verifier.model != fingerprint(model):
         (folder / VERIFIER_FILE).unlink()
-    save_torch(folder / "avg_model.pt", total)
+    save_torch(folder / "avg_model.pt", model)
     return folder, epochs
 
 
@@ -94,6 +93,17 @@ def _best(experiment: Path, paths: dict[int, Path]) -> list[int]:
             "--best out"
         )
     return [best_epoch(measured)]
+
+
+def _add(total: dict[str, Tensor], tensors: Mapping[str, Tensor], count: int) -> None:
+    """Add the share of one of ``count`` checkpoints; integers are those of the last one."""
+    for name, tensor in tensors.items():
+        if not tensor.is_floating_point():
+            total[name] = tensor
+        elif name in total:
+            total[name] += tensor / count
+        else:
+            total[name] = tensor / count
 
 
 def _weights(state: dict[str, Any]) -> dict[str, Tensor]:

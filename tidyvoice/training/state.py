@@ -12,6 +12,7 @@ from tidyvoice.errors import TidyVoiceError
 from tidyvoice.files import sha256
 from tidyvoice.hub import model_files
 from tidyvoice.settings import differences
+from tidyvoice.training.head import head_file
 from tidyvoice.training.network import Network
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ def checksums(settings: Experiment, data: TrainingData) -> dict[str, str]:
     found = {name: store.content for name, store in stores.items() if store}
     if settings.model.init:
         found["initial weights"] = sha256(model_files(settings.model.init).weights)
+    if settings.loss.init == "checkpoint":
+        found["initial head"] = sha256(head_file(settings))
     return found
 
 
