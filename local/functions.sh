@@ -91,7 +91,7 @@ initial() {
 # config SYSTEM: its YAML file; --variant names another for the system that is reported.
 config() {
   if [ "$1" = "$reported" ] && [ -n "$variant" ]; then
-    echo "conf/$recipe/variants/$variant.yaml"
+    echo "$variant_config"
   else
     echo "conf/$recipe/$1.yaml"
   fi
@@ -104,7 +104,11 @@ settings() {
   init=$(initial "$1")
   [ -z "$init" ] || values+=("model.init=$init")
   if [ "$1" = finetune ]; then
-    values+=("validation.data=$data/calib" "validation.trials=$data/calib/trials")
+    if [ -n "$held_out" ]; then
+      values+=("validation.data=$held_out" "validation.trials=$held_out/trials")
+    else
+      values+=("validation=null")
+    fi
     values+=(${finetune_set[@]+"${finetune_set[@]}"})
   else
     values+=(${pretrain_set[@]+"${pretrain_set[@]}"})
