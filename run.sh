@@ -30,7 +30,8 @@ options
   --corpus DIR               root of the corpora (mini: where they are made)
   --init-from MODEL          a pretrained model in place of stage 3: a folder, an archive, or
                              OWNER/NAME on the Hugging Face hub
-  --variant NAME             fine-tune with conf/RECIPE/variants/NAME.yaml (give it its own --exp)
+  --variant NAME             fine-tune with conf/RECIPE/variants/NAME.yaml, or with
+                             conf/RECIPE/finetune_NAME.yaml (give it its own --exp)
   --processes N              train with N processes on this machine, one for each GPU (default 1;
                              mini: 2, on the CPU)
   --from-released [MODEL]    the challenge's released model in place of stages 2 to 4, from the
@@ -63,7 +64,8 @@ processes=${processes:-1}
 for setting in ${recipe_set[@]+"${recipe_set[@]}"}; do
   printf -v "${setting%%=*}" %s "${setting#*=}"
 done
-for setting in calib_speakers average mean_utterances top_n calib_targets calib_nontargets; do
+for setting in calib_speakers mean_utterances top_n calib_targets calib_nontargets; do
+  if [ "$setting=${!setting}" = calib_speakers=0 ]; then continue; fi
   [[ ${!setting} =~ ^[1-9][0-9]*$ ]] || fail "--set $setting=${!setting}: give a number above 0"
 done
 case $normalize in
@@ -80,6 +82,8 @@ systems=("${trainings[@]}")
 if [ -n "$init_from" ]; then systems=("${trainings[${#trainings[@]} - 1]}"); fi
 if [ -n "$released" ]; then systems=(released); fi
 reported=${systems[${#systems[@]} - 1]}
+held_out=$data/calib # the speakers who calibrate; nobody if empty
+if [ "$calib_speakers" = 0 ]; then held_out=''; fi
 
 . local/functions.sh
 . local/released.sh
@@ -108,23 +112,25 @@ if stage 1 "prepare the data"; then
   prepare ${corpus_set[@]+"${corpus_set[@]}"}
   if [ -e "$train_root" ]; then
     make "$data/finetune/wav.scp" "$made" -- python -m local.tidyvoice --root "$train_root" \
-      --out "$data/finetune" --calib "$data/calib" --calib-speakers "$calib_speakers"
+      --out "$data/finetune" ${held_out:+--calib "$held_out" --calib-speakers "$calib_speakers"}
   fi
   make "$data/dev/wav.scp" "$made" -- \
     python -m local.tidyvoice --root "$dev_root" --out "$data/dev"
   if [ -z "$released" ]; then
-    make "$data/calib/trials" "$data/calib/wav.scp" -- tidyvoice trials "$data/calib" \
-      --targets "$calib_targets" --nontargets "$calib_nontargets" --out "$data/calib/trials"
+    [ -z "$held_out" ] ||
+      make "$data/calib/trials" "$data/calib/wav.scp" -- tidyvoice trials "$data/calib" \
+        --targets "$calib_targets" --nontargets "$calib_nontargets" --out "$data/calib/trials"
     make "$data/noise/wav.scp" "$made" -- \
       python -m local.musan --root "$corpus/musan" --out "$data/noise"
     make "$data/rirs/wav.scp" "$made" -- \
       python -m local.rirs --root "$corpus/RIRS_NOISES/simulated_rirs" --out "$data/rirs"
     show "$data/check.txt" "$data"/{finetune,calib,dev}/{wav.scp,utt2spk} -- \
-      tidyvoice check "$data/finetune" --disjoint "$data/calib" --disjoint "$data/dev" --no-audio
+      tidyvoice check "$data/finetune" ${held_out:+--disjoint "$held_out"} --disjoint "$data/dev" \
+      --no-audio
   fi
   if [ "$recipe" != mini ]; then
     examined=(--data "$data/dev" --exp "$exp" --trials "$trials")
-    [ -n "$released" ] || examined+=(--data "$data/finetune" --data "$data/calib")
+    [ -n "$released" ] || examined+=(--data "$data/finetune" ${held_out:+--data "$held_out"})
     [ "$counts" = any ] || examined+=(--expect "conf/$recipe/expected.yaml")
     show "$exp/doctor.txt" "$data"/*/wav.scp "$trials" -- tidyvoice doctor "${examined[@]}"
     for system in "${systems[@]}"; do
@@ -234,7 +240,9 @@ fi
 
 if stage 7 "normalise, calibrate, report"; then
   if [ -n "$released" ]; then
-    calibrate_released
+    calibrate_on_dev dev-train
+  elif [ -z "$held_out" ]; then
+    calibrate_on_dev dev
   else
     extract "$reported" calib "$data/calib"
     score "$reported" calib "$data/calib/trials"

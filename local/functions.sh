@@ -91,7 +91,7 @@ initial() {
 # config SYSTEM: its YAML file; --variant names another for the system that is reported.
 config() {
   if [ "$1" = "$reported" ] && [ -n "$variant" ]; then
-    echo "conf/$recipe/variants/$variant.yaml"
+    echo "$variant_config"
   else
     echo "conf/$recipe/$1.yaml"
   fi
@@ -104,7 +104,11 @@ settings() {
   init=$(initial "$1")
   [ -z "$init" ] || values+=("model.init=$init")
   if [ "$1" = finetune ]; then
-    values+=("validation.data=$data/calib" "validation.trials=$data/calib/trials")
+    if [ -n "$held_out" ]; then
+      values+=("validation.data=$held_out" "validation.trials=$held_out/trials")
+    else
+      values+=("validation=null")
+    fi
     values+=(${finetune_set[@]+"${finetune_set[@]}"})
   else
     values+=(${pretrain_set[@]+"${pretrain_set[@]}"})
@@ -142,7 +146,7 @@ train() {
   if fresh "$stamp" "${inputs[@]}" -- "${command[@]}"; then
     [ "${2-}" = --check ] || echo "  $exp/$1 is trained"
   elif [ "${2-}" = --check ]; then
-    tidyvoice train "$config" "${values[@]}" --check --average "$average" "${@:3}"
+    tidyvoice train "$config" "${values[@]}" --check "${@:3}"
   else
     stamped "$stamp" '' "${inputs[@]}" -- "${command[@]}"
   fi
@@ -162,8 +166,8 @@ report() {
 }
 
 average() {
-  make "$exp/$1/models/avg_model.pt" "$exp/$1/models"/model_*.pt -- \
-    tidyvoice average "$exp/$1" --last "$average"
+  make "$exp/$1/models/avg_model.pt" "$exp/$1"/{config.yaml,models/model_*.pt} -- \
+    tidyvoice average "$exp/$1"
 }
 
 # extract SYSTEM NAME FOLDER [OPTION ...]: embeddings of a data folder.

@@ -20,8 +20,8 @@ model_from_here() {
 }
 repository='^[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+$'
 
-recipe_keys='calib_speakers average mean_utterances normalize top_n calib_targets calib_nontargets
-tolerate counts openslr voxceleb'
+recipe_keys='calib_speakers mean_utterances normalize top_n calib_targets calib_nontargets tolerate
+counts openslr voxceleb'
 
 add_setting() {
   local key=${1%%=*} known
@@ -82,10 +82,14 @@ done
 [ -z "$init_from" ] || [ -e "$init_from" ] || [[ $init_from =~ $repository ]] ||
   fail "--init-from $init_from: no such model; give a folder, an archive or OWNER/NAME"
 [ -d "conf/$recipe" ] || fail "no recipe is called $recipe: there are mini, tidyvoice"
-if [ -n "$variant" ] && [ ! -e "conf/$recipe/variants/$variant.yaml" ]; then
-  variants=("conf/$recipe/variants"/*.yaml)
-  variants=("${variants[@]##*/}")
-  fail "--variant $variant: there are ${variants[*]%.yaml}"
+if [ -n "$variant" ]; then
+  variant_config=conf/$recipe/finetune_$variant.yaml
+  [ -e "$variant_config" ] || variant_config=conf/$recipe/variants/$variant.yaml
+  [ -e "$variant_config" ] ||
+    fail "--variant $variant: there are $(
+      find "conf/$recipe" -path '*/variants/*.yaml' -o -name 'finetune_*.yaml' |
+        sed -E 's,.*/(finetune_)?,,; s,\.yaml$,,' | sort | xargs
+    )"
 fi
 [[ $processes =~ ^([1-9][0-9]*)?$ ]] || fail "--processes $processes: give a number above 0"
 for number in "$stage" "$stop_stage"; do

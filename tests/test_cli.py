@@ -141,24 +141,22 @@ def test_a_wrong_key_is_one_line(experiment, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("settings", "average", "said"),
+    ("settings", "said"),
     [
-        (["epochs=3"], 4, "epochs is 3, and 4 epochs are to be averaged"),
-        (["epochs=9", "keep_checkpoints=2"], 3, "keep_checkpoints is 2, and 3 epochs are to be"),
-        (["epochs=9", "keep_checkpoints=3"], 3, None),
-        (["epochs=0"], 1, None),
+        (["epochs=3", "average=4"], "x.yaml: epochs is 3, and 4 epochs are to be averaged"),
+        (["epochs=9", "average=3", "keep_checkpoints=2"], "keep_checkpoints is 2, and 3 epochs"),
+        (["epochs=9", "average=3", "keep_checkpoints=3"], None),
+        (["epochs=0"], None),
     ],
 )
 def test_epochs_that_will_not_be_there_are_missed_before_the_training(
-    experiment, tmp_path, settings, average, said
+    experiment, tmp_path, settings, said
 ):
     (tmp_path / "x.yaml").write_text(yaml.safe_dump(experiment))
-    given = ["train", tmp_path / "x.yaml", *settings, "--average", average]
-    result = invoke(*given, "--check")
+    result = invoke("train", tmp_path / "x.yaml", *settings, "--check")
     assert result.exit_code == (1 if said else 0), result.output
     assert (said or "") in result.output
     assert not Path(experiment["experiment"]).exists()
-    assert "--average goes with --check" in invoke(*given).output
 
 
 def test_an_interrupted_training_says_so_and_goes_on(experiment, tmp_path):

@@ -2,11 +2,18 @@ import errno
 import os
 import platform
 import signal
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tidyvoice.errors import INTERRUPTED, TidyVoiceError, one_line_errors, summarise
+from tidyvoice.errors import (
+    INTERRUPTED,
+    TidyVoiceError,
+    TidyVoiceWarning,
+    one_line_errors,
+    summarise,
+)
 from tidyvoice.files import atomic_path, write_text
 
 
@@ -41,6 +48,17 @@ def test_other_failures_of_the_system_name_the_file():
 def test_a_defect_of_ours_keeps_its_traceback():
     with pytest.raises(ZeroDivisionError), one_line_errors():
         raise ZeroDivisionError
+
+
+def test_a_warning_of_another_library_keeps_its_category_and_place(capsys, monkeypatch):
+    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
+    with warnings.catch_warnings(), one_line_errors():
+        warnings.simplefilter("always")
+        warnings.warn_explicit("it is old", FutureWarning, "torch/x.py", 12)
+        warnings.warn("x.wav is clipped", TidyVoiceWarning, stacklevel=1)
+    other, own = capsys.readouterr().err.splitlines()
+    assert other == "torch/x.py:12: FutureWarning: it is old"
+    assert own == "warning: x.wav is clipped"
 
 
 def test_many_problems_are_counted():

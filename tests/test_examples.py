@@ -141,7 +141,8 @@ def test_two_machines_under_slurm(project, tiny, experiment, tmp_path):
     for name, text in {
         "scontrol": "echo 127.0.0.1; echo other",
         # It does not take over by itself how many cores sbatch was asked for.
-        "srun": '[ "$1" = --cpus-per-task=3 ] || exit 9; shift; "$@" & "$@" & wait -n && wait -n',
+        "srun": '[ "$1" = --cpus-per-task=3 ] || exit 9; shift; echo "$@"; '
+        '"$@" & "$@" & wait -n && wait -n',
     }.items():
         (tools / name).write_text(f"#!/usr/bin/env bash\n{text}\n")
         (tools / name).chmod(0o755)
@@ -156,4 +157,5 @@ def test_two_machines_under_slurm(project, tiny, experiment, tmp_path):
     done = preloaded.run("bash", script, config, "epochs=1", cwd=project, env=env | slurm)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "2 processes x 1 batches of 5 chunks" in done.stdout
+    assert " --max-restarts 0 " in done.stdout
     assert (Path(experiment["experiment"]) / "models/model_0001.pt").exists()

@@ -29,6 +29,7 @@ def test_what_the_release_tells_of_its_training_stands_beside_our_settings(tmp_p
     assert rows["gpus"] == ["[0, 1]", "-"]
     assert rows["dataloader_args.batch_size"] == ["24", "48", "differs"]
     assert rows["projection_args.num_class"] == ["7", "-"]
+    assert rows["num_avg"][1] == "1"
     assert rows["num_epochs"] == ["6", "6"]
     assert rows["scheduler_args.epoch_iter"] == ["5463", "-"]
     assert rows["scheduler_args.initial_lr"] == ["5e-05", "3.75e-05", "differs"]

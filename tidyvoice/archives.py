@@ -19,8 +19,9 @@ from tidyvoice.errors import TidyVoiceError, summarise
 
 WEIGHT_FILES = ("avg_model.pt", "model.safetensors")
 CONFIG_FILE, SPEAKERS_FILE, VERIFIER_FILE = "config.yaml", "speakers.txt", "verifier.json"
+HEAD_FILE = "head.pt"
 # What a folder may hold beside what every model has.
-BESIDE = (SPEAKERS_FILE, VERIFIER_FILE)
+BESIDE = (SPEAKERS_FILE, VERIFIER_FILE, HEAD_FILE)
 MODEL_FILES = (*WEIGHT_FILES, CONFIG_FILE, *BESIDE)
 INNER = "models"
 # In SPEAKERS_FILE: there are others, whose names are not known.

@@ -82,6 +82,9 @@ class ModelSettings(Strict):
     in_planes: int = Field(64, ge=1)
     embed_dim: int = Field(256, ge=1)
     init: Path | None = Field(None, description="model folder or .pt file to start from")
+    init_scheme: Literal["he_zero_gamma", "torch"] = Field(
+        "he_zero_gamma", description="weights of a new model (see build_model)"
+    )
     recompute: bool = Field(
         False,
         description="keep only the input of each block for the backward pass: a third more time",
@@ -116,8 +119,10 @@ class LossSettings(Strict):
     margin_type: Literal["C", "A"] | None = None
     balance: float | None = Field(None, gt=0, lt=1, description="weight of the target class")
     t: float | None = Field(None, ge=1, description="exponent of the similarity")
-    init: Literal["random", "speaker_means"] = Field(
-        "random", description="class weights: random, or the mean embedding of each class' chunks"
+    init: Literal["random", "speaker_means", "checkpoint"] = Field(
+        "random",
+        description="class weights: random, the mean embedding of each class' chunks, or those "
+        "that model.init has for the same speakers",
     )
 
     @model_validator(mode="after")
@@ -211,6 +216,7 @@ class Experiment(Strict):
         None, ge=1, description="also save between epochs, every so many steps"
     )
     keep_checkpoints: int = Field(10, ge=1, description="epochs whose checkpoints stay on disk")
+    average: int = Field(1, ge=1, description="last epochs whose mean is the model")
     log_iterations: int = Field(50, ge=1, description="steps between two lines of the log")
     accumulate: int = Field(1, ge=1, description="batches of each process in one step")
     tuned_batch: int | None = Field(
@@ -235,6 +241,24 @@ class Experiment(Strict):
     learning_rate: LearningRateSettings
 
     @model_validator(mode="after")
+    def _enough_checkpoints(self) -> "Experiment":
+        # Without epochs the untrained model is the one that is taken.
+        kept = {"epochs": max(self.epochs, 1), "keep_checkpoints": self.keep_checkpoints}
+        for key, number in kept.items():
+            if number < self.average:
+                raise ValueError(
+                    f"{key} is {number}, and {self.average} epochs are to be averaged: set {key} "
+                    "higher or average lower"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _known_head(self) -> "Experiment":
+        if self.loss.init == "checkpoint" and not self.model.init:
+            raise ValueError("loss.init: checkpoint needs the folder of a model: set model.init")
+        return self
+
+    @model_validator(mode="after")
     def _one_voice(self) -> "Experiment":
         if self.languages.contrast and len(self.data.speeds) > 1:
             raise ValueError(
@@ -244,8 +268,13 @@ class Experiment(Strict):
         return self
 
     def save(self, path: str | Path) -> None:
-        """Write the resolved settings as YAML; reading them back gives the same experiment."""
-        write_text(path, yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False))
+        """Write the resolved settings as YAML; reading them back gives the same experiment.
+
+        A file that holds them already keeps its time, by which run.sh sees what is out of date.
+        """
+        path, text = Path(path), yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+        if not path.is_file() or path.read_text(encoding="utf-8") != text:
+            write_text(path, text)
 
 
 def load_experiment(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:

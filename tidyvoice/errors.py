@@ -38,8 +38,13 @@ def _interrupt(signum: int, frame: object) -> None:
     raise KeyboardInterrupt
 
 
-def _show_warning(message: Warning | str, category: type[Warning], *where: object) -> None:
-    print(f"warning: {message}", file=sys.stderr)
+def _show_warning(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, *rest: object
+) -> None:
+    """Print a warning; ours names its place in the input, any other its place in the code."""
+    where = "" if issubclass(category, TidyVoiceWarning) else f"{filename}:{lineno}: "
+    kind = "warning" if issubclass(category, TidyVoiceWarning) else category.__name__
+    print(f"{where}{kind}: {message}", file=sys.stderr)
 
 
 @contextmanager

@@ -3,8 +3,9 @@
 A folder holds ``config.yaml`` with ``model``, ``model_args`` and ``dataset_args`` as WeSpeaker
 writes them, and the weights: ``avg_model.pt`` (a flat state dict), ``model.safetensors``, or one of
 these in ``models`` (see ``archives.find_model``). Ours adds ``speakers.txt``, the speakers that the
-model was trained on, those of its initial weights included where these say so, and
-``verifier.json``, what its scores mean (see ``tidyvoice.verifier``).
+model was trained on, those of its initial weights included where these say so; ``verifier.json``,
+what its scores mean (see ``tidyvoice.verifier``); and ``head.pt``, the classes of its training (see
+``tidyvoice.training.head``).
 """
 
 import hashlib

@@ -12,7 +12,7 @@ KEYS = {
     "dataloader_args.batch_size": "data.batch_size",
     "projection_args.num_class": None,
     "num_epochs": "epochs",
-    "num_avg": None,
+    "num_avg": "average",
     "scheduler_args.epoch_iter": "epoch_iterations",
     "scheduler_args.scale_ratio": "learning_rate.scale_ratio",
     "scheduler_args.initial_lr": "learning_rate.initial_lr",

@@ -146,7 +146,8 @@ def _explain(model: type[BaseModel], problem: dict[str, Any]) -> str:
         return f"the key {key} is missing"
     message = problem["msg"].removeprefix("Value error, ")
     given = "" if isinstance(problem["input"], dict) else f" (it is {problem['input']!r})"
-    return f"{key}: {message}{given}"
+    # A mistake of the settings as a whole has no key.
+    return f"{key}: {message}{given}" if key else message
 
 
 def _fields_at(model: type[BaseModel], location: Sequence[str]) -> list[str]:

@@ -1,7 +1,6 @@
 # shellcheck shell=bash disable=SC2034,SC2154
 # What ./run.sh --recipe mini does beside the trainings; ./run.sh --set KEY=VALUE overrides it.
-calib_speakers=30       # held out of the fine-tuning, for calibration
-average=3               # last checkpoints whose mean is the model
+calib_speakers=30       # held out of the fine-tuning, for calibration; 0: dev calibrates itself
 mean_utterances=500     # for the mean of the earlier systems; the reported one takes all utterances
 normalize=language      # language, asnorm or snorm
 top_n=40                # highest cohort scores that count, of 80 speakers, each a few times over

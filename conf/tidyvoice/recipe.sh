@@ -1,7 +1,7 @@
 # shellcheck shell=bash disable=SC2034,SC2154
 # What ./run.sh --recipe tidyvoice does beside the trainings; ./run.sh --set KEY=VALUE overrides it.
-calib_speakers=100      # held out of the fine-tuning, for calibration
-average=1               # last checkpoints whose mean is the model
+calib_speakers=100      # held out of the fine-tuning, for calibration; 0: dev calibrates itself
+if [ "$variant" = published ]; then calib_speakers=0; fi # it trains on every speaker
 mean_utterances=20000   # for the mean of the earlier systems; the reported one takes all utterances
 normalize=language      # language, asnorm or snorm
 top_n=300               # highest cohort scores that count, of 3,566 speakers, a few times over

@@ -12,15 +12,14 @@ if [ -x .venv/bin/python ]; then PATH=$PWD/.venv/bin:$PATH; fi
 
 machines=$(scontrol show hostnames "$SLURM_JOB_NODELIST")
 first=${machines%%$'\n'*}
-# Ranks that torchrun starts again would else read addresses of those before (pytorch issue 135712).
+# Restarted ranks would otherwise read the addresses of those before (pytorch issue 135712).
 export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1
-# One torchrun on each machine. They find one another at the first one's port, agree on the ranks, and
-# if a rank dies all start again from the last checkpoint.
+# One torchrun on each machine. They find one another at the first one's port and agree on the ranks.
 srun --cpus-per-task="$SLURM_CPUS_PER_TASK" torchrun \
   --nnodes "$SLURM_NNODES" \
   --nproc-per-node "${SLURM_GPUS_ON_NODE:-1}" \
   --rdzv-backend c10d \
   --rdzv-id "$SLURM_JOB_ID" \
   --rdzv-endpoint "$first:${RENDEZVOUS_PORT:-29500}" \
-  --max-restarts 3 \
+  --max-restarts "${MAX_RESTARTS:-0}" \
   -m tidyvoice train "$@"

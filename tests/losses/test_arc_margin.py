@@ -60,10 +60,12 @@ def test_gradient_is_that_of_the_value(easy_margin):
         assert abs(float(slope) - float(gradient[row, column])) < 5e-2
 
 
-def test_accuracy_counts_the_nearest_class_without_the_margin():
+def test_accuracy_counts_logits_that_carry_the_margin():
     loss = ArcMargin(3, 3, margin=0.5)
     with torch.no_grad():
         loss.weight.copy_(torch.eye(3))
     embeddings = torch.tensor([[1.0, 0.9, 0.0], [0.0, 1.0, 0.0], [0.0, 1.0, 0.2]])
-    _, accuracy = loss(embeddings, torch.tensor([0, 1, 2]))
-    assert float(accuracy) == pytest.approx(2 / 3)
+    for margin, expected in ((0.5, 1 / 3), (0.0, 2 / 3)):
+        loss.margin = margin
+        _, accuracy = loss(embeddings, torch.tensor([0, 1, 2]))
+        assert float(accuracy) == pytest.approx(expected)

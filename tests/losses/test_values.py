@@ -204,18 +204,18 @@ def test_a_class_is_as_near_as_its_nearest_centre():
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_accuracy_is_of_the_nearest_class_without_margins(name):
-    head = build_loss(name, DIM, DIM, margin=1.0)
+def test_accuracy_is_of_the_highest_logit_with_the_margin(name):
+    head = build_loss(name, DIM, DIM, margin=0.2)
     rows = head.rows_per_class
     with torch.no_grad():
         head.weight.copy_(torch.eye(DIM).repeat_interleave(rows, dim=0))
     embeddings = torch.eye(DIM)
-    embeddings[2] += 1.1 * torch.eye(DIM)[4]
-    _, accuracy = head(embeddings, torch.arange(DIM))
-    assert float(accuracy) == pytest.approx((DIM - 1) / DIM)
-    # Of several that are equally near, the first.
-    _, accuracy = head(torch.ones(2, DIM), torch.tensor([0, 1]))
-    assert float(accuracy) == pytest.approx(0.5)
+    embeddings[2, 4] = 1.1  # nearer to another class
+    embeddings[3, 5] = 0.9  # nearest to its own, but for the margin
+    for margin, wrong in ((0.2, 2), (0.0, 1)):
+        head.margin = margin
+        _, accuracy = head(embeddings, torch.arange(DIM))
+        assert float(accuracy) == pytest.approx((DIM - wrong) / DIM)
 
 
 @pytest.mark.parametrize(

@@ -118,3 +118,20 @@ def test_the_gradients_do_not_depend_on_the_layout(planes):
 def test_unknown_model_names_the_known_ones():
     with pytest.raises(TidyVoiceError, match="SimAM_ResNet100_ASP"):
         build_model("ResNet")
+
+
+def test_a_new_model_starts_at_torchs_defaults_on_request():
+    torch.manual_seed(1)
+    ours, torchs = (
+        build_model("SimAM_ResNet34_ASP", 2, 8, init_scheme=s).state_dict()
+        for s in ("he_zero_gamma", "torch")
+    )
+    last, convolution = "front.layer2.1.bn2.weight", "front.layer4.1.conv2.weight"
+    assert (ours[last] == 0).all()
+    assert (torchs[last] == 1).all()
+    # Torch draws from a uniform distribution that ends at the root of one over the fan-in.
+    bound = (9 * 16) ** -0.5
+    assert 0.9 * bound < torchs[convolution].abs().max() <= bound
+    assert ours[convolution].abs().max() > bound
+    with pytest.raises(TidyVoiceError, match="init_scheme is 'he': take he_zero_gamma or torch"):
+        build_model("SimAM_ResNet34_ASP", init_scheme="he")

@@ -31,7 +31,11 @@ def shrink(conf: Path) -> None:
         settings = load_settings(model, path, values)
         path.write_text(yaml.safe_dump(settings.model_dump(mode="json")))
     for path in conf.glob("*/recipe.sh"):
-        path.write_text("\n".join([path.read_text(), *recipe]))
+        text = path.read_text()
+        for value in recipe:
+            key = value.partition("=")[0]
+            text = re.sub(rf"^{key}=\S*", value, text, flags=re.MULTILINE)
+        path.write_text(text)
 
 
 def copy_project(folder: Path) -> Path:

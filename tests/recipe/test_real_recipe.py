@@ -23,10 +23,10 @@ from tidyvoice.models import build_model
 from tidyvoice.scoring.trials import read_scores
 
 SMALL = (
-    "--set model.in_planes=2 model.embed_dim=16 epochs=1 epoch_iterations=2 data.batch_size=4 "
-    "data.chunk_frames=30 data.min_seconds=0.1 precision=float32 device=cpu learning_rate.warm_up_"
-    "epoch=0 finetune.epochs=2 calib_speakers=4 top_n=4 calib_targets=20 calib_nontargets=40 "
-    "mean_utterances=10 counts=any tolerate=0.2"
+    "--set model.in_planes=2 model.embed_dim=16 epochs=1 average=1 epoch_iterations=2 "
+    "data.batch_size=4 data.chunk_frames=30 data.min_seconds=0.1 precision=float32 device=cpu "
+    "learning_rate.warm_up_epoch=0 finetune.epochs=2 calib_speakers=4 top_n=4 calib_targets=20 "
+    "calib_nontargets=40 mean_utterances=10 counts=any tolerate=0.2"
 )
 
 
@@ -155,9 +155,11 @@ def test_everything_is_trained_scored_and_packed(project, whole):
         told = "log_iterations: 7" in (exp / system / "config.yaml").read_text()
         assert told == (system == "large_margin")
         assert (exp / system / "scores/dev.score").exists()
-    # 17 + 4 speakers, three speeds; 4 with a new head.
+    # 17 + 4 speakers; those 4 keep their classes.
     log = (exp / "pretrain/log/train.log").read_text()
-    assert "21 speakers at 3 speeds make 63 classes" in log
+    assert "21 speakers at 1 speeds make 21 classes" in log
+    log = (exp / "large_margin/log/train.log").read_text()
+    assert "4 of 4 classes start from exp/whole/pretrain/models/head.pt" in log
     assert "1 unreadable files left out" in whole
     # Packed for the pretraining, and there for its second half.
     assert whole.count("+ tidyvoice shards data/whole/voxceleb2 ") == 1
@@ -253,6 +255,20 @@ def test_the_released_model_stands_beside_the_published_figures(project, hub):
     assert "IN-SAMPLE" in said
     assert re.search(r"^scheduler_args.epoch_iter +5463 +\d+ +differs$", said, re.MULTILINE)
     assert (project / "exp/released/released/submission.zip").exists()
+
+
+def test_the_published_fine_tuning_takes_every_speaker(project):
+    line = LINE.format("published").replace("calib_speakers=4 ", "")
+    line += " finetune.accumulate=2 --init-from released.zip --variant published --stop-stage 7"
+    said = succeed(line, project)
+    assert not (project / "data/published/calib").exists()
+    exp = project / "exp/published/finetune"
+    log = (exp / "log/train.log").read_text()
+    assert "10 speakers at 1 speeds make 10 classes" in log
+    assert "1 processes x 2 batches of 4 chunks" in log
+    assert "fix_start_epoch: 3" in (exp / "config.yaml").read_text()
+    assert len(read_scores(exp / "scores/dev-llr.score").scores) == 300
+    assert re.search(r"^\+ calibrated .*\n.*\n?fine-tuned ", said, re.MULTILINE)
 
 
 @pytest.fixture

@@ -61,7 +61,7 @@ def test_a_finished_recipe_is_left_alone(finished, own):
 
 
 def test_what_depends_on_a_change_is_made_again(own):
-    stages = f"{RECIPE} --stage 5 --stop_stage 6 --set average=2"
+    stages = f"{RECIPE} --stage 4 --stop_stage 6 --set average=2"
     changed = succeed(stages, own)
     for command in ("average", "extract", "score"):
         assert f"+ tidyvoice {command}" in changed

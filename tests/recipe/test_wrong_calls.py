@@ -45,6 +45,8 @@ def test_without_arguments_it_lists_and_starts_nothing(untouched):
         ("--recipe mini --stage 9", "stages are 1 to 8, not 9"),
         ("--recipe mini --stage 8", "the recipe mini has the stages 1 to 7"),
         ("--recipe mini --variant contast", "there are adversary am_softmax balanced_languages"),
+        ("--recipe tidyvoice --variant publishd", "pairs published small sphereface2_a"),
+        ("--recipe mini --set calib_speakers=x", "--set calib_speakers=x: give a number above 0"),
         ("--recipe mini --set large_margin.seed=2", "the recipe mini has no such training"),
         ("--recipe mini --processes two", "--processes two: give a number above 0"),
         ("--recipe mini --set normalize=znorm", "there are language, asnorm, snorm"),

@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -126,6 +127,95 @@ def test_the_head_starts_at_the_speakers_means(experiment):
     torch.testing.assert_close(torch.nn.functional.normalize(weight), expected, atol=1e-3, rtol=0)
 
 
+@pytest.fixture
+def pretrained(experiment, tmp_path):
+    """A training with two centres a class and two speeds; its settings and its model folder."""
+    experiment["data"]["speeds"] = [0.9, 1.0]
+    experiment["loss"] = {"name": "SubCentreArcMargin", "sub_centres": 2, "top_k": 2}
+    first = {**experiment, "experiment": str(tmp_path / "pretrain"), "average": 2}
+    folder, _ = average_checkpoints(run(first).folder)
+    experiment["model"] = {**experiment["model"], "init": str(folder)}
+    experiment["loss"] = {**experiment["loss"], "top_k": 0, "init": "checkpoint"}
+    return experiment, folder
+
+
+def test_a_large_margin_stage_keeps_the_classes_of_its_speakers(pretrained, tiny, tmp_path):
+    settings, folder = pretrained
+    # The first two speakers are new, the others in the places of others.
+    lines = (tiny / "train/utt2spk").read_text().splitlines()
+    known = sorted({line.split()[1] for line in lines})
+    head = torch.load(folder / "head.pt", weights_only=True)
+    assert head["speakers"] == known
+    head["speakers"] = [*known[2:], "somebody", "else"]
+    torch.save(head, folder / "head.pt")
+    settings["data"]["speeds"] = [1.0, 0.9]
+    trainer = run({**settings, "epochs": 0})
+    states = [load_checkpoint(folder / f"model_{epoch:04d}.pt") for epoch in (2, 3)]
+    mean = sum(state["loss"]["weight"] for state in states) / 2
+    at_speed_one = mean[6 * 2 :]  # 0.9 comes before 1.0
+    begun = final_state(trainer.folder)["loss"]["weight"]
+    torch.testing.assert_close(begun[2 * 2 : 6 * 2], at_speed_one[: 4 * 2])
+    for unknown in (begun[: 2 * 2], begun[6 * 2 :]):
+        assert not torch.isclose(unknown[:, None], mean).all(dim=2).any()
+    text = (trainer.folder / "log/train.log").read_text()
+    assert f"4 of 12 classes start from {folder / 'head.pt'}" in text
+    assert "the loss head is new" not in text
+
+
+def test_every_parameter_of_a_loss_is_kept(experiment, tmp_path):
+    experiment["loss"] = {"name": "SphereFace2"}
+    first = run({**experiment, "experiment": str(tmp_path / "pretrain")})
+    folder, _ = average_checkpoints(first.folder)
+    experiment["model"]["init"] = str(folder)
+    experiment["loss"]["init"] = "checkpoint"
+    begun = final_state(run({**experiment, "epochs": 0}).folder)["loss"]
+    assert torch.equal(begun["bias"], final_state(first.folder)["loss"]["bias"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (
+            {"loss": {"init": "checkpoint"}},
+            r"head\.pt is the head of another loss \(2 x 16",
+        ),
+        ({"loss": {"name": "SphereFace2", "init": "checkpoint"}}, "is the head of another loss"),
+        ({"speakers": ["x"] * 6}, "knows none of the 6 speakers of data.train"),
+        ({"speakers": None}, r"head\.pt is missing, and loss.init: checkpoint starts from it"),
+        ({"model": {"in_planes": 2, "embed_dim": 16}}, "checkpoint needs the folder of a model"),
+    ],
+)
+def test_a_head_that_does_not_fit_is_refused(pretrained, changes, said):
+    settings, folder = pretrained
+    if "speakers" in changes:
+        head = torch.load(folder / "head.pt", weights_only=True)
+        head["speakers"] = changes.pop("speakers")
+        (folder / "head.pt").unlink()
+        if head["speakers"]:
+            torch.save(head, folder / "head.pt")
+    with pytest.raises((TidyVoiceError, ValueError), match=said):
+        run({**settings, **changes})
+
+
+def test_the_head_of_another_training_is_another_training(pretrained):
+    settings, folder = pretrained
+    run(settings)
+    run(settings)
+    head = torch.load(folder / "head.pt", weights_only=True)
+    head["tensors"]["weight"] += 1
+    torch.save(head, folder / "head.pt")
+    with pytest.raises(TidyVoiceError, match="was begun with other initial head than"):
+        run(settings)
+
+
+def test_a_model_is_loaded_without_its_head(pretrained):
+    folder = pretrained[1]
+    (folder / "head.pt").write_bytes(b"broken")
+    assert SpeakerEncoder.from_pretrained(folder, "cpu").embed_samples(
+        np.ones((1, 16000), np.int16)
+    ).shape == (1, 16)
+
+
 def test_a_model_of_another_frontend_is_not_fine_tuned_silently(experiment, tmp_path):
     first = run({**experiment, "experiment": str(tmp_path / "pretrain")})
     folder, _ = average_checkpoints(first.folder, 1)
@@ -215,6 +305,18 @@ def test_the_average_is_the_mean_and_a_model_folder(experiment):
     assert config["model"] == "SimAM_ResNet34_ASP"
     with pytest.raises(TidyVoiceError, match="cannot average 9"):
         average_checkpoints(trainer.folder, 9)
+
+
+def test_a_training_says_how_many_epochs_are_averaged(experiment):
+    trainer = run({**experiment, "average": 2})
+    assert average_checkpoints(trainer.folder)[1] == [2, 3]
+    assert average_checkpoints(trainer.folder, last=1)[1] == [3]
+    config = trainer.folder / "config.yaml"
+    os.utime(config, ns=(0, 0))
+    run({**experiment, "average": 2})
+    assert config.stat().st_mtime_ns == 0
+    run({**experiment, "average": 3})
+    assert average_checkpoints(trainer.folder)[1] == [1, 2, 3]
 
 
 def test_the_speakers_of_the_initial_model_are_its_own_as_well(experiment, tmp_path):

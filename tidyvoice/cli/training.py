@@ -23,10 +23,6 @@ def train(
     check_settings: Annotated[
         bool, typer.Option("--check", help="only check the settings, then stop")
     ] = False,
-    average: Annotated[
-        int | None,
-        typer.Option(min=1, help="with --check: will so many epochs be there to average?"),
-    ] = None,
     initial: Annotated[
         bool, typer.Option("--initial", help="with --check: does the model in model.init fit?")
     ] = False,
@@ -38,20 +34,15 @@ def train(
     if check_settings:
         from tidyvoice.audio import load_torchaudio
         from tidyvoice.config import load_experiment
-        from tidyvoice.training.average import check_last
 
         chosen = load_experiment(config, tuple(settings or ()))
         if set(chosen.data.speeds) != {1.0}:
             load_torchaudio()
-        if average is not None:
-            check_last(chosen, average, config)
         if initial and chosen.model.init:
             from tidyvoice.training.start import check_initial_model
 
             check_initial_model(chosen)
         return
-    if average is not None:
-        raise TidyVoiceError("--average goes with --check; then it is `tidyvoice average`")
     if initial:
         raise TidyVoiceError("--initial goes with --check: leave it out, or add --check")
     from tidyvoice.training.trainer import train as run
@@ -63,7 +54,10 @@ def train(
 @one_line_errors()
 def average(
     experiment: Annotated[Path, typer.Argument(help="experiment folder")],
-    last: Annotated[int, typer.Option(min=1, help="epochs whose checkpoints are averaged")] = 1,
+    last: Annotated[
+        int | None,
+        typer.Option(min=1, help="epochs to average; as the training's settings say if left out"),
+    ] = None,
     unfinished: Annotated[bool, typer.Option(help="also of a training not at its end")] = False,
     best: Annotated[
         bool, typer.Option(help="the one epoch that was best on the validation list instead")
@@ -72,7 +66,7 @@ def average(
 ) -> None:
     """Average the last checkpoints into EXP/models/avg_model.pt.
 
-    Example: tidyvoice average exp/mini/finetune --last 3
+    Example: tidyvoice average exp/mini/finetune
     """
     from tidyvoice.training.average import average_checkpoints
 

@@ -1,29 +1,35 @@
 """The model of an experiment: the mean of its last checkpoints' weights, or its best one."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
 from tidyvoice.archives import OTHERS, VERIFIER_FILE
-from tidyvoice.config import Experiment, load_experiment
+from tidyvoice.config import load_experiment
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.hub import fingerprint, save_model_config, save_torch, training_speakers
 from tidyvoice.training.checkpoint import epoch_checkpoints, load_checkpoint
+from tidyvoice.training.head import save_head
 from tidyvoice.training.validation import best_epoch, history
 from tidyvoice.verifier import Verifier
 
 
 def average_checkpoints(
-    experiment: str | Path, last: int, unfinished: bool = False, best: bool = False
+    experiment: str | Path,
+    last: int | None = None,
+    unfinished: bool = False,
+    best: bool = False,
 ) -> tuple[Path, list[int]]:
-    """Write ``models/avg_model.pt`` with its ``config.yaml`` and ``speakers.txt``.
+    """Write ``models/avg_model.pt`` with its ``config.yaml``, ``speakers.txt`` and ``head.pt``.
 
     A ``verifier.json`` beside it that belongs to other weights is removed.
 
     Integer tensors (batch norm's counters) are those of the last checkpoint.
 
     Args:
+        last: how many epochs are averaged; ``average`` of the experiment's settings if None.
         unfinished: take a training that has not come to its end.
         best: take the one epoch that was best on the validation list, instead of the last ones.
 
@@ -45,17 +51,14 @@ def average_checkpoints(
             f"{experiment} is at epoch {reached} of {settings.epochs}: train on, or say "
             "--unfinished"
         )
+    last = last or settings.average
     epochs = _best(experiment, paths) if best else _last(experiment, paths, last)
-    total: dict = {}
+    model: dict[str, Tensor] = {}
+    head: dict[str, Tensor] = {}
     for epoch in epochs:
         state = load_checkpoint(paths[epoch])
-        for name, tensor in _weights(state).items():
-            if not tensor.is_floating_point():
-                total[name] = tensor
-            elif name in total:
-                total[name] += tensor / len(epochs)
-            else:
-                total[name] = tensor / len(epochs)
+        _add(model, _weights(state), len(epochs))
+        _add(head, state["loss"], len(epochs))
     folder = experiment / "models"
     speakers = set(state["speakers"])
     if settings.model.init:
@@ -63,27 +66,12 @@ def average_checkpoints(
         speakers |= set(training_speakers(settings.model.init) or [OTHERS])
     speakers = sorted(speakers)
     save_model_config(folder, settings.model, settings.frontend, speakers)
+    save_head(folder, head, state["speakers"], settings.data.speeds)
     verifier = Verifier.load(folder)
-    if verifier is not None and verifier.model != fingerprint(total):
+    if verifier is not None and verifier.model != fingerprint(model):
         (folder / VERIFIER_FILE).unlink()
-    save_torch(folder / "avg_model.pt", total)
+    save_torch(folder / "avg_model.pt", model)
     return folder, epochs
-
-
-def check_last(settings: Experiment, last: int, source: str | Path) -> None:
-    """Refuse a training that will not leave the checkpoints of ``last`` epochs.
-
-    Raises:
-        TidyVoiceError: it has fewer epochs or keeps fewer checkpoints; ``source`` is named.
-    """
-    # Without epochs the untrained model is the one that is taken.
-    kept = {"epochs": max(settings.epochs, 1), "keep_checkpoints": settings.keep_checkpoints}
-    for key, number in kept.items():
-        if number < last:
-            raise TidyVoiceError(
-                f"{source}: {key} is {number}, and {last} epochs are to be averaged: set {key} "
-                "higher, or average fewer (run.sh: --set average=N)"
-            )
 
 
 def _last(experiment: Path, paths: dict[int, Path], last: int) -> list[int]:
@@ -92,8 +80,7 @@ def _last(experiment: Path, paths: dict[int, Path], last: int) -> list[int]:
         trained = [epoch for epoch in paths if epoch > 0]
         raise TidyVoiceError(
             f"{experiment} has checkpoints of {len(trained)} epochs, cannot average {last}: give "
-            "a smaller --last (run.sh: --set average=N) or train on (keep_checkpoints says how "
-            "many are kept)"
+            "a smaller --last or train on (keep_checkpoints says how many are kept)"
         )
     return epochs
 
@@ -106,6 +93,17 @@ def _best(experiment: Path, paths: dict[int, Path]) -> list[int]:
             "--best out"
         )
     return [best_epoch(measured)]
+
+
+def _add(total: dict[str, Tensor], tensors: Mapping[str, Tensor], count: int) -> None:
+    """Add the share of one of ``count`` checkpoints; integers are those of the last one."""
+    for name, tensor in tensors.items():
+        if not tensor.is_floating_point():
+            total[name] = tensor
+        elif name in total:
+            total[name] += tensor / count
+        else:
+            total[name] = tensor / count
 
 
 def _weights(state: dict[str, Any]) -> dict[str, Tensor]:

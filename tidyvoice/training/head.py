@@ -1,9 +1,103 @@
-"""A new loss head that starts at the speakers' mean embeddings instead of at random."""
+"""Where a loss head starts: at its speakers' mean embeddings, or at the head of a model folder.
+
+A model folder keeps the head of its training in ``head.pt``: the speakers in the order of the
+classes, the weight rows of a class, and the tensors. Of speeds, each of which makes a speaker
+another class, only the one nearest 1.0 is kept. Training reads the file with ``loss.init:
+checkpoint``; nothing else does.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from tidyvoice.archives import HEAD_FILE
+from tidyvoice.config import Experiment
+from tidyvoice.errors import TidyVoiceError
+from tidyvoice.hub import model_files, save_torch
+from tidyvoice.losses.head import Head
+from tidyvoice.training.checkpoint import load_checkpoint
 from tidyvoice.training.world import World
+
+
+def head_file(settings: Experiment) -> Path:
+    """Return the path of the head of the initial model.
+
+    Raises:
+        TidyVoiceError: it has none.
+    """
+    path = model_files(settings.model.init).folder / HEAD_FILE
+    if not path.is_file():
+        raise TidyVoiceError(
+            f"{path} is missing, and loss.init: checkpoint starts from it: make the model folder "
+            "with `tidyvoice average`, or set loss.init to random or speaker_means"
+        )
+    return path
+
+
+def save_head(
+    folder: Path, tensors: Mapping[str, Tensor], speakers: Sequence[str], speeds: Sequence[float]
+) -> None:
+    """Write the head of a training into a model folder.
+
+    Args:
+        tensors: the head's state dict, with a class for each speaker at each speed.
+        speakers: in the order of the classes.
+    """
+    rows = len(tensors["weight"]) // len(speeds)
+    kept = tensors["weight"][_rows_of_speed(speeds, rows)].clone()
+    content = {
+        "speakers": list(speakers),
+        "rows_per_class": rows // len(speakers),
+        "tensors": {**tensors, "weight": kept},
+    }
+    save_torch(folder / HEAD_FILE, content)
+
+
+def start_from_head(head: Head, settings: Experiment, speakers: Sequence[str]) -> int:
+    """Copy the classes of the speakers that the head of the initial model knows.
+
+    The classes of other speakers, and of other speeds, stay random: those who are new to a training
+    of known speakers are few, and speakers' means would take a pass over all the data.
+
+    Returns:
+        The number of classes that were copied.
+
+    Raises:
+        TidyVoiceError: the initial model has no head, or one of another loss or other speakers.
+    """
+    path, own = head_file(settings), head.state_dict()
+    saved = load_checkpoint(path)
+    rows, tensors = head.rows_per_class, saved["tensors"]
+    theirs = saved["rows_per_class"], sorted(tensors), tensors["weight"].shape[1]
+    if theirs != (rows, sorted(own), own["weight"].shape[1]):
+        raise TidyVoiceError(
+            f"{path} is the head of another loss ({theirs[0]} x {theirs[2]} weights a class, "
+            f"{', '.join(theirs[1])}): set loss and model.embed_dim as in the training that made "
+            "it, or loss.init to random or speaker_means"
+        )
+    places = {speaker: place for place, speaker in enumerate(saved["speakers"])}
+    known = [(new, places[name]) for new, name in enumerate(speakers) if name in places]
+    if not known:
+        raise TidyVoiceError(
+            f"{path} knows none of the {len(speakers):,} speakers of data.train: set loss.init to "
+            "random or speaker_means"
+        )
+    here, there = torch.tensor(known).T
+    weight = own.pop("weight")  # shares its memory with the parameter, as do the others
+    weight = weight[_rows_of_speed(settings.data.speeds, len(speakers) * rows)]
+    source = tensors["weight"].to(weight.device).unflatten(0, (-1, rows))
+    weight.unflatten(0, (-1, rows))[here] = source[there]
+    for name, tensor in own.items():
+        tensor.copy_(tensors[name])
+    return len(known)
+
+
+def _rows_of_speed(speeds: Sequence[float], rows: int) -> slice:
+    """Return the rows of the weight whose classes are at the speed nearest 1.0."""
+    nearest = min(range(len(speeds)), key=lambda place: abs(speeds[place] - 1.0))
+    return slice(nearest * rows, (nearest + 1) * rows)
 
 
 class ClassMeans:

@@ -80,7 +80,11 @@ def build_network(settings: Experiment, data: TrainingData, world: World) -> Net
     """
     chosen, device = settings.model, world.device
     model = build_model(
-        chosen.name, chosen.in_planes, chosen.embed_dim, settings.frontend.num_mel_bins
+        chosen.name,
+        chosen.in_planes,
+        chosen.embed_dim,
+        settings.frontend.num_mel_bins,
+        chosen.init_scheme,
     )
     model.front.recompute = chosen.recompute
     if chosen.sync_batchnorm:

@@ -13,7 +13,7 @@ from tidyvoice.errors import TidyVoiceError
 from tidyvoice.hub import load_weights, model_files
 from tidyvoice.models import build_model
 from tidyvoice.settings import differences
-from tidyvoice.training.head import ClassMeans
+from tidyvoice.training.head import ClassMeans, head_file
 from tidyvoice.wespeaker import frontend_settings, read_config, section
 
 if TYPE_CHECKING:
@@ -40,8 +40,10 @@ def check_initial_model(settings: Experiment) -> Path:
     """Load ``settings.model.init`` into a network that is thrown away; the file that was read.
 
     Raises:
-        TidyVoiceError: see ``start_from_model``.
+        TidyVoiceError: see ``start_from_model`` and ``head_file``.
     """
+    if settings.loss.init == "checkpoint":
+        head_file(settings)
     network, bins = settings.model, settings.frontend.num_mel_bins
     model = build_model(network.name, network.in_planes, network.embed_dim, bins)
     return start_from_model(model, settings)

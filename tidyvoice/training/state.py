@@ -12,6 +12,7 @@ from tidyvoice.errors import TidyVoiceError
 from tidyvoice.files import sha256
 from tidyvoice.hub import model_files
 from tidyvoice.settings import differences
+from tidyvoice.training.head import head_file
 from tidyvoice.training.network import Network
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 # What may change when an interrupted run goes on: only rounding depends on it, and which batches
 # batch norm's running statistics are of. Of processes and accumulated batches the product may not.
 FREE_SETTINGS = {
-    "accumulate", "checkpoint_iterations", "data.readers", "device",
+    "accumulate", "average", "checkpoint_iterations", "data.readers", "device",
     "experiment", "keep_checkpoints", "log_iterations", "model.compile",
     "model.recompute", "timeout_seconds", "tuned_batch", "validation",
 }  # fmt: skip
@@ -32,6 +33,8 @@ def checksums(settings: Experiment, data: TrainingData) -> dict[str, str]:
     found = {name: store.content for name, store in stores.items() if store}
     if settings.model.init:
         found["initial weights"] = sha256(model_files(settings.model.init).weights)
+    if settings.loss.init == "checkpoint":
+        found["initial head"] = sha256(head_file(settings))
     return found
 
 

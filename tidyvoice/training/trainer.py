@@ -35,6 +35,7 @@ from tidyvoice.training.checkpoint import (
     remove_old_checkpoints,
 )
 from tidyvoice.training.description import describe
+from tidyvoice.training.head import head_file, start_from_head
 from tidyvoice.training.network import build_network, build_optimizer
 from tidyvoice.training.schedules import ExponentialDecrease, MarginSchedule
 from tidyvoice.training.start import start_from_model, start_from_speaker_means
@@ -119,6 +120,8 @@ class Trainer:
                 tracker.say(f"going on at step {self.iteration} of {self.total}")
             else:
                 self._begin(tracker)
+            if self.world.is_first:
+                self.settings.save(self.folder / "config.yaml")
             self._record(tracker)
             self._train(tracker)
 
@@ -129,23 +132,23 @@ class Trainer:
                 tracker.say(f"not as in the first run: {line}")
 
     def _begin(self, tracker: Tracker) -> None:
-        """Say what is about to run, load what it starts from, keep the settings."""
+        """Say what is about to run, load what it starts from."""
         settings = self.settings
         for line in describe(self):
             tracker.say(line)
         if settings.model.init:
             source = start_from_model(self.network.model, settings)
-            tracker.say(
-                f"the model starts from {source}; the loss head is new, because its "
-                f"{self.data.num_classes:,} classes are this data's speakers"
-            )
+            tracker.say(f"the model starts from {source}")
+        total = f"{self.data.num_classes:,} classes"
+        if settings.loss.init == "checkpoint":
+            kept = start_from_head(self.objective.head, settings, self.data.speakers)
+            tracker.say(f"{kept:,} of {total} start from {head_file(settings)}")
+        elif settings.model.init:
+            tracker.say(f"the loss head is new: its {total} are this data's speakers")
         if settings.loss.init == "speaker_means":
             seen = start_from_speaker_means(self)
-            classes = f"{seen:,} of {self.data.num_classes:,} classes"
-            tracker.say(f"{classes} start at their speaker's mean embedding")
+            tracker.say(f"{seen:,} of {total} start at their speaker's mean embedding")
         self.network.begin_average()
-        if self.world.is_first:
-            settings.save(self.folder / "config.yaml")
         self._validate(tracker)
         self._save()
 

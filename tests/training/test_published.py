@@ -1,0 +1,112 @@
+"""The published trainings: what their files make a training do, in full size and in miniature."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from test_distributed import losses, train
+
+from tidyvoice.config import load_experiment
+from tidyvoice.training.average import average_checkpoints
+from tidyvoice.training.schedules import ExponentialDecrease, MarginSchedule
+from tidyvoice.training.trainer import Trainer
+from tidyvoice.training.world import World
+
+CONF = Path(__file__).parents[2] / "conf/tidyvoice"
+FINETUNE = CONF / "finetune_published.yaml"
+
+
+@pytest.fixture
+def narrow(tiny):
+    """Overrides that put a narrow network and the tiny corpus in the place of the real ones."""
+    folders = (f"data.{name}={tiny / name}" for name in ("train", "noise", "rirs"))
+    return [*folders, "model.in_planes=2", "model.embed_dim=16", "model.init=null", "device=cpu"]
+
+
+def schedules(golden):
+    """The published learning rate and margin of the fine-tuning, each with its golden numbers."""
+    (rate,) = (case for case in golden["lr_schedule"] if case["args"]["scale_ratio"] == 0.75)
+    (margin,) = (
+        case for case in golden["margin_schedule"] if case["args"]["increase_start_epoch"] == 0
+    )
+    return rate, margin
+
+
+@pytest.mark.parametrize(("processes", "accumulate"), [(1, 2), (2, 1)])
+def test_the_fine_tuning_has_the_published_steps_rates_and_margins(
+    golden, narrow, processes, accumulate
+):
+    settings = load_experiment(FINETUNE, [*narrow, f"accumulate={accumulate}"])
+    trainer = Trainer(settings, World(0, processes, torch.device("cpu")))
+    assert trainer.epoch_iterations == 5463
+    assert trainer.total == 32_778
+    assert trainer.step_chunks == settings.tuned_batch == 48
+    assert trainer.data.num_classes == len(trainer.data.speakers)
+    rate, margin = schedules(golden)
+    # The golden numbers are of epochs of other lengths.
+    ours = replace(trainer.learning_rate, epoch_iter=rate["args"]["epoch_iter"])
+    for iteration, value in rate["lr_at_iteration"].items():
+        assert ours.at(int(iteration)) == pytest.approx(value, rel=1e-6)
+    ours = replace(trainer.margin, epoch_iter=margin["args"]["epoch_iter"])
+    for iteration, value in margin["margin_at_iteration"].items():
+        assert ours.at(int(iteration)) == pytest.approx(value, abs=1e-7)
+    published = MarginSchedule(**{**margin["args"], "epoch_iter": 5463})
+    for iteration in (0, 1, 5463, 10_925, 10_926, 32_777):
+        assert trainer.margin.at(iteration) == pytest.approx(published.at(iteration), abs=1e-9)
+    assert [trainer.learning_rate.at(step) for step in (0, 32_778)] == pytest.approx(
+        [3.75e-5, 7.5e-6]
+    )
+
+
+def test_the_fine_tuning_in_miniature_on_one_process_and_on_two(golden, narrow, tmp_path):
+    small = ["epoch_iterations=2", "data.batch_size=3", "data.chunk_frames=40", "log_iterations=1"]
+    runs = {tmp_path / "one": (1, "accumulate=2"), tmp_path / "two": (2, "accumulate=1")}
+    rate, margin = schedules(golden)
+    rate = ExponentialDecrease(**{**rate["args"], "epoch_iter": 2})
+    margin = MarginSchedule(**{**margin["args"], "epoch_iter": 2})
+    for folder, (processes, accumulate) in runs.items():
+        said = train(FINETUNE, processes, f"experiment={folder}", *narrow, *small, accumulate)
+        assert "6 speakers at 1 speeds make 6 classes" in said
+        rows = [json.loads(line) for line in (folder / "log/train.jsonl").open()]
+        assert [row["iteration"] for row in rows] == list(range(1, 13))
+        for step, row in enumerate(rows):
+            assert row["lr"] == pytest.approx(rate.at(step), rel=1e-4)
+            assert row["margin"] == pytest.approx(margin.at(step), abs=1e-5)
+        assert len(list((folder / "models").glob("model_*.pt"))) == 7
+    torch.testing.assert_close(*map(losses, runs), rtol=0, atol=3e-5)
+
+
+def test_from_scratch_the_weights_start_as_the_published_ones(narrow):
+    trainer = Trainer(load_experiment(CONF / "scratch.yaml", [*narrow, "data.batch_size=8"]))
+    assert (trainer.network.model.state_dict()["front.layer4.2.bn2.weight"] == 1).all()
+
+
+@pytest.mark.parametrize(
+    ("stages", "classes"),
+    [
+        (("pretrain", "large_margin"), ("6 classes", "6 of 6 classes start from")),
+        (
+            [f"pretrain_published_{name}" for name in ("voxblink2", "voxceleb2", "large_margin")],
+            ("18 classes", "its 18 classes are this data's", "6 of 6 classes start from"),
+        ),
+    ],
+)
+def test_the_stages_of_a_pretraining_follow_one_another(narrow, tmp_path, stages, classes):
+    """Each starts from the model of the one before, and the last one from its classes too."""
+    small = ["epochs=1", "average=1", "epoch_iterations=1", "data.batch_size=4"]
+    small += ["data.chunk_frames=40", "precision=float32", "learning_rate.warm_up_epoch=0"]
+    narrow = [value for value in narrow if value != "model.init=null"]
+    before = None
+    for stage, said in zip(stages, classes, strict=True):
+        real = load_experiment(CONF / f"{stage}.yaml")
+        assert real.model.init == (before and before / "models")
+        before = real.experiment
+        init = [f"model.init={tmp_path / real.model.init}"] if real.model.init else []
+        there = [f"experiment={tmp_path / before}", *init]
+        trainer = Trainer(load_experiment(CONF / f"{stage}.yaml", [*narrow, *small, *there]))
+        trainer.run()
+        average_checkpoints(trainer.folder)
+        assert said in (trainer.folder / "log/train.log").read_text()
+    assert real.margin.initial_margin == real.margin.final_margin == 0.5
