@@ -226,7 +226,7 @@ def test_a_long_training_on_the_cpu_needs_consent(no_gpu):
     assert re.search(pattern, fail(*line), re.MULTILINE)
     output = fail(*line, "--set", "device=cpu")  # of its data, which is not here
     assert re.search(r"^WARN  .* takes about [\d,]+ days, .*; device: cpu allows it$", output, re.M)
-    output = fail(*line, "--set", "epochs=1", "--set", "epoch_iterations=1")
+    output = fail(*line, "--set=epochs=1", "--set=average=1", "--set=epoch_iterations=1")
     assert re.search(r"^OK    .*: training on this CPU takes about \d+ (sec|min)", output, re.M)
 
 
