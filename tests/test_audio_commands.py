@@ -41,6 +41,18 @@ def test_verify_says_it_in_words_and_in_json(here):
     assert found["llr"] > 0
 
 
+def test_each_recording_has_a_channel_of_its_own(here):
+    (ann, rate), (bob, _) = (soundfile.read(f"{name}-1.wav") for name in ("ann", "bob"))
+    length = min(len(ann), len(bob))
+    soundfile.write("both.wav", np.stack([bob[:length], ann[:length]], axis=1), rate)
+    command = ("verify", "both.wav", "ann-2.wav")
+    assert succeed(*command, "--channel", 2, "--channel", 1).startswith("the same speaker")
+    assert succeed(*command).startswith("different speakers")
+    assert "both.wav: there is no channel 3" in refuse(*command, "--channel", 3, "--channel", 1)
+    assert "ann-2.wav: there is no channel 2" in refuse(*command, "--channel", 2)
+    assert "give one or two" in refuse(*command, *["--channel", 1] * 3)
+
+
 def test_the_model_may_be_named(here, monkeypatch):
     monkeypatch.delenv("TIDYVOICE_MODEL")
     succeed("verify", "ann-1.wav", "ann-2.wav", "--model", "model")

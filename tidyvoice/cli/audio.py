@@ -76,7 +76,10 @@ def verify(
     prior: Annotated[
         float, typer.Option(help="probability of one speaker before the recordings were heard")
     ] = 0.5,
-    channel: Channel = 1,
+    channel: Annotated[
+        list[int] | None,
+        typer.Option(min=1, help="which channel, or twice, one for each recording; 1"),
+    ] = None,
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
@@ -84,7 +87,10 @@ def verify(
 
     Example: tidyvoice verify one.wav other.wav --model exp/mini/finetune/models
     """
-    found = _encoder(model, device).verify(one, other, prior, channel=channel)
+    channels = channel or [1]
+    if len(channels) > 2:
+        raise TidyVoiceError(f"--channel: {len(channels)} for two recordings, give one or two")
+    found = _encoder(model, device).verify(one, other, prior, channel=(channels[0], channels[-1]))
     if as_json:
         typer.echo(json.dumps(asdict(found)))
         return
