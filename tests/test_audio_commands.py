@@ -80,6 +80,7 @@ def test_voices_are_enrolled_and_found(here):
     assert [row["name"] for row in found["candidates"]] == ["Ann", "Bob"]
     text = succeed("identify", "ann-3.wav", *voices, "--false-alarm", 0.2)
     assert text.startswith("Ann (threshold ")
+    assert "target false-alarm rate 20.00%, for speech like that of trials, to which" in text
     assert "already" in refuse("enroll", "Bob", "bob-2.wav", *voices)
     succeed("enroll", "Bob", "bob-2.wav", *voices, "--replace")
     assert "no such file" in refuse("identify", "ann-3.wav", "--voices", "nowhere.npz")
@@ -215,6 +216,9 @@ def test_a_verifier_is_fitted_and_refused(here):
     notes = after.pop("notes")
     assert after == before
     assert (notes["targets"], notes["nontargets"], notes["mean_of"]) == (200, 1500, 64)
+    succeed("enroll", "Ann", "ann-1.wav", "--voices", "voices.npz")
+    found = json.loads(succeed("identify", "ann-2.wav", "--voices", "voices.npz", "--json"))
+    assert found["fitted_to"] == "known.npz with the list trials"
 
     shutil.copytree("model", "other")
     import torch

@@ -345,9 +345,9 @@ class SpeakerEncoder:
         """Who of the enrolled speakers it is, if any.
 
         Args:
-            false_alarm: how often a stranger may be taken for anybody in the gallery. The threshold
+            false_alarm: target rate of strangers taken for anybody in the gallery. The threshold
                 follows from the non-target scores that the verifier was fitted to, and from how
-                many are enrolled.
+                many are enrolled: for another kind of speech, fit the verifier again.
             top: how many candidates to name.
 
         Raises:
@@ -382,7 +382,8 @@ class SpeakerEncoder:
                 "fit the verifier on more trials, or ask for a larger one (false_alarm, "
                 "--false-alarm)",
             )
-        return Identification(name, candidates, threshold, false_alarm, said)
+        fitted_to = self.verifier.fitted_to
+        return Identification(name, candidates, threshold, false_alarm, fitted_to, said)
 
     def _stranger(self, recordings: Sequence[Recording], vectors: np.ndarray) -> list[str]:
         """A line for the recording that is least like the others, if it is of another speaker."""

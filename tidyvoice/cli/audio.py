@@ -1,7 +1,7 @@
 """Commands on recordings: embeddings, decisions, enrolled voices."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -193,7 +193,7 @@ def identify(
     model: Model,
     voices: Voices,
     false_alarm: Annotated[
-        float, typer.Option(help="how often a stranger may be taken for an enrolled speaker")
+        float, typer.Option(help="target rate of strangers taken for an enrolled speaker")
     ] = 0.01,
     top: Annotated[int, typer.Option(min=1, help="candidates to name")] = 5,
     channel: Channel = 1,
@@ -213,8 +213,10 @@ def identify(
         return
     _say_warnings(found.warnings)
     typer.echo(
-        f"{found.name or 'nobody who is enrolled'} (threshold {found.threshold:.3f}: a stranger "
-        f"reaches it in {false_alarm:.2%} of cases; voices: {len(gallery):,})"
+        f"{found.name or 'nobody who is enrolled'} (threshold {found.threshold:.3f}; voices: "
+        f"{len(gallery):,})\n"
+        f"target false-alarm rate {false_alarm:.2%}, for speech like that of {found.fitted_to}, to "
+        "which the verifier was fitted; fit it again for another kind of speech"
     )
     width = max(len(candidate.name) for candidate in found.candidates)
     for candidate in found.candidates:
@@ -237,16 +239,21 @@ def fit_verifier(
 ) -> None:
     """Fit what `verify` and `identify` need: a calibration of cosines, and thresholds.
 
+    They hold for the kind of speech of the trials; fit again for another kind.
+
     Example: tidyvoice fit-verifier --model exp/mini/finetune/models --embeddings calib.npz
     --trials data/mini/calib/trials --mean mean.npz
     """
     from tidyvoice.hub import fingerprint, load_model, model_files
+    from tidyvoice.publish.privacy import shown
     from tidyvoice.scoring.verifier_fit import fit_verifier as fit
 
     weights = fingerprint(load_model(model)[0])
     made = fit(embeddings, trials, mean, utt2spk or (), prior, in_sample)
     if made.model != weights:
         raise TidyVoiceError(f"{embeddings} are embeddings of another model than {model}")
+    data = {"embeddings": shown(embeddings), "trials": shown(trials)}
+    made = replace(made, notes={**made.notes, **data})
     path = made.save(model_files(model).folder)
     if as_json:
         row = {"verifier": str(path), "slope": made.slope, "offset": made.offset}
