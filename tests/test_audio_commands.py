@@ -13,6 +13,7 @@ from conftest import invoke, succeed
 from tests.preloaded import environment
 from tidyvoice.embeddings import load_embeddings
 from tidyvoice.manifest import scan
+from tidyvoice.terms import IDENTIFICATION
 
 
 def refuse(*arguments):
@@ -80,6 +81,7 @@ def test_voices_are_enrolled_and_found(here):
     assert [row["name"] for row in found["candidates"]] == ["Ann", "Bob"]
     text = succeed("identify", "ann-3.wav", *voices, "--false-alarm", 0.2)
     assert text.startswith("Ann (threshold ")
+    assert IDENTIFICATION in " ".join(succeed("identify", "--help").split())
     assert "target false-alarm rate 20.00%, for speech like that of trials, to which" in text
     assert "already" in refuse("enroll", "Bob", "bob-2.wav", *voices)
     succeed("enroll", "Bob", "bob-2.wav", *voices, "--replace")

@@ -344,6 +344,8 @@ class SpeakerEncoder:
     ) -> Identification:
         """Who of the enrolled speakers it is, if any.
 
+        Corpora forbid this for their speakers: see ``tidyvoice.terms.IDENTIFICATION``.
+
         Args:
             false_alarm: target rate of strangers taken for anybody in the gallery. The threshold
                 follows from the non-target scores that the verifier was fitted to, and from how

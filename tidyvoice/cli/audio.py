@@ -9,6 +9,7 @@ import typer
 
 from tidyvoice.cli.app import AsJson, InSample, Mean, Speakers, app
 from tidyvoice.errors import TidyVoiceError, one_line_errors
+from tidyvoice.terms import IDENTIFICATION
 
 if TYPE_CHECKING:
     from tidyvoice.encoder import SpeakerEncoder
@@ -113,7 +114,7 @@ def describe(found: "Verification") -> str:
     )
 
 
-@app.command()
+@app.command(epilog=IDENTIFICATION)
 @one_line_errors()
 def enroll(
     name: Annotated[str, typer.Argument(help="of the speaker")],
@@ -186,7 +187,7 @@ def voices(
         typer.echo(f"  {one.name:<{width}}  recordings: {one.recordings}, {one.seconds:.1f} s")
 
 
-@app.command()
+@app.command(epilog=IDENTIFICATION)
 @one_line_errors()
 def identify(
     recording: Annotated[Path, typer.Argument(help="of an unknown speaker")],
