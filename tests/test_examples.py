@@ -139,6 +139,7 @@ def test_a_submission(project):
     [
         ("own-corpus", ("--model", "model"), "--root: give the folder of the recordings"),
         ("own-corpus", ("--model", "model", "--root", "corpus", "--mean", "x"), "--mean: give a"),
+        ("own-corpus", ("--model", "model", "--root", "corpus", "--mean", "corpus"), "than --root"),
         ("own-corpus", ("--model", "none", "--root", "corpus"), "--model: give a model folder"),
         ("own-corpus", ("--modle", "x"), "unknown option --modle"),
         ("challenge-submission", ("--model", "model"), "--eval is missing"),

@@ -38,6 +38,7 @@ done
 [ -d "$model" ] || fail "--model: give a model folder"
 [ -d "$root" ] || fail "--root: give the folder of the recordings"
 [ -z "$mean" ] || [ "$mean" = own ] || [ -d "$mean" ] || fail "--mean: give a folder, or own"
+[ "$mean" != "$root" ] || fail "--mean: give a folder of other speakers than --root, or own"
 name=${name:-$(basename "${model%/models}")}
 if [ -x .venv/bin/python ]; then PATH=$PWD/.venv/bin:$PATH; fi
 
