@@ -1,4 +1,4 @@
-"""MUSAN: music, speech and noise (Snyder, Chen, Povey 2015; openslr 17; CC-BY and public domain).
+"""MUSAN: music, speech and noise (Snyder, Chen, Povey 2015; openslr 17).
 
 Layout: ``musan/{noise,music,speech}/SOURCE/FILE.wav``, 16 kHz; 109 hours, 11 GB packed.
 

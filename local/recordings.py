@@ -1,4 +1,4 @@
-"""WAV files below a folder: found at whatever depth, and inspected before anything relies on them.
+"""Audio files below a folder: found at any depth, and inspected before anything relies on them.
 
 Hidden files (the ``._FILE.wav`` that macOS puts beside each) are passed over and counted.
 """
@@ -19,7 +19,6 @@ from tidyvoice.headers import inspect_audio
 from tidyvoice.manifest import Manifest
 from tidyvoice.readahead import read_ahead
 
-ENDING = ".wav"
 UNFIT = "unfit.txt"
 # Below it nothing is looked for: a link in a circle has no end.
 DEEPEST = 8
@@ -28,7 +27,7 @@ THREADS = 8
 
 @dataclass(frozen=True)
 class Recordings:
-    """WAV files.
+    """Audio files.
 
     Attributes:
         root: the folder that they are below.
@@ -48,8 +47,8 @@ class Recordings:
             )
 
 
-def find_recordings(root: Path) -> Recordings:
-    """All WAV files below ``root``.
+def find_recordings(root: Path, endings: tuple[str, ...] = (".wav",)) -> Recordings:
+    """All files below ``root`` whose names end so.
 
     Raises:
         TidyVoiceError: it is no folder or has none, or a name is not UTF-8.
@@ -63,12 +62,13 @@ def find_recordings(root: Path) -> Recordings:
         if prefix.count("/") >= DEEPEST:
             folders.clear()
         for file in files:
-            if file.lower().endswith(ENDING):
+            if file.lower().endswith(endings):
                 name = prefix + file
                 of_system = any(part.startswith(".") for part in name.split("/"))
                 (hidden if of_system else names).append(name)
     if not names:
-        raise TidyVoiceError(f"{root} holds no {ENDING} file: is it the folder of the corpus?")
+        wanted = " or ".join(endings)
+        raise TidyVoiceError(f"{root} holds no {wanted} file: is it the folder of the corpus?")
     for name in names:
         try:
             name.encode()

@@ -1,4 +1,4 @@
-"""RIRS_NOISES: simulated room impulse responses (Ko et al. 2017; openslr 28; Apache-2.0).
+"""RIRS_NOISES: simulated room impulse responses (Ko et al. 2017; openslr 28).
 
 Layout: ``RIRS_NOISES/simulated_rirs/{small,medium,large}room/ROOM/FILE.wav``, 16 kHz.
 

@@ -19,11 +19,11 @@ def prepare(
     """Command line that turns a collection of ``kinds`` into a data folder.
 
     Args:
-        folder: what its archive is unpacked to.
+        folder: what its archive is unpacked to, and its key in ``TERMS``.
         remote: the archive.
         arguments: those of the command line unless given.
     """
-    parser = parser_of(prog, description)
+    parser = parser_of(prog, description, folder)
     add_source(
         parser,
         root="folder that holds the kinds, or one above it",

@@ -5,6 +5,7 @@
 """
 
 import argparse
+import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 from local.archives import extract, extracted
 from local.fetch import download
 from tidyvoice.errors import TidyVoiceError
+from tidyvoice.terms import TERMS
 
 
 @dataclass(frozen=True)
@@ -39,11 +41,23 @@ class Remote:
         return path
 
 
-def parser_of(prog: str, description: str | None) -> argparse.ArgumentParser:
-    """A command line whose help is the text of its module."""
-    return argparse.ArgumentParser(
-        prog=prog, description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+def parser_of(
+    prog: str, description: str | None, corpus: str | None = None
+) -> argparse.ArgumentParser:
+    """A command line whose help is the text of its module.
+
+    Args:
+        corpus: key of ``TERMS``: they end the help, and are printed when the corpus is prepared.
+    """
+    terms = TERMS[corpus] if corpus else None
+    parser = argparse.ArgumentParser(
+        prog=prog,
+        description=description,
+        epilog=terms and textwrap.fill(f"Licence: {terms}", 100),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.set_defaults(terms=terms)
+    return parser
 
 
 def add_source(parser: argparse.ArgumentParser, root: str, download: str | None = None) -> None:
@@ -63,7 +77,7 @@ def add_source(parser: argparse.ArgumentParser, root: str, download: str | None 
 
 
 def provide(args: argparse.Namespace, folder: str, fetch: Callable[[Path], Path] | None) -> Path:
-    """The root of the corpus, which is there when this returns.
+    """The root of the corpus, which is there when this returns; prints the terms.
 
     Args:
         folder: its name below ``--download``.
@@ -80,6 +94,7 @@ def provide(args: argparse.Namespace, folder: str, fetch: Callable[[Path], Path]
         raise TidyVoiceError(f"--root: give the folder of the corpus{also}")
     if args.delete_archive and not (target or args.archive):
         raise TidyVoiceError("--delete-archive: comes with --archive or --download")
+    print(args.terms, flush=True)
     root = target / folder if target else args.root
     archive = args.archive
     if target:

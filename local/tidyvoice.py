@@ -1,4 +1,4 @@
-"""TidyVoiceX, the corpus of the TidyVoice 2026 challenge (from Common Voice, CC0).
+"""TidyVoiceX, the corpus of the TidyVoice 2026 challenge (from Common Voice).
 
 3,666 speakers, 370 hours, 40 languages for training; 808 speakers, 87 hours for development.
 Layout: ``TidyVoiceX_ASV/TidyVoiceX_{Train,Dev}/SPEAKER/LANGUAGE/FILE.wav``
@@ -76,7 +76,7 @@ def read_corpus(root: Path, languages: bool) -> Manifest:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Prepare the corpus; ``arguments`` are those of the command line unless given."""
-    parser = parser_of("python -m local.tidyvoice", __doc__)
+    parser = parser_of("python -m local.tidyvoice", __doc__, "TidyVoiceX")
     add_source(
         parser,
         root="folder that holds the speakers, or one above it",

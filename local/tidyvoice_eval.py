@@ -49,7 +49,7 @@ def read_corpus(root: Path) -> Manifest:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Prepare the set; ``arguments`` are those of the command line unless given."""
-    parser = parser_of("python -m local.tidyvoice_eval", __doc__)
+    parser = parser_of("python -m local.tidyvoice_eval", __doc__, "TidyVoiceX")
     add_source(parser, root="folder that holds the WAV files, at any depth")
     parser.add_argument("--out", type=Path, required=True, help="data folder to write")
     parser.add_argument(

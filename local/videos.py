@@ -12,23 +12,23 @@ all of its parts or says which is missing.
 import argparse
 from pathlib import Path
 
+from local.sources import parser_of
 from tidyvoice.errors import one_line_errors
 from tidyvoice.manifest import parse_part, part_folder, scan
 
 ENDINGS = (".m4a", ".wav")
 
 
-def prepare(prog: str, description: str, below: str, parts: int, prefix: str) -> None:
+def prepare(prog: str, description: str, corpus: str, below: str, parts: int, prefix: str) -> None:
     """Command line that turns a corpus of videos into a data folder, or the parts of one.
 
     Args:
+        corpus: key of ``TERMS``.
         below: the folder of the speakers below the one that the corpus is unpacked to.
         parts: how many there are unless the command line says otherwise.
         prefix: of speakers and utterances, unless the command line says otherwise.
     """
-    parser = argparse.ArgumentParser(
-        prog=prog, description=description, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(prog, description, corpus)
     parser.add_argument(
         "--root", type=Path, required=True, help=f"folder of the speakers, or the one with {below}"
     )
@@ -43,6 +43,7 @@ def prepare(prog: str, description: str, below: str, parts: int, prefix: str) ->
     how.add_argument("--part", help="only one of them: 3/16, as an array of jobs would")
     args = parser.parse_args()
     with one_line_errors():
+        print(args.terms, flush=True)
         root = args.root / below if (args.root / below).is_dir() else args.root
         chosen = [parse_part(args.part)] if args.part else _all(args.parts)
         for number, count in chosen:

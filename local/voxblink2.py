@@ -14,4 +14,6 @@ does the 16 parts one by one. Both take ``--part 3/16``, to have them done side 
 from local.videos import prepare
 
 if __name__ == "__main__":
-    prepare("python -m local.voxblink2", __doc__, below="audio", parts=16, prefix="vb2-")
+    prepare(
+        "python -m local.voxblink2", __doc__, "VoxBlink2", below="audio", parts=16, prefix="vb2-"
+    )

@@ -73,7 +73,7 @@ def read_corpus(root: Path) -> Manifest:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Prepare the test; ``arguments`` are those of the command line unless given."""
-    parser = parser_of("python -m local.voxceleb1", __doc__)
+    parser = parser_of("python -m local.voxceleb1", __doc__, "VoxCeleb")
     add_source(parser, root="folder that holds the speakers, or one above it")
     parser.add_argument("--lists", type=Path, required=True, help="folder of the trial lists")
     parser.add_argument(

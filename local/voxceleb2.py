@@ -1,4 +1,4 @@
-"""VoxCeleb2 dev (Chung, Nagrani, Zisserman, Interspeech 2018; CC BY 4.0 for the metadata).
+"""VoxCeleb2 dev (Chung, Nagrani, Zisserman, Interspeech 2018).
 
 5,994 speakers, 1,092,009 utterances. The archive cannot be fetched by a script: ask for access at
 https://www.robots.ox.ac.uk/~vgg/data/voxceleb/vox2.html, join its parts and unzip them. Layout:
@@ -11,4 +11,4 @@ https://www.robots.ox.ac.uk/~vgg/data/voxceleb/vox2.html, join its parts and unz
 from local.videos import prepare
 
 if __name__ == "__main__":
-    prepare("python -m local.voxceleb2", __doc__, below="dev/aac", parts=1, prefix="")
+    prepare("python -m local.voxceleb2", __doc__, "VoxCeleb", below="dev/aac", parts=1, prefix="")

@@ -13,6 +13,7 @@ from conftest import invoke, succeed
 from tests.preloaded import environment
 from tidyvoice.embeddings import load_embeddings
 from tidyvoice.manifest import scan
+from tidyvoice.terms import IDENTIFICATION
 
 
 def refuse(*arguments):
@@ -39,6 +40,18 @@ def test_verify_says_it_in_words_and_in_json(here):
     assert found["same_speaker"] is True
     assert found["prior"] == 0.9
     assert found["llr"] > 0
+
+
+def test_each_recording_has_a_channel_of_its_own(here):
+    (ann, rate), (bob, _) = (soundfile.read(f"{name}-1.wav") for name in ("ann", "bob"))
+    length = min(len(ann), len(bob))
+    soundfile.write("both.wav", np.stack([bob[:length], ann[:length]], axis=1), rate)
+    command = ("verify", "both.wav", "ann-2.wav")
+    assert succeed(*command, "--channel", 2, "--channel", 1).startswith("the same speaker")
+    assert succeed(*command).startswith("different speakers")
+    assert "both.wav: there is no channel 3" in refuse(*command, "--channel", 3, "--channel", 1)
+    assert "ann-2.wav: there is no channel 2" in refuse(*command, "--channel", 2)
+    assert "give one or two" in refuse(*command, *["--channel", 1] * 3)
 
 
 def test_the_model_may_be_named(here, monkeypatch):
@@ -68,6 +81,8 @@ def test_voices_are_enrolled_and_found(here):
     assert [row["name"] for row in found["candidates"]] == ["Ann", "Bob"]
     text = succeed("identify", "ann-3.wav", *voices, "--false-alarm", 0.2)
     assert text.startswith("Ann (threshold ")
+    assert IDENTIFICATION in " ".join(succeed("identify", "--help").split())
+    assert "target false-alarm rate 20.00%, for speech like that of trials, to which" in text
     assert "already" in refuse("enroll", "Bob", "bob-2.wav", *voices)
     succeed("enroll", "Bob", "bob-2.wav", *voices, "--replace")
     assert "no such file" in refuse("identify", "ann-3.wav", "--voices", "nowhere.npz")
@@ -203,6 +218,9 @@ def test_a_verifier_is_fitted_and_refused(here):
     notes = after.pop("notes")
     assert after == before
     assert (notes["targets"], notes["nontargets"], notes["mean_of"]) == (200, 1500, 64)
+    succeed("enroll", "Ann", "ann-1.wav", "--voices", "voices.npz")
+    found = json.loads(succeed("identify", "ann-2.wav", "--voices", "voices.npz", "--json"))
+    assert found["fitted_to"] == "known.npz with the list trials"
 
     shutil.copytree("model", "other")
     import torch

@@ -1,6 +1,7 @@
 """`tidyvoice compare`: our score files beside published figures."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,9 @@ from conftest import seeded
 from typer.testing import CliRunner
 
 from tidyvoice.cli import app
-from tidyvoice.errors import TidyVoiceError
 from tidyvoice.scoring.categories import CATEGORIES, POOLED, evaluate
 from tidyvoice.scoring.groups import languages_of
 from tidyvoice.scoring.lineage import Step, write_with_lineage
-from tidyvoice.scoring.published import load_figures
 from tidyvoice.scoring.trials import read_scores
 
 PUBLISHED = Path(__file__).parent.parent / "conf/tidyvoice/published.yaml"
@@ -51,29 +50,41 @@ def compare(*arguments):
 def figures(tmp_path):
     path = tmp_path / "published.yaml"
     eer = dict(zip((POOLED, *CATEGORIES), (3.07, 1.79, 5.19, 0.88, 2.97), strict=True))
-    system = {"list": "a list", "source": "a paper", "trials": 630}
-    other = {"list": "another", "source": "a page", "eer_percent": {POOLED: 9.0}}
-    systems = {"baseline": {**system, "eer_percent": eer, "min_dcf": {POOLED: 0.82}}, "far": other}
-    path.write_text(yaml.safe_dump({"systems": systems}, sort_keys=False))
+    here = {"eer_percent": eer, "min_dcf": {POOLED: 0.82}}
+    there = {"eer_percent": {POOLED: 9.0}}
+    low = {"eer_percent": {POOLED: 0.01}, "min_dcf": {POOLED: 0.1}}
+    systems = {
+        "baseline": {"source": "a paper", "results": {"dev": here, "eval": there}},
+        "best": {"source": "a page", "results": {"dev": low}},
+        "far": {"source": "a talk", "results": {"eval": there}},
+    }
+    lists = {"eval": {"name": "another", "trials": 4}, "dev": {"name": "a list", "trials": 630}}
+    path.write_text(yaml.safe_dump({"lists": lists, "systems": systems}, sort_keys=False))
     return path
 
 
-def test_the_published_figures_are_those_of_the_challenge():
-    name, figures = load_figures(PUBLISHED)
-    assert name == "baseline"
-    assert figures.trials == 12_000_000
-    assert figures.eer_percent == {
-        "all/all": 3.07,
-        "different/different": 1.79,
-        "different/same": 5.19,
-        "same/different": 0.88,
-        "same/same": 2.97,
-    }
-    assert figures.min_dcf == {"all/all": 0.82}
-    names = yaml.safe_load(PUBLISHED.read_text())["systems"]
-    assert len(names) == 7
-    for name in names:
-        assert load_figures(PUBLISHED, name)[1].source
+def test_the_published_results_are_those_of_the_challenge(tmp_path):
+    path = write_scores(tmp_path / "x.score", 2.0)
+    found = json.loads(compare(path, "--published", PUBLISHED, "--json"))
+    assert found["published"]["system"] == "baseline"
+    assert [row["published"] for row in found["rows"]] == pytest.approx(
+        [0.0307, 0.0179, 0.0519, 0.0088, 0.0297, 0.82]
+    )
+    ranked = {}
+    for name in ("dev", "eval-A", "eval-U"):
+        rows = json.loads(compare(path, "--published", PUBLISHED, "--list", name, "--json"))
+        rows = [row for row in rows["ranking"] if row["system"] != "x"]
+        assert all(row["source"] for row in rows)
+        ranked[name] = {row["system"]: row["eer"] and 100 * row["eer"] for row in rows}
+    assert {name: len(rows) for name, rows in ranked.items()} == {
+        "dev": 12, "eval-A": 9, "eval-U": 8,
+    }  # fmt: skip
+    for system, eer in {
+        "baseline": (3.07, 9.06, 11.60),
+        "T01, winner": (0.56, 1.39, 1.95),
+        "LI-MSV": (0.89, 2.46, 4.45),
+    }.items():
+        assert [rows[system] for rows in ranked.values()] == pytest.approx(list(eer))
 
 
 def test_a_line_a_category_with_differences_that_add_up(figures, tmp_path):
@@ -86,8 +97,8 @@ def test_a_line_a_category_with_differences_that_add_up(figures, tmp_path):
         rows = {row.category: row for row in evaluate(table, languages_of(table.trials))}
         place = 1 + ["none", "bad"].index(name)
         for category, published in yaml.safe_load(figures.read_text())["systems"]["baseline"][
-            "eer_percent"
-        ].items():
+            "results"
+        ]["dev"]["eer_percent"].items():
             (line,) = (x for x in text.splitlines() if x.startswith(f"EER % {category} "))
             eer = 100 * rows[category].eer
             cells = line.removeprefix(f"EER % {category} ").replace(" (", "(").split()
@@ -99,6 +110,19 @@ def test_a_line_a_category_with_differences_that_add_up(figures, tmp_path):
     assert "baseline: a list; a paper" in text
     assert "cannot be compared" not in text
     assert "in-sample" not in text.lower()
+
+
+def test_ours_are_ranked_among_the_published_systems(figures, tmp_path):
+    path = marked(write_scores(tmp_path / "x.score", 2.0), in_sample=("of 6 speakers",))
+    lines = compare(path, "--published", figures).splitlines()
+    head = lines.index("a list, all trials, by EER:")
+    rows = [line.split() for line in lines[head + 3 :][:3]]
+    assert [row[0] for row in rows] == ["best", "baseline", "x"]
+    assert rows[0][1:] == ["0.01", "0.100", "a", "page"]
+    assert rows[2][-1] == "ours"
+    assert "x (in-sample)" in lines[head + 5]
+    text = compare(path, "--published", figures, "--list", "eval")
+    assert "ours, on another list: 630 trials" in text
 
 
 def test_json_has_the_same_as_fractions(figures, tmp_path):
@@ -142,7 +166,7 @@ def test_what_is_not_available_is_not_made_up(figures, tmp_path):
     languages = tmp_path / "utt2lang"
     languages.write_text("".join(f"{name} {name.split('-')[1]}\n" for name in sorted(ids)))
     assert "n/a" not in compare(flat, "--published", figures, "--utt2lang", languages)
-    text = compare(flat, "--published", figures, "--system", "far")
+    text = compare(flat, "--published", figures, "--list", "eval")
     (line,) = (x for x in text.splitlines() if x.startswith("minDCF all/all"))
     assert line.split()[2] == "n/a"
     assert "(" not in line
@@ -158,23 +182,30 @@ def test_another_list_is_said_to_be_another(tmp_path):
     ("change", "message"),
     [
         ({"sources": "x"}, "unknown key systems.baseline.sources: did you mean .*.source"),
-        ({"eer_percent": {"all": 3.0}}, "systems.baseline.eer_percent.all.*'all/all'"),
-        ({"eer_percent": {"all/all": "3,07"}}, "eer_percent.all/all: .*number"),
+        ({"results": {"dev": {"eer_percent": {"all": 3.0}}}}, "eer_percent.all.*'all/all'"),
+        ({"results": {"dev": {"eer_percent": {"all/all": "3,07"}}}}, "all/all: .*number"),
+        ({"results": {"Dev": {"eer_percent": {"all/all": 3.0}}}}, "nothing is called 'Dev': take"),
         ({"source": None}, "systems.baseline.source"),
     ],
 )
-def test_mistakes_in_the_published_file_are_named(figures, change, message):
+def test_mistakes_in_the_published_file_are_named(figures, tmp_path, change, message):
     content = yaml.safe_load(figures.read_text())
     content["systems"]["baseline"] |= change
     figures.write_text(yaml.safe_dump(content, sort_keys=False))
-    with pytest.raises(TidyVoiceError, match=message):
-        load_figures(figures)
+    path = write_scores(tmp_path / "x.score", 2.0)
+    result = CliRunner().invoke(app, ["compare", str(path), "--published", str(figures)])
+    assert result.exit_code == 1
+    assert re.search(message, result.output)
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["x.score", "--system", "best"], "no system is called 'best': take one of ['baseline',"),
+        (
+            ["x.score", "--system", "far"],
+            "nothing is called 'far': take one of ['baseline', 'best']",
+        ),
+        (["x.score", "--list", "test"], "nothing is called 'test': take one of ['eval', 'dev']"),
         (["x.score", "a/x.score"], "two score files are called x: write NAME=a/x.score"),
         (["none.score"], "none.score"),
         (["unlabelled.score"], "metrics need labels"),

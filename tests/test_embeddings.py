@@ -1,5 +1,8 @@
 """Tables of embeddings: what is written comes back, what is broken is named in one line."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -43,8 +46,8 @@ def test_a_refused_table_leaves_the_old_one(tmp_path):
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ({"ids": np.array(IDS)}, "key 'embeddings' is missing"),
-        ({"embeddings": VECTORS}, "key 'ids' is missing"),
+        ({"ids": np.array(IDS)}, "array 'embeddings' is missing"),
+        ({"embeddings": VECTORS}, "array 'ids' is missing"),
         ({"ids": np.array(IDS), "embeddings": VECTORS[:2]}, r"not float32 of shape (2, 4)"),
         ({"ids": np.array(IDS), "embeddings": VECTORS[0]}, "shape (4,)"),
         ({"ids": np.arange(3), "embeddings": VECTORS}, "'ids' must be one row of text"),
@@ -58,6 +61,19 @@ def test_a_broken_table_is_named(tmp_path, content, said):
     message = refusal(load_embeddings, path)
     assert message.startswith(str(path))
     assert said in message
+
+
+def test_an_array_for_each_id_is_refused_and_converted_as_documented(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    np.savez("old.npz", **dict(zip(IDS, VECTORS, strict=True)))
+    said = refusal(load_embeddings, tmp_path / "old.npz")
+    assert "array 'ids' is missing among 3 arrays" in said
+    assert IDS[0] not in said
+    text = (Path(__file__).parent.parent / "docs/evaluation.md").read_text()
+    exec(re.search(r"```python\n(.*?)```", text, re.DOTALL)[1])
+    table = load_embeddings(tmp_path / "new.npz")
+    assert table.ids == IDS
+    np.testing.assert_array_equal(table.vectors, VECTORS)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])

@@ -8,6 +8,7 @@ import sys
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 import soundfile
 import torch
@@ -18,7 +19,9 @@ from tests import preloaded
 from tidyvoice.config import ModelSettings
 from tidyvoice.frontend import FrontendSettings
 from tidyvoice.hub import save_model_config
+from tidyvoice.manifest import Manifest
 from tidyvoice.models import build_model
+from tidyvoice.scoring.lineage import read_lineage
 from tidyvoice.scoring.trials import read_scores
 
 ROOT = Path(__file__).parent.parent
@@ -43,16 +46,35 @@ def project(tmp_path_factory):
     return folder
 
 
-def test_a_folder_of_speakers_and_languages(project):
-    done = run("own-corpus", project, "--model", "model", "--root", "corpus", "--targets", 12,
-               "--nontargets", 24)  # fmt: skip
+def test_recordings_of_any_format(project):
+    for number, wav in enumerate(sorted((project / "corpus").rglob("*.wav"))):
+        samples, rate = soundfile.read(wav)
+        ending, rate = [("flac", 44100), ("mp3", 44100), ("opus", 48000), ("wav", 8000)][number % 4]
+        path = (project / "mixed" / wav.relative_to(project / "corpus")).with_suffix(f".{ending}")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        form = {"format": "OGG", "subtype": "OPUS"} if ending == "opus" else {}
+        soundfile.write(path, np.tile(samples, 3), rate, **form)
+    broken = project / "mixed/id000000/en/broken.flac"
+    broken.write_bytes(b"no sound")
+    arguments = ("--targets", 12, "--nontargets", 24, "--mean", "own")
+    done = run("own-corpus", project, "--model", "model", "--root", "mixed", *arguments)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert len(read_scores(project / "exp/own-corpus/scores/dev.score").scores) == 36
+    folder = project / "exp/own-corpus"
+    assert "mixed/id000000/en/broken.flac" in (folder / "data/own/unfit.txt").read_text()
+    audio = sorted((folder / "data/own").glob("audio/*.wav"))
+    assert [soundfile.info(path).samplerate for path in audio] == [16000] * 12
+    names = Manifest.read(folder / "data/own").table["utterance"]
+    assert {name.partition(".")[2] for name in names} == {"flac", "mp3", "opus", "wav"}
+    for name in ("cosine", "centred"):
+        assert len(read_scores(folder / f"scores/{name}.score").scores) == 36
+    assert read_lineage(folder / "scores/centred.score").in_sample
+    systems = [line.split("  ")[0] for line in done.stdout.splitlines()]
+    assert {"model", "model, centred"} <= set(systems)
     assert "same/different" in done.stdout
-    assert (project / "exp/own-corpus/report.html").exists()
+    assert (folder / "report.html").exists()
 
 
-def test_tables_of_kaldi(project):
+def test_tables_of_kaldi_and_the_mean_of_others(project):
     tables = project / "kaldi"
     tables.mkdir()
     wavs = sorted((project / "corpus").rglob("*.wav"))
@@ -62,10 +84,17 @@ def test_tables_of_kaldi(project):
         (tables / table).write_text(
             "".join(f"{name} {value(wav)}\n" for name, wav in zip(names, wavs, strict=True))
         )
-    arguments = ("--model", "model", "--data", "kaldi", "--targets", 12, "--nontargets", 24)
-    done = run("own-corpus", project, *arguments, "--exp", "exp/kaldi")
+    for number, wav in enumerate(wavs[:2]):
+        (project / f"others/speaker-{number}").mkdir(parents=True)
+        shutil.copy(wav, project / f"others/speaker-{number}/a.wav")
+    arguments = ("--model", "model", "--root", "kaldi", "--targets", 12, "--nontargets", 24)
+    done = run("own-corpus", project, *arguments, "--exp", "exp/kaldi", "--mean", "others",
+               "--name", "mine")  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
-    assert len(read_scores(project / "exp/kaldi/scores/dev.score").scores) == 36
+    assert "mine, centred" in done.stdout
+    scores = project / "exp/kaldi/scores"
+    assert len(read_scores(scores / "centred.score").scores) == 36
+    assert not read_lineage(scores / "centred.score").in_sample
 
     (tables / "wav.scp").write_text("utt-0 sox in.wav -t wav - |\n")
     refused = run("own-corpus", project, *arguments, "--exp", "exp/piped")
@@ -108,7 +137,9 @@ def test_a_submission(project):
 @pytest.mark.parametrize(
     ("example", "arguments", "message"),
     [
-        ("own-corpus", ("--model", "model"), "give --root or --data"),
+        ("own-corpus", ("--model", "model"), "--root: give the folder of the recordings"),
+        ("own-corpus", ("--model", "model", "--root", "corpus", "--mean", "x"), "--mean: give a"),
+        ("own-corpus", ("--model", "model", "--root", "corpus", "--mean", "corpus"), "than --root"),
         ("own-corpus", ("--model", "none", "--root", "corpus"), "--model: give a model folder"),
         ("own-corpus", ("--modle", "x"), "unknown option --modle"),
         ("challenge-submission", ("--model", "model"), "--eval is missing"),

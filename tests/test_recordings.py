@@ -143,6 +143,16 @@ def test_what_is_a_poor_witness_is_said(samples, message):
     assert said.startswith("it ")
 
 
+@pytest.mark.parametrize("kind", ["wav", "flac", "mp3", "ogg"])
+def test_clipping_is_noticed_in_any_format(kind, tmp_path):
+    path = tmp_path / f"a.{kind}"
+    soundfile.write(path, (speech() * 30).clip(-1, 1), RATE)
+    (said,) = Recording.load(path).warnings
+    assert "is clipped" in said
+    soundfile.write(path, speech(), RATE)
+    assert Recording.load(path).warnings == ()
+
+
 def test_samples_need_a_rate_and_files_have_one(tmp_path):
     with pytest.raises(TidyVoiceError, match="give sample_rate"):
         Recording.load(speech())

@@ -37,8 +37,7 @@ def load_embeddings(path: str | Path) -> Embeddings:
     """Read and check a table that ``save_embeddings`` wrote.
 
     Args:
-        path: a ``.npz`` with ``ids`` (unicode [N]) and ``embeddings`` (float32 [N x D]), and
-            ``trained_on`` (UTF-8 bytes, one speaker a line) and ``model`` (text) where known.
+        path: a ``.npz``, see docs/evaluation.md.
 
     Raises:
         TidyVoiceError: the file is missing or is no such table, the shapes disagree, an id occurs
@@ -56,8 +55,10 @@ def load_embeddings(path: str | Path) -> Embeddings:
             missing = [key for key in ("ids", "embeddings") if key not in archive]
             if missing:
                 raise TidyVoiceError(
-                    f"{path}: key '{missing[0]}' is missing; a table of embeddings holds 'ids' and "
-                    f"'embeddings', this file holds {sorted(archive.files)}"
+                    f"{path}: array '{missing[0]}' is missing among {len(archive.files):,} arrays: "
+                    "a table of embeddings holds 'ids' (text, N) and 'embeddings' (float, N x D). "
+                    "Convert one array a name with old = np.load(FILE); np.savez(OUT, "
+                    "ids=list(old), embeddings=np.stack(list(old.values())))"
                 )
             ids, vectors = archive["ids"], archive["embeddings"]
             trained_on = None

@@ -263,7 +263,7 @@ class SpeakerEncoder:
         other: Source | Enrolment,
         prior: float = 0.5,
         sample_rate: int | None = None,
-        channel: int = 1,
+        channel: int | tuple[int, int] = 1,
     ) -> Verification:
         """Whether two recordings are of one person.
 
@@ -271,7 +271,8 @@ class SpeakerEncoder:
             one, other: recordings, see ``Recording.load``; or an enrolled speaker.
             prior: the probability of one person before they were heard. With costs c_miss and c_fa
                 of the two errors, give p c_miss / (p c_miss + (1 - p) c_fa).
-            sample_rate, channel: of both.
+            sample_rate: of both.
+            channel: of both, or one for each.
 
         Raises:
             TidyVoiceError: see ``Recording.load``; the enrolment is of another model; the prior is
@@ -285,12 +286,13 @@ class SpeakerEncoder:
         """
         log_odds(prior)
         vectors, said = [], []
-        for side in (one, other):
+        channels = channel if isinstance(channel, tuple) else (channel, channel)
+        for side, which in zip((one, other), channels, strict=True):
             if isinstance(side, Enrolment):
                 self._refuse_another(side.model, f"{side.name!r}")
                 vectors.append(side.vector)
                 continue
-            heard = Recording.load(side, sample_rate, channel)
+            heard = Recording.load(side, sample_rate, which)
             said += heard.warnings
             vectors.append(self._embed([heard])[0])
         if self.verifier is None:
@@ -342,10 +344,12 @@ class SpeakerEncoder:
     ) -> Identification:
         """Who of the enrolled speakers it is, if any.
 
+        Corpora forbid this for their speakers: see ``tidyvoice.terms.IDENTIFICATION``.
+
         Args:
-            false_alarm: how often a stranger may be taken for anybody in the gallery. The threshold
+            false_alarm: target rate of strangers taken for anybody in the gallery. The threshold
                 follows from the non-target scores that the verifier was fitted to, and from how
-                many are enrolled.
+                many are enrolled: for another kind of speech, fit the verifier again.
             top: how many candidates to name.
 
         Raises:
@@ -380,7 +384,8 @@ class SpeakerEncoder:
                 "fit the verifier on more trials, or ask for a larger one (false_alarm, "
                 "--false-alarm)",
             )
-        return Identification(name, candidates, threshold, false_alarm, said)
+        fitted_to = self.verifier.fitted_to
+        return Identification(name, candidates, threshold, false_alarm, fitted_to, said)
 
     def _stranger(self, recordings: Sequence[Recording], vectors: np.ndarray) -> list[str]:
         """A line for the recording that is least like the others, if it is of another speaker."""

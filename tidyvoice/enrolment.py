@@ -64,7 +64,8 @@ class Identification:
         name: the enrolled speaker; None if none is near enough.
         candidates: the nearest ones, the nearest first.
         threshold: the score that the nearest had to reach.
-        false_alarm: how often a stranger reaches it, as asked for.
+        false_alarm: the target false-alarm rate, which holds for speech like that of ``fitted_to``.
+        fitted_to: see ``Verifier.fitted_to``.
         warnings: what is to be said against the recording, and that nobody can be found where the
             threshold is 1.
 
@@ -81,6 +82,7 @@ class Identification:
     candidates: tuple[Candidate, ...]
     threshold: float
     false_alarm: float
+    fitted_to: str
     warnings: tuple[str, ...] = ()
 
 

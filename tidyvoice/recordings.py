@@ -114,7 +114,11 @@ def _read(path: Path) -> tuple[np.ndarray, int]:
     if path.is_dir():
         raise TidyVoiceError(f"{path} is a folder: give a file of sound")
     try:
-        samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+        with soundfile.SoundFile(path) as file:
+            samples, rate = file.read(dtype="float32", always_2d=True), file.samplerate
+            if file.subtype not in ("FLOAT", "DOUBLE"):
+                # Decoders of mp3 and ogg overshoot where the recording was clipped.
+                np.clip(samples, -1, 1, out=samples)
     except soundfile.LibsndfileError as error:
         # What it does not know it calls a format error; ffmpeg knows more of them.
         if shutil.which("ffmpeg") is None:

@@ -78,6 +78,12 @@ class Verifier:
     distribution: Distribution
     notes: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def fitted_to(self) -> str:
+        """Embeddings and list that it was fitted to, in words."""
+        known = [self.notes[key] for key in ("embeddings", "trials") if key in self.notes]
+        return " with the list ".join(known) or "data that it does not name"
+
     def directions(self, embeddings: np.ndarray) -> np.ndarray:
         """Unit vectors float32 [N x D] of raw embeddings [N x D], whose products are the scores."""
         return directions(embeddings, self.mean)

@@ -5,11 +5,12 @@ cd "$(dirname "$0")/../.."
 
 usage() {
   cat <<'TEXT'
-usage: examples/own-corpus/run.sh --model MODEL (--root DIR | --data DATA) [options]
+usage: examples/own-corpus/run.sh --model MODEL --root DIR [options]
 
   --model MODEL   model folder
-  --root DIR      SPEAKER/LANGUAGE/FILE.wav, 16 kHz
-  --data DATA     or Kaldi tables: wav.scp, utt2spk, and where known utt2lang
+  --root DIR      recordings SPEAKER/LANGUAGE/FILE or SPEAKER/FILE, or Kaldi's tables
+  --mean DIR      recordings of other speakers, whose mean is subtracted; or "own": those of --root
+  --name NAME     name of the system in the report (the folder of the model)
   --targets N --nontargets N   trials to make, half within a language (10000 and 20000)
   --exp DIR       where to write (exp/own-corpus)
 
@@ -22,12 +23,12 @@ fail() {
   exit 2
 }
 
-model='' root='' data='' targets=10000 nontargets=20000 exp=exp/own-corpus
+model='' root='' mean='' name='' targets=10000 nontargets=20000 exp=exp/own-corpus
 [ $# -gt 0 ] || { usage; exit 0; }
 while [ $# -gt 0 ]; do
   case $1 in
     --help | -h) usage; exit 0 ;;
-    --model | --root | --data | --targets | --nontargets | --exp)
+    --model | --root | --mean | --name | --targets | --nontargets | --exp)
       [ $# -ge 2 ] || fail "$1 needs a value" ;;
     *) fail "unknown option $1: see examples/own-corpus/run.sh --help" ;;
   esac
@@ -35,7 +36,10 @@ while [ $# -gt 0 ]; do
   shift 2
 done
 [ -d "$model" ] || fail "--model: give a model folder"
-if [ -z "$root$data" ] || { [ -n "$root" ] && [ -n "$data" ]; }; then fail "give --root or --data"; fi
+[ -d "$root" ] || fail "--root: give the folder of the recordings"
+[ -z "$mean" ] || [ "$mean" = own ] || [ -d "$mean" ] || fail "--mean: give a folder, or own"
+[ "$mean" != "$root" ] || fail "--mean: give a folder of other speakers than --root, or own"
+name=${name:-$(basename "${model%/models}")}
 if [ -x .venv/bin/python ]; then PATH=$PWD/.venv/bin:$PATH; fi
 
 run() {
@@ -43,18 +47,32 @@ run() {
   "$@"
 }
 
-if [ -n "$root" ]; then
-  data=$exp/data
-  run python -m local.tidyvoice --root "$root" --out "$data"
-else
-  run python -m local.tables --data "$data" --out "$exp/data"
-  data=$exp/data
+# embed NAME DIR: the recordings of a folder as a data folder, and their embeddings.
+embed() {
+  run python -m local.own --root "$2" --out "$exp/data/$1"
+  run tidyvoice extract --model "$model" --data "$exp/data/$1" --out "$exp/embeddings/$1.npz"
+}
+
+# score NAME [OPTION ...]: cosine scores of the trials.
+score() {
+  run tidyvoice score --embeddings "$exp/embeddings/own.npz" --trials "$exp/trials" \
+    --utt2spk "$exp/data/own/utt2spk" --out "$exp/scores/$1.score" "${@:2}"
+}
+
+embed own "$root"
+run tidyvoice trials "$exp/data/own" --targets "$targets" --nontargets "$nontargets" \
+  --out "$exp/trials"
+score cosine
+report=(--scores cosine --name "$name")
+if [ "$mean" = own ]; then
+  score centred --mean "$exp/embeddings/own.npz" --in-sample
+elif [ -n "$mean" ]; then
+  embed mean "$mean"
+  score centred --mean "$exp/embeddings/mean.npz" --utt2spk "$exp/data/mean/utt2spk"
 fi
-run tidyvoice check "$data"
-run tidyvoice trials "$data" --targets "$targets" --nontargets "$nontargets" --out "$exp/trials"
-run tidyvoice extract --model "$model" --data "$data" --out "$exp/embeddings/own.npz"
-run tidyvoice score --embeddings "$exp/embeddings/own.npz" --trials "$exp/trials" \
-  --utt2spk "$data/utt2spk" --out "$exp/scores/dev.score"
-tables=(--utt2spk "$data/utt2spk")
-if [ -e "$data/utt2lang" ]; then tables+=(--utt2lang "$data/utt2lang"); fi
-run tidyvoice report "$exp" --name "$(basename "$model")" "${tables[@]}"
+if [ -n "$mean" ]; then
+  report=(--scores centred --name "$name, centred" --compare "$name=$exp/scores/cosine.score")
+fi
+report+=(--utt2spk "$exp/data/own/utt2spk")
+if [ -e "$exp/data/own/utt2lang" ]; then report+=(--utt2lang "$exp/data/own/utt2lang"); fi
+run tidyvoice report "$exp" "${report[@]}"

@@ -49,6 +49,7 @@ def test_m4a_files_become_the_samples_that_they_hold(tmp_path):
     require(bool(shutil.which("ffmpeg")), "ffmpeg is not installed")
     root = corpus(tmp_path / "vox" / "dev" / "aac", speakers=2, ending=".m4a")
     done = prepare("voxceleb2", "--root", tmp_path / "vox", "--out", tmp_path / "data")
+    assert done.stdout.startswith("VoxCeleb1 and VoxCeleb2: the metadata are CC BY 4.0")
     assert "2 speakers, 6 utterances" in done.stdout, done.stderr
     assert not (tmp_path / "data" / "utt2dur").exists()
     write_shards(tmp_path / "data")

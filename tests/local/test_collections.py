@@ -12,6 +12,7 @@ from local.sounds import prepare
 from tests.local.corpora import fail, pack, succeed, write_wav
 from tests.local.server import serving
 from tidyvoice.manifest import Manifest, check
+from tidyvoice.terms import TERMS
 
 # Command: archive, top folder in it, folder of the kinds in that.
 COLLECTIONS = {
@@ -65,8 +66,26 @@ def test_one_command_fetches_unpacks_and_prepares(collection, tmp_path, capsys):
         assert not (corpus / archive.name).exists()
         run(module, archive, "--download", str(corpus))
         assert len(server.headers) == 2
-    assert f"{len(module.KINDS) * 2} files, 2 s" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert f"{len(module.KINDS) * 2} files, 2 s" in said
+    assert TERMS[COLLECTIONS[module.__name__.removeprefix("local.")][1]] in said
     assert os.listdir(corpus) == [COLLECTIONS[module.__name__.removeprefix("local.")][1]]
+
+
+@pytest.mark.parametrize(
+    ("name", "licence"),
+    [
+        ("tidyvoice", "forbid determining who a speaker is"),
+        ("tidyvoice_eval", "forbid determining who a speaker is"),
+        ("voxceleb1", "CC BY 4.0"),
+        ("voxceleb2", "CC BY 4.0"),
+        ("voxblink2", "CC BY-NC-SA"),
+        ("musan", "CC BY and public domain"),
+        ("rirs", "Apache-2.0"),
+    ],
+)
+def test_each_corpus_tells_its_licence(name, licence):
+    assert licence in " ".join(succeed(name, "--help").split())
 
 
 def test_what_is_not_the_published_archive_is_refused(collection, tmp_path):

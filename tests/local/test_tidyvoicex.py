@@ -10,6 +10,7 @@ from tests.local.corpora import fail, pack, succeed, write_wav
 from tidyvoice.audio import read_pcm16
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.manifest import Manifest, check
+from tidyvoice.terms import TERMS
 
 TRAIN, DEV = "TidyVoiceX_Train", "TidyVoiceX_Dev"
 
@@ -33,7 +34,8 @@ EXPECTED = [f"id00000{n}/{x}" for n in range(3) for x in ("en/en_0.wav", "fr/fr_
 def test_the_folder_of_the_speakers_is_found(speakers, tmp_path, above):
     root = [speakers, *speakers.parents][above]
     said = succeed("tidyvoice", "--root", root, "--out", tmp_path / "data")
-    assert said == f"{tmp_path / 'data'}: 3 speakers, 6 utterances, 0.00 h, 2 languages\n"
+    counts = f"{tmp_path / 'data'}: 3 speakers, 6 utterances, 0.00 h, 2 languages"
+    assert said.splitlines() == [TERMS["TidyVoiceX"], counts]
     assert ids(tmp_path / "data") == EXPECTED
     assert check(tmp_path / "data") == []
 

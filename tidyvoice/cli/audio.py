@@ -1,7 +1,7 @@
 """Commands on recordings: embeddings, decisions, enrolled voices."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,6 +9,7 @@ import typer
 
 from tidyvoice.cli.app import AsJson, InSample, Mean, Speakers, app
 from tidyvoice.errors import TidyVoiceError, one_line_errors
+from tidyvoice.terms import IDENTIFICATION
 
 if TYPE_CHECKING:
     from tidyvoice.encoder import SpeakerEncoder
@@ -76,7 +77,10 @@ def verify(
     prior: Annotated[
         float, typer.Option(help="probability of one speaker before the recordings were heard")
     ] = 0.5,
-    channel: Channel = 1,
+    channel: Annotated[
+        list[int] | None,
+        typer.Option(min=1, help="which channel, or twice, one for each recording; 1"),
+    ] = None,
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
@@ -84,7 +88,10 @@ def verify(
 
     Example: tidyvoice verify one.wav other.wav --model exp/mini/finetune/models
     """
-    found = _encoder(model, device).verify(one, other, prior, channel=channel)
+    channels = channel or [1]
+    if len(channels) > 2:
+        raise TidyVoiceError(f"--channel: {len(channels)} for two recordings, give one or two")
+    found = _encoder(model, device).verify(one, other, prior, channel=(channels[0], channels[-1]))
     if as_json:
         typer.echo(json.dumps(asdict(found)))
         return
@@ -107,7 +114,7 @@ def describe(found: "Verification") -> str:
     )
 
 
-@app.command()
+@app.command(epilog=IDENTIFICATION)
 @one_line_errors()
 def enroll(
     name: Annotated[str, typer.Argument(help="of the speaker")],
@@ -180,14 +187,14 @@ def voices(
         typer.echo(f"  {one.name:<{width}}  recordings: {one.recordings}, {one.seconds:.1f} s")
 
 
-@app.command()
+@app.command(epilog=IDENTIFICATION)
 @one_line_errors()
 def identify(
     recording: Annotated[Path, typer.Argument(help="of an unknown speaker")],
     model: Model,
     voices: Voices,
     false_alarm: Annotated[
-        float, typer.Option(help="how often a stranger may be taken for an enrolled speaker")
+        float, typer.Option(help="target rate of strangers taken for an enrolled speaker")
     ] = 0.01,
     top: Annotated[int, typer.Option(min=1, help="candidates to name")] = 5,
     channel: Channel = 1,
@@ -207,8 +214,10 @@ def identify(
         return
     _say_warnings(found.warnings)
     typer.echo(
-        f"{found.name or 'nobody who is enrolled'} (threshold {found.threshold:.3f}: a stranger "
-        f"reaches it in {false_alarm:.2%} of cases; voices: {len(gallery):,})"
+        f"{found.name or 'nobody who is enrolled'} (threshold {found.threshold:.3f}; voices: "
+        f"{len(gallery):,})\n"
+        f"target false-alarm rate {false_alarm:.2%}, for speech like that of {found.fitted_to}, to "
+        "which the verifier was fitted; fit it again for another kind of speech"
     )
     width = max(len(candidate.name) for candidate in found.candidates)
     for candidate in found.candidates:
@@ -231,16 +240,21 @@ def fit_verifier(
 ) -> None:
     """Fit what `verify` and `identify` need: a calibration of cosines, and thresholds.
 
+    They hold for the kind of speech of the trials; fit again for another kind.
+
     Example: tidyvoice fit-verifier --model exp/mini/finetune/models --embeddings calib.npz
     --trials data/mini/calib/trials --mean mean.npz
     """
     from tidyvoice.hub import fingerprint, load_model, model_files
+    from tidyvoice.publish.privacy import shown
     from tidyvoice.scoring.verifier_fit import fit_verifier as fit
 
     weights = fingerprint(load_model(model)[0])
     made = fit(embeddings, trials, mean, utt2spk or (), prior, in_sample)
     if made.model != weights:
         raise TidyVoiceError(f"{embeddings} are embeddings of another model than {model}")
+    data = {"embeddings": shown(embeddings), "trials": shown(trials)}
+    made = replace(made, notes={**made.notes, **data})
     path = made.save(model_files(model).folder)
     if as_json:
         row = {"verifier": str(path), "slope": made.slope, "offset": made.offset}

@@ -99,28 +99,27 @@ def compare(
     scores: Annotated[
         list[str], typer.Argument(help="score files with labels, each SCORES or NAME=SCORES")
     ],
-    published: Annotated[Path, typer.Option(help="YAML file of published figures")],
+    published: Annotated[Path, typer.Option(help="YAML file of published results")],
+    trial_list: Annotated[
+        str | None,
+        typer.Option("--list", help="which of its lists; by default the one of the same length"),
+    ] = None,
     system: Annotated[
-        str | None, typer.Option(help="which of its systems; the first one if left out")
+        str | None, typer.Option(help="system for the categories; by default the first one")
     ] = None,
     utt2lang: Languages = None,
     as_json: AsJson = False,
 ) -> None:
-    """Set the metrics of score files beside published ones, by category, with the differences.
+    """Compare score files with published results.
 
+    Prints the differences to one system by category, then ours among all systems on the list.
     Scores that were made in-sample are marked, as are those of another number of trials.
 
     Example: tidyvoice compare "dev's mean=dev.score" --published conf/tidyvoice/published.yaml
     """
+    from tidyvoice.scoring import published as results
     from tidyvoice.scoring.groups import read_maps
-    from tidyvoice.scoring.published import (
-        comparison_json,
-        format_comparison,
-        load_figures,
-        measure,
-    )
 
-    name, figures = load_figures(published, system)
     files: dict[str, Path] = {}
     for given in scores:
         called, path = name_and_path(given)
@@ -129,8 +128,9 @@ def compare(
             raise TidyVoiceError(f"two score files are called {called}: write NAME={path}")
         files[called] = path
     languages = read_maps(utt2lang or (), "language")
-    measured = [measure(called, path, languages) for called, path in files.items()]
+    measured = [results.measure(called, path, languages) for called, path in files.items()]
+    found = results.compare(published, measured, trial_list, system)
     if as_json:
-        typer.echo(json.dumps(comparison_json(name, figures, measured), indent=2))
+        typer.echo(json.dumps(results.comparison_json(found), indent=2))
     else:
-        typer.echo(format_comparison(name, figures, measured))
+        typer.echo(results.format_comparison(found))

@@ -13,6 +13,7 @@ from tidyvoice.publish.markdown import bullets
 from tidyvoice.publish.results import list_of, results_section
 from tidyvoice.publish.training import describe_source
 from tidyvoice.publish.training_section import training_section
+from tidyvoice.terms import IDENTIFICATION, TERMS
 
 TAGS = ["speaker-verification", "speaker-recognition", "speaker-embedding", "speech", "audio"]
 # There is no task of its own for speaker verification among the Hub's.
@@ -28,6 +29,7 @@ SENTENCES = {
     "limits": (
         "A score is evidence, not a proof of identity. It must not be what alone decides over a "
         "person's rights, money, or freedom.",
+        IDENTIFICATION,
         "Voices are personal data, and in many countries biometric data: ask the people whose "
         "voices are embedded, and protect embeddings as you protect recordings.",
         "Recordings that are played back, synthesised, or converted from another voice are not "
@@ -150,4 +152,8 @@ def _licence(facts: Facts, terms: Terms) -> str:
         said = "The weights are under no common licence: ask the publisher of this page for terms."
     if facts.source is not None:
         said += f" They come from {describe_source(facts.source)}, whose licence binds as well."
-    return said + " The data that they were trained on have terms of their own."
+    said += (
+        " The data that they, and the model that they began with, were trained on have terms of "
+        "their own. Of the corpora that `tidyvoice` prepares:"
+    )
+    return f"{said}\n\n{bullets(list(TERMS.values()))}"

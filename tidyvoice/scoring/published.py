@@ -18,24 +18,36 @@ from tidyvoice.settings import Strict, load_settings
 Category = Literal[(POOLED, *CATEGORIES)]
 
 
+class TrialList(Strict):
+    """A published trial list."""
+
+    name: str
+    trials: int | None = Field(None, ge=1, description="how many it has")
+
+
 class Figures(Strict):
-    """What was published of one system on one list.
+    """Figures of one system on one list.
 
     The minDCF is the one of ``categories.OPERATING_POINTS[0]``: P_target 0.01, costs of 1.
     """
 
-    list: str = Field(description="trial list")
-    trials: int | None = Field(None, ge=1, description="how many it has")
-    source: str = Field(description="where the figures are from")
-    note: str | None = None
     eer_percent: dict[Category, float] = Field(min_length=1)
     min_dcf: dict[Category, float] = Field(default_factory=dict)
 
 
-class Published(Strict):
-    """A YAML file of published figures; the first system is the one that is meant by default."""
+class System(Strict):
+    """A published system."""
 
-    systems: dict[str, Figures] = Field(min_length=1)
+    source: str = Field(description="where the figures are from")
+    note: str | None = None
+    results: dict[str, Figures] = Field(min_length=1, description="by list")
+
+
+class Published(Strict):
+    """A YAML file of published results; the first list and the first system are the defaults."""
+
+    lists: dict[str, TrialList] = Field(min_length=1)
+    systems: dict[str, System] = Field(min_length=1)
 
 
 @dataclass(frozen=True)
@@ -65,17 +77,59 @@ class Measured:
         return getattr(next(row for row in self.rows if row.category == category), metric)
 
 
-def load_figures(path: str | Path, system: str | None = None) -> tuple[str, Figures]:
-    """The name and the figures of a system of a YAML file; of the first one without a name.
+@dataclass(frozen=True)
+class Comparison:
+    """Our score files beside the published systems of one list.
+
+    Attributes:
+        trial_list: the list.
+        systems: those with results on it, by name.
+        figures: their figures on it.
+        reference: name of the system whose figures ours are set beside, category by category.
+    """
+
+    trial_list: TrialList
+    systems: Mapping[str, System]
+    figures: Mapping[str, Figures]
+    reference: str
+    measured: Sequence["Measured"]
+
+
+def compare(
+    path: str | Path,
+    measured: Sequence["Measured"],
+    trial_list: str | None = None,
+    system: str | None = None,
+) -> Comparison:
+    """Set our metrics beside the published results of a YAML file.
+
+    Args:
+        trial_list: key of a list; by default the one with as many trials as the first score file,
+            or else the first one.
+        system: the reference; by default the first one with results on the list.
 
     Raises:
-        TidyVoiceError: keys or values are wrong, or there is no such system.
+        TidyVoiceError: keys or values are wrong, or there is no such list or system.
     """
-    systems = load_settings(Published, path).systems
-    name = next(iter(systems)) if system is None else system
-    if name not in systems:
-        raise TidyVoiceError(f"{path}: no system is called {name!r}: take one of {list(systems)}")
-    return name, systems[name]
+    published = load_settings(Published, path)
+    for name, one in published.systems.items():
+        for key in one.results:
+            _known(published.lists, key, f"{path}: systems.{name}.results")
+    if trial_list is None:
+        lengths = {known.trials: key for key, known in published.lists.items()}
+        trial_list = lengths.get(measured[0].trials, next(iter(published.lists)))
+    chosen = _known(published.lists, trial_list, f"{path}: --list")
+    systems = {k: one for k, one in published.systems.items() if trial_list in one.results}
+    name = next(iter(systems), None) if system is None else system
+    _known(systems, name, f"{path}: --system, results on {trial_list}")
+    figures = {key: one.results[trial_list] for key, one in systems.items()}
+    return Comparison(chosen, systems, figures, name, measured)
+
+
+def _known(named: Mapping[str, Any], key: str | None, where: str) -> Any:
+    if key not in named:
+        raise TidyVoiceError(f"{where}: nothing is called {key!r}: take one of {list(named)}")
+    return named[key]
 
 
 def measure(name: str, path: Path, utt2lang: Mapping[str, str] | None = None) -> Measured:
@@ -93,44 +147,53 @@ def measure(name: str, path: Path, utt2lang: Mapping[str, str] | None = None) ->
     return Measured(name, path, len(table.trials), rows, in_sample, unchecked, lineage is not None)
 
 
-def format_comparison(name: str, figures: Figures, systems: Sequence[Measured]) -> str:
-    """A line a category: the published figure, then ours and by how much it is more."""
-    lines = [["", f"{name}, published", *(system.title for system in systems)]]
-    for metric, published, category in _cells(figures):
+def format_comparison(found: Comparison) -> str:
+    """Each category beside the reference, then all systems by EER, then remarks."""
+    lines = [["", f"{found.reference}, published", *(ours.title for ours in found.measured)]]
+    for metric, published, category in _cells(found.figures[found.reference]):
         label = f"{'EER %' if metric == 'eer' else 'minDCF'} {category}"
-        line = [label, NOT_AVAILABLE if published is None else _text(metric, published)]
-        for system in systems:
-            value = system.metric(metric, category)
-            said = NOT_AVAILABLE if value is None else _text(metric, value)
+        line = [label, _text(metric, published)]
+        for ours in found.measured:
+            value = ours.metric(metric, category)
+            said = _text(metric, value)
             if None not in (value, published):
                 said += f" ({_text(metric, value - published, sign='+')})"
             line.append(said)
         lines.append(line)
-    return "\n".join([align(lines), "", *_remarks(name, figures, systems)])
+    ranking = [["system", "EER %", "minDCF", "source"]]
+    for row in _ranking(found):
+        cells = (_text(metric, row[metric]) for metric in ("eer", "min_dcf"))
+        ranking.append([row["system"], *cells, row["source"]])
+    width = max(len(row[-1]) for row in ranking)
+    table = align([[*row[:-1], row[-1].ljust(width)] for row in ranking])
+    ranked = "\n".join(line.rstrip() for line in table.splitlines())
+    title = f"{found.trial_list.name}, all trials, by EER:"
+    return "\n".join([align(lines), "", title, ranked, "", *_remarks(found)])
 
 
-def comparison_json(name: str, figures: Figures, systems: Sequence[Measured]) -> dict[str, Any]:
+def comparison_json(found: Comparison) -> dict[str, Any]:
     """The same, rates as fractions, null for what is not available."""
-    published = {"system": name, "list": figures.list, "source": figures.source}
+    name, trial_list = found.reference, found.trial_list.name
+    published = {"system": name, "list": trial_list, "source": found.systems[name].source}
     rows = [
         {
             "metric": metric,
             "category": category,
             "published": known,
-            "values": {system.name: system.metric(metric, category) for system in systems},
+            "values": {ours.name: ours.metric(metric, category) for ours in found.measured},
         }
-        for metric, known, category in _cells(figures)
+        for metric, known, category in _cells(found.figures[name])
     ]
     about = {
-        system.name: {
-            "scores": str(system.path),
-            "trials": system.trials,
-            "in_sample": system.in_sample if system.known else None,
-            "unchecked": system.unchecked if system.known else None,
+        ours.name: {
+            "scores": str(ours.path),
+            "trials": ours.trials,
+            "in_sample": ours.in_sample if ours.known else None,
+            "unchecked": ours.unchecked if ours.known else None,
         }
-        for system in systems
+        for ours in found.measured
     }
-    return {"published": published, "rows": rows, "systems": about}
+    return {"published": published, "rows": rows, "ranking": _ranking(found), "systems": about}
 
 
 def _cells(figures: Figures) -> list[tuple[str, float | None, str]]:
@@ -142,22 +205,42 @@ def _cells(figures: Figures) -> list[tuple[str, float | None, str]]:
     return cells + [("min_dcf", figures.min_dcf.get(category), category) for category in costs]
 
 
-def _text(metric: str, value: float, sign: str = "") -> str:
+def _ranking(found: Comparison) -> list[dict[str, Any]]:
+    """The published systems and ours by EER of all trials; those without one come last."""
+    rows = []
+    for name, figures in found.figures.items():
+        values = {
+            metric: value for metric, value, category in _cells(figures) if category == POOLED
+        }
+        rows.append({"system": name, **values, "source": found.systems[name].source})
+    for ours in found.measured:
+        values = {metric: ours.metric(metric, POOLED) for metric in ("eer", "min_dcf")}
+        other = found.trial_list.trials not in (None, ours.trials)
+        source = f"ours, on another list: {count(ours.trials)} trials" if other else "ours"
+        rows.append({"system": ours.title, **values, "source": source})
+    return sorted(rows, key=lambda row: (row["eer"] is None, row["eer"]))
+
+
+def _text(metric: str, value: float | None, sign: str = "") -> str:
+    if value is None:
+        return NOT_AVAILABLE
     return f"{100 * value:{sign}.2f}" if metric == "eer" else f"{value:{sign}.3f}"
 
 
-def _remarks(name: str, figures: Figures, systems: Sequence[Measured]) -> list[str]:
-    """What a reader of the table must know about its columns."""
-    said = [f"{name}: {figures.list}; {figures.source}"]
-    said += [f"{name}: {figures.note}"] if figures.note else []
-    for system in systems:
-        if figures.trials not in (None, system.trials):
+def _remarks(found: Comparison) -> list[str]:
+    """What a reader of the tables must know about their columns."""
+    name, trial_list = found.reference, found.trial_list
+    reference = found.systems[name]
+    said = [f"{name}: {trial_list.name}; {reference.source}"]
+    said += [f"{name}: {reference.note}"] if reference.note else []
+    for ours in found.measured:
+        if trial_list.trials not in (None, ours.trials):
             said.append(
-                f"{system.name}: {count(system.trials)} trials, the published list has "
-                f"{count(figures.trials)}: figures of different lists cannot be compared"
+                f"{ours.name}: {count(ours.trials)} trials, the published list has "
+                f"{count(trial_list.trials)}: figures of different lists cannot be compared"
             )
-        if not system.known:
-            said.append(f"{system.name}: nothing beside {system.path} says how it was made")
-        said += [f"IN-SAMPLE: {system.name}: {text}" for text in system.in_sample]
-        said += [f"not checked: {system.name}: {text}" for text in system.unchecked]
+        if not ours.known:
+            said.append(f"{ours.name}: nothing beside {ours.path} says how it was made")
+        said += [f"IN-SAMPLE: {ours.name}: {text}" for text in ours.in_sample]
+        said += [f"not checked: {ours.name}: {text}" for text in ours.unchecked]
     return said
