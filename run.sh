@@ -22,11 +22,11 @@ stages
 
 options
   --stage N --stop-stage M   run stages N to M only (1 to 8)
-  --set KEY=VALUE ...        override settings: those of conf/NAME/{corpus,pretrain,finetune}.yaml
-                             with that name and a dot before them (pretrain. reaches large_margin
-                             too, which has its own), without it those of all trainings; and those
-                             of conf/NAME/recipe.sh
-  --seed N                   seed of both trainings
+  --set KEY=VALUE ...        override settings. finetune.KEY=VALUE overrides one of
+                             conf/NAME/finetune.yaml; corpus., pretrain. (large_margin included) and
+                             large_margin. work alike. KEY=VALUE without a prefix overrides it in
+                             all trainings, or in conf/NAME/recipe.sh
+  --seed N                   seed of all trainings
   --corpus DIR               root of the corpora (mini: where they are made)
   --init-from MODEL          a pretrained model in place of stage 3: a folder, an archive, or
                              OWNER/NAME on the Hugging Face hub
