@@ -12,6 +12,7 @@ import hashlib
 import io
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -21,6 +22,7 @@ import polars as pl
 
 from tidyvoice.errors import TidyVoiceError, TidyVoiceWarning
 from tidyvoice.files import atomic_path
+from tidyvoice.readahead import one_ahead
 from tidyvoice.scoring.columns import Columns, more, read_columns
 
 LABELS = ("target", "nontarget")
@@ -180,12 +182,17 @@ def write_scores(path: str | Path, table: ScoreTable) -> None:
             f"{path}: {len(broken):,} scores are not finite, the first is that of trial "
             f"{broken[0] + 1}"
         )
-    with atomic_path(path) as partial, open(partial, "wb") as raw:
+    with (
+        atomic_path(path) as partial,
+        open(partial, "wb") as raw,
+        # Making the text takes as long as writing it.
+        closing(one_ahead(_text(trials, scores))) as blocks,
+    ):
         if path.suffix == ".gz":
             with gzip.GzipFile("", "wb", compresslevel=4, fileobj=raw, mtime=0) as file:
-                file.writelines(_text(trials, scores))
+                file.writelines(blocks)
         else:
-            raw.writelines(_text(trials, scores))
+            raw.writelines(blocks)
 
 
 def write_trials(file: IO[bytes], trials: Trials) -> None:
