@@ -72,7 +72,7 @@ stage() {
 
 common=("data.noise=$data/noise" "data.rirs=$data/rirs")
 
-# fetch MODEL FOLDER [OPTION ...]: a model folder of a released model, which it is tried with.
+# fetch MODEL FOLDER [OPTION ...]: copy or download a model into FOLDER and test that it loads.
 fetch() {
   make "$2/source.json" "$1" -- tidyvoice fetch-model "$1" --out "$2" \
     --config "conf/$recipe/finetune.yaml" "${@:3}"
@@ -173,7 +173,8 @@ average() {
 # extract SYSTEM NAME FOLDER [OPTION ...]: embeddings of a data folder.
 extract() {
   make "$exp/$1/embeddings/$2.npz" "$exp/$1/models"/{avg_model.pt,source.json} "$3/wav.scp" -- \
-    tidyvoice extract --model "$exp/$1/models" --data "$3" --out "$exp/$1/embeddings/$2.npz" --strict "${@:4}"
+    tidyvoice extract --model "$exp/$1/models" --data "$3" --out "$exp/$1/embeddings/$2.npz" \
+    --strict "${@:4}"
 }
 
 # score SYSTEM NAME TRIALS [SCORES MEAN [OPTION ...]]: cosine scores of the embeddings NAME.

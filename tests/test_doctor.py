@@ -46,7 +46,7 @@ def no_gpu(monkeypatch):
 
 
 def fail(*arguments):
-    """What the doctor prints of something that must fail."""
+    """Run the doctor, which must fail, and return its output."""
     result = invoke("doctor", *arguments)
     assert result.exit_code == 1, result.output
     return result.output

@@ -135,8 +135,8 @@ def save_model_config(
 ) -> None:
     """Write ``config.yaml`` and ``speakers.txt`` of a model folder, which WeSpeaker reads too."""
     fbank = frontend.model_dump(exclude={"sample_rate", "mean_norm"})
-    # WeSpeaker's compute_fbank has no such argument: it takes a Hamming window, and shall fail on a
-    # model that was trained with another.
+    # WeSpeaker's compute_fbank has no such argument and uses a Hamming window. For another window
+    # the key stays, so that WeSpeaker stops instead of computing wrong features.
     if fbank["window_type"] == "hamming":
         del fbank["window_type"]
     config = {
@@ -177,8 +177,8 @@ def model_files(path: str | Path) -> ModelFiles:
     """The files of the model at ``path``, a model's folder or a file of weights.
 
     Raises:
-        TidyVoiceError: there is none; it is said what to do with an archive or with a Hugging Face
-            repository's id. See also ``archives.find_model``.
+        TidyVoiceError: there is none; the message explains how to use an archive or a Hugging Face
+            repository instead. See also ``archives.find_model``.
     """
     path = Path(path)
     if path.is_dir():

@@ -25,7 +25,7 @@ training_data() {
   esac
 }
 
-# Everything that is missing is said at once, before the first hour is spent.
+# List all missing inputs at once, before the first stage runs.
 require_inputs() {
   local missing=() asv=$corpus/TidyVoiceX_ASV part
   local key="set MDC_API_KEY to a key of https://mozilladatacollective.com, or put"
@@ -52,7 +52,7 @@ require_inputs() {
   fi
 }
 
-# What a script can fetch is fetched, what is packed is unpacked.
+# Download what is public, unpack archives, and write the data folders.
 prepare() {
   local asv=$corpus/TidyVoiceX_ASV part
   for part in Dev Train; do

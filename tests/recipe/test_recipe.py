@@ -1,4 +1,4 @@
-"""What the finished recipe printed and left, and what the same command does again."""
+"""Output and files of the finished recipe, and the effect of running it a second time."""
 
 import json
 import re

@@ -1,7 +1,7 @@
 """Checks before a training: programs, device, data folders, expected counts, schedule, disk.
 
-The checks change nothing. Each finding is OK, WARN or FAIL and names a place, what is there, and
-what to do.
+The checks change nothing. Each finding is OK, WARN or FAIL. It names the file, device or setting,
+describes the problem, and says how to fix it.
 """
 
 from collections.abc import Sequence

@@ -29,7 +29,7 @@ class Finding:
     Attributes:
         status: FAIL stops a stage or spoils its result, WARN may, OK does not.
         where: the program, device, file or folder that was checked.
-        message: what is there, and what is wrong with it.
+        message: the value that was found, and the problem if there is one.
         fix: what to do; empty if nothing, or if the message says it.
     """
 
