@@ -60,8 +60,8 @@ def fetch_dataset(dataset: str, folder: Path) -> Path:
                 raise cause from None
             if attempt == ATTEMPTS:
                 raise TidyVoiceError(
-                    f"{page}: the download failed {ATTEMPTS} times ({cause}); what has come is "
-                    "kept, the same command goes on"
+                    f"{page}: the download failed {ATTEMPTS} times ({cause}); the partial file is "
+                    "kept, run the same command again to resume"
                 ) from None
         except (OSError, RuntimeError, ValueError) as error:
             said = " ".join(str(error).split())

@@ -124,7 +124,7 @@ def _fetch(
             if in_vain >= attempts:
                 raise TidyVoiceError(
                     f"{url}: {reason}, after {attempts} attempts in a row that brought nothing "
-                    "new; what has come is kept, the same command goes on"
+                    "new; the partial file is kept, run the same command again to resume"
                 ) from None
         time.sleep(min(wait * 2 ** max(in_vain - 1, 0), LONGEST_WAIT))
 

@@ -33,7 +33,7 @@ stamped() {
     run "$@"
   fi
   if ! printf '%q ' "$@" 2>/dev/null >"$stamp"; then
-    echo "error: the disk is full: $stamp; free some space, the same command goes on" >&2
+    echo "error: the disk is full: $stamp; free some space, then run the same command again" >&2
     exit 1
   fi
 }

@@ -176,7 +176,7 @@ def test_an_interrupted_training_says_so_and_goes_on(experiment, tmp_path):
         process.send_signal(sent)
         out, error = process.communicate(timeout=60)
         assert process.returncode == 130, error
-        assert "interrupted; what is finished is kept" in error
+        assert "interrupted: finished work is kept" in error
         assert "Traceback" not in error
         return out
 

@@ -62,12 +62,13 @@ def one_line_errors() -> Iterator[None]:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         if os.environ.get("RANK", "0") == "0":  # one of the processes speaks for all
-            said = "interrupted; what is finished is kept, the same command goes on"
+            said = "interrupted: finished work is kept; run the same command again to resume"
             print(f"\n{said}", file=sys.stderr)
         sys.exit(INTERRUPTED)
     except OSError as error:
         where = f": {error.filename}" if error.filename else ""
         # polars gives the number in the text only.
         if error.errno in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error):
-            sys.exit(f"error: the disk is full{where}; free some space, the same command goes on")
+            mistake = f"the disk is full{where}"
+            sys.exit(f"error: {mistake}; free some space, then run the same command again")
         sys.exit(f"error: {error.strerror or error}{where}")

@@ -42,7 +42,7 @@ def _answer(outcome: Connection, task: Task) -> TidyVoiceError | OSError | None:
         return outcome.recv()
     except EOFError:
         return TidyVoiceError(
-            f"{task.name}: its process died (out of memory?); the same command goes on"
+            f"{task.name}: its process died (out of memory?); run the same command again"
         )
 
 

@@ -51,7 +51,9 @@ def test_ctrl_c_ends_a_stage_in_one_line_and_the_next_run_goes_on(own):
     os.killpg(process.pid, signal.SIGINT)
     _, error = process.communicate(timeout=60)
     assert process.returncode == 130, error
-    assert error.strip() == "interrupted; what is finished is kept, the same command goes on"
+    assert (
+        error.strip() == "interrupted: finished work is kept; run the same command again to resume"
+    )
     refused = shell(command.format(4), own)
     assert refused.returncode == 1
     assert "epochs was 3000, is 4" in refused.stderr

@@ -162,7 +162,10 @@ def test_ctrl_c_ends_all_ranks_in_one_line(config, tmp_path):
     os.killpg(process.pid, signal.SIGINT)
     code, output = finish(process)
     assert code == 130, output
-    assert output.count("interrupted; what is finished is kept, the same command goes on") == 1
+    assert (
+        output.count("interrupted: finished work is kept; run the same command again to resume")
+        == 1
+    )
     assert "Traceback" not in output
     assert "closing signal" not in output  # torchrun's own log
 
