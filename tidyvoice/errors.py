@@ -7,6 +7,7 @@ import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import NoReturn
 
 INTERRUPTED = 130  # 128 + SIGINT, what shells expect of an interrupted command
 
@@ -44,7 +45,14 @@ def _show_warning(
     """Print a warning; ours names its place in the input, any other its place in the code."""
     where = "" if issubclass(category, TidyVoiceWarning) else f"{filename}:{lineno}: "
     kind = "warning" if issubclass(category, TidyVoiceWarning) else category.__name__
-    print(f"{where}{kind}: {message}", file=sys.stderr)
+    sys.stderr.write(f"{where}{kind}: {message}\n")
+
+
+def _stop(message: object) -> NoReturn:
+    # The processes of a training share stderr, and print() and sys.exit() write the end of the
+    # line separately: lines of two processes would mix.
+    sys.stderr.write(f"error: {message}\n")
+    sys.exit(1)
 
 
 @contextmanager
@@ -59,16 +67,15 @@ def one_line_errors() -> Iterator[None]:
     try:
         yield
     except TidyVoiceError as error:
-        sys.exit(f"error: {error}")
+        _stop(error)
     except KeyboardInterrupt:
         if os.environ.get("RANK", "0") == "0":  # one of the processes speaks for all
             said = "interrupted: finished work is kept; run the same command again to resume"
-            print(f"\n{said}", file=sys.stderr)
+            sys.stderr.write(f"\n{said}\n")
         sys.exit(INTERRUPTED)
     except OSError as error:
         where = f": {error.filename}" if error.filename else ""
         # polars gives the number in the text only.
         if error.errno in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error):
-            mistake = f"the disk is full{where}"
-            sys.exit(f"error: {mistake}; free some space, then run the same command again")
-        sys.exit(f"error: {error.strerror or error}{where}")
+            _stop(f"the disk is full{where}; free some space, then run the same command again")
+        _stop(f"{error.strerror or error}{where}")
