@@ -17,32 +17,39 @@ from tidyvoice.errors import (
 from tidyvoice.files import atomic_path, write_text
 
 
-def exit_of(error):
-    with pytest.raises(SystemExit) as stopped, one_line_errors():
-        raise error
-    return stopped.value.code
+@pytest.fixture
+def fail(capsys):
+    """Raise an error in a command; return its exit status and what it writes to stderr."""
+
+    def fail(error):
+        with pytest.raises(SystemExit) as stopped, one_line_errors():
+            raise error
+        return stopped.value.code, capsys.readouterr().err
+
+    return fail
 
 
-def test_bad_input_ends_in_one_line():
-    assert exit_of(TidyVoiceError("x.yaml: no key")) == "error: x.yaml: no key"
+def test_bad_input_ends_in_one_line(fail):
+    assert fail(TidyVoiceError("x.yaml: no key")) == (1, "error: x.yaml: no key\n")
 
 
-def test_an_interruption_ends_as_shells_expect():
-    assert exit_of(KeyboardInterrupt()) == INTERRUPTED
+def test_an_interruption_ends_as_shells_expect(fail):
+    assert fail(KeyboardInterrupt())[0] == INTERRUPTED
     with pytest.raises(SystemExit) as stopped, one_line_errors():
         signal.raise_signal(signal.SIGTERM)
     assert stopped.value.code == INTERRUPTED
 
 
-def test_a_full_disk_is_said():
-    message = exit_of(OSError(errno.ENOSPC, "No space left on device", "exp/model.pt"))
+def test_a_full_disk_is_said(fail):
+    status, message = fail(OSError(errno.ENOSPC, "No space left on device", "exp/model.pt"))
+    assert (status, message.count("\n")) == (1, 1)
     assert message.startswith("error: the disk is full: exp/model.pt; free some space")
 
 
-def test_other_failures_of_the_system_name_the_file():
+def test_other_failures_of_the_system_name_the_file(fail):
     error = PermissionError(errno.EACCES, "Permission denied", "/data/x")
-    assert exit_of(error) == "error: Permission denied: /data/x"
-    assert exit_of(FileNotFoundError("no index")) == "error: no index"
+    assert fail(error) == (1, "error: Permission denied: /data/x\n")
+    assert fail(FileNotFoundError("no index")) == (1, "error: no index\n")
 
 
 def test_a_defect_of_ours_keeps_its_traceback():
