@@ -20,8 +20,7 @@ def refuse(*arguments):
     """The one line that it ends with."""
     result = invoke(*arguments)
     assert result.exit_code != 0
-    (line,) = str(result.exception).splitlines() or result.output.splitlines()[-1:]
-    return line
+    return result.stderr.splitlines()[-1]
 
 
 @pytest.fixture
