@@ -1,4 +1,4 @@
-"""The Mozilla Data Collective, https://mozilladatacollective.com, through its own client.
+"""Downloads from the Mozilla Data Collective, https://mozilladatacollective.com.
 
 The client is the package ``datacollective`` (extra ``download``). It reads the key from the
 environment variable ``MDC_API_KEY`` or from a file ``.env``, and another server from
@@ -19,10 +19,10 @@ SITE = "https://mozilladatacollective.com"
 
 
 def fetch_dataset(dataset: str, folder: Path) -> Path:
-    """Where the archive of a data set is in ``folder``, once it is there.
+    """Download the archive of a data set to ``folder``; return its path.
 
-    The client goes on with what an interrupted download left. It compares no checksum, so that its
-    size is compared here and all else when the archive is unpacked.
+    The client resumes an interrupted download. It compares no checksum: the size is compared here,
+    and the checksums inside the archive when it is unpacked.
 
     Raises:
         TidyVoiceError: the client or the key is missing, the server refuses, the connection drops
@@ -53,7 +53,7 @@ def fetch_dataset(dataset: str, folder: Path) -> Path:
             break
         except DownloadError as error:
             cause = error.__cause__
-            # The client makes these into failures of the download.
+            # The client turns these into failures of the download.
             if isinstance(cause, KeyboardInterrupt):
                 raise KeyboardInterrupt from None
             if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -69,7 +69,7 @@ def fetch_dataset(dataset: str, folder: Path) -> Path:
     found = archive.stat().st_size
     if size is not None and found != int(size):
         raise TidyVoiceError(
-            f"{archive} has {found:,} bytes, expected {int(size):,}: delete it, the same command "
-            "fetches it again"
+            f"{archive} has {found:,} bytes, expected {int(size):,}: delete it, then run "
+            "the same command again"
         )
     return archive

@@ -1,7 +1,7 @@
-"""Where a corpus comes from: the options that the commands share.
+"""Options of the corpus commands that say where a corpus comes from.
 
 ``--root`` is the folder of a corpus; with ``--archive`` that archive is unpacked to it first; with
-``--download DIR`` the archive is fetched to DIR, and unpacked to a folder there.
+``--download DIR`` the archive is downloaded to DIR, and unpacked to a folder there.
 """
 
 import argparse
@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from local.archives import extract, extracted
+from local.archives import extract
 from local.fetch import download
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.terms import TERMS
@@ -18,7 +18,7 @@ from tidyvoice.terms import TERMS
 
 @dataclass(frozen=True)
 class Remote:
-    """A file that anyone can fetch.
+    """A public file on a server.
 
     Attributes:
         url: the folder on the server.
@@ -31,7 +31,7 @@ class Remote:
     md5: str | None = None
 
     def fetch(self, folder: Path, url: str | None = None) -> Path:
-        """Where it is in ``folder`` once it is there and whole; from the mirror ``url`` if given.
+        """Download it to ``folder`` (from the mirror ``url`` if given); return its path.
 
         Raises:
             TidyVoiceError: see ``local.fetch.download``.
@@ -44,7 +44,7 @@ class Remote:
 def parser_of(
     prog: str, description: str | None, corpus: str | None = None
 ) -> argparse.ArgumentParser:
-    """A command line whose help is the text of its module.
+    """Make a parser of a command line whose help is the docstring of its module.
 
     Args:
         corpus: key of ``TERMS``: they end the help, and are printed when the corpus is prepared.
@@ -71,37 +71,32 @@ def add_source(parser: argparse.ArgumentParser, root: str, download: str | None 
     parser.add_argument("--archive", type=Path, help="unpack this to --root first")
     if download:
         parser.add_argument("--download", type=Path, metavar="DIR", help=download)
-    parser.add_argument(
-        "--delete-archive", action="store_true", help="once all that is in it is unpacked"
-    )
 
 
 def provide(args: argparse.Namespace, folder: str, fetch: Callable[[Path], Path] | None) -> Path:
-    """The root of the corpus, which is there when this returns; prints the terms.
+    """Print the terms of the corpus; download and unpack it if asked to; return its root.
 
     Args:
-        folder: its name below ``--download``.
-        fetch: puts the archive into a folder and gives its path.
+        folder: name of the root below ``--download``.
+        fetch: downloads the archive to a folder and returns its path.
 
     Raises:
-        TidyVoiceError: options that do not go together; see ``extract`` and ``download``.
+        TidyVoiceError: options that exclude each other; see ``extract`` and ``download``.
     """
     target = args.download if fetch else None
     if target and (args.root or args.archive):
-        raise TidyVoiceError("--download: comes without --root and --archive")
+        raise TidyVoiceError("--download: leave --root and --archive out")
     if not (target or args.root):
         also = ", or --download DIR" if fetch else ""
         raise TidyVoiceError(f"--root: give the folder of the corpus{also}")
-    if args.delete_archive and not (target or args.archive):
-        raise TidyVoiceError("--delete-archive: comes with --archive or --download")
     print(args.terms, flush=True)
     root = target / folder if target else args.root
-    archive = args.archive
-    if target:
-        # Looked at first, so that nothing is fetched in vain.
-        name = extracted(root)
-        archive = target / name if name else fetch(target)
-    if archive:
-        files = extract(archive, root, args.delete_archive)
-        print(f"{root}: {files:,} files from {archive.name}", flush=True)
+    if not (target or args.archive):
+        return root
+    if root.is_dir() and any(root.iterdir()):
+        print(f"{root} is there already, nothing is unpacked", flush=True)
+    else:
+        archive = fetch(target) if target else args.archive
+        extract(archive, root)
+        print(f"{root}: unpacked {archive.name}", flush=True)
     return root

@@ -85,7 +85,7 @@ def test_the_real_client_fetches_and_the_command_prepares(site, tmp_path):
     assert "no such key" in line
     assert not site.sent
     said = succeed(*command, "--out", tmp_path / "data", MDC_API_KEY="good", **there)
-    assert f"{corpus / 'TidyVoiceX_ASV'}: 10 files from mdc-tidyvoicex.tar.gz" in said
+    assert f"{corpus / 'TidyVoiceX_ASV'}: unpacked mdc-tidyvoicex.tar.gz" in said
     assert len(site.sent) == 2
     assert 0 == site.sent[0] < site.sent[1] <= 150_000
     assert len(Manifest.read(tmp_path / "data")) == 4
