@@ -1,0 +1,50 @@
+"""The registry of networks that embed an utterance, and what they have in common."""
+
+import copy
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from tidyvoice.registry import Registry
+
+
+class EmbeddingModel(nn.Module):
+    """A network that maps features [B x T x F] to embeddings [B x D].
+
+    Attributes:
+        embed_dim: D.
+    """
+
+    embed_dim: int
+
+    def blocks(self) -> Sequence[nn.Module]:
+        """Return the modules of which activation checkpointing keeps only the input."""
+        return ()
+
+    def trunk(self) -> nn.Module:
+        """Return the part that ``model.compile`` compiles."""
+        return self
+
+    def initialise(self) -> None:
+        """Initialise the weights of a new model otherwise than torch does; not by default."""
+
+    def for_inference(self, dtype: torch.dtype) -> nn.Module:
+        """Return a copy in evaluation mode that computes in ``dtype`` and returns float32.
+
+        The copy may have an attribute ``fewest_frames``, the smallest T that it takes.
+        """
+        return _Plain(copy.deepcopy(self).eval().requires_grad_(False).to(dtype))
+
+
+class _Plain(nn.Module):
+    def __init__(self, model: EmbeddingModel):
+        super().__init__()
+        self.model = model
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        dtype = next(self.model.parameters()).dtype
+        return self.model(features.to(dtype)).float()
+
+
+MODELS: Registry[type[EmbeddingModel]] = Registry("model")
