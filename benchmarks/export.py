@@ -42,7 +42,7 @@ HARDEST = "different/same"  # targets in two languages, non-targets in one
 def measure_speed(args: argparse.Namespace, folder: Path) -> None:
     """Print the milliseconds of an utterance of each length."""
     torch.manual_seed(1)
-    model = build_model("SimAM_ResNet34_ASP", args.planes, 256)
+    model = build_model("SimAM_ResNet34_ASP", in_planes=args.planes, embed_dim=256)
     encoder = SpeakerEncoder(model, FrontendSettings(), "cpu")
     export(encoder, folder / "float32.onnx")
     export_int8(encoder, folder / "int8.onnx", args.data / "finetune", limit=4)

@@ -62,12 +62,12 @@ def write_corpus(root: Path, utterances: int, shortest: float, longest: float) -
 def write_model(folder: Path, planes: int) -> Path:
     """A model folder with random weights and a batch norm that is not the identity."""
     torch.manual_seed(1)
-    model = build_model(MODEL, planes)
+    model = build_model(MODEL, in_planes=planes)
     for module in model.modules():
         if isinstance(module, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d):
             module.running_mean.normal_(0, 0.1)
             module.running_var.uniform_(0.5, 1.5)
-    settings = ModelSettings(name=MODEL, in_planes=planes, embed_dim=model.embed_dim)
+    settings = ModelSettings(name=MODEL, args={"in_planes": planes, "embed_dim": model.embed_dim})
     save_model_config(folder, settings, FrontendSettings(), ["nobody"])
     save_torch(folder / "avg_model.pt", model.state_dict())
     return folder
@@ -92,7 +92,7 @@ def plain_loop(encoder: SpeakerEncoder, wavs: list[Path]) -> np.ndarray:
 def operations(planes: int, wavs: list[Path]) -> int:
     """Of the model on these utterances, counted without computing."""
     with FakeTensorMode(), torch.no_grad():
-        model = build_model(MODEL, planes).eval()
+        model = build_model(MODEL, in_planes=planes).eval()
         with FlopCounterMode(display=False) as counter:
             for wav in wavs:
                 frames = FrontendSettings().num_frames(soundfile.info(wav).frames)

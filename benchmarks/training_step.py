@@ -27,6 +27,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from tidyvoice.losses import ArcMargin
 from tidyvoice.models import build_model, simam_resnet
+from tidyvoice.models.checkpointing import checkpoint_activations
 from tidyvoice.models.simam import LAMBDA
 
 SIZE, CLASSES = 2048, 5000
@@ -46,9 +47,12 @@ class Step:
 
     def __init__(self, args: argparse.Namespace, option: str):
         torch.manual_seed(1)
-        self.model = build_model("SimAM_ResNet34_ASP", args.planes, 256).to(args.device)
+        self.model = build_model("SimAM_ResNet34_ASP", in_planes=args.planes, embed_dim=256).to(
+            args.device
+        )
         self.loss = ArcMargin(256, CLASSES).to(args.device)
-        self.model.front.recompute = option == "recompute"
+        if option == "recompute":
+            checkpoint_activations(self.model.blocks())
         if option not in ("eager", "ours, contiguous"):
             self.model.to(memory_format=torch.channels_last)
         self.average = None

@@ -7,6 +7,7 @@ import subprocess
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -30,7 +31,8 @@ from tidyvoice.extract import extract
 from tidyvoice.frontend import FrontendSettings
 from tidyvoice.hub import save_model_config
 from tidyvoice.manifest import Manifest, scan
-from tidyvoice.models import NUM_BLOCKS, build_model
+from tidyvoice.models import MODELS, build_model
+from tidyvoice.models.simam_resnet import SimAMResNetASP
 from tidyvoice.readahead import usable_cores
 from tidyvoice.report import load_system, write_report
 from tidyvoice.scoring.pairs import make_trials
@@ -236,7 +238,8 @@ def shallow() -> Iterator[None]:
     A step takes a third of the time, and an export a second less for each of the twelve blocks.
     """
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(NUM_BLOCKS, "SimAM_ResNet34_ASP", (1, 1, 1, 1))
+        one_block = partial(SimAMResNetASP, (1, 1, 1, 1))
+        patch.setitem(MODELS._components, "SimAM_ResNet34_ASP", one_block)
         yield
 
 
@@ -258,7 +261,7 @@ def experiment(tiny: Path, tmp_path: Path) -> dict:
             "batch_size": 5,
             "readers": 1,
         },
-        "model": {"in_planes": 2, "embed_dim": 16},
+        "model": {"args": {"in_planes": 2, "embed_dim": 16}},
         "optimizer": {"name": "SGD"},
         "learning_rate": {"initial_lr": 0.05, "final_lr": 0.005},
     }
@@ -266,7 +269,7 @@ def experiment(tiny: Path, tmp_path: Path) -> dict:
 
 def write_voices(folder: Path) -> None:
     """``model``, a narrow one with its verifier, and ``ann-1.wav`` ... ``bob-3.wav``."""
-    settings = ModelSettings(in_planes=2, embed_dim=16)
+    settings = ModelSettings(args={"in_planes": 2, "embed_dim": 16})
     model = fill_weights(build_model(settings.name, in_planes=2, embed_dim=16), seed=3)
     (folder / "model").mkdir(parents=True)
     torch.save(model.state_dict(), folder / "model" / "avg_model.pt")

@@ -49,7 +49,7 @@ def chain(tmp_path_factory, tiny):
                     "batch_size": 4,
                     "readers": 2,
                 },
-                "model": {"in_planes": 2, "embed_dim": 16},
+                "model": {"args": {"in_planes": 2, "embed_dim": 16}},
                 "learning_rate": {"initial_lr": 0.05, "final_lr": 0.01},
             }
         )

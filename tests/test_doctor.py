@@ -212,13 +212,16 @@ def test_the_initial_model_must_fit(good):
         (2, "OK    x.yaml model.init: 2.pt fits"),
         (4, "FAIL  x.yaml model.init: "),
     ):
-        torch.save(build_model("SimAM_ResNet34_ASP", planes, 16).state_dict(), f"{planes}.pt")
+        torch.save(
+            build_model("SimAM_ResNet34_ASP", in_planes=planes, embed_dim=16).state_dict(),
+            f"{planes}.pt",
+        )
         assert message in start(f"{planes}.pt")
 
 
 def test_a_long_training_on_the_cpu_needs_consent(no_gpu):
     conf = Path(__file__).parent.parent / "conf/tidyvoice/pretrain.yaml"
-    line = ("--config", conf, "--set", "model.in_planes=8")
+    line = ("--config", conf, "--set", "model.args.in_planes=8")
     message = (
         r"torch finds no GPU, and training on this CPU takes about [\d,]+ days, .*\. Run it on .*"
     )
@@ -291,7 +294,7 @@ def bytes_of(pattern, output):
 
 
 def test_the_sizes_are_those_of_what_is_written(good):
-    options = ["optimizer.name=AdamW", "model.ema_decay=0.9", "model.in_planes=8", "epochs=1"]
+    options = ["optimizer.name=AdamW", "model.ema_decay=0.9", "model.args.in_planes=8", "epochs=1"]
     line = ["doctor", "--config", "x.yaml", *(f"--set={option}" for option in options)]
     output = succeed(*line)
     write_shards("train")

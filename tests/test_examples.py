@@ -37,7 +37,7 @@ def project(tmp_path_factory):
     folder = tmp_path_factory.mktemp("examples")
     for name in ("examples", "local"):
         shutil.copytree(ROOT / name, folder / name)
-    settings = ModelSettings(in_planes=2, embed_dim=16)
+    settings = ModelSettings(args={"in_planes": 2, "embed_dim": 16})
     model = fill_weights(build_model(settings.name, in_planes=2, embed_dim=16), seed=3)
     (folder / "model").mkdir()
     torch.save(model.state_dict(), folder / "model" / "avg_model.pt")

@@ -48,7 +48,7 @@ def invoke(*arguments):
 def folder(tmp_path_factory, shallow):
     """A narrow model, a data folder of four speakers, and the model in every format."""
     folder = tmp_path_factory.mktemp("export")
-    settings = ModelSettings(in_planes=2, embed_dim=16)
+    settings = ModelSettings(args={"in_planes": 2, "embed_dim": 16})
     model = fill_weights(build_model(settings.name, in_planes=2, embed_dim=16), seed=3)
     save_model_config(folder / "model", settings, FrontendSettings(), ["somebody"])
     torch.save(model.state_dict(), folder / "model" / "avg_model.pt")
@@ -136,7 +136,7 @@ def test_a_file_says_what_it_is_of_and_nothing_of_this_machine(folder, name):
     assert exported.trained_on == ["somebody"]
     assert exported.settings == FrontendSettings()
     assert exported.description.embedding_dim == 16
-    assert exported.description.stem_channels == 2
+    assert exported.description.frame_bytes == 2 * 80 * 4
     assert (exported.device.type, exported.precision) == ("cpu", "float32")
     assert is_exported(path)
     content = path.read_bytes()
@@ -192,7 +192,9 @@ def test_maps_are_reduced_along_one_axis_after_the_other(folder):
 
 def test_a_file_that_computes_something_else_is_not_kept(folder, encoder, tmp_path, monkeypatch):
     other = SpeakerEncoder(
-        fill_weights(build_model("SimAM_ResNet34_ASP", 2, 16), seed=4), encoder.settings, "cpu"
+        fill_weights(build_model("SimAM_ResNet34_ASP", in_planes=2, embed_dim=16), seed=4),
+        encoder.settings,
+        "cpu",
     )
     monkeypatch.setattr(command, "trace", lambda encoder, input: trace(other, input))
     out = tmp_path / "model.pt2"

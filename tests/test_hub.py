@@ -23,7 +23,7 @@ from tidyvoice.hub import (
 from tidyvoice.models import build_model
 from tidyvoice.wespeaker import model_of, read_config
 
-SETTINGS = ModelSettings(in_planes=2, embed_dim=8)
+SETTINGS = ModelSettings(args={"in_planes": 2, "embed_dim": 8})
 
 
 @pytest.fixture

@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
+from tidyvoice.errors import TidyVoiceError
 from tidyvoice.files import write_text
 from tidyvoice.frontend import FrontendSettings
 from tidyvoice.losses import loss_options
-from tidyvoice.models import NUM_BLOCKS
+from tidyvoice.models import MODELS, EmbeddingModel
+from tidyvoice.registry import suggest
 from tidyvoice.settings import Strict, load_settings
 
 MAX_SPEED_DENOMINATOR = 100
@@ -78,12 +80,14 @@ class DataSettings(Strict):
 class ModelSettings(Strict):
     """The network; names and arguments as in a WeSpeaker config.yaml."""
 
-    name: str = Field("SimAM_ResNet34_ASP", json_schema_extra={"choices": list(NUM_BLOCKS)})
-    in_planes: int = Field(64, ge=1)
-    embed_dim: int = Field(256, ge=1)
+    name: str = Field("SimAM_ResNet34_ASP", json_schema_extra={"choices": list(MODELS)})
+    args: dict[str, Any] = Field({}, description="arguments of this network", validate_default=True)
     init: Path | None = Field(None, description="model folder or .pt file to start from")
     init_scheme: Literal["he_zero_gamma", "torch"] = Field(
-        "he_zero_gamma", description="weights of a new model (see build_model)"
+        "he_zero_gamma",
+        description="weights of a new model: its own scheme if it has one (SimAM-ResNets: He et "
+        "al., and zero for the last batch norm of each block), or torch's defaults as in the "
+        "published networks",
     )
     recompute: bool = Field(
         False,
@@ -95,13 +99,37 @@ class ModelSettings(Strict):
         None, gt=0, lt=1, description="also keep a moving average of the weights, and average that"
     )
 
+    @field_validator("name")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name not in MODELS:
+            raise ValueError(suggest(name, MODELS))
+        return name
+
+    @field_validator("args")
+    @classmethod
+    def _all_arguments(cls, given: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        if "name" not in info.data:
+            return given
+        try:
+            return MODELS.arguments(info.data["name"], given)
+        except TidyVoiceError as error:
+            raise ValueError(str(error)) from None
+
     @model_validator(mode="after")
-    def _known(self) -> "ModelSettings":
-        if self.name not in NUM_BLOCKS:
-            raise ValueError(f"name {self.name!r} is none of {', '.join(NUM_BLOCKS)}")
+    def _possible(self) -> "ModelSettings":
         if self.compile and self.recompute:
             raise ValueError("compile does not go with recompute: set one of them false")
         return self
+
+    @property
+    def embed_dim(self) -> int:
+        """Dimensions of an embedding: a setting of every network."""
+        return self.args["embed_dim"]
+
+    def build(self, feat_dim: int) -> EmbeddingModel:
+        """Build the network for features [B x T x feat_dim], with torch's initial weights."""
+        return MODELS.build(self.name, feat_dim, **self.args)
 
 
 class LossSettings(Strict):

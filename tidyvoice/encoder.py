@@ -15,7 +15,7 @@ from tidyvoice.errors import NotFiniteError, TidyVoiceError, TidyVoiceWarning
 from tidyvoice.extraction.plan import plan_batches, plan_items
 from tidyvoice.frontend import INT16_SCALE, Frontend, FrontendSettings
 from tidyvoice.hub import fingerprint, load_model, model_files, model_folder, training_speakers
-from tidyvoice.models.inference import InferenceModel
+from tidyvoice.models.registry import EmbeddingModel, widest_frame
 from tidyvoice.readahead import one_ahead, read_ahead
 from tidyvoice.recordings import Recording
 from tidyvoice.verifier import Verification, Verifier, directions, log_odds
@@ -46,7 +46,7 @@ class SpeakerEncoder:
 
     Attributes:
         weights: SHA-256 of the weights.
-        inference: the copy of the model that embeds (see ``InferenceModel``).
+        inference: the copy of the model that embeds (see ``EmbeddingModel.for_inference``).
 
     Example:
         >>> from tidyvoice import SpeakerEncoder
@@ -59,7 +59,7 @@ class SpeakerEncoder:
 
     def __init__(
         self,
-        model: torch.nn.Module,
+        model: EmbeddingModel,
         settings: FrontendSettings,
         device: str = "auto",
         trained_on: Sequence[str] | None = None,
@@ -75,8 +75,10 @@ class SpeakerEncoder:
         self.precision = precision
         self.model = model.to(self.device).eval()
         self._check_verifier()
-        self.inference = InferenceModel(self.model, PRECISIONS[precision])
+        self.inference = self.model.for_inference(PRECISIONS[precision])
         self.frontend = Frontend(settings).to(self.device).eval()
+        width = widest_frame(self.inference, settings.num_mel_bins, self.device)
+        self.frame_bytes = width * PRECISIONS[precision].itemsize
 
     @classmethod
     def from_pretrained(
@@ -135,12 +137,7 @@ class SpeakerEncoder:
     @property
     def fewest_frames(self) -> int:
         """The shortest utterance that the model takes in this precision."""
-        return self.inference.fewest_frames
-
-    @property
-    def position_bytes(self) -> int:
-        """Of one position of the model's widest map, by which memory is planned."""
-        return self.inference.stem.out_channels * self.inference.dtype.itemsize
+        return getattr(self.inference, "fewest_frames", 1)
 
     @torch.inference_mode()
     def embed_waveforms(self, waveforms: np.ndarray) -> np.ndarray:

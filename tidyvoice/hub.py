@@ -33,6 +33,7 @@ from tidyvoice.config import ModelSettings
 from tidyvoice.errors import TidyVoiceError, summarise
 from tidyvoice.files import atomic_path, write_text
 from tidyvoice.frontend import FrontendSettings
+from tidyvoice.models import MODELS
 from tidyvoice.wespeaker import model_of, read_config
 
 REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
@@ -141,11 +142,7 @@ def save_model_config(
         del fbank["window_type"]
     config = {
         "model": model.name,
-        "model_args": {
-            "in_planes": model.in_planes,
-            "embed_dim": model.embed_dim,
-            "acoustic_dim": frontend.num_mel_bins,
-        },
+        "model_args": _model_args(model, frontend.num_mel_bins),
         "dataset_args": {
             "frontend": "fbank",
             "resample_rate": frontend.sample_rate,
@@ -156,6 +153,13 @@ def save_model_config(
     }
     write_text(Path(folder) / SPEAKERS_FILE, "".join(f"{speaker}\n" for speaker in speakers))
     write_text(Path(folder) / CONFIG_FILE, yaml.safe_dump(config, sort_keys=False))
+
+
+def _model_args(model: ModelSettings, num_mel_bins: int) -> dict[str, Any]:
+    """Return arguments that WeSpeaker's network of this name takes, without those at defaults."""
+    defaults, (bins,) = MODELS.arguments(model.name, {}), MODELS.provided(model.name)
+    changed = {key: value for key, value in model.args.items() if value != defaults[key]}
+    return {**changed, "embed_dim": model.embed_dim, bins: num_mel_bins}
 
 
 def save_torch(path: str | Path, content: Mapping[str, Any]) -> None:

@@ -60,18 +60,19 @@ class Registry(Mapping[str, Component], Generic[Component]):
     def __len__(self) -> int:
         return len(self._components)
 
-    def arguments(self, name: str, given: Mapping[str, Any], source: str = "args") -> dict:
+    def arguments(self, name: str, given: Mapping[str, Any]) -> dict[str, Any]:
         """Return all settings of a component: those given, the others at their defaults.
-
-        Args:
-            source: where the arguments stand, for error messages.
 
         Raises:
             TidyVoiceError: no such component, or unknown or impossible arguments; all of them are
                 named, unknown ones with the nearest known name.
         """
-        checked = validate(_settings_of(self[name], name), given, f"{source} of {name}")
-        return checked.model_dump()
+        return validate(_settings_of(self[name], name), given, name).model_dump()
+
+    def provided(self, name: str) -> list[str]:
+        """Return the names of the parameters of a component that come from the program."""
+        parameters = inspect.signature(self[name]).parameters.values()
+        return [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
 
     def build(self, name: str, *provided: Any, **args: Any) -> Any:
         """Build a component from what the program provides and its checked settings.

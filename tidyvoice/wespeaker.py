@@ -9,14 +9,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, field_validator
-from torch import nn
-
 from tidyvoice.archives import VOXBLINK2
 from tidyvoice.errors import TidyVoiceError, TidyVoiceWarning
 from tidyvoice.frontend import FrontendSettings
-from tidyvoice.models import build_model
-from tidyvoice.settings import Strict, read_yaml, validate
+from tidyvoice.models import MODELS, EmbeddingModel
+from tidyvoice.settings import read_yaml, validate
 
 # Arguments of Kaldi's filterbank that ours does not take, because it has these values built in.
 BUILT_IN = {
@@ -31,32 +28,6 @@ BUILT_IN = {
     "use_log_fbank": True,
     "use_power": True,
 }
-
-
-class ModelArguments(Strict):
-    """The ``model_args`` that the models here can meet."""
-
-    in_planes: int = Field(64, ge=1)
-    embed_dim: int = Field(256, ge=1)
-    acoustic_dim: int | None = Field(None, description="bins of the filterbank if null")
-    feat_dim: int | None = Field(None, description="what other models call acoustic_dim")
-    pooling_func: str = "ASP"
-    two_emb_layer: bool = False
-    dropout: float = Field(0.0, description="before the last layer, in WeSpeaker's training only")
-
-    @field_validator("pooling_func")
-    @classmethod
-    def _pooling(cls, value: str) -> str:
-        if value != "ASP":
-            raise ValueError("only ASP, attentive statistics pooling, is supported")
-        return value
-
-    @field_validator("two_emb_layer")
-    @classmethod
-    def _one_layer(cls, value: bool) -> bool:
-        if value:
-            raise ValueError("the supported models have one linear layer after the pooling")
-        return value
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -74,33 +45,46 @@ def read_config(path: Path) -> dict[str, Any]:
         raise
 
 
-def model_of(config: Mapping[str, Any], source: str | Path) -> tuple[nn.Module, FrontendSettings]:
-    """The model that a config.yaml describes, untrained, and the settings of its frontend.
+def model_of(
+    config: Mapping[str, Any], source: str | Path
+) -> tuple[EmbeddingModel, FrontendSettings]:
+    """Build the model that a config.yaml describes, untrained; return the settings of its frontend.
 
     Args:
         source: the file, for error messages.
 
     Raises:
-        TidyVoiceError: an unknown model, an argument that it cannot meet, a number of bins other
-            than the frontend's; see ``frontend_settings``.
+        TidyVoiceError: an unknown model or argument, a number of bins other than the frontend's;
+            see ``frontend_settings``.
     """
     frontend = frontend_settings(section(config, "dataset_args", source), source)
-    if not isinstance(config.get("model"), str):
-        raise TidyVoiceError(f"{source}: the key model is missing: it names the network")
-    given = section(config, "model_args", source)
-    arguments = validate(ModelArguments, given, f"{source} model_args")
+    name, args = network_of(config, source)
     bins = frontend.num_mel_bins
-    for name in ("acoustic_dim", "feat_dim"):
-        value = getattr(arguments, name)
+    for key in ("acoustic_dim", "feat_dim"):
+        value = section(config, "model_args", source).get(key)
         if value not in (None, bins):
             raise TidyVoiceError(
-                f"{source}: model_args.{name} is {value}, but fbank_args.num_mel_bins is {bins}"
+                f"{source}: model_args.{key} is {value}, but fbank_args.num_mel_bins is {bins}"
             )
+    return MODELS.build(name, bins, **args), frontend
+
+
+def network_of(config: Mapping[str, Any], source: str | Path) -> tuple[str, dict[str, Any]]:
+    """Return the name of the network of a config.yaml, and all its arguments.
+
+    Raises:
+        TidyVoiceError: an unknown model or argument.
+    """
+    name = config.get("model")
+    if not isinstance(name, str):
+        raise TidyVoiceError(f"{source}: the key model is missing: it names the network")
+    given = dict(section(config, "model_args", source))
+    for key in ("acoustic_dim", "feat_dim"):  # the two names of the number of mel bins
+        given.pop(key, None)
     try:
-        model = build_model(config["model"], arguments.in_planes, arguments.embed_dim, bins)
+        return name, MODELS.arguments(name, given)
     except TidyVoiceError as error:
         raise TidyVoiceError(f"{source}: {error}") from None
-    return model, frontend
 
 
 def frontend_settings(dataset_args: Mapping[str, Any], source: str | Path) -> FrontendSettings:

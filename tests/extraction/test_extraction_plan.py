@@ -28,7 +28,8 @@ from tidyvoice.frontend import FrontendSettings
 from tidyvoice.models import build_model
 import torch
 torch.set_num_threads(1)
-encoder = SpeakerEncoder(build_model("SimAM_ResNet34_ASP", 16, 24), FrontendSettings(), "cpu")
+model = build_model("SimAM_ResNet34_ASP", in_planes=16, embed_dim=24)
+encoder = SpeakerEncoder(model, FrontendSettings(), "cpu")
 count = int(sys.argv[1])
 def most():
     # Not getrusage, whose maximum is inherited from the process that started this one.
@@ -109,7 +110,12 @@ def test_workers_follow_cores_processes_and_the_environment(
 
 def test_a_precision_that_is_not_there_is_named():
     with pytest.raises(TidyVoiceError, match="no precision float8: there are float32, bfloat16"):
-        SpeakerEncoder(build_model("SimAM_ResNet34_ASP", 2, 8), SETTINGS, "cpu", precision="float8")
+        SpeakerEncoder(
+            build_model("SimAM_ResNet34_ASP", in_planes=2, embed_dim=8),
+            SETTINGS,
+            "cpu",
+            precision="float8",
+        )
 
 
 @pytest.mark.parametrize(

@@ -217,7 +217,7 @@ def test_a_long_recording_is_the_weighted_mean_of_its_pieces(encoder, tmp_path, 
 def model_folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("extraction") / "model"
     model = fill_weights(build_model("SimAM_ResNet34_ASP", in_planes=8, embed_dim=24), 1)
-    settings = ModelSettings(in_planes=8, embed_dim=24)
+    settings = ModelSettings(args={"in_planes": 8, "embed_dim": 24})
     save_model_config(folder, settings, FrontendSettings(), ["nobody"])
     torch.save(model.state_dict(), folder / "avg_model.pt")
     return folder

@@ -6,7 +6,7 @@ from tidyvoice.models import build_model
 from tidyvoice.models.inference import (
     FEWEST_HALF_FRAMES,
     TILE,
-    InferenceModel,
+    FoldedSimAMResNet,
     simam_and_sum_,
 )
 from tidyvoice.models.simam import simam_residual
@@ -20,15 +20,15 @@ def distance(a, b):
 @pytest.mark.parametrize("planes", [4, 16])
 @pytest.mark.parametrize("frames", [1, FEWEST_HALF_FRAMES, 200])
 def test_the_folded_copy_gives_the_same_embeddings(planes, frames):
-    model = fill_weights(build_model("SimAM_ResNet34_ASP", planes, 24), 3)
+    model = fill_weights(build_model("SimAM_ResNet34_ASP", in_planes=planes, embed_dim=24), 3)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     features = torch.from_numpy(seeded(frames).standard_normal((2, frames, 80))).float()
     with torch.inference_mode():
         wanted = model(features)
         # 36 layers, each of which rounds twice more than the other does: 72 eps and some room.
-        assert distance(InferenceModel(model)(features), wanted) < 1e-5
+        assert distance(FoldedSimAMResNet(model)(features), wanted) < 1e-5
         if frames >= FEWEST_HALF_FRAMES:
-            half = InferenceModel(model, torch.bfloat16)(features)
+            half = FoldedSimAMResNet(model, torch.bfloat16)(features)
             # The root of 2 x 36 roundings that are independent, each of eps / 2 = 2^-9, is 0.017.
             assert 1e-5 < distance(half, wanted) < 0.05
     after = model.state_dict()
@@ -36,13 +36,15 @@ def test_the_folded_copy_gives_the_same_embeddings(planes, frames):
 
 
 def test_the_folded_copy_holds_no_batch_norm():
-    model = fill_weights(build_model("SimAM_ResNet34_ASP", 4, 24), 3)
-    kinds = {type(module).__name__ for module in InferenceModel(model).modules()}
+    model = fill_weights(build_model("SimAM_ResNet34_ASP", in_planes=4, embed_dim=24), 3)
+    kinds = {type(module).__name__ for module in FoldedSimAMResNet(model).modules()}
     assert not any("BatchNorm" in kind for kind in kinds)
 
 
 def test_no_map_of_the_shortest_bfloat16_input_has_a_single_column():
-    model = InferenceModel(fill_weights(build_model("SimAM_ResNet34_ASP", 4, 24), 3))
+    model = FoldedSimAMResNet(
+        fill_weights(build_model("SimAM_ResNet34_ASP", in_planes=4, embed_dim=24), 3)
+    )
     columns = []
     for module in model.modules():
         if isinstance(module, torch.nn.Conv2d):

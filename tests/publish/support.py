@@ -90,7 +90,7 @@ def _train(folder: Path, name: str, **model: object) -> Path:
             "batch_size": 4,
             "readers": 1,
         },
-        "model": {"in_planes": 2, "embed_dim": 16, **model},
+        "model": {"args": {"in_planes": 2, "embed_dim": 16}, **model},
         "learning_rate": {"initial_lr": 0.001, "final_lr": 0.001},
     }
     (folder / f"{name}.yaml").write_text(yaml.safe_dump(settings))

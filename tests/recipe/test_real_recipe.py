@@ -23,7 +23,7 @@ from tidyvoice.models import build_model
 from tidyvoice.scoring.trials import read_scores
 
 SMALL = (
-    "--set model.in_planes=2 model.embed_dim=16 epochs=1 average=1 epoch_iterations=2 "
+    "--set model.args.in_planes=2 model.args.embed_dim=16 epochs=1 average=1 epoch_iterations=2 "
     "data.batch_size=4 data.chunk_frames=30 data.min_seconds=0.1 precision=float32 device=cpu "
     "learning_rate.warm_up_epoch=0 finetune.epochs=2 calib_speakers=4 top_n=4 calib_targets=20 "
     "calib_nontargets=40 mean_utterances=10 counts=any tolerate=0.2"
@@ -301,7 +301,7 @@ def test_a_repository_takes_the_place_of_the_pretraining(project, whole, offline
     for options, message in (
         ("conf", "error: conf holds no avg_model.pt"),
         (
-            f"{REPOSITORY} --set model.in_planes=4",
+            f"{REPOSITORY} --set model.args.in_planes=4",
             "error: exp/begun/initial/avg_model.pt does not fit",
         ),
     ):

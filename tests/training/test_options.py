@@ -12,6 +12,7 @@ from tidyvoice.data.batches import TrainingData, load_batches
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.files import write_text
 from tidyvoice.models import build_model
+from tidyvoice.models.checkpointing import checkpoint_activations
 from tidyvoice.scoring.pairs import make_trials
 from tidyvoice.scoring.trials import write_trials
 from tidyvoice.training.average import average_checkpoints
@@ -29,9 +30,9 @@ def log(trainer):
 
 
 def test_recomputing_changes_nothing():
-    plain, again = (build_model("SimAM_ResNet34_ASP", 2, 8) for _ in range(2))
+    plain, again = (build_model("SimAM_ResNet34_ASP", in_planes=2, embed_dim=8) for _ in range(2))
     again.load_state_dict(plain.state_dict())
-    again.front.recompute = True
+    checkpoint_activations(again.blocks())
     x = torch.from_numpy(seeded(1).standard_normal((3, 40, 80))).float()
     for model in (plain, again):
         model(x).square().sum().backward()

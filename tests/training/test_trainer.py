@@ -182,7 +182,10 @@ def test_every_parameter_of_a_loss_is_kept(experiment, tmp_path):
         ({"loss": {"name": "SphereFace2", "init": "checkpoint"}}, "is the head of another loss"),
         ({"speakers": ["x"] * 6}, "knows none of the 6 speakers of data.train"),
         ({"speakers": None}, r"head\.pt is missing, and loss.init: checkpoint starts from it"),
-        ({"model": {"in_planes": 2, "embed_dim": 16}}, "checkpoint needs the folder of a model"),
+        (
+            {"model": {"args": {"in_planes": 2, "embed_dim": 16}}},
+            "checkpoint needs the folder of a model",
+        ),
     ],
 )
 def test_a_head_that_does_not_fit_is_refused(pretrained, changes, said):

@@ -1,6 +1,5 @@
 """Checks of a training's settings: what it starts from, how long it is, what it writes."""
 
-import inspect
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -15,7 +14,6 @@ from tidyvoice.errors import TidyVoiceError
 from tidyvoice.headers import SAMPLE_RATE
 from tidyvoice.hub import load_weights, model_files
 from tidyvoice.losses import build_loss
-from tidyvoice.models import build_model
 
 Tables = Mapping[Path, pl.DataFrame]
 TAR_BYTES = 2048  # headers and padding of one utterance in a shard
@@ -73,11 +71,7 @@ def needs(settings: Experiment, tables: Tables) -> Iterator[Need]:
 
 
 def _build(settings: Experiment) -> torch.nn.Module:
-    """Build the model that the settings describe, with all arguments that it takes."""
-    values = settings.model.model_dump()
-    names = [name for name in inspect.signature(build_model).parameters if name in values]
-    arguments = {name: values[name] for name in names}
-    return build_model(**arguments, acoustic_dim=settings.frontend.num_mel_bins)
+    return settings.model.build(settings.frontend.num_mel_bins)
 
 
 def _initial_model(where: str, init: Path, model: torch.nn.Module) -> Finding:

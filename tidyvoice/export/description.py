@@ -21,7 +21,7 @@ class Description:
         input: "waveform" [B x S] in -1..1 or "features" [B x T x F].
         precision: "float32" or "int8".
         embedding_dim: D.
-        stem_channels: of the widest maps, by which extraction plans its memory.
+        frame_bytes: of one frame of the widest map, by which extraction plans its memory.
         frontend: the settings of the filterbank.
         weights: SHA-256 of the weights of the model, see ``hub.fingerprint``.
         trained_on: the speakers that the model, and its int8 ranges, were fitted to, where known.
@@ -31,7 +31,7 @@ class Description:
     input: Input
     precision: Literal["float32", "int8"]
     embedding_dim: int
-    stem_channels: int
+    frame_bytes: int
     frontend: dict[str, Any]
     weights: str | None
     trained_on: list[str] | None
@@ -68,7 +68,7 @@ def describe(encoder: SpeakerEncoder, input: Input, fewest_frames: int = 1) -> D
         input,
         "float32",
         encoder.model.embed_dim,
-        encoder.model.front.conv1.out_channels,
+        encoder.frame_bytes,
         encoder.settings.model_dump(),
         encoder.weights,
         None if speakers is None else list(speakers),

@@ -40,9 +40,9 @@ class ExportedEncoder:
         self.frontend = Frontend(self.settings).eval()
 
     @property
-    def position_bytes(self) -> int:
-        """Of one position of the widest map, at most (int8 files hold some maps in float32)."""
-        return 4 * self.description.stem_channels
+    def frame_bytes(self) -> int:
+        """Bytes of one frame of the widest map, at most (int8 files hold some maps in float32)."""
+        return self.description.frame_bytes
 
     def run(self, inputs: np.ndarray) -> np.ndarray:
         """Embeddings float32 [B x D] of the file's inputs, float32."""

@@ -9,9 +9,8 @@ import torch
 from tidyvoice.encoder import SpeakerEncoder
 
 MIB = 2**20
-# Maps of the first stage, the widest, that are there at once: a block's input, the output of its
-# first convolution and that of the second, and what the convolution lays out anew; elsewhere than
-# on a CPU also those within SimAM.
+# Maps as wide as the widest that exist at once: a block's input, the outputs of its two
+# convolutions, and the workspace of a convolution; elsewhere than on a CPU also those within SimAM.
 MAPS = {"cpu": 4, "cuda": 7, "mps": 7}
 # Copies of a waveform and of its features, float32; and what the filterbank makes of a frame, which
 # on a CPU is done a few frames at a time: windowed, padded, as a spectrum and as its power.
@@ -23,7 +22,7 @@ OTHER_DEFAULT, OTHER_MOST = 1024 * MIB, 16384 * MIB
 def bytes_per_frame(encoder: SpeakerEncoder) -> int:
     """Bytes that one frame of a batch takes while it is embedded, the weights aside."""
     settings, kind = encoder.settings, encoder.device.type
-    maps = MAPS[kind] * encoder.position_bytes * settings.num_mel_bins
+    maps = MAPS[kind] * encoder.frame_bytes
     numbers = WAVEFORMS * settings.shift_samples + FEATURES * settings.num_mel_bins
     if kind != "cpu":
         numbers += 3 * settings.window_samples + 3 * encoder.frontend.fft_size

@@ -1,4 +1,4 @@
-"""A model as extraction runs it: batch norm folded into the convolutions, few passes over maps.
+"""SimAM-ResNets for extraction: batch norm folded into the convolutions, few passes over maps.
 
 An evaluated batch norm is a scale and a shift a channel, which a convolution before it, or the
 1x1 convolution after it, takes up. Maps lie channels last, the layout that convolutions take
@@ -25,8 +25,8 @@ TILE = 2**16  # numbers of float32, 0.25 MB: two tiles at a time fit the second-
 FEWEST_HALF_FRAMES = math.prod(STAGE_STRIDES) + 1
 
 
-class InferenceModel(nn.Module):
-    """A copy of a model in evaluation mode that maps features [B x T x F] to embeddings [B x D].
+class FoldedSimAMResNet(nn.Module):
+    """A copy of a SimAM-ResNet in evaluation mode: [B x T x F] to embeddings [B x D].
 
     Args:
         model: in evaluation mode; it is not changed, and later changes of it are not seen.
@@ -41,8 +41,7 @@ class InferenceModel(nn.Module):
         super().__init__()
         front = model.front
         self.stem = fuse_conv_bn_eval(front.conv1, front.bn1)
-        stages = (getattr(front, f"layer{stage + 1}") for stage in range(len(STAGE_STRIDES)))
-        self.blocks = nn.Sequential(*(_Block(block) for stage in stages for block in stage))
+        self.blocks = nn.Sequential(*map(_Block, front.blocks()))
         self.stem.to(dtype, memory_format=torch.channels_last)
         self.blocks.to(dtype, memory_format=torch.channels_last)
         self.pooling = folded_pooling(model.pooling)

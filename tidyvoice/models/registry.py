@@ -47,4 +47,23 @@ class _Plain(nn.Module):
         return self.model(features.to(dtype)).float()
 
 
+def widest_frame(model: nn.Module, feat_dim: int, device: torch.device) -> int:
+    """Return how many numbers the widest output of a layer has for each frame of the input."""
+    widest, frames = 0, 16
+
+    def measure(layer: nn.Module, inputs: object, output: object) -> None:
+        nonlocal widest
+        if isinstance(output, torch.Tensor):
+            widest = max(widest, -(-output.numel() // frames))
+
+    hooks = [module.register_forward_hook(measure) for module in model.modules()]
+    try:
+        with torch.inference_mode():
+            model(torch.zeros(1, frames, feat_dim, device=device))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return widest
+
+
 MODELS: Registry[type[EmbeddingModel]] = Registry("model")

@@ -8,6 +8,7 @@ import re
 
 from huggingface_hub import EvalResult, ModelCardData
 
+from tidyvoice.config import ModelSettings
 from tidyvoice.publish.facts import Evaluation, Facts, Terms
 from tidyvoice.publish.markdown import bullets
 from tidyvoice.publish.results import list_of, results_section
@@ -114,14 +115,17 @@ def _lead(facts: Facts) -> str:
         "embeddings tells whether one person is speaking.\n\n"
         + bullets(
             [
-                f"Network: {network.name} with {network.in_planes} planes, "
-                f"{facts.parameters:,} parameters",
+                f"Network: {network.name} ({_arguments(network)}), {facts.parameters:,} parameters",
                 f"Input: {encoder.settings.sample_rate:,} Hz, one channel; "
                 f"{encoder.settings.num_mel_bins} mel bins",
                 f"SHA-256 of the weights, whatever file they are in: `{encoder.weights}`",
             ]
         )
     )
+
+
+def _arguments(network: ModelSettings) -> str:
+    return ", ".join(f"{key} {value}" for key, value in network.args.items())
 
 
 def _use(facts: Facts, terms: Terms) -> str:

@@ -18,7 +18,7 @@ from tidyvoice.report.system import SystemResult, examine
 from tidyvoice.runs.experiments import read_experiment
 from tidyvoice.runs.listing import USUAL
 from tidyvoice.scoring.categories import OPERATING_POINTS
-from tidyvoice.wespeaker import ModelArguments, read_config, section
+from tidyvoice.wespeaker import network_of, read_config
 
 LICENCE = re.compile(r"[a-z0-9][a-z0-9.-]*")
 INPUT = re.compile(r"(.+) \(sha256 ([0-9a-f]{64})\)")
@@ -138,9 +138,8 @@ def gather(
 
 
 def _network(path: Path) -> ModelSettings:
-    config = read_config(path)
-    given = ModelArguments(**section(config, "model_args", path))
-    return ModelSettings(name=config["model"], in_planes=given.in_planes, embed_dim=given.embed_dim)
+    name, args = network_of(read_config(path), path)
+    return ModelSettings(name=name, args=args)
 
 
 def _evaluate(

@@ -7,7 +7,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tidyvoice.config import Experiment
 from tidyvoice.data.batches import TrainingData
 from tidyvoice.errors import TidyVoiceError
-from tidyvoice.models import build_model
+from tidyvoice.models.checkpointing import checkpoint_activations
 from tidyvoice.training.objective import Objective, build_objective
 from tidyvoice.training.world import World
 
@@ -79,14 +79,12 @@ def build_network(settings: Experiment, data: TrainingData, world: World) -> Net
         TidyVoiceError: synchronised batch norm without CUDA; see also ``build_objective``.
     """
     chosen, device = settings.model, world.device
-    model = build_model(
-        chosen.name,
-        chosen.in_planes,
-        chosen.embed_dim,
-        settings.frontend.num_mel_bins,
-        chosen.init_scheme,
-    )
-    model.front.recompute = chosen.recompute
+    model = chosen.build(settings.frontend.num_mel_bins)
+    if chosen.init_scheme != "torch":
+        model.initialise()
+    if chosen.recompute:
+        checkpoint_activations(model.blocks())
+    trunk = model.trunk()
     if chosen.sync_batchnorm:
         if device.type != "cuda":
             raise TidyVoiceError(f"model.sync_batchnorm needs CUDA, this is {device}: set it false")
@@ -95,8 +93,7 @@ def build_network(settings: Experiment, data: TrainingData, world: World) -> Net
     # the CPU is several times faster than that of the other layout (benchmarks/training_step.py).
     model.to(memory_format=torch.channels_last)
     if chosen.compile:
-        # Not the pooling: with it, torch 2.14 makes a backward pass for the CPU that crashes.
-        model.front.compile()
+        trunk.compile()
     bf16 = settings.precision == "bf16"
     return Network(model, build_objective(settings, data), bf16, chosen.ema_decay).to(device)
 

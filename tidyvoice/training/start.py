@@ -11,7 +11,6 @@ from tidyvoice.config import Experiment
 from tidyvoice.data.batches import TrainingData, load_batches
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.hub import load_weights, model_files
-from tidyvoice.models import build_model
 from tidyvoice.settings import differences
 from tidyvoice.training.head import ClassMeans, head_file
 from tidyvoice.wespeaker import frontend_settings, read_config, section
@@ -44,9 +43,7 @@ def check_initial_model(settings: Experiment) -> Path:
     """
     if settings.loss.init == "checkpoint":
         head_file(settings)
-    network, bins = settings.model, settings.frontend.num_mel_bins
-    model = build_model(network.name, network.in_planes, network.embed_dim, bins)
-    return start_from_model(model, settings)
+    return start_from_model(settings.model.build(settings.frontend.num_mel_bins), settings)
 
 
 def _refuse_other_frontend(config: Path, settings: Experiment) -> None:
