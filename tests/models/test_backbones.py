@@ -1,0 +1,141 @@
+"""Networks against numbers of WeSpeaker's own modules (commit dfa7419), on the CPU in float32.
+
+Each case of backbones.json names a model and its arguments as a WeSpeaker config.yaml does, and
+``width``, the arguments that make it small. ``names_sha256`` is of the sorted lines
+``NAME [SHAPE]`` of the state dict. A case with an ``embedding`` fills the reference weights from
+``seed`` and then multiplies every tensor whose name ends with a key of ``scale``.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import fill_weights, seeded
+
+import tidyvoice.models.ecapa_tdnn
+import tidyvoice.models.resnet  # noqa: F401
+from tidyvoice.errors import TidyVoiceError
+from tidyvoice.models.pooling import POOLINGS
+from tidyvoice.models.registry import MODELS
+
+REFERENCE = json.loads(Path(__file__).with_name("backbones.json").read_text())
+CASES = REFERENCE["models"]
+SMALL = [case for case in CASES if "embedding" in case]
+LARGE = [case for case in CASES if "embedding" not in case]
+# Name, settings and number of residual blocks.
+RESNET34 = ("ResNet34", {"m_channels": 4, "pooling_func": "MQMHASTP"}, 16)
+RESNET152 = ("ResNet152", {"m_channels": 2, "pooling_func": "TSTP"}, 50)
+ECAPA = ("ECAPA_TDNN_GLOB_c512", {"channels": 16}, 3)
+
+
+def title(case):
+    arguments = {**case["model_args"], **case["width"]}
+    return "-".join(str(value) for value in (case["model"], *arguments.values()))
+
+
+def build(case):
+    arguments = {**case["model_args"], **case["width"]}
+    return MODELS.build(case["model"], arguments.pop("feat_dim"), **arguments)
+
+
+def names_sha256(module):
+    lines = sorted(f"{name} {list(t.shape)}" for name, t in module.state_dict().items())
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def assert_same_tensors(model, case):
+    assert sum(parameter.numel() for parameter in model.parameters()) == case["n_params"]
+    assert len(model.state_dict()) == case["n_tensors"]
+    assert names_sha256(model) == case["names_sha256"]
+
+
+@pytest.mark.parametrize("case", LARGE, ids=title)
+def test_tensors_are_wespeakers(case):
+    with torch.device("meta"):
+        assert_same_tensors(build(case), case)
+
+
+@pytest.mark.parametrize("case", SMALL, ids=title)
+def test_tensors_and_embeddings_are_wespeakers(case):
+    model = fill_weights(build(case), case["seed"])
+    assert_same_tensors(model, case)
+    for ending, factor in case["scale"].items():
+        for name, tensor in model.state_dict().items():
+            if name.endswith(ending):
+                tensor.mul_(factor)
+    frames, bins = case["frames"], case["model_args"]["feat_dim"]
+    rng = seeded(case["seed"], 99)
+    noise, offset, slope = (rng.standard_normal((2, n, bins)) for n in (frames, 1, 1))
+    ramp = np.linspace(-0.5, 0.5, frames)[:, None]
+    x = 2 * noise + 2 * offset + 6 * ramp * slope
+    with torch.no_grad():
+        embedding = model(torch.from_numpy(x.astype(np.float32))).numpy()
+    reference = np.array(case["embedding"])
+    distance = np.linalg.norm(embedding - reference, axis=1) / np.linalg.norm(reference, axis=1)
+    # Rounding differs by about 1e-6; a wrong constant or activation shows above 1e-5.
+    assert distance.max() < 1e-5
+
+
+@pytest.mark.parametrize("case", REFERENCE["poolings"], ids=lambda case: case["pooling"])
+def test_poolings_are_wespeakers(case):
+    pooling = fill_weights(POOLINGS[case["pooling"]](**case["args"]), case["seed"])
+    assert names_sha256(pooling) == case["names_sha256"]
+    x = seeded(case["seed"], 55).standard_normal(case["shape"]).astype(np.float32)
+    x[0, 0] = 0
+    x[1, 1] *= np.float32(1e-4)
+    with torch.no_grad():
+        pooled = pooling(torch.from_numpy(x)).numpy()
+    assert pooled.shape[1] == pooling.out_dim
+    np.testing.assert_allclose(pooled, case["output"], rtol=0, atol=1e-5)
+
+
+def test_an_ecapa_without_global_context_differs_in_the_attention_only():
+    with torch.device("meta"):
+        plain, context = (MODELS.build(f"ECAPA_TDNN{kind}_c512", 80) for kind in ("", "_GLOB"))
+    shapes = {name: tuple(tensor.shape) for name, tensor in context.state_dict().items()}
+    assert shapes["pool.linear1.weight"] == (128, 3 * 1536, 1)
+    shapes["pool.linear1.weight"] = (128, 1536, 1)
+    assert shapes == {name: tuple(tensor.shape) for name, tensor in plain.state_dict().items()}
+
+
+@pytest.mark.parametrize(("name", "settings", "blocks"), [RESNET34, RESNET152, ECAPA])
+def test_a_network_trains_and_takes_a_single_frame(name, settings, blocks):
+    torch.manual_seed(1)
+    model = MODELS.build(name, 16, embed_dim=8, **settings)
+    assert len(model.blocks()) == blocks
+    embeddings = model(torch.randn(3, 33, 16))
+    assert embeddings.shape == (3, model.embed_dim)
+    embeddings.square().sum().backward()
+    gradients = [parameter.grad for parameter in model.parameters()]
+    assert all(g is not None and torch.isfinite(g).all() for g in gradients)
+    with torch.no_grad():
+        assert torch.isfinite(model.eval()(torch.randn(2, 1, 16))).all()
+
+
+@pytest.mark.parametrize(("name", "settings", "blocks"), [RESNET34, ECAPA])
+def test_an_inference_copy_computes_in_half_precision(name, settings, blocks):
+    torch.manual_seed(1)
+    model = MODELS.build(name, 16, embed_dim=8, **settings).eval()
+    features = torch.randn(2, 40, 16)
+    with torch.no_grad():
+        embeddings, half = model(features), model.for_inference(torch.bfloat16)(features)
+    assert half.dtype == torch.float32
+    # bfloat16 rounds to 2^-9 of a value.
+    assert 0 < torch.linalg.norm(half - embeddings) < 0.1 * torch.linalg.norm(embeddings)
+
+
+@pytest.mark.parametrize(
+    ("name", "feat_dim", "arguments", "message"),
+    [
+        ("ResNet34", 80, {"pooling_func": "TSP"}, "pooling_func: Input should be 'TSTP', 'ASTP'"),
+        ("ResNet34", 80, {"two_emb_layer": True}, "two_emb_layer: Input should be False"),
+        ("ResNet34", 84, {}, "84 mel bins: this network takes a multiple of 8"),
+        ("ECAPA_TDNN_c512", 80, {"channels": 100}, "channels: Input should be a multiple of 8"),
+    ],
+)
+def test_impossible_settings_are_errors(name, feat_dim, arguments, message):
+    with pytest.raises(TidyVoiceError, match=message):
+        MODELS.build(name, feat_dim, **arguments)
