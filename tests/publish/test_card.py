@@ -280,7 +280,7 @@ def test_scores_that_cannot_be_checked_say_so(copied, tmp_path):
     publish(copied, tmp_path / "out", "--scores", "dev")
     card = ModelCard.load(tmp_path / "out/README.md")
     assert "Scores: origin unknown." in section(card, "### dev")
-    assert "- the trials of dev.score against what made their scores: the origin of the" in (
+    assert "- the trials of dev.score against what made their scores: their origin is" in (
         section(card, "### dev")
     )
     assert "with these very weights was not checked" in section(card, "### dev")

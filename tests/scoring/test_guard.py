@@ -11,7 +11,7 @@ from tidyvoice.embeddings import load_embeddings, save_embeddings
 from tidyvoice.scoring.lineage import Step, read_lineage, write_with_lineage
 from tidyvoice.scoring.trials import ScoreTable, Trials
 
-ORIGIN = "the origin of the scores is unknown"
+ORIGIN = "their origin is unknown"
 COSINE = Step(
     "cosine", "cosine of the embeddings", {"trials": "list"}, how={"mean": "none", "model": "m"}
 )
@@ -81,13 +81,29 @@ def test_what_is_recorded_and_published_has_counts_in_place_of_names(folder, tmp
         assert "(id02" not in text
 
 
+def test_a_model_whose_training_is_not_known_is_said_not_to_be_checked(folder, tmp_path):
+    table = load_embeddings(folder / "dev.npz")
+    save_embeddings(tmp_path / "dev.npz", table.ids, table.vectors)
+    dev = folder / "dev.score"
+    what = f"the training of the model of {tmp_path / 'dev.npz'}"
+    said = succeed("normalize", dev, "--embeddings", tmp_path / "dev.npz", "--cohort", folder /
+                   "train.npz", "--cohort-utt2spk", folder / "train/utt2spk", "--mean", folder /
+                   "train.npz", "--top-n", 10, "--out", tmp_path / "n")  # fmt: skip
+    assert f"not checked: the trials of {dev} against {what}: the speakers of {what} are" in said
+    both = ("--embeddings", folder / "calib.npz", "--embeddings", tmp_path / "dev.npz")
+    said = succeed("calibrate", "--fit", folder / "calib.score", "--apply", dev, *both, "--out",
+                   tmp_path / "x")  # fmt: skip
+    assert f"against the training of the model of {folder / 'calib.npz'}, {tmp_path}" in said
+    assert ": some speakers of the training" in said
+
+
 def test_scores_that_lost_their_origin_keep_saying_so(folder, tmp_path):
     first, then = tmp_path / "n.score", tmp_path / "llr.score"
     for said in (
         normalize(folder, "dev", first),
         succeed("calibrate", "--cross-fit", 4, "--apply", first, "--out", then),
-        succeed("fuse", "--fit", *[folder / "calib.score"] * 2, "--apply", first, folder /
-                "dev.score", "--out", tmp_path / "fused.score"),
+        succeed("fuse", "--fit", *[folder / "calib.score"] * 2, "--apply", *[folder / "dev.score"]
+                * 2, "--out", tmp_path / "fused.score"),
         succeed("metrics", folder / "dev.score"),
         succeed("metrics", then),
         succeed("metrics", tmp_path / "fused.score"),
@@ -104,14 +120,17 @@ def test_scores_that_lost_their_origin_keep_saying_so(folder, tmp_path):
     assert '<span class="mark">origin unknown</span>' in page
     assert f"origin unknown: nothing beside {folder / 'dev.score'} says" in page
     assert ORIGIN in page[page.index('id="provenance"') :]
-    # A calibration fitted to such scores hands it on.
+    # A calibration that is fitted to such scores hands it on; the steps that are known must agree.
     shutil.copy(folder / "calib.score", tmp_path / "calib.score")
-    saved = ("--save", tmp_path / "c.json")
-    fair = tmp_path / "fair.score"
+    use = ("calibrate", "--use", tmp_path / "c.json", "--out", tmp_path / "x", "--apply")
     succeed("calibrate", "--fit", tmp_path / "calib.score", "--apply", folder / "dev.score",
-            "--out", fair, *saved)  # fmt: skip
-    said = succeed("calibrate", "--use", tmp_path / "c.json", "--apply", first, "--out", fair)
+            "--out", tmp_path / "x", "--save", tmp_path / "c.json")  # fmt: skip
+    said = succeed(*use, folder / "dev.score")
     assert f"not checked: the trials of {tmp_path / 'calib.score'} against" in said
+    calib = folder / "calib.score"
+    message = refusal("calibrate", "--fit", calib, "--apply", first, "--out", tmp_path / "x")
+    assert f"{first} was made by asnorm" in message
+    assert f"{calib} is fitted to what was made by cosine" in message
 
 
 def write_list(path, first=0, spoken=lambda speaker, number: "en", labelled=True):

@@ -13,6 +13,7 @@ from tidyvoice.scoring.groups import read_maps, speakers_of
 from tidyvoice.scoring.leaks import LeakGuard, People
 from tidyvoice.scoring.lineage import (
     UNKNOWN,
+    UNKNOWN_ORIGIN,
     Lineage,
     Step,
     read_lineage,
@@ -210,20 +211,18 @@ def _inherit(guard: LeakGuard, lineage: Lineage) -> None:
     guard.inherit(lineage.in_sample, lineage.unchecked, lineage.confounded)
 
 
-def _made_by(path: Path) -> list | None:
-    """Return the steps that decide what scores mean; None if they are not known."""
-    lineage = read_lineage(path)
-    if not lineage.known:
-        return None
-    return [
-        [step.step, {**NOT_ALWAYS_KEPT.get(step.step, {}), **step.how}] for step in lineage.steps
-    ]
+def _made_by(path: Path) -> list:
+    """Return the steps that decide what scores mean."""
+    steps = read_lineage(path).steps
+    return [[step.step, {**NOT_ALWAYS_KEPT.get(step.step, {}), **step.how}] for step in steps]
 
 
 def _compare(
     fitted: Sequence[list | None], source: Path, apply: Sequence[Path], guard: LeakGuard
 ) -> None:
     """Check that each system's scores were made as the scores of the fit.
+
+    Where the origin of either is unknown, their last steps are compared.
 
     Raises:
         TidyVoiceError: the number of systems, or the way their scores were made, differs.
@@ -234,11 +233,13 @@ def _compare(
             f"({', '.join(map(str, apply))}); give those of the same systems, in the same order"
         )
     for before, path in zip(fitted, apply, strict=True):
-        now = _made_by(path)
-        if before is None or now is None:
+        both = [_made_by(path), before or [[UNKNOWN_ORIGIN, {}]]]
+        known = [[step for step in made if step[0] != UNKNOWN_ORIGIN] for made in both]
+        if known != both:
             guard.note(f"{path} against {source}: how both were made is not known")
-        else:
-            _same_way(path, now, source, before, guard)
+            common = min(map(len, known))
+            known = [made[len(made) - common :] for made in known]
+        _same_way(path, known[0], source, known[1], guard)
 
 
 def _same_way(path: Path, now: list, source: Path, before: list, guard: LeakGuard) -> None:

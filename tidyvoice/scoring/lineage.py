@@ -162,8 +162,7 @@ def read_lineage(path: str | Path) -> Lineage:
         f"origin unknown: nothing beside {path} says how these scores were made",
         {"scores": str(path)},
         unchecked=(
-            f"the trials of {path} against what made their scores: the origin of the scores is "
-            "unknown",
+            f"the trials of {path} against what made their scores: their origin is unknown",
         ),
     )
     if not beside.is_file():

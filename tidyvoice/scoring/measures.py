@@ -16,7 +16,7 @@ from tidyvoice.scoring.language_norm import language_match
 from tidyvoice.scoring.leaks import LeakGuard, People
 from tidyvoice.scoring.lineage import UNKNOWN, with_checksum
 from tidyvoice.scoring.normalization import cohort_statistics
-from tidyvoice.scoring.pipeline import CohortFiles, known_to_none, trial_languages
+from tidyvoice.scoring.pipeline import CohortFiles, check_learnt, trial_languages
 from tidyvoice.scoring.quality import quality_measures
 from tidyvoice.scoring.trials import Trials
 
@@ -71,7 +71,7 @@ class Measures:
             own = _joined(tables)
             how["model"] = own.model or UNKNOWN
         subtracted = load_embeddings(self.mean) if self.mean else None
-        known_to_none(guard, people, tables, self.mean, subtracted)
+        check_learnt(guard, people, tables, self.mean, subtracted)
         centre = None
         if subtracted:
             tables[str(self.mean)], centre = subtracted, subtracted.mean()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tidyvoice.archives import OTHERS
 from tidyvoice.embeddings import Embeddings, load_embeddings, same_model
 from tidyvoice.errors import TidyVoiceError, TidyVoiceWarning
 from tidyvoice.files import sha256
@@ -122,7 +123,7 @@ def score_list(
     guard, speakers = LeakGuard(in_sample), read_maps(utt2spk, "speaker")
     listed = read_trials(trials)
     evaluated = People.of(f"the trials of {trials}", listed, speakers)
-    known_to_none(guard, evaluated, {str(embeddings): table}, mean, centre)
+    check_learnt(guard, evaluated, {str(embeddings): table}, mean, centre)
     text, inputs = "cosine of the embeddings, not centred", {}
     inputs["embeddings"] = with_checksum(embeddings)
     if centre:
@@ -177,7 +178,7 @@ def normalize_scores(
     entries = speaker_cohort(members, speakers, centre, spoken, where)
     scored = read_scores(scores)
     evaluated = People.of(f"the trials of {scores}", scored.trials, named)
-    known_to_none(guard, evaluated, {str(embeddings): own}, mean, tables.get(str(mean)))
+    check_learnt(guard, evaluated, {str(embeddings): own}, mean, tables.get(str(mean)))
     guard.disjoint(evaluated, cohort.people(members, speakers))
     text = f"{len(set(entries.speakers)):,} speakers of {where}"
     inputs = {"embeddings": with_checksum(embeddings), **cohort.inputs()}
@@ -232,7 +233,7 @@ def trial_languages(
     return known_languages(languages)
 
 
-def known_to_none(
+def check_learnt(
     guard: LeakGuard,
     people: People,
     embeddings: Mapping[str, Embeddings],
@@ -249,8 +250,11 @@ def known_to_none(
         TidyVoiceError: see ``LeakGuard.disjoint``.
     """
     if embeddings:
-        known = [table.trained_on for table in embeddings.values() if table.trained_on is not None]
-        trained = {speaker for speakers in known for speaker in speakers} if known else None
+        known = [table.trained_on for table in embeddings.values()]
+        trained = None
+        if any(speakers is not None for speakers in known):
+            # A table that does not say may come from a model that was trained on others.
+            trained = {name for names in known for name in ([OTHERS] if names is None else names)}
         what = f"the training of the model of {', '.join(embeddings)}"
         guard.disjoint(people, People.named(what, trained))
     if subtracted:

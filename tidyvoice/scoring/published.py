@@ -233,7 +233,5 @@ def _remarks(found: Comparison) -> list[str]:
                 f"{ours.name}: {count(ours.trials)} trials, the published list has "
                 f"{count(trial_list.trials)}: figures of different lists cannot be compared"
             )
-        if not ours.lineage.known:
-            said.append(f"{ours.name}: nothing beside {ours.path} says how it was made")
         said += ours.lineage.remarks(f"{ours.name}: ")
     return said
