@@ -170,11 +170,14 @@ def test_lists_of_another_length_pass_when_that_is_said(files):
     assert pack(files, any_count=True).lines["tv26_eval-A.txt"] == 29
 
 
-def test_in_sample_scores_are_warned_of(files):
-    step = Step("cosine", "cosine", {}, ("the mean knows them",))
+@pytest.mark.parametrize(
+    ("kind", "mark"), [("in_sample", "IN-SAMPLE"), ("confounded", "CONFOUNDED")]
+)
+def test_scores_that_may_flatter_are_warned_of(files, kind, mark):
+    step = Step("cosine", "cosine", {}, **{kind: ("it knows them",)})
     write_with_lineage(files / "A.score", read_scores(files / "A.score"), [step])
-    with pytest.warns(TidyVoiceWarning, match=r"A\.score is IN-SAMPLE: the mean knows them"):
-        assert pack(files).in_sample == ["the mean knows them"]
+    with pytest.warns(TidyVoiceWarning, match=rf"A\.score is {mark}: it knows them"):
+        assert getattr(pack(files), kind) == ["it knows them"]
 
 
 @pytest.mark.parametrize("damage", ["a byte", "a digit", "a line more", "a line less", "a file"])

@@ -40,12 +40,14 @@ class Submission:
         sha256: its checksum; scores that are equal give the same with the same zlib.
         lines: by the name of the file in it.
         in_sample: overlaps of speakers that were allowed on the way to its scores, in words.
+        confounded: quality measures that alone separate targets from non-targets, in words.
     """
 
     out: Path
     sha256: str
     lines: dict[str, int]
     in_sample: list[str]
+    confounded: list[str]
 
 
 def write_submission(
@@ -83,18 +85,21 @@ def write_submission(
         _write(partial, values)
         _verify(partial, values, out)
     lines = {name: len(column) for name, column in values.items()}
-    return Submission(out, sha256(out), lines, _in_sample(scores))
+    return Submission(out, sha256(out), lines, *_flaws(scores))
 
 
-def _in_sample(scores: Mapping[str, Path]) -> list[str]:
-    """Return the overlaps that the provenance of the scores allows, and warn of them."""
-    said: dict[str, None] = {}
+def _flaws(scores: Mapping[str, Path]) -> tuple[list[str], list[str]]:
+    """Return what is in-sample and what is confounded in the provenance, and warn of both."""
+    in_sample: dict[str, None] = {}
+    confounded: dict[str, None] = {}
     for path in scores.values():
         lineage = read_lineage(path)
-        for overlap in lineage.in_sample if lineage else ():
-            said[overlap] = None
-            warnings.warn(f"{path} is IN-SAMPLE: {overlap}", TidyVoiceWarning, stacklevel=3)
-    return list(said)
+        in_sample |= dict.fromkeys(lineage.in_sample)
+        confounded |= dict.fromkeys(lineage.confounded)
+        for mark, reasons in lineage.flaws.items():
+            for said in reasons:
+                warnings.warn(f"{path} is {mark.upper()}: {said}", TidyVoiceWarning, stacklevel=3)
+    return list(in_sample), list(confounded)
 
 
 def _check_count(which: str, listed: Trials) -> None:

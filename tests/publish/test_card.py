@@ -18,8 +18,9 @@ from tidyvoice.errors import TidyVoiceError
 from tidyvoice.frontend import FrontendSettings
 from tidyvoice.hub import training_speakers
 from tidyvoice.publish import Terms, folder, gather, write_folder
-from tidyvoice.publish.privacy import shown, without_folders, without_names
+from tidyvoice.publish.privacy import shown, without_folders
 from tidyvoice.released import fetch_model
+from tidyvoice.scoring.leaks import without_names
 
 TERMS = Terms("ann/voices", "cc-by-4.0")
 
@@ -145,7 +146,7 @@ def test_speakers_are_named_where_that_is_asked_for(trained, tmp_path):
     publish(trained.second, out, "--with-speakers", "--scores", "dev-llr")
     assert training_speakers(out) == trained.speakers[:4]
     text = texts(out)["README.md"]
-    assert "share 4 speakers (id000000, id000001, id000002, ...)" in text
+    assert "share 4 speakers\n" in text
     assert "named in `speakers.txt`" in text
     assert "### dev\n" not in text
 
@@ -248,11 +249,40 @@ def test_scores_of_another_model_or_of_several_are_refused(copied, tmp_path):
     refuses(copied, tmp_path / "out", "embeddings of another model", scores=["dev-llr"])
 
 
+def test_names_that_earlier_versions_recorded_are_not_published(trained, copied, tmp_path):
+    named = "the trials of trials and the mean of all.npz share 8 speakers (id000004, id000005)"
+    verifier, lineage = copied / "models/verifier.json", copied / "scores/dev-llr.score.json"
+    content, steps = json.loads(verifier.read_text()), json.loads(lineage.read_text())
+    content["notes"]["in_sample"] = steps["steps"][0]["in_sample"] = [named]
+    verifier.write_text(json.dumps(content))
+    lineage.write_text(json.dumps(steps))
+    publish(copied, tmp_path / "out", "--with-speakers")
+    for name, text in texts(tmp_path / "out").items():
+        assert "id000004" not in text, name
+        assert ("share 8 speakers" in text) == (name in ("README.md", "verifier.json"))
+
+
+def test_confounded_results_say_so_and_are_no_part_of_the_index(copied, tmp_path):
+    lineage = copied / "scores" / "dev.score.json"
+    content = json.loads(lineage.read_text())
+    said = "quality measures alone separate targets from non-targets in the trials of"
+    content["steps"][0]["confounded"] = [f"{said} /a b/c.score: area under the ROC curve ..."]
+    lineage.write_text(json.dumps(content))
+    publish(copied, tmp_path / "out", "--scores", "dev")
+    card = ModelCard.load(tmp_path / "out/README.md")
+    assert "**Confounded.** Quality measures of" in section(card, "### dev")
+    assert f"- {said} c.score: area under" in section(card, "### dev")
+    assert card.data.eval_results is None
+
+
 def test_scores_that_cannot_be_checked_say_so(copied, tmp_path):
     (copied / "scores" / "dev.score.json").unlink()
     publish(copied, tmp_path / "out", "--scores", "dev")
     card = ModelCard.load(tmp_path / "out/README.md")
-    assert "How these scores were made is not known." in section(card, "### dev")
+    assert "Scores: origin unknown." in section(card, "### dev")
+    assert "- the trials of dev.score against what made their scores: their origin is" in (
+        section(card, "### dev")
+    )
     assert "with these very weights was not checked" in section(card, "### dev")
     assert card.data.eval_results is None
 

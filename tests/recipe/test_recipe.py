@@ -17,6 +17,8 @@ def test_it_ends_with_the_table_and_the_report(finished):
     for system in ("+ calibrated", "+ normalised", "fine-tuned", "pretrained"):
         assert re.search(rf"^{re.escape(system)}(\s+[\d.-]+){{8}}$", out, re.MULTILINE), system
     assert "report: exp/mini/finetune/report.html" in out
+    for remark in ("IN-SAMPLE", "CONFOUNDED", "not checked"):
+        assert remark not in out
     page = (folder / "exp/mini/finetune/report.html").read_text()
     assert "pretrain" in page
     assert "<svg" in page

@@ -19,7 +19,7 @@ COHORT = Step(
     "asnorm",
     "adaptive s-norm",
     {"cohort": "exp/train.npz (sha256 2233)"},
-    in_sample=("the cohort and the trials share 2 speakers (s1, s2)",),
+    in_sample=("the cohort and the trials share 2 speakers",),
     unchecked=("the model against the trials: its speakers are not known",),
 )
 LLR = Step("calibration", "logistic regression", {"fit": "exp/calib.score (sha256 4455)"})

@@ -66,17 +66,16 @@ def metrics(
         parts = {"languages": single} if languages else {}
         parts |= {"pairs": both} if pairs else {}
     lineage = read_lineage(scores)
-    in_sample = lineage.in_sample if lineage else []
-    calibrated = bool(lineage and lineage.calibrated)
     if as_json:
-        typer.echo(to_json(categories=rows, **parts, calibrated=calibrated, in_sample=in_sample))
+        calibrated = {"calibrated": lineage.calibrated, **lineage.to_json()}
+        typer.echo(to_json(categories=rows, **parts, **calibrated))
         return
     tables = [format_table(rows), *(format_languages(part) for part in parts.values())]
     typer.echo("\n\n".join(tables))
-    if not calibrated:
+    if not lineage.calibrated:
         typer.echo("not known to be log-likelihood ratios: actDCF and Cllr take them for such")
-    for said in in_sample:
-        typer.echo(f"IN-SAMPLE: {said}")
+    for said in lineage.remarks():
+        typer.echo(said)
 
 
 @app.command()
@@ -119,7 +118,7 @@ def report(
             result.name: {
                 "categories": [asdict(row) for row in result.rows],
                 "calibrated": result.calibrated,
-                "in_sample": result.in_sample,
+                **result.lineage.to_json(),
             }
             for result in results
         }

@@ -266,12 +266,11 @@ def _calibrate(
 
 
 def _say(made: "Made", as_json: bool, **more: object) -> None:
+    lineage, step = made.lineage, made.lineage.steps[-1]
     if as_json:
-        row = {"scores": str(made.out), "trials": made.trials, **more, **asdict(made.step)}
-        typer.echo(json.dumps(row))
+        row = {"scores": str(made.out), "trials": made.trials, **more, **asdict(step)}
+        typer.echo(json.dumps({**row, **lineage.to_json()}))
         return
-    typer.echo(f"{made.out}: {made.trials:,} trials, {made.step.text}")
-    for said in made.step.in_sample:
-        typer.echo(f"IN-SAMPLE: {said}")
-    for said in made.step.unchecked:
-        typer.echo(f"not checked: {said}")
+    typer.echo(f"{made.out}: {made.trials:,} trials, {step.text}")
+    for said in lineage.remarks():
+        typer.echo(said)

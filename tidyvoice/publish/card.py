@@ -52,7 +52,7 @@ def model_card(facts: Facts, terms: Terms) -> str:
         *([terms.about] if terms.about else []),
         _lead(facts),
         f"## Use\n\n{_use(facts, terms)}",
-        results_section(facts, terms),
+        results_section(facts),
         training_section(facts, terms),
         f"## Intended use\n\n{bullets(SENTENCES['intended'])}",
         f"## Limits\n\n{bullets(SENTENCES['limits'])}",

@@ -39,8 +39,8 @@ class Evaluation:
 
     @property
     def flatters(self) -> bool:
-        """Whether speakers of the list were learnt from, or that is not known at all."""
-        return self.result.lineage is None or bool(self.result.in_sample)
+        """True if the results are in-sample or confounded, or if that is not known at all."""
+        return not self.result.lineage.known or bool(self.result.lineage.flaws)
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ def _evaluate(
 ) -> Evaluation:
     system = load_system(experiment, name, name, utt2lang, utt2spk)
     result = examine(system, OPERATING_POINTS, resamples, main=False)
-    steps = result.lineage.steps if result.lineage else ()
+    steps = result.lineage.steps
     if any(step.step == "fusion" for step in steps):
         raise TidyVoiceError(
             f"{system.scores_path} is a fusion of several systems, no result of this model alone"

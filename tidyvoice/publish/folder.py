@@ -13,7 +13,8 @@ from tidyvoice.files import atomic_folder, write_text
 from tidyvoice.hub import save_model_config
 from tidyvoice.publish.card import model_card
 from tidyvoice.publish.facts import Facts, Terms
-from tidyvoice.publish.privacy import refuse_leaks, without_folders, without_names
+from tidyvoice.publish.privacy import refuse_leaks, without_folders
+from tidyvoice.scoring.leaks import without_names
 
 WEIGHTS, CARD = "model.safetensors", "README.md"
 TRIED_SAMPLES = (16000, 24321, 48000)
@@ -44,17 +45,16 @@ def _write(facts: Facts, terms: Terms, folder: Path) -> None:
     names = encoder.trained_on if terms.with_speakers else None
     save_model_config(folder, facts.network, encoder.settings, names or [OTHERS])
     if encoder.verifier is not None:
-        notes = {key: _cleaned(value, terms) for key, value in encoder.verifier.notes.items()}
+        notes = {key: _cleaned(value) for key, value in encoder.verifier.notes.items()}
         replace(encoder.verifier, notes=notes).save(folder)
     write_text(folder / CARD, model_card(facts, terms))
 
 
-def _cleaned(note: object, terms: Terms) -> object:
-    """A note of the verifier without folders, and without names unless they are published."""
+def _cleaned(note: object) -> object:
+    """A note of the verifier without folders and names of speakers."""
     if isinstance(note, str):
-        note = without_folders(note)
-        return note if terms.with_speakers else without_names(note)
-    return [_cleaned(one, terms) for one in note] if isinstance(note, list) else note
+        return without_names(without_folders(note))
+    return [_cleaned(one) for one in note] if isinstance(note, list) else note
 
 
 def _refuse_another(encoder: SpeakerEncoder, folder: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path, PurePath
 from tidyvoice.errors import TidyVoiceError
 
 # The leak guard's sentences, and how they name files, whose paths may hold spaces.
-GUARD = re.compile(r" share [\d,]+ (?:speakers|utterances)| against ")
+GUARD = re.compile(r" share [\d,]+ (?:speakers|utterances)| against | alone separate ")
 GUARDED = re.compile(
     r"(the (?:(?:calibration )?trials of|training of the model of|mean of|cohort|calibration)) "
     r"(.+?)"
@@ -15,8 +15,6 @@ GUARDED = re.compile(
 )
 # What is left of paths then: a word with a slash.
 PATH = re.compile(r"[^\s,;:()'\"`]*/[^\s,;:()'\"`]*")
-# As the leak guard writes it.
-NAMES = re.compile(r"(share [\d,]+ (?:speakers|utterances)) \([^)]*\)")
 KEPT = 2
 
 
@@ -42,11 +40,6 @@ def without_folders(text: str, known: Iterable[str | PurePath] = ()) -> str:
     if GUARD.search(text):
         text = GUARDED.sub(lambda found: f"{found[1]} {PurePath(found[2]).name}", text)
     return PATH.sub(lambda found: PurePath(found[0]).name, text)
-
-
-def without_names(text: str) -> str:
-    """The text without the speakers and utterances that the leak guard names in it."""
-    return NAMES.sub(r"\1", text)
 
 
 def refuse_leaks(folder: Path, private: Iterable[Path]) -> None:

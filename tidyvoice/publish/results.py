@@ -2,62 +2,58 @@
 
 from collections.abc import Iterable
 
-from tidyvoice.publish.facts import INPUT, Evaluation, Facts, Terms
+from tidyvoice.publish.facts import INPUT, Evaluation, Facts
 from tidyvoice.publish.markdown import bullets, numbered, table
-from tidyvoice.publish.privacy import shown, without_folders, without_names
+from tidyvoice.publish.privacy import shown, without_folders
 from tidyvoice.scoring.bootstrap import LEVEL
 from tidyvoice.scoring.categories import Row
+from tidyvoice.scoring.leaks import without_names
 from tidyvoice.scoring.tables import count, decimals, percent
 from tidyvoice.verifier import Verifier
 
+FLAWS = {
+    "in-sample": "**In sample.** Speakers of this list were learnt from; its results flatter:",
+    "confounded": (
+        "**Confounded.** Quality measures of the calibration alone separate targets from "
+        "non-targets; the results do not hold for other lists:"
+    ),
+}
 PRIORS = (0.5, 0.1, 0.01)
 # What a step of the lineage is called where the name alone would not say it.
 CALLED = {"asnorm": "AS-norm", "snorm": "S-norm", "language": "language-aware S-norm"}
 
 
-def results_section(facts: Facts, terms: Terms) -> str:
+def results_section(facts: Facts) -> str:
     """What was measured, list by list, and what the model's decisions rest on."""
-    parts = [_evaluation(found, terms) for found in facts.evaluations]
+    parts = [_evaluation(found) for found in facts.evaluations]
     text = "\n\n".join(parts) or "Nothing was measured with this model by its publisher."
-    return f"## Results\n\n{text}\n\n## Decisions\n\n{_decisions(facts.encoder.verifier, terms)}"
+    return f"## Results\n\n{text}\n\n## Decisions\n\n{_decisions(facts.encoder.verifier)}"
 
 
 def list_of(found: Evaluation) -> str:
     """The name of the list that was evaluated, as far as it is known."""
-    for step in found.result.lineage.steps if found.result.lineage else ():
+    for step in found.result.lineage.steps:
         if "trials" in step.inputs:
             return shown(step.inputs["trials"]).removesuffix(".txt")
     return found.name
 
 
-def _evaluation(found: Evaluation, terms: Terms) -> str:
+def _evaluation(found: Evaluation) -> str:
     result = found.result
     pooled = result.rows[0]
     of = [f"{pooled.targets + pooled.nontargets:,} trials of `{list_of(found)}`"]
     of += [f"{len(result.speakers.names):,} speakers"] if result.speakers else []
     of += [f"{len(result.languages.names):,} languages"] if result.languages else []
-    done = (
-        [CALLED.get(step.step, step.step) for step in result.lineage.steps]
-        if result.lineage
-        else []
-    )
-    scores = f" Scores: {', then '.join(done)}." if done else ""
-    parts = [f"### {found.name}", f"{', '.join(of)}.{scores}"]
-    if result.in_sample:
-        said = bullets(_said(result.in_sample, found, terms))
-        parts.append("**In sample.** Speakers of this list were learnt from; its results flatter:")
-        parts.append(said)
+    done = [CALLED.get(step.step, step.step) for step in result.lineage.steps]
+    parts = [f"### {found.name}", f"{', '.join(of)}. Scores: {', then '.join(done)}."]
+    for mark, reasons in result.lineage.flaws.items():
+        parts += [FLAWS[mark], bullets(_said(reasons, found))]
     parts.append(_metrics(found))
     parts.append(_remarks(found))
-    if result.lineage is None:
-        parts.append("How these scores were made is not known.")
-        return "\n\n".join(parts)
     steps = [step.text for step in result.lineage.steps]
-    parts += ["How the scores were made:", numbered(_said(steps, found, terms))]
-    unchecked = [said for step in result.lineage.steps for said in step.unchecked]
-    if unchecked:
-        said = bullets(_said(dict.fromkeys(unchecked), found, terms))
-        parts += ["Whether speakers were learnt from that are evaluated was not checked for:", said]
+    parts += ["How the scores were made:", numbered(_said(steps, found))]
+    if result.lineage.unchecked:
+        parts += ["Not checked:", bullets(_said(result.lineage.unchecked, found))]
     return "\n\n".join(parts)
 
 
@@ -100,16 +96,15 @@ def _remarks(found: Evaluation) -> str:
     return said
 
 
-def _said(lines: Iterable[str], found: Evaluation, terms: Terms) -> list[str]:
-    """Sentences of the lineage without folders, and without names unless they are published."""
+def _said(lines: Iterable[str], found: Evaluation) -> list[str]:
+    """Sentences of the lineage without folders."""
     steps = found.result.lineage.steps
     given = [value for step in steps for value in step.inputs.values()]
     known = [named[1] if (named := INPUT.fullmatch(value)) else value for value in given]
-    cleaned = [without_folders(line, [*known, found.result.scores_path]) for line in lines]
-    return cleaned if terms.with_speakers else [without_names(line) for line in cleaned]
+    return [without_folders(line, [*known, found.result.scores_path]) for line in lines]
 
 
-def _decisions(verifier: Verifier | None, terms: Terms) -> str:
+def _decisions(verifier: Verifier | None) -> str:
     if verifier is None:
         return (
             "The model carries no calibration: its scores are cosines, and no threshold is known."
@@ -127,8 +122,7 @@ def _decisions(verifier: Verifier | None, terms: Terms) -> str:
         said += f" The mean of {notes['mean_of']:,} embeddings is subtracted first."
     parts = [said, table(["prior of one speaker", "threshold of the cosine"], rows)]
     for title, key in (("**In sample**", "in_sample"), ("Not checked", "unchecked")):
-        said = [without_folders(line) for line in notes.get(key, ())]
-        said = said if terms.with_speakers else [without_names(line) for line in said]
+        said = [without_names(without_folders(line)) for line in notes.get(key, ())]
         parts += [bullets([f"{title}: {line}" for line in said])] if said else []
     parts.append(
         "The thresholds belong to recordings such as those of that list. What was done to the "

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from html import escape
 
 from tidyvoice.record import package_versions, source_state
-from tidyvoice.report.markup import absent, note, row, section
+from tidyvoice.report.markup import note, row, section
 from tidyvoice.report.system import SystemResult
 from tidyvoice.scoring.lineage import Step
 
@@ -31,13 +31,7 @@ def provenance_section(results: Sequence[SystemResult]) -> str:
     )
     for result in results:
         text += f"\n<h3>How the scores of {escape(result.name)} were made</h3>\n"
-        if result.lineage is None or not result.lineage.steps:
-            text += absent(
-                f"Nothing says so: no {result.scores_path.name}.json beside them that belongs to "
-                "them."
-            )
-        else:
-            text += f'<ol class="steps">{"".join(map(_step, result.lineage.steps))}</ol>'
+        text += f'<ol class="steps">{"".join(map(_step, result.lineage.steps))}</ol>'
     return section("provenance", "Provenance", text)
 
 
@@ -47,8 +41,9 @@ def _step(step: Step) -> str:
         for role, path in step.inputs.items()
     ]
     items += [
-        f'<li class="overlap"><strong>In sample</strong>: {escape(said)}</li>'
-        for said in step.in_sample
+        f'<li class="flaw"><strong>{title}</strong>: {escape(said)}</li>'
+        for title, reasons in (("In sample", step.in_sample), ("Confounded", step.confounded))
+        for said in reasons
     ]
     items += [f"<li>Not checked: {escape(said)}</li>" for said in step.unchecked]
     inner = f"<ul>{''.join(items)}</ul>" if items else ""

@@ -8,10 +8,23 @@ from tidyvoice.report.markup import absent, note, row, scroll, section, signed, 
 from tidyvoice.report.system import SystemResult
 from tidyvoice.scoring.bootstrap import LEVEL
 from tidyvoice.scoring.categories import CATEGORIES, POOLED, Row
+from tidyvoice.scoring.lineage import UNKNOWN_ORIGIN
 from tidyvoice.scoring.metrics import Costs
 from tidyvoice.scoring.tables import count, decimals, percent
 
 DASH = "–"
+# Title and meaning of each mark of ``Lineage.flaws``.
+FLAWS = {
+    "in-sample": (
+        "In sample",
+        "Speakers that are evaluated here were learnt from; the results of these systems flatter.",
+    ),
+    "confounded": (
+        "Confounded",
+        "Quality measures of the calibration alone separate targets from non-targets; the results "
+        "of these systems do not hold for other lists.",
+    ),
+}
 NO_SPEAKERS = "neither a utt2spk file nor ids SPEAKER/folder/file"
 NO_LANGUAGES = "No languages: neither a utt2lang file nor ids speaker/LANGUAGE/file."
 
@@ -31,18 +44,17 @@ def lead(results: Sequence[SystemResult]) -> str:
         f'<p class="lead">{escape(main.name)}: <strong>EER {rate}</strong>{bounds}, minDCF '
         f"{decimals(pooled.min_dcf)}: {', '.join(of)}.</p>"
     )
-    flattering = [result for result in results if result.in_sample]
-    if flattering:
+    for mark, (title, meaning) in FLAWS.items():
         items = "".join(
-            f"<li>{escape(result.name)}: {escape(overlap)}.</li>"
-            for result in flattering
-            for overlap in result.in_sample
+            f"<li>{escape(result.name)}: {escape(reason)}.</li>"
+            for result in results
+            for reason in result.lineage.flaws.get(mark, ())
         )
-        said += (
-            '\n<aside class="in-sample"><p><strong>In sample.</strong> Speakers that are evaluated '
-            f"here were learnt from; the results of these systems flatter.</p>"
-            f"<ul>{items}</ul></aside>"
-        )
+        if items:
+            said += (
+                f'\n<aside class="flaw"><p><strong>{title}.</strong> {meaning}</p>'
+                f"<ul>{items}</ul></aside>"
+            )
     return said
 
 
@@ -87,8 +99,9 @@ def _summary(results: Sequence[SystemResult], points: Sequence[Costs], resamples
 def _system(result: SystemResult) -> list[str]:
     pooled, *others = result.rows
     name = escape(result.name)
-    if result.in_sample:
-        name += ' <span class="mark">in sample</span>'
+    marks = [FLAWS[mark][0].lower() for mark in result.lineage.flaws]
+    marks += [] if result.lineage.known else [UNKNOWN_ORIGIN]
+    name += "".join(f' <span class="mark">{mark}</span>' for mark in marks)
     cells = [name, value(percent(pooled.eer, pooled.eer_interval))]
     for number, point in enumerate(pooled.points):
         interval = None if number else point.min_dcf_interval

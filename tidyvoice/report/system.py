@@ -64,7 +64,7 @@ class SystemResult:
     checksum: str
     languages: Groups | None
     speakers: Groups | None
-    lineage: Lineage | None
+    lineage: Lineage
     threshold: float
     edges: np.ndarray
     histograms: dict[str, np.ndarray]
@@ -83,12 +83,7 @@ class SystemResult:
     @property
     def calibrated(self) -> bool:
         """Whether the scores are known to be log-likelihood ratios."""
-        return self.lineage is not None and self.lineage.calibrated
-
-    @property
-    def in_sample(self) -> list[str]:
-        """Overlaps of speakers, in words."""
-        return self.lineage.in_sample if self.lineage else []
+        return self.lineage.calibrated
 
 
 def load_system(
@@ -173,7 +168,6 @@ def examine(
     lineage = read_lineage(system.scores_path)
     languages = languages_of(table.trials, read_maps(system.utt2lang_paths, "language"))
     speakers = speakers_of(table.trials, read_maps(system.utt2spk_paths, "speaker"))
-    calibrated = lineage is not None and lineage.calibrated
     rows, found = [], {"det": {}, "costs": {}}
     for category, targets, nontargets, scores in category_scores(table, languages):
         if scores is None:
@@ -185,8 +179,8 @@ def examine(
         found["costs"][category] = curves.cost_curve(scores, rates, points[0])
         if category == POOLED:
             found["threshold"] = curves.eer_threshold(scores, rates)
-            found["bayes_error"] = curves.bayes_error(scores, rates, calibrated)
-            found["reliability"] = curves.reliability(scores) if calibrated else None
+            found["bayes_error"] = curves.bayes_error(scores, rates, lineage.calibrated)
+            found["reliability"] = curves.reliability(scores) if lineage.calibrated else None
     if speakers is not None and resamples:
         found["resampled"] = resample(table, languages, speakers, points, resamples, seed)
         rows = with_intervals(rows, found["resampled"])

@@ -15,11 +15,12 @@ from tidyvoice.runs.listing import (
     NONE,
     Listing,
     begun_cell,
-    in_sample_remarks,
     list_experiments,
     other_lists_remark,
     progress_cells,
     setting_cell,
+    star_of,
+    star_remarks,
     to_row,
     value_cell,
 )
@@ -85,7 +86,7 @@ def compare_experiments(
     """
     both = [first, second]
     listing = replace(list_experiments(both, every), experiments=both)
-    remarks = in_sample_remarks(listing)
+    remarks = star_remarks(listing)
     remarks += [
         f"{one.name}: no record.json says what it ran with" for one in both if not one.record
     ]
@@ -176,8 +177,7 @@ def _cells(line: Line, listing: Listing) -> list[str]:
     rate = line.metric == "eer"
     cells = [f"{line.scores} {'EER %' if rate else 'minDCF'} {line.category}"]
     for one, value in zip(listing.experiments, line.values, strict=True):
-        measured = listing.results[one.name].get(line.scores)
-        star = "*" if measured and measured.in_sample else ""
+        star = star_of(listing.results[one.name].get(line.scores))
         shown = percent(value) if rate else decimals(value)
         cells.append(NONE if value is None else shown + star)
     return [*cells, _signed(line.difference, 100 if rate else 1, 2 if rate else 3)]

@@ -155,11 +155,16 @@ def value_cell(value: object) -> str:
 
 
 def result_cells(result: Result | None) -> list[str]:
-    """EER in percent and minDCF; a star marks those that are in sample."""
+    """EER in percent and minDCF; a star marks those that may flatter."""
     if result is None:
         return [NONE, NONE]
-    star = "*" if result.in_sample else ""
+    star = star_of(result)
     return [percent(result.eer) + star, decimals(result.min_dcf) + star]
+
+
+def star_of(result: Result | None) -> str:
+    """A star for a result that is in sample or confounded."""
+    return "*" if result and (result.in_sample or result.confounded) else ""
 
 
 def begun_cell(experiment: Experiment) -> str:
@@ -167,13 +172,14 @@ def begun_cell(experiment: Experiment) -> str:
     return f"{experiment.record[0].when:%Y-%m-%d %H:%M}" if experiment.record else NONE
 
 
-def in_sample_remarks(listing: Listing) -> list[str]:
+def star_remarks(listing: Listing) -> list[str]:
     """What the stars stand for."""
     return [
-        f"* IN-SAMPLE: {one.name}, {name}: {said}"
+        f"* {kind}: {one.name}, {name}: {said}"
         for one in listing.experiments
         for name, found in listing.results[one.name].items()
-        for said in found.in_sample
+        for kind, reasons in (("IN-SAMPLE", found.in_sample), ("CONFOUNDED", found.confounded))
+        for said in reasons
     ]
 
 
@@ -186,4 +192,4 @@ def other_lists_remark(listing: Listing, name: str) -> str | None:
 
 def _remarks(listing: Listing) -> list[str]:
     others = [other_lists_remark(listing, name) for name in listing.lists]
-    return [*in_sample_remarks(listing), *filter(None, others)]
+    return [*star_remarks(listing), *filter(None, others)]

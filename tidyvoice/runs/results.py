@@ -29,6 +29,7 @@ class Result(_Kept):
         min_dcf: normalised, at the challenge's operating point.
         trials: checksum of the list (``trials.checksum``).
         in_sample: overlaps of speakers that were allowed by a flag, in words.
+        confounded: quality measures that alone separate targets from non-targets, in words.
     """
 
     targets: int
@@ -37,6 +38,7 @@ class Result(_Kept):
     min_dcf: float
     trials: str
     in_sample: tuple[str, ...]
+    confounded: tuple[str, ...]
 
 
 class _Sources(_Kept):
@@ -88,7 +90,8 @@ def _measure(path: Path) -> Result | None:
         eer=metrics.eer_of(rates),
         min_dcf=metrics.min_dcf_of(rates, OPERATING_POINTS[0]),
         trials=trials.checksum(table.trials),
-        in_sample=tuple(lineage.in_sample) if lineage else (),
+        in_sample=tuple(lineage.in_sample),
+        confounded=tuple(lineage.confounded),
     )
 
 

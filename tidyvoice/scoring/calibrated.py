@@ -1,31 +1,40 @@
 """Calibrate and fuse from score files to a score file of log-likelihood ratios."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from tidyvoice.errors import TidyVoiceError
+from tidyvoice.errors import TidyVoiceError, TidyVoiceWarning
 from tidyvoice.scoring.calibration import Fit, fit_calibration, load_calibration
 from tidyvoice.scoring.crossfit import cross_fit
 from tidyvoice.scoring.groups import read_maps, speakers_of
 from tidyvoice.scoring.leaks import LeakGuard, People
 from tidyvoice.scoring.lineage import (
     UNKNOWN,
+    UNKNOWN_ORIGIN,
+    Lineage,
     Step,
+    read_lineage,
     refuse_to_lose,
-    steps_of,
     with_checksum,
-    write_with_lineage,
 )
 from tidyvoice.scoring.measures import Measures
 from tidyvoice.scoring.pairs import same_trials
-from tidyvoice.scoring.pipeline import BY_LANGUAGE, Made
-from tidyvoice.scoring.quality import Features
+from tidyvoice.scoring.pipeline import BY_LANGUAGE, Made, write_made
+from tidyvoice.scoring.quality import TELLING, Features, separation
 from tidyvoice.scoring.trials import ScoreTable, read_scores
 
 # What a lineage of an earlier version does not say of a step.
 NOT_ALWAYS_KEPT = {"cosine": {"model": UNKNOWN}, BY_LANGUAGE: {"languages": UNKNOWN}}
+# The option that adds a measure, by how the measure's name ends.
+OPTIONS = {
+    "duration": "--utt2dur",
+    "magnitude": "--embeddings",
+    "cohort score": "--cohort",
+    "language match": "--language-match",
+}
 
 
 def calibrate_scores(
@@ -56,8 +65,8 @@ def calibrate_scores(
     known, fitted, measured_by = _features(fit, "the calibration trials of", measures, names, guard)
     asked, people, _ = _features(apply, "the trials of", measures, names, guard)
     guard.disjoint(people, fitted)
-    for step in (step for path in fit for step in steps_of(path)):
-        guard.inherit(step.in_sample, step.unchecked)
+    for path in fit:
+        _inherit(guard, read_lineage(path))
     notes = {
         "scores": [str(path) for path in fit],
         "made_by": made_by,
@@ -65,6 +74,7 @@ def calibrate_scores(
         "speakers": fitted.names and sorted(fitted.names),
         "in_sample": list(guard.in_sample),
         "unchecked": list(guard.unchecked),
+        "confounded": list(guard.confounded),
     }
     made = fit_calibration(known, how, notes)
     if save:
@@ -103,7 +113,12 @@ def apply_calibration(
     guard.disjoint(
         people, People.named(f"the calibration {calibration}", made.notes.get("speakers"))
     )
-    guard.inherit(made.notes.get("in_sample", []), made.notes.get("unchecked", []))
+    guard.inherit(*(made.notes.get(key, []) for key in ("in_sample", "unchecked", "confounded")))
+    if "confounded" not in made.notes and made.notes.get("measures"):
+        guard.note(
+            f"the calibration {calibration} against its quality measures: it does not say whether "
+            "one alone separated targets from non-targets"
+        )
     text = f"{_name(apply)} of {calibration} on {', '.join(made.names)}; prior {made.prior:g}"
     inputs = {"calibration": with_checksum(calibration), **measures.inputs()}
     return _write(out, apply, asked, made.apply(asked), text, inputs, guard)
@@ -155,14 +170,50 @@ def _features(
         scores.append(other.scores)
     people = People.of(f"{what} {paths[0]}", trials, utt2spk)
     found, match, how = measures.of(trials, people, guard)
-    return Features(trials, scores, found, match), people, how
+    features = Features(trials, scores, found, match)
+    _check_measures(features, people.what, guard)
+    return features, people, how
 
 
-def _made_by(path: Path) -> list | None:
-    """Return the steps that decide what scores mean; None if they are not known."""
-    steps = steps_of(path)
-    if not steps:
-        return None
+def _check_measures(features: Features, what: str, guard: LeakGuard) -> None:
+    """Record quality measures that alone separate a list's targets from its non-targets; warn.
+
+    A fit takes such a measure for the answer, which it is on no other list.
+    """
+    if len(features.names) == len(features.scores):
+        return
+    areas = separation(features)
+    if areas is None:
+        guard.note(
+            f"{what} against the quality measures: without labels of both kinds, whether one "
+            "alone separates them is not known"
+        )
+        return
+    telling = {name: area for name, area in areas.items() if area > TELLING}
+    if not telling:
+        return
+    listed = ", ".join(f"{name} {area:.2f}" for name, area in telling.items())
+    said = (
+        f"quality measures alone separate targets from non-targets in {what}: area under the ROC "
+        f"curve {listed} (uninformative: 0.50)"
+    )
+    guard.inherit((), (), [said])
+    options = [option for end, option in OPTIONS.items() if any(n.endswith(end) for n in telling)]
+    warnings.warn(
+        f"{said}; leave {' and '.join(options)} out, or use trials whose targets and non-targets "
+        "do not differ in this",
+        TidyVoiceWarning,
+        stacklevel=4,
+    )
+
+
+def _inherit(guard: LeakGuard, lineage: Lineage) -> None:
+    guard.inherit(lineage.in_sample, lineage.unchecked, lineage.confounded)
+
+
+def _made_by(path: Path) -> list:
+    """Return the steps that decide what scores mean."""
+    steps = read_lineage(path).steps
     return [[step.step, {**NOT_ALWAYS_KEPT.get(step.step, {}), **step.how}] for step in steps]
 
 
@@ -170,6 +221,8 @@ def _compare(
     fitted: Sequence[list | None], source: Path, apply: Sequence[Path], guard: LeakGuard
 ) -> None:
     """Check that each system's scores were made as the scores of the fit.
+
+    Where the origin of either is unknown, their last steps are compared.
 
     Raises:
         TidyVoiceError: the number of systems, or the way their scores were made, differs.
@@ -180,11 +233,13 @@ def _compare(
             f"({', '.join(map(str, apply))}); give those of the same systems, in the same order"
         )
     for before, path in zip(fitted, apply, strict=True):
-        now = _made_by(path)
-        if before is None or now is None:
+        both = [_made_by(path), before or [[UNKNOWN_ORIGIN, {}]]]
+        known = [[step for step in made if step[0] != UNKNOWN_ORIGIN] for made in both]
+        if known != both:
             guard.note(f"{path} against {source}: how both were made is not known")
-        else:
-            _same_way(path, now, source, before, guard)
+            common = min(map(len, known))
+            known = [made[len(made) - common :] for made in known]
+        _same_way(path, known[0], source, known[1], guard)
 
 
 def _same_way(path: Path, now: list, source: Path, before: list, guard: LeakGuard) -> None:
@@ -226,17 +281,26 @@ def _write(
     inputs: dict[str, str],
     guard: LeakGuard,
 ) -> Made:
+    lineages = list(map(read_lineage, paths))
     if len(paths) == 1:
-        before, kind = steps_of(paths[0]), "calibration"
+        before, kind = lineages[0].steps, "calibration"
     else:
-        before, kind = (), "fusion"
-        for number, path in enumerate(paths, 1):
-            steps = steps_of(path)
-            inputs[f"system {number}"] = "; ".join([str(path), *(step.text for step in steps)])
-            guard.inherit(said for step in steps for said in step.in_sample)
-    step = Step(kind, text, inputs, tuple(guard.in_sample), tuple(guard.unchecked))
-    write_with_lineage(out, ScoreTable(features.trials, values), [*before, step])
-    return Made(out, len(features.trials), step)
+        # What is not known of one system is not known of their fusion.
+        before = [lineage.steps[0] for lineage in lineages if not lineage.known]
+        kind = "fusion"
+        for number, (path, lineage) in enumerate(zip(paths, lineages, strict=True), 1):
+            texts = (step.text for step in lineage.steps)
+            inputs[f"system {number}"] = "; ".join([str(path), *texts])
+            _inherit(guard, lineage)
+    step = Step(
+        kind,
+        text,
+        inputs,
+        tuple(guard.in_sample),
+        tuple(guard.unchecked),
+        confounded=tuple(guard.confounded),
+    )
+    return write_made(out, ScoreTable(features.trials, values), [*before, step])
 
 
 def _name(paths: Sequence[Path]) -> str:

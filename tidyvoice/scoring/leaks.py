@@ -4,6 +4,7 @@ A mean, a cohort, a calibration or a model that knows the evaluated speakers mak
 than they are for other speakers. The guard compares the speakers before a command writes anything.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -18,6 +19,8 @@ NAMED = 3
 # Share of the targets or of the non-targets that may contradict the ids. Wrong labels are few; ids
 # that begin with a folder, a language or a session contradict nearly all labels of one kind.
 MISREAD = 0.1
+# Names in an overlap, as earlier versions recorded it.
+NAMES = re.compile(r"(share [\d,]+ (?:speakers|utterances)) \(.*\)$")
 
 
 @dataclass(frozen=True)
@@ -79,18 +82,27 @@ class People:
         return None not in (self.read, self.given) and self.read != self.given
 
 
+def without_names(overlap: str) -> str:
+    """Return a recorded overlap without the speakers or utterances that it names."""
+    return NAMES.sub(r"\1", overlap)
+
+
 class LeakGuard:
     """Comparison of speakers; records allowed overlaps and comparisons that are impossible.
 
+    Records hold counts, not names, because reports and model cards show them to others.
+
     Attributes:
         in_sample: overlaps, in words; empty unless they are allowed.
-        unchecked: comparisons with speakers that are not known, in words.
+        unchecked: comparisons that are impossible, in words.
+        confounded: quality measures that alone separate targets from non-targets, in words.
     """
 
     def __init__(self, allow: bool = False):
         self._allow = allow
         self.in_sample: list[str] = []
         self.unchecked: list[str] = []
+        self.confounded: list[str] = []
 
     def disjoint(self, one: People, other: People) -> None:
         """Check that two sets share no utterance and no speaker, under any name.
@@ -116,10 +128,13 @@ class LeakGuard:
             self.note(f"{one.what} against {other.what}: {said}")
             return
 
-    def inherit(self, in_sample: Iterable[str], unchecked: Iterable[str] = ()) -> None:
-        """Add the overlaps and the impossible comparisons of earlier steps."""
+    def inherit(
+        self, in_sample: Iterable[str], unchecked: Iterable[str], confounded: Iterable[str]
+    ) -> None:
+        """Add what earlier steps recorded."""
         self.in_sample = list(dict.fromkeys([*self.in_sample, *in_sample]))
         self.unchecked = list(dict.fromkeys([*self.unchecked, *unchecked]))
+        self.confounded = list(dict.fromkeys([*self.confounded, *confounded]))
 
     def note(self, said: str) -> None:
         """Record a comparison that is impossible."""
@@ -130,12 +145,12 @@ class LeakGuard:
         names = sorted(shared)
         if not names:
             return
-        shown = ", ".join(names[:NAMED]) + (", ..." if len(names) > NAMED else "")
-        said = f"{one.what} and {other.what} share {len(names):,} {what} ({shown})"
+        said = f"{one.what} and {other.what} share {len(names):,} {what}"
         if not self._allow:
+            shown = ", ".join(names[:NAMED]) + (", ..." if len(names) > NAMED else "")
             raise TidyVoiceError(
-                f"{said}: results would flatter; take other speakers, or say --in-sample to have "
-                "the report marked so"
+                f"{said} ({shown}): results would flatter; take other speakers, or say --in-sample "
+                "to have the report marked so"
             )
         if said not in self.in_sample:
             self.in_sample.append(said)

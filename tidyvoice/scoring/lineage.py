@@ -12,10 +12,14 @@ from pathlib import Path
 
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.files import refuse_inputs, sha256, write_text
+from tidyvoice.scoring.leaks import without_names
 from tidyvoice.scoring.trials import ScoreTable, write_scores
 
 SAMPLE, SAMPLE_BLOCK = 2**26, 2**16
 CALIBRATED = ("calibration", "fusion")
+UNKNOWN_ORIGIN = "origin unknown"
+# Steps that a lineage can begin with.
+ORIGINS = ("cosine", "fusion", UNKNOWN_ORIGIN)
 # Value in a step's ``how`` that matters, but cannot be known.
 UNKNOWN = "not known"
 
@@ -25,12 +29,14 @@ class Step:
     """One step of processing.
 
     Attributes:
-        step: "cosine", "snorm", "asnorm", "language", "calibration" or "fusion".
+        step: "cosine", "snorm", "asnorm", "language", "calibration" or "fusion";
+            ``UNKNOWN_ORIGIN`` stands for steps that are not known, and comes first.
         text: what was done, in words.
         inputs: the files it took, by role, each "path" or "path (sha256 ...)".
         in_sample: overlaps of speakers that a flag allowed, in words.
-        unchecked: overlaps that could not be checked, in words.
+        unchecked: what could not be checked, in words.
         how: what must be the same for scores of two lists to mean the same, by role.
+        confounded: quality measures that alone separate targets from non-targets, in words.
     """
 
     step: str
@@ -39,6 +45,7 @@ class Step:
     in_sample: tuple[str, ...] = ()
     unchecked: tuple[str, ...] = ()
     how: dict[str, str] = field(default_factory=dict)
+    confounded: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -50,12 +57,51 @@ class Lineage:
     @property
     def calibrated(self) -> bool:
         """True if the scores are log-likelihood ratios."""
-        return bool(self.steps) and self.steps[-1].step in CALIBRATED
+        return self.steps[-1].step in CALIBRATED
+
+    @property
+    def known(self) -> bool:
+        """True if the steps are all those that made the scores."""
+        return all(step.step != UNKNOWN_ORIGIN for step in self.steps)
 
     @property
     def in_sample(self) -> list[str]:
         """All overlaps of speakers that flags allowed in any step."""
         return list(dict.fromkeys(said for step in self.steps for said in step.in_sample))
+
+    @property
+    def unchecked(self) -> list[str]:
+        """All that could not be checked in any step."""
+        return list(dict.fromkeys(said for step in self.steps for said in step.unchecked))
+
+    @property
+    def confounded(self) -> list[str]:
+        """All quality measures that alone separate targets from non-targets in any step."""
+        return list(dict.fromkeys(said for step in self.steps for said in step.confounded))
+
+    @property
+    def flaws(self) -> dict[str, list[str]]:
+        """Reasons for which results may flatter, by the mark that they give; empty without any."""
+        found = {"in-sample": self.in_sample, "confounded": self.confounded}
+        return {mark: said for mark, said in found.items() if said}
+
+    def remarks(self, about: str = "") -> list[str]:
+        """Return all that was recorded against the scores, in lines that name what they are about.
+
+        Args:
+            about: the scores, such as "system: "; nothing where they are clear.
+        """
+        marked = [f"{mark.upper()}: {about}{s}" for mark, said in self.flaws.items() for s in said]
+        return [*marked, *(f"not checked: {about}{said}" for said in self.unchecked)]
+
+    def to_json(self) -> dict[str, list[str] | None]:
+        """Return the same by kind; None where only unknown steps could have recorded something."""
+        nothing = [] if self.known else None
+        return {
+            "in_sample": self.in_sample or nothing,
+            "confounded": self.confounded or nothing,
+            "unchecked": self.unchecked,
+        }
 
 
 def refuse_to_lose(out: Path, inputs: Iterable[Path], save: Path | None = None) -> None:
@@ -100,16 +146,27 @@ def write_with_lineage(path: str | Path, table: ScoreTable, steps: Sequence[Step
     write_text(beside, json.dumps(content, indent=2) + "\n")
 
 
-def read_lineage(path: str | Path) -> Lineage | None:
-    """Read the provenance of a score file; None if there is none, or if it belongs to other scores.
+def read_lineage(path: str | Path) -> Lineage:
+    """Read the provenance of a score file.
+
+    It begins with ``UNKNOWN_ORIGIN`` where there is none, where it belongs to other scores, and
+    where it lacks the first step, as in those of earlier versions.
 
     Raises:
         TidyVoiceError: the file beside it cannot be read.
     """
     path = Path(path)
     beside = lineage_path(path)
+    origin = Step(
+        UNKNOWN_ORIGIN,
+        f"origin unknown: nothing beside {path} says how these scores were made",
+        {"scores": str(path)},
+        unchecked=(
+            f"the trials of {path} against what made their scores: their origin is unknown",
+        ),
+    )
     if not beside.is_file():
-        return None
+        return Lineage((origin,))
     try:
         content = json.loads(beside.read_text(encoding="utf-8"))
         expected, steps = content["fingerprint"], content["steps"]
@@ -118,9 +175,10 @@ def read_lineage(path: str | Path) -> Lineage | None:
                 step["step"],
                 step["text"],
                 dict(step["inputs"]),
-                tuple(step["in_sample"]),
+                tuple(map(without_names, step["in_sample"])),
                 tuple(step["unchecked"]),
                 dict(step["how"]),
+                tuple(step.get("confounded", ())),
             )
             for step in steps
         )
@@ -129,13 +187,10 @@ def read_lineage(path: str | Path) -> Lineage | None:
             f"{beside}: cannot be read ({error!r}); move it away, and make {path.name} again"
         ) from None
     # Scores that another program wrote over ours are not what the steps made.
-    return Lineage(made) if fingerprint(path) == expected else None
-
-
-def steps_of(path: str | Path) -> tuple[Step, ...]:
-    """Return the steps that made a score file; none if they are not known."""
-    lineage = read_lineage(path)
-    return lineage.steps if lineage else ()
+    if fingerprint(path) != expected:
+        return Lineage((origin,))
+    complete = made and made[0].step in ORIGINS
+    return Lineage(made if complete else (origin, *made))
 
 
 def with_checksum(path: str | Path) -> str:

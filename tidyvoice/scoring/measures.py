@@ -16,7 +16,7 @@ from tidyvoice.scoring.language_norm import language_match
 from tidyvoice.scoring.leaks import LeakGuard, People
 from tidyvoice.scoring.lineage import UNKNOWN, with_checksum
 from tidyvoice.scoring.normalization import cohort_statistics
-from tidyvoice.scoring.pipeline import CohortFiles, mean_people, trial_languages
+from tidyvoice.scoring.pipeline import CohortFiles, check_learnt, trial_languages
 from tidyvoice.scoring.quality import quality_measures
 from tidyvoice.scoring.trials import Trials
 
@@ -49,7 +49,8 @@ class Measures:
         """Make the measures of a list.
 
         Args:
-            people: the list's speakers, whom the cohort and the mean must not know.
+            people: the list's speakers, who must be in neither the training of the model, the mean
+                nor the cohort.
 
         Returns:
             ``Features.utterance`` and ``Features.language_match``; and what must be the same for
@@ -57,8 +58,8 @@ class Measures:
 
         Raises:
             TidyVoiceError: a faulty file, something that one measure needs and that is not given,
-                an utterance that a file lacks, a speaker of the list in the cohort or the mean,
-                embeddings of different models.
+                an utterance that a file lacks, a speaker of the list in the training of the model,
+                the mean or the cohort, embeddings of different models.
         """
         if self.cohort and not self.embeddings:
             raise TidyVoiceError("--cohort: scores against it need --embeddings")
@@ -69,11 +70,11 @@ class Measures:
         if tables:
             own = _joined(tables)
             how["model"] = own.model or UNKNOWN
+        subtracted = load_embeddings(self.mean) if self.mean else None
+        check_learnt(guard, people, tables, self.mean, subtracted)
         centre = None
-        if self.mean:
-            table = tables[str(self.mean)] = load_embeddings(self.mean)
-            guard.disjoint(people, mean_people(self.mean, table))
-            centre = table.mean()
+        if subtracted:
+            tables[str(self.mean)], centre = subtracted, subtracted.mean()
         cohort_scores = match = members = spoken = None
         if self.cohort:
             members, speakers = self.cohort.load()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tidyvoice.archives import OTHERS
 from tidyvoice.embeddings import Embeddings, load_embeddings, same_model
 from tidyvoice.errors import TidyVoiceError, TidyVoiceWarning
 from tidyvoice.files import sha256
@@ -22,9 +23,10 @@ from tidyvoice.scoring.language_norm import (
 from tidyvoice.scoring.leaks import LeakGuard, People
 from tidyvoice.scoring.lineage import (
     UNKNOWN,
+    Lineage,
     Step,
+    read_lineage,
     refuse_to_lose,
-    steps_of,
     with_checksum,
     write_with_lineage,
 )
@@ -36,11 +38,11 @@ BY_LANGUAGE = "language"
 
 @dataclass(frozen=True)
 class Made:
-    """A new score file: its number of trials, and the last step."""
+    """A new score file: its number of trials, and its provenance."""
 
     out: Path
     trials: int
-    step: Step
+    lineage: Lineage
 
 
 @dataclass(frozen=True)
@@ -121,20 +123,17 @@ def score_list(
     guard, speakers = LeakGuard(in_sample), read_maps(utt2spk, "speaker")
     listed = read_trials(trials)
     evaluated = People.of(f"the trials of {trials}", listed, speakers)
-    trained = People.named(f"the training of the model of {embeddings}", table.trained_on)
-    guard.disjoint(evaluated, trained)
+    check_learnt(guard, evaluated, {str(embeddings): table}, mean, centre)
     text, inputs = "cosine of the embeddings, not centred", {}
     inputs["embeddings"] = with_checksum(embeddings)
     if centre:
-        guard.disjoint(evaluated, mean_people(mean, centre))
         text = f"cosine of the embeddings less the mean of {len(centre.ids):,} in {mean}"
         inputs["mean"] = with_checksum(mean)
     inputs["trials"] = str(trials)
     how = {"mean": sha256(mean) if mean else "none", "model": table.model or UNKNOWN}
     step = Step("cosine", text, inputs, tuple(guard.in_sample), tuple(guard.unchecked), how)
     scores = cosine_scores(table, listed, centre.mean() if centre else None)
-    write_with_lineage(out, ScoreTable(listed, scores), [step])
-    return Made(out, len(listed), step)
+    return write_made(out, ScoreTable(listed, scores), [step])
 
 
 def normalize_scores(
@@ -157,8 +156,9 @@ def normalize_scores(
         blind: guess the languages of the evaluated utterances instead.
 
     Raises:
-        TidyVoiceError: a faulty file, speakers of the cohort among those evaluated, languages that
-            are not known; see ``normalize`` and ``normalize_by_language``.
+        TidyVoiceError: a faulty file, speakers of the list in the training of the model, in the
+            mean or in the cohort, languages that are not known; see ``normalize`` and
+            ``normalize_by_language``.
     """
     if method not in (*METHODS, BY_LANGUAGE):
         raise TidyVoiceError(
@@ -178,6 +178,7 @@ def normalize_scores(
     entries = speaker_cohort(members, speakers, centre, spoken, where)
     scored = read_scores(scores)
     evaluated = People.of(f"the trials of {scores}", scored.trials, named)
+    check_learnt(guard, evaluated, {str(embeddings): own}, mean, tables.get(str(mean)))
     guard.disjoint(evaluated, cohort.people(members, speakers))
     text = f"{len(set(entries.speakers)):,} speakers of {where}"
     inputs = {"embeddings": with_checksum(embeddings), **cohort.inputs()}
@@ -199,8 +200,13 @@ def normalize_scores(
         text = f"{'S' if method == 'snorm' else 'AS'}-norm, {text}, {top}"
         values = normalize(scored, own, entries, centre, method, cohort.top_n)
     step = Step(method, text, inputs, tuple(guard.in_sample), tuple(guard.unchecked), how)
-    write_with_lineage(out, ScoreTable(scored.trials, values), [*steps_of(scores), step])
-    return Made(out, len(scored.trials), step)
+    return write_made(out, ScoreTable(scored.trials, values), [*read_lineage(scores).steps, step])
+
+
+def write_made(out: Path, table: ScoreTable, steps: Sequence[Step]) -> Made:
+    """Write a score file with its provenance."""
+    write_with_lineage(out, table, steps)
+    return Made(out, len(table.trials), Lineage(tuple(steps)))
 
 
 def trial_languages(
@@ -227,9 +233,33 @@ def trial_languages(
     return known_languages(languages)
 
 
-def mean_people(path: Path, table: Embeddings) -> People:
-    """Return the speakers of a mean, as far as the ids contain them."""
-    return People.of(f"the mean of {path}", every_id(table, str(path)))
+def check_learnt(
+    guard: LeakGuard,
+    people: People,
+    embeddings: Mapping[str, Embeddings],
+    mean: Path | None,
+    subtracted: Embeddings | None,
+) -> None:
+    """Check that neither the model's training nor the mean contains the speakers of a list.
+
+    Args:
+        embeddings: tables of one model, by path.
+        subtracted: the embeddings of ``mean``.
+
+    Raises:
+        TidyVoiceError: see ``LeakGuard.disjoint``.
+    """
+    if embeddings:
+        known = [table.trained_on for table in embeddings.values()]
+        trained = None
+        if any(speakers is not None for speakers in known):
+            # A table that does not say may come from a model that was trained on others.
+            trained = {name for names in known for name in ([OTHERS] if names is None else names)}
+        what = f"the training of the model of {', '.join(embeddings)}"
+        guard.disjoint(people, People.named(what, trained))
+    if subtracted:
+        listed = every_id(subtracted, str(mean))
+        guard.disjoint(people, People.of(f"the mean of {mean}", listed))
 
 
 def _absent(languages: LanguageWeights, cohort: Cohort) -> str:

@@ -10,7 +10,7 @@ from pydantic import Field
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.scoring.categories import CATEGORIES, POOLED, Row, evaluate
 from tidyvoice.scoring.groups import languages_of
-from tidyvoice.scoring.lineage import read_lineage
+from tidyvoice.scoring.lineage import Lineage, read_lineage
 from tidyvoice.scoring.tables import NOT_AVAILABLE, align, count
 from tidyvoice.scoring.trials import read_scores
 from tidyvoice.settings import Strict, load_settings
@@ -56,21 +56,19 @@ class Measured:
 
     Attributes:
         rows: see ``categories.evaluate``.
-        in_sample, unchecked: what its lineage says against it.
-        known: whether its lineage is known at all.
+        lineage: how it was made.
     """
 
     name: str
     path: Path
     trials: int
     rows: Sequence[Row]
-    in_sample: list[str]
-    unchecked: list[str]
-    known: bool
+    lineage: Lineage
 
     @property
     def title(self) -> str:
-        return f"{self.name} (in-sample)" if self.in_sample else self.name
+        flaws = ", ".join(self.lineage.flaws)
+        return f"{self.name} ({flaws})" if flaws else self.name
 
     def metric(self, metric: str, category: str) -> float | None:
         """``eer`` or ``min_dcf`` of a category; None where it is not available."""
@@ -139,12 +137,9 @@ def measure(name: str, path: Path, utt2lang: Mapping[str, str] | None = None) ->
         TidyVoiceError: see ``trials.read_scores``, ``groups.languages_of`` and
             ``categories.evaluate``.
     """
-    table, lineage = read_scores(path), read_lineage(path)
+    table = read_scores(path)
     rows = evaluate(table, languages_of(table.trials, utt2lang))
-    steps = lineage.steps if lineage else ()
-    unchecked = list(dict.fromkeys(said for step in steps for said in step.unchecked))
-    in_sample = lineage.in_sample if lineage else []
-    return Measured(name, path, len(table.trials), rows, in_sample, unchecked, lineage is not None)
+    return Measured(name, path, len(table.trials), rows, read_lineage(path))
 
 
 def format_comparison(found: Comparison) -> str:
@@ -188,8 +183,7 @@ def comparison_json(found: Comparison) -> dict[str, Any]:
         ours.name: {
             "scores": str(ours.path),
             "trials": ours.trials,
-            "in_sample": ours.in_sample if ours.known else None,
-            "unchecked": ours.unchecked if ours.known else None,
+            **ours.lineage.to_json(),
         }
         for ours in found.measured
     }
@@ -239,8 +233,5 @@ def _remarks(found: Comparison) -> list[str]:
                 f"{ours.name}: {count(ours.trials)} trials, the published list has "
                 f"{count(trial_list.trials)}: figures of different lists cannot be compared"
             )
-        if not ours.known:
-            said.append(f"{ours.name}: nothing beside {ours.path} says how it was made")
-        said += [f"IN-SAMPLE: {ours.name}: {text}" for text in ours.in_sample]
-        said += [f"not checked: {ours.name}: {text}" for text in ours.unchecked]
+        said += ours.lineage.remarks(f"{ours.name}: ")
     return said

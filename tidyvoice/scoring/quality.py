@@ -16,6 +16,13 @@ from tidyvoice.errors import TidyVoiceError
 from tidyvoice.scoring.trials import Trials
 
 BLOCK = 2**16
+# At most as many targets and as many non-targets are drawn to judge a measure.
+DRAWN = 2**16
+# Area under the ROC curve above which a measure alone gives the answer away. It is 0.5 where both
+# kinds are equally often in one language, as in the challenge's lists, and 0.75 or more where each
+# speaker speaks one of two languages or more. A value that is constant within each speaker reaches
+# 2/3. A measure at 0.65 that is independent of the score lowers an EER of 5 % by a twentieth.
+TELLING = 0.65
 
 
 @dataclass(frozen=True)
@@ -63,6 +70,33 @@ class Features:
         for start in range(0, len(self.trials), BLOCK):
             part = slice(start, start + BLOCK)
             yield part, self.block(part)
+
+
+def separation(features: Features) -> dict[str, float] | None:
+    """Return how well each quality measure alone separates targets from non-targets.
+
+    Returns:
+        The area under the ROC curve, by the measure's name, in the direction in which it is 0.5 or
+        more; an estimate for lists of more than ``DRAWN`` trials of a kind. None if trials of one
+        kind are missing or labels are.
+    """
+    label = features.trials.label
+    if label is None or label.all() or not label.any():
+        return None
+    rng = np.random.Generator(np.random.PCG64(0))
+    places = [np.flatnonzero(kind) for kind in (label, ~label)]
+    places = [
+        kind if len(kind) <= DRAWN else kind[rng.integers(len(kind), size=DRAWN)] for kind in places
+    ]
+    targets, nontargets = map(len, places)
+    values, systems = features.block(np.concatenate(places)), len(features.scores)
+    found = {}
+    for name, column in zip(features.names[systems:], values.T[systems:], strict=True):
+        _, place, counts = np.unique(column, return_inverse=True, return_counts=True)
+        ranks = np.cumsum(counts) - counts / 2  # ties share their mean rank
+        area = (ranks[place[:targets]].mean() - targets / 2) / nontargets
+        found[name] = float(max(area, 1 - area))
+    return found
 
 
 def quality_measures(
