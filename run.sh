@@ -37,8 +37,12 @@ options
   --from-released [MODEL]    the challenge's released model in place of stages 2 to 4, from the
                              Hugging Face hub (also OWNER/NAME) or from a folder or archive
   --data DIR --exp DIR       where to write (data/NAME, exp/NAME)
+  --force                    run the stages again although they are finished. The trainings, shards
+                             and built-in corpus that are there are renamed to NAME.1, NAME.2, ...
 
-Finished steps are skipped when you run the same command again. An interrupted stage resumes.
+Finished steps are skipped when you run the same command again, and an interrupted stage resumes
+(without --force, which starts from the beginning). When the code has changed, stages 5 to 8 run
+again; stages 1 to 4 keep what they made, and say so.
 TEXT
 }
 
@@ -85,6 +89,8 @@ reported=${systems[${#systems[@]} - 1]}
 held_out=$data/calib # the speakers who calibrate; nobody if empty
 if [ "$calib_speakers" = 0 ]; then held_out=''; fi
 
+# Computed once: the steps of a run during which somebody edits the code run again the next time.
+source=$(python -c 'from tidyvoice.source import source_hash; print(source_hash("local"))')
 . local/functions.sh
 . local/released.sh
 
@@ -96,7 +102,7 @@ fi
 if [ -n "$released" ]; then
   [ "$given" = 0 ] || fail "--set: --from-released trains nothing"
 elif [ "$stage" -le 4 ] || [ "$given" -gt 0 ]; then
-  for system in "${systems[@]}"; do train "$system" --check; done
+  for system in "${systems[@]}"; do check "$system"; done
 fi
 if [ ${#corpus_set[@]} -gt 0 ] && { [ "$recipe" != mini ] || [ "$stage" -gt 1 ]; }; then
   fail "--set corpus.${corpus_set[0]}: the built-in corpus is made by stage 1 of the recipe mini"
@@ -105,7 +111,7 @@ fi
 if [ "$stage" = 1 ]; then require_inputs; fi
 if [ -n "$init_from" ] && [ "$stage" -le 4 ]; then
   fetch "$init_from" "$exp/initial"
-  train "$reported" --check --initial
+  check "$reported" --initial
 fi
 
 if stage 1 "prepare the data"; then

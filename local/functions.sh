@@ -6,64 +6,57 @@ run() {
   "$@"
 }
 
-# fresh STAMP INPUT... -- COMMAND...: whether STAMP was left by this very command and no INPUT is newer.
-fresh() {
-  local stamp=$1
-  [ -e "$stamp" ] || return 1
+# make [--show] FILE INPUT... -- COMMAND...: run the command, which makes FILE, unless FILE is up to
+# date: its stamp holds this command and the hash of this source, and no INPUT is newer. Stages 1 to
+# 4 take hours to weeks and keep what other code made. With --show, FILE holds what the command prints.
+make() {
+  local show='' newer='' state='' file stamp line
+  if [ "$1" = --show ]; then show=yes && shift; fi
+  file=$1 stamp=$(dirname "$1")/.$(basename "$1").command
   while shift && [ "$1" != -- ]; do
-    if [ "$1" -nt "$stamp" ]; then return 1; fi
+    if [ "$1" -nt "$stamp" ]; then newer=yes; fi
   done
   shift
-  [ "$(cat "$stamp")" = "$(printf '%q ' "$@")" ]
-}
-
-# stamped STAMP FILE INPUT... -- COMMAND...: run the command, then leave STAMP. Its output is kept in
-# FILE if that is not empty.
-stamped() {
-  local stamp=$1 file=$2
-  while [ "$1" != -- ]; do shift; done
-  shift
+  line=$(printf '%q ' "$@")
+  case $(cat "$stamp" 2>/dev/null) in
+    "$line"$'\n'"$source") state="is up to date" ;;
+    "$line" | "$line"$'\n'*)
+      [ "$current" -gt 4 ] || state="was made by other code and is kept; --force --stage $current\
+ --stop-stage $current makes it again"
+      ;;
+  esac
+  if [ -z "$force$newer" ] && [ -e "$file" ] && [ -n "$state" ]; then
+    echo "  $file $state"
+    [ -z "$show" ] || cat "$file"
+    return
+  fi
   # If this is cut short, what is there is no longer what the old stamp says.
   rm -f "$stamp"
-  if [ -n "$file" ]; then
+  if [ -n "$show" ]; then
+    mkdir -p "$(dirname "$file")"
     run "$@" | tee "$file.partial"
     tail -n +2 "$file.partial" >"$file"
     rm "$file.partial"
   else
     run "$@"
   fi
-  if ! printf '%q ' "$@" 2>/dev/null >"$stamp"; then
+  if ! printf '%s\n' "$line" "$source" 2>/dev/null >"$stamp"; then
     echo "error: the disk is full: $stamp; free some space, then run the same command again" >&2
     exit 1
   fi
 }
 
-# make FILE INPUT... -- COMMAND...: run the command, which writes FILE, unless that is done.
-make() {
-  local stamp
-  stamp=$(dirname "$1")/.$(basename "$1").command
-  if [ -e "$1" ] && fresh "$stamp" "${@:2}"; then
-    echo "  $1 is there"
-  else
-    stamped "$stamp" '' "${@:2}"
-  fi
+show() { make --show "$@"; }
+
+# set_aside FOLDER: with --force, rename what took long to make.
+set_aside() {
+  if [ -n "$force" ] && [ -e "$1" ]; then python -m local.aside "$1"; fi
 }
 
-# show FILE INPUT... -- COMMAND...: run the command and keep what it prints in FILE; show that again
-# if there is nothing new.
-show() {
-  local stamp
-  stamp=$(dirname "$1")/.$(basename "$1").command
-  if [ -e "$1" ] && fresh "$stamp" "${@:2}"; then
-    cat "$1"
-  else
-    mkdir -p "$(dirname "$1")"
-    stamped "$stamp" "$@"
-  fi
-}
-
+current=1
 stage() {
   if [ "$stage" -le "$1" ] && [ "$stop_stage" -ge "$1" ]; then
+    current=$1
     printf '\n== stage %s: %s (%d s so far)\n' "$1" "$2" "$SECONDS"
   else
     return 1
@@ -124,32 +117,31 @@ pack() {
   for table in "$1"/{,part-*/}wav.scp; do
     if [ ! -e "$table" ]; then continue; fi
     tables+=("$table" "${table%wav.scp}utt2spk")
+    set_aside "${table%wav.scp}shards"
     [ -e "${table%wav.scp}shards/shards.json" ] || rm -f "$1/packed.txt"
   done
   show "$1/packed.txt" "${tables[@]}" -- tidyvoice shards "$@"
 }
 
-# train SYSTEM [--check [OPTION ...]]: its training, or a check of its settings, unless that is done.
+# check SYSTEM [OPTION ...]: check the settings of its training.
+check() {
+  local values
+  settings "$1"
+  tidyvoice train "$(config "$1")" "${values[@]}" --check "${@:2}"
+}
+
 train() {
-  local values init config inputs command stamp=$exp/$1/models/.trained
+  local values init inputs program=(tidyvoice)
+  set_aside "$exp/$1"
   settings "$1"
   init=$(initial "$1")
-  config=$(config "$1")
-  inputs=("$config" "conf/$recipe/$1.yaml" "$data"/{,*/}*/shards/shards.json)
+  inputs=("$(config "$1")" "conf/$recipe/$1.yaml" "$data"/{,*/}*/shards/shards.json)
   [ -z "$init" ] || inputs+=("$init"/{avg_model.pt,source.json})
-  command=(tidyvoice)
   if [ "$processes" -gt 1 ]; then
-    command=(python -m tidyvoice.training.launch --standalone --nproc-per-node "$processes"
+    program=(python -m tidyvoice.training.launch --standalone --nproc-per-node "$processes"
       -m tidyvoice)
   fi
-  command+=(train "$config" "${values[@]}")
-  if fresh "$stamp" "${inputs[@]}" -- "${command[@]}"; then
-    [ "${2-}" = --check ] || echo "  $exp/$1 is trained"
-  elif [ "${2-}" = --check ]; then
-    tidyvoice train "$config" "${values[@]}" --check "${@:3}"
-  else
-    stamped "$stamp" '' "${inputs[@]}" -- "${command[@]}"
-  fi
+  make "$exp/$1/models" "${inputs[@]}" -- "${program[@]}" train "$(config "$1")" "${values[@]}"
 }
 
 # report FILE SCORES NAME [OPTION ...]: the page of the reported system; its table is kept in FILE.

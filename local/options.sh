@@ -2,6 +2,7 @@
 # The options of run.sh, which sources this file: read from its arguments, and checked.
 
 recipe='' variant='' processes='' stage=1 stop_stage=8 corpus='' init_from='' released='' data='' exp=''
+force=''
 recipe_set=() corpus_set=() pretrain_set=() large_margin_set=() finetune_set=()
 
 # What is given relative to where run.sh was called from, as it is called here.
@@ -45,6 +46,7 @@ while [ $# -gt 0 ]; do
   option=${1//_/-}
   case $option in
     --help | -h) usage; exit 0 ;;
+    --force) force=yes; shift; continue ;;
     --from-released)
       shift
       released=hub

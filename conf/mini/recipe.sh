@@ -22,9 +22,11 @@ training_data() { echo "$data/$1"; }
 require_inputs() { :; } # stage 1 makes them
 
 prepare() {
-  run python -m local.mini --config conf/mini/corpus.yaml --out "$corpus" "$@"
+  [ ! -e "$made" ] || set_aside "$corpus"
+  make "$made" conf/mini/corpus.yaml -- python -m local.mini --config conf/mini/corpus.yaml \
+    --out "$corpus" "$@"
   if [ -z "$init_from" ]; then
-    make "$data/pretrain/wav.scp" "$corpus/corpus.json" -- \
+    make "$data/pretrain/wav.scp" "$made" -- \
       python -m local.tidyvoice --root "$corpus/pretrain" --out "$data/pretrain"
   fi
 }

@@ -87,13 +87,16 @@ def test_what_was_stopped_goes_on_to_the_same_bytes(encoder, data, tmp_path, kep
 
 
 @pytest.mark.parametrize(
-    ("change", "named"), [("model", "model"), ("longest", "longest"), ("data", "utterances")]
+    ("change", "named"),
+    [("model", "model"), ("longest", "longest"), ("data", "utterances"), ("code", "code")],
 )
 def test_parts_of_another_plan_are_discarded_and_it_is_said(
-    encoder, data, tmp_path, kept_at_once, capsys, change, named
+    encoder, data, tmp_path, kept_at_once, capsys, monkeypatch, change, named
 ):
     out = tmp_path / "e.npz"
     stopped(encoder, data, out, 1)
+    if change == "code":
+        monkeypatch.setattr(run, "source_hash", lambda: "other")
     other = make_encoder(2) if change == "model" else encoder
     options = {"longest": 60.0} if change == "longest" else {}
     options |= {"limit": 11} if change == "data" else {}

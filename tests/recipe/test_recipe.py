@@ -2,11 +2,17 @@
 
 import json
 import re
+import shutil
 
 import pytest
 
 from tests.preloaded import succeed
 from tests.recipe.support import RECIPE, ROOT
+
+
+def commands(printed):
+    """The subcommands of tidyvoice that the recipe started."""
+    return set(re.findall(r"^\+ (?:tidyvoice|.* -m tidyvoice) (\S+)", printed, re.MULTILINE))
 
 
 def test_it_ends_with_the_table_and_the_report(finished):
@@ -60,6 +66,43 @@ def test_a_finished_recipe_is_left_alone(finished, own):
     assert model.stat().st_mtime_ns == before
     first = finished[1]
     assert first[first.rindex("system ") : first.index("done in")] in again
+    assert "other code" not in again
+    assert not commands(again)
+
+
+def test_changed_code_scores_again_and_keeps_data_and_trainings(own):
+    (own / "local").unlink()
+    shutil.copytree(ROOT / "local", own / "local")
+    with open(own / "local/musan.py", "a") as file:
+        file.write("# edited\n")
+    stages = f"{RECIPE} --stop-stage 6"
+    changed = succeed(stages, own)
+    assert commands(changed) == {"average", "extract", "score", "report"}
+    for stage, kept in (
+        (1, "data/mini/corpus/corpus.json"),
+        (2, "data/mini/finetune/packed.txt"),
+        (3, "exp/mini/pretrain/models"),
+        (4, "exp/mini/finetune/models"),
+    ):
+        assert (
+            f"  {kept} was made by other code and is kept; "
+            f"--force --stage {stage} --stop-stage {stage} makes it again\n"
+        ) in changed
+    assert not commands(succeed(stages, own))
+
+
+def test_force_makes_finished_stages_again_and_keeps_what_took_long(own):
+    shards, finetune = own / "data/mini/finetune/shards", own / "exp/mini/finetune"
+    inode, log = shards.stat().st_ino, (finetune / "log/train.log").read_text()
+    stage = f"{RECIPE} --stage {{0}} --stop-stage {{0}}"
+    assert succeed(f"{stage.format(2)} --force", own).count(" shards written") == 4
+    assert shards.with_name("shards.1").stat().st_ino == inode
+    forced = succeed(f"{stage.format(4)} --force", own)
+    assert "  exp/mini/finetune is kept as exp/mini/finetune.1;" in forced
+    assert (own / "exp/mini/finetune.1/log/train.log").read_text() == log
+    assert "going on" not in (finetune / "log/train.log").read_text()
+    assert not commands(succeed(stage.format(4), own))
+    assert commands(succeed(stage.format(5), own)) == {"average", "extract"}
 
 
 def test_what_depends_on_a_change_is_made_again(own):

@@ -77,6 +77,20 @@ def test_a_killed_run_ends_with_the_same_bits(
     assert not same(begun["model"], first["model"])
 
 
+def test_a_checkpoint_of_other_code_is_warned_of_when_it_is_resumed(experiment, monkeypatch):
+    trainer = run({**experiment, "epochs": 1})
+    log = trainer.folder / "log/train.log"
+    begun, done = epoch_checkpoints(trainer.folder).values()
+    done.unlink()
+    run({**experiment, "epochs": 1})
+    assert "going on at step 0" in log.read_text()
+    assert "warning" not in log.read_text()
+    done.unlink()
+    monkeypatch.setattr(module, "source_hash", lambda: "another")
+    run({**experiment, "epochs": 1})
+    assert f"warning: {begun} was made by other code than this" in log.read_text()
+
+
 def test_the_loss_falls_and_the_log_says_so(experiment):
     experiment |= {"epochs": 12, "keep_checkpoints": 2}
     experiment["data"] |= {"augment_probability": 0.0, "speeds": [1.0], "batch_size": 12}

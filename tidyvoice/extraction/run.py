@@ -18,6 +18,7 @@ from tidyvoice.extraction.progress import Progress
 from tidyvoice.extraction.source import Source
 from tidyvoice.extraction.workers import embed_batches
 from tidyvoice.files import only_writer, write_text
+from tidyvoice.source import source_hash
 from tidyvoice.training.world import World
 
 # Work is kept when it is a tenth of all so far, but no oftener and no rarer than this (seconds).
@@ -110,6 +111,7 @@ class Extraction:
             ids = "\n".join(source.ids[row] for row in rows).encode()
             plan = {
                 "utterances": digest(ids, source.samples[rows].astype("<i8").tobytes()),
+                "code": source_hash(),
                 "model": encoder.weights,
                 "frontend": encoder.settings.model_dump_json(),
                 "precision": encoder.precision,

@@ -2,7 +2,7 @@
 
 ``models/model_EEEE.pt`` is written after epoch E (0: before the first), ``models/last.pt`` between
 epochs. Each holds model, loss head, optimizer, schedules, position, random state, speakers,
-frontend and settings: what a run needs to go on as if it had never stopped.
+frontend, settings and a hash of the source: what a run needs to go on as if it had never stopped.
 """
 
 import re
@@ -47,14 +47,14 @@ def epoch_checkpoints(experiment: Path) -> dict[int, Path]:
     return dict(sorted(found.items()))
 
 
-def newest_checkpoint(experiment: Path) -> dict[str, Any] | None:
-    """The state of the checkpoint that is furthest on, if there is one."""
+def newest_checkpoint(experiment: Path) -> tuple[Path, dict[str, Any]] | None:
+    """Path and state of the checkpoint that is furthest on, if there is one."""
     paths = list(epoch_checkpoints(experiment).values())[-1:]
     between = experiment / "models" / BETWEEN_EPOCHS
     if between.exists():
         paths.append(between)
-    states = [load_checkpoint(path) for path in paths]
-    return max(states, key=lambda state: state["iteration"], default=None)
+    found = [(path, load_checkpoint(path)) for path in paths]
+    return max(found, key=lambda pair: pair[1]["iteration"], default=None)
 
 
 def remove_old_checkpoints(experiment: Path, keep: int, best: int | None = None) -> None:

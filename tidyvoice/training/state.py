@@ -26,6 +26,8 @@ FREE_SETTINGS = {
     "model.recompute", "timeout_seconds", "tuned_batch", "validation",
 }  # fmt: skip
 
+OTHERWISE = "take another experiment folder, or rename this one (./run.sh --force does)"
+
 
 def checksums(settings: Experiment, data: TrainingData) -> dict[str, str]:
     """Of what the training reads: data, noise, responses, the model it starts from."""
@@ -57,6 +59,7 @@ def state_of(trainer: "Trainer") -> dict[str, Any]:
         },
         "random": random,
         "inputs": trainer.inputs,
+        "source": trainer.source,
         "speakers": trainer.data.speakers,
         "frontend": trainer.settings.frontend.model_dump(),
         "settings": trainer.settings.model_dump_json(),
@@ -103,8 +106,7 @@ def refuse_other(
     ]
     if changed:
         raise TidyVoiceError(
-            f"{folder} was begun with other settings ({'; '.join(changed)}): take another "
-            "experiment folder, or remove this one"
+            f"{folder} was begun with other settings ({'; '.join(changed)}): {OTHERWISE}"
         )
     if state["step_chunks"] != step_chunks:
         raise TidyVoiceError(
@@ -115,6 +117,6 @@ def refuse_other(
     if other:
         raise TidyVoiceError(
             f"{folder} was begun with other {', '.join(other)} than "
-            f"{', '.join(map(str, settings.data.train))} and model.init hold now: take another "
-            "experiment folder, or remove this one"
+            f"{', '.join(map(str, settings.data.train))} and model.init hold now: "
+            f"{OTHERWISE}"
         )

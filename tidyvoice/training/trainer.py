@@ -28,6 +28,7 @@ from tidyvoice.files import only_writer
 from tidyvoice.frontend import Frontend
 from tidyvoice.hub import save_torch
 from tidyvoice.record import record_run
+from tidyvoice.source import source_hash
 from tidyvoice.training.checkpoint import (
     BETWEEN_EPOCHS,
     epoch_checkpoint,
@@ -71,6 +72,7 @@ class Trainer:
         self.objective = self.network.objective
         self.optimizer = build_optimizer(settings, self.network)
         self.inputs = checksums(settings, self.data)
+        self.source = source_hash()  # now: the code may be edited while this runs
         self.validation = Validation(settings, world) if settings.validation else None
 
         per_step = settings.accumulate * world.size
@@ -96,8 +98,9 @@ class Trainer:
             self._run()
 
     def _run(self) -> None:
-        state = newest_checkpoint(self.folder)
-        if state:
+        newest = newest_checkpoint(self.folder)
+        if newest:
+            path, state = newest
             refuse_other(state, self.settings, self.inputs, self.step_chunks)
             self.iteration = restore(state, self.network, self.optimizer, self.world.device)
         reached = self.world.gather(self.iteration)
@@ -114,10 +117,12 @@ class Trainer:
             quiet=not self.world.is_first,
         )
         with tracker:
-            if state and self.iteration == self.total:
+            if newest and self.iteration == self.total:
                 tracker.say(f"finished already, at step {self.total}")
-            elif state:
+            elif newest:
                 tracker.say(f"going on at step {self.iteration} of {self.total}")
+                if state.get("source") != self.source:
+                    tracker.say(f"warning: {path} was made by other code than this")
             else:
                 self._begin(tracker)
             if self.world.is_first:
