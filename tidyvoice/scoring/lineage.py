@@ -18,6 +18,12 @@ SAMPLE, SAMPLE_BLOCK = 2**26, 2**16
 CALIBRATED = ("calibration", "fusion")
 # Value in a step's ``how`` that matters, but cannot be known.
 UNKNOWN = "not known"
+_NAMES = {
+    "asnorm": "AS-norm",
+    "snorm": "S-norm",
+    "calibration": "calibrated",
+    "fusion": "fused and calibrated",
+}
 
 
 @dataclass(frozen=True)
@@ -136,6 +142,20 @@ def steps_of(path: str | Path) -> tuple[Step, ...]:
     """Return the steps that made a score file; none if they are not known."""
     lineage = read_lineage(path)
     return lineage.steps if lineage else ()
+
+
+def in_words(path: str | Path) -> str:
+    """Name the system that made a score file, such as "centred cosine, AS-norm, calibrated"."""
+    return ", ".join(map(_name, steps_of(path))) or "system not known"
+
+
+def _name(step: Step) -> str:
+    if step.step == "cosine":
+        return "plain cosine" if step.how.get("mean") == "none" else "centred cosine"
+    if step.step == "language":
+        blind = step.how.get("languages") == "guessed"
+        return "blind language-aware norm" if blind else "language-aware norm"
+    return _NAMES[step.step]
 
 
 def with_checksum(path: str | Path) -> str:
