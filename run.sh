@@ -18,7 +18,8 @@ stages
   1  prepare the data            5  average checkpoints, extract embeddings
   2  pack shards                 6  score, metrics in four categories, report
   3  pretrain                    7  normalise, calibrate, report
-  4  fine-tune                   8  submission (tidyvoice, where the evaluation set is there)
+  4  fine-tune                   8  score the evaluation lists, submission, report (tidyvoice, where
+                                    the evaluation set is there)
 
 options
   --stage N --stop-stage M   run stages N to M only (1 to 8)

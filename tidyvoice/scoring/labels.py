@@ -4,7 +4,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import polars as pl
 
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.scoring.columns import more
@@ -44,7 +43,7 @@ def with_labels(table: ScoreTable, key: Trials) -> ScoreTable:
             f"{key.source}:1: a list without labels; give lines '1|0 enroll test' or 'enroll test "
             "target|nontarget'"
         )
-    # A join of 12 million pairs takes seconds, this comparison a tenth of one.
+    # Sorting 12 million pairs takes seconds, this comparison a tenth of one.
     same = len(trials) == len(key) and trials.first_other(key) is None
     label = key.label if same else _joined(trials, key)
     if trials.label is not None and len(other := np.flatnonzero(label != trials.label)):
@@ -62,26 +61,29 @@ def _joined(trials: Trials, key: Trials) -> np.ndarray:
     places = by_stem(trials.ids, trials.source)
     by_stem(key.ids, key.source)
     own = np.array([places.get(stem(i), -1) for i in key.ids], dtype=np.int64)
-    scored = pl.DataFrame({"pair": _pairs(trials.enroll.astype(np.int64), trials.test)})
-    listed = pl.DataFrame({"pair": _pairs(own[key.enroll], own[key.test]), "label": key.label})
-    found = scored.join(
-        listed.unique("pair", keep="any"), on="pair", how="left", maintain_order="left"
-    )["label"]
-    _refuse_missing(found.is_null(), trials, f"is not in {key.source}")
-    without = ~listed["pair"].is_in(scored["pair"].unique().implode())
-    _refuse_missing(without, key, f"has no score in {trials.source}")
-    return found.to_numpy()
+    scored = trials.enroll.astype(np.int64) << 32 | trials.test
+    listed = own[key.enroll] << 32 | own[key.test]  # below 0 with an id that has no score
+    # Both are sorted, because searching in order is five times as fast.
+    by_score, by_key = np.argsort(scored), np.argsort(listed)
+    scored, listed = scored[by_score], listed[by_key]
+    _refuse_missing(by_score[~_among(scored, listed)], trials, f"is not in {key.source}")
+    _refuse_missing(by_key[~_among(listed, scored)], key, f"has no score in {trials.source}")
+    label = np.empty(len(trials), dtype=bool)
+    label[by_score] = key.label[by_key[np.searchsorted(listed, scored)]]
+    return label
 
 
-def _pairs(enroll: np.ndarray, test: np.ndarray) -> np.ndarray:
-    """Number pairs of places, int64; those with an id that is not known (-1) are negative."""
-    return enroll << 32 | test
+def _among(values: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Tell which sorted values are among sorted others: bool [n]."""
+    places = np.minimum(np.searchsorted(others, values), len(others) - 1)
+    return others[places] == values
 
 
-def _refuse_missing(missing: pl.Series, trials: Trials, said: str) -> None:
-    if missing.any():
-        first = int(missing.arg_max())
+def _refuse_missing(rows: np.ndarray, trials: Trials, said: str) -> None:
+    """Refuse trials that are in one list only."""
+    if len(rows):
+        first = int(rows.min())
         raise TidyVoiceError(
             f"{trials.source}:{first + 1}: the trial '{trials.pair(first)}' {said}"
-            f"{more(int(missing.sum()) - 1)}; give the list that was scored"
+            f"{more(len(rows) - 1)}; give the list that was scored"
         )
