@@ -31,7 +31,8 @@ score_eval() {
   normalised "$fit" "$fit_cosines" "$chosen"
   for list in eval-A eval-U; do
     normalised "$list" "$list" "$chosen"
-    # The score alone: guessed languages did not help, and it keeps the order that was chosen.
+    # On the score alone, which keeps the order that was chosen: guessed languages beside it did not
+    # help on the built-in corpus.
     make "$scores/$list-llr.score" "$scores"/{"$fit","$list"}-"$chosen".score -- \
       tidyvoice calibrate --fit "$scores/$fit-$chosen.score" \
       --apply "$scores/$list-$chosen.score" --out "$scores/$list-llr.score"
