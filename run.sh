@@ -18,7 +18,8 @@ stages
   1  prepare the data            5  average checkpoints, extract embeddings
   2  pack shards                 6  score, metrics in four categories, report
   3  pretrain                    7  normalise, calibrate, report
-  4  fine-tune                   8  submission (tidyvoice, where the evaluation set is there)
+  4  fine-tune                   8  score the evaluation lists, submission, report (tidyvoice, where
+                                    the evaluation set is there)
 
 options
   --stage N --stop-stage M   run stages N to M only (1 to 8)
@@ -93,6 +94,7 @@ if [ "$calib_speakers" = 0 ]; then held_out=''; fi
 source=$(python -c 'from tidyvoice.source import source_hash; print(source_hash("local"))')
 . local/functions.sh
 . local/released.sh
+. local/submission.sh
 
 # Validate all settings before the first stage runs.
 given=$((${#pretrain_set[@]} + ${#large_margin_set[@]} + ${#finetune_set[@]}))
@@ -218,6 +220,11 @@ fi
 
 embeddings=$exp/$reported/embeddings scores=$exp/$reported/scores
 of_dev=(--utt2lang "$data/dev/utt2lang" --utt2spk "$data/dev/utt2spk")
+cosines=dev # the scores of dev that are normalised and calibrated
+if [ -n "$released" ]; then
+  cosines=dev-none
+  [ ! -e "$embeddings/mean.npz" ] || cosines=dev-train
+fi
 compare=()
 for system in "${systems[@]}"; do
   if [ "$system" = "$reported" ]; then continue; fi
@@ -245,23 +252,18 @@ if stage 6 "score, metrics, report"; then
 fi
 
 if stage 7 "normalise, calibrate, report"; then
-  if [ -n "$released" ]; then
-    calibrate_on_dev dev-train
-  elif [ -z "$held_out" ]; then
-    calibrate_on_dev dev
+  if [ -n "$released" ] || [ -z "$held_out" ]; then
+    calibrate_on_dev
   else
     extract "$reported" calib "$data/calib"
     score "$reported" calib "$data/calib/trials"
-    for list in calib dev; do normalised "$list"; done
+    for list in calib dev; do normalised "$list" "$list" "$normalize"; done
     make "$scores/dev-llr.score" "$scores"/{calib,dev}-"$normalize".score -- tidyvoice calibrate \
       --fit "$scores/calib-$normalize.score" --apply "$scores/dev-$normalize.score" \
       --language-match --save "$exp/$reported/models/calibration.json" \
       --out "$scores/dev-llr.score"
     fitted_verifier calib "$data/calib/trials"
-    report calibrated dev-llr "+ calibrated" \
-      --compare "+ normalised=$scores/dev-$normalize.score" \
-      --compare "$(called "$reported")=$scores/dev.score" ${compare[@]+"${compare[@]}"} \
-      "${of_dev[@]}"
+    report_calibrated calibrated "${of_dev[@]}"
   fi
 fi
 
@@ -269,18 +271,7 @@ if [ "$recipe" != mini ] && stage 8 "submission"; then
   if [ ! -e "$data/eval/wav.scp" ]; then
     echo "  the evaluation set is not at $corpus/TidyVoiceX2: nothing to submit"
   else
-    extract "$reported" eval "$data/eval"
-    mean=mean
-    [ -e "$embeddings/mean.npz" ] || mean=''
-    for list in A U; do
-      score "$reported" eval "$corpus/tv26_eval-$list.txt" "eval-$list" "$mean"
-    done
-    counted=()
-    [ "$counts" = official ] || counted=(--any-count)
-    make "$exp/$reported/submission.zip" "$scores"/eval-{A,U}.score -- tidyvoice submission \
-      --scores-a "$scores/eval-A.score" --trials-a "$corpus/tv26_eval-A.txt" \
-      --scores-u "$scores/eval-U.score" --trials-u "$corpus/tv26_eval-U.txt" \
-      --out "$exp/$reported/submission.zip" ${counted[@]+"${counted[@]}"}
+    submit
   fi
 fi
 printf '\ndone in %d s\n' "$SECONDS"

@@ -146,15 +146,24 @@ train() {
 
 # report FILE SCORES NAME [OPTION ...]: the page of the reported system; its table is kept in FILE.
 report() {
-  local folder=$exp/$reported inputs=("$scores/$2.score") option
+  local folder=$exp/$reported inputs=("$scores/$2.score") option before
   for option in "${@:4}"; do
-    if [[ $option = *=*.score ]]; then inputs+=("${option#*=}"); fi
+    if [[ $option = *=* ]]; then inputs+=("${option#*=}"); fi
   done
-  # The stage before writes the same page.
-  [ "$1" = results ] || inputs+=("$folder/results.txt")
+  # The stages before write the same page.
+  for before in results calibrated; do
+    if [ "$1" = $before ]; then break; fi
+    inputs+=("$folder/$before.txt")
+  done
   [ -e "$folder/report.html" ] || rm -f "$folder/$1.txt"
   show "$folder/$1.txt" "${inputs[@]}" -- \
     tidyvoice report "$folder" --scores "$2" --name "$3" "${@:4}"
+}
+
+# report_calibrated FILE [OPTION ...]: the same with the systems of stage 7.
+report_calibrated() {
+  report "$1" dev-llr "+ calibrated" --compare "+ normalised=$scores/dev-$normalize.score" \
+    --compare "$(called "$reported")=$scores/$cosines.score" ${compare[@]+"${compare[@]}"} "${@:2}"
 }
 
 average() {
@@ -196,12 +205,14 @@ called() {
   esac
 }
 
-# normalised LIST [SCORES]: the scores of a list, measured against the fine-tuning speakers.
+# normalised LIST COSINES METHOD: the scores of a list, measured against the fine-tuning speakers. The
+# method blind is language, with guessed languages.
 normalised() {
-  make "$scores/$1-$normalize.score" "$scores/${2:-$1}.score" "$embeddings/mean.npz" -- \
-    tidyvoice normalize "$scores/${2:-$1}.score" --embeddings "$embeddings/$1.npz" \
+  local own=$embeddings/${1%-[AU]}.npz method=("$3")
+  if [ "$3" = blind ]; then method=(language --blind); fi
+  make "$scores/$1-$3.score" "$scores/$2.score" "$own" "$embeddings/mean.npz" -- \
+    tidyvoice normalize "$scores/$2.score" --embeddings "$own" \
     --mean "$embeddings/mean.npz" --cohort "$embeddings/mean.npz" \
-    --cohort-utt2spk "$data/finetune/utt2spk" --method "$normalize" --top-n "$top_n" \
-    --out "$scores/$1-$normalize.score"
+    --cohort-utt2spk "$data/finetune/utt2spk" --method "${method[@]}" --top-n "$top_n" \
+    --out "$scores/$1-$3.score"
 }
-

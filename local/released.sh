@@ -4,10 +4,9 @@
 
 # Which mean the published figures were centred with is not documented: all that can be had here.
 score_released() {
-  local compared=("not centred=$scores/dev-none.score") centred=dev-none
+  local compared=("not centred=$scores/dev-none.score")
   score released dev "$trials" dev-none ''
   if [ -e "$embeddings/mean.npz" ]; then
-    centred=dev-train
     score released dev "$trials" dev-train mean
     compared+=("TidyVoiceX train=$scores/dev-train.score")
   fi
@@ -19,23 +18,20 @@ score_released() {
   compared+=("dev itself=$scores/dev-own.score")
   show "$exp/released/compared.txt" "${compared[@]#*=}" -- tidyvoice compare \
     --published "conf/$recipe/published.yaml" "${compared[@]}" --utt2lang "$data/dev/utt2lang"
-  report results "$centred" released "${of_dev[@]}"
+  report results "$cosines" released "${of_dev[@]}"
 }
 
-# calibrate_on_dev SCORES: nobody was held out of the model's training, so dev calibrates itself, each
-# trial by a fit to other speakers.
+# calibrate_on_dev: nobody was held out of the model's training, so dev calibrates itself, each trial
+# by a fit to other speakers.
 calibrate_on_dev() {
   fitted_verifier dev "$trials"
   if [ ! -e "$data/finetune/wav.scp" ]; then
     echo "  TidyVoiceX train is not here, which is the cohort: nothing is normalised or calibrated"
     return
   fi
-  normalised dev "$1"
+  normalised dev "$cosines" "$normalize"
   make "$scores/dev-llr.score" "$scores/dev-$normalize.score" -- tidyvoice calibrate \
     --cross-fit 5 --apply "$scores/dev-$normalize.score" --language-match \
     --out "$scores/dev-llr.score"
-  report calibrated dev-llr "+ calibrated" \
-    --compare "+ normalised=$scores/dev-$normalize.score" \
-    --compare "$(called "$reported")=$scores/$1.score" ${compare[@]+"${compare[@]}"} \
-    "${of_dev[@]}"
+  report_calibrated calibrated "${of_dev[@]}"
 }

@@ -1,15 +1,17 @@
 """TidyVoiceX2, the evaluation set of the TidyVoice 2026 challenge: about 200,000 utterances, 32 GB.
 
 Layout: ``ID.wav`` at any depth, with ids such as ``j8pvmcu6iuh`` that tell neither speaker nor
-language. Trials: ``tv26_eval-A.txt`` (4,000,000 lines) and ``tv26_eval-U.txt`` (1,280,000), lines
-``enroll test``.
+language; or, as it was laid out after the challenge, ``SPEAKER/LANGUAGE/FILE.wav``. Trials:
+``tv26_eval-A.txt`` (4,000,000 lines) and ``tv26_eval-U.txt`` (1,280,000), lines ``enroll test``, or
+with labels. The ids of the lists are the names of the files, or SPEAKER/LANGUAGE/FILE.
 
     python -m local.tidyvoice_eval --root corpus/TidyVoiceX2 --out data/eval \\
         --lists corpus/tv26_eval-A.txt corpus/tv26_eval-U.txt
 
 writes a data folder and checks that each id of the lists has audio; with ``--archive FILE`` that is
-unpacked to --root first. Who speaks is not known: in ``utt2spk`` each utterance stands for itself,
-which says nothing about two of them. There is no ``utt2lang``.
+unpacked to --root first. Speakers and languages are known only where the lists name them. Otherwise
+each utterance is its own speaker in ``utt2spk``, which says nothing about two of them, and there is
+no ``utt2lang``.
 """
 
 from collections.abc import Sequence
@@ -18,6 +20,7 @@ from pathlib import Path
 from local.lists import check_count, describe, require_audio
 from local.recordings import find_recordings, inspected
 from local.sources import add_source, parser_of, provide
+from local.tidyvoice import read_corpus
 from tidyvoice.errors import TidyVoiceError, one_line_errors, summarise
 from tidyvoice.manifest import Manifest
 from tidyvoice.scoring.trials import read_trials
@@ -26,7 +29,7 @@ FOLDER = "TidyVoiceX2"
 COUNTS = {"tv26_eval-A.txt": 4_000_000, "tv26_eval-U.txt": 1_280_000}
 
 
-def read_corpus(root: Path) -> Manifest:
+def read_flat(root: Path) -> Manifest:
     """The utterances below ``root`` under their flat names, without durations.
 
     Raises:
@@ -56,17 +59,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--lists", type=Path, nargs="+", default=[], help="trial lists to check the audio against"
     )
     args = parser.parse_args(arguments)
-    manifest = read_corpus(root := provide(args, FOLDER, None))
+    root = provide(args, FOLDER, None)
+    lists = [read_trials(path) for path in args.lists]
+    # An id that is a path names speaker and language.
+    paths = any("/" in utterance for trials in lists for utterance in trials.ids)
+    manifest = read_corpus(root, languages=True) if paths else read_flat(root)
     utterances = manifest.table["utterance"].to_list()
-    for path in args.lists:
-        trials = read_trials(path)
+    for path, trials in zip(args.lists, lists, strict=True):
         check_count(trials, COUNTS.get(path.name))
         require_audio(trials, utterances, root)
         print(f"{path}: {describe(trials)}")
     manifest = inspected(manifest)
     manifest.write(args.out)
     hours = manifest.table["seconds"].sum() / 3600
-    print(f"{args.out}: {len(manifest):,} utterances, {hours:.2f} h, speakers not known")
+    known = f"{len(manifest.speakers()):,} speakers" if paths else "speakers not known"
+    print(f"{args.out}: {len(manifest):,} utterances, {hours:.2f} h, {known}")
 
 
 if __name__ == "__main__":

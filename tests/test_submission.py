@@ -230,8 +230,35 @@ def test_the_command_prints_what_it_made(files):
     assert row["lines"] == {"tv26_eval-A.txt": 30, "tv26_eval-U.txt": 20}
     assert row["in_sample"] == []
     text = command(files).output
-    assert "tv26_eval-A.txt with 30 scores, tv26_eval-U.txt with 20 scores" in text
+    for line in ("A.txt: system not known; 30 scores", "U.txt: system not known; 20 scores"):
+        assert f"tv26_eval-{line}\n" in text
     assert row["sha256"] in text
+
+
+@pytest.mark.parametrize(
+    ("steps", "expected"),
+    [
+        ([("cosine", {"mean": "none"})], "plain cosine"),
+        ([("cosine", {"mean": "1f"}), ("asnorm", {})], "centred cosine, AS-norm"),
+        ([("language", {"languages": "known"})], "language-aware norm"),
+        (
+            [
+                ("cosine", {"mean": "1f"}),
+                ("language", {"languages": "guessed"}),
+                ("calibration", {}),
+            ],
+            "centred cosine, blind language-aware norm, calibrated",
+        ),
+        ([("fusion", {})], "fused and calibrated"),
+    ],
+)
+def test_the_command_says_which_system_each_file_holds(files, steps, expected):
+    made = [Step(name, "in words", how=how) for name, how in steps]
+    write_with_lineage(files / "A.score", read_scores(files / "A.score"), made)
+    text = command(files, "--name", "fine-tuned").output
+    assert f"tv26_eval-A.txt: fine-tuned, {expected}; 30 scores\n" in text
+    assert "tv26_eval-U.txt: fine-tuned, system not known; 20 scores\n" in text
+    assert json.loads(command(files, "--json").output)["systems"]["tv26_eval-A.txt"] == expected
 
 
 def test_the_command_takes_lists_of_another_length_only_when_told(files):

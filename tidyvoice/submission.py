@@ -17,7 +17,7 @@ import polars as pl
 
 from tidyvoice.errors import TidyVoiceError, TidyVoiceWarning
 from tidyvoice.files import atomic_path, refuse_inputs, sha256
-from tidyvoice.scoring.lineage import lineage_path, read_lineage
+from tidyvoice.scoring.lineage import in_words, lineage_path, read_lineage
 from tidyvoice.scoring.trials import Trials, read_scores, read_trials
 
 # The evaluation lists: the name in the zip and the number of trials.
@@ -39,6 +39,7 @@ class Submission:
     Attributes:
         sha256: its checksum; scores that are equal give the same with the same zlib.
         lines: by the name of the file in it.
+        systems: what made the scores, in words, by the name of the file.
         in_sample: overlaps of speakers that were allowed on the way to its scores, in words.
         confounded: quality measures that alone separate targets from non-targets, in words.
     """
@@ -46,6 +47,7 @@ class Submission:
     out: Path
     sha256: str
     lines: dict[str, int]
+    systems: dict[str, str]
     in_sample: list[str]
     confounded: list[str]
 
@@ -85,7 +87,8 @@ def write_submission(
         _write(partial, values)
         _verify(partial, values, out)
     lines = {name: len(column) for name, column in values.items()}
-    return Submission(out, sha256(out), lines, *_flaws(scores))
+    systems = {NAMES[which]: in_words(path) for which, path in scores.items()}
+    return Submission(out, sha256(out), lines, systems, *_flaws(scores))
 
 
 def _flaws(scores: Mapping[str, Path]) -> tuple[list[str], list[str]]:

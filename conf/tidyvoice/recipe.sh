@@ -87,8 +87,9 @@ prepare() {
       --lists "$corpus/voxceleb1/lists" --download-lists --url "$voxceleb" --out "$data/voxceleb1"
   fi
   if [ -e "$corpus/TidyVoiceX2" ]; then
-    make "$data/eval/wav.scp" -- python -m local.tidyvoice_eval --root "$corpus/TidyVoiceX2" \
-      --out "$data/eval" --lists "$corpus/tv26_eval-A.txt" "$corpus/tv26_eval-U.txt"
+    make "$data/eval/wav.scp" "$corpus"/tv26_eval-{A,U}.txt -- \
+      python -m local.tidyvoice_eval --root "$corpus/TidyVoiceX2" --out "$data/eval" \
+      --lists "$corpus"/tv26_eval-{A,U}.txt
   fi
 }
 

@@ -8,7 +8,7 @@ usage() {
 usage: examples/challenge-submission/run.sh --model MODEL --eval DIR --lists DIR [options]
 
   --model MODEL    model folder
-  --eval DIR       the wavs of TidyVoiceX2, ID.wav at any depth
+  --eval DIR       the wavs of TidyVoiceX2, ID.wav at any depth, or SPEAKER/LANGUAGE/FILE.wav
   --lists DIR      holds tv26_eval-A.txt and tv26_eval-U.txt
   --mean FILE.npz  embeddings whose mean is subtracted, such as those of TidyVoiceX train
   --exp DIR        where to write (exp/challenge-submission)

@@ -1,4 +1,4 @@
-"""The evaluation set: flat ids, hidden speakers, lists without labels."""
+"""The evaluation set: flat ids and hidden speakers, or SPEAKER/LANGUAGE/FILE; its lists."""
 
 import shutil
 
@@ -6,7 +6,7 @@ import pytest
 
 from local import tidyvoice_eval
 from local.tidyvoice_eval import COUNTS, main
-from tests.local.corpora import call, fail, pack, write_wav
+from tests.local.corpora import call, fail, pack, succeed, write_wav
 from tidyvoice.errors import TidyVoiceError, TidyVoiceWarning
 from tidyvoice.manifest import Manifest, check
 from tidyvoice.scoring.trials import read_trials
@@ -57,6 +57,51 @@ def test_each_utterance_is_its_own_speaker(audio, lists, tmp_path, packed):
     assert check(data) == []
     for path in lists:
         read_trials(path).places_in(IDS, "audio")
+
+
+@pytest.fixture
+def later(tmp_path):
+    """The layout of later users."""
+    folder = tmp_path / "TidyVoiceX2"
+    ids = [
+        f"{speaker}/{tongue}/{speaker}_{tongue}.wav" for speaker in "ab" for tongue in ("ab", "yue")
+    ]
+    for name in ids:
+        write_wav(folder / name)
+    return folder, ids
+
+
+def test_ids_that_are_paths_tell_speakers_and_languages(later, tmp_path):
+    folder, ids = later
+    path = tmp_path / "list"
+    path.write_text(f"1 {ids[0]} {ids[1]}\n0 {ids[0]} {ids[3].removesuffix('.wav')}\n")
+    said = succeed("tidyvoice_eval", "--root", folder, "--out", tmp_path / "data", "--lists", path)
+    assert f"{path}: 2 trials, 1 target, 1 non-target, over 3 utterances" in said
+    assert f"{tmp_path / 'data'}: 4 utterances, 0.00 h, 2 speakers" in said
+    table = Manifest.read(tmp_path / "data").table
+    assert table["utterance"].to_list() == ids
+    assert table["speaker"].to_list() == [*"aabb"]
+    assert table["language"].to_list() == ["ab", "yue"] * 2
+
+
+def test_flat_ids_of_the_same_files_tell_nothing(later, tmp_path):
+    folder, _ = later
+    path = tmp_path / "list"
+    path.write_text("a_ab.wav b_yue.wav\na_ab.wav b_ab.wav\n")
+    succeed("tidyvoice_eval", "--root", folder, "--out", tmp_path / "data", "--lists", path)
+    table = Manifest.read(tmp_path / "data").table
+    assert table["utterance"].to_list() == table["speaker"].to_list()
+    assert sorted(table["utterance"]) == ["a_ab", "a_yue", "b_ab", "b_yue"]
+    assert not (tmp_path / "data" / "utt2lang").exists()
+
+
+def test_lists_of_both_kinds_of_ids_are_refused(later, tmp_path):
+    folder, ids = later
+    for name, text in (("A", f"{ids[0]} {ids[1]}\n"), ("U", "a_ab b_yue\n")):
+        (tmp_path / name).write_text(text)
+    lists = ("--lists", tmp_path / "A", tmp_path / "U")
+    line = fail("tidyvoice_eval", "--root", folder, "--out", tmp_path / "data", *lists)
+    assert f"{tmp_path / 'U'}:1: no audio in {folder} for 'a_ab'" in line
 
 
 def test_the_full_numbers_are_no_warning(audio, lists, tmp_path, monkeypatch, recwarn):

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import time
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,6 +21,9 @@ from tests.preloaded import environment, shell, succeed
 from tests.recipe.support import copy_project
 from tests.releases import write_release
 from tidyvoice.models import build_model
+from tidyvoice.scoring.categories import evaluate
+from tidyvoice.scoring.lineage import read_lineage
+from tidyvoice.scoring.metrics import eer
 from tidyvoice.scoring.trials import read_scores
 
 SMALL = (
@@ -70,6 +74,23 @@ def write_voxceleb1(root):
         write_list(root / "lists" / name, ids, 3, 6)
 
 
+def write_later_corpus(folder, corpus):
+    """The same with the evaluation set as later users see it: speakers and labels are known."""
+    folder.mkdir()
+    for path in corpus.iterdir():
+        if path.name != "TidyVoiceX2" and not path.name.startswith("tv26"):
+            (folder / path.name).symlink_to(path)
+    write_corpus(folder / "TidyVoiceX2", 4, utterances=4, seconds=0.5)
+    for path in list((folder / "TidyVoiceX2").iterdir()):
+        path.rename(path.with_name(f"id02{path.name[-4:]}"))
+    ids = sorted(
+        str(path.relative_to(folder / "TidyVoiceX2"))
+        for path in (folder / "TidyVoiceX2").glob("*/*/*.wav")
+    )
+    write_list(folder / "tv26_eval-A.txt", ids, 24, 60)
+    write_list(folder / "tv26_eval-U.txt", ids, 12, 30)
+
+
 def write_released(folder):
     """A model with random weights as WeSpeaker leaves it, and a zip as WeSpeaker releases them."""
     planes, dimensions = 2, 16
@@ -112,6 +133,7 @@ def project(tmp_path_factory):
     write_voxceleb1(corpus / "voxceleb1")
     write_list(corpus / "tv26_eval-A.txt", flat, 0, 12, labels=False)
     write_list(corpus / "tv26_eval-U.txt", flat, 0, 5, labels=False)
+    write_later_corpus(folder / "later", corpus)
     write_released(folder)
     released = folder / "conf/tidyvoice/released.yaml"
     text = released.read_text()
@@ -136,6 +158,7 @@ def tables(folder):
     }
 
 
+MEAN = "exp/whole/finetune/embeddings/mean.npz"
 LINE = (
     "./run.sh --recipe tidyvoice --corpus corpus --data data/{0} --exp exp/{0} "
     f"{SMALL} large_margin.log_iterations=7"
@@ -169,6 +192,84 @@ def test_everything_is_trained_scored_and_packed(project, whole):
     assert (exp / "finetune/report.html").exists()
     for list_ in "OEH":
         assert len(read_scores(exp / f"large_margin/scores/voxceleb1-{list_}.score").scores) == 9
+
+
+def packed(path):
+    with zipfile.ZipFile(path) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def pooled(path):
+    row = evaluate(read_scores(path), None)[0]
+    return row.eer, row.min_dcf
+
+
+def test_the_submission_holds_the_system_of_stage_7(project, whole):
+    """Made again by hand, with the normalisation that has the lower EER on dev."""
+    exp = project / "exp/whole/finetune"
+    words = {"blind": "blind language-aware norm", "asnorm": "AS-norm"}
+    best = min(words, key=lambda name: pooled(exp / f"scores/dev-{name}.score"))
+    method = {"blind": "language --blind", "asnorm": "asnorm"}[best]
+    for name, count in (("A", 12), ("U", 5)):
+        said = f"tv26_eval-{name}.txt: fine-tuned, centred cosine, {words[best]}, calibrated"
+        assert f"{said}; {count} scores\n" in whole
+    hand = project / "hand"
+    hand.mkdir()
+    lists = ("calib", "eval-A", "eval-U")
+    for name in lists:
+        succeed(
+            f"tidyvoice normalize exp/whole/finetune/scores/{name}.score --embeddings "
+            f"exp/whole/finetune/embeddings/{name.partition('-')[0]}.npz --mean {MEAN} "
+            f"--cohort {MEAN} --cohort-utt2spk data/whole/finetune/utt2spk --top-n 4 "
+            f"--method {method} --out hand/{name}.score",
+            project,
+        )
+    for name in lists[1:]:
+        succeed(
+            "tidyvoice calibrate --fit hand/calib.score "
+            f"--apply hand/{name}.score --out hand/{name}-llr.score",
+            project,
+        )
+    succeed(
+        "tidyvoice submission --scores-a hand/eval-A-llr.score --scores-u hand/eval-U-llr.score "
+        "--trials-a corpus/tv26_eval-A.txt --trials-u corpus/tv26_eval-U.txt --any-count "
+        "--out hand/submission.zip",
+        project,
+    )
+    assert (hand / "submission.zip").read_bytes() == (exp / "submission.zip").read_bytes()
+
+
+@pytest.fixture
+def announced(project, whole):
+    """Labels of the evaluation lists beside them, in another order; the EERs in percent by list."""
+    rates, keys = {}, []
+    submitted = packed(project / "exp/whole/finetune/submission.zip")
+    for number, name in enumerate("AU", 1):
+        lines = (project / f"corpus/tv26_eval-{name}.txt").read_text().splitlines()
+        labels = np.arange(len(lines)) % 3 == 0
+        keys.append(project / f"corpus/task{number}_labels.txt")
+        key = [f"{label:d} {line}\n" for label, line in zip(labels, lines, strict=True)]
+        keys[-1].write_text("".join(key[::-1]))
+        scores = np.array(submitted[f"tv26_eval-{name}.txt"].split(), float)
+        rates[name] = 100 * eer(scores, labels)
+    yield rates
+    for key in keys:
+        key.unlink()
+
+
+def test_announced_labels_measure_the_submission(project, whole, announced):
+    assert "no labels" in whole
+    line = f"{LINE.format('whole')} --stage 8"
+    said = succeed(line, project)
+    page = (project / "exp/whole/finetune/report.html").read_text()
+    for name, rate in announced.items():
+        assert re.search(
+            rf"^eval-{name} +{rate:.2f}( +[\d.]+){{3}}( +n/a){{4}}$", said, re.MULTILINE
+        )
+        assert f'<th scope="row">eval-{name}</th><td>{rate:.2f}</td>' in page
+    again = succeed(line, project)
+    assert not re.findall(r"^\+ (?:tidyvoice|python) .*", again, re.MULTILINE)
+    assert "\neval-U " in again
 
 
 def test_a_finished_recipe_shows_its_table_and_makes_nothing(project, whole):
@@ -241,7 +342,7 @@ def test_stage_1_ends_with_the_doctor(project):
 
 def test_the_released_model_stands_beside_the_published_figures(project, hub):
     line = (
-        "./run.sh --recipe tidyvoice --corpus corpus --from-released "
+        "./run.sh --recipe tidyvoice --corpus later --from-released "
         "--exp exp/released --set calib_speakers=4 top_n=4 mean_utterances=10 counts=any "
         "tolerate=0.5"
     )
@@ -254,12 +355,19 @@ def test_the_released_model_stands_beside_the_published_figures(project, hub):
         assert figure in said
     assert "IN-SAMPLE" in said
     assert re.search(r"^scheduler_args.epoch_iter +5463 +\d+ +differs$", said, re.MULTILINE)
-    assert (project / "exp/released/released/submission.zip").exists()
+    scored = packed(project / "exp/released/released/submission.zip")
+    for name, count in (("A", 84), ("U", 42)):
+        assert len(scored[f"tv26_eval-{name}.txt"].split()) == count
+        assert re.search(
+            rf"^tv26_eval-{name}.txt: released, .* norm, calibrated; {count} ", said, re.M
+        )
+        # The lists carry labels, and their ids languages.
+        assert re.search(rf"^eval-{name}( +[\d.]+){{8}}$", said, re.MULTILINE)
 
 
 def test_the_published_fine_tuning_takes_every_speaker(project):
     line = LINE.format("published").replace("calib_speakers=4 ", "")
-    line += " finetune.accumulate=2 --init-from released.zip --variant published --stop-stage 7"
+    line += " finetune.accumulate=2 --init-from released.zip --variant published"
     said = succeed(line, project)
     assert not (project / "data/published/calib").exists()
     exp = project / "exp/published/finetune"
@@ -269,6 +377,10 @@ def test_the_published_fine_tuning_takes_every_speaker(project):
     assert "fix_start_epoch: 3" in (exp / "config.yaml").read_text()
     assert len(read_scores(exp / "scores/dev-llr.score").scores) == 300
     assert re.search(r"^\+ calibrated .*\n.*\n?fine-tuned ", said, re.MULTILINE)
+    # Dev alone is left to calibrate the submission.
+    for name in ("A", "U"):
+        calibration = read_lineage(exp / f"scores/eval-{name}-llr.score").steps[-1]
+        assert Path(calibration.inputs["fitted to"]).match("scores/dev-*.score")
 
 
 @pytest.fixture
@@ -291,9 +403,12 @@ def test_the_released_model_needs_nothing_but_dev(project, offline, tmp_path):
         f"./run.sh --recipe tidyvoice --corpus {alone.parent} --from-released "
         "--exp exp/alone --data data/alone --set counts=any"
     )
-    succeed(line, project, offline)
+    for name in ("TidyVoiceX2", "tv26_eval-A.txt", "tv26_eval-U.txt"):
+        (alone.parent / name).symlink_to(project / "corpus" / name)
+    said = succeed(line, project, offline)
+    assert "tv26_eval-A.txt: released, plain cosine; 12 scores" in said
     names = sorted(p.name for p in (project / "exp/alone/released/scores").glob("*.score"))
-    assert names == ["dev-none.score", "dev-own.score"]
+    assert names == ["dev-none.score", "dev-own.score", "eval-A.score", "eval-U.score"]
 
 
 def test_a_repository_takes_the_place_of_the_pretraining(project, whole, offline):

@@ -22,11 +22,13 @@ def submission(
     any_count: Annotated[
         bool, typer.Option("--any-count", help="allow lists that are not as long as these")
     ] = False,
+    name: Annotated[str | None, typer.Option(help="how the system is called")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Pack the scores of both evaluation lists into the zip that the challenge takes.
 
     The scores must be those of the lists, in their order. The same scores give the same bytes.
+    It prints which system each file holds, from the provenance beside the scores.
 
     Example: tidyvoice submission --scores-a A.score --scores-u U.score
     --trials-a tv26_eval-A.txt --trials-u tv26_eval-U.txt --out submission.zip
@@ -39,5 +41,7 @@ def submission(
         row = asdict(made)
         typer.echo(json.dumps({"submission": str(row.pop("out")), **row}))
         return
-    lines = ", ".join(f"{name} with {count:,} scores" for name, count in made.lines.items())
-    typer.echo(f"{out}: {lines}; read back and equal; SHA-256 {made.sha256}")
+    for file, count in made.lines.items():
+        system = made.systems[file]
+        typer.echo(f"{file}: {f'{name}, {system}' if name else system}; {count:,} scores")
+    typer.echo(f"{out}: read back and equal; SHA-256 {made.sha256}")

@@ -1,7 +1,7 @@
 """Commands that evaluate score files."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -18,7 +18,10 @@ Resamples = Annotated[
 @app.command()
 @one_line_errors()
 def metrics(
-    scores: Annotated[Path, typer.Argument(help="score file with labels")],
+    scores: Annotated[Path, typer.Argument(help="score file, with labels or with --trials")],
+    trials: Annotated[
+        Path | None, typer.Option(help="trial list that gives the labels, by pair in any order")
+    ] = None,
     utt2lang: Languages = None,
     utt2spk: Speakers = None,
     p_target: Annotated[
@@ -41,16 +44,16 @@ def metrics(
     from tidyvoice.scoring.bootstrap import enough, resample, with_intervals
     from tidyvoice.scoring.categories import OPERATING_POINTS, evaluate
     from tidyvoice.scoring.groups import languages_of, read_maps, speakers_of
+    from tidyvoice.scoring.labels import read_labelled
     from tidyvoice.scoring.languages import by_language
     from tidyvoice.scoring.lineage import read_lineage
     from tidyvoice.scoring.metrics import Costs
     from tidyvoice.scoring.tables import format_languages, format_table, to_json
-    from tidyvoice.scoring.trials import read_scores
 
     enough(bootstrap)
     priors = p_target or [point.p_target for point in OPERATING_POINTS]
     points = [Costs(prior, c_miss, c_fa) for prior in priors]
-    table = read_scores(scores)
+    table = read_labelled(scores, trials)
     spoken = languages_of(table.trials, read_maps(utt2lang or (), "language"))
     rows = evaluate(table, spoken, points)
     if bootstrap:
@@ -88,6 +91,10 @@ def report(
     ] = None,
     scores: Annotated[str, typer.Option(help="which scores: EXP/scores/NAME.score")] = "dev",
     name: Annotated[str | None, typer.Option(help="how the system is called")] = None,
+    trials: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME=LIST: the trial list that gives the labels of NAME (repeatable)"),
+    ] = None,
     utt2lang: Languages = None,
     utt2spk: Speakers = None,
     bootstrap: Resamples = 1000,
@@ -110,6 +117,13 @@ def report(
     for other in compare or []:
         called, path = name_and_path(other)
         systems.append(load_system(path, scores, called, **maps))
+    keys = dict(map(name_and_path, trials or []))
+    systems = [replace(system, key_path=keys.pop(system.name, None)) for system in systems]
+    if keys:
+        names = ", ".join(system.name for system in systems)
+        raise TidyVoiceError(
+            f"--trials {keys.popitem()[1]}: write NAME=LIST; NAME is one of {names}"
+        )
     page = out or experiment / "report.html"
     results = write_report(experiment, systems, page, resamples=bootstrap)
     rows = {result.name: result.rows for result in results}

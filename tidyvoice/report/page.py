@@ -96,6 +96,7 @@ def write_report(
     for system in systems:
         read += [system.scores_path, lineage_path(system.scores_path)]
         read += [*system.utt2lang_paths, *system.utt2spk_paths]
+        read += [system.key_path] if system.key_path else []
         if system.experiment_path is not None:
             read.append(training_log(system.experiment_path))
     refuse_inputs([Path(out)], read)

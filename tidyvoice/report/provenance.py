@@ -6,13 +6,18 @@ from html import escape
 from tidyvoice.record import package_versions, source_state
 from tidyvoice.report.markup import note, row, section
 from tidyvoice.report.system import SystemResult
-from tidyvoice.scoring.lineage import Step
+from tidyvoice.scoring.lineage import Step, with_checksum
 
 
 def provenance_section(results: Sequence[SystemResult]) -> str:
     """Versions, checksums of the trials, and the steps that made each system's scores."""
     lines = versions()
     lines += [(f"trials of {result.name}, sha256", result.checksum) for result in results]
+    lines += [
+        (f"labels of {result.name}", with_checksum(result.key_path))
+        for result in results
+        if result.key_path
+    ]
     body = "".join(
         row([escape(key), f"<code>{escape(text)}</code>"], ["", ' class="text"'])
         for key, text in lines
@@ -26,8 +31,8 @@ def provenance_section(results: Sequence[SystemResult]) -> str:
         "</table></div>"
     )
     text += note(
-        "The trials are hashed as <code>enroll test target|nontarget</code>, one a line: "
-        f"<code>{escape(command)}</code>"
+        "The trials are hashed as <code>enroll test target|nontarget</code>, one a line"
+        + ("." if results[0].key_path else f": <code>{escape(command)}</code>")
     )
     for result in results:
         text += f"\n<h3>How the scores of {escape(result.name)} were made</h3>\n"

@@ -19,23 +19,28 @@ from tidyvoice.scoring.groups import (
     read_maps,
     speakers_of,
 )
+from tidyvoice.scoring.labels import read_labelled
 from tidyvoice.scoring.languages import LanguageRow, by_language
 from tidyvoice.scoring.lineage import Lineage, read_lineage
 from tidyvoice.scoring.metrics import Costs, error_rates
-from tidyvoice.scoring.trials import checksum, read_scores
+from tidyvoice.scoring.trials import checksum
 
 Paths = str | Path | Sequence[str | Path] | None
 
 
 @dataclass(frozen=True)
 class System:
-    """A system to report on: its scores, and where known its experiment, languages, speakers."""
+    """A system to report on: its scores, and where known its experiment, languages, speakers.
+
+    ``key_path`` is a trial list that gives the labels where the score file has none.
+    """
 
     name: str
     scores_path: Path
     experiment_path: Path | None = None
     utt2lang_paths: tuple[Path, ...] = ()
     utt2spk_paths: tuple[Path, ...] = ()
+    key_path: Path | None = None
 
 
 @dataclass
@@ -69,6 +74,7 @@ class SystemResult:
     edges: np.ndarray
     histograms: dict[str, np.ndarray]
     bayes_error: BayesError
+    key_path: Path | None = None
     reliability: Reliability | None = None
     det: dict[str, DetCurve] = field(default_factory=dict)
     costs: dict[str, CostCurve] = field(default_factory=dict)
@@ -164,7 +170,7 @@ def examine(
         TidyVoiceError: the score file is missing, faulty or without labels, an utterance has no
             language or no speaker, or the speakers contradict the labels.
     """
-    table = read_scores(system.scores_path)
+    table = read_labelled(system.scores_path, system.key_path)
     lineage = read_lineage(system.scores_path)
     languages = languages_of(table.trials, read_maps(system.utt2lang_paths, "language"))
     speakers = speakers_of(table.trials, read_maps(system.utt2spk_paths, "speaker"))
@@ -204,5 +210,6 @@ def examine(
         languages=languages,
         speakers=speakers,
         lineage=lineage,
+        key_path=system.key_path,
         **found,
     )

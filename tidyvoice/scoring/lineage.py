@@ -22,6 +22,12 @@ UNKNOWN_ORIGIN = "origin unknown"
 ORIGINS = ("cosine", "fusion", UNKNOWN_ORIGIN)
 # Value in a step's ``how`` that matters, but cannot be known.
 UNKNOWN = "not known"
+_NAMES = {
+    "asnorm": "AS-norm",
+    "snorm": "S-norm",
+    "calibration": "calibrated",
+    "fusion": "fused and calibrated",
+}
 
 
 @dataclass(frozen=True)
@@ -191,6 +197,20 @@ def read_lineage(path: str | Path) -> Lineage:
         return Lineage((origin,))
     complete = made and made[0].step in ORIGINS
     return Lineage(made if complete else (origin, *made))
+
+
+def in_words(path: str | Path) -> str:
+    """Name the system that made a score file, such as "centred cosine, AS-norm, calibrated"."""
+    return ", ".join(map(_name, steps_of(path))) or "system not known"
+
+
+def _name(step: Step) -> str:
+    if step.step == "cosine":
+        return "plain cosine" if step.how.get("mean") == "none" else "centred cosine"
+    if step.step == "language":
+        blind = step.how.get("languages") == "guessed"
+        return "blind language-aware norm" if blind else "language-aware norm"
+    return _NAMES[step.step]
 
 
 def with_checksum(path: str | Path) -> str:
