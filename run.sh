@@ -131,6 +131,7 @@ if stage 1 "prepare the data"; then
   if [ "$recipe" != mini ]; then
     examined=(--data "$data/dev" --exp "$exp" --trials "$trials")
     [ -n "$released" ] || examined+=(--data "$data/finetune" ${held_out:+--data "$held_out"})
+    if [ -n "$released" ] && [ -e "$other_mean/wav.scp" ]; then examined+=(--data "$other_mean"); fi
     [ "$counts" = any ] || examined+=(--expect "conf/$recipe/expected.yaml")
     show "$exp/doctor.txt" "$data"/*/wav.scp "$trials" -- tidyvoice doctor "${examined[@]}"
     for system in "${systems[@]}"; do

@@ -56,17 +56,17 @@ class Measured:
 
     Attributes:
         rows: see ``categories.evaluate``.
+        made: how its lineage says that it was made; None if there is no lineage.
         in_sample, unchecked: what its lineage says against it.
-        known: whether its lineage is known at all.
     """
 
     name: str
     path: Path
     trials: int
     rows: Sequence[Row]
+    made: str | None
     in_sample: list[str]
     unchecked: list[str]
-    known: bool
 
     @property
     def title(self) -> str:
@@ -144,7 +144,8 @@ def measure(name: str, path: Path, utt2lang: Mapping[str, str] | None = None) ->
     steps = lineage.steps if lineage else ()
     unchecked = list(dict.fromkeys(said for step in steps for said in step.unchecked))
     in_sample = lineage.in_sample if lineage else []
-    return Measured(name, path, len(table.trials), rows, in_sample, unchecked, lineage is not None)
+    made = "; ".join(step.text for step in steps) if lineage else None
+    return Measured(name, path, len(table.trials), rows, made, in_sample, unchecked)
 
 
 def format_comparison(found: Comparison) -> str:
@@ -188,8 +189,9 @@ def comparison_json(found: Comparison) -> dict[str, Any]:
         ours.name: {
             "scores": str(ours.path),
             "trials": ours.trials,
-            "in_sample": ours.in_sample if ours.known else None,
-            "unchecked": ours.unchecked if ours.known else None,
+            "made": ours.made,
+            "in_sample": None if ours.made is None else ours.in_sample,
+            "unchecked": None if ours.made is None else ours.unchecked,
         }
         for ours in found.measured
     }
@@ -234,13 +236,13 @@ def _remarks(found: Comparison) -> list[str]:
     said = [f"{name}: {trial_list.name}; {reference.source}"]
     said += [f"{name}: {reference.note}"] if reference.note else []
     for ours in found.measured:
+        unknown = f"nothing beside {ours.path} says how it was made"
+        said.append(f"{ours.name}: {unknown if ours.made is None else ours.made}")
         if trial_list.trials not in (None, ours.trials):
             said.append(
                 f"{ours.name}: {count(ours.trials)} trials, the published list has "
                 f"{count(trial_list.trials)}: figures of different lists cannot be compared"
             )
-        if not ours.known:
-            said.append(f"{ours.name}: nothing beside {ours.path} says how it was made")
         said += [f"IN-SAMPLE: {ours.name}: {text}" for text in ours.in_sample]
         said += [f"not checked: {ours.name}: {text}" for text in ours.unchecked]
     return said
