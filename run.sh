@@ -68,6 +68,9 @@ for setting in calib_speakers mean_utterances top_n calib_targets calib_nontarge
   if [ "$setting=${!setting}" = calib_speakers=0 ]; then continue; fi
   [[ ${!setting} =~ ^[1-9][0-9]*$ ]] || fail "--set $setting=${!setting}: give a number above 0"
 done
+if [ "$variant" = published ] && [ "$calib_speakers" != 0 ]; then
+  fail "--set calib_speakers=$calib_speakers: the variant published trains on all speakers; leave it out"
+fi
 case $normalize in
   language | asnorm | snorm) ;;
   *) fail "--set normalize=$normalize: there are language, asnorm, snorm" ;;
@@ -95,7 +98,7 @@ if [ ${#large_margin_set[@]} -gt 0 ] && [[ " ${trainings[*]} " != *" large_margi
 fi
 if [ -n "$released" ]; then
   [ "$given" = 0 ] || fail "--set: --from-released trains nothing"
-elif [ "$stage" -le 4 ] || [ "$given" -gt 0 ]; then
+elif [ "$stage" -le 4 ] || [ "$given" -gt 0 ] || [ -n "$variant" ]; then
   for system in "${systems[@]}"; do train "$system" --check; done
 fi
 if [ ${#corpus_set[@]} -gt 0 ] && { [ "$recipe" != mini ] || [ "$stage" -gt 1 ]; }; then

@@ -120,13 +120,17 @@ settings() {
 
 # pack FOLDER [OPTION ...]: the shards of a data folder, or of its parts.
 pack() {
-  local tables=() table
+  local tables=() table stamp=$1/.shards.command
   for table in "$1"/{,part-*/}wav.scp; do
     if [ ! -e "$table" ]; then continue; fi
     tables+=("$table" "${table%wav.scp}utt2spk")
-    [ -e "${table%wav.scp}shards/shards.json" ] || rm -f "$1/packed.txt"
+    [ -e "${table%wav.scp}shards/shards.json" ] || rm -f "$stamp"
   done
-  show "$1/packed.txt" "${tables[@]}" -- tidyvoice shards "$@"
+  if fresh "$stamp" "${tables[@]}" -- tidyvoice shards "$@"; then
+    echo "  $1 is packed"
+  else
+    stamped "$stamp" '' "${tables[@]}" -- tidyvoice shards "$@"
+  fi
 }
 
 # train SYSTEM [--check [OPTION ...]]: its training, or a check of its settings, unless that is done.

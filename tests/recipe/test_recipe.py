@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from tests.preloaded import succeed
+from tests.preloaded import shell, succeed
 from tests.recipe.support import RECIPE, ROOT
 
 
@@ -56,8 +56,30 @@ def test_a_finished_recipe_is_left_alone(finished, own):
     before = model.stat().st_mtime_ns
     again = succeed(RECIPE, own)
     assert model.stat().st_mtime_ns == before
+    assert "  data/mini/finetune is packed" in again
+    assert "shards written" not in again
     first = finished[1]
     assert first[first.rindex("system ") : first.index("done in")] in again
+
+
+@pytest.mark.parametrize(
+    ("change", "setting"),
+    [
+        (
+            "--variant contrast",
+            "finetune was begun with other settings (data.pairs was False, is T",
+        ),
+        ("--variant contrast --stage 5", "finetune was begun with other settings (data.pairs was "),
+        ("--set model.in_planes=8", "pretrain was begun with other settings (model.in_planes was "),
+    ],
+)
+def test_other_settings_need_a_folder_of_their_own(finished, change, setting):
+    result = shell(f"{RECIPE} {change}", finished[0])
+    assert result.returncode == 1
+    assert "stage" not in result.stdout
+    (error,) = result.stderr.splitlines()
+    assert error.startswith(f"error: exp/mini/{setting}")
+    assert "take another experiment folder (./run.sh --exp DIR, " in error
 
 
 def test_what_depends_on_a_change_is_made_again(own):

@@ -26,12 +26,13 @@ def start_from_model(model: nn.Module, settings: Experiment) -> Path:
     """Load ``settings.model.init`` into the model; the file that was read.
 
     Raises:
-        TidyVoiceError: it does not fit, or was trained with another frontend.
+        TidyVoiceError: it is another network, or was trained with another frontend.
     """
     files = model_files(settings.model.init)
     # A lone file of weights does not say which features they were trained on.
     if files.config is not None:
         _refuse_other_frontend(files.config, settings)
+        _refuse_other_network(files.config, settings)
     load_weights(model, files.weights)
     return files.weights
 
@@ -57,6 +58,23 @@ def _refuse_other_frontend(config: Path, settings: Experiment) -> None:
     if changed:
         listed = "; ".join(f"{key} {old}, here {new}" for key, (old, new) in changed.items())
         raise TidyVoiceError(f"{config}: another frontend ({listed}): set frontend accordingly")
+
+
+def _refuse_other_network(config: Path, settings: Experiment) -> None:
+    """Name the settings that differ, where each of them would change many tensors."""
+    content, ours = read_config(config), settings.model
+    theirs = {"name": content.get("model"), **section(content, "model_args", config)}
+    changed = {
+        f"model.{key}": (theirs[key], getattr(ours, key))
+        for key in ("name", "in_planes", "embed_dim")
+        if theirs.get(key) not in (None, getattr(ours, key))
+    }
+    if changed:
+        listed = "; ".join(f"{key} {old}, here {new}" for key, (old, new) in changed.items())
+        fix = " ".join(f"{key}={old}" for key, (old, _) in changed.items())
+        raise TidyVoiceError(
+            f"{config}: another network ({listed}): set {fix} or give another model"
+        )
 
 
 def start_from_speaker_means(trainer: "Trainer") -> int:
