@@ -73,6 +73,9 @@ for setting in calib_speakers mean_utterances top_n calib_targets calib_nontarge
   if [ "$setting=${!setting}" = calib_speakers=0 ]; then continue; fi
   [[ ${!setting} =~ ^[1-9][0-9]*$ ]] || fail "--set $setting=${!setting}: give a number above 0"
 done
+if [ "$variant" = published ] && [ "$calib_speakers" != 0 ]; then
+  fail "--set calib_speakers=$calib_speakers: the variant published trains on all speakers; leave it out"
+fi
 case $normalize in
   language | asnorm | snorm) ;;
   *) fail "--set normalize=$normalize: there are language, asnorm, snorm" ;;
@@ -103,7 +106,7 @@ if [ ${#large_margin_set[@]} -gt 0 ] && [[ " ${trainings[*]} " != *" large_margi
 fi
 if [ -n "$released" ]; then
   [ "$given" = 0 ] || fail "--set: --from-released trains nothing"
-elif [ "$stage" -le 4 ] || [ "$given" -gt 0 ]; then
+elif [ "$stage" -le 4 ] || [ "$given" -gt 0 ] || [ -n "$variant" ]; then
   for system in "${systems[@]}"; do check "$system"; done
 fi
 if [ ${#corpus_set[@]} -gt 0 ] && { [ "$recipe" != mini ] || [ "$stage" -gt 1 ]; }; then
@@ -139,6 +142,7 @@ if stage 1 "prepare the data"; then
   if [ "$recipe" != mini ]; then
     examined=(--data "$data/dev" --exp "$exp" --trials "$trials")
     [ -n "$released" ] || examined+=(--data "$data/finetune" ${held_out:+--data "$held_out"})
+    if [ -n "$released" ] && [ -e "$other_mean/wav.scp" ]; then examined+=(--data "$other_mean"); fi
     [ "$counts" = any ] || examined+=(--expect "conf/$recipe/expected.yaml")
     show "$exp/doctor.txt" "$data"/*/wav.scp "$trials" -- tidyvoice doctor "${examined[@]}"
     for system in "${systems[@]}"; do

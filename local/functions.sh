@@ -113,14 +113,16 @@ settings() {
 
 # pack FOLDER [OPTION ...]: the shards of a data folder, or of its parts.
 pack() {
-  local tables=() table
+  local inputs=() table shards=$1/shards missing=''
   for table in "$1"/{,part-*/}wav.scp; do
     if [ ! -e "$table" ]; then continue; fi
-    tables+=("$table" "${table%wav.scp}utt2spk")
-    set_aside "${table%wav.scp}shards"
-    [ -e "${table%wav.scp}shards/shards.json" ] || rm -f "$1/packed.txt"
+    shards=${table%wav.scp}shards
+    inputs+=("$table" "${table%wav.scp}utt2spk")
+    set_aside "$shards"
+    [ -e "$shards/shards.json" ] || missing=yes
   done
-  show "$1/packed.txt" "${tables[@]}" -- tidyvoice shards "$@"
+  [ -z "$missing" ] || rm -f "$(dirname "$shards")/.shards.command"
+  make "$shards" "${inputs[@]}" -- tidyvoice shards "$@"
 }
 
 # check SYSTEM [OPTION ...]: check the settings of its training.

@@ -4,18 +4,18 @@
 
 # Which mean the published figures were centred with is not documented: all that can be had here.
 score_released() {
-  local compared=("not centred=$scores/dev-none.score")
+  local compared=("no mean=$scores/dev-none.score")
   score released dev "$trials" dev-none ''
   if [ -e "$embeddings/mean.npz" ]; then
     score released dev "$trials" dev-train mean
-    compared+=("TidyVoiceX train=$scores/dev-train.score")
+    compared+=("mean of TidyVoiceX train=$scores/dev-train.score")
   fi
   if [ -e "$embeddings/mean-voxceleb2.npz" ]; then
     score released dev "$trials" dev-voxceleb2 mean-voxceleb2
-    compared+=("VoxCeleb2=$scores/dev-voxceleb2.score")
+    compared+=("mean of VoxCeleb2=$scores/dev-voxceleb2.score")
   fi
   score released dev "$trials" dev-own dev --in-sample
-  compared+=("dev itself=$scores/dev-own.score")
+  compared+=("mean of dev itself=$scores/dev-own.score")
   show "$exp/released/compared.txt" "${compared[@]#*=}" -- tidyvoice compare \
     --published "conf/$recipe/published.yaml" "${compared[@]}" --utt2lang "$data/dev/utt2lang"
   report results "$cosines" released "${of_dev[@]}"

@@ -30,6 +30,14 @@ def test_all_mistakes_are_named_at_once_with_the_nearest_key(path):
     assert "\n" not in message
 
 
+def test_a_value_in_the_place_of_a_group_is_told_its_keys(path):
+    with pytest.raises(TidyVoiceError) as error:
+        load_experiment(path, ["learning_rate=0.4", "validation=3"])
+    message = str(error.value)
+    assert "learning_rate is a group of settings, not 0.4: set one of learning_rate.init" in message
+    assert "validation is a group of settings, not 3: set one of validation.data, " in message
+
+
 def test_overrides_are_yaml_values_at_dotted_keys(path):
     settings = load_experiment(path, ["data.speeds=[1.0]", "data.noise=null", "seed=7"])
     assert settings.data.speeds == (1.0,)

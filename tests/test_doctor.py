@@ -14,7 +14,10 @@ import torch
 import yaml
 from conftest import invoke, prepared, succeed
 
+from tidyvoice.config import ModelSettings
 from tidyvoice.data.packing import write_shards
+from tidyvoice.frontend import FrontendSettings
+from tidyvoice.hub import save_model_config
 from tidyvoice.manifest import Manifest
 from tidyvoice.models import build_model
 
@@ -185,6 +188,12 @@ def test_counts_that_differ_fail(good):
     assert "elsewhere" not in output
     output = fail("--data", "dev", *ALL[5:])
     assert "WARN  all: cannot be counted without train. Give all its folders" in output
+    # A folder that is nowhere, as that of calibration where nobody is held out, is not missed.
+    shutil.move("train", "elsewhere")
+    output = fail("--data", "dev", *ALL[5:])
+    assert "cannot be counted" not in output
+    assert "FAIL  all: 4 utterances, expected 16. Look for files that were not unpacked" in output
+    shutil.move("elsewhere", "train")
     Path("expected.yaml").write_text("trial: {}\n")
     assert fail(*ALL[1:]) == "error: expected.yaml: unknown key trial: did you mean trials?\n"
 
@@ -217,6 +226,14 @@ def test_the_initial_model_must_fit(good):
             f"{planes}.pt",
         )
         assert message in start(f"{planes}.pt")
+    network = ModelSettings(in_planes=4, embed_dim=8)
+    save_model_config("four", network, FrontendSettings(), [])
+    shutil.move("4.pt", "four/avg_model.pt")
+    message = (
+        "FAIL  x.yaml model.init: four/config.yaml: another network (model.in_planes 4, here 2; "
+        "model.embed_dim 8, here 16): set model.in_planes=4 model.embed_dim=8 or give another model"
+    )
+    assert message in start("four")
 
 
 def test_a_long_training_on_the_cpu_needs_consent(no_gpu):

@@ -41,7 +41,7 @@ FILES = {
 
 
 def invoke(*arguments):
-    return CliRunner().invoke(app, ["export", *map(str, arguments)])
+    return CliRunner().invoke(app, ["export", "--model", *map(str, arguments)])
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Tables of embeddings: utterance ids and one float32 matrix, in one ``.npz`` file."""
+"""Tables of embeddings: utterance ids and one float32 matrix; ours are one ``.npz`` file."""
 
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -9,6 +9,7 @@ import numpy as np
 
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.files import atomic_path
+from tidyvoice.foreign import FOREIGN, read_foreign
 
 
 @dataclass(frozen=True)
@@ -34,10 +35,11 @@ class Embeddings:
 
 
 def load_embeddings(path: str | Path) -> Embeddings:
-    """Read and check a table that ``save_embeddings`` wrote.
+    """Read and check a table that ``save_embeddings`` or another program wrote.
 
     Args:
-        path: a ``.npz``, see docs/evaluation.md.
+        path: a ``.npz``, or ``.scp``, ``.ark`` or ``.npy``, which know neither model nor speakers
+            (see docs/evaluation.md).
 
     Raises:
         TidyVoiceError: the file is missing or is no such table, the shapes disagree, an id occurs
@@ -46,9 +48,23 @@ def load_embeddings(path: str | Path) -> Embeddings:
     path = Path(path)
     if not path.is_file():
         raise TidyVoiceError(f"{path}: no such file; `tidyvoice extract` writes embeddings")
+    trained_on, model = None, None
+    if path.suffix in FOREIGN:
+        ids, vectors = read_foreign(path)
+    else:
+        ids, vectors, trained_on, model = _read_npz(path)
+    if vectors.dtype.kind == "f":
+        with np.errstate(over="ignore"):  # what float32 cannot hold is refused as infinity
+            vectors = vectors.astype(np.float32, copy=False)
+    _check(str(path), ids, vectors)
+    return Embeddings(ids.tolist(), vectors, trained_on, model)
+
+
+def _read_npz(path: Path) -> tuple[np.ndarray, np.ndarray, list[str] | None, str | None]:
     if not zipfile.is_zipfile(path):
         raise TidyVoiceError(
-            f"{path} is no table of embeddings: give an .npz that `tidyvoice extract` wrote"
+            f"{path} is no table of embeddings: give an .npz that `tidyvoice extract` wrote, or "
+            ".scp, .ark or .npy"
         )
     try:
         with np.load(path, allow_pickle=False) as archive:
@@ -64,14 +80,12 @@ def load_embeddings(path: str | Path) -> Embeddings:
             trained_on = None
             if "trained_on" in archive:
                 trained_on = archive["trained_on"].tobytes().decode().splitlines()
-            model = str(archive["model"]) if "model" in archive else None
+            return ids, vectors, trained_on, str(archive["model"]) if "model" in archive else None
     except (ValueError, TypeError, OSError, EOFError, AttributeError, zipfile.BadZipFile) as error:
         raise TidyVoiceError(
             f"{path}: not a readable .npz without pickles ({type(error).__name__}); extract it "
             "again"
         ) from error
-    _check(str(path), ids, vectors)
-    return Embeddings(ids.tolist(), vectors.astype(np.float32, copy=False), trained_on, model)
 
 
 def same_model(tables: Mapping[str, Embeddings]) -> None:

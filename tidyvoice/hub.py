@@ -41,7 +41,7 @@ REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
 NOT_THE_MODEL = ("projection.", "frontend.")
 # The front end inside the networks of VoxBlink2's own scripts, whose other tensors are WeSpeaker's.
 OTHER_FRONTEND = "featCal."
-SHOWN = 10  # tensors in one line
+SHOWN = 1  # tensors in one line
 
 
 class WeightsMismatch(TidyVoiceError):

@@ -145,7 +145,7 @@ def read_table(path: str | Path, column: str) -> pl.DataFrame:
             path, has_header=False, separator="\x01", quote_char=None, new_columns=["line"],
             schema_overrides=[pl.String], truncate_ragged_lines=True,
         )  # fmt: skip
-    except pl.exceptions.ComputeError as error:
+    except (pl.exceptions.ComputeError, pl.exceptions.SchemaError) as error:
         reason = str(error).splitlines()[0]
         raise TidyVoiceError(f"{path} is no UTF-8 text of lines 'id value' ({reason})") from None
     table = lines.select(

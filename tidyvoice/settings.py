@@ -142,6 +142,9 @@ def _explain(model: type[BaseModel], problem: dict[str, Any]) -> str:
         prefix = key[: len(key) - len(location[-1])]
         mend = f"did you mean {prefix}{near[0]}?" if near else f"known are {', '.join(known)}"
         return f"unknown key {key}: {mend}"
+    if problem["type"] == "model_type":
+        known = ", ".join(f"{key}.{name}" for name in _fields_at(model, location))
+        return f"{key} is a group of settings, not {problem['input']!r}: set one of {known}"
     if problem["type"] == "missing":
         return f"the key {key} is missing"
     message = problem["msg"].removeprefix("Value error, ")

@@ -12,8 +12,8 @@ openslr=https://www.openslr.org/resources
 voxceleb=https://www.robots.ox.ac.uk/~vgg/data/voxceleb/meta
 counts=official         # expect the counts of the real data and lists; any for other data
 
-# For the released model: every fiftieth speaker of VoxCeleb2, 22,000 utterances for a mean.
-other_mean=$data/voxceleb2-mean/part-001-of-050
+# For the released model: a tenth of the speakers of VoxCeleb2, about 109,000 utterances for a mean.
+other_mean=$data/voxceleb2-mean/part-001-of-010
 
 trainings=(pretrain large_margin finetune)
 
@@ -80,7 +80,7 @@ prepare() {
   fi
   if [ -n "$released" ] && [ -e "$corpus/voxceleb2" ]; then
     make "$other_mean/wav.scp" -- python -m local.voxceleb2 --root "$corpus/voxceleb2" \
-      --out "$(dirname "$other_mean")" --part 1/50
+      --out "$(dirname "$other_mean")" --part 1/10
   fi
   if [ -e "$corpus/voxceleb1" ]; then
     make "$data/voxceleb1/wav.scp" -- python -m local.voxceleb1 --root "$corpus/voxceleb1" \

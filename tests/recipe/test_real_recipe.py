@@ -353,7 +353,18 @@ def test_the_released_model_stands_beside_the_published_figures(project, hub):
         assert np.isfinite(read_scores(scores / f"dev-{name}.score").scores).all()
     for figure in ("3.07", "1.79", "5.19", "0.88", "2.97", "0.82"):
         assert figure in said
-    assert "IN-SAMPLE" in said
+    compared = (scores.parent / "compared.txt").read_text()
+    for name, made in (
+        ("no mean", "cosine of the embeddings, not centred"),
+        ("mean of TidyVoiceX train", "cosine of the embeddings less the mean of 24 in "),
+        ("mean of VoxCeleb2", "cosine of the embeddings less the mean of 2 in "),
+        ("mean of dev itself", "cosine of the embeddings less the mean of 48 in "),
+    ):
+        assert f"\n{name}: {made}" in compared
+    assert "IN-SAMPLE: mean of dev itself: " in compared
+    assert "  mean of dev itself (in-sample)" in compared
+    assert "OK    data/tidyvoice/voxceleb2-mean/part-001-of-010: 3 utterances, 1 speakers" in said
+    assert "embeddings of data/tidyvoice/voxceleb2-mean/part-001-of-010" in said
     assert re.search(r"^scheduler_args.epoch_iter +5463 +\d+ +differs$", said, re.MULTILINE)
     scored = packed(project / "exp/released/released/submission.zip")
     for name, count in (("A", 84), ("U", 42)):
@@ -417,7 +428,8 @@ def test_a_repository_takes_the_place_of_the_pretraining(project, whole, offline
         ("conf", "error: conf holds no avg_model.pt"),
         (
             f"{REPOSITORY} --set model.args.in_planes=4",
-            "error: exp/begun/initial/avg_model.pt does not fit",
+            "error: exp/begun/initial/config.yaml: another network (model.args.in_planes 2, here "
+            "4): set model.args.in_planes=2 or give another model",
         ),
     ):
         refused = shell(line + options, project, offline)

@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from tests.preloaded import succeed
+from tests.preloaded import shell, succeed
 from tests.recipe.support import RECIPE, ROOT
 
 
@@ -64,6 +64,8 @@ def test_a_finished_recipe_is_left_alone(finished, own):
     before = model.stat().st_mtime_ns
     again = succeed(RECIPE, own)
     assert model.stat().st_mtime_ns == before
+    assert "  data/mini/finetune/shards is up to date" in again
+    assert "shards written" not in again
     first = finished[1]
     assert first[first.rindex("system ") : first.index("done in")] in again
     assert "other code" not in again
@@ -80,7 +82,7 @@ def test_changed_code_scores_again_and_keeps_data_and_trainings(own):
     assert commands(changed) == {"average", "extract", "score", "report"}
     for stage, kept in (
         (1, "data/mini/corpus/corpus.json"),
-        (2, "data/mini/finetune/packed.txt"),
+        (2, "data/mini/finetune/shards"),
         (3, "exp/mini/pretrain/models"),
         (4, "exp/mini/finetune/models"),
     ):
@@ -103,6 +105,26 @@ def test_force_makes_finished_stages_again_and_keeps_what_took_long(own):
     assert "going on" not in (finetune / "log/train.log").read_text()
     assert not commands(succeed(stage.format(4), own))
     assert commands(succeed(stage.format(5), own)) == {"average", "extract"}
+
+
+@pytest.mark.parametrize(
+    ("change", "setting"),
+    [
+        (
+            "--variant contrast",
+            "finetune was begun with other settings (data.pairs was False, is T",
+        ),
+        ("--variant contrast --stage 5", "finetune was begun with other settings (data.pairs was "),
+        ("--set model.in_planes=8", "pretrain was begun with other settings (model.in_planes was "),
+    ],
+)
+def test_other_settings_need_a_folder_of_their_own(finished, change, setting):
+    result = shell(f"{RECIPE} {change}", finished[0])
+    assert result.returncode == 1
+    assert "stage" not in result.stdout
+    (error,) = result.stderr.splitlines()
+    assert error.startswith(f"error: exp/mini/{setting}")
+    assert "take another experiment folder (./run.sh --exp DIR, " in error
 
 
 def test_what_depends_on_a_change_is_made_again(own):

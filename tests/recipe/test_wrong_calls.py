@@ -31,6 +31,11 @@ def test_without_arguments_it_lists_and_starts_nothing(untouched):
         ("--recipe tidyvoice --variant publishd", "pairs published small sphereface2_a"),
         ("--recipe mini --set calib_speakers=x", "--set calib_speakers=x: give a number above 0"),
         ("--recipe mini --set large_margin.seed=2", "the recipe mini has no such training"),
+        ("--recipe mini --set learning_rate=0.4", "set one of learning_rate.initial_lr, "),
+        (
+            "--recipe tidyvoice --corpus x --variant published --set calib_speakers=4",
+            "--set calib_speakers=4: the variant published trains on all speakers; leave it out",
+        ),
         ("--recipe mini --processes two", "--processes two: give a number above 0"),
         ("--recipe mini --set normalize=znorm", "there are language, asnorm, snorm"),
         ("--recipe mini --sed 1", "unknown option --sed"),

@@ -25,7 +25,7 @@ class Format(str, Enum):
 @app.command()
 @one_line_errors()
 def export(
-    model: Annotated[Path, typer.Argument(help="model folder, or OWNER/NAME of Hugging Face")],
+    model: Annotated[Path, typer.Option(help="model folder, or OWNER/NAME of Hugging Face")],
     out: Annotated[Path, typer.Option(help="file to write, .onnx or .pt2")],
     input: Annotated[Input, typer.Option(help="what the file takes")] = Input.waveform,
     format: Annotated[Format, typer.Option(help="ONNX, or torch.export")] = Format.onnx,
@@ -44,7 +44,7 @@ def export(
     the model's by more than 1e-4 of their length it is not written; with --int8 they may, and what
     that costs is for the error rates to say. The speakers of --calibrate count as trained on.
 
-    Example: tidyvoice export exp/mini/finetune/models --out model.onnx
+    Example: tidyvoice export --model exp/mini/finetune/models --out model.onnx
     """
     if int8 and calibrate is None:
         raise TidyVoiceError("--int8 needs --calibrate: a data folder to take the ranges from")

@@ -34,8 +34,10 @@ def train(
     if check_settings:
         from tidyvoice.audio import load_torchaudio
         from tidyvoice.config import load_experiment
+        from tidyvoice.training.state import check_settings_of
 
         chosen = load_experiment(config, tuple(settings or ()))
+        check_settings_of(chosen)
         if set(chosen.data.speeds) != {1.0}:
             load_torchaudio()
         if initial and chosen.model.init:

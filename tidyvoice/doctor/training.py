@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 import polars as pl
@@ -12,12 +13,13 @@ from tidyvoice.device import choose_device
 from tidyvoice.doctor.machine import Finding, Need, size
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.headers import SAMPLE_RATE
-from tidyvoice.hub import load_weights, model_files
 from tidyvoice.losses import build_loss
+from tidyvoice.training.start import check_initial_model
 
 Tables = Mapping[Path, pl.DataFrame]
 TAR_BYTES = 2048  # headers and padding of one utterance in a shard
 TIMED_CHUNKS, TIMED_FRAMES = 4, 64
+LONGEST_TIMED = 2.0  # seconds; of a longer step only a part is timed
 LONGEST_ON_CPU = 24 * 3600.0  # seconds; a longer training needs a GPU or consent
 
 
@@ -25,7 +27,7 @@ def check(config: str, settings: Experiment, tables: Tables) -> Iterator[Finding
     """Check the initial model, the schedule, and the device that the training would run on."""
     model = _build(settings)
     if settings.model.init:
-        yield _initial_model(f"{config} model.init", settings.model.init, model)
+        yield _initial_model(f"{config} model.init", settings)
     chunks = settings.data.batch_size * settings.accumulate
     steps = settings.epochs * settings.epoch_iterations if settings.epoch_iterations else 0
     data = _training_data(settings, tables)
@@ -63,7 +65,8 @@ def needs(settings: Experiment, tables: Tables) -> Iterator[Need]:
     data = _training_data(settings, tables)
     if data is not None:
         exp = settings.experiment
-        # Those of the last epochs; untrained, between epochs, being written, averaged.
+        # Those of the last epochs; untrained, between epochs, being written; the average and its
+        # head.pt, which together take less than a checkpoint.
         files = min(settings.keep_checkpoints, settings.epochs) + 4
         written = sum(path.stat().st_size for path in (exp / "models").glob("*.pt"))
         missing = max(files * _checkpoint_bytes(settings, data) - written, 0)
@@ -74,13 +77,12 @@ def _build(settings: Experiment) -> torch.nn.Module:
     return settings.model.build(settings.frontend.num_mel_bins)
 
 
-def _initial_model(where: str, init: Path, model: torch.nn.Module) -> Finding:
+def _initial_model(where: str, settings: Experiment) -> Finding:
     try:
-        source = model_files(init).weights
-        load_weights(model, source)
+        source = check_initial_model(settings)
     except TidyVoiceError as error:
-        if init.exists():
-            return Finding("FAIL", where, str(error), "Give a model that fits, or change model")
+        if settings.model.init.exists():
+            return Finding("FAIL", where, str(error))
         return Finding("WARN", where, str(error), "An earlier training may write it")
     return Finding("OK", where, f"{source} fits")
 
@@ -106,26 +108,42 @@ def _checkpoint_bytes(settings: Experiment, data: pl.DataFrame) -> int:
 
 
 def _time_on_cpu(config: str, settings: Experiment, model: torch.nn.Module, chunks: int) -> Finding:
-    """Time a short step and scale it to all chunks of the training.
+    """Time a step and scale it to all chunks of the training.
 
     A long training must not start on the CPU unless the settings say ``device: cpu``. The step is
     in float32, because most CPUs emulate bfloat16, which takes minutes.
     """
-    batch = min(settings.data.batch_size, TIMED_CHUNKS)
-    frames = min(settings.data.chunk_frames, TIMED_FRAMES)
-    model.train().to(memory_format=torch.channels_last)  # as in training
-    for _ in range(2):  # the first step also sets up the convolutions
-        start = time.perf_counter()
-        model(torch.randn(batch, frames, settings.frontend.num_mel_bins)).sum().backward()
-        seconds = time.perf_counter() - start
-    total = seconds * chunks / batch * settings.data.chunk_frames / frames
-    message = f"training on this CPU takes about {_duration(total)}, estimated from a short step"
+    batch, frames = settings.data.batch_size, settings.data.chunk_frames
+    threads, short = torch.get_num_threads(), min(frames, TIMED_FRAMES)
+    time_frame = partial(_seconds_a_frame, model, settings.frontend.num_mel_bins)
+    if time_frame(1, short, 1) * batch * frames <= LONGEST_TIMED:
+        # Short steps of a narrow network take longer than their share, and two threads may take
+        # longer than one: run.sh --recipe mini trains it with two processes of one thread each.
+        seconds = min(time_frame(batch, frames, number) for number in (1, threads))
+    else:
+        seconds = time_frame(min(batch, TIMED_CHUNKS), short, threads)
+    total = seconds * chunks * frames
+    message = f"training on this CPU takes about {_duration(total)}, estimated from one step"
     if total <= LONGEST_ON_CPU:
         return Finding("OK", config, message)
     if settings.device == "cpu":
         return Finding("WARN", config, f"{message}; device: cpu allows it")
     fix = "Run it on a machine with a GPU, or allow the CPU with device: cpu (--set device=cpu)"
     return Finding("FAIL", config, f"torch finds no GPU, and {message}", fix)
+
+
+def _seconds_a_frame(
+    model: torch.nn.Module, bins: int, batch: int, frames: int, threads: int
+) -> float:
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    model.train().to(memory_format=torch.channels_last)  # as in training
+    for _ in range(2):  # the first step also sets up the convolutions
+        start = time.perf_counter()
+        model(torch.randn(batch, frames, bins)).sum().backward()
+        seconds = time.perf_counter() - start
+    torch.set_num_threads(before)
+    return seconds / (batch * frames)
 
 
 def _duration(seconds: float) -> str:

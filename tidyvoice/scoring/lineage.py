@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.files import refuse_inputs, sha256, write_text
+from tidyvoice.foreign import files_of
 from tidyvoice.scoring.leaks import without_names
 from tidyvoice.scoring.trials import ScoreTable, write_scores
 
@@ -121,7 +122,7 @@ def refuse_to_lose(out: Path, inputs: Iterable[Path], save: Path | None = None) 
         TidyVoiceError: an output is an input or another output, or a file of another kind already
             has the name of the provenance.
     """
-    beside, read = lineage_path(out), list(inputs)
+    beside, read = lineage_path(out), [file for path in inputs for file in files_of(path)]
     outputs = [out, beside] if save is None else [out, beside, save]
     refuse_inputs(outputs, [*read, *map(lineage_path, read)])
     if beside.exists() and not _is_lineage(beside):
@@ -201,7 +202,7 @@ def read_lineage(path: str | Path) -> Lineage:
 
 def in_words(path: str | Path) -> str:
     """Name the system that made a score file, such as "centred cosine, AS-norm, calibrated"."""
-    return ", ".join(map(_name, steps_of(path))) or "system not known"
+    return ", ".join(map(_name, read_lineage(path).steps))
 
 
 def _name(step: Step) -> str:
@@ -215,7 +216,13 @@ def _name(step: Step) -> str:
 
 def with_checksum(path: str | Path) -> str:
     """Return ``path (sha256 ...)``, for the inputs of a step."""
-    return f"{path} (sha256 {sha256(path)})"
+    return f"{path} (sha256 {checksum(path)})"
+
+
+def checksum(path: str | Path) -> str:
+    """Return the SHA-256 of a file; of a table of several files that of their checksums."""
+    sums = [sha256(file) for file in files_of(Path(path))]
+    return sums[0] if len(sums) == 1 else hashlib.sha256("".join(sums).encode()).hexdigest()
 
 
 def fingerprint(path: str | Path) -> str:

@@ -8,13 +8,12 @@ import numpy as np
 
 from tidyvoice.embeddings import Embeddings, load_embeddings, same_model
 from tidyvoice.errors import TidyVoiceError
-from tidyvoice.files import sha256
 from tidyvoice.scoring.cohort import speaker_cohort
 from tidyvoice.scoring.cosine import unit_vectors
 from tidyvoice.scoring.groups import read_maps
 from tidyvoice.scoring.language_norm import language_match
 from tidyvoice.scoring.leaks import LeakGuard, People
-from tidyvoice.scoring.lineage import UNKNOWN, with_checksum
+from tidyvoice.scoring.lineage import UNKNOWN, checksum, with_checksum
 from tidyvoice.scoring.normalization import cohort_statistics
 from tidyvoice.scoring.pipeline import CohortFiles, check_learnt, trial_languages
 from tidyvoice.scoring.quality import quality_measures
@@ -79,8 +78,8 @@ class Measures:
         if self.cohort:
             members, speakers = self.cohort.load()
             same_model({**tables, str(self.cohort.embeddings): members})
-            how["cohort"] = sha256(self.cohort.embeddings)
-            how["mean"] = sha256(self.mean) if self.mean else "none"
+            how["cohort"] = checksum(self.cohort.embeddings)
+            how["mean"] = checksum(self.mean) if self.mean else "none"
             how["top_n"] = str(self.cohort.top_n)
             guard.disjoint(people, self.cohort.people(members, speakers))
             cohort = speaker_cohort(members, speakers, centre, source=str(self.cohort.embeddings))

@@ -10,7 +10,6 @@ import numpy as np
 from tidyvoice.archives import OTHERS
 from tidyvoice.embeddings import Embeddings, load_embeddings, same_model
 from tidyvoice.errors import TidyVoiceError, TidyVoiceWarning
-from tidyvoice.files import sha256
 from tidyvoice.scoring.cohort import Cohort, every_id, speaker_cohort
 from tidyvoice.scoring.cosine import cosine_scores
 from tidyvoice.scoring.groups import languages_of, read_maps
@@ -25,6 +24,7 @@ from tidyvoice.scoring.lineage import (
     UNKNOWN,
     Lineage,
     Step,
+    checksum,
     read_lineage,
     refuse_to_lose,
     with_checksum,
@@ -130,7 +130,7 @@ def score_list(
         text = f"cosine of the embeddings less the mean of {len(centre.ids):,} in {mean}"
         inputs["mean"] = with_checksum(mean)
     inputs["trials"] = str(trials)
-    how = {"mean": sha256(mean) if mean else "none", "model": table.model or UNKNOWN}
+    how = {"mean": checksum(mean) if mean else "none", "model": table.model or UNKNOWN}
     step = Step("cosine", text, inputs, tuple(guard.in_sample), tuple(guard.unchecked), how)
     scores = cosine_scores(table, listed, centre.mean() if centre else None)
     return write_made(out, ScoreTable(listed, scores), [step])
@@ -184,7 +184,7 @@ def normalize_scores(
     inputs = {"embeddings": with_checksum(embeddings), **cohort.inputs()}
     if mean:
         inputs["mean"] = with_checksum(mean)
-    how = {"cohort": sha256(cohort.embeddings)}
+    how = {"cohort": checksum(cohort.embeddings)}
     if method != "snorm":
         how["top_n"] = str(cohort.top_n)
     if method == BY_LANGUAGE:

@@ -228,6 +228,7 @@ def _remarks(found: Comparison) -> list[str]:
     said = [f"{name}: {trial_list.name}; {reference.source}"]
     said += [f"{name}: {reference.note}"] if reference.note else []
     for ours in found.measured:
+        said.append(f"{ours.name}: {'; '.join(step.text for step in ours.lineage.steps)}")
         if trial_list.trials not in (None, ours.trials):
             said.append(
                 f"{ours.name}: {count(ours.trials)} trials, the published list has "

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from tidyvoice.config import Experiment
 from tidyvoice.data.batches import TrainingData, load_batches
 from tidyvoice.errors import TidyVoiceError
-from tidyvoice.hub import load_weights, model_files
+from tidyvoice.hub import WeightsMismatch, load_weights, model_files
 from tidyvoice.settings import differences
 from tidyvoice.training.head import ClassMeans, head_file
-from tidyvoice.wespeaker import frontend_settings, read_config, section
+from tidyvoice.wespeaker import frontend_settings, network_of, read_config, section
 
 if TYPE_CHECKING:
     from tidyvoice.training.trainer import Trainer
@@ -25,13 +25,18 @@ def start_from_model(model: nn.Module, settings: Experiment) -> Path:
     """Load ``settings.model.init`` into the model; the file that was read.
 
     Raises:
-        TidyVoiceError: it does not fit, or was trained with another frontend.
+        TidyVoiceError: it is another network, or was trained with another frontend.
     """
     files = model_files(settings.model.init)
     # A lone file of weights does not say which features they were trained on.
     if files.config is not None:
         _refuse_other_frontend(files.config, settings)
-    load_weights(model, files.weights)
+    try:
+        load_weights(model, files.weights)
+    except WeightsMismatch:
+        if files.config is not None:
+            _refuse_other_network(files.config, settings)
+        raise
     return files.weights
 
 
@@ -54,6 +59,19 @@ def _refuse_other_frontend(config: Path, settings: Experiment) -> None:
     if changed:
         listed = "; ".join(f"{key} {old}, here {new}" for key, (old, new) in changed.items())
         raise TidyVoiceError(f"{config}: another frontend ({listed}): set frontend accordingly")
+
+
+def _refuse_other_network(config: Path, settings: Experiment) -> None:
+    """Raise an error that names the settings of the network that differ, if there are any."""
+    ours = {"name": settings.model.name, "args": settings.model.args}
+    name, args = network_of(read_config(config), config)
+    changed = differences({"name": name, "args": args}, ours)
+    if changed:
+        listed = "; ".join(f"model.{key} {old}, here {new}" for key, (old, new) in changed.items())
+        fix = " ".join(f"model.{key}={old}" for key, (old, _) in changed.items())
+        raise TidyVoiceError(
+            f"{config}: another network ({listed}): set {fix} or give another model"
+        )
 
 
 def start_from_speaker_means(trainer: "Trainer") -> int:

@@ -1,6 +1,7 @@
 """The whole state of a training: what a checkpoint holds, and who may go on from it."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,8 @@ from tidyvoice.data.batches import TrainingData
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.files import sha256
 from tidyvoice.hub import model_files
-from tidyvoice.settings import differences
+from tidyvoice.settings import differences, read_yaml
+from tidyvoice.training.checkpoint import epoch_checkpoints
 from tidyvoice.training.head import head_file
 from tidyvoice.training.network import Network
 
@@ -26,7 +28,10 @@ FREE_SETTINGS = {
     "model.recompute", "timeout_seconds", "tuned_batch", "validation",
 }  # fmt: skip
 
-OTHERWISE = "take another experiment folder, or rename this one (./run.sh --force does)"
+ANOTHER_FOLDER = (
+    "take another experiment folder (./run.sh --exp DIR, tidyvoice train experiment=DIR), or "
+    "rename this one (./run.sh --force does)"
+)
 
 
 def checksums(settings: Experiment, data: TrainingData) -> dict[str, str]:
@@ -98,16 +103,7 @@ def refuse_other(
         TidyVoiceError: what differs.
     """
     folder = settings.experiment
-    before, now = json.loads(state["settings"]), settings.model_dump(mode="json")
-    changed = [
-        f"{key} was {old}, is {new}"
-        for key, (old, new) in differences(before, now).items()
-        if not any(f"{key}.".startswith(f"{free}.") for free in FREE_SETTINGS)
-    ]
-    if changed:
-        raise TidyVoiceError(
-            f"{folder} was begun with other settings ({'; '.join(changed)}): {OTHERWISE}"
-        )
+    refuse_other_settings(json.loads(state["settings"]), settings)
     if state["step_chunks"] != step_chunks:
         raise TidyVoiceError(
             f"{folder} was begun with steps of {state['step_chunks']} chunks, these would be of "
@@ -117,6 +113,33 @@ def refuse_other(
     if other:
         raise TidyVoiceError(
             f"{folder} was begun with other {', '.join(other)} than "
-            f"{', '.join(map(str, settings.data.train))} and model.init hold now: "
-            f"{OTHERWISE}"
+            f"{', '.join(map(str, settings.data.train))} and model.init hold now: {ANOTHER_FOLDER}"
         )
+
+
+def refuse_other_settings(before: Mapping[str, Any], settings: Experiment) -> None:
+    """Refuse to go on with other settings than a training was begun with.
+
+    Raises:
+        TidyVoiceError: what differs.
+    """
+    changed = [
+        f"{key} was {old}, is {new}"
+        for key, (old, new) in differences(before, settings.model_dump(mode="json")).items()
+        if not any(f"{key}.".startswith(f"{free}.") for free in FREE_SETTINGS)
+    ]
+    if changed:
+        raise TidyVoiceError(
+            f"{settings.experiment} was begun with other settings ({'; '.join(changed)}): "
+            f"{ANOTHER_FOLDER}"
+        )
+
+
+def check_settings_of(settings: Experiment) -> None:
+    """Compare the settings with those of the training in the experiment folder, if there is one.
+
+    Raises:
+        TidyVoiceError: what differs.
+    """
+    if epoch_checkpoints(settings.experiment):
+        refuse_other_settings(read_yaml(settings.experiment / "config.yaml"), settings)
