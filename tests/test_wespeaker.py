@@ -68,7 +68,7 @@ def test_the_published_arguments_are_few_and_the_rest_has_the_published_defaults
     [
         ({}, "x: the key model is missing"),
         ({"model": ["SimAM_ResNet34_ASP"]}, "x: the key model is missing"),
-        ({"model": "ECAPA_TDNN_c512"}, "x: no model is called 'ECAPA_TDNN_c512'"),
+        ({"model": "XVector"}, "x: no model is called 'XVector'"),
         ({"model_args": {"pooling_func": "TSTP"}}, "pooling_func: .*ASP"),
         ({"model_args": {"two_emb_layer": True}}, "two_emb_layer: .*False"),
         ({"model_args": {"feat_dim": 40}}, "feat_dim is 40, but fbank_args.num_mel_bins is 80"),

@@ -7,7 +7,7 @@ an error that names the file, the key and the nearest valid name, all mistakes a
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import yaml
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
@@ -15,9 +15,9 @@ from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, mo
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.files import write_text
 from tidyvoice.frontend import FrontendSettings
-from tidyvoice.losses import loss_options
+from tidyvoice.losses import LOSSES
 from tidyvoice.models import MODELS, EmbeddingModel
-from tidyvoice.registry import suggest
+from tidyvoice.registry import Registry, suggest
 from tidyvoice.settings import Strict, load_settings
 
 MAX_SPEED_DENOMINATOR = 100
@@ -77,11 +77,47 @@ class DataSettings(Strict):
         return self
 
 
-class ModelSettings(Strict):
+class ComponentSettings(Strict):
+    """A component of a registry, by name, and all of its settings.
+
+    Attributes:
+        provided: settings that another part of the configuration decides: name and place.
+    """
+
+    registry: ClassVar[Registry]
+    provided: ClassVar[dict[str, str]] = {}
+
+    name: str
+    args: dict[str, Any] = Field({}, description="its settings", validate_default=True)
+
+    @field_validator("name")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name not in cls.registry:
+            raise ValueError(suggest(name, cls.registry))
+        return name
+
+    @field_validator("args", mode="before")
+    @classmethod
+    def _all_settings(cls, given: object, info: ValidationInfo) -> object:
+        if "name" not in info.data or not isinstance(given, dict):
+            return given
+        for key, place in cls.provided.items():
+            if key in given:
+                raise ValueError(f"{key}: leave it out; {place} decides it")
+        try:
+            settings = cls.registry.arguments(info.data["name"], given)
+        except TidyVoiceError as error:
+            raise ValueError(str(error)) from None
+        return {key: value for key, value in settings.items() if key not in cls.provided}
+
+
+class ModelSettings(ComponentSettings):
     """The network; names and arguments as in a WeSpeaker config.yaml."""
 
-    name: str = Field("SimAM_ResNet34_ASP", json_schema_extra={"choices": list(MODELS)})
-    args: dict[str, Any] = Field({}, description="arguments of this network", validate_default=True)
+    registry: ClassVar[Registry] = MODELS
+
+    name: str = Field("SimAM_ResNet34_ASP", description="see tidyvoice.models")
     init: Path | None = Field(None, description="model folder or .pt file to start from")
     init_scheme: Literal["he_zero_gamma", "torch"] = Field(
         "he_zero_gamma",
@@ -99,23 +135,6 @@ class ModelSettings(Strict):
         None, gt=0, lt=1, description="also keep a moving average of the weights, and average that"
     )
 
-    @field_validator("name")
-    @classmethod
-    def _known(cls, name: str) -> str:
-        if name not in MODELS:
-            raise ValueError(suggest(name, MODELS))
-        return name
-
-    @field_validator("args")
-    @classmethod
-    def _all_arguments(cls, given: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
-        if "name" not in info.data:
-            return given
-        try:
-            return MODELS.arguments(info.data["name"], given)
-        except TidyVoiceError as error:
-            raise ValueError(str(error)) from None
-
     @model_validator(mode="after")
     def _possible(self) -> "ModelSettings":
         if self.compile and self.recompute:
@@ -132,39 +151,18 @@ class ModelSettings(Strict):
         return MODELS.build(self.name, feat_dim, **self.args)
 
 
-class LossSettings(Strict):
-    """The classifier that the embeddings are trained with (see ``tidyvoice.losses``).
+class LossSettings(ComponentSettings):
+    """The classifier that the embeddings are trained with."""
 
-    What is null is the loss' own default, and may be given to the losses only that have it.
-    """
+    registry: ClassVar[Registry] = LOSSES
+    provided: ClassVar[dict[str, str]] = {"margin": "the section margin"}
 
-    name: Literal["ArcMargin", "AMSoftmax", "SubCentreArcMargin", "SphereFace2"] = "ArcMargin"
-    scale: float = Field(32.0, gt=0)
-    easy_margin: bool | None = None
-    sub_centres: int | None = Field(None, ge=1, description="weights of a class")
-    top_k: int | None = Field(None, ge=0, description="nearest other classes that are penalised")
-    penalty: float | None = Field(None, ge=0, lt=1.6, description="of those, in radians")
-    margin_type: Literal["C", "A"] | None = None
-    balance: float | None = Field(None, gt=0, lt=1, description="weight of the target class")
-    t: float | None = Field(None, ge=1, description="exponent of the similarity")
+    name: str = Field("ArcMargin", description="see tidyvoice.losses")
     init: Literal["random", "speaker_means", "checkpoint"] = Field(
         "random",
         description="class weights: random, the mean embedding of each class' chunks, or those "
         "that model.init has for the same speakers",
     )
-
-    @model_validator(mode="after")
-    def _known(self) -> "LossSettings":
-        known = loss_options(self.name)
-        for name in self.options():
-            if name not in known:
-                raise ValueError(f"{self.name} has no {name}: leave it out")
-        return self
-
-    def options(self) -> dict[str, Any]:
-        """Arguments of the loss that are given."""
-        own = self.model_dump(exclude={"name", "init"})
-        return {name: value for name, value in own.items() if value is not None}
 
 
 class LanguageSettings(Strict):

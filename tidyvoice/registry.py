@@ -3,11 +3,11 @@
 A component is a class, or a function that builds one, below the decorator of its registry:
 
     @MODELS.register("SimAM_ResNet34_ASP")
-    def simam_resnet34(feat_dim: int, *, in_planes: int = 64, embed_dim: int = 256): ...
+    def simam_resnet34(feat_dim: int, in_planes: int = 64, embed_dim: int = 256): ...
 
-Its keyword-only parameters are its settings: a YAML file gives them under ``args``, and they are
-checked against the annotations (which may be ``Annotated[int, Field(ge=1)]`` or ``Literal``). The
-positional parameters come from the program.
+The parameters that have defaults are its settings: a YAML file gives them under ``args``, and they
+are checked against the annotations (which may be ``Annotated[int, Field(ge=1)]`` or ``Literal``).
+The others, which come first, come from the program.
 """
 
 import difflib
@@ -72,7 +72,7 @@ class Registry(Mapping[str, Component], Generic[Component]):
     def provided(self, name: str) -> list[str]:
         """Return the names of the parameters of a component that come from the program."""
         parameters = inspect.signature(self[name]).parameters.values()
-        return [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
+        return [p.name for p in parameters if p.default is p.empty]
 
     def build(self, name: str, *provided: Any, **args: Any) -> Any:
         """Build a component from what the program provides and its checked settings.
@@ -92,17 +92,14 @@ def suggest(given: str, known: Iterable[str]) -> str:
 
 @functools.cache
 def _settings_of(component: Callable[..., Any], name: str) -> type[BaseModel]:
-    """Make a model of settings from the keyword-only parameters of a component."""
+    """Make a model of settings from the parameters of a component that have defaults."""
     function = component.func if isinstance(component, functools.partial) else component
     hints = get_type_hints(
         function.__init__ if inspect.isclass(function) else function, include_extras=True
     )
     fields = {
-        parameter.name: (
-            hints[parameter.name],
-            ... if parameter.default is parameter.empty else parameter.default,
-        )
+        parameter.name: (hints[parameter.name], parameter.default)
         for parameter in inspect.signature(component).parameters.values()
-        if parameter.kind is parameter.KEYWORD_ONLY
+        if parameter.default is not parameter.empty
     }
     return create_model(name, __config__=ConfigDict(extra="forbid"), **fields)

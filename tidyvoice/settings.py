@@ -34,10 +34,10 @@ def load_settings(
         TidyVoiceError: the file is missing or no YAML mapping, or keys or values are wrong; all
             of them are named, an unknown key with the nearest known one.
     """
-    values = _with_base(Path(path), ())
+    changes: dict[str, Any] = {}
     for override in overrides:
-        _set(values, override)
-    return validate(model, values, path)
+        _set(changes, override)
+    return validate(model, _merged(_with_base(Path(path), ()), changes), path)
 
 
 def _with_base(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
@@ -53,8 +53,13 @@ def _with_base(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
 
 
 def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Both mappings as one; of a key in both the upper value, mappings again merged."""
+    """Merge two mappings, and the mappings in them; the upper values replace the lower ones.
+
+    Another component takes other settings: a new ``name`` drops the ``args`` of the old one.
+    """
     merged = dict(below)
+    if "args" in merged and above.get("name", merged.get("name")) != merged.get("name"):
+        del merged["args"]
     for key, value in above.items():
         both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
         merged[key] = _merged(merged[key], value) if both else value

@@ -96,7 +96,7 @@ def same_optimizer(first, second):
 
 
 def test_two_ranks_are_one_that_accumulates(config, tmp_path):
-    head = "loss.name=SubCentreArcMargin", "loss.top_k=3"
+    head = "loss.name=SubCentreArcMargin", "loss.args.top_k=3"
     both, alone = tmp_path / "both", tmp_path / "alone"
     shared = (*head, "optimizer.name=SGD", *(f"learning_rate.{end}_lr=0.01" for end in ENDS))
     output = train(config, 2, f"experiment={both}", *shared)

@@ -105,8 +105,12 @@ def test_the_moving_average_is_kept_resumed_and_averaged(experiment, tmp_path):
     "loss",
     [
         {"name": "AMSoftmax"},
-        {"name": "SubCentreArcMargin", "sub_centres": 2, "top_k": 3, "init": "speaker_means"},
-        {"name": "SphereFace2", "margin_type": "A"},
+        {
+            "name": "SubCentreArcMargin",
+            "args": {"sub_centres": 2, "top_k": 3},
+            "init": "speaker_means",
+        },
+        {"name": "SphereFace2", "args": {"margin_type": "A"}},
         {"name": "SphereFace2", "init": "speaker_means"},
     ],
 )
@@ -142,8 +146,20 @@ def test_sphereface2_starts_with_a_bias_that_fits_the_speakers_means(experiment)
 def test_an_option_of_another_loss_is_refused(experiment, tmp_path):
     path = tmp_path / "e.json"
     write_text(path, json.dumps(experiment))
-    with pytest.raises(TidyVoiceError, match="AMSoftmax has no sub_centres"):
-        load_experiment(path, ["loss.name=AMSoftmax", "loss.sub_centres=2"])
+    with pytest.raises(TidyVoiceError, match="AMSoftmax: unknown key sub_centres"):
+        load_experiment(path, ["loss.name=AMSoftmax", "loss.args.sub_centres=2"])
+    with pytest.raises(TidyVoiceError, match="margin: leave it out; the section margin decides"):
+        load_experiment(path, ["loss.args.margin=0.2"])
+
+
+def test_another_loss_drops_the_settings_of_the_loss_before(experiment, tmp_path):
+    experiment["loss"] = {"name": "SubCentreArcMargin", "args": {"sub_centres": 2, "scale": 20.0}}
+    path = tmp_path / "e.json"
+    write_text(path, json.dumps(experiment))
+    assert load_experiment(path).loss.args["sub_centres"] == 2
+    assert load_experiment(path, ["loss.name=AMSoftmax"]).loss.args == {"scale": 32.0}
+    again = load_experiment(path, ["loss.name=SubCentreArcMargin", "loss.args.top_k=1"])
+    assert (again.loss.args["sub_centres"], again.loss.args["scale"]) == (2, 20.0)
 
 
 def test_language_terms_train_and_go_on(experiment, tmp_path):

@@ -102,7 +102,7 @@ def _checkpoint_bytes(settings: Experiment, data: pl.DataFrame) -> int:
     loss, classes = settings.loss, data["speaker"].n_unique() * len(settings.data.speeds)
     with torch.device("meta"):
         model = _build(settings)
-        head = build_loss(loss.name, settings.model.embed_dim, max(classes, 2), **loss.options())
+        head = build_loss(loss.name, settings.model.embed_dim, max(classes, 2), **loss.args)
     of_model, of_head = (sum(p.numel() for p in part.parameters()) for part in (model, head))
     return 4 * (4 * of_model + 3 * of_head)
 

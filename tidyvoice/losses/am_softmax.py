@@ -4,11 +4,16 @@ Wang, Cheng, Liu, Liu: Additive Margin Softmax for Face Verification, IEEE Signa
 Letters 25(7), 2018, equation 6. The same loss is CosFace (Wang et al., CVPR 2018).
 """
 
+from typing import Annotated
+
+from pydantic import Field
 from torch import Tensor
 
 from tidyvoice.losses.head import Head
+from tidyvoice.losses.registry import LOSSES
 
 
+@LOSSES.register("AMSoftmax")
 class AMSoftmax(Head):
     """Cosine classifier whose target's logit is s (cos(theta) - m).
 
@@ -26,7 +31,7 @@ class AMSoftmax(Head):
         self,
         embed_dim: int,
         num_classes: int,
-        scale: float = 32.0,
+        scale: Annotated[float, Field(gt=0)] = 32.0,
         margin: float = 0.2,
     ):
         super().__init__(embed_dim, num_classes, scale, margin)

@@ -4,12 +4,17 @@ Deng, Guo, Xue, Zafeiriou: ArcFace: Additive Angular Margin Loss for Deep Face R
 CVPR 2019, equation 3.
 """
 
+from typing import Annotated
+
+from pydantic import Field
 from torch import Tensor
 
 from tidyvoice.losses.angles import wider
 from tidyvoice.losses.head import Head
+from tidyvoice.losses.registry import LOSSES
 
 
+@LOSSES.register("ArcMargin")
 class ArcMargin(Head):
     """Cosine classifier whose target angle is widened by a margin.
 
@@ -33,7 +38,7 @@ class ArcMargin(Head):
         self,
         embed_dim: int,
         num_classes: int,
-        scale: float = 32.0,
+        scale: Annotated[float, Field(gt=0)] = 32.0,
         margin: float = 0.2,
         easy_margin: bool = False,
     ):

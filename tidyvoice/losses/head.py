@@ -40,7 +40,6 @@ class Head(nn.Module):
     ):
         super().__init__()
         require(num_classes >= 2, f"num_classes is {num_classes}: a loss needs two classes")
-        require(scale > 0, f"scale is {scale}: it must be above 0")
         self.num_classes = num_classes
         self.rows_per_class = rows_per_class
         self.scale = scale

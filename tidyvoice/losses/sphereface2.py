@@ -6,18 +6,22 @@ Han, Chen, Qian: Exploring Binary Classification Loss for Speaker Verification, 
 """
 
 import math
+from typing import Annotated, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tidyvoice.losses.angles import narrower, wider
-from tidyvoice.losses.head import Head, require
+from tidyvoice.losses.head import Head
+from tidyvoice.losses.registry import LOSSES
 
 FAR = 30.0  # a logit where the sigmoid is flat
 HALVINGS = 24  # of a range of about 140, to 1e-5
 
 
+@LOSSES.register("SphereFace2")
 class SphereFace2(Head):
     """A logistic regression a class: is the embedding of this speaker or not?
 
@@ -65,15 +69,12 @@ class SphereFace2(Head):
         self,
         embed_dim: int,
         num_classes: int,
-        scale: float = 32.0,
+        scale: Annotated[float, Field(gt=0)] = 32.0,
         margin: float = 0.2,
-        margin_type: str = "C",
-        balance: float = 0.7,
-        t: float = 3.0,
+        margin_type: Literal["C", "A"] = "C",
+        balance: Annotated[float, Field(gt=0, lt=1)] = 0.7,
+        t: Annotated[float, Field(ge=1)] = 3.0,
     ):
-        require(margin_type in ("C", "A"), f"margin_type is {margin_type!r}: take C or A")
-        require(0 < balance < 1, f"balance is {balance}: it must be between 0 and 1")
-        require(t >= 1, f"t is {t}: it must be 1 or more")
         super().__init__(embed_dim, num_classes, scale, margin)
         self.margin_type = margin_type
         self.balance = balance

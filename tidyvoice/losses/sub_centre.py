@@ -6,13 +6,18 @@ Zhao, Ma, Ding, Zheng, Liu, Xu: Multi-query Multi-head Attention Pooling and Int
 Speaker Verification, ICASSP 2022.
 """
 
+from typing import Annotated
+
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from tidyvoice.losses.angles import narrower, wider
 from tidyvoice.losses.head import Head, require
+from tidyvoice.losses.registry import LOSSES
 
 
+@LOSSES.register("SubCentreArcMargin")
 class SubCentreArcMargin(Head):
     """``ArcMargin`` on the highest cosine of each class' K centres, against harder impostors.
 
@@ -44,14 +49,13 @@ class SubCentreArcMargin(Head):
         self,
         embed_dim: int,
         num_classes: int,
-        scale: float = 32.0,
+        scale: Annotated[float, Field(gt=0)] = 32.0,
         margin: float = 0.2,
         easy_margin: bool = False,
-        sub_centres: int = 3,
-        top_k: int = 5,
-        penalty: float = 0.06,
+        sub_centres: Annotated[int, Field(ge=1)] = 3,
+        top_k: Annotated[int, Field(ge=0)] = 5,
+        penalty: Annotated[float, Field(ge=0, lt=1.6)] = 0.06,
     ):
-        require(sub_centres >= 1, f"sub_centres is {sub_centres}: a class needs one")
         require(
             0 <= top_k < num_classes,
             f"top_k is {top_k}, but there are {num_classes - 1} classes beside the target",

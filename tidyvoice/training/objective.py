@@ -63,7 +63,7 @@ def build_objective(settings: Experiment, data: TrainingData) -> Objective:
         TidyVoiceError: terms go by languages, and the data has fewer than two.
     """
     dim, chosen = settings.model.embed_dim, settings.languages
-    head = build_loss(settings.loss.name, dim, data.num_classes, **settings.loss.options())
+    head = build_loss(settings.loss.name, dim, data.num_classes, **settings.loss.args)
     languages = len(data.languages)
     if (chosen.adversary or chosen.contrast) and languages < 2:
         raise TidyVoiceError(
