@@ -226,12 +226,13 @@ def test_the_initial_model_must_fit(good):
             f"{planes}.pt",
         )
         assert message in start(f"{planes}.pt")
-    network = ModelSettings(in_planes=4, embed_dim=8)
+    network = ModelSettings(args={"in_planes": 4, "embed_dim": 8})
     save_model_config("four", network, FrontendSettings(), [])
     shutil.move("4.pt", "four/avg_model.pt")
     message = (
-        "FAIL  x.yaml model.init: four/config.yaml: another network (model.in_planes 4, here 2; "
-        "model.embed_dim 8, here 16): set model.in_planes=4 model.embed_dim=8 or give another model"
+        "FAIL  x.yaml model.init: four/config.yaml: another network (model.args.embed_dim 8, "
+        "here 16; model.args.in_planes 4, here 2): set model.args.embed_dim=8 "
+        "model.args.in_planes=4 or give another model"
     )
     assert message in start("four")
 

@@ -24,6 +24,7 @@ ORIGINS = ("cosine", "fusion", UNKNOWN_ORIGIN)
 # Value in a step's ``how`` that matters, but cannot be known.
 UNKNOWN = "not known"
 _NAMES = {
+    UNKNOWN_ORIGIN: "system not known",
     "asnorm": "AS-norm",
     "snorm": "S-norm",
     "calibration": "calibrated",
