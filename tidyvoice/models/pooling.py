@@ -1,9 +1,18 @@
-"""From a sequence of frames to one vector an utterance."""
+"""From a sequence of frames to one vector an utterance.
+
+A network chooses one of ``POOLINGS`` by the name that WeSpeaker gives it. These take frames
+[B x C x T], or maps [B x C x F x T] as frames [B x CF x T], and return [B x ``out_dim``]. Their
+statistics are computed in float32, also for half-precision frames: E[x^2] - E[x]^2 cancels badly.
+"""
+
+from collections import OrderedDict
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 VARIANCE_FLOOR = 1e-5
+TINY_VARIANCE = 1e-7
 
 
 class AttentiveStatisticsPooling(nn.Module):
@@ -33,3 +42,124 @@ class AttentiveStatisticsPooling(nn.Module):
             mean = weighted.sum(dim=2)
             variance = (weighted * frames).sum(dim=2) - mean.square()
             return torch.cat([mean, variance.clamp(min=VARIANCE_FLOOR).sqrt()], dim=1)
+
+
+class TSTP(nn.Module):
+    """Mean and unbiased standard deviation over time: temporal statistics pooling.
+
+    Snyder, Garcia-Romero, Sell, Povey, Khudanpur: X-vectors: Robust DNN Embeddings for Speaker
+    Recognition, ICASSP 2018.
+
+    Args:
+        in_dim: C, or CF for maps.
+    """
+
+    def __init__(self, in_dim: int):
+        super().__init__()
+        self.out_dim = 2 * in_dim
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the means, then the standard deviations."""
+        return torch.cat(_statistics(x.flatten(1, -2)), dim=1).flatten(1)
+
+
+class ASTP(nn.Module):
+    """Mean and standard deviation over time, weighted by attention: one weight a channel and frame.
+
+    Okabe, Koshinaka, Shinoda: Attentive Statistics Pooling for Deep Speaker Embedding,
+    Interspeech 2018. The global context is that of Desplanques, Thienpondt, Demuynck: ECAPA-TDNN,
+    Interspeech 2020, section 3.1.
+
+    Args:
+        in_dim: C, or CF for maps.
+        global_context_att: show the attention the statistics of the whole utterance in each frame.
+        hidden: channels between the two layers of the attention.
+    """
+
+    def __init__(self, in_dim: int, global_context_att: bool = False, hidden: int = 128):
+        super().__init__()
+        self.global_context_att = global_context_att
+        self.linear1 = nn.Conv1d(3 * in_dim if global_context_att else in_dim, hidden, 1)
+        self.linear2 = nn.Conv1d(hidden, in_dim, 1)
+        self.out_dim = 2 * in_dim
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the means, then the standard deviations."""
+        x = x.flatten(1, -2)
+        seen = x
+        if self.global_context_att:
+            seen = torch.cat([x, *(value.expand_as(x) for value in _statistics(x))], dim=1)
+        weights = self.linear2(self.linear1(seen).tanh()).softmax(dim=2)
+        return _weighted_statistics(x, weights)
+
+
+class MQMHASTP(nn.Module):
+    """Several attentive statistics poolings of every part of the channels.
+
+    Zhao, Ma, Ding, Zheng, Liu, Xu: Multi-query Multi-head Attention Pooling and Inter-topK Penalty
+    for Speaker Verification, ICASSP 2022. A head is a part of the channels; each query weights the
+    frames of every head anew. As in WeSpeaker, each channel of a head has a weight of its own.
+
+    Args:
+        in_dim: C, or CF for maps; a multiple of ``heads``.
+        hidden: channels between the two layers of the attention.
+    """
+
+    def __init__(self, in_dim: int, queries: int = 2, heads: int = 8, hidden: int = 64):
+        super().__init__()
+        self.n_query = nn.ModuleList(_Query(in_dim // heads, heads, hidden) for _ in range(queries))
+        self.out_dim = 2 * queries * in_dim
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return query after query, in it head after head, of each its means, then deviations."""
+        x = x.flatten(1, -2)
+        return torch.cat([query(x) for query in self.n_query], dim=1)
+
+
+class _Query(nn.Module):
+    """Attention of one query: frames [B x C x T] to statistics [B x 2C] of its heads."""
+
+    def __init__(self, head_dim: int, heads: int, hidden: int):
+        super().__init__()
+        self.heads_att_trans = nn.ModuleList(
+            nn.Sequential(
+                OrderedDict(
+                    att_0=nn.Conv1d(head_dim, hidden, 1),
+                    tanh=nn.Tanh(),
+                    att_1=nn.Conv1d(hidden, head_dim, 1),
+                    softmax=nn.Softmax(dim=2),
+                )
+            )
+            for _ in range(heads)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        heads = self.heads_att_trans
+        parts = zip(heads, x.chunk(len(heads), dim=1), strict=True)
+        weights = torch.cat([head(part) for head, part in parts], dim=1)
+        statistics = _weighted_statistics(x, weights).unflatten(1, (2, len(heads), -1))
+        return statistics.transpose(1, 2).flatten(1)
+
+
+def _statistics(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Means and unbiased standard deviations [B x C x 1] of frames [B x C x T].
+
+    A single frame has no unbiased variance; it counts as zero.
+    """
+    value, frames = x.float(), x.shape[2]
+    mean = value.mean(dim=2, keepdim=True)
+    variance = value.var(dim=2, correction=0, keepdim=True) * frames / max(frames - 1, 1)
+    return mean.to(x.dtype), (variance + TINY_VARIANCE).sqrt().to(x.dtype)
+
+
+def _weighted_statistics(x: Tensor, weights: Tensor) -> Tensor:
+    """Means, then standard deviations [B x 2C], of frames and their weights [B x C x T]."""
+    value = x.float()
+    weighted = weights.float() * value
+    mean = weighted.sum(dim=2)
+    variance = (weighted * value).sum(dim=2) - mean.square()
+    return torch.cat([mean, variance.clamp(min=TINY_VARIANCE).sqrt()], dim=1).to(x.dtype)
+
+
+POOLINGS = {"TSTP": TSTP, "ASTP": ASTP, "MQMHASTP": MQMHASTP}
+PoolingName = Literal[tuple(POOLINGS)]
