@@ -21,48 +21,32 @@ from tidyvoice.models.registry import MODELS, EmbeddingModel
 Size = Annotated[int, Field(ge=1)]
 
 HEAD_CHANNELS = 32
-SEGMENT_FRAMES = 100
+SEGMENT_FRAMES = 100  # at the halved rate of the TDNN
 DENSE_BLOCKS = ((12, 1), (24, 2), (16, 2))  # layers and dilation
+# On CPUs with AMX, oneDNN computes a strided bfloat16 convolution wrongly if its output has a
+# single column. From this many frames on, the TDNN has two.
+FEWEST_HALF_FRAMES = 3
 
 
-@MODELS.register("CAMPPlus")
-class CAMPPlus(EmbeddingModel):
-    """2-D convolutions, a densely connected TDNN, pooling and one linear layer.
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions plus the input; ``stride`` is along frequency."""
 
-    Args:
-        feat_dim: F.
-        embed_dim: D.
-        growth_rate: channels that each dense layer adds.
-        bn_size: channels inside a dense layer, as a multiple of ``growth_rate``.
-        init_channels: channels of the first TDNN layer.
-        pooling_func, two_emb_layer: arguments of a WeSpeaker ``config.yaml``, of which the released
-            networks use one value.
-    """
-
-    def __init__(
-        self,
-        feat_dim: int,
-        *,
-        embed_dim: Size = 512,
-        growth_rate: Size = 32,
-        bn_size: Size = 4,
-        init_channels: Size = 128,
-        pooling_func: Literal["TSTP"] = "TSTP",
-        two_emb_layer: Literal[False] = False,
-    ):
+    def __init__(self, channels: int, stride: int):
         super().__init__()
-        self.embed_dim = embed_dim
-        self.head = Head(feat_dim)
-        self.xvector = DenseTDNN(
-            self.head.out_channels, init_channels, growth_rate, bn_size, embed_dim
-        )
+        self.conv1 = nn.Conv2d(channels, channels, 3, stride=(stride, 1), padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(channels)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(channels)
+        self.shortcut = nn.Sequential()
+        if stride != 1:
+            self.shortcut = nn.Sequential(
+                nn.Conv2d(channels, channels, 1, stride=(stride, 1), bias=False),
+                nn.BatchNorm2d(channels),
+            )
 
-    def forward(self, features: Tensor) -> Tensor:
-        """Map features [B x T x F] to embeddings [B x D]."""
-        return self.xvector(self.head(features))
-
-    def blocks(self) -> list[nn.Module]:
-        return [part for part in self.modules() if isinstance(part, (ResidualBlock, DenseLayer))]
+    def forward(self, x: Tensor) -> Tensor:
+        out = self.bn1(self.conv1(x)).relu()
+        return (self.bn2(self.conv2(out)) + self.shortcut(x)).relu()
 
 
 class Head(nn.Module):
@@ -86,25 +70,65 @@ class Head(nn.Module):
         return self.bn2(self.conv2(x)).relu().flatten(1, 2)
 
 
-class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions plus the input; ``stride`` is along frequency."""
+def _sequence(**layers: nn.Module) -> nn.Sequential:
+    return nn.Sequential(OrderedDict(layers))
 
-    def __init__(self, channels: int, stride: int):
+
+def _norm_relu(channels: int) -> nn.Sequential:
+    return _sequence(batchnorm=nn.BatchNorm1d(channels), relu=nn.ReLU())
+
+
+class GatedConvolution(nn.Module):
+    """Convolution of three frames, times a gate that depends on the context.
+
+    The context of a frame is the mean over the utterance plus the mean over the frame's segment of
+    ``SEGMENT_FRAMES``. All frames of a segment thus have the same gate.
+    """
+
+    def __init__(self, channels: int, out_channels: int, dilation: int):
         super().__init__()
-        self.conv1 = nn.Conv2d(channels, channels, 3, stride=(stride, 1), padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(channels)
-        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(channels)
-        self.shortcut = nn.Sequential()
-        if stride != 1:
-            self.shortcut = nn.Sequential(
-                nn.Conv2d(channels, channels, 1, stride=(stride, 1), bias=False),
-                nn.BatchNorm2d(channels),
-            )
+        self.linear_local = nn.Conv1d(
+            channels, out_channels, 3, padding=dilation, dilation=dilation, bias=False
+        )
+        self.linear1 = nn.Conv1d(channels, channels // 2, 1)
+        self.linear2 = nn.Conv1d(channels // 2, out_channels, 1)
 
-    def forward(self, x: Tensor) -> Tensor:
-        out = self.bn1(self.conv1(x)).relu()
-        return (self.bn2(self.conv2(out)) + self.shortcut(x)).relu()
+    def forward(self, x: Tensor, segments: Tensor) -> Tensor:
+        frames = segments.sum(dim=0).clamp(min=1)
+        context = x.mean(dim=2, keepdim=True) + x @ segments / frames
+        gates = self.linear2(self.linear1(context).relu()).sigmoid()
+        return self.linear_local(x) * (gates @ segments.T)
+
+
+class DenseLayer(nn.Module):
+    """The new channels of a dense layer: a 1x1 convolution, then a gated one."""
+
+    def __init__(self, channels: int, hidden: int, growth: int, dilation: int):
+        super().__init__()
+        self.nonlinear1 = _norm_relu(channels)
+        self.linear1 = nn.Conv1d(channels, hidden, 1, bias=False)
+        self.nonlinear2 = _norm_relu(hidden)
+        self.cam_layer = GatedConvolution(hidden, growth, dilation)
+
+    def forward(self, x: Tensor, segments: Tensor) -> Tensor:
+        x = self.nonlinear2(self.linear1(self.nonlinear1(x)))
+        return self.cam_layer(x, segments)
+
+
+class DenseBlock(nn.Sequential):
+    """Layers that each see the block's input and all new channels so far: [B x C x N]."""
+
+    def __init__(self, channels: int, depth: int, growth: int, bn_size: int, dilation: int):
+        layers = (
+            DenseLayer(channels + index * growth, bn_size * growth, growth, dilation)
+            for index in range(depth)
+        )
+        super().__init__(OrderedDict((f"tdnnd{n}", layer) for n, layer in enumerate(layers, 1)))
+
+    def forward(self, x: Tensor, segments: Tensor) -> Tensor:
+        for layer in self:
+            x = torch.cat([x, layer(x, segments)], dim=1)
+        return x
 
 
 class DenseTDNN(nn.Module):
@@ -150,62 +174,46 @@ def _segments(x: Tensor) -> Tensor:
     return (frames.unsqueeze(1) // SEGMENT_FRAMES == segments).to(x.dtype)
 
 
-class DenseBlock(nn.Sequential):
-    """Layers that each see the block's input and all new channels so far: [B x C x N]."""
+@MODELS.register("CAMPPlus")
+class CAMPPlus(EmbeddingModel):
+    """2-D convolutions, a densely connected TDNN, pooling and one linear layer.
 
-    def __init__(self, channels: int, depth: int, growth: int, bn_size: int, dilation: int):
-        layers = (
-            DenseLayer(channels + index * growth, bn_size * growth, growth, dilation)
-            for index in range(depth)
-        )
-        super().__init__(OrderedDict((f"tdnnd{n}", layer) for n, layer in enumerate(layers, 1)))
-
-    def forward(self, x: Tensor, segments: Tensor) -> Tensor:
-        for layer in self:
-            x = torch.cat([x, layer(x, segments)], dim=1)
-        return x
-
-
-class DenseLayer(nn.Module):
-    """The new channels of a dense layer: a 1x1 convolution, then a gated one."""
-
-    def __init__(self, channels: int, hidden: int, growth: int, dilation: int):
-        super().__init__()
-        self.nonlinear1 = _norm_relu(channels)
-        self.linear1 = nn.Conv1d(channels, hidden, 1, bias=False)
-        self.nonlinear2 = _norm_relu(hidden)
-        self.cam_layer = GatedConvolution(hidden, growth, dilation)
-
-    def forward(self, x: Tensor, segments: Tensor) -> Tensor:
-        x = self.nonlinear2(self.linear1(self.nonlinear1(x)))
-        return self.cam_layer(x, segments)
-
-
-class GatedConvolution(nn.Module):
-    """Convolution of three frames, times a gate that depends on the context.
-
-    The context of a frame is the mean over the utterance plus the mean over the frame's segment of
-    ``SEGMENT_FRAMES``. All frames of a segment thus have the same gate.
+    Args:
+        feat_dim: F.
+        embed_dim: D.
+        growth_rate: channels that each dense layer adds.
+        bn_size: channels inside a dense layer, as a multiple of ``growth_rate``.
+        init_channels: channels of the first TDNN layer.
+        pooling_func, two_emb_layer: arguments of a WeSpeaker ``config.yaml``, of which the released
+            networks use one value.
     """
 
-    def __init__(self, channels: int, out_channels: int, dilation: int):
+    def __init__(
+        self,
+        feat_dim: int,
+        *,
+        embed_dim: Size = 512,
+        growth_rate: Size = 32,
+        bn_size: Size = 4,
+        init_channels: Size = 128,
+        pooling_func: Literal["TSTP"] = "TSTP",
+        two_emb_layer: Literal[False] = False,
+    ):
         super().__init__()
-        self.linear_local = nn.Conv1d(
-            channels, out_channels, 3, padding=dilation, dilation=dilation, bias=False
+        self.embed_dim = embed_dim
+        self.head = Head(feat_dim)
+        self.xvector = DenseTDNN(
+            self.head.out_channels, init_channels, growth_rate, bn_size, embed_dim
         )
-        self.linear1 = nn.Conv1d(channels, channels // 2, 1)
-        self.linear2 = nn.Conv1d(channels // 2, out_channels, 1)
 
-    def forward(self, x: Tensor, segments: Tensor) -> Tensor:
-        frames = segments.sum(dim=0).clamp(min=1)
-        context = x.mean(dim=2, keepdim=True) + x @ segments / frames
-        gates = self.linear2(self.linear1(context).relu()).sigmoid()
-        return self.linear_local(x) * (gates @ segments.T)
+    def forward(self, features: Tensor) -> Tensor:
+        """Map features [B x T x F] to embeddings [B x D]."""
+        return self.xvector(self.head(features))
 
+    def blocks(self) -> list[nn.Module]:
+        return [part for part in self.modules() if isinstance(part, (ResidualBlock, DenseLayer))]
 
-def _norm_relu(channels: int) -> nn.Sequential:
-    return _sequence(batchnorm=nn.BatchNorm1d(channels), relu=nn.ReLU())
-
-
-def _sequence(**layers: nn.Module) -> nn.Sequential:
-    return nn.Sequential(OrderedDict(layers))
+    def for_inference(self, dtype: torch.dtype) -> nn.Module:
+        model = super().for_inference(dtype)
+        model.fewest_frames = 1 if dtype == torch.float32 else FEWEST_HALF_FRAMES
+        return model
