@@ -1,0 +1,117 @@
+"""Networks against numbers of WeSpeaker's own modules (commit dfa7419), on the CPU in float32.
+
+Each case of backbones2.json names a model and its arguments as a WeSpeaker config.yaml does, and
+``width``, the arguments that make it small. ``names_sha256`` is of the sorted lines
+``NAME [SHAPE]`` of the state dict. A case with an ``embedding`` fills the reference weights from
+``seed`` and then multiplies every tensor whose name ends with a key of ``scale``.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import fill_weights, seeded
+
+import tidyvoice.models.campplus
+import tidyvoice.models.redimnet  # noqa: F401
+from tidyvoice.errors import TidyVoiceError
+from tidyvoice.models.registry import MODELS
+
+CASES = json.loads(Path(__file__).with_name("backbones2.json").read_text())["models"]
+SMALL = [case for case in CASES if "embedding" in case]
+LARGE = [case for case in CASES if "embedding" not in case]
+# Name, settings and number of blocks.
+CAMPPLUS = ("CAMPPlus", {"growth_rate": 4, "bn_size": 2, "init_channels": 8}, 4 + 52)
+REDIMNET_B2 = ("ReDimNetB2", {"C": 8}, 19 + 6)
+REDIMNET_B6 = ("ReDimNetB6", {"C": 16, "group_divisor": 4}, 40 + 6)
+
+
+def title(case):
+    arguments = {**case["model_args"], **case["width"]}
+    return "-".join(str(value) for value in (case["model"], *arguments.values()))
+
+
+def build(case):
+    arguments = {**case["model_args"], **case["width"]}
+    return MODELS.build(case["model"], arguments.pop("feat_dim"), **arguments)
+
+
+def assert_same_tensors(model, case):
+    tensors = model.state_dict()
+    lines = sorted(f"{name} {list(tensor.shape)}" for name, tensor in tensors.items())
+    assert sum(parameter.numel() for parameter in model.parameters()) == case["n_params"]
+    assert len(tensors) == case["n_tensors"]
+    assert hashlib.sha256("\n".join(lines).encode()).hexdigest() == case["names_sha256"]
+
+
+@pytest.mark.parametrize("case", LARGE, ids=title)
+def test_tensors_are_wespeakers(case):
+    with torch.device("meta"):
+        assert_same_tensors(build(case), case)
+
+
+@pytest.mark.parametrize("case", SMALL, ids=title)
+def test_tensors_and_embeddings_are_wespeakers(case):
+    model = fill_weights(build(case), case["seed"])
+    assert_same_tensors(model, case)
+    for ending, factor in case["scale"].items():
+        for name, tensor in model.state_dict().items():
+            if name.endswith(ending):
+                tensor.mul_(factor)
+    frames, bins = case["frames"], case["model_args"]["feat_dim"]
+    rng = seeded(case["seed"], 99)
+    noise, offset, slope = (rng.standard_normal((2, n, bins)) for n in (frames, 1, 1))
+    ramp = np.linspace(-0.5, 0.5, frames)[:, None]
+    x = 2 * noise + 2 * offset + 6 * ramp * slope
+    with torch.no_grad():
+        embedding = model(torch.from_numpy(x.astype(np.float32))).numpy()
+    reference = np.array(case["embedding"])
+    distance = np.linalg.norm(embedding - reference, axis=1) / np.linalg.norm(reference, axis=1)
+    # Rounding differs by about 1e-6; a wrong constant or activation shows above 1e-5.
+    assert distance.max() < 1e-5
+
+
+@pytest.mark.parametrize(("name", "settings", "blocks"), [CAMPPLUS, REDIMNET_B2, REDIMNET_B6])
+def test_a_network_trains_and_takes_a_single_frame(name, settings, blocks):
+    torch.manual_seed(1)
+    model = MODELS.build(name, 24, embed_dim=8, **settings)
+    assert len(model.blocks()) == blocks
+    embeddings = model(torch.randn(3, 33, 24))
+    assert embeddings.shape == (3, model.embed_dim)
+    embeddings.square().sum().backward()
+    gradients = [parameter.grad for parameter in model.parameters() if parameter.requires_grad]
+    assert all(g is not None and torch.isfinite(g).all() for g in gradients)
+    with torch.no_grad():
+        assert torch.isfinite(model.eval()(torch.randn(2, 1, 24))).all()
+
+
+@pytest.mark.parametrize(("name", "settings", "blocks"), [CAMPPLUS, REDIMNET_B2])
+def test_an_inference_copy_computes_in_half_precision(name, settings, blocks):
+    torch.manual_seed(1)
+    model = MODELS.build(name, 24, embed_dim=8, **settings).eval()
+    copy = model.for_inference(torch.bfloat16)
+    for frames in (copy.fewest_frames, 40):
+        features = torch.randn(2, frames, 24)
+        with torch.no_grad():
+            embeddings, half = model(features), copy(features)
+        assert half.dtype == torch.float32
+        # bfloat16 rounds to 2^-9 of a value.
+        assert 0 < torch.linalg.norm(half - embeddings) < 0.1 * torch.linalg.norm(embeddings)
+
+
+@pytest.mark.parametrize(
+    ("name", "feat_dim", "arguments", "message"),
+    [
+        ("CAMPPlus", 80, {"pooling_func": "ASTP"}, "pooling_func: Input should be 'TSTP'"),
+        ("ReDimNetB2", 72, {"two_emb_layer": True}, "two_emb_layer: Input should be False"),
+        ("ReDimNetB2", 80, {}, "ReDimNetB2 with C = 16 takes a multiple of 24 mel bins, not 80"),
+        ("ReDimNetB6", 40, {}, "takes a multiple of 12 mel bins, not 40: change num_mel_bins"),
+        ("ReDimNetB6", 72, {"C": 48}, "C = 48 cannot have groups of 32 channels"),
+    ],
+)
+def test_impossible_settings_are_errors(name, feat_dim, arguments, message):
+    with pytest.raises(TidyVoiceError, match=message):
+        MODELS.build(name, feat_dim, **arguments)
