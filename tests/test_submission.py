@@ -240,7 +240,11 @@ def test_the_command_prints_what_it_made(files):
     [
         ([("cosine", {"mean": "none"})], "plain cosine"),
         ([("cosine", {"mean": "1f"}), ("asnorm", {})], "centred cosine, AS-norm"),
-        ([("language", {"languages": "known"})], "language-aware norm"),
+        (
+            [("cosine", {"mean": "1f"}), ("language", {"languages": "known"})],
+            "centred cosine, language-aware norm",
+        ),
+        ([("asnorm", {})], "system not known, AS-norm"),
         (
             [
                 ("cosine", {"mean": "1f"}),

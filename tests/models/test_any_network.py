@@ -49,6 +49,7 @@ def run(*arguments):
         ("MeanOfFrames", {"embed_dim": 6}),
         ("ResNet34", {"m_channels": 2, "embed_dim": 6, "pooling_func": "MQMHASTP"}),
         ("ECAPA_TDNN_GLOB_c512", {"channels": 16, "embed_dim": 6}),
+        ("CAMPPlus", {"growth_rate": 4, "bn_size": 2, "init_channels": 8, "embed_dim": 6}),
     ],
 )
 def test_a_network_trains_extracts_and_shows_everywhere(experiment, tmp_path, name, args):

@@ -115,7 +115,10 @@ def test_force_makes_finished_stages_again_and_keeps_what_took_long(own):
             "finetune was begun with other settings (data.pairs was False, is T",
         ),
         ("--variant contrast --stage 5", "finetune was begun with other settings (data.pairs was "),
-        ("--set model.in_planes=8", "pretrain was begun with other settings (model.in_planes was "),
+        (
+            "--set model.args.in_planes=8",
+            "pretrain was begun with other settings (model.args.in_planes was ",
+        ),
     ],
 )
 def test_other_settings_need_a_folder_of_their_own(finished, change, setting):

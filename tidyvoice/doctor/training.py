@@ -116,7 +116,7 @@ def _time_on_cpu(config: str, settings: Experiment, model: torch.nn.Module, chun
     batch, frames = settings.data.batch_size, settings.data.chunk_frames
     threads, short = torch.get_num_threads(), min(frames, TIMED_FRAMES)
     time_frame = partial(_seconds_a_frame, model, settings.frontend.num_mel_bins)
-    if time_frame(1, short, 1) * batch * frames <= LONGEST_TIMED:
+    if time_frame(2, short, 1) * batch * frames <= LONGEST_TIMED:
         # Short steps of a narrow network take longer than their share, and two threads may take
         # longer than one: run.sh --recipe mini trains it with two processes of one thread each.
         seconds = min(time_frame(batch, frames, number) for number in (1, threads))

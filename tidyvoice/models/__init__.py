@@ -5,10 +5,19 @@ A new model is one file here, with a class below ``@MODELS.register(NAME)``, and
 
 from typing import Any
 
-from tidyvoice.models import ecapa_tdnn, resnet, simam_resnet
+from tidyvoice.models import campplus, ecapa_tdnn, redimnet, resnet, simam_resnet
 from tidyvoice.models.registry import MODELS, EmbeddingModel
 
-__all__ = ["MODELS", "EmbeddingModel", "build_model", "ecapa_tdnn", "resnet", "simam_resnet"]
+__all__ = [
+    "MODELS",
+    "EmbeddingModel",
+    "build_model",
+    "campplus",
+    "ecapa_tdnn",
+    "redimnet",
+    "resnet",
+    "simam_resnet",
+]
 
 
 def build_model(name: str, *, acoustic_dim: int = 80, **args: Any) -> EmbeddingModel:
