@@ -125,25 +125,38 @@ pack() {
   make "$shards" "${inputs[@]}" -- tidyvoice shards "$@"
 }
 
-# check SYSTEM [OPTION ...]: check the settings of its training.
+# training SYSTEM: put the command of a training into `command`, and what it reads into `inputs`.
+training() {
+  local values init
+  settings "$1"
+  init=$(initial "$1")
+  inputs=("$(config "$1")" "conf/$recipe/$1.yaml" "$data"/{,*/}*/shards/shards.json)
+  [ -z "$init" ] || inputs+=("$init"/{avg_model.pt,source.json})
+  command=(tidyvoice)
+  if [ "$processes" -gt 1 ]; then
+    command=(python -m tidyvoice.training.launch --standalone --nproc-per-node "$processes"
+      -m tidyvoice)
+  fi
+  command+=(train "$(config "$1")" "${values[@]}")
+}
+
+# check SYSTEM [OPTION ...]: check the settings of its training, unless it is finished with them.
 check() {
-  local values
+  local values inputs command stamp=$exp/$1/.models.command
+  training "$1"
+  if [ $# = 1 ] && ! [ "${inputs[0]}" -nt "$stamp" ] && ! [ "${inputs[1]}" -nt "$stamp" ] &&
+    grep -qxF -- "$(printf '%q ' "${command[@]}")" "$stamp" 2>/dev/null; then
+    return
+  fi
   settings "$1"
   tidyvoice train "$(config "$1")" "${values[@]}" --check "${@:2}"
 }
 
 train() {
-  local values init inputs program=(tidyvoice)
+  local inputs command
   set_aside "$exp/$1"
-  settings "$1"
-  init=$(initial "$1")
-  inputs=("$(config "$1")" "conf/$recipe/$1.yaml" "$data"/{,*/}*/shards/shards.json)
-  [ -z "$init" ] || inputs+=("$init"/{avg_model.pt,source.json})
-  if [ "$processes" -gt 1 ]; then
-    program=(python -m tidyvoice.training.launch --standalone --nproc-per-node "$processes"
-      -m tidyvoice)
-  fi
-  make "$exp/$1/models" "${inputs[@]}" -- "${program[@]}" train "$(config "$1")" "${values[@]}"
+  training "$1"
+  make "$exp/$1/models" "${inputs[@]}" -- "${command[@]}"
 }
 
 # report FILE SCORES NAME [OPTION ...]: the page of the reported system; its table is kept in FILE.

@@ -68,7 +68,7 @@ def test_all_but_resampling_works_when_torchaudio_cannot_be_imported(
     fails = [
         ("verify", voices / "ann-1.wav", tmp_path / "8k.wav", *model),
         ("train", config, "data.speeds=[1.0,0.9]", f"experiment={tmp_path / 'other'}"),
-        ("train", config, "data.speeds=[1.0,0.9]", "--check"),
+        ("train", config, "data.speeds=[1.0,0.9]", f"experiment={tmp_path / 'other'}", "--check"),
         ("doctor",),
     ]
     found = call(*works, *fails)

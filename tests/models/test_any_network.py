@@ -1,5 +1,8 @@
 """A network that is registered works everywhere: training, extraction, export, doctor, card."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -11,29 +14,22 @@ from tidyvoice import SpeakerEncoder
 from tidyvoice.cli import app
 from tidyvoice.config import Experiment
 from tidyvoice.embeddings import load_embeddings
+from tidyvoice.losses import LOSSES
 from tidyvoice.models import MODELS
-from tidyvoice.models.registry import EmbeddingModel
 from tidyvoice.training.average import average_checkpoints
 from tidyvoice.training.trainer import Trainer
 
 
-class MeanOfFrames(EmbeddingModel):
-    """A network of a user: one layer and a mean over time."""
-
-    def __init__(self, feat_dim: int, *, embed_dim: int = 4, width: int = 8):
-        super().__init__()
-        self.embed_dim = embed_dim
-        self.layers = torch.nn.Sequential(
-            torch.nn.Linear(feat_dim, width), torch.nn.ReLU(), torch.nn.Linear(width, embed_dim)
-        )
-
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
-        return self.layers(features).mean(dim=1)
+EXTENDING = Path(__file__).parents[2] / "docs/extending.md"
 
 
 @pytest.fixture
-def own_network(monkeypatch):
-    monkeypatch.setitem(MODELS._components, "MeanOfFrames", MeanOfFrames)
+def own_components(monkeypatch):
+    """The network and the loss of docs/extending.md, as the page has them."""
+    for registry in (MODELS, LOSSES):
+        monkeypatch.setattr(registry, "_components", dict(registry._components))
+    for code in re.findall(r"```python\n(.*?)```", EXTENDING.read_text(), re.DOTALL):
+        exec(code, {"__name__": "own"})
 
 
 def run(*arguments):
@@ -42,18 +38,18 @@ def run(*arguments):
     return done.output
 
 
-@pytest.mark.usefixtures("own_network")
+@pytest.mark.usefixtures("own_components")
 @pytest.mark.parametrize(
     ("name", "args"),
     [
-        ("MeanOfFrames", {"embed_dim": 6}),
+        ("MeanOfFrames", {"embed_dim": 6, "hidden": 7}),
         ("ResNet34", {"m_channels": 2, "embed_dim": 6, "pooling_func": "MQMHASTP"}),
         ("ECAPA_TDNN_GLOB_c512", {"channels": 16, "embed_dim": 6}),
-        ("CAMPPlus", {"growth_rate": 4, "bn_size": 2, "init_channels": 8, "embed_dim": 6}),
     ],
 )
 def test_a_network_trains_extracts_and_shows_everywhere(experiment, tmp_path, name, args):
     experiment["model"] = {"name": name, "args": args}
+    experiment["loss"] = {"name": "QuadraticMargin", "args": {"growth": 1.0}}
     experiment |= {"epochs": 1, "epoch_iterations": 2}
     (tmp_path / "x.yaml").write_text(yaml.safe_dump(experiment))
     assert (

@@ -145,11 +145,12 @@ def test_the_head_starts_at_the_speakers_means(experiment):
 def pretrained(experiment, tmp_path):
     """A training with two centres a class and two speeds; its settings and its model folder."""
     experiment["data"]["speeds"] = [0.9, 1.0]
-    experiment["loss"] = {"name": "SubCentreArcMargin", "sub_centres": 2, "top_k": 2}
+    loss = {"name": "SubCentreArcMargin", "args": {"sub_centres": 2, "top_k": 2}}
+    experiment["loss"] = loss
     first = {**experiment, "experiment": str(tmp_path / "pretrain"), "average": 2}
     folder, _ = average_checkpoints(run(first).folder)
     experiment["model"] = {**experiment["model"], "init": str(folder)}
-    experiment["loss"] = {**experiment["loss"], "top_k": 0, "init": "checkpoint"}
+    experiment["loss"] = {**loss, "args": {"sub_centres": 2, "top_k": 0}, "init": "checkpoint"}
     return experiment, folder
 
 
