@@ -101,8 +101,11 @@ source=$(python -c 'from tidyvoice.source import source_hash; print(source_hash(
 
 # Validate all settings before the first stage runs.
 given=$((${#pretrain_set[@]} + ${#large_margin_set[@]} + ${#finetune_set[@]}))
-if [ ${#large_margin_set[@]} -gt 0 ] && [[ " ${trainings[*]} " != *" large_margin "* ]]; then
-  fail "--set large_margin.${large_margin_set[0]}: the recipe $recipe has no such training"
+if [ ${#large_margin_set[@]} -gt 0 ] && [[ " ${systems[*]} " != *" large_margin "* ]]; then
+  fail "--set large_margin.${large_margin_set[0]}: this run has no such training"
+fi
+if [ -n "$of_pretraining" ] && [ ${#systems[@]} = 1 ]; then
+  fail "--set $of_pretraining: this run has no pretraining"
 fi
 if [ -n "$released" ]; then
   [ "$given" = 0 ] || fail "--set: --from-released trains nothing"

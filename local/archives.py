@@ -57,7 +57,7 @@ def extract(archive: Path, out: Path) -> None:
             out of the folder; another process is unpacking it.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise TidyVoiceError(f"{out} exists: give it as --root without --archive, or move it away")
+        raise TidyVoiceError(f"{out} exists: move it away, or give another --root")
     if not archive.is_file():
         raise TidyVoiceError(f"{archive} is missing: give the archive")
     if not hasattr(tarfile, "data_filter"):

@@ -149,6 +149,8 @@ check() {
     return
   fi
   settings "$1"
+  # With --force the training starts in a folder of its own, so another one may lie there.
+  if [ -n "$force" ] && [ "$stage" -le 4 ]; then values+=("experiment=$exp/$1.new"); fi
   tidyvoice train "$(config "$1")" "${values[@]}" --check "${@:2}"
 }
 

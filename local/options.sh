@@ -3,7 +3,7 @@
 
 recipe='' variant='' processes='' stage=1 stop_stage=8 corpus='' init_from='' released='' data='' exp=''
 force=''
-recipe_set=() corpus_set=() pretrain_set=() large_margin_set=() finetune_set=()
+of_pretraining='' recipe_set=() corpus_set=() pretrain_set=() large_margin_set=() finetune_set=()
 
 # What is given relative to where run.sh was called from, as it is called here.
 from_here() {
@@ -34,7 +34,7 @@ add_setting() {
   done
   case $1 in
     corpus.*=*) corpus_set+=("${1#corpus.}") ;;
-    pretrain.*=*) pretrain_set+=("${1#pretrain.}") ;;
+    pretrain.*=*) pretrain_set+=("${1#pretrain.}") of_pretraining=$1 ;;
     large_margin.*=*) large_margin_set+=("${1#large_margin.}") ;;
     finetune.*=*) finetune_set+=("${1#finetune.}") ;;
     *) pretrain_set+=("$1") finetune_set+=("$1") ;;

@@ -182,5 +182,5 @@ def test_an_interrupted_training_says_so_and_goes_on(experiment, tmp_path):
 
     interrupt_after(2, signal.SIGINT)
     reached = max(epoch_checkpoints(folder))
-    assert "going on at step" in interrupt_after(reached + 2, signal.SIGTERM)
+    assert "resuming at step" in interrupt_after(reached + 2, signal.SIGTERM)
     assert not list(folder.rglob("*.partial"))

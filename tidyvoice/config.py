@@ -41,7 +41,7 @@ class DataSettings(Strict):
     )
     noise: Path | None = Field(None, description="data folder of noise, with shards; none if null")
     rirs: Path | None = Field(None, description="data folder of impulse responses, with shards")
-    # Shorter chunks give maps of one column, see FEWEST_HALF_FRAMES in tidyvoice.models.inference.
+    # Shorter chunks give maps of one column, see EmbeddingModel.fewest_half_frames.
     chunk_frames: int = Field(200, ge=9, description="frames of a training chunk")
     min_seconds: float = Field(2.0, ge=0, description="shorter utterances are left out")
     max_seconds: float | None = Field(8.0, gt=0, description="longer ones are cropped at random")
@@ -81,11 +81,11 @@ class ComponentSettings(Strict):
     """A component of a registry, by name, and all of its settings.
 
     Attributes:
-        provided: settings that another part of the configuration decides: name and place.
+        decided_elsewhere: settings that another section decides: name and section.
     """
 
     registry: ClassVar[Registry]
-    provided: ClassVar[dict[str, str]] = {}
+    decided_elsewhere: ClassVar[dict[str, str]] = {}
 
     name: str
     args: dict[str, Any] = Field({}, description="its settings", validate_default=True)
@@ -102,14 +102,14 @@ class ComponentSettings(Strict):
     def _all_settings(cls, given: object, info: ValidationInfo) -> object:
         if "name" not in info.data or not isinstance(given, dict):
             return given
-        for key, place in cls.provided.items():
+        for key, place in cls.decided_elsewhere.items():
             if key in given:
                 raise ValueError(f"{key}: leave it out; {place} decides it")
         try:
             settings = cls.registry.arguments(info.data["name"], given)
         except TidyVoiceError as error:
             raise ValueError(str(error)) from None
-        return {key: value for key, value in settings.items() if key not in cls.provided}
+        return {key: value for key, value in settings.items() if key not in cls.decided_elsewhere}
 
 
 class ModelSettings(ComponentSettings):
@@ -119,8 +119,8 @@ class ModelSettings(ComponentSettings):
 
     name: str = Field("SimAM_ResNet34_ASP", description="see tidyvoice.models")
     init: Path | None = Field(None, description="model folder or .pt file to start from")
-    init_scheme: Literal["he_zero_gamma", "torch"] = Field(
-        "he_zero_gamma",
+    init_scheme: Literal["own", "torch"] = Field(
+        "own",
         description="weights of a new model: its own scheme if it has one (SimAM-ResNets: He et "
         "al., and zero for the last batch norm of each block), or torch's defaults as in the "
         "published networks",
@@ -130,7 +130,9 @@ class ModelSettings(ComponentSettings):
         description="keep only the input of each block for the backward pass: a third more time",
     )
     sync_batchnorm: bool = Field(False, description="batch statistics over all processes (CUDA)")
-    compile: bool = Field(False, description="torch.compile of the convolutions")
+    compile: bool = Field(
+        False, description="torch.compile of the network (SimAM-ResNet: without the pooling)"
+    )
     ema_decay: float | None = Field(
         None, gt=0, lt=1, description="also keep a moving average of the weights, and average that"
     )
@@ -155,7 +157,7 @@ class LossSettings(ComponentSettings):
     """The classifier that the embeddings are trained with."""
 
     registry: ClassVar[Registry] = LOSSES
-    provided: ClassVar[dict[str, str]] = {"margin": "the section margin"}
+    decided_elsewhere: ClassVar[dict[str, str]] = {"margin": "the section margin"}
 
     name: str = Field("ArcMargin", description="see tidyvoice.losses")
     init: Literal["random", "speaker_means", "checkpoint"] = Field(
@@ -246,7 +248,7 @@ class Experiment(Strict):
     log_iterations: int = Field(50, ge=1, description="steps between two lines of the log")
     accumulate: int = Field(1, ge=1, description="batches of each process in one step")
     tuned_batch: int | None = Field(
-        None, ge=1, description="chunks a step that the learning rate is meant for; others warn"
+        None, ge=1, description="global batch size for which the learning rate was tuned"
     )
     clip_gradient: float | None = Field(
         None, gt=0, description="longest gradient of the network (L2 norm)"

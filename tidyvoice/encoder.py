@@ -78,6 +78,7 @@ class SpeakerEncoder:
         self.inference = self.model.for_inference(PRECISIONS[precision])
         self.frontend = Frontend(settings).to(self.device).eval()
         width = widest_frame(self.inference, settings.num_mel_bins, self.device)
+        width *= getattr(self.inference, "extra_maps", 1)
         self.frame_bytes = width * PRECISIONS[precision].itemsize
 
     @classmethod
@@ -137,7 +138,7 @@ class SpeakerEncoder:
     @property
     def fewest_frames(self) -> int:
         """The shortest utterance that the model takes in this precision."""
-        return getattr(self.inference, "fewest_frames", 1)
+        return self.inference.fewest_frames
 
     @torch.inference_mode()
     def embed_waveforms(self, waveforms: np.ndarray) -> np.ndarray:

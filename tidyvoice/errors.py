@@ -13,7 +13,7 @@ INTERRUPTED = 130  # 128 + SIGINT, what shells expect of an interrupted command
 
 
 class TidyVoiceError(Exception):
-    """A mistake in the input. Its text is one line: the file, the line or key, and the mend."""
+    """A mistake in the input. Its text is one line: the file, the line or key, and the fix."""
 
 
 class NotFiniteError(TidyVoiceError):

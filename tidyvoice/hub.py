@@ -156,7 +156,7 @@ def save_model_config(
 
 
 def _model_args(model: ModelSettings, num_mel_bins: int) -> dict[str, Any]:
-    """Return arguments that WeSpeaker's network of this name takes, without those at defaults."""
+    """Return the arguments that differ from the defaults, and the two sizes."""
     defaults, (bins,) = MODELS.arguments(model.name, {}), MODELS.provided(model.name)
     changed = {key: value for key, value in model.args.items() if value != defaults[key]}
     return {**changed, "embed_dim": model.embed_dim, bins: num_mel_bins}

@@ -102,7 +102,10 @@ class Manifest:
         return cls(table.sort("utterance"))
 
     def write(self, folder: str | Path) -> None:
-        """Write the tables; ``wav.scp`` goes first and comes last: a folder with it is whole."""
+        """Write the tables.
+
+        wav.scp is deleted first and written last, so its presence marks a complete folder.
+        """
         folder = Path(folder)
         (folder / "wav.scp").unlink(missing_ok=True)
         for column in ("language", "seconds"):

@@ -100,8 +100,8 @@ class Recording:
             )
         if len(samples) < SHORTEST * sample_rate:
             raise TidyVoiceError(
-                f"{name} lasts {len(samples) / sample_rate:.2f} s, which tells no voice: record "
-                f"{3 * FEW:g} s or more"
+                f"{name} lasts {len(samples) / sample_rate:.2f} s, too short to identify "
+                f"a speaker: record {3 * FEW:g} s or more"
             )
         taken = resampled(np.ascontiguousarray(samples[:, channel - 1]), int(sample_rate))
         return cls(name, taken, *_judged(name, taken, samples, channel))
@@ -221,8 +221,8 @@ def _judged(
     seconds = len(samples) / SAMPLE_RATE
     if sound < SHORTEST:
         raise TidyVoiceError(
-            f"{name} holds {sound:.2f} s of sound in {seconds:.1f} s, which tells no voice: record "
-            f"{3 * FEW:g} s of speech or more"
+            f"{name} holds {sound:.2f} s of sound in {seconds:.1f} s, too short to "
+            f"identify a speaker: record {3 * FEW:g} s of speech or more"
         )
     said = []
     if sound < FEW:

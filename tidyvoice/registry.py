@@ -24,7 +24,7 @@ from tidyvoice.settings import validate
 Component = TypeVar("Component", bound=Callable[..., Any])
 
 
-class Registry(Mapping[str, Component], Generic[Component]):
+class Registry(Generic[Component]):
     """Components by name.
 
     Args:
@@ -56,9 +56,6 @@ class Registry(Mapping[str, Component], Generic[Component]):
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._components)
-
-    def __len__(self) -> int:
-        return len(self._components)
 
     def arguments(self, name: str, given: Mapping[str, Any]) -> dict[str, Any]:
         """Return all settings of a component: those given, the others at their defaults.

@@ -58,8 +58,9 @@ def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any
     Another component takes other settings: a new ``name`` drops the ``args`` of the old one.
     """
     merged = dict(below)
-    if "args" in merged and above.get("name", merged.get("name")) != merged.get("name"):
-        del merged["args"]
+    names = {values["name"] for values in (below, above) if isinstance(values.get("name"), str)}
+    if len(names) == 2:
+        merged.pop("args", None)
     for key, value in above.items():
         both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
         merged[key] = _merged(merged[key], value) if both else value

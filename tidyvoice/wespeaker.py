@@ -66,7 +66,10 @@ def model_of(
             raise TidyVoiceError(
                 f"{source}: model_args.{key} is {value}, but fbank_args.num_mel_bins is {bins}"
             )
-    return MODELS.build(name, bins, **args), frontend
+    try:
+        return MODELS.build(name, bins, **args), frontend
+    except TidyVoiceError as error:
+        raise TidyVoiceError(f"{source}: {error}") from None
 
 
 def network_of(config: Mapping[str, Any], source: str | Path) -> tuple[str, dict[str, Any]]:

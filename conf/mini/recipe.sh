@@ -22,7 +22,7 @@ training_data() { echo "$data/$1"; }
 require_inputs() { :; } # stage 1 makes them
 
 prepare() {
-  [ ! -e "$made" ] || set_aside "$corpus"
+  set_aside "$corpus"
   make "$made" conf/mini/corpus.yaml -- python -m local.mini --config conf/mini/corpus.yaml \
     --out "$corpus" "$@"
   if [ -z "$init_from" ]; then

@@ -113,8 +113,8 @@ def _check(settings: Settings, out: Path, version: str) -> bool:
     different += [key for key, value in now.items() if earlier.get(key) != value]
     if different:
         raise TidyVoiceError(
-            f"{out}: was made with other values of {summarise(different)}; use another --out, or "
-            "delete the folder"
+            f"{out}: was made with other values of {summarise(different)}; delete the folder, or "
+            "choose another (--out; ./run.sh --corpus)"
         )
     return found.name == MARKER
 

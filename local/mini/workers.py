@@ -61,3 +61,6 @@ def _work(task: Task, outcome: Connection) -> None:
         outcome.send(None)
     except (TidyVoiceError, OSError) as error:
         outcome.send(error)
+    except Exception as error:  # a defect of ours: its traceback is printed as well
+        outcome.send(TidyVoiceError(f"{task.name}: {error!r}"))
+        raise

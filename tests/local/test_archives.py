@@ -97,7 +97,7 @@ def test_what_stands_there_is_not_touched(tmp_path):
     archive.write_bytes(INNER)
     out.mkdir()
     (out / "precious").write_text("keep")
-    with pytest.raises(TidyVoiceError, match=r"out exists: give it as --root"):
+    with pytest.raises(TidyVoiceError, match=r"out exists: move it away"):
         extract(archive, out)
     assert tree(out) == {"precious": b"keep"}
     with pytest.raises(TidyVoiceError, match=r"b\.zip is missing"):

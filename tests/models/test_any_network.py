@@ -19,7 +19,6 @@ from tidyvoice.models import MODELS
 from tidyvoice.training.average import average_checkpoints
 from tidyvoice.training.trainer import Trainer
 
-
 EXTENDING = Path(__file__).parents[2] / "docs/extending.md"
 
 

@@ -102,9 +102,12 @@ def test_force_makes_finished_stages_again_and_keeps_what_took_long(own):
     forced = succeed(f"{stage.format(4)} --force", own)
     assert "  exp/mini/finetune is kept as exp/mini/finetune.1;" in forced
     assert (own / "exp/mini/finetune.1/log/train.log").read_text() == log
-    assert "going on" not in (finetune / "log/train.log").read_text()
+    assert "resuming" not in (finetune / "log/train.log").read_text()
     assert not commands(succeed(stage.format(4), own))
     assert commands(succeed(stage.format(5), own)) == {"average", "extract"}
+    # Other settings need no other folder, because the training starts in a new one.
+    other = succeed(f"{stage.format(4)} --force --set finetune.clip_gradient=5", own)
+    assert "  exp/mini/finetune is kept as exp/mini/finetune.2;" in other
 
 
 @pytest.mark.parametrize(

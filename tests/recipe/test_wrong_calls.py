@@ -30,7 +30,15 @@ def test_without_arguments_it_lists_and_starts_nothing(untouched):
         ("--recipe mini --variant contast", "there are adversary am_softmax balanced_languages"),
         ("--recipe tidyvoice --variant publishd", "pairs published small sphereface2_a"),
         ("--recipe mini --set calib_speakers=x", "--set calib_speakers=x: give a number above 0"),
-        ("--recipe mini --set large_margin.seed=2", "the recipe mini has no such training"),
+        ("--recipe mini --set large_margin.seed=2", "this run has no such training"),
+        (
+            "--recipe mini --set pretrain.seed=2 --init-from conf",
+            "--set pretrain.seed=2: this run has no pretraining",
+        ),
+        (
+            "--recipe mini --set model.name=ReDimNetB2 model.init=null",
+            "ReDimNetB2 with C = 16 takes a multiple of 24 mel bins, not 80",
+        ),
         ("--recipe mini --set learning_rate=0.4", "set one of learning_rate.initial_lr, "),
         (
             "--recipe tidyvoice --corpus x --variant published --set calib_speakers=4",

@@ -49,7 +49,7 @@ def test_other_names_for_the_same_utterances_do_not_hide_them():
     guard = LeakGuard()
     guard.disjoint(renamed, people("the mean", "cd"))
     assert guard.unchecked == [
-        "dev against the mean: the speakers of dev are called otherwise than its ids say"
+        "dev against the mean: the given speakers of dev differ from those in its ids"
     ]
 
 

@@ -151,7 +151,7 @@ def test_torchrun_restarts_a_killed_rank_and_the_result_is_the_same(config, tmp_
     os.kill(of_rank(process, 0), signal.SIGKILL)
     code, output = finish(process)
     assert code == 0, output[-6000:]
-    assert "going on at step" in output
+    assert "resuming at step" in output
     close(final_state(whole)["model"], final_state(killed)["model"], rtol=0, atol=0)
 
 

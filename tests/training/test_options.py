@@ -13,6 +13,7 @@ from tidyvoice.errors import TidyVoiceError
 from tidyvoice.files import write_text
 from tidyvoice.models import build_model
 from tidyvoice.models.checkpointing import checkpoint_activations
+from tidyvoice.models.simam_resnet import SimAMResNetASP
 from tidyvoice.scoring.pairs import make_trials
 from tidyvoice.scoring.trials import write_trials
 from tidyvoice.training.average import average_checkpoints
@@ -150,6 +151,20 @@ def test_an_option_of_another_loss_is_refused(experiment, tmp_path):
         load_experiment(path, ["loss.name=AMSoftmax", "loss.args.sub_centres=2"])
     with pytest.raises(TidyVoiceError, match="margin: leave it out; the section margin decides"):
         load_experiment(path, ["loss.args.margin=0.2"])
+
+
+def test_a_name_that_is_given_once_keeps_the_settings(experiment, tmp_path):
+    path = tmp_path / "e.json"
+    write_text(path, json.dumps(experiment))
+    again = load_experiment(path, ["model.name=SimAM_ResNet34_ASP"])
+    assert again.model.args == load_experiment(path).model.args
+
+
+def test_a_network_without_blocks_refuses_recompute(experiment, monkeypatch):
+    monkeypatch.setattr(SimAMResNetASP, "blocks", lambda self: [])
+    experiment["model"]["recompute"] = True
+    with pytest.raises(TidyVoiceError, match=r"model\.recompute: .* has no blocks"):
+        run(experiment)
 
 
 def test_another_loss_drops_the_settings_of_the_loss_before(experiment, tmp_path):

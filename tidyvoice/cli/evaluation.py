@@ -76,7 +76,9 @@ def metrics(
     tables = [format_table(rows), *(format_languages(part) for part in parts.values())]
     typer.echo("\n\n".join(tables))
     if not lineage.calibrated:
-        typer.echo("not known to be log-likelihood ratios: actDCF and Cllr take them for such")
+        typer.echo(
+            "actDCF and Cllr assume calibrated log-likelihood ratios; these scores may be none"
+        )
     for said in lineage.remarks():
         typer.echo(said)
 

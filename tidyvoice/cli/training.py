@@ -32,12 +32,16 @@ def train(
     Example: tidyvoice train conf/mini/pretrain.yaml data.batch_size=32
     """
     if check_settings:
+        import torch
+
         from tidyvoice.audio import load_torchaudio
         from tidyvoice.config import load_experiment
         from tidyvoice.training.state import check_settings_of
 
         chosen = load_experiment(config, tuple(settings or ()))
         check_settings_of(chosen)
+        with torch.device("meta"):  # some arguments are only checked when the network is built
+            chosen.model.build(chosen.frontend.num_mel_bins)
         if set(chosen.data.speeds) != {1.0}:
             load_torchaudio()
         if initial and chosen.model.init:

@@ -25,7 +25,11 @@ LONGEST_ON_CPU = 24 * 3600.0  # seconds; a longer training needs a GPU or consen
 
 def check(config: str, settings: Experiment, tables: Tables) -> Iterator[Finding]:
     """Check the initial model, the schedule, and the device that the training would run on."""
-    model = _build(settings)
+    try:
+        model = _build(settings)
+    except TidyVoiceError as error:
+        yield Finding("FAIL", f"{config} model", str(error))
+        return
     if settings.model.init:
         yield _initial_model(f"{config} model.init", settings)
     chunks = settings.data.batch_size * settings.accumulate

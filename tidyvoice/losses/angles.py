@@ -1,4 +1,4 @@
-"""Cosines of angles that are widened or narrowed by a margin, elementwise and for ever falling.
+"""cos(theta + m) and cos(theta - m), extended so that they decrease monotonically.
 
 Where the margin would carry an angle beyond pi or below zero, and the cosine turn back, it is
 continued with the slope of the cosine itself, so that the order of angles is kept and the gradient

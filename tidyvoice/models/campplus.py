@@ -23,9 +23,6 @@ Size = Annotated[int, Field(ge=1)]
 HEAD_CHANNELS = 32
 SEGMENT_FRAMES = 100  # at the halved rate of the TDNN
 DENSE_BLOCKS = ((12, 1), (24, 2), (16, 2))  # layers and dilation
-# On CPUs with AMX, oneDNN computes a strided bfloat16 convolution wrongly if its output has a
-# single column. From this many frames on, the TDNN has two.
-FEWEST_HALF_FRAMES = 3
 
 
 class ResidualBlock(nn.Module):
@@ -188,6 +185,8 @@ class CAMPPlus(EmbeddingModel):
             networks use one value.
     """
 
+    fewest_half_frames = 3
+
     def __init__(
         self,
         feat_dim: int,
@@ -212,8 +211,3 @@ class CAMPPlus(EmbeddingModel):
 
     def blocks(self) -> list[nn.Module]:
         return [part for part in self.modules() if isinstance(part, (ResidualBlock, DenseLayer))]
-
-    def for_inference(self, dtype: torch.dtype) -> nn.Module:
-        model = super().for_inference(dtype)
-        model.fewest_frames = 1 if dtype == torch.float32 else FEWEST_HALF_FRAMES
-        return model

@@ -9,7 +9,6 @@ Shapes: B utterances, T frames, F mel bins, C channels, H x W positions of a map
 """
 
 import copy
-import math
 
 import torch
 from torch import Tensor, nn
@@ -17,12 +16,9 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from tidyvoice.models.pooling import AttentiveStatisticsPooling
 from tidyvoice.models.simam import LAMBDA, simam_residual
-from tidyvoice.models.simam_resnet import STAGE_STRIDES, SimAMBlock, SimAMResNetASP
+from tidyvoice.models.simam_resnet import SimAMBlock, SimAMResNetASP
 
 TILE = 2**16  # numbers of float32, 0.25 MB: two tiles at a time fit the second-level cache
-# On CPUs with AMX, oneDNN computes a strided bfloat16 convolution wrongly (NaN, or finite values)
-# if its output has a single column. From this many frames on, every map has two columns or more.
-FEWEST_HALF_FRAMES = math.prod(STAGE_STRIDES) + 1
 
 
 class FoldedSimAMResNet(nn.Module):
@@ -47,7 +43,7 @@ class FoldedSimAMResNet(nn.Module):
         self.pooling = folded_pooling(model.pooling)
         self.bottleneck = copy.deepcopy(model.bottleneck)
         self.dtype = dtype
-        self.fewest_frames = 1 if dtype == torch.float32 else FEWEST_HALF_FRAMES
+        self.fewest_frames = 1 if dtype == torch.float32 else model.fewest_half_frames
         self.requires_grad_(False)
 
     def forward(self, features: Tensor) -> Tensor:

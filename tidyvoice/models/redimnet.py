@@ -33,9 +33,6 @@ DIMENSIONS = {1: (nn.Conv1d, nn.BatchNorm1d), 2: (nn.Conv2d, nn.BatchNorm2d)}
 HEADS = 4
 TIME_KERNELS = (7, 19, 31, 59)
 NORM_EPS = 1e-6
-# On CPUs with AMX, oneDNN computes a strided bfloat16 convolution wrongly if its output has a
-# single column.
-FEWEST_HALF_FRAMES = 2
 
 
 class ToSequence(nn.Module):
@@ -267,6 +264,8 @@ class ReDimNet(EmbeddingModel):
             uses one value.
     """
 
+    fewest_half_frames = 2
+
     def __init__(
         self,
         feat_dim: int,
@@ -289,11 +288,6 @@ class ReDimNet(EmbeddingModel):
 
     def blocks(self) -> list[nn.Module]:
         return [part for part in self.modules() if isinstance(part, (MapBlock, TimeBlock))]
-
-    def for_inference(self, dtype: torch.dtype) -> nn.Module:
-        model = super().for_inference(dtype)
-        model.fewest_frames = 1 if dtype == torch.float32 else FEWEST_HALF_FRAMES
-        return model
 
     def _check(self, feat_dim: int, C: int, group_divisor: int, stages: Stages) -> None:
         name = f"{type(self).__name__} with C = {C}"

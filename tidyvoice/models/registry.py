@@ -14,9 +14,12 @@ class EmbeddingModel(nn.Module):
 
     Attributes:
         embed_dim: D.
+        fewest_half_frames: the smallest T in bfloat16. On CPUs with AMX, oneDNN computes a strided
+            bfloat16 convolution wrongly (NaN, or finite values) if its output has a single column.
     """
 
     embed_dim: int
+    fewest_half_frames = 1
 
     def blocks(self) -> Sequence[nn.Module]:
         """Return the modules of which activation checkpointing keeps only the input."""
@@ -30,21 +33,29 @@ class EmbeddingModel(nn.Module):
         """Initialise the weights of a new model otherwise than torch does; not by default."""
 
     def for_inference(self, dtype: torch.dtype) -> nn.Module:
-        """Return a copy in evaluation mode that computes in ``dtype`` and returns float32.
-
-        The copy may have an attribute ``fewest_frames``, the smallest T that it takes.
-        """
-        return _Plain(copy.deepcopy(self).eval().requires_grad_(False).to(dtype))
+        """Return a copy in evaluation mode that computes in ``dtype`` and returns float32."""
+        return InferenceCopy(self, dtype)
 
 
-class _Plain(nn.Module):
-    def __init__(self, model: EmbeddingModel):
+class InferenceCopy(nn.Module):
+    """A copy of a network for inference, as it is.
+
+    Attributes:
+        fewest_frames: the smallest T that it takes.
+        extra_maps: its maps in memory at once, over those of a folded SimAM-ResNet. The largest
+            known is that of ReDimNet, which keeps the outputs of all its stages.
+    """
+
+    extra_maps = 4
+
+    def __init__(self, model: EmbeddingModel, dtype: torch.dtype):
         super().__init__()
-        self.model = model
+        self.model = copy.deepcopy(model).eval().requires_grad_(False).to(dtype)
+        self.dtype = dtype
+        self.fewest_frames = 1 if dtype == torch.float32 else model.fewest_half_frames
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        dtype = next(self.model.parameters()).dtype
-        return self.model(features.to(dtype)).float()
+        return self.model(features.to(self.dtype)).float()
 
 
 def widest_frame(model: nn.Module, feat_dim: int, device: torch.device) -> int:

@@ -21,9 +21,6 @@ from tidyvoice.models.pooling import POOLINGS, PoolingName
 from tidyvoice.models.registry import MODELS, EmbeddingModel
 
 STAGE_STRIDES = (1, 2, 2, 2)
-# On CPUs with AMX, oneDNN computes a strided bfloat16 convolution wrongly if its output has a
-# single column. From this many frames on, every map has two columns or more.
-FEWEST_HALF_FRAMES = 9
 
 
 class BasicBlock(nn.Module):
@@ -106,6 +103,8 @@ class ResNet(EmbeddingModel):
         two_emb_layer: an argument of WeSpeaker's, which its released networks have switched off.
     """
 
+    fewest_half_frames = 9
+
     def __init__(
         self,
         block: type[BasicBlock] | type[Bottleneck],
@@ -143,11 +142,6 @@ class ResNet(EmbeddingModel):
 
     def blocks(self) -> Sequence[nn.Module]:
         return [*self.layer1, *self.layer2, *self.layer3, *self.layer4]
-
-    def for_inference(self, dtype: torch.dtype) -> nn.Module:
-        model = super().for_inference(dtype)
-        model.fewest_frames = 1 if dtype == torch.float32 else FEWEST_HALF_FRAMES
-        return model
 
 
 for _name, _block, _num_blocks in (

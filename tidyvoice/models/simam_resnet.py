@@ -7,6 +7,8 @@ Shapes: B utterances, T frames, F mel bins, P planes (channels of the first stag
 of the embedding.
 """
 
+import copy
+import math
 from collections.abc import Sequence
 from functools import partial
 from typing import Annotated, Literal
@@ -101,6 +103,8 @@ class SimAMResNetASP(EmbeddingModel):
             no use for, or supports with one value only.
     """
 
+    fewest_half_frames = math.prod(STAGE_STRIDES) + 1
+
     def __init__(
         self,
         num_blocks: tuple[int, ...],
@@ -149,7 +153,7 @@ class SimAMResNetASP(EmbeddingModel):
     def for_inference(self, dtype: torch.dtype) -> nn.Module:
         from tidyvoice.models.inference import FoldedSimAMResNet
 
-        return FoldedSimAMResNet(self, dtype)
+        return FoldedSimAMResNet(copy.deepcopy(self).eval(), dtype)
 
 
 NUM_BLOCKS = {

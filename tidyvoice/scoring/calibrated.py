@@ -10,7 +10,7 @@ from tidyvoice.errors import TidyVoiceError, TidyVoiceWarning
 from tidyvoice.scoring.calibration import Fit, fit_calibration, load_calibration
 from tidyvoice.scoring.crossfit import cross_fit
 from tidyvoice.scoring.groups import read_maps, speakers_of
-from tidyvoice.scoring.leaks import LeakGuard, People
+from tidyvoice.scoring.leaks import LeakGuard, People, without_names
 from tidyvoice.scoring.lineage import (
     UNKNOWN,
     UNKNOWN_ORIGIN,
@@ -113,7 +113,8 @@ def apply_calibration(
     guard.disjoint(
         people, People.named(f"the calibration {calibration}", made.notes.get("speakers"))
     )
-    guard.inherit(*(made.notes.get(key, []) for key in ("in_sample", "unchecked", "confounded")))
+    in_sample = map(without_names, made.notes.get("in_sample", []))
+    guard.inherit(in_sample, *(made.notes.get(key, []) for key in ("unchecked", "confounded")))
     if "confounded" not in made.notes and made.notes.get("measures"):
         guard.note(
             f"the calibration {calibration} against its quality measures: it does not say whether "
@@ -286,7 +287,7 @@ def _write(
         before, kind = lineages[0].steps, "calibration"
     else:
         # What is not known of one system is not known of their fusion.
-        before = [lineage.steps[0] for lineage in lineages if not lineage.known]
+        before = [lineage.steps[0] for lineage in lineages if not lineage.known][:1]
         kind = "fusion"
         for number, (path, lineage) in enumerate(zip(paths, lineages, strict=True), 1):
             texts = (step.text for step in lineage.steps)

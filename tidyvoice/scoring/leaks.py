@@ -122,7 +122,7 @@ class LeakGuard:
                 which = "the" if side.names is None else "some"
                 said = f"{which} speakers of {side.what} are not known"
             elif side.renamed and against.given is None:
-                said = f"the speakers of {side.what} are called otherwise than its ids say"
+                said = f"the given speakers of {side.what} differ from those in its ids"
             else:
                 continue
             self.note(f"{one.what} against {other.what}: {said}")
@@ -149,8 +149,8 @@ class LeakGuard:
         if not self._allow:
             shown = ", ".join(names[:NAMED]) + (", ..." if len(names) > NAMED else "")
             raise TidyVoiceError(
-                f"{said} ({shown}): results would flatter; take other speakers, or say --in-sample "
-                "to have the report marked so"
+                f"{said} ({shown}): results would be too optimistic. Use other speakers, or allow "
+                "the overlap with --in-sample; the report then marks it"
             )
         if said not in self.in_sample:
             self.in_sample.append(said)

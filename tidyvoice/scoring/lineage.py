@@ -212,7 +212,7 @@ def _name(step: Step) -> str:
     if step.step == "language":
         blind = step.how.get("languages") == "guessed"
         return "blind language-aware norm" if blind else "language-aware norm"
-    return _NAMES[step.step]
+    return _NAMES.get(step.step, step.step)
 
 
 def with_checksum(path: str | Path) -> str:

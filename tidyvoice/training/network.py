@@ -76,13 +76,16 @@ def build_network(settings: Experiment, data: TrainingData, world: World) -> Net
     """The network of an experiment, on its device.
 
     Raises:
-        TidyVoiceError: synchronised batch norm without CUDA; see also ``build_objective``.
+        TidyVoiceError: activation checkpointing of a network without blocks, synchronised batch
+            norm without CUDA; see also ``build_objective``.
     """
     chosen, device = settings.model, world.device
     model = chosen.build(settings.frontend.num_mel_bins)
     if chosen.init_scheme != "torch":
         model.initialise()
     if chosen.recompute:
+        if not model.blocks():
+            raise TidyVoiceError(f"model.recompute: {chosen.name} has no blocks; set it false")
         checkpoint_activations(model.blocks())
     trunk = model.trunk()
     if chosen.sync_batchnorm:

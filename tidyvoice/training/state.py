@@ -141,5 +141,6 @@ def check_settings_of(settings: Experiment) -> None:
     Raises:
         TidyVoiceError: what differs.
     """
-    if epoch_checkpoints(settings.experiment):
-        refuse_other_settings(read_yaml(settings.experiment / "config.yaml"), settings)
+    config = settings.experiment / "config.yaml"
+    if epoch_checkpoints(settings.experiment) and config.is_file():
+        refuse_other_settings(read_yaml(config), settings)

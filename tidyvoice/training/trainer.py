@@ -120,9 +120,12 @@ class Trainer:
             if newest and self.iteration == self.total:
                 tracker.say(f"finished already, at step {self.total}")
             elif newest:
-                tracker.say(f"going on at step {self.iteration} of {self.total}")
+                tracker.say(f"resuming at step {self.iteration} of {self.total}")
                 if state.get("source") != self.source:
-                    tracker.say(f"warning: {path} was made by other code than this")
+                    tracker.say(
+                        f"warning: another version of the code wrote {path}; the result may differ "
+                        "from that of an uninterrupted training"
+                    )
             else:
                 self._begin(tracker)
             if self.world.is_first:
@@ -257,7 +260,7 @@ class Trainer:
         """Of a number of all processes, and of this one's own."""
         of_all, own = values.read()
         if not math.isfinite(of_all):
-            where = "the batch of another rank, which says so"
+            where = "see the error of the other rank"
             if not math.isfinite(own):
                 where = f"this batch's utterances: {' '.join(self.data.utterance_ids(rows))}"
             raise TidyVoiceError(
