@@ -83,7 +83,7 @@ def test_a_checkpoint_of_other_code_is_warned_of_when_it_is_resumed(experiment, 
     begun, done = epoch_checkpoints(trainer.folder).values()
     done.unlink()
     run({**experiment, "epochs": 1})
-    assert "going on at step 0" in log.read_text()
+    assert "resuming at step 0" in log.read_text()
     assert "warning" not in log.read_text()
     done.unlink()
     monkeypatch.setattr(module, "source_hash", lambda: "another")
