@@ -165,7 +165,8 @@ def require_labels(trials: Trials) -> None:
     """Refuse a list without labels."""
     if trials.label is None:
         raise TidyVoiceError(
-            f"{trials.source}: metrics need labels; score a list with 'target|nontarget'"
+            f"{trials.source}: metrics need labels; score a list with 'target|nontarget', or "
+            "give such a list with --trials"
         )
 
 
