@@ -159,16 +159,14 @@ def tables(folder):
 
 
 MEAN = "exp/whole/finetune/embeddings/mean.npz"
-LINE = (
-    "./run.sh --recipe tidyvoice --corpus corpus --data data/{0} --exp exp/{0} "
-    f"{SMALL} large_margin.log_iterations=7"
-)
+LINE = f"./run.sh --recipe tidyvoice --corpus corpus --data data/{{0}} --exp exp/{{0}} {SMALL}"
+WHOLE = f"{LINE} large_margin.log_iterations=7"
 
 
 @pytest.fixture(scope="module")
 def whole(project):
     """What the whole recipe printed."""
-    return succeed(LINE.format("whole"), project)
+    return succeed(WHOLE.format("whole"), project)
 
 
 def test_everything_is_trained_scored_and_packed(project, whole):
@@ -259,7 +257,7 @@ def announced(project, whole):
 
 def test_announced_labels_measure_the_submission(project, whole, announced):
     assert "no labels" in whole
-    line = f"{LINE.format('whole')} --stage 8"
+    line = f"{WHOLE.format('whole')} --stage 8"
     said = succeed(line, project)
     page = (project / "exp/whole/finetune/report.html").read_text()
     for name, rate in announced.items():
@@ -273,7 +271,7 @@ def test_announced_labels_measure_the_submission(project, whole, announced):
 
 
 def test_a_finished_recipe_shows_its_table_and_makes_nothing(project, whole):
-    again = succeed(LINE.format("whole"), project)
+    again = succeed(WHOLE.format("whole"), project)
     assert not re.findall(r"^\+ (?:tidyvoice|python) .*", again, re.MULTILINE)
     table = re.search(r"system +EER.*?\n\n", whole.partition("== stage 7")[2], re.DOTALL)[0]
     assert table in again.partition("== stage 7")[2]
@@ -282,7 +280,7 @@ def test_a_finished_recipe_shows_its_table_and_makes_nothing(project, whole):
 def test_killed_in_every_stage_it_ends_with_the_same_scores(project, whole):
     for stage in range(1, 9):
         process = subprocess.Popen(
-            ["bash", "-c", LINE.format("killed")],
+            ["bash", "-c", WHOLE.format("killed")],
             env=environment(),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -300,7 +298,7 @@ def test_killed_in_every_stage_it_ends_with_the_same_scores(project, whole):
         time.sleep(0.2 + 0.3 * (stage % 3))  # while a command of the stage runs
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()  # until every process that writes to it is gone
-    succeed(LINE.format("killed"), project)
+    succeed(WHOLE.format("killed"), project)
     expected, found = (tables(project / "exp" / name) for name in ("whole", "killed"))
     assert len(expected) > 6
     assert list(found) == list(expected)
