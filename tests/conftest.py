@@ -57,12 +57,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Use one worker more than cores, because many tests wait for the programs that they start.
+    """Use two workers more than cores, because many tests wait for programs that they start.
 
     Use no workers (0) for a single file, whose tests would not spread.
     """
     alone = len(config.args) == 1 and ".py" in config.args[0]
-    return 0 if alone else usable_cores() + 1
+    return 0 if alone else usable_cores() + 2
 
 
 def require(condition: bool, reason: str) -> None:
