@@ -222,7 +222,7 @@ def _text(metric: str, value: float | None, sign: str = "") -> str:
 
 
 def _remarks(found: Comparison) -> list[str]:
-    """What a reader of the tables must know about their columns."""
+    """Return the remarks that explain the columns of the tables."""
     name, trial_list = found.reference, found.trial_list
     reference = found.systems[name]
     said = [f"{name}: {trial_list.name}; {reference.source}"]
