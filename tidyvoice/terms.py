@@ -5,8 +5,8 @@ TERMS = {
     "of all three forbid determining who a speaker is.",
     "VoxCeleb": "VoxCeleb1 and VoxCeleb2: the metadata are CC BY 4.0, the videos belong to their "
     "owners.",
-    "VoxBlink2": "VoxBlink2 is CC BY-NC-SA: it allows no commercial use, and you must share derived "
-    "work under the same licence.",
+    "VoxBlink2": "VoxBlink2 is CC BY-NC-SA: it allows no commercial use, and you must share "
+    "derived work under the same licence.",
     "musan": "MUSAN is CC BY and public domain.",
     "RIRS_NOISES": "RIRS_NOISES is Apache-2.0.",
 }
