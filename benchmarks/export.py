@@ -22,16 +22,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from tidyvoice.embeddings import load_embeddings
 from tidyvoice.encoder import SpeakerEncoder
+from tidyvoice.evaluation.bootstrap import interval
+from tidyvoice.evaluation.categories import POOLED
 from tidyvoice.export.command import export, export_int8
 from tidyvoice.export.encoders import ExportedEncoder, OnnxEncoder
-from tidyvoice.extract import extract
+from tidyvoice.extraction.extract import extract
 from tidyvoice.frontend import FrontendSettings
 from tidyvoice.models import build_model
 from tidyvoice.report.system import SystemResult, examine, load_system
-from tidyvoice.scoring.bootstrap import interval
-from tidyvoice.scoring.categories import POOLED
+from tidyvoice.scoring.embeddings import load_embeddings
 from tidyvoice.scoring.metrics import Costs
 from tidyvoice.scoring.pipeline import score_list
 

@@ -35,14 +35,14 @@ from torch.utils.flop_counter import FlopCounterMode
 from training_step import SIZE, product_speed
 
 from tidyvoice.config import ModelSettings
-from tidyvoice.embeddings import load_embeddings
+from tidyvoice.data.manifest import scan
 from tidyvoice.encoder import SpeakerEncoder
-from tidyvoice.extract import extract
+from tidyvoice.extraction.extract import extract
 from tidyvoice.files import sha256
 from tidyvoice.frontend import INT16_SCALE, FrontendSettings
-from tidyvoice.hub import save_model_config, save_torch
-from tidyvoice.manifest import scan
+from tidyvoice.modelhub.folder import save_model_config, save_torch
 from tidyvoice.models import build_model
+from tidyvoice.scoring.embeddings import load_embeddings
 
 MODEL, RATE = "SimAM_ResNet34_ASP", 16000
 

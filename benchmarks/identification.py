@@ -13,9 +13,9 @@ import time
 
 import numpy as np
 
-from tidyvoice.embeddings import load_embeddings
 from tidyvoice.enrolment import Enrolment, Gallery
 from tidyvoice.errors import TidyVoiceError, one_line_errors
+from tidyvoice.scoring.embeddings import load_embeddings
 from tidyvoice.verifier import Verifier
 
 UTTERANCES = 3

@@ -22,9 +22,9 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold
 
-from tidyvoice.embeddings import Embeddings, load_embeddings
-from tidyvoice.manifest import Manifest
+from tidyvoice.data.manifest import Manifest
 from tidyvoice.scoring.cosine import cosine_scores
+from tidyvoice.scoring.embeddings import Embeddings, load_embeddings
 from tidyvoice.scoring.metrics import eer
 from tidyvoice.scoring.trials import Trials, read_trials
 

@@ -18,9 +18,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tidyvoice.embeddings import Embeddings
 from tidyvoice.scoring.cohort import speaker_cohort
 from tidyvoice.scoring.cosine import cosine_scores, unit_vectors
+from tidyvoice.scoring.embeddings import Embeddings
 from tidyvoice.scoring.groups import languages_of
 from tidyvoice.scoring.language_norm import (
     LanguageWeights,

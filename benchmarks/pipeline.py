@@ -31,9 +31,9 @@ from scipy import signal
 from tidyvoice.config import DataSettings
 from tidyvoice.data.augment import Augmenter
 from tidyvoice.data.batches import SNR_DB, TrainingData
+from tidyvoice.data.manifest import scan
 from tidyvoice.data.packing import write_shards
 from tidyvoice.frontend import Frontend, FrontendSettings
-from tidyvoice.manifest import scan
 
 RATE, CHUNK_FRAMES, BATCH = 16000, 200, 64
 

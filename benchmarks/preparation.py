@@ -21,8 +21,8 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from tidyvoice.data.manifest import scan
 from tidyvoice.data.packing import write_shards
-from tidyvoice.manifest import scan
 
 VIDEOS, EACH, LINKS = 10, 10, 20_000
 

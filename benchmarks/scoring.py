@@ -20,12 +20,12 @@ from pathlib import Path
 
 import numpy as np
 
-from tidyvoice.embeddings import load_embeddings, save_embeddings
-from tidyvoice.scoring.bootstrap import resample, with_intervals
-from tidyvoice.scoring.categories import OPERATING_POINTS, evaluate
+from tidyvoice.evaluation.bootstrap import resample, with_intervals
+from tidyvoice.evaluation.categories import OPERATING_POINTS, evaluate
+from tidyvoice.evaluation.tables import format_table
+from tidyvoice.scoring.embeddings import load_embeddings, save_embeddings
 from tidyvoice.scoring.groups import languages_of, speakers_of
 from tidyvoice.scoring.pipeline import CohortFiles, normalize_scores, score_list
-from tidyvoice.scoring.tables import format_table
 from tidyvoice.scoring.trials import Trials, read_scores, read_trials, write_trials
 
 SPEAKERS, LANGUAGES = 808, ("en", "fr", "de", "zh-CN", "sv-SE", "ckb")

@@ -10,8 +10,8 @@ Several sweeps may run at once, each with other --seeds. Corpus and data folders
 
 Each row is the mean over the seeds; below zero is better than the baseline. The interval of a
 difference comes from 1,000 resamples of the speakers, the same ones for every system and seed
-(tidyvoice.scoring.bootstrap): it says what other speakers would give, not what other seeds would,
-whose spread stands beside it.
+(tidyvoice.evaluation.bootstrap): it says what other speakers would give, not what other seeds
+would, whose spread stands beside it.
 """
 
 import argparse
@@ -21,9 +21,9 @@ from pathlib import Path
 
 import numpy as np
 
+from tidyvoice.evaluation.bootstrap import interval
+from tidyvoice.evaluation.categories import POOLED
 from tidyvoice.report.system import SystemResult, examine, load_system
-from tidyvoice.scoring.bootstrap import interval
-from tidyvoice.scoring.categories import POOLED
 from tidyvoice.scoring.metrics import Costs
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 
 from tidyvoice.cli.app import name_and_path
 from tidyvoice.errors import one_line_errors
-from tidyvoice.scoring.categories import evaluate
+from tidyvoice.evaluation.categories import evaluate
+from tidyvoice.evaluation.tables import format_systems
 from tidyvoice.scoring.groups import languages_of
-from tidyvoice.scoring.tables import format_systems
 from tidyvoice.scoring.trials import read_scores
 
 

@@ -19,10 +19,11 @@ from tqdm import tqdm
 from local.recordings import THREADS, UNFIT, find_recordings, manifest_of
 from local.sources import parser_of
 from tidyvoice.audio import wav_bytes
+from tidyvoice.data.manifest import Manifest
 from tidyvoice.errors import TidyVoiceError, one_line_errors, summarise
 from tidyvoice.files import write_text
 from tidyvoice.headers import WITH_HEADER
-from tidyvoice.manifest import Manifest, read_table
+from tidyvoice.kaldi_tables import read_table
 from tidyvoice.readahead import read_ahead
 from tidyvoice.recordings import Recording
 

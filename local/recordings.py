@@ -13,10 +13,10 @@ from pathlib import Path
 import polars as pl
 from tqdm import tqdm
 
+from tidyvoice.data.manifest import Manifest
 from tidyvoice.errors import TidyVoiceError, summarise
 from tidyvoice.files import write_text
 from tidyvoice.headers import inspect_audio
-from tidyvoice.manifest import Manifest
 from tidyvoice.readahead import read_ahead
 
 UNFIT = "unfit.txt"

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from local.sources import Remote, add_source, parser_of, provide
+from tidyvoice.data.manifest import scan
 from tidyvoice.errors import TidyVoiceError, one_line_errors
-from tidyvoice.manifest import scan
 
 
 def prepare(

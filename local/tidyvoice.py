@@ -29,8 +29,8 @@ import numpy as np
 from local.collective import fetch_dataset
 from local.recordings import UNFIT, by_root, find_recordings, inspected, manifest_of
 from local.sources import add_source, parser_of, provide
+from tidyvoice.data.manifest import Manifest
 from tidyvoice.errors import TidyVoiceError, one_line_errors
-from tidyvoice.manifest import Manifest
 
 DATASET = "cmihtsewu023so207xot1iqqw"
 FOLDER = "TidyVoiceX_ASV"

@@ -21,8 +21,8 @@ from local.lists import check_count, describe, require_audio
 from local.recordings import find_recordings, inspected
 from local.sources import add_source, parser_of, provide
 from local.tidyvoice import read_corpus
+from tidyvoice.data.manifest import Manifest
 from tidyvoice.errors import TidyVoiceError, one_line_errors, summarise
-from tidyvoice.manifest import Manifest
 from tidyvoice.scoring.trials import read_trials
 
 FOLDER = "TidyVoiceX2"

@@ -20,9 +20,9 @@ from pathlib import Path
 
 from local.lists import check_count, describe, require_audio
 from local.sources import parser_of
+from tidyvoice.data.manifest import Manifest
 from tidyvoice.errors import TidyVoiceError, TidyVoiceWarning, one_line_errors
 from tidyvoice.files import atomic_path
-from tidyvoice.manifest import Manifest
 from tidyvoice.scoring.trials import read_trials
 
 TRIALS = "TidyVocieX_Dev_trialPairs.txt"

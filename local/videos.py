@@ -13,8 +13,8 @@ import argparse
 from pathlib import Path
 
 from local.sources import parser_of
+from tidyvoice.data.manifest import parse_part, part_folder, scan
 from tidyvoice.errors import one_line_errors
-from tidyvoice.manifest import parse_part, part_folder, scan
 
 ENDINGS = (".m4a", ".wav")
 

@@ -22,9 +22,9 @@ import polars as pl
 from local.lists import check_count, describe
 from local.recordings import by_root, find_recordings, inspected, manifest_of
 from local.sources import Remote, add_source, parser_of, provide
+from tidyvoice.data.manifest import Manifest
 from tidyvoice.errors import TidyVoiceError, one_line_errors
 from tidyvoice.files import atomic_path
-from tidyvoice.manifest import Manifest
 from tidyvoice.scoring.trials import read_trials, write_trials
 
 FOLDER = "voxceleb1"

@@ -25,19 +25,19 @@ from tests.recipe.support import RECIPE, copy_project
 from tests.report.support import COHORT, COSINE, LLR, make_experiment
 from tidyvoice.cli import app
 from tidyvoice.config import ModelSettings
+from tidyvoice.data.manifest import Manifest, scan
 from tidyvoice.data.packing import write_shards
 from tidyvoice.encoder import SpeakerEncoder
-from tidyvoice.extract import extract
+from tidyvoice.extraction.extract import extract
 from tidyvoice.frontend import FrontendSettings
-from tidyvoice.hub import save_model_config
-from tidyvoice.manifest import Manifest, scan
+from tidyvoice.modelhub.folder import save_model_config
 from tidyvoice.models import MODELS, build_model
 from tidyvoice.models.simam_resnet import SimAMResNetASP
 from tidyvoice.readahead import usable_cores
 from tidyvoice.report import load_system, write_report
 from tidyvoice.scoring.pairs import make_trials
 from tidyvoice.scoring.trials import write_trials
-from tidyvoice.scoring.verifier_fit import fit_verifier
+from tidyvoice.verifier_fit import fit_verifier
 
 # Tests may share the machine: threads that wait for each other on a busy core are slower than one.
 torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))

@@ -11,8 +11,8 @@ import soundfile
 from conftest import invoke, succeed
 
 from tests.preloaded import environment
-from tidyvoice.embeddings import load_embeddings
-from tidyvoice.manifest import scan
+from tidyvoice.data.manifest import scan
+from tidyvoice.scoring.embeddings import load_embeddings
 from tidyvoice.terms import IDENTIFICATION
 
 

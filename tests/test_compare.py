@@ -11,7 +11,7 @@ from conftest import seeded
 from typer.testing import CliRunner
 
 from tidyvoice.cli import app
-from tidyvoice.scoring.categories import CATEGORIES, POOLED, evaluate
+from tidyvoice.evaluation.categories import CATEGORIES, POOLED, evaluate
 from tidyvoice.scoring.groups import languages_of
 from tidyvoice.scoring.lineage import Step, write_with_lineage
 from tidyvoice.scoring.trials import read_scores

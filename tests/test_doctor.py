@@ -15,10 +15,10 @@ import yaml
 from conftest import invoke, prepared, succeed
 
 from tidyvoice.config import ModelSettings
+from tidyvoice.data.manifest import Manifest
 from tidyvoice.data.packing import write_shards
 from tidyvoice.frontend import FrontendSettings
-from tidyvoice.hub import save_model_config
-from tidyvoice.manifest import Manifest
+from tidyvoice.modelhub.folder import save_model_config
 from tidyvoice.models import build_model
 
 EXPECTED = {

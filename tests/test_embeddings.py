@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tidyvoice.embeddings import load_embeddings, save_embeddings
 from tidyvoice.errors import TidyVoiceError
+from tidyvoice.scoring.embeddings import load_embeddings, save_embeddings
 
 IDS = ["id1/en/a.wav", "id2/zh-CN/ü.wav", "id3/fr/c.wav"]
 VECTORS = np.arange(12, dtype=np.float32).reshape(3, 4)

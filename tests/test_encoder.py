@@ -8,10 +8,10 @@ from conftest import seeded
 
 from tidyvoice import Enrolment, Gallery, Recording, SpeakerEncoder, TidyVoiceError
 from tidyvoice import encoder as module
-from tidyvoice.archives import VERIFIER_FILE
 from tidyvoice.audio import read_pcm16
 from tidyvoice.errors import TidyVoiceWarning
-from tidyvoice.hub import fingerprint, load_model
+from tidyvoice.model_files import VERIFIER_FILE
+from tidyvoice.modelhub.folder import fingerprint, load_model
 
 
 @pytest.fixture(scope="module")

@@ -17,9 +17,9 @@ from conftest import fill_weights, require, seeded, write_corpus
 
 from tests import preloaded
 from tidyvoice.config import ModelSettings
+from tidyvoice.data.manifest import Manifest
 from tidyvoice.frontend import FrontendSettings
-from tidyvoice.hub import save_model_config
-from tidyvoice.manifest import Manifest
+from tidyvoice.modelhub.folder import save_model_config
 from tidyvoice.models import build_model
 from tidyvoice.scoring.lineage import read_lineage
 from tidyvoice.scoring.trials import read_scores

@@ -13,18 +13,18 @@ from typer.testing import CliRunner
 
 from tidyvoice.cli import app
 from tidyvoice.config import ModelSettings
-from tidyvoice.embeddings import load_embeddings
 from tidyvoice.encoder import SpeakerEncoder
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.export import command
 from tidyvoice.export.encoders import OnnxEncoder, ProgramEncoder, is_exported, load_exported
 from tidyvoice.export.programs import FEWEST_FRAMES, trace
 from tidyvoice.export.waveform import ExportedFrontend
-from tidyvoice.extract import extract
+from tidyvoice.extraction.extract import extract
 from tidyvoice.files import sha256
 from tidyvoice.frontend import Frontend, FrontendSettings
-from tidyvoice.hub import fingerprint, load_model, save_model_config
+from tidyvoice.modelhub.folder import fingerprint, load_model, save_model_config
 from tidyvoice.models import build_model
+from tidyvoice.scoring.embeddings import load_embeddings
 
 if os.environ.get("CI") != "true":
     pytest.importorskip("onnx", reason="it is in the extra export")

@@ -5,15 +5,15 @@ import torch
 from conftest import fill_weights, prepared
 
 from tidyvoice.audio import read_pcm16
+from tidyvoice.data.manifest import Manifest, scan
 from tidyvoice.data.packing import write_shards
 from tidyvoice.device import choose_device
-from tidyvoice.embeddings import load_embeddings
 from tidyvoice.encoder import SpeakerEncoder
 from tidyvoice.errors import TidyVoiceError
-from tidyvoice.extract import extract
+from tidyvoice.extraction.extract import extract
 from tidyvoice.frontend import FrontendSettings
-from tidyvoice.manifest import Manifest, scan
 from tidyvoice.models import build_model
+from tidyvoice.scoring.embeddings import load_embeddings
 
 
 @pytest.fixture(scope="module")

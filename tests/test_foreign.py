@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from conftest import invoke, succeed
 
-from tidyvoice.embeddings import load_embeddings
 from tidyvoice.errors import TidyVoiceError
+from tidyvoice.scoring.embeddings import load_embeddings
 
 IDS = ["id1/en/a.wav", "id2/zh-CN/ü.wav", "id3/fr/c.wav", "id3/en/d.wav"]
 VECTORS = np.array([[1, 0.5, -2], [3, 0, 1], [0.25, 4, 1], [0.5, 3, 1]], dtype=np.float32)

@@ -13,15 +13,15 @@ from tidyvoice.config import ModelSettings
 from tidyvoice.encoder import SpeakerEncoder
 from tidyvoice.errors import TidyVoiceError, TidyVoiceWarning
 from tidyvoice.frontend import FrontendSettings
-from tidyvoice.hub import (
+from tidyvoice.modelhub.folder import (
     WeightsMismatch,
     load_model,
     model_files,
     save_model_config,
     save_torch,
 )
+from tidyvoice.modelhub.wespeaker import model_of, read_config
 from tidyvoice.models import build_model
-from tidyvoice.wespeaker import model_of, read_config
 
 SETTINGS = ModelSettings(args={"in_planes": 2, "embed_dim": 8})
 

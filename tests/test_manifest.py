@@ -3,8 +3,9 @@ import pytest
 import soundfile
 from conftest import prepared, write_corpus
 
+from tidyvoice.data.manifest import Manifest, check, scan
 from tidyvoice.errors import TidyVoiceError
-from tidyvoice.manifest import Manifest, check, read_table, scan
+from tidyvoice.kaldi_tables import read_table
 
 
 @pytest.fixture

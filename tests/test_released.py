@@ -21,7 +21,7 @@ from tests.releases import published_config, write_release
 from tidyvoice.cli import app
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.files import atomic_folder
-from tidyvoice.hub import load_model, training_speakers
+from tidyvoice.modelhub.folder import load_model, training_speakers
 from tidyvoice.models import build_model
 from tidyvoice.released import Release, fetch_model
 from tidyvoice.settings import load_settings
@@ -143,7 +143,7 @@ def test_what_cannot_be_downloaded_is_one_line(hub, tmp_path, message, how, envi
         setattr(hub, name, value)
     code = f"""
 from tidyvoice.errors import one_line_errors
-from tidyvoice.huggingface import download
+from tidyvoice.modelhub.huggingface import download
 with one_line_errors():
     download({REPOSITORY!r}, "main")
 """

@@ -12,9 +12,9 @@ from conftest import fill_weights, write_corpus
 from tests.fake_hub import REPOSITORY, fake_hub
 from tests.preloaded import shell
 from tests.releases import write_release
-from tidyvoice.embeddings import load_embeddings
+from tidyvoice.evaluation.categories import evaluate
 from tidyvoice.models import build_model
-from tidyvoice.scoring.categories import evaluate
+from tidyvoice.scoring.embeddings import load_embeddings
 from tidyvoice.scoring.groups import languages_of
 from tidyvoice.scoring.lineage import read_lineage
 from tidyvoice.scoring.trials import read_scores

@@ -2,7 +2,7 @@ import pytest
 
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.frontend import FrontendSettings
-from tidyvoice.wespeaker import BUILT_IN, frontend_settings, model_of
+from tidyvoice.modelhub.wespeaker import BUILT_IN, frontend_settings, model_of
 
 
 def test_a_published_config_is_read_tolerantly():

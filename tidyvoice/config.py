@@ -17,8 +17,8 @@ from tidyvoice.files import write_text
 from tidyvoice.frontend import FrontendSettings
 from tidyvoice.losses import LOSSES
 from tidyvoice.models import MODELS, EmbeddingModel
-from tidyvoice.registry import Registry, suggest
 from tidyvoice.settings import Strict, load_settings
+from tidyvoice.settings.registry import Registry, suggest
 
 MAX_SPEED_DENOMINATOR = 100
 Probability = Annotated[float, Field(ge=0, le=1)]

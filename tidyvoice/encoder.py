@@ -8,13 +8,19 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from tidyvoice.archives import VERIFIER_FILE
+from tidyvoice.batch_plan import plan_batches, plan_items
 from tidyvoice.device import choose_device
 from tidyvoice.enrolment import NOBODY, Enrolment, Gallery, Identification
 from tidyvoice.errors import NotFiniteError, TidyVoiceError, TidyVoiceWarning
-from tidyvoice.extraction.plan import plan_batches, plan_items
 from tidyvoice.frontend import INT16_SCALE, Frontend, FrontendSettings
-from tidyvoice.hub import fingerprint, load_model, model_files, model_folder, training_speakers
+from tidyvoice.model_files import VERIFIER_FILE
+from tidyvoice.modelhub.folder import (
+    fingerprint,
+    load_model,
+    model_files,
+    model_folder,
+    training_speakers,
+)
 from tidyvoice.models.registry import EmbeddingModel, widest_frame
 from tidyvoice.readahead import one_ahead, read_ahead
 from tidyvoice.recordings import Recording

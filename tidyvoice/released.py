@@ -15,7 +15,10 @@ from pathlib import Path
 import numpy as np
 from pydantic import Field
 
-from tidyvoice.archives import (
+from tidyvoice.encoder import SpeakerEncoder
+from tidyvoice.errors import TidyVoiceError, summarise
+from tidyvoice.files import atomic_folder, sha256, write_text
+from tidyvoice.model_files import (
     ARCHIVES,
     CONFIG_FILE,
     OTHERS,
@@ -23,17 +26,14 @@ from tidyvoice.archives import (
     copy_model,
     unpack_model,
 )
-from tidyvoice.encoder import SpeakerEncoder
-from tidyvoice.errors import TidyVoiceError, summarise
-from tidyvoice.files import atomic_folder, sha256, write_text
-from tidyvoice.hub import (
+from tidyvoice.modelhub.folder import (
     REPOSITORY,
     SHOWN,
     WeightsMismatch,
     model_files,
     training_speakers,
 )
-from tidyvoice.huggingface import download
+from tidyvoice.modelhub.huggingface import download
 from tidyvoice.settings import Strict, load_settings
 
 SOURCE_FILE = "source.json"

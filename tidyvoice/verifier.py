@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from tidyvoice.archives import VERIFIER_FILE
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.files import write_text
+from tidyvoice.model_files import VERIFIER_FILE
 from tidyvoice.scoring.distribution import BINS, Distribution, Tail
 
 FORMAT = "tidyvoice verifier 1"

@@ -13,11 +13,11 @@ from tidyvoice.audio import read_pcm16
 from tidyvoice.config import DataSettings
 from tidyvoice.data import packing
 from tidyvoice.data.batches import TrainingData
+from tidyvoice.data.manifest import Manifest, parse_part, part_folder, parts_of
 from tidyvoice.data.packing import write_shards
 from tidyvoice.data.shards import UNREADABLE, ShardReader
 from tidyvoice.errors import TidyVoiceError
-from tidyvoice.extract import Source
-from tidyvoice.manifest import Manifest, parse_part, part_folder, parts_of
+from tidyvoice.extraction.extract import Source
 
 
 def corpus(root, speakers=5, ending=".wav", first=0):

@@ -7,11 +7,11 @@ import pytest
 import torch
 from conftest import fill_weights, prepared
 
+from tidyvoice.batch_plan import plan_batches, plan_items
 from tidyvoice.encoder import SpeakerEncoder
 from tidyvoice.errors import TidyVoiceError
-from tidyvoice.extract import extract
+from tidyvoice.extraction.extract import extract
 from tidyvoice.extraction.memory import Budget, bytes_per_frame
-from tidyvoice.extraction.plan import plan_batches, plan_items
 from tidyvoice.extraction.workers import cpu_workers
 from tidyvoice.frontend import FrontendSettings
 from tidyvoice.models import build_model
@@ -22,7 +22,7 @@ MEASURE = """
 import re, sys
 import numpy as np
 from tidyvoice.encoder import SpeakerEncoder
-from tidyvoice.extract import extract
+from tidyvoice.extraction.extract import extract
 from tidyvoice.extraction.memory import bytes_per_frame
 from tidyvoice.frontend import FrontendSettings
 from tidyvoice.models import build_model

@@ -14,16 +14,16 @@ from conftest import fill_weights, prepared, seeded
 
 from tests.preloaded import environment
 from tidyvoice.config import ModelSettings
+from tidyvoice.data.manifest import scan
 from tidyvoice.data.packing import write_shards
-from tidyvoice.embeddings import load_embeddings
 from tidyvoice.encoder import SpeakerEncoder
 from tidyvoice.errors import TidyVoiceError
-from tidyvoice.extract import extract
 from tidyvoice.extraction import run
+from tidyvoice.extraction.extract import extract
 from tidyvoice.frontend import FrontendSettings
-from tidyvoice.hub import save_model_config
-from tidyvoice.manifest import scan
+from tidyvoice.modelhub.folder import save_model_config
 from tidyvoice.models import build_model
+from tidyvoice.scoring.embeddings import load_embeddings
 
 ROOT = Path(__file__).parents[2]
 

@@ -11,7 +11,7 @@ from conftest import write_sounds
 from local.sounds import prepare
 from tests.local.corpora import fail, pack, succeed, write_wav
 from tests.local.server import serving
-from tidyvoice.manifest import Manifest, check
+from tidyvoice.data.manifest import Manifest, check
 from tidyvoice.terms import TERMS
 
 # Command: archive, top folder in it, folder of the kinds in that.

@@ -15,8 +15,8 @@ from conftest import require, write_corpus
 from local.collective import fetch_dataset
 from local.tidyvoice import DATASET
 from tests.local.corpora import fail, pack, succeed
+from tidyvoice.data.manifest import Manifest
 from tidyvoice.errors import TidyVoiceError
-from tidyvoice.manifest import Manifest
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ from conftest import prepared
 from local import tidyvoice_trials
 from local.tidyvoice_trials import COUNT, TRIALS, main
 from tests.local.corpora import call, fail, succeed
+from tidyvoice.data.manifest import Manifest
 from tidyvoice.errors import TidyVoiceError, TidyVoiceWarning
-from tidyvoice.manifest import Manifest
 
 WARNING = f"4 trials, the published list has {COUNT:,}"
 

@@ -7,8 +7,8 @@ import pytest
 from local import tidyvoice_eval
 from local.tidyvoice_eval import COUNTS, main
 from tests.local.corpora import call, fail, pack, succeed, write_wav
+from tidyvoice.data.manifest import Manifest, check
 from tidyvoice.errors import TidyVoiceError, TidyVoiceWarning
-from tidyvoice.manifest import Manifest, check
 from tidyvoice.scoring.trials import read_trials
 
 IDS = ["a9x0000kq1b", "j8pvmcu6iuh", "zz81mno0p2q"]

@@ -8,8 +8,8 @@ from conftest import write_corpus
 from local.tidyvoice import main
 from tests.local.corpora import fail, pack, succeed, write_wav
 from tidyvoice.audio import read_pcm16
+from tidyvoice.data.manifest import Manifest, check
 from tidyvoice.errors import TidyVoiceError
-from tidyvoice.manifest import Manifest, check
 from tidyvoice.terms import TERMS
 
 TRAIN, DEV = "TidyVoiceX_Train", "TidyVoiceX_Dev"

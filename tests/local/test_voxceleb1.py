@@ -9,8 +9,8 @@ from local import voxceleb1
 from local.voxceleb1 import LISTS, PublishedList, main
 from tests.local.corpora import call, fail, pack, write_wav
 from tests.local.server import serving
+from tidyvoice.data.manifest import Manifest, check
 from tidyvoice.errors import TidyVoiceError, TidyVoiceWarning
-from tidyvoice.manifest import Manifest, check
 from tidyvoice.scoring.trials import read_trials
 
 UTTERANCES = [

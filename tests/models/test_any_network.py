@@ -13,9 +13,9 @@ from typer.testing import CliRunner
 from tidyvoice import SpeakerEncoder
 from tidyvoice.cli import app
 from tidyvoice.config import Experiment
-from tidyvoice.embeddings import load_embeddings
 from tidyvoice.losses import LOSSES
 from tidyvoice.models import MODELS
+from tidyvoice.scoring.embeddings import load_embeddings
 from tidyvoice.training.average import average_checkpoints
 from tidyvoice.training.trainer import Trainer
 

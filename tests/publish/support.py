@@ -8,16 +8,16 @@ import yaml
 from tests import preloaded
 from tests.fake_hub import FakeHub
 from tests.fake_uploads import TOKEN
+from tidyvoice.data.manifest import Manifest, scan
 from tidyvoice.data.packing import write_shards
 from tidyvoice.encoder import SpeakerEncoder
-from tidyvoice.extract import extract
-from tidyvoice.manifest import Manifest, scan
+from tidyvoice.extraction.extract import extract
 from tidyvoice.scoring.pairs import make_trials
 from tidyvoice.scoring.pipeline import score_list
 from tidyvoice.scoring.trials import write_trials
-from tidyvoice.scoring.verifier_fit import fit_verifier
 from tidyvoice.training.average import average_checkpoints
 from tidyvoice.training.trainer import train
+from tidyvoice.verifier_fit import fit_verifier
 
 TEXTS = (".md", ".json", ".yaml", ".txt")
 

@@ -16,7 +16,7 @@ from tidyvoice.cli import app
 from tidyvoice.encoder import SpeakerEncoder
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.frontend import FrontendSettings
-from tidyvoice.hub import training_speakers
+from tidyvoice.modelhub.folder import training_speakers
 from tidyvoice.publish import Terms, folder, gather, write_folder
 from tidyvoice.publish.privacy import shown, without_folders
 from tidyvoice.released import fetch_model

@@ -11,7 +11,7 @@ from tests.fake_hub import fake_hub
 from tests.fake_uploads import READ_TOKEN, REPOSITORY, TOKEN
 from tests.publish.support import failing, push, run
 from tidyvoice.encoder import SpeakerEncoder
-from tidyvoice.hub import training_speakers
+from tidyvoice.modelhub.folder import training_speakers
 from tidyvoice.publish import Terms, gather, write_folder
 
 MODEL = ("--licence", "apache-2.0", "--bootstrap", "0")
@@ -118,7 +118,7 @@ def test_what_cannot_be_pushed_is_one_line(hub, folder, tmp_path, message, how, 
     code = f"""
 from pathlib import Path
 from tidyvoice.errors import one_line_errors
-from tidyvoice.huggingface import upload
+from tidyvoice.modelhub.huggingface import upload
 with one_line_errors():
     upload({REPOSITORY!r}, Path({str(folder)!r}))
 """

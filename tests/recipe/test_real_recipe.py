@@ -20,8 +20,8 @@ from tests.fake_hub import REPOSITORY, fake_hub
 from tests.preloaded import environment, shell, succeed
 from tests.recipe.support import copy_project
 from tests.releases import write_release
+from tidyvoice.evaluation.categories import evaluate
 from tidyvoice.models import build_model
-from tidyvoice.scoring.categories import evaluate
 from tidyvoice.scoring.lineage import read_lineage
 from tidyvoice.scoring.metrics import eer
 from tidyvoice.scoring.trials import read_scores

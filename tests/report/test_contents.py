@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from tests.report.support import Page, make_trials, plain_eer, plain_rates
-from tidyvoice.scoring.bootstrap import resample
-from tidyvoice.scoring.categories import OPERATING_POINTS, POOLED
+from tidyvoice.evaluation.bootstrap import resample
+from tidyvoice.evaluation.categories import OPERATING_POINTS, POOLED
 from tidyvoice.scoring.groups import languages_of, speakers_of
 from tidyvoice.scoring.trials import read_scores
 

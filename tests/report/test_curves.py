@@ -5,6 +5,7 @@ import pytest
 from scipy.special import ndtri
 
 from tests.report.support import plain_rates
+from tidyvoice.evaluation.languages import LanguageRow
 from tidyvoice.report import hardest
 from tidyvoice.report.curves import (
     COST_POINTS,
@@ -18,7 +19,6 @@ from tidyvoice.report.curves import (
 from tidyvoice.report.drawing import HEAT
 from tidyvoice.report.matrix import matrix_picture, scale_top, step
 from tidyvoice.report.training_log import read_log
-from tidyvoice.scoring.languages import LanguageRow
 from tidyvoice.scoring.metrics import Costs, eer, error_rates, sort_scores
 from tidyvoice.scoring.trials import ScoreTable, Trials
 

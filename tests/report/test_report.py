@@ -11,9 +11,9 @@ import pytest
 
 from tests.report.support import COSINE, LLR, Page, make_experiment
 from tidyvoice.errors import TidyVoiceError
+from tidyvoice.evaluation.categories import CATEGORIES, OPERATING_POINTS, POOLED
 from tidyvoice.report import System, drawing, load_system, write_report
 from tidyvoice.report.system import examine
-from tidyvoice.scoring.categories import CATEGORIES, OPERATING_POINTS, POOLED
 from tidyvoice.scoring.trials import ScoreTable, Trials, checksum, write_scores
 
 

@@ -8,10 +8,10 @@ from typer.testing import CliRunner
 
 from tests.report.support import COHORT, COSINE
 from tidyvoice.cli import app
+from tidyvoice.evaluation.categories import CATEGORIES, OPERATING_POINTS, POOLED
 from tidyvoice.report import comparison, load_system
 from tidyvoice.report.system import examine
 from tidyvoice.runs.results import measure
-from tidyvoice.scoring.categories import CATEGORIES, OPERATING_POINTS, POOLED
 
 
 def invoke(*arguments):

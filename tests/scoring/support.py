@@ -7,9 +7,9 @@ import pytest
 from typer.testing import CliRunner
 
 from tidyvoice.cli import app, spread
-from tidyvoice.embeddings import load_embeddings, save_embeddings
 from tidyvoice.errors import TidyVoiceError
-from tidyvoice.scoring.categories import evaluate
+from tidyvoice.evaluation.categories import evaluate
+from tidyvoice.scoring.embeddings import load_embeddings, save_embeddings
 from tidyvoice.scoring.trials import read_scores
 
 LANGUAGES = ("en", "fr", "sw")

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from tidyvoice.errors import TidyVoiceError
-from tidyvoice.scoring.bootstrap import interval, resample, with_intervals
-from tidyvoice.scoring.categories import CATEGORIES, OPERATING_POINTS, POOLED, evaluate
+from tidyvoice.evaluation.bootstrap import interval, resample, with_intervals
+from tidyvoice.evaluation.categories import CATEGORIES, OPERATING_POINTS, POOLED, evaluate
 from tidyvoice.scoring.groups import languages_of, speakers_of
 from tidyvoice.scoring.metrics import act_dcf, cllr, eer, min_dcf, sort_scores
 from tidyvoice.scoring.trials import ScoreTable, Trials
@@ -60,7 +60,7 @@ def test_a_resample_is_the_list_with_each_trial_as_often_as_its_speakers():
 
 
 def test_binned_scores_lose_little(monkeypatch):
-    monkeypatch.setattr("tidyvoice.scoring.bootstrap.RANKS", 300)
+    monkeypatch.setattr("tidyvoice.evaluation.bootstrap.RANKS", 300)
     table = scored(speakers=40, each=12)
     coarse = resampled(table, 20)[POOLED]
     monkeypatch.undo()

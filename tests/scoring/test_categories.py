@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from tidyvoice.errors import TidyVoiceError
-from tidyvoice.scoring.categories import CATEGORIES, evaluate
+from tidyvoice.evaluation.categories import CATEGORIES, evaluate
+from tidyvoice.evaluation.tables import format_systems, format_table, to_json
 from tidyvoice.scoring.groups import languages_of, read_maps, speakers_of
 from tidyvoice.scoring.metrics import Costs, act_dcf, cllr, eer, min_dcf, sort_scores
-from tidyvoice.scoring.tables import format_systems, format_table, to_json
 from tidyvoice.scoring.trials import ScoreTable, Trials
 
 # Speakers a, b, c; a and b speak two languages.

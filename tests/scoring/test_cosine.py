@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from tidyvoice.embeddings import Embeddings
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.scoring import cosine
 from tidyvoice.scoring.cosine import cosine_scores
+from tidyvoice.scoring.embeddings import Embeddings
 from tidyvoice.scoring.trials import Trials
 
 RNG = np.random.Generator(np.random.PCG64(3))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests.scoring.support import normalize, refusal, succeed, write_pipeline
-from tidyvoice.embeddings import load_embeddings, save_embeddings
+from tidyvoice.scoring.embeddings import load_embeddings, save_embeddings
 from tidyvoice.scoring.lineage import Step, read_lineage, write_with_lineage
 from tidyvoice.scoring.trials import ScoreTable, Trials
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.scoring.support import refusal, succeed
-from tidyvoice.scoring.labels import read_labelled
+from tidyvoice.evaluation.labels import read_labelled
 from tidyvoice.scoring.lineage import Step, write_with_lineage
 from tidyvoice.scoring.trials import read_scores
 

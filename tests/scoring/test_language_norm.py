@@ -7,10 +7,10 @@ import pytest
 
 from tests.conftest import seeded
 from tests.scoring.support import refused
-from tidyvoice.embeddings import Embeddings
 from tidyvoice.scoring import language_norm, normalization
 from tidyvoice.scoring.cohort import Cohort
 from tidyvoice.scoring.cosine import cosine_scores
+from tidyvoice.scoring.embeddings import Embeddings
 from tidyvoice.scoring.groups import languages_of
 from tidyvoice.scoring.language_norm import (
     LanguageWeights,

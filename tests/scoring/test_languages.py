@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from tidyvoice.errors import TidyVoiceError
+from tidyvoice.evaluation.languages import by_language
+from tidyvoice.evaluation.tables import format_languages
 from tidyvoice.scoring.groups import languages_of
-from tidyvoice.scoring.languages import by_language
 from tidyvoice.scoring.metrics import Costs, eer, min_dcf
-from tidyvoice.scoring.tables import format_languages
 from tidyvoice.scoring.trials import ScoreTable, Trials
 
 

@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from tidyvoice.archives import OTHERS
 from tidyvoice.errors import TidyVoiceError
+from tidyvoice.model_files import OTHERS
 from tidyvoice.scoring.leaks import LeakGuard, People
 from tidyvoice.scoring.lineage import Lineage, Step, read_lineage, write_with_lineage
 from tidyvoice.scoring.trials import ScoreTable, Trials, write_scores

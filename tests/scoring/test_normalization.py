@@ -8,10 +8,10 @@ import pytest
 
 from tests.conftest import seeded
 from tests.scoring.support import refused
-from tidyvoice.embeddings import Embeddings
 from tidyvoice.scoring import normalization
 from tidyvoice.scoring.cohort import Cohort, speaker_cohort
 from tidyvoice.scoring.cosine import cosine_scores
+from tidyvoice.scoring.embeddings import Embeddings
 from tidyvoice.scoring.normalization import as_norm, cohort_statistics, normalize
 from tidyvoice.scoring.trials import ScoreTable, Trials
 

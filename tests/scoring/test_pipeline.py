@@ -7,7 +7,7 @@ import pytest
 
 from tests.scoring.support import normalize, pooled, refusal, score, succeed, write_pipeline
 from tidyvoice.cli import spread
-from tidyvoice.embeddings import load_embeddings, save_embeddings
+from tidyvoice.scoring.embeddings import load_embeddings, save_embeddings
 from tidyvoice.scoring.lineage import read_lineage
 from tidyvoice.scoring.trials import read_scores
 

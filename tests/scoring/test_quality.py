@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.scoring.support import refused
-from tidyvoice.embeddings import Embeddings
+from tidyvoice.scoring.embeddings import Embeddings
 from tidyvoice.scoring.quality import Features, quality_measures
 from tidyvoice.scoring.trials import Trials
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.scoring.support import normalize, refusal, succeed, write_pipeline
-from tidyvoice.embeddings import load_embeddings, save_embeddings
+from tidyvoice.scoring.embeddings import load_embeddings, save_embeddings
 
 SCORE = "score --embeddings dev.npz --trials dev.trials --mean train.npz --utt2spk dev/utt2spk"
 NORMALIZE = (

@@ -9,6 +9,7 @@ from test_trainer import final_state, run, same
 
 from tidyvoice.config import DataSettings, Experiment, load_experiment
 from tidyvoice.data.batches import TrainingData, load_batches
+from tidyvoice.distributed import World
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.files import write_text
 from tidyvoice.models import build_model
@@ -21,7 +22,6 @@ from tidyvoice.training.checkpoint import epoch_checkpoints, load_checkpoint
 from tidyvoice.training.tracking import Tracker
 from tidyvoice.training.trainer import Trainer
 from tidyvoice.training.validation import Validation, history
-from tidyvoice.training.world import World
 
 pytestmark = pytest.mark.usefixtures("shallow")
 

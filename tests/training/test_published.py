@@ -9,10 +9,10 @@ import torch
 from test_distributed import losses, train
 
 from tidyvoice.config import load_experiment
+from tidyvoice.distributed import World
 from tidyvoice.training.average import average_checkpoints
 from tidyvoice.training.schedules import ExponentialDecrease, MarginSchedule
 from tidyvoice.training.trainer import Trainer
-from tidyvoice.training.world import World
 
 CONF = Path(__file__).parents[2] / "conf/tidyvoice"
 FINETUNE = CONF / "finetune_published.yaml"

@@ -9,14 +9,14 @@ import soundfile
 import torch
 import yaml
 
-from tidyvoice.archives import VERIFIER_FILE
 from tidyvoice.config import Experiment
+from tidyvoice.data.manifest import scan
 from tidyvoice.data.packing import write_shards
 from tidyvoice.encoder import SpeakerEncoder
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.files import only_writer
-from tidyvoice.hub import fingerprint, load_model
-from tidyvoice.manifest import scan
+from tidyvoice.model_files import VERIFIER_FILE
+from tidyvoice.modelhub.folder import fingerprint, load_model
 from tidyvoice.scoring.distribution import BINS, Distribution, Tail
 from tidyvoice.training import trainer as module
 from tidyvoice.training.average import average_checkpoints

@@ -41,9 +41,9 @@ def embed(
 
     Example: tidyvoice embed one.wav other.wav --model exp/mini/finetune/models --out voices.npz
     """
-    from tidyvoice.embeddings import save_embeddings
     from tidyvoice.files import refuse_inputs
-    from tidyvoice.hub import local_files
+    from tidyvoice.modelhub.folder import local_files
+    from tidyvoice.scoring.embeddings import save_embeddings
 
     if out is None and not as_json:
         raise TidyVoiceError("say where the embeddings go: --out FILE.npz, or --json to print them")
@@ -245,9 +245,9 @@ def fit_verifier(
     Example: tidyvoice fit-verifier --model exp/mini/finetune/models --embeddings calib.npz
     --trials data/mini/calib/trials --mean mean.npz
     """
-    from tidyvoice.hub import fingerprint, load_model, model_files
+    from tidyvoice.modelhub.folder import fingerprint, load_model, model_files
     from tidyvoice.publish.privacy import shown
-    from tidyvoice.scoring.verifier_fit import fit_verifier as fit
+    from tidyvoice.verifier_fit import fit_verifier as fit
 
     weights = fingerprint(load_model(model)[0])
     made = fit(embeddings, trials, mean, utt2spk or (), prior, in_sample)

@@ -25,7 +25,7 @@ def check(
 
     Example: tidyvoice check data/mini/finetune --disjoint data/mini/dev
     """
-    from tidyvoice.manifest import check as find_problems
+    from tidyvoice.data.manifest import check as find_problems
 
     problems = find_problems(data, disjoint or [], minimum, audio)
     if as_json:
@@ -64,8 +64,8 @@ def shards(
 
     Example: tidyvoice shards data/mini/pretrain
     """
+    from tidyvoice.data.manifest import parse_part, part_folder, parts_of
     from tidyvoice.data.packing import write_shards
-    from tidyvoice.manifest import parse_part, part_folder, parts_of
 
     folders = [part_folder(data, *parse_part(part))] if part else parts_of(data)
     for folder in folders:
@@ -99,8 +99,8 @@ def trials(
 
     Example: tidyvoice trials data/mini/calib --out data/mini/calib/trials
     """
+    from tidyvoice.data.manifest import TABLES, Manifest
     from tidyvoice.files import atomic_path, refuse_inputs
-    from tidyvoice.manifest import TABLES, Manifest
     from tidyvoice.scoring.pairs import make_trials
     from tidyvoice.scoring.trials import write_trials
 

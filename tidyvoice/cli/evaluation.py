@@ -41,14 +41,14 @@ def metrics(
 
     Example: tidyvoice metrics exp/mini/finetune/scores/dev.score --bootstrap 1000
     """
-    from tidyvoice.scoring.bootstrap import enough, resample, with_intervals
-    from tidyvoice.scoring.categories import OPERATING_POINTS, evaluate
+    from tidyvoice.evaluation.bootstrap import enough, resample, with_intervals
+    from tidyvoice.evaluation.categories import OPERATING_POINTS, evaluate
+    from tidyvoice.evaluation.labels import read_labelled
+    from tidyvoice.evaluation.languages import by_language
+    from tidyvoice.evaluation.tables import format_languages, format_table, to_json
     from tidyvoice.scoring.groups import languages_of, read_maps, speakers_of
-    from tidyvoice.scoring.labels import read_labelled
-    from tidyvoice.scoring.languages import by_language
     from tidyvoice.scoring.lineage import read_lineage
     from tidyvoice.scoring.metrics import Costs
-    from tidyvoice.scoring.tables import format_languages, format_table, to_json
 
     enough(bootstrap)
     priors = p_target or [point.p_target for point in OPERATING_POINTS]
@@ -107,9 +107,9 @@ def report(
 
     Example: tidyvoice report exp/mini/finetune --compare exp/mini/pretrain
     """
+    from tidyvoice.evaluation.bootstrap import enough
+    from tidyvoice.evaluation.tables import format_systems
     from tidyvoice.report import load_system, write_report
-    from tidyvoice.scoring.bootstrap import enough
-    from tidyvoice.scoring.tables import format_systems
 
     enough(bootstrap)
     if out is None and experiment.is_file():

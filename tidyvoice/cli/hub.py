@@ -66,8 +66,8 @@ def push(
 
     Example: tidyvoice hub push exp/mini/finetune me/my-model --licence apache-2.0 --out my-model
     """
+    from tidyvoice.evaluation.bootstrap import enough
     from tidyvoice.publish import Terms, gather, write_folder
-    from tidyvoice.scoring.bootstrap import enough
 
     enough(bootstrap)
     terms = Terms(repository, licence, about, with_speakers)
@@ -75,7 +75,7 @@ def push(
         option = "--private" if private else "--message"
         raise TidyVoiceError(f"{option}: nothing is pushed with --out; leave it out")
     if out is None:
-        from tidyvoice.huggingface import refuse_anonymous
+        from tidyvoice.modelhub.huggingface import refuse_anonymous
 
         refuse_anonymous()
     facts = gather(source, scores or (), utt2lang or (), utt2spk or (), bootstrap)
@@ -85,7 +85,7 @@ def push(
         row |= {"folder": str(out), "files": write_folder(facts, terms, out)}
         text = f"{out}: {', '.join(row['files'])}; loaded back, the same embeddings"
     else:
-        from tidyvoice.huggingface import upload
+        from tidyvoice.modelhub.huggingface import upload
 
         with tempfile.TemporaryDirectory() as scratch:
             folder = Path(scratch) / "model"

@@ -53,12 +53,12 @@ def fetch_model(
 
     Example: tidyvoice fetch-model conf/tidyvoice/released.yaml --out exp/released
     """
-    from tidyvoice.archives import CONFIG_FILE, OTHERS
     from tidyvoice.config import load_experiment
-    from tidyvoice.published_training import compare_training, format_training
+    from tidyvoice.model_files import CONFIG_FILE, OTHERS
+    from tidyvoice.modelhub.published_training import compare_training, format_training
+    from tidyvoice.modelhub.wespeaker import read_config
     from tidyvoice.released import fetch_model as fetch
     from tidyvoice.scoring.groups import read_maps
-    from tidyvoice.wespeaker import read_config
 
     if config is None and FINE_TUNING.is_file():
         config = FINE_TUNING
@@ -117,7 +117,7 @@ def compare(
 
     Example: tidyvoice compare "dev's mean=dev.score" --published conf/tidyvoice/published.yaml
     """
-    from tidyvoice.scoring import published as results
+    from tidyvoice.evaluation import published as results
     from tidyvoice.scoring.groups import read_maps
 
     files: dict[str, Path] = {}

@@ -36,8 +36,8 @@ def runs(
 
     Example: tidyvoice runs exp/mini/pretrain exp/mini/finetune
     """
+    from tidyvoice.evaluation.bootstrap import enough
     from tidyvoice.runs import find_experiments
-    from tidyvoice.scoring.bootstrap import enough
 
     enough(bootstrap)
     folders = folders or [Path("exp")]

@@ -119,13 +119,13 @@ def extract(
 
     Example: tidyvoice extract --model exp/mini/finetune/models --data data/mini/dev --out dev.npz
     """
+    from tidyvoice.data.manifest import TABLES
+    from tidyvoice.distributed import join_world
     from tidyvoice.encoder import SpeakerEncoder
     from tidyvoice.export.encoders import is_exported, load_exported
-    from tidyvoice.extract import extract as run
+    from tidyvoice.extraction.extract import extract as run
     from tidyvoice.files import refuse_inputs
-    from tidyvoice.hub import local_files
-    from tidyvoice.manifest import TABLES
-    from tidyvoice.training.world import join_world
+    from tidyvoice.modelhub.folder import local_files
 
     refuse_inputs([out], [*local_files(model), *(data / name for name in TABLES.values())])
     exported = is_exported(model)

@@ -15,12 +15,12 @@ import polars as pl
 from tqdm import tqdm
 
 from tidyvoice.audio import read_pcm16, wav_header
+from tidyvoice.data.manifest import Manifest
 from tidyvoice.data.shards import INDEX, SUMMARY, UNREADABLE, read_summary
 from tidyvoice.data.tar import TarWriter
 from tidyvoice.errors import TidyVoiceError, summarise
 from tidyvoice.files import PARTIAL, atomic_path, only_writer, write_text
 from tidyvoice.headers import SAMPLE_RATE
-from tidyvoice.manifest import Manifest
 from tidyvoice.readahead import read_ahead, usable_cores
 
 FORMAT = 1  # raise it whenever the same files make other shards

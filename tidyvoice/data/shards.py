@@ -19,8 +19,8 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from tidyvoice.data.manifest import parts_of
 from tidyvoice.errors import TidyVoiceError
-from tidyvoice.manifest import parts_of
 
 BYTES_PER_SAMPLE = 2
 OPEN_FILES = 8  # a thread and data folder; systems allow a process as few as 256

@@ -11,10 +11,10 @@ import soundfile
 from pydantic import Field, model_validator
 
 from tidyvoice.config import ModelSettings
+from tidyvoice.data.manifest import Manifest, check, parts_of
 from tidyvoice.doctor.machine import Finding, Need, judge
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.headers import SAMPLE_RATE, measure
-from tidyvoice.manifest import Manifest, check, parts_of
 from tidyvoice.scoring.trials import read_trials, stem
 from tidyvoice.settings import Strict
 

@@ -21,10 +21,10 @@ from tidyvoice.export.encoders import (
 from tidyvoice.export.graphs import annotate, onnx_model
 from tidyvoice.export.int8 import quantise
 from tidyvoice.export.programs import FEWEST_FRAMES, program_bytes, trace
-from tidyvoice.extract import Source
+from tidyvoice.extraction.extract import Source
 from tidyvoice.files import atomic_path
 from tidyvoice.frontend import FrontendSettings
-from tidyvoice.manifest import read_table
+from tidyvoice.kaldi_tables import read_table
 
 Format = Literal["onnx", "torch"]
 ENDINGS = {"onnx": ONNX, "torch": TORCH}

@@ -21,7 +21,7 @@ ONNX, TORCH = ".onnx", ".pt2"
 class ExportedEncoder:
     """Waveforms to speaker embeddings by an exported file, on the CPU.
 
-    Has what ``tidyvoice.extract`` takes of a ``SpeakerEncoder``: ``settings``, ``device``,
+    Has what ``extraction.extract`` needs of a ``SpeakerEncoder``: ``settings``, ``device``,
     ``precision``, ``trained_on``, ``weights``, ``fewest_frames`` and ``embed_samples``. Of an int8
     file ``weights`` is the SHA-256 of the file: its embeddings are not those of the model that it
     was made from.

@@ -8,18 +8,18 @@ from pathlib import Path
 
 import numpy as np
 
-from tidyvoice.embeddings import save_embeddings
+from tidyvoice.batch_plan import Items, plan_batches, plan_items
+from tidyvoice.distributed import World
 from tidyvoice.encoder import SpeakerEncoder
 from tidyvoice.errors import TidyVoiceError, summarise
 from tidyvoice.extraction.memory import Budget
 from tidyvoice.extraction.parts import Parts, digest
-from tidyvoice.extraction.plan import Items, plan_batches, plan_items
 from tidyvoice.extraction.progress import Progress
 from tidyvoice.extraction.source import Source
 from tidyvoice.extraction.workers import embed_batches
 from tidyvoice.files import only_writer, write_text
+from tidyvoice.scoring.embeddings import save_embeddings
 from tidyvoice.source import source_hash
-from tidyvoice.training.world import World
 
 # Work is kept when it is a tenth of all so far, but no oftener and no rarer than this (seconds).
 SHARE, OFTENEST, RAREST = 0.1, 1.0, 30.0
@@ -49,7 +49,7 @@ class Extracted:
 
 @dataclass
 class Extraction:
-    """See ``tidyvoice.extract.extract``. Each process makes one and calls ``run``."""
+    """See ``tidyvoice.extraction.extract.extract``. Each process makes one and calls ``run``."""
 
     encoder: SpeakerEncoder
     source: Source

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 
 from tidyvoice.audio import read_part, read_pcm16
+from tidyvoice.data.manifest import Manifest
 from tidyvoice.data.shards import ShardReader
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.headers import SAMPLE_RATE
-from tidyvoice.manifest import Manifest
 
 
 class Source:

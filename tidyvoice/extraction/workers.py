@@ -13,11 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from tidyvoice.batch_plan import Items
 from tidyvoice.device import is_out_of_memory
 from tidyvoice.encoder import SpeakerEncoder
 from tidyvoice.errors import NotFiniteError, TidyVoiceError
 from tidyvoice.extraction.memory import MIB, Budget
-from tidyvoice.extraction.plan import Items
 from tidyvoice.extraction.source import Source
 from tidyvoice.readahead import read_ahead, usable_cores
 

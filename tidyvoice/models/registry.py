@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from tidyvoice.registry import Registry
+from tidyvoice.settings.registry import Registry
 
 
 class EmbeddingModel(nn.Module):

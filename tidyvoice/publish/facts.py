@@ -6,19 +6,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tidyvoice.config import ModelSettings
-from tidyvoice.embeddings import load_embeddings
 from tidyvoice.encoder import SpeakerEncoder
 from tidyvoice.errors import TidyVoiceError
+from tidyvoice.evaluation.categories import OPERATING_POINTS
 from tidyvoice.files import sha256
-from tidyvoice.hub import REPOSITORY, model_files
+from tidyvoice.modelhub.folder import REPOSITORY, model_files
+from tidyvoice.modelhub.wespeaker import network_of, read_config
 from tidyvoice.publish.training import Training, experiment_of, source_of, trainings_of
 from tidyvoice.released import Source
 from tidyvoice.report import load_system
 from tidyvoice.report.system import SystemResult, examine
 from tidyvoice.runs.experiments import read_experiment
 from tidyvoice.runs.listing import USUAL
-from tidyvoice.scoring.categories import OPERATING_POINTS
-from tidyvoice.wespeaker import network_of, read_config
+from tidyvoice.scoring.embeddings import load_embeddings
 
 LICENCE = re.compile(r"[a-z0-9][a-z0-9.-]*")
 INPUT = re.compile(r"(.+) \(sha256 ([0-9a-f]{64})\)")

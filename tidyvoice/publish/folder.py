@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import safetensors.torch
 
-from tidyvoice.archives import OTHERS
 from tidyvoice.encoder import SpeakerEncoder
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.files import atomic_folder, write_text
-from tidyvoice.hub import save_model_config
+from tidyvoice.model_files import OTHERS
+from tidyvoice.modelhub.folder import save_model_config
 from tidyvoice.publish.card import model_card
 from tidyvoice.publish.facts import Facts, Terms
 from tidyvoice.publish.privacy import refuse_leaks, without_folders

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterable
 
+from tidyvoice.evaluation.bootstrap import LEVEL
+from tidyvoice.evaluation.categories import Row
+from tidyvoice.evaluation.tables import count, decimals, percent
 from tidyvoice.publish.facts import INPUT, Evaluation, Facts
 from tidyvoice.publish.markdown import bullets, numbered, table
 from tidyvoice.publish.privacy import shown, without_folders
-from tidyvoice.scoring.bootstrap import LEVEL
-from tidyvoice.scoring.categories import Row
 from tidyvoice.scoring.leaks import without_names
-from tidyvoice.scoring.tables import count, decimals, percent
 from tidyvoice.verifier import Verifier
 
 FLAWS = {

@@ -10,7 +10,7 @@ from tidyvoice.data.shards import ShardReader
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.files import sha256
 from tidyvoice.headers import SAMPLE_RATE
-from tidyvoice.hub import model_files
+from tidyvoice.modelhub.folder import model_files
 from tidyvoice.publish.privacy import shown
 from tidyvoice.released import SOURCE_FILE, Source
 from tidyvoice.runs.experiments import Experiment, read_experiment

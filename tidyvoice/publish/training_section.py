@@ -4,7 +4,7 @@ from typing import Any
 
 import yaml
 
-from tidyvoice.archives import OTHERS
+from tidyvoice.model_files import OTHERS
 from tidyvoice.publish.facts import Facts, Terms
 from tidyvoice.publish.markdown import bullets, table
 from tidyvoice.publish.privacy import shown

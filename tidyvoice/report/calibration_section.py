@@ -6,6 +6,7 @@ from itertools import pairwise
 import numpy as np
 from scipy.special import expit
 
+from tidyvoice.evaluation.categories import POOLED
 from tidyvoice.report.calibration_figures import (
     bayes_error_picture,
     cost_picture,
@@ -16,7 +17,6 @@ from tidyvoice.report.figures import named
 from tidyvoice.report.markup import absent, folded, grid, section, signed, table
 from tidyvoice.report.results import DASH
 from tidyvoice.report.system import SystemResult
-from tidyvoice.scoring.categories import POOLED
 from tidyvoice.scoring.metrics import Costs
 
 

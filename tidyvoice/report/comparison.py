@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tidyvoice.evaluation.bootstrap import interval
+from tidyvoice.evaluation.categories import CATEGORIES, POOLED, Interval
 from tidyvoice.report.system import SystemResult
-from tidyvoice.scoring.bootstrap import interval
-from tidyvoice.scoring.categories import CATEGORIES, POOLED, Interval
 
 
 @dataclass(frozen=True)

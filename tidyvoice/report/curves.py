@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 from scipy.special import expit, ndtri
 
-from tidyvoice.scoring.categories import trial_kinds
+from tidyvoice.evaluation.categories import trial_kinds
 from tidyvoice.scoring.groups import Groups
 from tidyvoice.scoring.metrics import (
     Costs,

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 from scipy.special import ndtri
 
+from tidyvoice.evaluation.categories import POOLED
 from tidyvoice.report.curves import DetCurve
 from tidyvoice.report.drawing import (
     BELOW,
@@ -26,7 +27,6 @@ from tidyvoice.report.drawing import (
     legend_height,
 )
 from tidyvoice.report.training_log import TrainingLog
-from tidyvoice.scoring.categories import POOLED
 
 T = TypeVar("T")
 

@@ -5,6 +5,8 @@ from html import escape
 
 import numpy as np
 
+from tidyvoice.evaluation.languages import LanguageRow
+from tidyvoice.evaluation.tables import percent
 from tidyvoice.report.drawing import (
     FONT,
     GRID,
@@ -15,8 +17,6 @@ from tidyvoice.report.drawing import (
     Picture,
     picture,
 )
-from tidyvoice.scoring.languages import LanguageRow
-from tidyvoice.scoring.tables import percent
 
 # Units of the drawing, shown one to a pixel where there is room.
 FEW, CELL, SMALL_CELL = 20, 38, 22  # languages up to which cells hold figures; cells' sides

@@ -7,13 +7,13 @@ from importlib import resources
 from pathlib import Path
 
 from tidyvoice.errors import TidyVoiceError
+from tidyvoice.evaluation.categories import OPERATING_POINTS
 from tidyvoice.files import refuse_inputs, write_text
 from tidyvoice.report import sections
 from tidyvoice.report.calibration_section import calibration_section
 from tidyvoice.report.provenance import provenance_section
 from tidyvoice.report.results import lead, results_section
 from tidyvoice.report.system import System, SystemResult, examine, training_log
-from tidyvoice.scoring.categories import OPERATING_POINTS
 from tidyvoice.scoring.lineage import lineage_path
 from tidyvoice.scoring.metrics import Costs
 

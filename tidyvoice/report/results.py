@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from html import escape
 
+from tidyvoice.evaluation.bootstrap import LEVEL
+from tidyvoice.evaluation.categories import CATEGORIES, POOLED, Row
+from tidyvoice.evaluation.tables import count, decimals, percent
 from tidyvoice.report.comparison import Comparison, Difference, compare
 from tidyvoice.report.markup import absent, note, row, scroll, section, signed, table, value
 from tidyvoice.report.system import SystemResult
-from tidyvoice.scoring.bootstrap import LEVEL
-from tidyvoice.scoring.categories import CATEGORIES, POOLED, Row
 from tidyvoice.scoring.lineage import UNKNOWN_ORIGIN
 from tidyvoice.scoring.metrics import Costs
-from tidyvoice.scoring.tables import count, decimals, percent
 
 DASH = "–"
 # Title and meaning of each mark of ``Lineage.flaws``.

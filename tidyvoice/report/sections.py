@@ -4,6 +4,9 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
+from tidyvoice.evaluation.categories import POOLED
+from tidyvoice.evaluation.languages import LanguageRow
+from tidyvoice.evaluation.tables import count, decimals, percent
 from tidyvoice.report.figures import (
     CURVE_POINTS,
     det_picture,
@@ -16,10 +19,7 @@ from tidyvoice.report.markup import absent, figure, folded, grid, note, section,
 from tidyvoice.report.matrix import matrix_picture
 from tidyvoice.report.results import DASH, NO_LANGUAGES, NO_SPEAKERS
 from tidyvoice.report.system import SystemResult
-from tidyvoice.scoring.categories import POOLED
-from tidyvoice.scoring.languages import LanguageRow
 from tidyvoice.scoring.metrics import Costs
-from tidyvoice.scoring.tables import count, decimals, percent
 
 SOME_LANGUAGES = 6
 

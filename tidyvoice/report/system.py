@@ -7,20 +7,20 @@ from pathlib import Path
 import numpy as np
 
 from tidyvoice.errors import TidyVoiceError
+from tidyvoice.evaluation.bootstrap import Resampled, resample, with_intervals
+from tidyvoice.evaluation.categories import POOLED, Row, category_scores, row_of
+from tidyvoice.evaluation.labels import read_labelled
+from tidyvoice.evaluation.languages import LanguageRow, by_language
 from tidyvoice.report import curves
 from tidyvoice.report.curves import BayesError, CostCurve, DetCurve, Reliability
 from tidyvoice.report.hardest import HardSpeaker, HardTrial, hardest_speakers, hardest_trials
 from tidyvoice.report.training_log import TrainingLog, read_log
-from tidyvoice.scoring.bootstrap import Resampled, resample, with_intervals
-from tidyvoice.scoring.categories import POOLED, Row, category_scores, row_of
 from tidyvoice.scoring.groups import (
     Groups,
     languages_of,
     read_maps,
     speakers_of,
 )
-from tidyvoice.scoring.labels import read_labelled
-from tidyvoice.scoring.languages import LanguageRow, by_language
 from tidyvoice.scoring.lineage import Lineage, read_lineage
 from tidyvoice.scoring.metrics import Costs, error_rates
 from tidyvoice.scoring.trials import checksum

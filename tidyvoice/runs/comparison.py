@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from tidyvoice.evaluation.categories import OPERATING_POINTS, POOLED
+from tidyvoice.evaluation.tables import align, decimals, percent
 from tidyvoice.record import run_differences
 from tidyvoice.report import comparison, load_system
 from tidyvoice.report.comparison import Difference
@@ -24,8 +26,6 @@ from tidyvoice.runs.listing import (
     to_row,
     value_cell,
 )
-from tidyvoice.scoring.categories import OPERATING_POINTS, POOLED
-from tidyvoice.scoring.tables import align, decimals, percent
 
 CHECKSUM = re.compile("[0-9a-f]{32,}")
 CHECKSUM_SHOWN = 12

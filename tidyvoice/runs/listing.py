@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tidyvoice.evaluation.tables import align, decimals, percent
 from tidyvoice.runs.experiments import Experiment, told
 from tidyvoice.runs.results import Result, measure
-from tidyvoice.scoring.tables import align, decimals, percent
 from tidyvoice.settings import differences
 
 USUAL = ("dev", "dev-llr")  # what the recipes report

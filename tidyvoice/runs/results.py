@@ -11,9 +11,9 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tidyvoice.errors import TidyVoiceWarning
+from tidyvoice.evaluation.categories import OPERATING_POINTS, category_scores
 from tidyvoice.files import sha256, write_text
 from tidyvoice.scoring import metrics, trials
-from tidyvoice.scoring.categories import OPERATING_POINTS, category_scores
 from tidyvoice.scoring.lineage import fingerprint, read_lineage
 
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.sparse import csr_array
 
-from tidyvoice.embeddings import Embeddings
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.scoring.cosine import unit_vectors
+from tidyvoice.scoring.embeddings import Embeddings
 from tidyvoice.scoring.groups import languages_of, speakers_of
 from tidyvoice.scoring.trials import Trials
 

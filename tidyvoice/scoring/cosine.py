@@ -5,9 +5,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from tidyvoice.embeddings import Embeddings
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.readahead import usable_cores
+from tidyvoice.scoring.embeddings import Embeddings
 from tidyvoice.scoring.trials import Trials
 
 # Trials are scored in portions, which bounds the memory for their order.

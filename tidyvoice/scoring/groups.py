@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from tidyvoice.errors import TidyVoiceError
-from tidyvoice.manifest import read_table
+from tidyvoice.kaldi_tables import read_table
 from tidyvoice.scoring.trials import Trials
 
 # Common Voice's codes: "en", "ckb", "zh-CN", "nan-tw"; but not the id of a video.

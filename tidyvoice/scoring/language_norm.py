@@ -15,10 +15,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tidyvoice.embeddings import Embeddings
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.scoring.cohort import Cohort, every_id, same_columns
 from tidyvoice.scoring.cosine import unit_vectors
+from tidyvoice.scoring.embeddings import Embeddings
 from tidyvoice.scoring.groups import Groups, languages_of
 from tidyvoice.scoring.normalization import (
     BLOCK,

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tidyvoice.archives import OTHERS
 from tidyvoice.errors import TidyVoiceError
+from tidyvoice.model_files import OTHERS
 from tidyvoice.scoring.groups import speakers_of
 from tidyvoice.scoring.trials import LABELS, Trials, stem
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.files import refuse_inputs, sha256, write_text
-from tidyvoice.foreign import files_of
+from tidyvoice.scoring.foreign import files_of
 from tidyvoice.scoring.leaks import without_names
 from tidyvoice.scoring.trials import ScoreTable, write_scores
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from tidyvoice.embeddings import Embeddings, load_embeddings, same_model
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.scoring.cohort import speaker_cohort
 from tidyvoice.scoring.cosine import unit_vectors
+from tidyvoice.scoring.embeddings import Embeddings, load_embeddings, same_model
 from tidyvoice.scoring.groups import read_maps
 from tidyvoice.scoring.language_norm import language_match
 from tidyvoice.scoring.leaks import LeakGuard, People

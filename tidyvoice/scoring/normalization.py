@@ -19,11 +19,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from tidyvoice.embeddings import Embeddings
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.readahead import usable_cores
 from tidyvoice.scoring.cohort import Cohort, same_columns
 from tidyvoice.scoring.cosine import unit_vectors
+from tidyvoice.scoring.embeddings import Embeddings
 from tidyvoice.scoring.trials import ScoreTable
 
 METHODS = ("asnorm", "snorm")

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from tidyvoice.archives import OTHERS
-from tidyvoice.embeddings import Embeddings, load_embeddings, same_model
 from tidyvoice.errors import TidyVoiceError, TidyVoiceWarning
+from tidyvoice.model_files import OTHERS
 from tidyvoice.scoring.cohort import Cohort, every_id, speaker_cohort
 from tidyvoice.scoring.cosine import cosine_scores
+from tidyvoice.scoring.embeddings import Embeddings, load_embeddings, same_model
 from tidyvoice.scoring.groups import languages_of, read_maps
 from tidyvoice.scoring.language_norm import (
     LanguageWeights,

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from tidyvoice.embeddings import Embeddings
 from tidyvoice.errors import TidyVoiceError
+from tidyvoice.scoring.embeddings import Embeddings
 from tidyvoice.scoring.trials import Trials
 
 BLOCK = 2**16

@@ -6,10 +6,10 @@ from typing import Any
 
 from torch import Tensor
 
-from tidyvoice.archives import OTHERS, VERIFIER_FILE
 from tidyvoice.config import load_experiment
 from tidyvoice.errors import TidyVoiceError
-from tidyvoice.hub import fingerprint, save_model_config, save_torch, training_speakers
+from tidyvoice.model_files import OTHERS, VERIFIER_FILE
+from tidyvoice.modelhub.folder import fingerprint, save_model_config, save_torch, training_speakers
 from tidyvoice.training.checkpoint import epoch_checkpoints, load_checkpoint
 from tidyvoice.training.head import save_head
 from tidyvoice.training.validation import best_epoch, history

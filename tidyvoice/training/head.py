@@ -12,13 +12,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from tidyvoice.archives import HEAD_FILE
 from tidyvoice.config import Experiment
+from tidyvoice.distributed import World
 from tidyvoice.errors import TidyVoiceError
-from tidyvoice.hub import model_files, save_torch
 from tidyvoice.losses.head import Head
+from tidyvoice.model_files import HEAD_FILE
+from tidyvoice.modelhub.folder import model_files, save_torch
 from tidyvoice.training.checkpoint import load_checkpoint
-from tidyvoice.training.world import World
 
 
 def head_file(settings: Experiment) -> Path:

@@ -6,10 +6,10 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from tidyvoice.config import Experiment
 from tidyvoice.data.batches import TrainingData
+from tidyvoice.distributed import World
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.models.checkpointing import checkpoint_activations
 from tidyvoice.training.objective import Objective, build_objective
-from tidyvoice.training.world import World
 
 
 class Network(nn.Module):

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from tidyvoice.config import Experiment
 from tidyvoice.data.batches import TrainingData, load_batches
 from tidyvoice.errors import TidyVoiceError
-from tidyvoice.hub import WeightsMismatch, load_weights, model_files
+from tidyvoice.modelhub.folder import WeightsMismatch, load_weights, model_files
+from tidyvoice.modelhub.wespeaker import frontend_settings, network_of, read_config, section
 from tidyvoice.settings import differences
 from tidyvoice.training.head import ClassMeans, head_file
-from tidyvoice.wespeaker import frontend_settings, network_of, read_config, section
 
 if TYPE_CHECKING:
     from tidyvoice.training.trainer import Trainer

@@ -11,7 +11,7 @@ from tidyvoice.config import Experiment
 from tidyvoice.data.batches import TrainingData
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.files import sha256
-from tidyvoice.hub import model_files
+from tidyvoice.modelhub.folder import model_files
 from tidyvoice.settings import differences, read_yaml
 from tidyvoice.training.checkpoint import epoch_checkpoints
 from tidyvoice.training.head import head_file

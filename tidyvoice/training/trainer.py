@@ -23,10 +23,11 @@ from tidyvoice.config import Experiment, load_experiment
 from tidyvoice.data.augment import Augmenter
 from tidyvoice.data.batches import RawBatch, TrainingData, load_batches
 from tidyvoice.device import LateNumbers, choose_device
+from tidyvoice.distributed import World, join_world
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.files import only_writer
 from tidyvoice.frontend import Frontend
-from tidyvoice.hub import save_torch
+from tidyvoice.modelhub.folder import save_torch
 from tidyvoice.record import record_run
 from tidyvoice.source import source_hash
 from tidyvoice.training.checkpoint import (
@@ -43,7 +44,6 @@ from tidyvoice.training.start import start_from_model, start_from_speaker_means
 from tidyvoice.training.state import checksums, refuse_other, restore, state_of
 from tidyvoice.training.tracking import Tracker
 from tidyvoice.training.validation import Validation
-from tidyvoice.training.world import World, join_world
 
 
 class Trainer:

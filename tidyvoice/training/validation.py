@@ -8,15 +8,15 @@ import numpy as np
 from torch import nn
 
 from tidyvoice.config import Experiment
-from tidyvoice.embeddings import Embeddings
+from tidyvoice.distributed import World
 from tidyvoice.encoder import SpeakerEncoder
 from tidyvoice.errors import TidyVoiceError
-from tidyvoice.extract import Source, embed_rows
+from tidyvoice.extraction.extract import Source, embed_rows
 from tidyvoice.files import write_text
 from tidyvoice.scoring.cosine import cosine_scores
+from tidyvoice.scoring.embeddings import Embeddings
 from tidyvoice.scoring.metrics import eer
 from tidyvoice.scoring.trials import read_trials
-from tidyvoice.training.world import World
 
 # A difference of EERs this many standard errors wide (of as many targets, if they were independent)
 # is taken for real.

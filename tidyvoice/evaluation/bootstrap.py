@@ -20,14 +20,14 @@ import numpy as np
 from scipy import sparse
 
 from tidyvoice.errors import TidyVoiceError
-from tidyvoice.readahead import usable_cores
-from tidyvoice.scoring.categories import (
+from tidyvoice.evaluation.categories import (
     POOLED,
     Interval,
     Row,
     category_kinds,
     trial_kinds,
 )
+from tidyvoice.readahead import usable_cores
 from tidyvoice.scoring.groups import Groups
 from tidyvoice.scoring.metrics import Costs
 from tidyvoice.scoring.trials import ScoreTable

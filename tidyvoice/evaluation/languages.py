@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tidyvoice.scoring.categories import require_labels
+from tidyvoice.evaluation.categories import require_labels
 from tidyvoice.scoring.groups import Groups
 from tidyvoice.scoring.metrics import Costs, SortedScores, eer_of, error_rates, min_dcf_of
 from tidyvoice.scoring.trials import ScoreTable

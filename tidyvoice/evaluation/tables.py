@@ -4,8 +4,8 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 
-from tidyvoice.scoring.categories import CATEGORIES, Interval, Row
-from tidyvoice.scoring.languages import LanguageRow
+from tidyvoice.evaluation.categories import CATEGORIES, Interval, Row
+from tidyvoice.evaluation.languages import LanguageRow
 
 NOT_AVAILABLE = "n/a"
 

@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 
 from tidyvoice.errors import TidyVoiceError
-from tidyvoice.manifest import read_table
+from tidyvoice.kaldi_tables import read_table
 
 FOREIGN = (".scp", ".ark", ".npy")
 FLOATS = {b"FV ": np.dtype("<f4"), b"DV ": np.dtype("<f8")}

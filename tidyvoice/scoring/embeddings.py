@@ -9,7 +9,7 @@ import numpy as np
 
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.files import atomic_path
-from tidyvoice.foreign import FOREIGN, read_foreign
+from tidyvoice.scoring.foreign import FOREIGN, read_foreign
 
 
 @dataclass(frozen=True)

@@ -27,9 +27,9 @@ from huggingface_hub.utils import (
     disable_progress_bars,
 )
 
-from tidyvoice.archives import INNER, MODEL_FILES
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.files import sha256
+from tidyvoice.model_files import INNER, MODEL_FILES
 
 # In any folder of the repository: ``archives.find_model`` then chooses.
 WANTED = (*MODEL_FILES, *(f"*/{name}" for name in MODEL_FILES))

@@ -8,10 +8,10 @@ from typing import Any, Literal
 from pydantic import Field
 
 from tidyvoice.errors import TidyVoiceError
-from tidyvoice.scoring.categories import CATEGORIES, POOLED, Row, evaluate
+from tidyvoice.evaluation.categories import CATEGORIES, POOLED, Row, evaluate
+from tidyvoice.evaluation.tables import NOT_AVAILABLE, align, count
 from tidyvoice.scoring.groups import languages_of
 from tidyvoice.scoring.lineage import Lineage, read_lineage
-from tidyvoice.scoring.tables import NOT_AVAILABLE, align, count
 from tidyvoice.scoring.trials import read_scores
 from tidyvoice.settings import Strict, load_settings
 

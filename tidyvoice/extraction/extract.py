@@ -11,14 +11,14 @@ from pathlib import Path
 
 import numpy as np
 
+from tidyvoice.batch_plan import plan_batches, plan_items
+from tidyvoice.distributed import World
 from tidyvoice.encoder import LONGEST, SpeakerEncoder
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.extraction.memory import Budget
-from tidyvoice.extraction.plan import plan_batches, plan_items
 from tidyvoice.extraction.run import Extracted, Extraction, refuse, too_short
 from tidyvoice.extraction.source import Source
 from tidyvoice.extraction.workers import embed_batches
-from tidyvoice.training.world import World
 
 __all__ = ["LONGEST", "Extracted", "Source", "embed_rows", "extract", "plan_batches"]
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from tidyvoice.embeddings import load_embeddings
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.scoring.calibration import Fit, fit_calibration
 from tidyvoice.scoring.distribution import Distribution
+from tidyvoice.scoring.embeddings import load_embeddings
 from tidyvoice.scoring.lineage import read_lineage
 from tidyvoice.scoring.pipeline import score_list
 from tidyvoice.scoring.quality import Features

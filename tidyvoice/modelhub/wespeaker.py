@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tidyvoice.archives import VOXBLINK2
 from tidyvoice.errors import TidyVoiceError, TidyVoiceWarning
 from tidyvoice.frontend import FrontendSettings
+from tidyvoice.model_files import VOXBLINK2
 from tidyvoice.models import MODELS, EmbeddingModel
 from tidyvoice.settings import read_yaml, validate
 

@@ -19,7 +19,11 @@ import torch
 import yaml
 from torch import Tensor, nn
 
-from tidyvoice.archives import (
+from tidyvoice.config import ModelSettings
+from tidyvoice.errors import TidyVoiceError, summarise
+from tidyvoice.files import atomic_path, write_text
+from tidyvoice.frontend import FrontendSettings
+from tidyvoice.model_files import (
     ACCEPTED,
     ARCHIVES,
     CONFIG_FILE,
@@ -29,12 +33,8 @@ from tidyvoice.archives import (
     model_in,
     model_of_weights,
 )
-from tidyvoice.config import ModelSettings
-from tidyvoice.errors import TidyVoiceError, summarise
-from tidyvoice.files import atomic_path, write_text
-from tidyvoice.frontend import FrontendSettings
+from tidyvoice.modelhub.wespeaker import model_of, read_config
 from tidyvoice.models import MODELS
-from tidyvoice.wespeaker import model_of, read_config
 
 REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
 # What a training checkpoint of WeSpeaker carries beside the embedding model.
@@ -86,7 +86,7 @@ def model_folder(source: str | Path, revision: str = "main") -> Path:
     if Path(source).exists() or not REPOSITORY.fullmatch(str(source)):
         return Path(source)
     # Imported here: a folder does without.
-    from tidyvoice.huggingface import download
+    from tidyvoice.modelhub.huggingface import download
 
     return download(str(source), revision)
 

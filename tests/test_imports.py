@@ -1,0 +1,81 @@
+"""The layout of the package: which part may import which, and which must not load torch."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+# From the top down: a sub-package or module imports only from the floors below its own.
+FLOORS = (
+    "cli",
+    "doctor",
+    "training export publish",
+    "extraction released demo",
+    "encoder runs",
+    "data modelhub enrolment verifier_fit report",
+    "config evaluation verifier submission",
+    "models losses scoring batch_plan recordings",
+    "audio frontend kaldi_tables record distributed",
+    "settings files headers model_files device",
+    "errors packages readahead source terms",
+)
+TORCH_FREE = ("scoring", "evaluation", "report", "runs", "verifier", "submission", "cli")
+
+
+def imported(path: Path) -> set[str]:
+    """Return the parts of the package that a file imports."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom):
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        elif isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+    return {name.split(".")[1] for name in names if name.startswith("tidyvoice.")}
+
+
+def part(path: Path) -> str:
+    return path.relative_to(ROOT / "tidyvoice").with_suffix("").parts[0]
+
+
+FILES = sorted((ROOT / "tidyvoice").rglob("*.py"))
+PARTS = {name: number for number, names in enumerate(FLOORS) for name in names.split()}
+
+
+def test_every_part_has_its_floor():
+    assert {part(path) for path in FILES} - {"__init__", "__main__"} == set(PARTS)
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_imports_go_down(name):
+    upwards = [
+        f"{path.relative_to(ROOT)} imports {other}"
+        for path in FILES
+        if part(path) == name
+        for other in imported(path) & set(PARTS)
+        if other != name and PARTS[other] <= PARTS[name]
+    ]
+    assert not upwards
+
+
+def module(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def test_no_torch_where_it_is_not_needed():
+    names = [module(path) for path in FILES if part(path) in TORCH_FREE]
+    code = f"import sys, {', '.join(names)}; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+def test_only_its_own_file_knows_how_a_network_is_built():
+    """Another network has other parts, so that what names one part serves one network only."""
+    details = {"in_planes", "front"}
+    for path in FILES:
+        if part(path) != "models":
+            tree = ast.walk(ast.parse(path.read_text()))
+            names = {getattr(node, "attr", getattr(node, "arg", None)) for node in tree}
+            assert not names & details, path

@@ -1,0 +1,58 @@
+"""Read and write Kaldi-style tables: text files of lines ``key value``."""
+
+from pathlib import Path
+
+import polars as pl
+
+from tidyvoice.errors import TidyVoiceError, summarise
+from tidyvoice.files import atomic_path
+
+
+def read_table(path: str | Path, column: str) -> pl.DataFrame:
+    """A table of lines ``id value`` as columns ``utterance`` and ``column``, in file order.
+
+    The value is the rest of the line: paths may hold spaces, ids may not.
+
+    Raises:
+        TidyVoiceError: the file is missing, a line has no value, or an id stands twice.
+    """
+    path = Path(path)
+    if not path.is_file():
+        what = "is a folder" if path.is_dir() else "is missing"
+        raise TidyVoiceError(f"{path} {what}; give a file of lines 'utterance {column}'")
+    if path.stat().st_size == 0:
+        return pl.DataFrame(schema={"utterance": pl.String, column: pl.String})
+    try:
+        lines = pl.read_csv(
+            path, has_header=False, separator="\x01", quote_char=None, new_columns=["line"],
+            schema_overrides=[pl.String], truncate_ragged_lines=True,
+        )  # fmt: skip
+    except (pl.exceptions.ComputeError, pl.exceptions.SchemaError) as error:
+        reason = str(error).splitlines()[0]
+        raise TidyVoiceError(f"{path} is no UTF-8 text of lines 'id value' ({reason})") from None
+    table = lines.select(
+        pl.col("line").str.extract(r"^(\S+)\s+\S", 1).alias("utterance"),
+        pl.col("line").str.extract(r"^\S+\s+(.*\S)\s*$", 1).alias(column),
+    )
+    broken = table["utterance"].is_null().arg_true()
+    if len(broken):
+        raise TidyVoiceError(
+            f"{path} line {broken[0] + 1}: expected 'id value' ({len(broken)} such lines)"
+        )
+    problems = duplicates(table["utterance"])
+    if problems:
+        raise TidyVoiceError(f"{path}: {summarise(problems)}")
+    return table
+
+
+def write_table(path: str | Path, keys: pl.Series, values: pl.Series) -> None:
+    """Write lines ``key value``, whole or not at all."""
+    lines = pl.select((keys.cast(pl.String) + " " + values.cast(pl.String)).alias("line"))
+    with atomic_path(path) as partial_path:
+        lines.write_csv(partial_path, include_header=False, quote_style="never")
+
+
+def duplicates(ids: pl.Series) -> list[str]:
+    """Return a line for each id that occurs more than once."""
+    repeated = ids.filter(ids.is_duplicated()).unique(maintain_order=True).to_list()
+    return [f"{utterance} stands twice: keep one" for utterance in repeated]

@@ -1,0 +1,1 @@
+"""Model folders, their WeSpeaker configuration, and the Hugging Face Hub."""
