@@ -18,10 +18,9 @@ from tidyvoice.errors import TidyVoiceError
 from tidyvoice.export import command
 from tidyvoice.export.encoders import OnnxEncoder, ProgramEncoder, is_exported, load_exported
 from tidyvoice.export.programs import FEWEST_FRAMES, trace
-from tidyvoice.export.waveform import ExportedFrontend
 from tidyvoice.extraction.extract import extract
 from tidyvoice.files import sha256
-from tidyvoice.frontend import Frontend, FrontendSettings
+from tidyvoice.frontends import FrontendSettings
 from tidyvoice.modelhub.folder import fingerprint, load_model, save_model_config
 from tidyvoice.models import build_model
 from tidyvoice.scoring.embeddings import load_embeddings
@@ -79,13 +78,10 @@ def int8(folder):
 
 
 @pytest.mark.parametrize(
-    "settings",
-    [
-        FrontendSettings(),
-        FrontendSettings(num_mel_bins=40, frame_length=20, window_type="povey", mean_norm=False),
-    ],
+    "args",
+    [{}, {"num_mel_bins": 40, "frame_length": 20, "window_type": "povey", "mean_norm": False}],
 )
-def test_the_filterbank_is_the_frontends(settings):
+def test_the_exported_filterbank_is_the_filterbank(args):
     speech = reference_waveform(5, 20000)
     time = np.arange(20000) / 16000
     cases = {
@@ -97,7 +93,8 @@ def test_the_filterbank_is_the_frontends(settings):
         "constant": 0 * speech + 1000,
     }
     waveforms = torch.from_numpy(np.stack(list(cases.values())).astype(np.float32) / 32768)
-    ours, reference = ExportedFrontend(settings), Frontend(settings).eval()
+    reference = FrontendSettings(args=args).build().eval()
+    ours = reference.for_export()
     for length in (400, 559, 560, 7777, 20000):
         difference = (ours(waveforms[:, :length]) - reference(waveforms[:, :length])).abs()
         found = dict(zip(cases, difference.amax(dim=(1, 2)).tolist(), strict=True))
@@ -109,7 +106,7 @@ def test_a_file_computes_what_the_model_does_at_any_length(folder, encoder, name
     exported = load_exported(folder / name)
     for frames in (*range(FEWEST_FRAMES, 30), 100, 201, 402, 803):
         for batch in (1, 2, 5):
-            samples = reference_waveform(frames, batch * encoder.settings.num_samples(frames))
+            samples = reference_waveform(frames, batch * encoder.frontend.num_samples(frames))
             samples = samples.reshape(batch, -1)
             expected, found = encoder.embed_samples(samples), exported.embed_samples(samples)
             assert found.dtype == np.float32
@@ -118,7 +115,7 @@ def test_a_file_computes_what_the_model_does_at_any_length(folder, encoder, name
 
 
 def test_onnx_takes_a_single_frame_and_a_program_says_how_many_it_needs(folder, encoder):
-    samples = reference_waveform(1, encoder.settings.num_samples(FEWEST_FRAMES - 1))[None]
+    samples = reference_waveform(1, encoder.frontend.num_samples(FEWEST_FRAMES - 1))[None]
     for short in (samples, samples[:, :400]):
         found = OnnxEncoder(folder / "waveform.onnx").embed_samples(short)
         np.testing.assert_allclose(found, encoder.embed_samples(short), rtol=1e-3, atol=1e-4)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tidyvoice.frontend import FrontendSettings
+from tidyvoice.frontends import Frontend
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,7 @@ class Items:
         return np.flatnonzero(self.starts == 0)
 
 
-def plan_items(
-    rows: np.ndarray, samples: np.ndarray, settings: FrontendSettings, longest: int
-) -> Items:
+def plan_items(rows: np.ndarray, samples: np.ndarray, frontend: Frontend, longest: int) -> Items:
     """The items of utterances that are at least one frame long.
 
     Args:
@@ -47,7 +45,7 @@ def plan_items(
         longest: an utterance of more frames is cut into as few pieces as hold so many each, whose
             lengths differ by one frame at most.
     """
-    frames = np.array([settings.num_frames(int(samples[row])) for row in rows], dtype=np.int64)
+    frames = np.array([frontend.num_frames(int(samples[row])) for row in rows], dtype=np.int64)
     pieces = -(-frames // longest)
     of = np.repeat(np.arange(len(rows)), pieces)
     number = np.arange(len(of)) - np.repeat(np.cumsum(pieces) - pieces, pieces)

@@ -202,10 +202,10 @@ def test_a_long_recording_is_the_weighted_mean_of_its_pieces(encoder, tmp_path, 
     assert "recordings over 1 s (--longest): 1, in 3 pieces" in capsys.readouterr().err
     pieced = load_embeddings(tmp_path / "e.npz")
     samples, _ = soundfile.read(folder / f"long.{ending}", dtype="int16")
-    assert encoder.settings.num_frames(samples.size) == 249
+    assert encoder.frontend.num_frames(samples.size) == 249
     weighted = np.zeros(24)
     for start, frames in ((0, 83), (83, 83), (166, 83)):
-        piece = samples[160 * start : 160 * start + encoder.settings.num_samples(frames)]
+        piece = samples[160 * start : 160 * start + encoder.frontend.num_samples(frames)]
         weighted += frames * encoder.embed_samples(piece[None])[0]
     found = pieced.vectors[[name.endswith(f"long.{ending}") for name in pieced.ids].index(True)]
     np.testing.assert_allclose(found, weighted / 249, rtol=1e-4, atol=1e-5)

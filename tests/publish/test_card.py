@@ -301,7 +301,7 @@ def test_a_text_that_tells_of_the_machine_is_refused(trained, tmp_path):
 
 def test_a_folder_that_is_another_model_is_not_written(trained, tmp_path, monkeypatch):
     def other(folder, network, frontend, speakers):
-        changed = FrontendSettings(window_type="povey")
+        changed = FrontendSettings(args={"window_type": "povey"})
         return save(folder, network, changed, speakers)
 
     save = folder.save_model_config

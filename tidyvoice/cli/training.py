@@ -41,7 +41,7 @@ def train(
         chosen = load_experiment(config, tuple(settings or ()))
         check_settings_of(chosen)
         with torch.device("meta"):  # some arguments are only checked when the network is built
-            chosen.model.build(chosen.frontend.num_mel_bins)
+            chosen.build_model()
         if set(chosen.data.speeds) != {1.0}:
             load_torchaudio()
         if initial and chosen.model.init:

@@ -23,7 +23,7 @@ from tidyvoice.export.int8 import quantise
 from tidyvoice.export.programs import FEWEST_FRAMES, program_bytes, trace
 from tidyvoice.extraction.extract import Source
 from tidyvoice.files import atomic_path
-from tidyvoice.frontend import FrontendSettings
+from tidyvoice.frontends import Frontend
 from tidyvoice.kaldi_tables import read_table
 
 Format = Literal["onnx", "torch"]
@@ -77,7 +77,7 @@ def export(
         else:
             partial.write_bytes(onnx_model(program, description).SerializeToString())
             made = OnnxEncoder(partial)
-        return _checked(made, encoder, noises(encoder.settings, description.fewest_frames), out)
+        return _checked(made, encoder, noises(encoder.frontend, description.fewest_frames), out)
 
 
 def export_int8(
@@ -101,7 +101,7 @@ def export_int8(
     """
     out = _named(out, "onnx")
     need("onnx", "onnxscript", "onnxruntime")
-    batches, speakers = calibration(data, encoder.settings, limit, seed)
+    batches, speakers = calibration(data, encoder.frontend, limit, seed)
     description = describe(encoder, input)
     float32 = onnx_model(trace(encoder, input), description)
     if description.trained_on is not None:
@@ -117,11 +117,11 @@ def export_int8(
 
 
 def calibration(
-    data: str | Path, settings: FrontendSettings, limit: int, seed: int
+    data: str | Path, frontend: Frontend, limit: int, seed: int
 ) -> tuple[list[np.ndarray], list[str]]:
     """Utterances of a data folder, int16 [1 x S] each, and their speakers."""
     source = Source(data)
-    rows = [row for row, size in enumerate(source.samples) if settings.num_frames(int(size))]
+    rows = [row for row, size in enumerate(source.samples) if frontend.num_frames(int(size))]
     if not rows:
         raise TidyVoiceError(f"{data} holds no utterance of a frame or more: give another folder")
     rows = np.sort(np.random.default_rng(seed).permutation(rows)[:limit]).tolist()
@@ -129,7 +129,7 @@ def calibration(
     return [source.read(row)[None] for row in rows], [speakers[source.ids[row]] for row in rows]
 
 
-def noises(settings: FrontendSettings, fewest_frames: int = 1) -> list[np.ndarray]:
+def noises(frontend: Frontend, fewest_frames: int = 1) -> list[np.ndarray]:
     """Noise int16 [B x S] in batches of several sizes and lengths, from quiet to loud."""
     random = np.random.default_rng(1)
     found = []
@@ -137,7 +137,7 @@ def noises(settings: FrontendSettings, fewest_frames: int = 1) -> list[np.ndarra
         for size in CHECKED_BATCHES:
             if frames >= fewest_frames:
                 # Not whole frames: what is left over at the end must not matter.
-                samples = settings.num_samples(frames) + settings.shift_samples // 3
+                samples = frontend.num_samples(frames) + frontend.frame_shift // 3
                 loudness = 10 ** random.uniform(1, 4, (size, 1))
                 white = random.standard_normal((size, samples))
                 noise = loudness * (white + 0.1 * white.cumsum(axis=1))

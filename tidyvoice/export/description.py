@@ -7,7 +7,9 @@ from typing import Any, Literal
 
 from tidyvoice.encoder import SpeakerEncoder
 from tidyvoice.errors import TidyVoiceError
-from tidyvoice.frontend import FrontendSettings
+from tidyvoice.frontends import FrontendSettings
+from tidyvoice.headers import SAMPLE_RATE
+from tidyvoice.settings import validate
 
 Input = Literal["waveform", "features"]
 PREFIX = "tidyvoice."
@@ -22,7 +24,8 @@ class Description:
         precision: "float32" or "int8".
         embedding_dim: D.
         frame_bytes: of one frame of the widest map, by which extraction plans its memory.
-        frontend: the settings of the filterbank.
+        sample_rate: of the waveforms, in Hz.
+        frontend: name and settings of the front end.
         weights: SHA-256 of the weights of the model, see ``hub.fingerprint``.
         trained_on: the speakers that the model, and its int8 ranges, were fitted to, where known.
         fewest_frames: of an utterance that the file takes.
@@ -32,6 +35,7 @@ class Description:
     precision: Literal["float32", "int8"]
     embedding_dim: int
     frame_bytes: int
+    sample_rate: int
     frontend: dict[str, Any]
     weights: str | None
     trained_on: list[str] | None
@@ -57,8 +61,9 @@ class Description:
             )
         return cls(**{name: json.loads(found[PREFIX + name]) for name in names})
 
-    def settings(self) -> FrontendSettings:
-        return FrontendSettings(**self.frontend)
+    def settings(self, path: Path) -> FrontendSettings:
+        """Return the settings of the front end of the file ``path``."""
+        return validate(FrontendSettings, self.frontend, f"{path} {PREFIX}frontend")
 
 
 def describe(encoder: SpeakerEncoder, input: Input, fewest_frames: int = 1) -> Description:
@@ -69,6 +74,7 @@ def describe(encoder: SpeakerEncoder, input: Input, fewest_frames: int = 1) -> D
         "float32",
         encoder.model.embed_dim,
         encoder.frame_bytes,
+        SAMPLE_RATE,
         encoder.settings.model_dump(),
         encoder.weights,
         None if speakers is None else list(speakers),

@@ -12,7 +12,7 @@ from tidyvoice.errors import TidyVoiceError
 from tidyvoice.export.description import Description
 from tidyvoice.export.programs import PROGRAM_NOTE, quiet
 from tidyvoice.files import sha256
-from tidyvoice.frontend import INT16_SCALE, Frontend, FrontendSettings
+from tidyvoice.headers import INT16_SCALE
 from tidyvoice.packages import install_command
 
 ONNX, TORCH = ".onnx", ".pt2"
@@ -21,23 +21,23 @@ ONNX, TORCH = ".onnx", ".pt2"
 class ExportedEncoder:
     """Waveforms to speaker embeddings by an exported file, on the CPU.
 
-    Has what ``extraction.extract`` needs of a ``SpeakerEncoder``: ``settings``, ``device``,
-    ``precision``, ``trained_on``, ``weights``, ``fewest_frames`` and ``embed_samples``. Of an int8
-    file ``weights`` is the SHA-256 of the file: its embeddings are not those of the model that it
-    was made from.
+    Has what ``extraction.extract`` needs of a ``SpeakerEncoder``: ``settings``, ``frontend``,
+    ``device``, ``precision``, ``trained_on``, ``weights``, ``fewest_frames`` and ``embed_samples``.
+    Of an int8 file ``weights`` is the SHA-256 of the file: its embeddings are not those of the
+    model that it was made from.
     """
 
     def __init__(self, path: Path, description: Description):
         self.path = path
         self.description = description
-        self.settings: FrontendSettings = description.settings()
+        self.settings = description.settings(path)
         self.trained_on = description.trained_on
         self.device = torch.device("cpu")
         self.precision = description.precision
         self.fewest_frames = description.fewest_frames
         known = description.weights if self.precision == "float32" else None
         self.weights = known or sha256(path)
-        self.frontend = Frontend(self.settings).eval()
+        self.frontend = self.settings.build().eval()
 
     @property
     def frame_bytes(self) -> int:
@@ -63,9 +63,9 @@ class ExportedEncoder:
         Raises:
             TidyVoiceError: shorter than the file takes, or an embedding is not finite.
         """
-        frames = self.settings.num_frames(samples.shape[1])
+        frames = self.frontend.num_frames(samples.shape[1])
         if frames < self.fewest_frames:
-            fewest = self.settings.num_samples(self.fewest_frames)
+            fewest = self.frontend.num_samples(self.fewest_frames)
             raise TidyVoiceError(
                 f"an utterance of {samples.shape[1]} samples is shorter than the {fewest} that "
                 f"{self.path} takes: leave it out"

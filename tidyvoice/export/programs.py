@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from tidyvoice.encoder import SpeakerEncoder
+from tidyvoice.errors import TidyVoiceError
 from tidyvoice.export.description import Description, Input
-from tidyvoice.export.waveform import WaveformModel
 
 TRACED_FRAMES = 203
 # Below this a convolution's output has one column, which torch.export would take for a constant.
@@ -25,18 +25,28 @@ def trace(encoder: SpeakerEncoder, input: Input) -> torch.export.ExportedProgram
     """An encoder's computation, on the CPU, for any number of utterances and frames.
 
     Args:
-        input: whether it begins with the filterbank.
+        input: whether it begins with the front end.
+
+    Raises:
+        TidyVoiceError: it begins with the features of a front end that was trained with the model.
     """
-    settings = encoder.settings
+    frontend = encoder.frontend
     # A copy: an encoder on a GPU stays there, and keeps what may be trained.
     module: nn.Module = copy.deepcopy(encoder.model).cpu().eval().requires_grad_(False)
+    if frontend.trainable:
+        if input == "features":
+            raise TidyVoiceError(
+                f"--input features leaves out the front end {encoder.settings.name}, which was "
+                "trained with the model: use --input waveform"
+            )
+        del module.frontend
     batch = torch.export.Dim("batch", min=1)
     if input == "waveform":
-        module = WaveformModel(module, settings).eval()
-        example = torch.zeros(2, settings.num_samples(TRACED_FRAMES))
-        time = torch.export.Dim("samples", min=settings.num_samples(FEWEST_FRAMES))
+        module = nn.Sequential(copy.deepcopy(frontend).cpu().for_export(), module).eval()
+        example = torch.zeros(2, frontend.num_samples(TRACED_FRAMES))
+        time = torch.export.Dim("samples", min=frontend.num_samples(FEWEST_FRAMES))
     else:
-        example = torch.zeros(2, TRACED_FRAMES, settings.num_mel_bins)
+        example = torch.zeros(2, TRACED_FRAMES, frontend.feature_dim)
         time = torch.export.Dim("frames", min=FEWEST_FRAMES)
     with torch.no_grad(), quiet():
         program = torch.export.export(module, (example,), dynamic_shapes=({0: batch, 1: time},))

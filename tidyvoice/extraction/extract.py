@@ -37,7 +37,7 @@ def embed_rows(
     """
     rows = np.asarray(rows)
     refuse(source, too_short(encoder, source, rows))
-    items = plan_items(rows, source.samples, encoder.settings, longest=int(source.samples.max()))
+    items = plan_items(rows, source.samples, encoder.frontend, longest=int(source.samples.max()))
     budget = Budget(encoder, memory_mib)
     batches = plan_batches(items.frames, budget.batch_frames)
     vectors: dict[int, np.ndarray] = {}

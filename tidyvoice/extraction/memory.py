@@ -12,8 +12,7 @@ MIB = 2**20
 # Maps as wide as the widest that exist at once: a block's input, the outputs of its two
 # convolutions, and the workspace of a convolution; elsewhere than on a CPU also those within SimAM.
 MAPS = {"cpu": 4, "cuda": 7, "mps": 7}
-# Copies of a waveform and of its features, float32; and what the filterbank makes of a frame, which
-# on a CPU is done a few frames at a time: windowed, padded, as a spectrum and as its power.
+# Copies of a waveform and of its features, float32.
 WAVEFORMS, FEATURES = 5, 5
 CPU_DEFAULT, CPU_BATCH = 2048 * MIB, 64 * MIB  # larger batches leave the caches
 OTHER_DEFAULT, OTHER_MOST = 1024 * MIB, 16384 * MIB
@@ -21,11 +20,11 @@ OTHER_DEFAULT, OTHER_MOST = 1024 * MIB, 16384 * MIB
 
 def bytes_per_frame(encoder: SpeakerEncoder) -> int:
     """Bytes that one frame of a batch takes while it is embedded, the weights aside."""
-    settings, kind = encoder.settings, encoder.device.type
+    frontend, kind = encoder.frontend, encoder.device.type
     maps = MAPS[kind] * encoder.frame_bytes
-    numbers = WAVEFORMS * settings.shift_samples + FEATURES * settings.num_mel_bins
+    numbers = WAVEFORMS * frontend.frame_shift + FEATURES * frontend.feature_dim
     if kind != "cpu":
-        numbers += 3 * settings.window_samples + 3 * encoder.frontend.fft_size
+        numbers += frontend.working_numbers
     return maps + 4 * numbers
 
 

@@ -18,6 +18,7 @@ from tidyvoice.extraction.progress import Progress
 from tidyvoice.extraction.source import Source
 from tidyvoice.extraction.workers import embed_batches
 from tidyvoice.files import only_writer, write_text
+from tidyvoice.headers import SAMPLE_RATE
 from tidyvoice.scoring.embeddings import save_embeddings
 from tidyvoice.source import source_hash
 
@@ -90,9 +91,9 @@ class Extraction:
         return Extracted(count, found, len(failed), listed, hours, time.monotonic() - start)
 
     def _plan(self, rows: np.ndarray) -> Items:
-        settings = self.encoder.settings
-        longest = settings.num_frames(round(self.longest * settings.sample_rate))
-        items = plan_items(rows, self.source.samples, settings, max(longest, 1))
+        frontend = self.encoder.frontend
+        longest = frontend.num_frames(round(self.longest * SAMPLE_RATE))
+        items = plan_items(rows, self.source.samples, frontend, max(longest, 1))
         pieces = int((~items.whole).sum())
         if pieces and self.world.is_first:
             count = int((~items.whole & (items.starts == 0)).sum())
@@ -135,7 +136,7 @@ class Extraction:
 
     def _embed(self, items: Items, batches: list[np.ndarray], run: int, budget: Budget) -> float:
         """Embed batches into parts; hours of audio that were embedded."""
-        seconds = items.frames * self.encoder.settings.frame_shift / 1000
+        seconds = items.frames * self.encoder.frontend.frame_shift / SAMPLE_RATE
         name = str(self.source.data) if self.world.is_first else None
         if name and self.world.size > 1:
             name += f" (1 of {self.world.size} processes)"
@@ -216,7 +217,7 @@ def too_short(encoder: SpeakerEncoder, source: Source, rows: np.ndarray) -> dict
     limit = "one frame" if fewest == 1 else f"the {fewest} frames that {encoder.precision} needs"
     if encoder.precision == "bfloat16":
         limit += "; use --precision float32"
-    short = rows[source.samples[rows] < encoder.settings.num_samples(fewest)]
+    short = rows[source.samples[rows] < encoder.frontend.num_samples(fewest)]
     return {int(row): f"{source.samples[row]} samples, less than {limit}" for row in short}
 
 

@@ -63,14 +63,14 @@ def embed_batches(
         TidyVoiceError: an utterance cannot be read and ``strict`` is set; the device's memory does
             not hold a batch; an embedding is not finite.
     """
-    settings, on_cpu = encoder.settings, encoder.device.type == "cpu"
+    frontend, on_cpu = encoder.frontend, encoder.device.type == "cpu"
     workers = cpu_workers() if on_cpu else 1
 
     def load(batch: np.ndarray) -> Batch:
         samples, failures = [], []
-        count = settings.num_samples(int(items.frames[batch[0]]))
+        count = frontend.num_samples(int(items.frames[batch[0]]))
         for item in batch.tolist():
-            row, start = int(items.rows[item]), int(items.starts[item]) * settings.shift_samples
+            row, start = int(items.rows[item]), int(items.starts[item]) * frontend.frame_shift
             try:
                 part = () if items.whole[item] else (start, count)
                 samples.append((item, source.read(row, *part)[:count]))

@@ -9,6 +9,7 @@ import re
 from huggingface_hub import EvalResult, ModelCardData
 
 from tidyvoice.config import ModelSettings
+from tidyvoice.headers import SAMPLE_RATE
 from tidyvoice.publish.facts import Evaluation, Facts, Terms
 from tidyvoice.publish.markdown import bullets
 from tidyvoice.publish.results import list_of, results_section
@@ -116,8 +117,8 @@ def _lead(facts: Facts) -> str:
         + bullets(
             [
                 f"Network: {network.name} ({_arguments(network)}), {facts.parameters:,} parameters",
-                f"Input: {encoder.settings.sample_rate:,} Hz, one channel; "
-                f"{encoder.settings.num_mel_bins} mel bins",
+                f"Input: {SAMPLE_RATE:,} Hz, one channel; front end {encoder.settings.name} "
+                f"({encoder.frontend.feature_dim} features a frame)",
                 f"SHA-256 of the weights, whatever file they are in: `{encoder.weights}`",
             ]
         )

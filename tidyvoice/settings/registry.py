@@ -14,12 +14,12 @@ import difflib
 import functools
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Generic, TypeVar, get_type_hints
+from typing import Any, ClassVar, Generic, TypeVar, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, create_model
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, create_model, field_validator
 
 from tidyvoice.errors import TidyVoiceError
-from tidyvoice.settings import validate
+from tidyvoice.settings import Strict, validate
 
 Component = TypeVar("Component", bound=Callable[..., Any])
 
@@ -100,3 +100,39 @@ def _settings_of(component: Callable[..., Any], name: str) -> type[BaseModel]:
         if parameter.default is not parameter.empty
     }
     return create_model(name, __config__=ConfigDict(extra="forbid"), **fields)
+
+
+class ComponentSettings(Strict):
+    """The name of a component and all of its settings.
+
+    Attributes:
+        registry: where the component is registered.
+        decided_elsewhere: settings that another section decides: name and section.
+    """
+
+    registry: ClassVar[Registry]
+    decided_elsewhere: ClassVar[dict[str, str]] = {}
+
+    name: str
+    args: dict[str, Any] = Field({}, description="its settings", validate_default=True)
+
+    @field_validator("name")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name not in cls.registry:
+            raise ValueError(suggest(name, cls.registry))
+        return name
+
+    @field_validator("args", mode="before")
+    @classmethod
+    def _all_settings(cls, given: object, info: ValidationInfo) -> object:
+        if "name" not in info.data or not isinstance(given, dict):
+            return given
+        for key, place in cls.decided_elsewhere.items():
+            if key in given:
+                raise ValueError(f"{key}: leave it out; {place} decides it")
+        try:
+            settings = cls.registry.arguments(info.data["name"], given)
+        except TidyVoiceError as error:
+            raise ValueError(str(error)) from None
+        return {key: value for key, value in settings.items() if key not in cls.decided_elsewhere}
