@@ -66,8 +66,8 @@ def split_reductions(model: "onnx.ModelProto") -> None:
     del model.graph.node[:]
     model.graph.node.extend(nodes)
     used = {name for node in nodes for name in node.input}
-    for name in constants.keys() - used:
-        model.graph.initializer.remove(constants[name])
+    for tensor in [tensor for tensor in model.graph.initializer if tensor.name not in used]:
+        model.graph.initializer.remove(tensor)
 
 
 def annotate(model: "onnx.ModelProto", description: Description) -> None:

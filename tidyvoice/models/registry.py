@@ -2,11 +2,16 @@
 
 import copy
 from collections.abc import Sequence
+from typing import Annotated
 
 import torch
+from pydantic import Field
 from torch import nn
 
+from tidyvoice.errors import TidyVoiceError
 from tidyvoice.settings.registry import Registry
+
+Size = Annotated[int, Field(ge=1)]
 
 
 class EmbeddingModel(nn.Module):
@@ -75,6 +80,21 @@ def widest_frame(model: nn.Module, feat_dim: int, device: torch.device) -> int:
         for hook in hooks:
             hook.remove()
     return widest
+
+
+def demand_multiple(
+    value: int, step: int, what: str = "features a frame", who: str = "this network"
+) -> None:
+    """Check that a size is a multiple of ``step``.
+
+    Raises:
+        TidyVoiceError: it is not.
+    """
+    if value % step:
+        raise TidyVoiceError(
+            f"{who} takes a multiple of {step} {what}, not {value}: change the settings of the "
+            "model or the front end"
+        )
 
 
 MODELS: Registry[type[EmbeddingModel]] = Registry("model")

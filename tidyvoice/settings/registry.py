@@ -51,6 +51,16 @@ class Registry(Generic[Component]):
             raise TidyVoiceError(f"no {self.kind} is called {name!r}: {suggest(name, self)}")
         return self._components[name]
 
+    def check_name(self, name: str) -> str:
+        """Return a name that is registered.
+
+        Raises:
+            ValueError: it is not; the message names the nearest one.
+        """
+        if name not in self:
+            raise ValueError(suggest(name, self))
+        return name
+
     def __contains__(self, name: object) -> bool:
         return name in self._components
 
@@ -119,9 +129,7 @@ class ComponentSettings(Strict):
     @field_validator("name")
     @classmethod
     def _known(cls, name: str) -> str:
-        if name not in cls.registry:
-            raise ValueError(suggest(name, cls.registry))
-        return name
+        return cls.registry.check_name(name)
 
     @field_validator("args", mode="before")
     @classmethod
