@@ -59,7 +59,7 @@ def test_arguments_that_are_left_out_have_the_published_defaults():
         ({"model": None}, "x: the key model is missing"),
         ({"model": [NAME]}, "x: the key model is missing"),
         ({"model": "XVector"}, "x: no model is called 'XVector'"),
-        ({"model_args": {"pooling_func": "TSTP"}}, "pooling_func: .*ASP"),
+        ({"model_args": {"pooling_func": "ATSP"}}, "pooling_func: did you mean"),
         ({"model_args": {"two_emb_layer": True}}, "two_emb_layer: .*False"),
         ({"model_args": {"feat_dim": 40}}, "model_args.feat_dim is 40, .* fbank computes 80"),
         ({"model_args": {"acoustic_dim": 72}}, "acoustic_dim is 72, but"),
