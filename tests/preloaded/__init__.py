@@ -15,6 +15,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -22,11 +23,12 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 Completed = subprocess.CompletedProcess[str]
 SERVERS = []
+SHARED = "TIDYVOICE_TEST_PROGRAMS"
 
 
 @functools.cache
-def programs() -> Path:
-    """Start a server; return the folder of its programs, which belongs at the front of the PATH."""
+def start() -> Path:
+    """Start a server; return the folder of its programs and, soon, of its socket."""
     # The path of a socket has at most 100 letters, those of pytest's folders may have more.
     folder = Path(tempfile.mkdtemp(prefix="tidyvoice-"))
     client = (HERE / "client.py").read_text()
@@ -37,13 +39,27 @@ def programs() -> Path:
     # The server ends when its input does, which is when this process does.
     server = subprocess.Popen(
         [sys.executable, str(HERE / "server.py"), str(folder / "socket")],
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": ""},
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
         stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
         start_new_session=True,  # Ctrl-C is for pytest
     )
-    assert server.stdout.readline() == b"ready\n"
     SERVERS.append(server)
+    return folder
+
+
+def share() -> None:
+    """Start a server for the processes that this one starts."""
+    os.environ[SHARED] = str(start())
+
+
+@functools.cache
+def programs() -> Path:
+    """The folder of the programs, which belongs at the front of the PATH."""
+    folder = Path(os.environ.get(SHARED) or start())
+    deadline = time.monotonic() + 300
+    while not (folder / "socket").exists():
+        assert time.monotonic() < deadline, "the server does not start"
+        time.sleep(0.05)
     return folder
 
 

@@ -14,6 +14,7 @@ import socket
 import sys
 import threading
 import traceback
+import weakref
 
 # Not huggingface_hub, which reads its environment when it is imported.
 PACKAGES = (
@@ -33,6 +34,19 @@ PACKAGES = (
     "torchaudio",
     "typer",
     "yaml",
+    "tidyvoice.cli",
+    "tidyvoice.doctor",
+    "tidyvoice.extract",
+    "tidyvoice.report",
+    "tidyvoice.runs",
+    "tidyvoice.scoring.calibrated",
+    "tidyvoice.scoring.pipeline",
+    "tidyvoice.scoring.verifier_fit",
+    "tidyvoice.submission",
+    "tidyvoice.training.average",
+    "tidyvoice.training.launch",
+    "tidyvoice.training.trainer",
+    "tidyvoice.verifier",
 )
 
 
@@ -40,9 +54,9 @@ def serve(path: str) -> list[str]:
     """Wait for requests until stdin ends; return in each forked process, with its arguments."""
     running = {}  # connections by process id
     with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(path)
+        listener.bind(f"{path}.new")
         listener.listen(64)
-        print("ready", flush=True)
+        os.rename(f"{path}.new", path)  # clients may connect once it is there
         while True:
             waited = [0, listener, *running.values()]
             readable, _, _ = select.select(waited, [], [], 0.005 if running else None)
@@ -131,7 +145,10 @@ def leave(error: BaseException | None) -> None:
 def main() -> None:
     for package in PACKAGES:
         importlib.import_module(package)
-    sys.path.pop(0)  # the folder of this file
+    del sys.path[:2]  # the folder of this file, and PYTHONPATH
+    # Every process would otherwise end with the clean-up of what torch registered in this one.
+    for finalizer in weakref.finalize._registry:
+        finalizer.atexit = False
     # Else every process would copy the memory of all objects to look for garbage.
     gc.collect()
     gc.freeze()
