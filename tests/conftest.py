@@ -58,7 +58,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Let the workers share a server of commands."""
     if config.getoption("numprocesses", None):
-        preloaded.share()
+        preloaded.programs()
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -10,12 +10,10 @@ that are sent to the process group of its caller, and it is killed when the prog
 it is gone. Tests of Ctrl-C start Python itself.
 """
 
-import functools
 import os
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -26,9 +24,13 @@ SERVERS = []
 SHARED = "TIDYVOICE_TEST_PROGRAMS"
 
 
-@functools.cache
-def start() -> Path:
-    """Start a server; return the folder of its programs and, soon, of its socket."""
+def programs() -> Path:
+    """Start a server, once for all test processes; return the folder of its programs.
+
+    The folder belongs at the front of the PATH. The programs wait until the server is ready.
+    """
+    if SHARED in os.environ:
+        return Path(os.environ[SHARED])
     # The path of a socket has at most 100 letters, those of pytest's folders may have more.
     folder = Path(tempfile.mkdtemp(prefix="tidyvoice-"))
     client = (HERE / "client.py").read_text()
@@ -44,22 +46,7 @@ def start() -> Path:
         start_new_session=True,  # Ctrl-C is for pytest
     )
     SERVERS.append(server)
-    return folder
-
-
-def share() -> None:
-    """Start a server for the processes that this one starts."""
-    os.environ[SHARED] = str(start())
-
-
-@functools.cache
-def programs() -> Path:
-    """The folder of the programs, which belongs at the front of the PATH."""
-    folder = Path(os.environ.get(SHARED) or start())
-    deadline = time.monotonic() + 300
-    while not (folder / "socket").exists():
-        assert time.monotonic() < deadline, "the server does not start"
-        time.sleep(0.05)
+    os.environ[SHARED] = str(folder)
     return folder
 
 

@@ -16,7 +16,8 @@ import threading
 import traceback
 import weakref
 
-# Not huggingface_hub, which reads its environment when it is imported.
+# Not huggingface_hub, which reads its environment when it is imported, and no module that is run
+# with -m, of which Python would warn.
 PACKAGES = (
     "matplotlib.figure",
     "polars",
@@ -29,7 +30,7 @@ PACKAGES = (
     "sklearn.linear_model",
     "soundfile",
     "torch._dynamo",
-    "torch.distributed",
+    "torch.distributed.launcher.api",
     "torch.utils.tensorboard",
     "torchaudio",
     "typer",
@@ -44,7 +45,6 @@ PACKAGES = (
     "tidyvoice.scoring.verifier_fit",
     "tidyvoice.submission",
     "tidyvoice.training.average",
-    "tidyvoice.training.launch",
     "tidyvoice.training.trainer",
     "tidyvoice.verifier",
 )
@@ -54,9 +54,8 @@ def serve(path: str) -> list[str]:
     """Wait for requests until stdin ends; return in each forked process, with its arguments."""
     running = {}  # connections by process id
     with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(f"{path}.new")
+        listener.bind(path)
         listener.listen(64)
-        os.rename(f"{path}.new", path)  # clients may connect once it is there
         while True:
             waited = [0, listener, *running.values()]
             readable, _, _ = select.select(waited, [], [], 0.005 if running else None)

@@ -257,21 +257,16 @@ def announced(project, whole):
 
 def test_announced_labels_measure_the_submission(project, whole, announced):
     assert "no labels" in whole
-    line = f"{WHOLE.format('whole')} --stage 8"
-    said = succeed(line, project)
+    said = succeed(f"{WHOLE.format('whole')} --stage 8", project)
     page = (project / "exp/whole/finetune/report.html").read_text()
     for name, rate in announced.items():
         assert re.search(
             rf"^eval-{name} +{rate:.2f}( +[\d.]+){{3}}( +n/a){{4}}$", said, re.MULTILINE
         )
         assert f'<th scope="row">eval-{name}</th><td>{rate:.2f}</td>' in page
-    again = succeed(line, project)
-    assert not re.findall(r"^\+ (?:tidyvoice|python) .*", again, re.MULTILINE)
-    assert "\neval-U " in again
-
-
-def test_a_finished_recipe_shows_its_table_and_makes_nothing(project, whole):
+    # A finished recipe shows its tables and makes nothing.
     again = succeed(WHOLE.format("whole"), project)
+    assert "\neval-U " in again
     assert not re.findall(r"^\+ (?:tidyvoice|python) .*", again, re.MULTILINE)
     table = re.search(r"system +EER.*?\n\n", whole.partition("== stage 7")[2], re.DOTALL)[0]
     assert table in again.partition("== stage 7")[2]
