@@ -90,10 +90,6 @@ class FrontendSettings(ComponentSettings):
 
     name: str = Field("fbank", description="see tidyvoice.frontends")
 
-    def build(self) -> Frontend:
-        """Build the front end."""
-        return FRONTENDS.build(self.name, **self.args)
-
     def outline(self) -> Frontend:
         """Build the front end without memory for its weights, to ask for its sizes."""
         with torch.device("meta"):
