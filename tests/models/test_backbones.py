@@ -30,7 +30,10 @@ ECAPA = ("ECAPA_TDNN_GLOB_c512", {"channels": 16}, 3)
 CAMPPLUS = ("CAMPPlus", {"growth_rate": 8, "bn_size": 1, "init_channels": 32}, 4 + 52)
 REDIMNET_B2 = ("ReDimNetB2", {"C": 8}, 19 + 6)
 REDIMNET_B6 = ("ReDimNetB6", {"C": 16, "group_divisor": 4}, 40 + 6)
-NETWORKS = [RESNET34, RESNET152, ECAPA, CAMPPLUS, REDIMNET_B2, REDIMNET_B6]
+SIMAM34 = ("SimAM_ResNet34_ASP", {"in_planes": 4}, 16)
+SIMAM100 = ("SimAM_ResNet100_ASP", {"in_planes": 2}, 49)
+SIMAM293 = ("SimAM_ResNet293_ASP", {"in_planes": 2}, 97)
+NETWORKS = [RESNET34, RESNET152, ECAPA, CAMPPLUS, REDIMNET_B2, REDIMNET_B6, SIMAM34, SIMAM100]
 
 
 def title(case):
@@ -103,7 +106,7 @@ def test_an_ecapa_without_global_context_differs_in_the_attention_only():
     assert shapes == {name: tuple(tensor.shape) for name, tensor in plain.state_dict().items()}
 
 
-@pytest.mark.parametrize(("name", "settings", "blocks"), NETWORKS)
+@pytest.mark.parametrize(("name", "settings", "blocks"), [*NETWORKS, SIMAM293])
 def test_a_network_trains_and_computes_in_half_precision(name, settings, blocks):
     torch.manual_seed(1)
     model = MODELS.build(name, 24, embed_dim=8, **settings)
@@ -127,7 +130,7 @@ def test_a_network_trains_and_computes_in_half_precision(name, settings, blocks)
 
 @pytest.mark.parametrize("pooling", POOLINGS)
 def test_every_network_takes_every_pooling(pooling):
-    for name, settings, _ in (*NETWORKS, ("SimAM_ResNet34_ASP", {"in_planes": 2}, 16)):
+    for name, settings, _ in (RESNET34, ECAPA, CAMPPLUS, REDIMNET_B2, SIMAM34):
         model = MODELS.build(name, 24, embed_dim=8, **{**settings, "pooling_func": pooling}).eval()
         features = torch.randn(2, 20, 24)
         with torch.no_grad():
