@@ -1,4 +1,4 @@
-"""The filterbank in operations that ONNX and torch.export know for any length.
+"""The filterbank in operations that torch.export converts to ONNX for any length.
 
 Shapes: B utterances, S samples, T frames, L samples of a frame, K = fft_size / 2 + 1 frequencies,
 F mel bins, D dimensions of an embedding.
@@ -15,10 +15,10 @@ from tidyvoice.frontend import ENERGY_FLOOR, INT16_SCALE, PREEMPHASIS, Frontend,
 class ExportedFrontend(nn.Module):
     """``Frontend`` in evaluation mode, with its Fourier transform as one matrix product.
 
-    Frames are gathered by index, and window and transform are one basis [L x 2K], computed in
-    float64. Offset and pre-emphasis stay outside of it: in the basis they would cancel in float32,
-    and quiet bands beside a loud one would drown in its rounding. The product is 0.4 million
-    operations a frame, a 450th of the published model's.
+    Frames are gathered by index. Window and Fourier transform are one basis [L x 2K], computed in
+    float64. Offset removal and pre-emphasis are not part of the basis, where they would cancel in
+    float32 and rounding errors of a loud band would cover quiet bands. The product takes 0.4
+    million operations a frame, 1/450 of the published model.
     """
 
     def __init__(self, settings: FrontendSettings):
@@ -31,7 +31,7 @@ class ExportedFrontend(nn.Module):
         self.register_buffer("positions", torch.arange(len(source.window)), persistent=False)
 
     def forward(self, waveforms: Tensor) -> Tensor:
-        """Features [B x T x F] of waveforms [B x S] in -1..1, at least one frame long."""
+        """Return features [B x T x F] of waveforms [B x S] in -1..1, at least one frame long."""
         length, shift = self.settings.window_samples, self.settings.shift_samples
         count = 1 + (waveforms.shape[1] - length) // shift
         starts = shift * torch.arange(count, device=waveforms.device)
@@ -48,7 +48,7 @@ class ExportedFrontend(nn.Module):
 
 
 class WaveformModel(nn.Module):
-    """Filterbank and model in one: waveforms [B x S] in -1..1 to embeddings [B x D]."""
+    """Filterbank and model: waveforms [B x S] in -1..1 to embeddings [B x D]."""
 
     def __init__(self, model: nn.Module, settings: FrontendSettings):
         super().__init__()
@@ -60,7 +60,7 @@ class WaveformModel(nn.Module):
 
 
 def _fourier(length: int, fft_size: int) -> Tensor:
-    """Cosines, then negative sines, of each frequency: float64 [length x 2K]."""
+    """Return cosines, then negative sines, of each frequency, float64 [length x 2K]."""
     turns = torch.arange(length)[:, None] * torch.arange(fft_size // 2 + 1) % fft_size
     angles = 2 * math.pi * turns.double() / fft_size
     return torch.cat([angles.cos(), -angles.sin()], dim=1)
