@@ -1,7 +1,8 @@
 """Reading and embedding of batches in parallel threads.
 
 On a CPU each worker is one thread that computes a whole batch. Threads that share one batch would
-wait for each other at every operation, and the last bits of the result would depend on their number.
+wait for each other at every operation, and the last bits of the result would depend on their
+number.
 """
 
 import os
