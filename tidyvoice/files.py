@@ -10,8 +10,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from tidyvoice.errors import TidyVoiceError
 
 PARTIAL = ".partial"
@@ -98,6 +96,8 @@ def only_writer(folder: str | Path) -> Iterator[None]:
     Raises:
         TidyVoiceError: another process has locked it.
     """
+    from filelock import FileLock, Timeout  # slow to import
+
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     try:
@@ -112,6 +112,8 @@ def only_writer(folder: str | Path) -> Iterator[None]:
 @contextmanager
 def one_at_a_time(path: str | Path) -> Iterator[None]:
     """Lock ``path`` between reading and writing it, and wait for others that hold the lock."""
+    from filelock import FileLock  # slow to import
+
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_name(f".{path.name}.lock")):
