@@ -26,7 +26,7 @@ from tidyvoice.encoder import SpeakerEncoder
 from tidyvoice.evaluation.bootstrap import interval
 from tidyvoice.evaluation.categories import POOLED
 from tidyvoice.export.command import export, export_int8
-from tidyvoice.export.encoders import ExportedEncoder, OnnxEncoder
+from tidyvoice.export.onnx_encoder import OnnxEncoder
 from tidyvoice.extraction.extract import extract
 from tidyvoice.frontends import FrontendSettings
 from tidyvoice.models import build_model
@@ -92,7 +92,7 @@ def measure_errors(args: argparse.Namespace, model: Path, folder: Path) -> None:
 
 
 def scored(
-    args: argparse.Namespace, encoder: SpeakerEncoder | ExportedEncoder, folder: Path
+    args: argparse.Namespace, encoder: SpeakerEncoder | OnnxEncoder, folder: Path
 ) -> SystemResult:
     extract(encoder, args.data / "dev", folder / "dev.npz")
     extract(encoder, args.data / "finetune", folder / "mean.npz", limit=500)

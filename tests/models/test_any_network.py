@@ -9,10 +9,10 @@ import pytest
 import torch
 import yaml
 from conftest import invoke, prepared, succeed
+from tidyvoice.export.encoders import OnnxEncoder
 
 from tidyvoice import SpeakerEncoder
 from tidyvoice.config import Experiment
-from tidyvoice.export.encoders import OnnxEncoder
 from tidyvoice.frontends import FRONTENDS
 from tidyvoice.losses import LOSSES
 from tidyvoice.models import MODELS, campplus, ecapa_tdnn
