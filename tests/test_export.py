@@ -205,7 +205,7 @@ def test_a_file_that_computes_something_else_is_not_kept(folder, encoder, tmp_pa
         (("--out", "m.pt2"), "--out m.pt2"),
         (("--out", "m.onnx", "--int8"), "--int8 needs --calibrate"),
         (("--out", "m.onnx", "--calibrate", "data"), "--calibrate is for --int8"),
-        (("--out", "m.onnx", "--int8", "--calibrate", "nowhere"), "nowhere is no folder"),
+        (("--out", "m.onnx", "--int8", "--calibrate", "nowhere"), "nowhere is not a folder"),
     ],
 )
 def test_a_wrong_call_is_one_line(folder, monkeypatch, tmp_path, options, message):
