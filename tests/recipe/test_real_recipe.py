@@ -27,10 +27,10 @@ from tidyvoice.scoring.metrics import eer
 from tidyvoice.scoring.trials import read_scores
 
 SMALL = (
-    "--set model.args.in_planes=2 model.args.embed_dim=16 epochs=1 average=1 epoch_iterations=2 "
-    "data.batch_size=4 data.chunk_frames=30 data.min_seconds=0.1 precision=float32 device=cpu "
-    "learning_rate.warm_up_epoch=0 finetune.epochs=2 calib_speakers=4 top_n=4 calib_targets=20 "
-    "calib_nontargets=40 mean_utterances=10 counts=any tolerate=0.2"
+    "--calib-speakers 4 --top-n 4 --calib-targets 20 --calib-nontargets 40 --mean-utterances 10 "
+    "--counts any --tolerate 0.2 --set model.args.in_planes=2 model.args.embed_dim=16 epochs=1 "
+    "average=1 epoch_iterations=2 data.batch_size=4 data.chunk_frames=30 data.min_seconds=0.1 "
+    "precision=float32 device=cpu learning_rate.warm_up_epoch=0 finetune.epochs=2"
 )
 
 
@@ -319,7 +319,7 @@ def test_stage_1_ends_with_the_doctor(project):
     expected["trials"]["TidyVocieX_Dev_trialPairs.txt"] = {"lines": 300}
     line = (
         f"./run.sh --recipe tidyvoice --corpus corpus --init-from released.zip {SMALL} "
-        "counts=official --data data/doctor --exp exp/doctor --stop-stage 1"
+        "--counts official --data data/doctor --exp exp/doctor --stop-stage 1"
     )
     try:
         refused = shell(line, project)
@@ -341,8 +341,7 @@ def test_stage_1_ends_with_the_doctor(project):
 def test_the_released_model_stands_beside_the_published_figures(project, hub):
     line = (
         "./run.sh --recipe tidyvoice --corpus later --from-released "
-        "--exp exp/released --set calib_speakers=4 top_n=4 mean_utterances=10 counts=any "
-        "tolerate=0.5"
+        "--exp exp/released --calib-speakers 4 --top-n 4 --counts any --tolerate 0.5"
     )
     said = succeed(line, project, hub.environment(project / "home"))
     assert "GET /someone/a-model/resolve/" in "\n".join(hub.asked)
@@ -375,7 +374,7 @@ def test_the_released_model_stands_beside_the_published_figures(project, hub):
 
 
 def test_the_published_fine_tuning_takes_every_speaker(project):
-    line = LINE.format("published").replace("calib_speakers=4 ", "")
+    line = LINE.format("published").replace("--calib-speakers 4 ", "")
     line += " finetune.accumulate=2 --init-from released.zip --variant published"
     said = succeed(line, project)
     assert not (project / "data/published/calib").exists()
@@ -410,7 +409,7 @@ def test_the_released_model_needs_nothing_but_dev(project, offline, tmp_path):
     (alone.parent / trials).symlink_to(project / "corpus" / trials)
     line = (
         f"./run.sh --recipe tidyvoice --corpus {alone.parent} --from-released "
-        "--exp exp/alone --data data/alone --set counts=any"
+        "--exp exp/alone --data data/alone --counts any"
     )
     for name in ("TidyVoiceX2", "tv26_eval-A.txt", "tv26_eval-U.txt"):
         (alone.parent / name).symlink_to(project / "corpus" / name)

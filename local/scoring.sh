@@ -1,0 +1,77 @@
+# shellcheck shell=bash disable=SC2154
+# Steps of the stages 5 to 8.
+
+# extract SYSTEM NAME FOLDER [OPTION ...]: write the embeddings of a data folder to the table NAME.
+extract() {
+  local table=$exp/$1/embeddings/$2.npz
+  make "$table" "$exp/$1/models"/{avg_model.pt,source.json} "$3/wav.scp" -- tidyvoice extract \
+    --model "$exp/$1/models" --data "$3" --out "$table" --strict "${@:4}"
+}
+
+# score SYSTEM NAME TRIALS [MEAN [OPTION ...]]: write cosine scores. NAME starts with that of the table
+# (eval-A: eval), MEAN is the table whose mean is subtracted; nothing is if it is empty.
+score() {
+  local table=$exp/$1/embeddings/${2%%-*}.npz out=$exp/$1/scores/$2.score centre=()
+  if [ -n "${4-$mean}" ]; then centre=(--mean "$exp/$1/embeddings/${4-$mean}.npz"); fi
+  make "$out" "$table" "$3" ${centre[@]+"${centre[1]}"} -- tidyvoice score --embeddings "$table" \
+    --trials "$3" ${centre[@]+"${centre[@]}"} --out "$out" "${@:5}"
+}
+
+# score_voxceleb1 SYSTEM: score the lists that pretrained models are compared by, where they are there.
+score_voxceleb1() {
+  local list scores=$exp/$1/scores
+  if [ ! -e "$data/voxceleb1/wav.scp" ]; then return; fi
+  extract "$1" voxceleb1 "$data/voxceleb1"
+  for list in O E H; do
+    score "$1" "voxceleb1-$list" "$data/voxceleb1/vox1_${list}_cleaned.kaldi"
+    make "$scores/voxceleb1-$list.txt" "$scores/voxceleb1-$list.score" -- \
+      tidyvoice metrics "$scores/voxceleb1-$list.score"
+  done
+}
+
+# normalise NAME METHOD: normalise the cosines of a list by the speakers of the fine-tuning. The
+# method blind is language, with guessed languages.
+normalise() {
+  local cosines=$scores/$1.score table=$embeddings/${1%%-*}.npz method=("$2")
+  if [ "$1" = dev ]; then cosines=$scores/$dev_cosines.score; fi
+  if [ "$2" = blind ]; then method=(language --blind); fi
+  make "$scores/$1-$2.score" "$cosines" "$table" "$embeddings/mean.npz" -- \
+    tidyvoice normalize "$cosines" --embeddings "$table" --mean "$embeddings/mean.npz" \
+    --cohort "$embeddings/mean.npz" --cohort-utt2spk "$data/finetune/utt2spk" \
+    --method "${method[@]}" --top-n "$top_n" --out "$scores/$1-$2.score"
+}
+
+# calibrate NAME OTHER METHOD [OPTION ...]: calibrate normalised scores by those of another list, or,
+# if OTHER is NAME, across folds of its speakers.
+calibrate() {
+  local fit=(--fit "$scores/$2-$3.score")
+  if [ "$1" = "$2" ]; then fit=(--cross-fit 5); fi
+  make "$scores/$1-llr.score" "$scores"/{"$2","$1"}-"$3".score -- tidyvoice calibrate "${fit[@]}" \
+    --apply "$scores/$1-$3.score" "${@:4}" --out "$scores/$1-llr.score"
+}
+
+# fit_verifier NAME TRIALS: fit the thresholds of `tidyvoice verify` and `identify` to a list.
+fit_verifier() {
+  local centre=()
+  if [ -n "$mean" ]; then centre=(--mean "$embeddings/$mean.npz"); fi
+  make "$exp/$system/models/verifier.json" "$embeddings/$1.npz" ${centre[@]+"${centre[1]}"} "$2" -- \
+    tidyvoice fit-verifier --model "$exp/$system/models" --trials "$2" \
+    --embeddings "$embeddings/$1.npz" ${centre[@]+"${centre[@]}"}
+}
+
+# report TABLE SCORES NAME [OPTION=FILE ...]: write the page about the system, and its table.
+report() {
+  local folder=$exp/$system options=("${@:4}") earlier=()
+  if [ "$1" != results ]; then earlier=("$folder"/{results,calibrated}.txt); fi # the same page
+  [ -e "$folder/report.html" ] || rm -f "$folder/$1.txt"
+  make "$folder/$1.txt" "$scores/$2.score" ${options[@]+"${options[@]##*=}"} \
+    ${earlier[@]+"${earlier[@]}"} -- \
+    tidyvoice report "$folder" --scores "$2" --name "$3" ${options[@]+"${options[@]}"}
+}
+
+# report_calibrated TABLE [OPTION=FILE ...]: the same with the systems of stage 7.
+report_calibrated() {
+  report "$1" dev-llr "$title, $norm, calibrated" \
+    "--compare=$title, $norm=$scores/dev-$normalize.score" \
+    "--compare=$title=$scores/$dev_cosines.score" ${compared[@]+"${compared[@]}"} "${@:2}"
+}
