@@ -1,23 +1,17 @@
-# shellcheck shell=bash
-# Options in Kaldi's manner: --some-name VALUE sets the variable some_name, which the script that
-# sources this file, or conf/RECIPE/recipe.sh, has to set first.
+# shellcheck shell=bash disable=SC2034
+# Options in Kaldi's manner: --some-name VALUE sets the variable some_name, which run.sh or
+# conf/RECIPE/recipe.sh has set before.
 
 fail() {
   echo "error: $*" >&2
   exit 2
 }
 
-# Print the stages, the variables and their comments, and the lines "#:" of run.sh.
 usage() {
-  printf 'usage: ./run.sh --recipe mini|tidyvoice [options]\n\nstages\n'
+  printf 'usage: ./run.sh --recipe mini|tidyvoice [--stop-stage 6, and so on for each variable]\n\n'
+  sed -nE 's/^#: ?//p; /^(recipe|calib_speakers)=/,/^$/p' run.sh "conf/${recipe:-tidyvoice}/recipe.sh"
+  printf 'stages\n'
   sed -nE 's/^if stage (.) "(.*)"; then.*/  \1  \2/p' run.sh
-  printf '\noptions (defaults)\n'
-  awk -F ' *# ' '/^[a-z_]+=[^ ]* *# / {
-    split($1, option, "=")
-    gsub("_", "-", option[1])
-    printf "  --%-17s %s%s\n", option[1], $2, option[2] == "" ? "" : " (" option[2] ")"
-  }' run.sh "conf/${recipe:-tidyvoice}/recipe.sh"
-  sed -nE 's/^#: ?//p' run.sh
 }
 
 if [[ " $* " =~ ' --recipe '([^ ]+) ]]; then
@@ -32,26 +26,23 @@ while [ $# -gt 0 ]; do
   name=${name//-/_}
   shift
   case $option in
-    --help | -h) usage; exit 0 ;;
+    --help | -h) usage && exit ;;
     --force) force=yes ;;
     --from-released)
       from_released=conf/$recipe/released.yaml
-      if [ $# -gt 0 ] && [[ $1 != --* ]]; then from_released=$1; shift; fi
+      if [ $# -gt 0 ] && [[ $1 != --* ]]; then from_released=$1 && shift; fi
       ;;
     --set)
-      [[ ${1---} != --* ]] || fail "--set: write KEY=VALUE after it"
       while [ $# -gt 0 ] && [[ $1 != --* ]]; do
         [[ $1 = ?*=* ]] || fail "--set $1: write KEY=VALUE"
-        overrides+=("$1")
-        shift
+        overrides+=("$1") && shift
       done
       ;;
     *)
       [[ $option =~ ^--[a-z_-]+$ && -n ${!name+set} ]] || fail "unknown option $option: see ./run.sh"
       [ $# -gt 0 ] || fail "$option needs a value"
       [[ ! ${!name} =~ ^[0-9]+$ || $1 =~ ^[0-9]+$ ]] || fail "$option $1: give a whole number"
-      printf -v "$name" %s "$1"
-      shift
+      printf -v "$name" %s "$1" && shift
       ;;
   esac
 done

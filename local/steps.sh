@@ -6,9 +6,7 @@
 source=$(python -c 'from tidyvoice.source import source_hash; print(source_hash("local"))')
 current=0 warned=0
 
-elapsed() {
-  printf '%d:%02d:%02d' $((SECONDS / 3600)) $((SECONDS / 60 % 60)) $((SECONDS % 60))
-}
+elapsed() { printf '%d:%02d:%02d' $((SECONDS / 3600)) $((SECONDS / 60 % 60)) $((SECONDS % 60)); }
 
 # stage NUMBER NAME: print the progress, if this stage is to run.
 stage() {
@@ -17,16 +15,18 @@ stage() {
   printf '\n== stage %s of 8: %s (elapsed %s)\n' "$1" "$2" "$(elapsed)"
 }
 
-finish() { printf '\nfinished (elapsed %s)\n' "$(elapsed)"; }
-
 # finished FILE INPUT ... -- COMMAND ...: test whether this command and this source made FILE, and no
-# INPUT is newer. Stages 1 to 4 can take weeks and keep what other source made.
+# INPUT is newer, nor a file or folder that COMMAND names. Stages 1 to 4 can take weeks and keep what
+# other source made.
 finished() {
-  local stamp=${1%/*}/.${1##*/}.command line
+  local stamp=${1%/*}/.${1##*/}.command word input line
   [ -e "$1" ] && [ -e "$stamp" ] || return 1
-  while shift && [ "$1" != -- ]; do
-    if [ "$1" -nt "$stamp" ]; then return 1; fi
+  for word in "${@:2}"; do
+    for input in "${word##*=}"{,/wav.scp,/utt2spk,/avg_model.pt}; do
+      if [ -f "$input" ] && [ "$input" -nt "$stamp" ]; then return 1; fi
+    done
   done
+  while [ "$1" != -- ]; do shift; done
   line=$(printf '%q ' "${@:2}")
   case $(cat "$stamp") in
     "$line"$'\n'"$source") ;;
@@ -41,14 +41,14 @@ make() {
   local file=$1 stamp=${1%/*}/.${1##*/}.command older=''
   if [ -z "$force" ] && finished "$@"; then
     if [ -n "$older" ] && [ "$warned" != "$current" ]; then
-      echo "  made by older code and kept; --force --stage $current --stop-stage $current makes it again"
+      echo "  made by older code and kept; --force --stage $current --stop-stage $current repeats it"
       warned=$current
     fi
     echo "  $file is up to date"
     if [[ $file = *.txt ]]; then cat "$file"; fi
     return
   fi
-  rm -f "$stamp" # of what an interruption leaves unfinished
+  rm -f "$stamp" # what an interruption leaves is not finished
   while [ "$1" != -- ]; do shift; done
   shift
   printf '+ %s\n' "$(printf '%q ' "$@")"

@@ -44,16 +44,14 @@ measured=() # lists whose labels lie beside them, or in them
 for list in eval-A:task1 eval-U:task2; do
   labels=$corpus/${list#*:}_labels.txt list=${list%:*}
   if [ -e "$labels" ]; then
-    measured+=("--trials=$list=$labels")
+    measured+=(--trials "$list=$labels")
   elif [ "$(head -n 1 "$corpus/tv26_$list.txt" | wc -w)" != 3 ]; then
     continue
   fi
-  measured+=("--compare=$list=$scores/$list$kind.score")
+  measured+=(--compare "$list=$scores/$list$kind.score")
 done
 if [ ${#measured[@]} = 0 ]; then
   echo "  no labels at $corpus/task{1,2}_labels.txt: nothing to measure"
-elif [ -n "$kind" ]; then
-  report_calibrated submitted "${measured[@]}"
 else
-  report submitted "$dev_cosines" "$title" "${measured[@]}"
+  report_calibrated submitted "${measured[@]}"
 fi

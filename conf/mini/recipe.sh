@@ -16,9 +16,13 @@ training_data() { echo "$data/$1"; }
 require_inputs() { :; } # stage 1 makes them
 
 prepare() {
+  local setting settings=()
+  for setting in ${overrides[@]+"${overrides[@]}"}; do
+    [[ $setting != corpus.* ]] || settings+=("${setting#corpus.}")
+  done
   set_aside "$corpus"
   make "$made" conf/mini/corpus.yaml -- python -m local.mini --config conf/mini/corpus.yaml \
-    --out "$corpus" ${of_corpus[@]+"${of_corpus[@]}"}
+    --out "$corpus" ${settings[@]+"${settings[@]}"}
   if [ -z "$init_from" ]; then
     make "$data/pretrain/wav.scp" "$made" -- \
       python -m local.tidyvoice --root "$corpus/pretrain" --out "$data/pretrain"

@@ -1,7 +1,6 @@
 # shellcheck shell=bash disable=SC2034,SC2154
 # What the recipe tidyvoice does beside its trainings. Each variable is an option of run.sh, too.
 calib_speakers=100      # speakers held out of the fine-tuning for the calibration; with 0 dev calibrates itself
-if [[ " $* " = *" --variant published "* ]]; then calib_speakers=0; fi # it trains on all speakers
 mean_utterances=20000   # utterances for the mean of the pretrained models
 normalize=language      # score normalisation: language, asnorm or snorm
 top_n=300               # highest cohort scores that count, of 3,566 speakers, a few times over
@@ -11,6 +10,7 @@ processes=1             # processes of a training on this machine, one for each 
 tolerate=0.01           # share of the video files that may be broken
 counts=official         # expected sizes of data and lists; any: do not check them
 
+if [[ " $* " = *" --variant published "* ]]; then calib_speakers=0; fi # it trains on all speakers
 pretraining=(pretrain large_margin)
 training_data() {
   case $1 in
