@@ -27,9 +27,11 @@ pack() {
   make "$part/shards" "${parts[@]}" -- tidyvoice shards "$@"
 }
 
-# training NAME: put a training's YAML file and settings into `settings`, its command into `command`.
+# training NAME: put a training's YAML file and settings into `settings`, its command into `command`,
+# the model that it starts from into `init`.
 training() {
-  local init=${init_from:+$exp/initial} steps="${systems[*]}" earlier setting
+  local steps="${systems[*]}" earlier setting
+  init=${init_from:+$exp/initial}
   if [ "$recipe$stage" = mini1 ]; then steps+=" corpus"; fi
   settings=("conf/$recipe/$1.yaml")
   if [ "$1" = finetune ]; then settings=("${finetune[@]}"); fi
@@ -58,7 +60,7 @@ training() {
 
 # check NAME: refuse wrong settings of a training, unless it is finished with them.
 check() {
-  local settings command
+  local settings command init
   training "$1"
   if finished "$exp/$1/models" "conf/$recipe/$1.yaml" -- "${command[@]}"; then return; fi
   # With --force the training starts in a new folder.
@@ -67,9 +69,10 @@ check() {
 }
 
 train() {
-  local settings command
-  set_aside "$exp/$1"
+  local settings command init
   training "$1"
+  [ -z "$init" ] || [ -e "$init" ] || fail "$init is missing: run stage 3 or give --init-from"
+  set_aside "$exp/$1"
   make "$exp/$1/models" "conf/$recipe/$1.yaml" "$data"/{,*/}*/shards/shards.json -- "${command[@]}"
 }
 

@@ -40,7 +40,7 @@ def load_settings(
         _set(changes, override)
     values = _with_base(Path(path), ())
     if "base" in changes:
-        values = _merged(_with_base(Path(changes.pop("base")), ()), values)
+        values = _merged(_with_base(Path(str(changes.pop("base"))), ()), values)
     return validate(model, _merged(values, changes), path)
 
 
