@@ -374,7 +374,7 @@ def test_killed_in_most_stages_it_ends_with_the_same_scores(project, published):
         said = []
         for text in process.stdout:
             said.append(text)
-            if text.startswith(f"== stage {stage}:"):
+            if text.startswith(f"== stage {stage} of 8:"):
                 break
         else:
             pytest.fail("".join(said[-20:]))
