@@ -54,7 +54,17 @@ def main() -> None:
     found: dict[str, list[dict[str, float]]] = {system: [] for system in SYSTEMS}
     for seed in args.seeds:
         exp = args.exp / str(seed)
-        call("./run.sh", "--recipe", "mini", "--data", args.data, "--exp", exp, "--seed", seed)
+        call(
+            "./run.sh",
+            "--recipe",
+            "mini",
+            "--data",
+            args.data,
+            "--exp",
+            exp,
+            "--set",
+            f"seed={seed}",
+        )
         for system, path in SYSTEMS.items():
             found[system].append(metrics(exp / path))
     names = list(found["pretrained"][0])

@@ -3,7 +3,7 @@
     python benchmarks/variants.py --seeds 1 2 3
     python benchmarks/variants.py --seeds 1 --list calib      # to choose weights by
 
-Each setting is a file of conf/mini/variants, fine-tuned from the pretraining of its seed and scored
+Each setting is a file of conf/variants, fine-tuned from the pretraining of its seed and scored
 as ./run.sh --recipe mini does. Finished systems are skipped, so an interrupted sweep resumes.
 Several sweeps may run at once, each with other --seeds. Corpus and data folders are those of
 ./run.sh --recipe mini.
@@ -32,20 +32,20 @@ BASELINE = "baseline"
 
 
 def variants() -> list[str]:
-    """The baseline, and every file of conf/mini/variants."""
-    return [BASELINE, *sorted(path.stem for path in (ROOT / "conf/mini/variants").glob("*.yaml"))]
+    """The baseline, and every file of conf/variants."""
+    return [BASELINE, *sorted(path.stem for path in (ROOT / "conf/variants").glob("*.yaml"))]
 
 
 def make(seed: int, variant: str, data: Path, exp: Path) -> Path:
     """Fine-tune and score a setting; its experiment."""
     folder = exp / str(seed) / variant
-    run = ["./run.sh", "--recipe", "mini", "--data", data, "--seed", seed]
+    run = ["./run.sh", "--recipe", "mini", "--data", data]
     pretrained = exp / str(seed) / "pretrain/models"
     if not (pretrained / "avg_model.pt").exists():
-        call([*run, "--exp", exp / str(seed), "--stop-stage", 3])
+        call([*run, "--exp", exp / str(seed), "--stop-stage", 3, "--set", f"seed={seed}"])
     chosen = [] if variant == BASELINE else ["--variant", variant]
     run += ["--exp", folder, "--init-from", pretrained, *chosen, "--stage", 4, "--stop-stage", 6]
-    call([*run, "--set", "finetune.validation=null"])
+    call([*run, "--set", f"seed={seed}", "finetune.validation=null"])
     return folder / "finetune"
 
 

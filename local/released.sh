@@ -1,37 +1,61 @@
-# shellcheck shell=bash disable=SC2154
-# Stages 6 and 7 of run.sh, which sources this file, for the challenge's released model; stage 7 also
-# for a model that was trained here on every speaker.
+# shellcheck shell=bash disable=SC2034,SC2154
+# The stages of run.sh --from-released: the challenge's released model beside its published figures.
+[ "$recipe$init_from$variant${overrides[*]-}" = tidyvoice ] ||
+  fail "--from-released goes with --recipe tidyvoice, without --init-from, --variant and --set"
+system=released title=released compared=()
+. local/scoring.sh
+voxceleb2=$data/voxceleb2-mean/part-001-of-010 # a tenth of its speakers, for another mean
 
-# Which mean the published figures were centred with is not documented: all that can be had here.
-score_released() {
-  local compared=("no mean=$scores/dev-none.score")
-  score released dev "$trials" dev-none ''
-  if [ -e "$embeddings/mean.npz" ]; then
-    score released dev "$trials" dev-train mean
-    compared+=("mean of TidyVoiceX train=$scores/dev-train.score")
-  fi
-  if [ -e "$embeddings/mean-voxceleb2.npz" ]; then
-    score released dev "$trials" dev-voxceleb2 mean-voxceleb2
-    compared+=("mean of VoxCeleb2=$scores/dev-voxceleb2.score")
-  fi
-  score released dev "$trials" dev-own dev --in-sample
-  compared+=("mean of dev itself=$scores/dev-own.score")
-  show "$exp/released/compared.txt" "${compared[@]#*=}" -- tidyvoice compare \
-    --published "conf/$recipe/published.yaml" "${compared[@]}" --utt2lang "$data/dev/utt2lang"
-  report results "$cosines" released "${of_dev[@]}"
-}
+if stage 1 "prepare the data"; then
+  prepare_evaluation
+  prepare_tidyvoicex
+  [ ! -e "$corpus/voxceleb2" ] || make "$voxceleb2/wav.scp" -- python -m local.voxceleb2 \
+    --root "$corpus/voxceleb2" --out "${voxceleb2%/*}" --part 1/10
+  folders=("$data/dev") trained_on=() # the model does not say it itself
+  for folder in "$data"/{finetune,calib}; do
+    if [ -e "$folder" ]; then folders+=("$folder") trained_on+=(--trained-on "$folder/utt2spk"); fi
+  done
+  [ ! -e "$voxceleb2" ] || folders+=("$voxceleb2")
+  examine "${folders[@]}"
+  fetch "$from_released" "$exp/released/models" ${trained_on[@]+"${trained_on[@]}"}
+fi
 
-# calibrate_on_dev: nobody was held out of the model's training, so dev calibrates itself, each trial
-# by a fit to other speakers.
-calibrate_on_dev() {
-  fitted_verifier dev "$trials"
-  if [ ! -e "$data/finetune/wav.scp" ]; then
-    echo "  TidyVoiceX train is not here, which is the cohort: nothing is normalised or calibrated"
-    return
+held_out='' mean='' dev_cosines=dev-none # the model has seen all speakers of TidyVoiceX but dev
+if [ -e "$data/finetune/wav.scp" ]; then mean=mean dev_cosines=dev-train; fi
+
+if stage 5 "pack shards, extract embeddings"; then
+  extract released dev "$data/dev"
+  [ -z "$mean" ] || extract released mean "$data/finetune"
+  if [ -e "$voxceleb2/wav.scp" ]; then
+    pack "$voxceleb2" --tolerate "$tolerate"
+    extract released mean-voxceleb2 "$voxceleb2"
   fi
-  normalised dev "$cosines" "$normalize"
-  make "$scores/dev-llr.score" "$scores/dev-$normalize.score" -- tidyvoice calibrate \
-    --cross-fit 5 --apply "$scores/dev-$normalize.score" --language-match \
-    --out "$scores/dev-llr.score"
-  report_calibrated calibrated "${of_dev[@]}"
-}
+fi
+
+# Which mean the published figures were centred with is not documented: score with each.
+if stage 6 "score, metrics, report"; then
+  score_voxceleb1 released
+  score released dev-none "$trials" ''
+  score released dev-own "$trials" dev --in-sample
+  means=("no mean=$scores/dev-none.score")
+  if [ -n "$mean" ]; then
+    score released dev-train "$trials"
+    means+=("mean of TidyVoiceX train=$scores/dev-train.score")
+  fi
+  if [ -e "$voxceleb2/wav.scp" ]; then
+    score released dev-voxceleb2 "$trials" mean-voxceleb2
+    means+=("mean of VoxCeleb2=$scores/dev-voxceleb2.score")
+  fi
+  make "$exp/released/compared.txt" -- tidyvoice compare \
+    --published "conf/$recipe/published.yaml" "${means[@]}" "mean of dev itself=$scores/dev-own.score"
+  report results $dev_cosines released
+fi
+
+if stage 7 "normalise, calibrate, report"; then
+  calibrate_dev
+fi
+
+if stage 8 "submission"; then
+  . local/submission.sh
+fi
+printf '\nfinished (elapsed %s)\n' "$(elapsed)"

@@ -1,32 +1,34 @@
 # shellcheck shell=bash disable=SC2034,SC2154
-# What ./run.sh --recipe mini does beside the trainings; ./run.sh --set KEY=VALUE overrides it.
-calib_speakers=30       # held out of the fine-tuning, for calibration; 0: dev calibrates itself
-mean_utterances=500     # for the mean of the earlier systems; the reported one takes all utterances
-normalize=language      # language, asnorm or snorm
+# What the recipe mini does beside its trainings. Each variable is an option of run.sh, too.
+calib_speakers=30       # speakers held out of the fine-tuning for the calibration; with 0 dev calibrates itself
+mean_utterances=500     # utterances for the mean of the pretrained model
+normalize=language      # score normalisation: language, asnorm or snorm
 top_n=40                # highest cohort scores that count, of 80 speakers, each a few times over
-calib_targets=4000      # trials that the calibration is fitted to
-calib_nontargets=20000
-tolerate=0              # share of files that may be broken
-counts=official         # lengths of the lists of a submission; any for others
+calib_targets=4000      # target trials for the calibration
+calib_nontargets=20000  # non-target trials for the calibration
+# On two cores, two processes of one thread each train this narrow network faster than one process of
+# two threads, which often wait for each other.
+processes=2             # processes of a training on this machine, one for each GPU
 
-# --processes sets it. On two cores, two processes of one thread each train this narrow network faster
-# than one process of two threads, which often wait for each other.
-processes=${processes:-2}
-
-other_mean=''           # data folder of another mean to centre a released model with
-
-trainings=(pretrain finetune)
-
+pretraining=(pretrain)
 training_data() { echo "$data/$1"; }
 
 require_inputs() { :; } # stage 1 makes them
 
 prepare() {
+  local setting settings=()
+  for setting in ${overrides[@]+"${overrides[@]}"}; do
+    [[ $setting != corpus.* ]] || settings+=("${setting#corpus.}")
+  done
   set_aside "$corpus"
   make "$made" conf/mini/corpus.yaml -- python -m local.mini --config conf/mini/corpus.yaml \
-    --out "$corpus" "$@"
+    --out "$corpus" ${settings[@]+"${settings[@]}"}
   if [ -z "$init_from" ]; then
     make "$data/pretrain/wav.scp" "$made" -- \
       python -m local.tidyvoice --root "$corpus/pretrain" --out "$data/pretrain"
   fi
 }
+
+examine() { :; } # it is as it should be
+
+pack_pretraining() { pack "$data/pretrain"; }

@@ -1,22 +1,17 @@
 # shellcheck shell=bash disable=SC2034,SC2154
-# What ./run.sh --recipe tidyvoice does beside the trainings; ./run.sh --set KEY=VALUE overrides it.
-calib_speakers=100      # held out of the fine-tuning, for calibration; 0: dev calibrates itself
-if [ "$variant" = published ]; then calib_speakers=0; fi # it trains on every speaker
-mean_utterances=20000   # for the mean of the earlier systems; the reported one takes all utterances
-normalize=language      # language, asnorm or snorm
+# What the recipe tidyvoice does beside its trainings. Each variable is an option of run.sh, too.
+calib_speakers=100      # speakers held out of the fine-tuning for the calibration; with 0 dev calibrates itself
+mean_utterances=20000   # utterances for the mean of the pretrained models
+normalize=language      # score normalisation: language, asnorm or snorm
 top_n=300               # highest cohort scores that count, of 3,566 speakers, a few times over
-calib_targets=20000     # trials that the calibration is fitted to
-calib_nontargets=100000
+calib_targets=20000     # target trials for the calibration
+calib_nontargets=100000 # non-target trials for the calibration
+processes=1             # processes of a training on this machine, one for each GPU
 tolerate=0.01           # share of the video files that may be broken
-openslr=https://www.openslr.org/resources
-voxceleb=https://www.robots.ox.ac.uk/~vgg/data/voxceleb/meta
-counts=official         # expect the counts of the real data and lists; any for other data
+counts=official         # expected sizes of data and lists; any: do not check them
 
-# For the released model: a tenth of the speakers of VoxCeleb2, about 109,000 utterances for a mean.
-other_mean=$data/voxceleb2-mean/part-001-of-010
-
-trainings=(pretrain large_margin finetune)
-
+if [[ " $* " = *" --variant published "* ]]; then calib_speakers=0; fi # it trains on all speakers
+pretraining=(pretrain large_margin)
 training_data() {
   case $1 in
     pretrain) echo "[$data/voxblink2,$data/voxceleb2]" ;;
@@ -27,71 +22,61 @@ training_data() {
 
 # List all missing inputs at once, before the first stage runs.
 require_inputs() {
-  local missing=() asv=$corpus/TidyVoiceX_ASV part
-  local key="set MDC_API_KEY to a key of https://mozilladatacollective.com, or put"
-  for part in Dev Train; do
-    if [ $part = Train ] && [ -n "$released" ]; then continue; fi
-    if ! have "$asv/TidyVoiceX_$part" && [ -z "${MDC_API_KEY-}" ]; then
-      missing+=("  $asv/TidyVoiceX_$part: $key TidyVoiceX_$part.tar.gz there")
-    fi
+  local missing=() parts=(Dev Train) part
+  if [ -n "$from_released" ]; then parts=(Dev); fi
+  for part in "${parts[@]/#/$tidyvoicex/TidyVoiceX_}"; do
+    [ -e "$part" ] || [ -e "$part.tar.gz" ] || [ -n "${MDC_API_KEY-}" ] || missing+=("$part: set\
+ MDC_API_KEY to a key of https://mozilladatacollective.com, or put ${part##*/}.tar.gz there")
   done
-  if [ ! -e "$trials" ] && [ ! -e "${trials%.txt}.zip" ]; then
-    missing+=("  $trials, or the .zip of it: behind the link that the challenge sends")
-  fi
-  if [ ${#systems[@]} -gt 1 ]; then
+  [ -e "$trials" ] || [ -e "${trials%.txt}.zip" ] ||
+    missing+=("$trials: put it there, or its .zip, from the link that the challenge sends")
+  if [ -z "$init_from$from_released" ]; then
     for part in voxceleb2 voxblink2; do
       [ -e "$corpus/$part" ] ||
-        missing+=("  $corpus/$part: python -m local.$part --help says where; or give --init-from")
+        missing+=("$corpus/$part: python -m local.$part --help says where; or give --init-from")
     done
-    command -v ffmpeg >/dev/null || missing+=("  ffmpeg, which decodes m4a: apt install ffmpeg")
+    command -v ffmpeg >/dev/null || missing+=("ffmpeg: decodes m4a; apt install ffmpeg")
   fi
-  if [ ${#missing[@]} -gt 0 ]; then
-    echo "error: missing inputs, ${#missing[@]} in all:" >&2
-    printf '%s\n' "${missing[@]}" >&2
-    exit 2
+  [ ${#missing[@]} = 0 ] ||
+    fail "missing inputs, ${#missing[@]} in all:$(printf '\n  %s' "${missing[@]}")"
+}
+
+# Prepare what is evaluated.
+prepare_evaluation() {
+  if [ ! -e "$tidyvoicex/TidyVoiceX_Dev" ] && [ ! -e "$tidyvoicex/TidyVoiceX_Dev.tar.gz" ]; then
+    make "$tidyvoicex" -- python -m local.tidyvoice --download "$corpus"
+  fi
+  [ -e "$trials" ] || make "$trials" -- \
+    python -m local.tidyvoice_trials --trials "${trials%.txt}.zip" --out "$trials"
+  if [ -e "$corpus/voxceleb1" ]; then
+    make "$data/voxceleb1/wav.scp" -- python -m local.voxceleb1 --root "$corpus/voxceleb1" \
+      --lists "$corpus/voxceleb1/lists" --download-lists --out "$data/voxceleb1"
+  fi
+  if [ -e "$corpus/TidyVoiceX2" ]; then
+    make "$data/eval/wav.scp" "$corpus"/tv26_eval-{A,U}.txt -- python -m local.tidyvoice_eval \
+      --root "$corpus/TidyVoiceX2" --out "$data/eval" --lists "$corpus"/tv26_eval-{A,U}.txt
   fi
 }
 
-# Download what is public, unpack archives, and write the data folders.
 prepare() {
-  local asv=$corpus/TidyVoiceX_ASV part
-  for part in Dev Train; do
-    if [ -e "$asv/TidyVoiceX_$part" ]; then continue; fi
-    if have "$asv/TidyVoiceX_$part"; then
-      run python -m local.tidyvoice --archive "$asv/TidyVoiceX_$part.tar.gz" \
-        --root "$asv/TidyVoiceX_$part"
-    elif [ -n "${MDC_API_KEY-}" ]; then
-      run python -m local.tidyvoice --download "$corpus"
-    fi
-  done
-  [ -e "$trials" ] ||
-    run python -m local.tidyvoice_trials --trials "${trials%.txt}.zip" --out "$trials"
-  if [ -z "$released" ]; then
-    [ -e "$corpus/musan" ] ||
-      run python -m local.musan --download "$corpus" --url "$openslr/17"
-    [ -e "$corpus/RIRS_NOISES" ] ||
-      run python -m local.rirs --download "$corpus" --url "$openslr/28"
-  fi
-  if [ ${#systems[@]} -gt 1 ]; then
+  prepare_evaluation
+  if [ -z "$init_from" ]; then
     make "$data/voxceleb2/wav.scp" -- \
       python -m local.voxceleb2 --root "$corpus/voxceleb2" --out "$data/voxceleb2"
     make "$data/voxblink2/part-016-of-016/wav.scp" -- \
       python -m local.voxblink2 --root "$corpus/voxblink2" --out "$data/voxblink2" --parts 16
   fi
-  if [ -n "$released" ] && [ -e "$corpus/voxceleb2" ]; then
-    make "$other_mean/wav.scp" -- python -m local.voxceleb2 --root "$corpus/voxceleb2" \
-      --out "$(dirname "$other_mean")" --part 1/10
-  fi
-  if [ -e "$corpus/voxceleb1" ]; then
-    make "$data/voxceleb1/wav.scp" -- python -m local.voxceleb1 --root "$corpus/voxceleb1" \
-      --lists "$corpus/voxceleb1/lists" --download-lists --url "$voxceleb" --out "$data/voxceleb1"
-  fi
-  if [ -e "$corpus/TidyVoiceX2" ]; then
-    make "$data/eval/wav.scp" "$corpus"/tv26_eval-{A,U}.txt -- \
-      python -m local.tidyvoice_eval --root "$corpus/TidyVoiceX2" --out "$data/eval" \
-      --lists "$corpus"/tv26_eval-{A,U}.txt
-  fi
 }
 
-# have FOLDER: it is there, or its archive is.
-have() { [ -e "$1" ] || [ -e "$1.tar.gz" ]; }
+# examine FOLDER ...: check the machine, the data folders and the trials.
+examine() {
+  local options=("${@/#/--data=}")
+  [ "$counts" = any ] || options+=(--expect conf/tidyvoice/expected.yaml)
+  make "$exp/doctor.txt" "$data"/*/wav.scp "$trials" -- \
+    tidyvoice doctor --exp "$exp" --trials "$trials" "${options[@]}"
+}
+
+pack_pretraining() {
+  pack "$data/voxblink2" --tolerate "$tolerate"
+  pack "$data/voxceleb2" --tolerate "$tolerate"
+}

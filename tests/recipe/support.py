@@ -12,17 +12,15 @@ from tidyvoice.settings import load_settings
 
 ROOT = Path(__file__).parents[2]
 # The smallest size; .ci/run gives the same settings to the project's own run.sh.
-TINY = (Path(__file__).parent / "tiny.txt").read_text().split()
+TINY = (Path(__file__).parent / "tiny.txt").read_text().splitlines()
 RECIPE = "./run.sh --recipe mini"
-CORPUS = [value for value in TINY if value.startswith("corpus.")]
-SETTINGS = re.findall(r"^(\w+)=", (ROOT / "conf/mini/recipe.sh").read_text(), re.MULTILINE)
+OPTIONS = dict(line.removeprefix("--").split() for line in TINY if line.startswith("--"))
 
 
 def shrink(conf: Path) -> None:
     """Write the tiny settings into the YAML files of a copy of ``conf``."""
-    corpus = [value.removeprefix("corpus.") for value in CORPUS]
-    recipe = [value for value in TINY if value.partition("=")[0] in SETTINGS]
-    training = [value for value in TINY if value not in (*recipe, *CORPUS)]
+    corpus = [line.removeprefix("corpus.") for line in TINY if line.startswith("corpus.")]
+    training = [line for line in TINY if not line.startswith(("corpus.", "--"))]
     for path in conf.glob("*/*.yaml"):
         if "experiment:" not in path.read_text() and path.name != "corpus.yaml":
             continue  # no settings of a training
@@ -32,9 +30,9 @@ def shrink(conf: Path) -> None:
         path.write_text(yaml.safe_dump(settings.model_dump(mode="json")))
     for path in conf.glob("*/recipe.sh"):
         text = path.read_text()
-        for value in recipe:
-            key = value.partition("=")[0]
-            text = re.sub(rf"^{key}=\S*", value, text, flags=re.MULTILINE)
+        for name, value in OPTIONS.items():
+            key = name.replace("-", "_")
+            text = re.sub(rf"^{key}=\S*", f"{key}={value}", text, flags=re.MULTILINE)
         path.write_text(text)
 
 

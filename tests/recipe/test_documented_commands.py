@@ -3,7 +3,7 @@
 import re
 
 from tests.preloaded import succeed
-from tests.recipe.support import RECIPE, ROOT, SETTINGS, TINY
+from tests.recipe.support import OPTIONS, RECIPE, ROOT
 
 
 def documented_commands() -> list[str]:
@@ -26,7 +26,6 @@ def test_every_documented_command_runs(own):
     assert first == set_up.format("mini", RECIPE)
     assert second == set_up.format("test", ".venv/bin/pytest")  # run by .ci/run
     assert len(others) > 20
-    sizes = dict(value.split("=") for value in TINY if value.split("=")[0] in SETTINGS)
     for command in dict.fromkeys(others):
         real = command.replace(" MODEL", " exp/mini/pretrain/models")
         # Of the corpora of videos the built-in one has only the form.
@@ -34,15 +33,14 @@ def test_every_documented_command_runs(own):
         real = real.replace(" DIR", " data/mini/corpus")
         # Its lists are not as long as the challenge's, and there is no network here.
         if "--recipe tidyvoice" in real:
-            real += " --set counts=any top_n=5 calib_targets=40 calib_nontargets=60"
+            real += " --counts any --top-n 5 --calib-targets 40 --calib-nontargets 60"
         if real.endswith("from-released") or " --from-released " in real:
             real = real.replace(
                 "--from-released", "--from-released exp/mini/finetune/models --data data/released"
             )
-        for option, name in (
-            ("top-n", "top_n"), ("targets", "calib_targets"), ("nontargets", "calib_nontargets")
-        ):  # fmt: skip
-            real = re.sub(rf"--{option} \d+", f"--{option} {sizes[name]}", real)
+        for name, value in OPTIONS.items():
+            option = name.removeprefix("calib-")
+            real = re.sub(rf"--{option} \d+", f"--{option} {value}", real)
         succeed(real, own)
     assert (own / "exp/wider/finetune/report.html").exists()
     assert "final_margin: 0.4" in (own / "exp/wider/finetune/config.yaml").read_text()

@@ -27,10 +27,10 @@ from tidyvoice.scoring.metrics import eer
 from tidyvoice.scoring.trials import read_scores
 
 SMALL = (
-    "--set model.args.in_planes=2 model.args.embed_dim=16 epochs=1 average=1 epoch_iterations=2 "
-    "data.batch_size=4 data.chunk_frames=30 data.min_seconds=0.1 precision=float32 device=cpu "
-    "learning_rate.warm_up_epoch=0 finetune.epochs=2 calib_speakers=4 top_n=4 calib_targets=20 "
-    "calib_nontargets=40 mean_utterances=10 counts=any tolerate=0.2"
+    "--calib-speakers 4 --top-n 4 --calib-targets 20 --calib-nontargets 40 --mean-utterances 10 "
+    "--counts any --tolerate 0.2 --set model.args.in_planes=2 model.args.embed_dim=16 epochs=1 "
+    "average=1 epoch_iterations=2 data.batch_size=4 data.chunk_frames=30 data.min_seconds=0.1 "
+    "precision=float32 device=cpu learning_rate.warm_up_epoch=0 finetune.epochs=2"
 )
 
 
@@ -285,30 +285,23 @@ def test_stage_1_ends_with_the_doctor(project):
     expected["trials"]["TidyVocieX_Dev_trialPairs.txt"] = {"lines": 300}
     line = (
         f"./run.sh --recipe tidyvoice --corpus corpus --init-from released.zip {SMALL} "
-        "counts=official --data data/doctor --exp exp/doctor --stop-stage 1"
+        "--counts official --data data/doctor --exp exp/doctor --stop-stage 1"
     )
     try:
         refused = shell(line, project)
         path.write_text(yaml.safe_dump(expected))
         passed = succeed(line, project)
-        long = line.replace("device=cpu ", "").replace(
-            "finetune.epochs=2", "finetune.epochs=999999999"
-        )
-        stopped = shell(f"CUDA_VISIBLE_DEVICES= {long}", project)
     finally:
         path.write_text(real)
     assert refused.returncode == 1
     assert "expected 808" in refused.stdout + refused.stderr
-    assert "+ tidyvoice doctor --config conf/tidyvoice/finetune.yaml" in passed
-    assert stopped.returncode == 1
-    assert "allow the CPU with device: cpu (--set device=cpu)" in stopped.stdout
+    assert "OK    TidyVoiceX dev: 48 utterances, expected 48" in passed
 
 
 def test_the_released_model_stands_beside_the_published_figures(project, hub):
     line = (
         "./run.sh --recipe tidyvoice --corpus later --from-released "
-        "--exp exp/released --set calib_speakers=4 top_n=4 mean_utterances=10 counts=any "
-        "tolerate=0.5"
+        "--exp exp/released --calib-speakers 4 --top-n 4 --counts any --tolerate 0.5"
     )
     said = succeed(line, project, hub.environment(project / "home"))
     assert "GET /someone/a-model/resolve/" in "\n".join(hub.asked)
@@ -341,7 +334,7 @@ def test_the_released_model_stands_beside_the_published_figures(project, hub):
 
 
 PUBLISHED = (
-    LINE.replace("calib_speakers=4 ", "")
+    LINE.replace("--calib-speakers 4 ", "")
     + " finetune.accumulate=2 --init-from released.zip --variant published"
 )
 
@@ -360,7 +353,7 @@ def test_the_published_fine_tuning_takes_every_speaker(project, published):
     assert "1 processes x 2 batches of 4 chunks" in log
     assert "fix_start_epoch: 3" in (exp / "config.yaml").read_text()
     assert len(read_scores(exp / "scores/dev-llr.score").scores) == 300
-    assert re.search(r"^\+ calibrated .*\n.*\n?fine-tuned ", published, re.MULTILINE)
+    assert re.search(r"^fine-tuned, language-aware norm, calibrated ", published, re.MULTILINE)
     # Dev alone is left to calibrate the submission.
     for name in ("A", "U"):
         calibration = read_lineage(exp / f"scores/eval-{name}-llr.score").steps[-1]
@@ -381,7 +374,7 @@ def test_killed_in_most_stages_it_ends_with_the_same_scores(project, published):
         said = []
         for text in process.stdout:
             said.append(text)
-            if text.startswith(f"== stage {stage}:"):
+            if text.startswith(f"== stage {stage} of 8:"):
                 break
         else:
             pytest.fail("".join(said[-20:]))
@@ -414,7 +407,7 @@ def test_the_released_model_needs_nothing_but_dev(project, offline, tmp_path):
     (alone.parent / trials).symlink_to(project / "corpus" / trials)
     line = (
         f"./run.sh --recipe tidyvoice --corpus {alone.parent} --from-released "
-        "--exp exp/alone --data data/alone --set counts=any"
+        "--exp exp/alone --data data/alone --counts any"
     )
     for name in ("TidyVoiceX2", "tv26_eval-A.txt", "tv26_eval-U.txt"):
         (alone.parent / name).symlink_to(project / "corpus" / name)

@@ -157,7 +157,7 @@ def corpora(
             missing = value < wanted.about
             fix = (
                 f"Look for files {'that were not unpacked' if missing else 'of another corpus'}; "
-                "run.sh skips this check with --set counts=any"
+                "run.sh skips this check with --counts any"
             )
             shown = f"{value:,.2f}" if what == "hours" else f"{value:,}"
             sound = abs(value - wanted.about) <= wanted.within * wanted.about

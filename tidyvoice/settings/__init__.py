@@ -25,7 +25,8 @@ def load_settings(
 ) -> Settings:
     """Settings of type ``model`` from a YAML file and overrides.
 
-    A file whose ``base`` names another one, relative to itself, holds only what differs from it.
+    A file whose ``base`` names another one, relative to itself, holds only what differs from it; so
+    does one that the override ``base=FILE`` is given with.
 
     Args:
         overrides: ``key=value`` with dotted keys and YAML values, such as ``data.noise=null``.
@@ -37,7 +38,10 @@ def load_settings(
     changes: dict[str, Any] = {}
     for override in overrides:
         _set(changes, override)
-    return validate(model, _merged(_with_base(Path(path), ()), changes), path)
+    values = _with_base(Path(path), ())
+    if "base" in changes:
+        values = _merged(_with_base(Path(str(changes.pop("base"))), ()), values)
+    return validate(model, _merged(values, changes), path)
 
 
 def _with_base(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
