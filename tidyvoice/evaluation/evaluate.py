@@ -30,7 +30,6 @@ from tidyvoice.scoring.lineage import Lineage, lineage_path, read_lineage
 from tidyvoice.scoring.metrics import Costs
 from tidyvoice.scoring.trials import ScoreTable, checksum
 
-SEED = 1
 # The modules that define the numbers: editing one makes every kept evaluation out of date.
 DEFINING = (bootstrap, categories, columns, groups, labels, languages, metrics, trials)
 
@@ -118,7 +117,7 @@ class Evaluation:
         inputs: SHA-256 of the files that the metrics were computed from, by role.
         trials: SHA-256 of the trial list, see ``trials.checksum``.
         speakers: their number; None where they are not known.
-        resamples, seed: of the confidence intervals; 0 resamples for none.
+        resamples: of the speakers, for the confidence intervals; 0 for none.
         lineage: the steps that made the scores, and what is in-sample, confounded or unchecked.
         categories: metrics of all trials, then of the four categories.
         languages, pairs: metrics by language and by pair of languages at the first operating
@@ -131,7 +130,6 @@ class Evaluation:
     trials: str
     speakers: int | None
     resamples: int
-    seed: int
     lineage: Lineage
     categories: tuple[Row, ...]
     languages: tuple[LanguageRow, ...]
@@ -182,7 +180,6 @@ def evaluate(
     file: ScoreFile,
     points: Sequence[Costs] = OPERATING_POINTS,
     resamples: int = 0,
-    seed: int = SEED,
     loaded: Loaded | None = None,
 ) -> Evaluation:
     """Return the evaluation of a score file, read back from ``NAME.metrics.json`` if it holds.
@@ -190,7 +187,6 @@ def evaluate(
     Args:
         points: priors and costs. Only evaluations at the usual points are kept.
         resamples: of the speakers, for 95 % confidence intervals; 0 for none.
-        seed: of the resamples.
         loaded: what ``file.load()`` returned, if it was called already.
 
     Raises:
@@ -198,9 +194,9 @@ def evaluate(
             scores cannot be read.
     """
     if not file.path.is_file():
-        file.load()  # says what is missing
+        loaded = loaded or file.load()  # names the file that is missing; a pipe can be read
     inputs, definition, lineage = file.checksums(), definition_checksum(), read_lineage(file.path)
-    usual = tuple(points) == OPERATING_POINTS and seed == SEED
+    usual = tuple(points) == OPERATING_POINTS and file.path.is_file()
     kept = _read(kept_path(file.path)) if usual else None
     if kept and (kept.definition, kept.inputs) == (definition, inputs):
         if kept.resamples == resamples:
@@ -208,7 +204,7 @@ def evaluate(
         if not resamples:
             return _without_intervals(replace(kept, lineage=lineage))
     before = _state(file.path)
-    evaluation = evaluate_scores(loaded or file.load(), lineage, points, resamples, seed)
+    evaluation = evaluate_scores(loaded or file.load(), lineage, points, resamples)
     evaluation = replace(evaluation, definition=definition, inputs=inputs)
     # Scores that another program replaced in the meantime may not be those that were read.
     if usual and _state(file.path) == before:
@@ -221,7 +217,6 @@ def evaluate_scores(
     lineage: Lineage,
     points: Sequence[Costs] = OPERATING_POINTS,
     resamples: int = 0,
-    seed: int = SEED,
 ) -> Evaluation:
     """Compute the evaluation of scores in memory.
 
@@ -236,7 +231,7 @@ def evaluate_scores(
         single, pairs = by_language(table, loaded.languages, points[0])
     draws = None
     if resamples and speakers is not None:
-        resampled = resample(table, loaded.languages, speakers, points, resamples, seed)
+        resampled = resample(table, loaded.languages, speakers, points, resamples)
         rows, draws = with_intervals(rows, resampled), _draws(resampled, speakers)
     return Evaluation(
         definition="",
@@ -244,7 +239,6 @@ def evaluate_scores(
         trials=checksum(table.trials),
         speakers=None if speakers is None else len(speakers.names),
         resamples=resamples,
-        seed=seed,
         lineage=lineage,
         categories=tuple(rows),
         languages=tuple(single),
@@ -255,7 +249,8 @@ def evaluate_scores(
 
 def kept_path(scores: Path) -> Path:
     """Return the path at which the evaluation of a score file is kept."""
-    return scores.with_name(scores.name.removesuffix(".gz").removesuffix(".score") + ".metrics.json")
+    name = scores.name.removesuffix(".gz").removesuffix(".score")
+    return scores.with_name(f"{name}.metrics.json")
 
 
 @cache
