@@ -184,7 +184,10 @@ def test_another_list_is_said_to_be_another(tmp_path):
         ({"sources": "x"}, "unknown key systems.baseline.sources: did you mean .*.source"),
         ({"results": {"dev": {"eer_percent": {"all": 3.0}}}}, "eer_percent.all.*'all/all'"),
         ({"results": {"dev": {"eer_percent": {"all/all": "3,07"}}}}, "all/all: .*number"),
-        ({"results": {"Dev": {"eer_percent": {"all/all": 3.0}}}}, "baseline.results: there is no 'Dev'"),
+        (
+            {"results": {"Dev": {"eer_percent": {"all/all": 3.0}}}},
+            "there is no 'Dev'",
+        ),
         ({"source": None}, "systems.baseline.source"),
     ],
 )
