@@ -242,7 +242,7 @@ def test_options_and_files_of_no_use_are_refused(folder, tmp_path):
               tmp_path / "x")  # fmt: skip
     assert "--blind: only --method language minds" in refusal(*asnorm, "--blind")
     dev = folder / "dev.score"
-    assert "20 resamples: the ends" in refusal("metrics", dev, "--bootstrap", 20)
+    assert "20 resamples are too few" in refusal("metrics", dev, "--bootstrap", 20)
     assert f"{folder} is a folder; give" in refusal("metrics", folder)
     missing = refusal("metrics", dev, "--utt2lang", tmp_path / "none")
     assert "none is missing; give a file of lines 'utterance language'" in missing
