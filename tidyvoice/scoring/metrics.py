@@ -194,8 +194,9 @@ def min_dcf_of(rates: ErrorRates, costs: Costs) -> float:
 def act_dcf(scores: SortedScores, costs: Costs) -> float:
     """Return the actual cost: DCF at the Bayes threshold.
 
-    The threshold is ln[C_fa (1 − P_target) / (C_miss P_target)]. The scores are taken as log-likelihood ratios (natural logarithm). The excess over ``min_dcf``
-    is the calibration loss at this operating point.
+    The threshold is ln[C_fa (1 − P_target) / (C_miss P_target)]. The scores are taken as natural
+    log-likelihood ratios. The excess over ``min_dcf`` is the calibration loss at this operating
+    point.
     """
     fnr = np.searchsorted(scores.targets, costs.threshold) / len(scores.targets)
     fpr = 1 - np.searchsorted(scores.nontargets, costs.threshold) / len(scores.nontargets)
