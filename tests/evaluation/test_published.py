@@ -4,53 +4,30 @@ import json
 import re
 from pathlib import Path
 
-import numpy as np
 import pytest
 import yaml
-from conftest import seeded
-from typer.testing import CliRunner
+from conftest import invoke, succeed
 
-from tidyvoice.cli import app
-from tidyvoice.evaluation.categories import CATEGORIES, POOLED, evaluate
-from tidyvoice.scoring.groups import languages_of
-from tidyvoice.scoring.lineage import Step, write_with_lineage
-from tidyvoice.scoring.trials import read_scores
+from tests.report.support import COHORT, COSINE, make_experiment
+from tidyvoice.evaluation.categories import CATEGORIES, POOLED
 
 PUBLISHED = Path(__file__).parents[2] / "conf/tidyvoice/published.yaml"
+EER = dict(zip((POOLED, *CATEGORIES), (3.07, 1.79, 5.19, 0.88, 2.97), strict=True))
 
 
-def write_scores(path, shift, seed=1):
-    """Every pair of 6 speakers' utterances in two languages; targets are ``shift`` higher."""
-    rng = seeded(seed)
-    ids = [f"s{i}/{language}/{j}" for i in range(6) for language in ("en", "fr") for j in range(3)]
-    lines = []
-    for i, enroll in enumerate(ids):
-        for test in ids[i + 1 :]:
-            target = enroll.split("/")[0] == test.split("/")[0]
-            score = rng.standard_normal() + shift * target
-            lines.append(f"{enroll} {test} {score:.6f} {'target' if target else 'nontarget'}\n")
-    path.write_text("".join(lines))
-    return path
-
-
-def marked(path, **said):
-    """The same scores with a lineage."""
-    table = read_scores(path)
-    write_with_lineage(path, table, [Step("cosine", "cosine", **said)])
-    return path
+def make_scores(folder, name, shift=0.5, steps=(COSINE,), **options):
+    make_experiment(folder, shift, log=False, steps=steps, name=name, **options)
+    return folder / "scores" / f"{name}.score"
 
 
 def compare(*arguments):
-    result = CliRunner().invoke(app, ["metrics", *map(str, arguments)])
-    assert result.exit_code == 0, result.output
-    return result.output
+    return succeed("metrics", *arguments)
 
 
 @pytest.fixture
 def figures(tmp_path):
-    path = tmp_path / "published.yaml"
-    eer = dict(zip((POOLED, *CATEGORIES), (3.07, 1.79, 5.19, 0.88, 2.97), strict=True))
-    here = {"eer_percent": eer, "min_dcf": {POOLED: 0.82}}
+    """A file of published results; its list "dev" is as long as our score files."""
+    here = {"eer_percent": EER, "min_dcf": {POOLED: 0.82}}
     there = {"eer_percent": {POOLED: 9.0}}
     low = {"eer_percent": {POOLED: 0.01}, "min_dcf": {POOLED: 0.1}}
     systems = {
@@ -58,22 +35,18 @@ def figures(tmp_path):
         "best": {"source": "a page", "results": {"dev": low}},
         "far": {"source": "a talk", "results": {"eval": there}},
     }
-    lists = {"eval": {"name": "another", "trials": 4}, "dev": {"name": "a list", "trials": 630}}
+    lists = {"eval": {"name": "another", "trials": 4}, "dev": {"name": "a list", "trials": 1128}}
+    path = tmp_path / "published.yaml"
     path.write_text(yaml.safe_dump({"lists": lists, "systems": systems}, sort_keys=False))
     return path
 
 
 def test_the_published_results_are_those_of_the_challenge(tmp_path):
-    path = write_scores(tmp_path / "x.score", 2.0)
-    found = json.loads(compare(path, "--published", PUBLISHED, "--json"))
-    assert found["published"]["system"] == "baseline"
-    assert [row["published"] for row in found["rows"]] == pytest.approx(
-        [0.0307, 0.0179, 0.0519, 0.0088, 0.0297, 0.82]
-    )
+    path = make_scores(tmp_path, "x")
     ranked = {}
     for name in ("dev", "eval-A", "eval-U"):
-        rows = json.loads(compare(path, "--published", PUBLISHED, "--list", name, "--json"))
-        rows = [row for row in rows["ranking"] if not row["source"].startswith("ours")]
+        found = json.loads(compare(path, "--published", PUBLISHED, "--list", name, "--json"))
+        rows = [row for row in found["ranking"] if not row["source"].startswith("ours")]
         assert all(row["source"] for row in rows)
         ranked[name] = {row["system"]: row["eer"] and 100 * row["eer"] for row in rows}
     assert {name: len(rows) for name, rows in ranked.items()} == {
@@ -85,97 +58,73 @@ def test_the_published_results_are_those_of_the_challenge(tmp_path):
         "LI-MSV": (0.89, 2.46, 4.45),
     }.items():
         assert [rows[system] for rows in ranked.values()] == pytest.approx(list(eer))
+    text = compare(path, "--published", PUBLISHED)
+    assert "x: 1,128 trials, but the published list has 12,000,000" in text
+    for category, published in EER.items():
+        assert re.search(rf"^EER % {category} +{published:.2f} ", text, re.MULTILINE)
 
 
-def test_a_line_a_category_with_differences_that_add_up(figures, tmp_path):
-    good = marked(write_scores(tmp_path / "good.score", 3.0))
-    bad = marked(write_scores(tmp_path / "bad.score", 1.0, seed=2))
+def test_each_category_has_the_difference_to_the_published_value(figures, tmp_path):
+    good = make_scores(tmp_path, "good", 0.8)
+    bad = make_scores(tmp_path, "bad", 0.2, seed=2)
     text = compare(f"none={good}", bad, "--published", figures)
     assert text.splitlines()[0].split() == ["baseline,", "published", "none", "bad"]
-    for name, path in (("none", good), ("bad", bad)):
-        table = read_scores(path)
-        rows = {row.category: row for row in evaluate(table, languages_of(table.trials))}
-        place = 1 + ["none", "bad"].index(name)
-        for category, published in yaml.safe_load(figures.read_text())["systems"]["baseline"][
-            "results"
-        ]["dev"]["eer_percent"].items():
-            (line,) = (x for x in text.splitlines() if x.startswith(f"EER % {category} "))
-            eer = 100 * rows[category].eer
-            cells = line.removeprefix(f"EER % {category} ").replace(" (", "(").split()
+    found = json.loads(compare(f"none={good}", bad, "--published", figures, "--json"))
+    for place, name in enumerate(("none", "bad"), 1):
+        rows = {row["category"]: row for row in found["systems"][name]["categories"]}
+        for category, published in EER.items():
+            (line,) = re.findall(rf"^EER % {category} +(.*)$", text, re.MULTILINE)
+            eer = 100 * rows[category]["eer"]
+            cells = line.replace(" (", "(").split()
             assert cells[0] == f"{published:.2f}"
             assert cells[place] == f"{eer:.2f}({eer - published:+.2f})"
-        (line,) = (x for x in text.splitlines() if x.startswith("minDCF all/all"))
-        cost = rows[POOLED].min_dcf
-        assert f"{cost:.3f} ({cost - 0.82:+.3f})" in line
+        cost = rows[POOLED]["min_dcf"]
+        assert f"{cost:.3f} ({cost - 0.82:+.3f})" in text
+        assert [row["values"][name] for row in found["rows"]] == [
+            *(rows[category]["eer"] for category in EER), cost,
+        ]  # fmt: skip
     assert "baseline: a list; a paper" in text
     assert "cannot be compared" not in text
-    assert "in-sample" not in text.lower()
 
 
 def test_ours_are_ranked_among_the_published_systems(figures, tmp_path):
-    path = marked(write_scores(tmp_path / "x.score", 2.0), in_sample=("of 6 speakers",))
-    lines = compare(path, "--published", figures).splitlines()
-    head = lines.index("a list, all trials, by EER:")
-    rows = [line.split() for line in lines[head + 3 :][:3]]
-    assert [row[0] for row in rows] == ["best", "baseline", "x"]
-    assert rows[0][1:] == ["0.01", "0.100", "a", "page"]
-    assert rows[2][-1] == "ours"
-    assert "x (in-sample)" in lines[head + 5]
+    path = make_scores(tmp_path, "x", steps=(COSINE, COHORT))
+    text = compare(path, "--published", figures)
+    ranking = text.split("a list, all trials, by EER:\n")[1].splitlines()[2:5]
+    rows = [re.split(r"\s{2,}", line) for line in ranking]
+    assert rows[0] == ["best", "0.01", "0.100", "a page"]
+    assert rows[1][0] == "baseline"
+    assert (rows[2][0], rows[2][-1]) == ("x (in-sample)", "ours")
     text = compare(path, "--published", figures, "--list", "eval")
-    assert "ours, on another list: 630 trials" in text
-
-
-def test_json_has_the_same_as_fractions(figures, tmp_path):
-    path = marked(write_scores(tmp_path / "x.score", 2.0))
-    found = json.loads(compare(path, "--published", figures, "--json"))
-    table = read_scores(path)
-    rows = {row.category: row for row in evaluate(table, languages_of(table.trials))}
-    assert len(found["rows"]) == 6
-    for row in found["rows"]:
-        assert np.isclose(row["values"]["x"], getattr(rows[row["category"]], row["metric"]))
-    assert [row["published"] for row in found["rows"]] == pytest.approx(
-        [0.0307, 0.0179, 0.0519, 0.0088, 0.0297, 0.82]
-    )
-    assert found["systems"]["x"]["in_sample"] == []
-
-
-def test_in_sample_scores_are_marked_and_what_is_not_known_is_said(figures, tmp_path):
-    mean = "the trials and the mean share 6 speakers"
-    own = marked(write_scores(tmp_path / "own.score", 2.0), in_sample=(mean,))
-    half = marked(write_scores(tmp_path / "half.score", 2.0), unchecked=("not known who",))
-    stray = write_scores(tmp_path / "stray.score", 2.0)
-    text = compare(f"own mean={own}", half, stray, "--published", figures)
-    assert "own mean (in-sample)" in text.splitlines()[0]
-    assert "half (in-sample)" not in text
-    assert f"IN-SAMPLE: own mean: {mean}" in text
-    assert "not checked: half: not known who" in text
-    assert f"not checked: stray: the trials of {stray} against what made their scores" in text
-    found = json.loads(compare(own, stray, "--published", figures, "--json"))
-    assert found["systems"]["own"]["in_sample"] == [mean]
-    assert found["systems"]["stray"]["in_sample"] is None
-
-
-def test_what_is_not_available_is_not_made_up(figures, tmp_path):
-    lines = write_scores(tmp_path / "x.score", 2.0).read_text().replace("/", "-")
-    flat = tmp_path / "flat.score"
-    flat.write_text(lines)
-    text = compare(flat, "--published", figures)
-    (line,) = (x for x in text.splitlines() if x.startswith("EER % same/same"))
-    assert line.split()[-2:] == ["2.97", "n/a"]
-    ids = {word for line in lines.splitlines() for word in line.split()[:2]}
-    languages = tmp_path / "utt2lang"
-    languages.write_text("".join(f"{name} {name.split('-')[1]}\n" for name in sorted(ids)))
-    assert "n/a" not in compare(flat, "--published", figures, "--utt2lang", languages)
-    text = compare(flat, "--published", figures, "--list", "eval")
-    (line,) = (x for x in text.splitlines() if x.startswith("minDCF all/all"))
+    assert "ours, on another list: 1,128 trials" in text
+    (line,) = re.findall("^minDCF all/all.*$", text, re.MULTILINE)
     assert line.split()[2] == "n/a"
     assert "(" not in line
 
 
-def test_another_list_is_said_to_be_another(tmp_path):
-    path = write_scores(tmp_path / "x.score", 2.0)
-    text = compare(path, "--published", PUBLISHED)
-    assert "x: 630 trials, but the published list has 12,000,000" in text
+def test_scores_are_marked_and_unchecked_overlaps_are_reported(figures, tmp_path):
+    own = make_scores(tmp_path, "own", steps=(COSINE, COHORT))
+    stray = make_scores(tmp_path, "stray", steps=None)
+    text = compare(f"own mean={own}", stray, "--published", figures)
+    assert "own mean (in-sample)" in text.splitlines()[0]
+    assert "stray (origin unknown)" in text.splitlines()[0]
+    assert f"IN-SAMPLE: own mean: {COHORT.in_sample[0]}" in text
+    assert f"not checked: own mean: {COHORT.unchecked[0]}" in text
+    assert f"not checked: stray: the trials of {stray}" in text
+    found = json.loads(compare(own, stray, "--published", figures, "--json"))["systems"]
+    assert found["own"]["in_sample"] == list(COHORT.in_sample)
+    assert found["stray"]["in_sample"] is None
+
+
+def test_categories_need_languages(figures, tmp_path):
+    flat = make_scores(tmp_path, "flat", flat=True)
+    text = compare(flat, "--published", figures)
+    (line,) = re.findall("^EER % same/same.*$", text, re.MULTILINE)
+    assert line.split()[-2:] == ["2.97", "n/a"]
+    ids = {word for line in flat.read_text().splitlines() for word in line.split()[:2]}
+    languages = tmp_path / "utt2lang"
+    languages.write_text("".join(f"{name} {name.split('-')[1]}\n" for name in sorted(ids)))
+    assert "n/a" not in compare(flat, "--published", figures, "--utt2lang", languages)
 
 
 @pytest.mark.parametrize(
@@ -184,10 +133,7 @@ def test_another_list_is_said_to_be_another(tmp_path):
         ({"sources": "x"}, "unknown key systems.baseline.sources: did you mean .*.source"),
         ({"results": {"dev": {"eer_percent": {"all": 3.0}}}}, "eer_percent.all.*'all/all'"),
         ({"results": {"dev": {"eer_percent": {"all/all": "3,07"}}}}, "all/all: .*number"),
-        (
-            {"results": {"Dev": {"eer_percent": {"all/all": 3.0}}}},
-            "there is no 'Dev'",
-        ),
+        ({"results": {"Dev": {"eer_percent": {"all/all": 3.0}}}}, "there is no 'Dev'"),
         ({"source": None}, "systems.baseline.source"),
     ],
 )
@@ -195,8 +141,7 @@ def test_mistakes_in_the_published_file_are_named(figures, tmp_path, change, mes
     content = yaml.safe_load(figures.read_text())
     content["systems"]["baseline"] |= change
     figures.write_text(yaml.safe_dump(content, sort_keys=False))
-    path = write_scores(tmp_path / "x.score", 2.0)
-    result = CliRunner().invoke(app, ["metrics", str(path), "--published", str(figures)])
+    result = invoke("metrics", make_scores(tmp_path, "x"), "--published", figures)
     assert result.exit_code == 1
     assert re.search(message, result.output)
 
@@ -204,23 +149,17 @@ def test_mistakes_in_the_published_file_are_named(figures, tmp_path, change, mes
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (
-            ["x.score", "--system", "far"],
-            "there is no 'far'; take one of baseline, best",
-        ),
-        (["x.score", "--list", "test"], "there is no 'test'; take one of eval, dev"),
-        (["x.score", "a/x.score"], "two score files are called x: write NAME=a/x.score"),
+        (["--system", "far"], "there is no 'far'; take one of baseline, best"),
+        (["--list", "test"], "there is no 'test'; take one of eval, dev"),
+        (["a/x.score"], "two score files are called x: write NAME=a/x.score"),
         (["none.score"], "none.score"),
-        (["unlabelled.score"], "metrics need labels"),
+        (["--p-target", "0.3"], "--p-target"),
     ],
 )
 def test_mistakes_are_one_line(figures, tmp_path, monkeypatch, arguments, message):
     monkeypatch.chdir(tmp_path)
-    text = write_scores(tmp_path / "x.score", 2.0).read_text()
-    (tmp_path / "a").mkdir()
-    (tmp_path / "a" / "x.score").write_text(text)
-    (tmp_path / "unlabelled.score").write_text("a b 0.5\nc d 0.1\n")
-    result = CliRunner().invoke(app, ["metrics", *arguments, "--published", str(figures)])
+    path = make_scores(tmp_path, "x")
+    result = invoke("metrics", path, *arguments, "--published", figures)
     assert result.exit_code == 1
     (line,) = result.output.splitlines()
     assert line.startswith("error: ")
