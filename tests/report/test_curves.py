@@ -43,25 +43,16 @@ def test_the_thinned_curve_is_the_curve(many):
     assert curve.fnr[-1] == rates.fnr[rates.fpr > 0][-1]
 
 
-def test_a_system_without_errors_has_an_empty_curve():
-    scores = sort_scores(np.array([1.0, 2, 3, 4]), np.array([False, False, True, True]))
-    rates = error_rates(scores)
-    assert len(det_curve(rates, 0.0).fpr) == 0
-    assert eer_threshold(scores, rates) == 3.0
-
-
 def test_the_threshold_of_the_error_rate_balances_both_kinds(many):
-    rates = error_rates(sort_scores(*many))
-    threshold = eer_threshold(sort_scores(*many), rates)
-    fnr, fpr = plain_rates(*many, [threshold])
-    assert fnr[0] == pytest.approx(eer(*many), abs=2e-4)
-    assert fpr[0] == pytest.approx(eer(*many), abs=2e-4)
-    # Runs of one kind: no operating point lies near the EER, yet a threshold does.
-    label = np.arange(300) >= 100
-    scores = np.concatenate([np.linspace(low, low + 1, 100) for low in (2, 0, 4)])
-    threshold = eer_threshold(sort_scores(scores, label), error_rates(sort_scores(scores, label)))
-    fnr, fpr = plain_rates(scores, label, [threshold])
-    assert fnr[0] == pytest.approx(fpr[0], abs=0.02)
+    # In the second case no operating point lies near the EER, yet a threshold does.
+    runs = np.concatenate([np.linspace(low, low + 1, 100) for low in (2, 0, 4)])
+    for scores, label, error in ((*many, 3e-4), (runs, np.arange(300) >= 100, 0.02)):
+        both = sort_scores(scores, label)
+        fnr, fpr = plain_rates(scores, label, [eer_threshold(both, error_rates(both))])
+        assert fnr[0] == pytest.approx(fpr[0], abs=error)
+    both = sort_scores(np.array([1.0, 2, 3, 4]), np.array([False, False, True, True]))
+    assert len(det_curve(error_rates(both), 0.0).fpr) == 0  # a system without errors
+    assert eer_threshold(both, error_rates(both)) == 3.0
 
 
 def test_the_cost_curve_is_the_cost(many):
