@@ -25,7 +25,8 @@ from tidyvoice.evaluation.categories import OPERATING_POINTS, evaluate
 from tidyvoice.evaluation.tables import format_table
 from tidyvoice.scoring.embeddings import load_embeddings, save_embeddings
 from tidyvoice.scoring.groups import languages_of, speakers_of
-from tidyvoice.scoring.pipeline import CohortFiles, normalize_scores, score_list
+from tidyvoice.scoring.pipeline import normalize_scores, score_list
+from tidyvoice.scoring.tables import CohortFiles
 from tidyvoice.scoring.trials import Trials, read_scores, read_trials, write_trials
 
 SPEAKERS, LANGUAGES = 808, ("en", "fr", "de", "zh-CN", "sv-SE", "ckb")

@@ -75,7 +75,7 @@ def score(folder: Path, name: str, out: Path, *more) -> str:
 
 def normalize(folder: Path, name: str, out: Path, *more, call=succeed) -> str:
     return call(
-        "normalize", folder / f"{name}.score", "--embeddings", folder / f"{name}.npz",
+        "normalize", "--scores", folder / f"{name}.score", "--embeddings", folder / f"{name}.npz",
         "--cohort", folder / "train.npz", "--cohort-utt2spk", folder / "train/utt2spk",
         "--mean", folder / "train.npz", "--out", out, "--top-n", 20, *more,
     )  # fmt: skip

@@ -12,6 +12,7 @@ from tidyvoice.evaluation.categories import CATEGORIES, POOLED, Row, evaluate
 from tidyvoice.evaluation.tables import NOT_AVAILABLE, align, count
 from tidyvoice.scoring.groups import languages_of
 from tidyvoice.scoring.lineage import Lineage, read_lineage
+from tidyvoice.scoring.provenance import describe
 from tidyvoice.scoring.trials import read_scores
 from tidyvoice.settings import Strict, load_settings
 
@@ -228,7 +229,7 @@ def _remarks(found: Comparison) -> list[str]:
     said = [f"{name}: {trial_list.name}; {reference.source}"]
     said += [f"{name}: {reference.note}"] if reference.note else []
     for ours in found.measured:
-        said.append(f"{ours.name}: {'; '.join(step.text for step in ours.lineage.steps)}")
+        said.append(f"{ours.name}: {'; '.join(map(describe, ours.lineage.steps))}")
         if trial_list.trials not in (None, ours.trials):
             said.append(
                 f"{ours.name}: {count(ours.trials)} trials, the published list has "

@@ -18,10 +18,10 @@ from tidyvoice.report import load_system
 from tidyvoice.report.system import SystemResult, examine
 from tidyvoice.runs.experiments import read_experiment
 from tidyvoice.runs.listing import USUAL
+from tidyvoice.scoring import provenance
 from tidyvoice.scoring.embeddings import load_embeddings
 
 LICENCE = re.compile(r"[a-z0-9][a-z0-9.-]*")
-INPUT = re.compile(r"(.+) \(sha256 ([0-9a-f]{64})\)")
 
 
 @dataclass(frozen=True)
@@ -157,21 +157,21 @@ def _evaluate(
         raise TidyVoiceError(
             f"{system.scores_path} is a fusion of several systems, no result of this model alone"
         )
-    made_from = [step.inputs for step in steps if step.step == "cosine"]
-    sure = [_is_of(inputs, weights, system.scores_path) for inputs in made_from]
+    sources = [source for step in steps if step.step == "cosine" for source in step.inputs]
+    tables = [source for source in sources if source.role == "embeddings"]
+    sure = [_is_of(table, weights, system.scores_path) for table in tables]
     return Evaluation(name, result, bool(sure) and all(sure))
 
 
-def _is_of(inputs: dict[str, str], weights: str, scores: Path) -> bool:
+def _is_of(table: provenance.Source, weights: str, scores: Path) -> bool:
     """Whether the embeddings that were scored are known to be of these weights.
 
     Raises:
         TidyVoiceError: they are of others.
     """
-    named = INPUT.fullmatch(inputs.get("embeddings", ""))
-    if named is None or not Path(named[1]).is_file() or sha256(named[1]) != named[2]:
+    if not Path(table.path).is_file() or sha256(table.path) != table.sha256:
         return False
-    model = load_embeddings(named[1]).model
+    model = load_embeddings(table.path).model
     if model not in (None, weights):
         raise TidyVoiceError(
             f"{scores} was made with embeddings of another model than this: extract and score again"

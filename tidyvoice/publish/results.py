@@ -1,26 +1,17 @@
 """The results of a model card: metrics with their intervals, how they came about, decisions."""
 
-from collections.abc import Iterable
+from pathlib import PurePath
 
 from tidyvoice.evaluation.bootstrap import LEVEL
 from tidyvoice.evaluation.categories import Row
 from tidyvoice.evaluation.tables import count, decimals, percent
-from tidyvoice.publish.facts import INPUT, Evaluation, Facts
+from tidyvoice.publish.facts import Evaluation, Facts
 from tidyvoice.publish.markdown import bullets, numbered, table
 from tidyvoice.publish.privacy import shown, without_folders
-from tidyvoice.scoring.leaks import without_names
+from tidyvoice.scoring.provenance import FLAWS, Remark, Step, describe, title
 from tidyvoice.verifier import Verifier
 
-FLAWS = {
-    "in-sample": "**In sample.** Speakers of this list were learnt from; its results flatter:",
-    "confounded": (
-        "**Confounded.** Quality measures of the calibration alone separate targets from "
-        "non-targets; the results do not hold for other lists:"
-    ),
-}
 PRIORS = (0.5, 0.1, 0.01)
-# What a step of the lineage is called where the name alone would not say it.
-CALLED = {"asnorm": "AS-norm", "snorm": "S-norm", "language": "language-aware S-norm"}
 
 
 def results_section(facts: Facts) -> str:
@@ -33,27 +24,28 @@ def results_section(facts: Facts) -> str:
 def list_of(found: Evaluation) -> str:
     """The name of the list that was evaluated, as far as it is known."""
     for step in found.result.lineage.steps:
-        if "trials" in step.inputs:
-            return shown(step.inputs["trials"]).removesuffix(".txt")
+        for source in step.inputs:
+            if source.role == "trials":
+                return shown(source.path).removesuffix(".txt")
     return found.name
 
 
 def _evaluation(found: Evaluation) -> str:
-    result = found.result
+    result, lineage = found.result, found.result.lineage
     pooled = result.rows[0]
     of = [f"{pooled.targets + pooled.nontargets:,} trials of `{list_of(found)}`"]
     of += [f"{len(result.speakers.names):,} speakers"] if result.speakers else []
     of += [f"{len(result.languages.names):,} languages"] if result.languages else []
-    done = [CALLED.get(step.step, step.step) for step in result.lineage.steps]
+    done = map(title, lineage.steps)
     parts = [f"### {found.name}", f"{', '.join(of)}. Scores: {', then '.join(done)}."]
-    for mark, reasons in result.lineage.flaws.items():
-        parts += [FLAWS[mark], bullets(_said(reasons, found))]
+    for kind, flaw in FLAWS.items():
+        if records := lineage.records(kind):
+            parts += [f"**{flaw.title}.** {flaw.meaning}", bullets(map(_named, records))]
     parts.append(_metrics(found))
     parts.append(_remarks(found))
-    steps = [step.text for step in result.lineage.steps]
-    parts += ["How the scores were made:", numbered(_said(steps, found))]
-    if result.lineage.unchecked:
-        parts += ["Not checked:", bullets(_said(result.lineage.unchecked, found))]
+    parts += ["How the scores were made:", numbered(map(_named, lineage.steps))]
+    if unchecked := lineage.records("unchecked"):
+        parts += ["Not checked:", bullets(map(_named, unchecked))]
     return "\n\n".join(parts)
 
 
@@ -96,12 +88,9 @@ def _remarks(found: Evaluation) -> str:
     return said
 
 
-def _said(lines: Iterable[str], found: Evaluation) -> list[str]:
-    """Sentences of the lineage without folders."""
-    steps = found.result.lineage.steps
-    given = [value for step in steps for value in step.inputs.values()]
-    known = [named[1] if (named := INPUT.fullmatch(value)) else value for value in given]
-    return [without_folders(line, [*known, found.result.scores_path]) for line in lines]
+def _named(record: Step | Remark) -> str:
+    """Describe a record with the names of files instead of their paths."""
+    return describe(record, lambda path: PurePath(path).name)
 
 
 def _decisions(verifier: Verifier | None) -> str:
@@ -121,9 +110,9 @@ def _decisions(verifier: Verifier | None) -> str:
     if notes.get("mean_of"):
         said += f" The mean of {notes['mean_of']:,} embeddings is subtracted first."
     parts = [said, table(["prior of one speaker", "threshold of the cosine"], rows)]
-    for title, key in (("**In sample**", "in_sample"), ("Not checked", "unchecked")):
-        said = [without_names(without_folders(line)) for line in notes.get(key, ())]
-        parts += [bullets([f"{title}: {line}" for line in said])] if said else []
+    for mark, key in (("**In sample**", "in_sample"), ("Not checked", "unchecked")):
+        said = [without_folders(line) for line in notes.get(key, ())]
+        parts += [bullets([f"{mark}: {line}" for line in said])] if said else []
     parts.append(
         "The thresholds belong to recordings such as those of that list. What was done to the "
         "scores of the results above beside a cosine, such as a normalisation with a cohort, "

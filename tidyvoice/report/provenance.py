@@ -6,7 +6,8 @@ from html import escape
 from tidyvoice.record import package_versions, source_state
 from tidyvoice.report.markup import note, row, section
 from tidyvoice.report.system import SystemResult
-from tidyvoice.scoring.lineage import Step, with_checksum
+from tidyvoice.scoring.lineage import source
+from tidyvoice.scoring.provenance import FLAWS, Step, describe
 
 
 def provenance_section(results: Sequence[SystemResult]) -> str:
@@ -14,7 +15,7 @@ def provenance_section(results: Sequence[SystemResult]) -> str:
     lines = versions()
     lines += [(f"trials of {result.name}, sha256", result.checksum) for result in results]
     lines += [
-        (f"labels of {result.name}", with_checksum(result.key_path))
+        (f"labels of {result.name}", describe(source("labels", result.key_path)))
         for result in results
         if result.key_path
     ]
@@ -42,17 +43,19 @@ def provenance_section(results: Sequence[SystemResult]) -> str:
 
 def _step(step: Step) -> str:
     items = [
-        f"<li>{escape(role)}: <code>{escape(path)}</code></li>"
-        for role, path in step.inputs.items()
+        f"<li>{escape(record.role)}: <code>{escape(describe(record))}</code></li>"
+        for record in step.inputs
     ]
-    items += [
-        f'<li class="flaw"><strong>{title}</strong>: {escape(said)}</li>'
-        for title, reasons in (("In sample", step.in_sample), ("Confounded", step.confounded))
-        for said in reasons
-    ]
-    items += [f"<li>Not checked: {escape(said)}</li>" for said in step.unchecked]
+    for remark in step.remarks:
+        if remark.kind in FLAWS:
+            title = FLAWS[remark.kind].title
+            items.append(
+                f'<li class="flaw"><strong>{title}</strong>: {escape(describe(remark))}</li>'
+            )
+        else:
+            items.append(f"<li>Not checked: {escape(describe(remark))}</li>")
     inner = f"<ul>{''.join(items)}</ul>" if items else ""
-    return f"<li>{escape(step.text)}{inner}</li>"
+    return f"<li>{escape(describe(step))}{inner}</li>"
 
 
 def versions() -> list[tuple[str, str]]:

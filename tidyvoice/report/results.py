@@ -9,22 +9,10 @@ from tidyvoice.evaluation.tables import count, decimals, percent
 from tidyvoice.report.comparison import Comparison, Difference, compare
 from tidyvoice.report.markup import absent, note, row, scroll, section, signed, table, value
 from tidyvoice.report.system import SystemResult
-from tidyvoice.scoring.lineage import UNKNOWN_ORIGIN
 from tidyvoice.scoring.metrics import Costs
+from tidyvoice.scoring.provenance import FLAWS, UNKNOWN_ORIGIN
 
 DASH = "–"
-# Title and meaning of each mark of ``Lineage.flaws``.
-FLAWS = {
-    "in-sample": (
-        "In sample",
-        "Speakers that are evaluated here were learnt from; the results of these systems flatter.",
-    ),
-    "confounded": (
-        "Confounded",
-        "Quality measures of the calibration alone separate targets from non-targets; the results "
-        "of these systems do not hold for other lists.",
-    ),
-}
 NO_SPEAKERS = "neither a utt2spk file nor ids SPEAKER/folder/file"
 NO_LANGUAGES = "No languages: neither a utt2lang file nor ids speaker/LANGUAGE/file."
 

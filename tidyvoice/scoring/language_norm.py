@@ -23,11 +23,11 @@ from tidyvoice.scoring.groups import Groups, languages_of
 from tidyvoice.scoring.normalization import (
     BLOCK,
     UTTERANCES,
-    check_cosines,
     check_top_n,
     in_blocks,
     symmetric_z,
     top_moments,
+    vectors_of,
 )
 from tidyvoice.scoring.trials import ScoreTable, Trials
 
@@ -63,7 +63,7 @@ class LanguageStatistics:
     second: np.ndarray
 
     def mixture(self, rows: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """μ and σ [n] of utterances ``rows`` [n], the languages mixed by p = ``weights`` [n x L]:
+        """Return μ and σ [n] of utterances ``rows`` [n], for languages with p = ``weights`` [n x L]:
 
         μ = Σ_l p_l μ_l        σ² = Σ_l p_l (σ_l² + μ_l²) − μ²
         """
@@ -88,20 +88,19 @@ def language_posteriors(
     per_language: int = 500,
     seed: int = 0,
 ) -> LanguageWeights:
-    """P(l | x) by a multinomial logistic regression on embeddings at unit length.
+    """Guess languages by a multinomial logistic regression on embeddings at unit length.
 
     The fit takes at most ``per_language`` utterances a language, so its prior is that of the
     sample: flat except for rare languages. An utterance in a language that the cohort lacks gets
     the probabilities of the cohort's languages that it resembles.
 
     Args:
-        trials: the list whose ids are guessed.
-        embeddings: raw embeddings of at least those ids.
-        cohort_embeddings: raw embeddings to learn from, of other speakers.
+        trials: the list whose languages are guessed.
+        embeddings: raw embeddings of at least its ids.
+        cohort_embeddings: raw embeddings of other speakers, for the fit.
         utt2lang: the language of each of ``cohort_embeddings``.
         mean: the embedding [D] to subtract from all; none by default.
-        per_language: utterances at most.
-        seed: of their choice.
+        seed: seed of the choice of utterances.
 
     Raises:
         TidyVoiceError: an id without embedding or language, one language only, embeddings of
@@ -116,8 +115,8 @@ def language_posteriors(
     codes = languages.codes
     if len(languages.names) < 2:
         raise TidyVoiceError(
-            f"all utterances of the cohort are in '{languages.names[0]}'; guessing languages needs "
-            "a cohort of at least two"
+            f"all utterances of the cohort are in '{languages.names[0]}'. Guessing languages needs "
+            "a cohort of at least two languages."
         )
     order = np.random.Generator(np.random.PCG64(seed)).permutation(len(codes))
     order = order[np.argsort(codes[order], kind="stable")]
@@ -132,9 +131,10 @@ def language_posteriors(
 
 
 def language_match(languages: LanguageWeights, trials: Trials) -> np.ndarray:
-    """P(both sides are in one language) = Σ_l P(l | e) P(l | t): float32 [T].
+    """Return P(both sides are in one language) = Σ_l P(l | e) P(l | t): float32 [T].
 
-    One or zero where the languages are known. ``languages`` are those of ``trials``.
+    Args:
+        languages: those of ``trials``.
     """
     match, weights = np.empty(len(trials), dtype=np.float32), languages.weights
 
@@ -153,16 +153,16 @@ def language_statistics(
     top_n: int | None,
     shrinkage: float,
 ) -> LanguageStatistics:
-    """Moments of the cohort scores within each language, shrunk towards those over all.
+    """Return moments of the cohort scores within each language, shrunk towards those over all.
 
     Of a language with C_l of the C entries, the n_l = top_n C_l / C highest scores count (rounded,
     at least one). It is the same share of each, so that the moments of small and large languages
-    describe the same tail. They weigh n_l / (n_l + shrinkage); the rest of the weight has the
-    ``top_n`` highest over all languages, for a language that the cohort lacks all of it.
+    describe the same tail. Their weight is n_l / (n_l + shrinkage); the rest of the weight goes to
+    the ``top_n`` highest over all languages, and for a language that the cohort lacks all of it.
 
     Args:
         vectors: float32 [U x D], centred, at unit length.
-        cohort: one entry a speaker and language.
+        cohort: one entry for each speaker and language.
         languages: L names.
         top_n: over all languages, at least 2; None takes the whole cohort.
         shrinkage: above 0; the n_l at which a language's own moments weigh one half.
@@ -172,11 +172,9 @@ def language_statistics(
             that is not above 0.
     """
     if cohort.languages is None:
-        raise TidyVoiceError(
-            f"{cohort.source}: the languages of its entries are not known; give their utt2lang"
-        )
+        raise TidyVoiceError(f"{cohort.source}: the cohort has no languages. Give their utt2lang.")
     if not 0 < shrinkage < np.inf:
-        raise TidyVoiceError(f"shrinkage is {shrinkage:g}; it must be a number above 0")
+        raise TidyVoiceError(f"shrinkage is {shrinkage:g}. Give a number above 0.")
     check_top_n(top_n, len(cohort), cohort.source)
     same_columns(vectors, cohort.vectors)
 
@@ -214,14 +212,14 @@ def normalize_by_language(
     top_n: int = 300,
     shrinkage: float = 5.0,
 ) -> np.ndarray:
-    """½ [(s − μ_e|t) / σ_e|t + (s − μ_t|e) / σ_t|e], float64 [T], in the order of the trials.
+    """Return ½ [(s − μ_e|t) / σ_e|t + (s − μ_t|e) / σ_t|e], float64 [T].
 
     μ_e|t and σ_e|t are those of the enrolment's cohort scores within the language of the test side
     (or over its languages, mixed by their probabilities), and the other way round.
 
     Args:
         table, embeddings, mean: see ``normalize``.
-        cohort: one entry a speaker and language, else as for ``normalize``.
+        cohort: one entry for each speaker and language, else as for ``normalize``.
         languages: of the trials' ids: ``known_languages`` or ``language_posteriors``.
         top_n, shrinkage: see ``language_statistics``.
 
@@ -229,14 +227,12 @@ def normalize_by_language(
         TidyVoiceError: weights of another number of ids; see ``normalize`` and
             ``language_statistics``.
     """
-    trials = table.trials
-    if len(languages.weights) != len(trials.ids):
+    trials, weights = table.trials, languages.weights
+    if len(weights) != len(trials.ids):
         raise TidyVoiceError(
-            f"{trials.source}: languages of {len(languages.weights):,} ids, the list has "
-            f"{len(trials.ids):,}; take the languages of this list"
+            f"{trials.source}: the list has {len(trials.ids):,} ids, but there are languages of "
+            f"{len(weights):,}. Give the languages of this list."
         )
-    vectors = unit_vectors(embeddings, trials.places_in(embeddings.ids, "embedding"), mean)
-    check_cosines(table, vectors)
+    vectors = vectors_of(table, embeddings, mean)
     statistics = language_statistics(vectors, cohort, languages.languages, top_n, shrinkage)
-    weights = languages.weights
     return symmetric_z(table, lambda own, other: statistics.mixture(own, weights[other]))
