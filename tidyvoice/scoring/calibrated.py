@@ -57,11 +57,6 @@ class Calibrator:
         Args:
             fit: one score file for each system, in the order of ``apply``.
             save: file for the calibration.
-
-        Raises:
-            TidyVoiceError: a faulty file, lists that differ between the systems, scores that were
-                made in another way, speakers that are both fitted on and evaluated; see
-                ``fit_calibration``.
         """
         self._protect([*fit], save)
         lineages = [read_lineage(path) for path in fit]
@@ -84,12 +79,7 @@ class Calibrator:
         return self._write(features, calibration.apply(features), settings, inputs)
 
     def use(self, path: Path) -> Made:
-        """Apply a saved calibration.
-
-        Raises:
-            TidyVoiceError: a faulty file, other features than those of the fit or made in another
-                way, speakers that are both fitted on and evaluated.
-        """
+        """Apply a saved calibration."""
         self._protect([path])
         calibration = load_calibration(path)
         origin = calibration.origin or Origin(systems=((),) * len(self._apply))
@@ -107,9 +97,6 @@ class Calibrator:
         """Calibrate labelled scores by cross-fitting over their own speakers.
 
         Use it for a model whose training left no other speakers for a calibration.
-
-        Raises:
-            TidyVoiceError: a faulty file, speakers that are not known; see ``cross_fit``.
         """
         self._protect([])
         features, _ = self._features(self._apply, "trials")
@@ -178,9 +165,6 @@ class Calibrator:
         """Check that each system's scores were made as the scores of the fit.
 
         If the origin of either is unknown, their last steps are compared.
-
-        Raises:
-            TidyVoiceError: the number of systems, or the way their scores were made, differs.
         """
         if len(fitted) != len(self._apply):
             raise TidyVoiceError(
@@ -200,11 +184,7 @@ class Calibrator:
     def _same_steps(
         self, scores: Path, now: Sequence[Step], path: Path, before: Sequence[Step]
     ) -> None:
-        """Check that two lists of steps agree in all that is known of both.
-
-        Raises:
-            TidyVoiceError: the steps or a value differ.
-        """
+        """Check that two lists of steps agree in all that is known of both."""
         same = [step.step for step in now] == [step.step for step in before]
         for one, other in zip(now, before, strict=False):
             ours, theirs = one.compared(), other.compared()

@@ -51,10 +51,6 @@ def speaker_cohort(
         mean: the embedding that is subtracted before the cosine; none by default.
         utt2lang: the language of each; every (speaker, language) is then an entry of its own.
         source: for error messages.
-
-    Raises:
-        TidyVoiceError: an utterance without speaker or language, fewer than two entries, a mean of
-            another size, an entry that is not finite or that is zero (after the subtraction).
     """
     listed = every_id(embeddings, source)
     speakers, languages = speakers_of(listed, utt2spk), None

@@ -23,11 +23,7 @@ Vectors = Iterator[tuple[str, np.ndarray, str]]  # id, numbers, place for an err
 
 
 def files_of(path: Path) -> list[Path]:
-    """Return the files that a table consists of; ``[path]`` for all but ``.npy`` and ``.scp``.
-
-    Raises:
-        TidyVoiceError: a line of an ``.scp`` is not ``ID FILE.ark:OFFSET``.
-    """
+    """Return the files that a table consists of; ``[path]`` for all but ``.npy`` and ``.scp``."""
     if path.suffix == ".npy":
         return [path, path.with_suffix(".txt")]
     if path.suffix == ".scp":
@@ -40,9 +36,6 @@ def read_foreign(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
     Args:
         path: an ``.scp`` or ``.ark`` of Kaldi, or an ``.npy`` with the ids beside it in a ``.txt``.
-
-    Raises:
-        TidyVoiceError: a file is missing, cut off or of another format, or the shapes disagree.
     """
     if path.suffix == ".npy":
         return _matrix(path)

@@ -63,7 +63,7 @@ class LanguageStatistics:
     second: np.ndarray
 
     def mixture(self, rows: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return μ and σ [n] of utterances ``rows`` [n], for languages with p = ``weights`` [n x L]:
+        """Return μ and σ [n] of utterances ``rows`` [n] over languages with p = ``weights`` [n x L]:
 
         μ = Σ_l p_l μ_l        σ² = Σ_l p_l (σ_l² + μ_l²) − μ²
         """
@@ -101,10 +101,6 @@ def language_posteriors(
         utt2lang: the language of each of ``cohort_embeddings``.
         mean: the embedding [D] to subtract from all; none by default.
         seed: seed of the choice of utterances.
-
-    Raises:
-        TidyVoiceError: an id without embedding or language, one language only, embeddings of
-            different sizes; see ``cosine_scores``.
     """
     # Takes a second to import, and nothing else here needs it.
     from sklearn.linear_model import LogisticRegression
@@ -166,10 +162,6 @@ def language_statistics(
         languages: L names.
         top_n: over all languages, at least 2; None takes the whole cohort.
         shrinkage: above 0; the n_l at which a language's own moments weigh one half.
-
-    Raises:
-        TidyVoiceError: see ``cohort_statistics``; a cohort without languages, or a ``shrinkage``
-            that is not above 0.
     """
     if cohort.languages is None:
         raise TidyVoiceError(f"{cohort.source}: the cohort has no languages. Give their utt2lang.")
@@ -222,10 +214,6 @@ def normalize_by_language(
         cohort: one entry for each speaker and language, else as for ``normalize``.
         languages: of the trials' ids: ``known_languages`` or ``language_posteriors``.
         top_n, shrinkage: see ``language_statistics``.
-
-    Raises:
-        TidyVoiceError: weights of another number of ids; see ``normalize`` and
-            ``language_statistics``.
     """
     trials, weights = table.trials, languages.weights
     if len(weights) != len(trials.ids):

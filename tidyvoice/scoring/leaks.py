@@ -28,15 +28,15 @@ class People:
 
     Attributes:
         source: the file in its role.
-        utterances: ids without ``.wav``; empty if only the speakers are known.
         read: names from the ids; None if the ids do not contain speakers.
         given: names from a file or a model; None without one.
+        utterances: ids without ``.wav``; empty if only the speakers are known.
     """
 
     source: Source
-    utterances: frozenset[str] = frozenset()
     read: frozenset[str] | None = None
     given: frozenset[str] | None = None
+    utterances: frozenset[str] = frozenset()
 
     @classmethod
     def of(
@@ -49,25 +49,25 @@ class People:
                 contradicts the ids although nearly all labels agree with them.
         """
         read = speakers_of(trials)
-        # If many labels contradict them, the ids do not begin with speakers.
-        if read is not None:
-            share, first = _contradicted(trials, read.codes)
-            if share > MISREAD:
+        if read is not None and trials.label is not None:
+            wrong = (read.codes[trials.enroll] == read.codes[trials.test]) != trials.label
+            kinds = (trials.label, ~trials.label)
+            # If many labels contradict them, the ids do not begin with speakers.
+            if max(wrong[kind].mean() for kind in kinds if kind.any()) > MISREAD:
                 read = None
-            elif first and utt2spk is None:
+            elif wrong.any() and utt2spk is None:
+                trial = int(np.argmax(wrong))
                 raise TidyVoiceError(
-                    f"{first}, but its ids begin with other speakers. Correct the label, or give "
-                    "--utt2spk if the ids do not begin with speakers."
+                    f"{trials.source}:{trial + 1}: the label of '{trials.pair(trial)}' is "
+                    f"{LABELS[0 if trials.label[trial] else 1]}, but the speakers that the ids "
+                    "begin with say otherwise. Correct the label, or give --utt2spk if the ids do "
+                    "not begin with speakers."
                 )
-        given = speakers_of(trials, utt2spk) if utt2spk is not None else None
-        groups = read if given is None else given
-        count = None if groups is None else len(groups.names)
-        return cls(
-            Source(role=role, path=str(path), speakers=count),
-            frozenset(map(stem, trials.ids)),
-            read and frozenset(read.names),
-            given and frozenset(given.names),
-        )
+        given = None if utt2spk is None else frozenset(speakers_of(trials, utt2spk).names)
+        names = read and frozenset(read.names)
+        count = next((len(known) for known in (given, names) if known is not None), None)
+        source = Source(role=role, path=str(path), speakers=count)
+        return cls(source, names, given, frozenset(map(stem, trials.ids)))
 
     @classmethod
     def named(cls, role: str, path: str | Path, speakers: Iterable[str] | None) -> "People":
@@ -105,18 +105,16 @@ class LeakGuard:
         Raises:
             TidyVoiceError: they do, and overlaps are not allowed.
         """
-        shared: set[str] = set()
-        for ours in (one.read, one.given):
-            for theirs in (other.read, other.given):
-                shared |= (ours or frozenset()) & (theirs or frozenset()) - {OTHERS}
+        ours, theirs = ((each.read or set()) | (each.given or set()) for each in (one, other))
+        speakers = (ours & theirs) - {OTHERS}
         # Common utterances show common speakers even if the two sets name them differently.
-        names = sorted(shared or one.utterances & other.utterances)
+        shared = sorted(speakers or one.utterances & other.utterances)
         both = {"one": one.source, "other": other.source}
-        if names:
-            details = {"count": len(names), "unit": "speakers" if shared else "utterances"}
+        if shared:
+            details = {"count": len(shared), "unit": "speakers" if speakers else "utterances"}
             remark = Remark(kind="in-sample", reason="shared", details=details, **both)
             if not self._allow:
-                shown = ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
+                shown = ", ".join(shared[:SHOWN]) + (", ..." if len(shared) > SHOWN else "")
                 raise TidyVoiceError(
                     f"{describe(remark)} ({shown}), so results would be too optimistic. Use other "
                     "speakers, or allow it with --allow-overlap, which marks the results."
@@ -133,21 +131,3 @@ class LeakGuard:
                 continue
             self.add(Remark(kind="unchecked", reason=reason, details={"side": side}, **both))
             return
-
-
-def _contradicted(trials: Trials, speakers: np.ndarray) -> tuple[float, str]:
-    """Compare the labels with the speakers, int [U].
-
-    Returns:
-        The share of the targets or of the non-targets that the speakers contradict, whichever is
-        higher, and the first such trial in words; "" without any.
-    """
-    if trials.label is None:
-        return 0.0, ""
-    wrong = (speakers[trials.enroll] == speakers[trials.test]) != trials.label
-    if not wrong.any():
-        return 0.0, ""
-    trial = int(np.argmax(wrong))
-    share = max(wrong[side].mean() for side in (trials.label, ~trials.label) if side.any())
-    kind = LABELS[0] if trials.label[trial] else LABELS[1]
-    return share, f"{trials.source}:{trial + 1}: '{trials.pair(trial)}' is labelled {kind}"

@@ -138,11 +138,7 @@ def _is_record(path: Path) -> bool:
 
 
 def write_with_lineage(path: str | Path, table: ScoreTable, steps: Sequence[Step]) -> None:
-    """Write a score file and its provenance beside it.
-
-    Raises:
-        TidyVoiceError: see ``trials.write_scores``.
-    """
+    """Write a score file and its provenance beside it."""
     path = Path(path)
     beside = lineage_path(path)
     beside.unlink(missing_ok=True)

@@ -49,11 +49,7 @@ class Measures:
 
     @cached_property
     def tables(self) -> Tables:
-        """The embeddings, read once for both lists.
-
-        Raises:
-            TidyVoiceError: a faulty file, or an option that lacks another one.
-        """
+        """The embeddings, read once for both lists."""
         if self.cohort and not self.embeddings:
             raise TidyVoiceError("--cohort: scores against a cohort need --embeddings.")
         if self.blind and not self.cohort:
@@ -76,11 +72,7 @@ class Measures:
         return seconds
 
     def of(self, trials: Trials) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
-        """Return ``Features.utterance`` and ``Features.language_match`` of a list.
-
-        Raises:
-            TidyVoiceError: a faulty file, or an utterance that a file lacks.
-        """
+        """Return ``Features.utterance`` and ``Features.language_match`` of a list."""
         tables, cohort_scores, match = self.tables, None, None
         if self.cohort:
             rows = trials.places_in(tables.own.ids, "embedding")

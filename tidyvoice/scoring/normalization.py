@@ -89,10 +89,6 @@ def normalize(
         mean: the embedding [D] that was subtracted before the cosine; none by default.
         method: one of ``METHODS``.
         top_n: number of highest cohort scores that count; "snorm" takes all.
-
-    Raises:
-        TidyVoiceError: an unknown method, scores that are not the cosines, an utterance whose
-            cohort scores are all equal; see ``cosine_scores`` and ``cohort_statistics``.
     """
     if method not in METHODS:
         raise TidyVoiceError(f"no method '{method}'. Use one of {', '.join(METHODS)}.")
@@ -110,9 +106,6 @@ def cohort_statistics(
         vectors: float32 [U x D], centred, at unit length.
         cohort: C entries.
         top_n: at least 2; None takes the whole cohort.
-
-    Raises:
-        TidyVoiceError: a ``top_n`` below 2 or above C, or vectors of another size.
     """
     check_top_n(top_n, len(cohort), cohort.source)
     same_columns(vectors, cohort.vectors)
@@ -160,9 +153,6 @@ def symmetric_z(
         table: T trials and their scores.
         moments: returns μ and σ [n] for n trials, given the places in ``Trials.ids`` of the side
             that is measured and of the other side, int [n] each.
-
-    Raises:
-        TidyVoiceError: a σ of zero, naming the utterance.
     """
     trials, normalized = table.trials, np.empty(len(table.trials))
 

@@ -36,9 +36,6 @@ def make_trials(
 
     Returns:
         The trials, and {kind: number of missing trials} for the kinds with too few pairs.
-
-    Raises:
-        TidyVoiceError: an id twice, a number below 0, or no pair for targets or non-targets.
     """
     by_stem(ids, "the utterances")
     if min(targets, nontargets) < 0:
@@ -94,15 +91,12 @@ def difference(one: Trials, other: Trials) -> str | None:
     if len(one) == len(other):
         return None
     short, long = sorted((one, other), key=len)
-    return f"{short.source}:{len(short)}: the file ends here, but {long.source} has {len(long):,} lines"
+    ends = f"{short.source}:{len(short)}: the file ends here"
+    return f"{ends}, but {long.source} has {len(long):,} lines"
 
 
 def same_trials(one: Trials, other: Trials) -> None:
-    """Make sure that two lists hold the same trials in the same order.
-
-    Raises:
-        TidyVoiceError: they do not.
-    """
+    """Make sure that two lists hold the same trials in the same order."""
     if text := difference(one, other):
         raise TidyVoiceError(f"{text}. Score the same trial list with each system.")
 

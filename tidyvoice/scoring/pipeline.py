@@ -43,10 +43,6 @@ def score_list(
         mean: embeddings whose mean is subtracted first.
         utt2spk: speakers of the list's ids, for the leak guard; by default from the ids.
         allow_overlap: record overlaps of speakers in the provenance instead of refusing them.
-
-    Raises:
-        TidyVoiceError: a faulty file, speakers of the list in the training of the model or in the
-            mean; see ``cosine_scores``.
     """
     refuse_to_lose(out, [embeddings, trials, *([mean] if mean else []), *utt2spk])
     tables, listed = Tables([embeddings], mean), read_trials(trials)
@@ -78,11 +74,6 @@ def normalize_scores(
         method: "asnorm", "snorm" or "language".
         utt2lang: languages of the evaluated utterances, for "language"; by default from the ids.
         blind: guess the languages of the evaluated utterances instead.
-
-    Raises:
-        TidyVoiceError: a faulty file, speakers of the list in the training of the model, in the
-            mean or in the cohort, languages that are not known; see ``normalize`` and
-            ``normalize_by_language``.
     """
     if method not in (*METHODS, BY_LANGUAGE):
         methods = ", ".join((*METHODS, BY_LANGUAGE))
@@ -115,11 +106,7 @@ def write_made(out: Path, table: ScoreTable, steps: Sequence[Step]) -> Made:
 
 
 def _absent(languages: LanguageWeights, cohort: Cohort) -> list[str]:
-    """Return the languages of the trials that the cohort lacks, and warn of them.
-
-    Raises:
-        TidyVoiceError: it lacks all of them.
-    """
+    """Return the languages of the trials that the cohort lacks, and warn of them."""
     absent = sorted(set(languages.languages) - set(cohort.languages))
     if absent:
         names = ", ".join(absent[:5]) + (", ..." if len(absent) > 5 else "")

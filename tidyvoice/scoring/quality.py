@@ -114,10 +114,6 @@ def quality_measures(
         embeddings: raw embeddings; the measure is the logarithm of their length ‖e‖, before any
             mean is subtracted.
         cohort: float [U], the mean score of each id against a cohort.
-
-    Raises:
-        TidyVoiceError: an id without duration or embedding, or a duration or length that is not a
-            finite number above 0.
     """
     measures = {}
     if seconds is not None:

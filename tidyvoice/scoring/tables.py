@@ -45,9 +45,6 @@ class Tables:
     Attributes:
         own: embeddings of the trials' utterances; None without any.
         mean: their mean is subtracted, float32 [D]; None without one.
-
-    Raises:
-        TidyVoiceError: a faulty file, or embeddings of different models.
     """
 
     def __init__(
@@ -56,50 +53,45 @@ class Tables:
         mean: Path | None = None,
         cohort: CohortFiles | None = None,
     ):
-        tables = {str(path): load_embeddings(path) for path in embeddings}
-        others = {str(path): load_embeddings(path) for path in (mean,) if path}
-        if cohort:
-            others[str(cohort.embeddings)] = load_embeddings(cohort.embeddings)
-        same_model({**tables, **others})
-        self.own = _joined(tables) if tables else None
-        self._learnt = [People.named("training", *pair) for pair in _trained_on(tables)]
+        self._embeddings, self._cohort = embeddings, cohort
+        self._paths = {"mean": mean} if mean else {}
+        self._paths |= cohort.files() if cohort else {}
+        read = [*embeddings, *(self._paths[r] for r in ("mean", "cohort") if r in self._paths)]
+        tables = {path: load_embeddings(path) for path in dict.fromkeys(read)}
+        same_model(tables)
+        own = {path: tables[path] for path in embeddings}
+        self.own = _joined(own) if own else None
+        self._people = [People.named("training", path, own[path].trained_on) for path in own]
         self.mean = None
         if mean:
-            self.mean = others[str(mean)].mean()
-            self._learnt.append(_people("mean", mean, others[str(mean)]))
-        self._files, self._members = cohort, None
+            self.mean = tables[mean].mean()
+            listed = every_id(tables[mean], str(mean))
+            self._people.append(People.of("mean", mean, listed))
         if cohort:
-            self._members = others[str(cohort.embeddings)]
+            self._members = tables[cohort.embeddings]
             self._speakers = read_maps([cohort.utt2spk], "speaker")
-            self._learnt.append(_people("cohort", cohort.embeddings, self._members, self._speakers))
-        self._paths = {"mean": mean, **(cohort.files() if cohort else {})}
-        self._embeddings = embeddings
+            listed = every_id(self._members, str(cohort.embeddings))
+            self._people.append(People.of("cohort", cohort.embeddings, listed, self._speakers))
 
     def sources(self) -> list[Source]:
         """Return the records of the files."""
-        counts = {people.source.role: people.source.speakers for people in self._learnt}
-        records = [source("embeddings", path) for path in self._embeddings]
-        for role, path in self._paths.items():
-            records += [source(role, path, counts.get(role))] if path else []
-        return records
+        counts = {people.source.role: people.source.speakers for people in self._people}
+        paths = [*(("embeddings", path) for path in self._embeddings), *self._paths.items()]
+        return [source(role, path, counts.get(role)) for role, path in paths]
 
     def check(self, guard: LeakGuard, evaluated: People) -> None:
         """Check that neither the model's training, the mean nor the cohort has these speakers."""
-        for people in self._learnt:
+        for people in self._people:
             guard.disjoint(evaluated, people)
 
     def cohort(self, by_language: bool = False) -> Cohort:
         """Return the cohort: an entry for each speaker, or for each speaker and language."""
         languages = self._cohort_languages() if by_language else None
-        where = str(self._files.embeddings)
+        where = str(self._cohort.embeddings)
         return speaker_cohort(self._members, self._speakers, self.mean, languages, where)
 
     def languages(self, trials: Trials, utt2lang: Sequence[Path], blind: bool) -> LanguageWeights:
-        """Find the languages of a list's utterances, or guess them from those of the cohort.
-
-        Raises:
-            TidyVoiceError: not ``blind``, no file, and the ids do not contain languages.
-        """
+        """Find the languages of a list's utterances, or guess them from those of the cohort."""
         if blind:
             spoken = self._cohort_languages()
             return language_posteriors(trials, self.own, self._members, spoken, self.mean)
@@ -112,7 +104,7 @@ class Tables:
         return known_languages(languages)
 
     def _cohort_languages(self) -> dict[str, str]:
-        path, files = self._files.embeddings, self._files.utt2lang
+        path, files = self._cohort.embeddings, self._cohort.utt2lang
         known = read_maps([files] if files else [], "language")
         found = languages_of(every_id(self._members, str(path)), known)
         if found is None:
@@ -123,24 +115,14 @@ class Tables:
         return dict(zip(self._members.ids, names, strict=True))
 
 
-def _trained_on(tables: Mapping[str, Embeddings]) -> list[tuple[str, list[str] | None]]:
-    return [(path, table.trained_on) for path, table in tables.items()]
-
-
-def _people(
-    role: str, path: Path, table: Embeddings, utt2spk: Mapping[str, str] | None = None
-) -> People:
-    return People.of(role, path, every_id(table, str(path)), utt2spk)
-
-
-def _joined(tables: Mapping[str, Embeddings]) -> Embeddings:
+def _joined(tables: Mapping[Path, Embeddings]) -> Embeddings:
     """Join tables, given by path; the result names a model if all tables name the same."""
     if len(tables) == 1:
         return next(iter(tables.values()))
     sizes = {table.vectors.shape[1] for table in tables.values()}
     if len(sizes) > 1:
         raise TidyVoiceError(
-            f"{', '.join(tables)}: embeddings of {' and '.join(map(str, sorted(sizes)))} "
+            f"{', '.join(map(str, tables))}: embeddings of {' and '.join(map(str, sorted(sizes)))} "
             "columns. Extract all with the same model."
         )
     ids = [utterance for table in tables.values() for utterance in table.ids]
