@@ -228,7 +228,7 @@ normalised() {
   local own=$embeddings/${1%-[AU]}.npz method=("$3")
   if [ "$3" = blind ]; then method=(language --blind); fi
   make "$scores/$1-$3.score" "$scores/$2.score" "$own" "$embeddings/mean.npz" -- \
-    tidyvoice normalize "$scores/$2.score" --embeddings "$own" \
+    tidyvoice normalize --scores "$scores/$2.score" --embeddings "$own" \
     --mean "$embeddings/mean.npz" --cohort "$embeddings/mean.npz" \
     --cohort-utt2spk "$data/finetune/utt2spk" --method "${method[@]}" --top-n "$top_n" \
     --out "$scores/$1-$3.score"

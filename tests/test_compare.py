@@ -13,7 +13,8 @@ from typer.testing import CliRunner
 from tidyvoice.cli import app
 from tidyvoice.evaluation.categories import CATEGORIES, POOLED, evaluate
 from tidyvoice.scoring.groups import languages_of
-from tidyvoice.scoring.lineage import Step, write_with_lineage
+from tidyvoice.scoring.lineage import write_with_lineage
+from tidyvoice.scoring.provenance import Remark, Source, Step
 from tidyvoice.scoring.trials import read_scores
 
 PUBLISHED = Path(__file__).parent.parent / "conf/tidyvoice/published.yaml"
@@ -33,11 +34,18 @@ def write_scores(path, shift, seed=1):
     return path
 
 
-def marked(path, **said):
+def marked(path, *remarks):
     """The same scores with a lineage."""
-    table = read_scores(path)
-    write_with_lineage(path, table, [Step("cosine", "cosine", **said)])
+    write_with_lineage(path, read_scores(path), [Step(step="cosine", remarks=remarks)])
     return path
+
+
+def remark(kind, reason, **details):
+    one, other = (Source(role=role, path="x") for role in ("trials", "mean"))
+    return Remark(kind=kind, reason=reason, one=one, other=other, details=details)
+
+
+SHARED = remark("in-sample", "shared", count=6, unit="speakers")
 
 
 def compare(*arguments):
@@ -113,7 +121,7 @@ def test_a_line_a_category_with_differences_that_add_up(figures, tmp_path):
 
 
 def test_ours_are_ranked_among_the_published_systems(figures, tmp_path):
-    path = marked(write_scores(tmp_path / "x.score", 2.0), in_sample=("of 6 speakers",))
+    path = marked(write_scores(tmp_path / "x.score", 2.0), SHARED)
     lines = compare(path, "--published", figures).splitlines()
     head = lines.index("a list, all trials, by EER:")
     rows = [line.split() for line in lines[head + 3 :][:3]]
@@ -140,15 +148,18 @@ def test_json_has_the_same_as_fractions(figures, tmp_path):
 
 
 def test_in_sample_scores_are_marked_and_what_is_not_known_is_said(figures, tmp_path):
-    mean = "the trials and the mean share 6 speakers"
-    own = marked(write_scores(tmp_path / "own.score", 2.0), in_sample=(mean,))
-    half = marked(write_scores(tmp_path / "half.score", 2.0), unchecked=("not known who",))
+    mean = "the trials of x and the mean of x share 6 speakers"
+    own = marked(write_scores(tmp_path / "own.score", 2.0), SHARED)
+    unknown = remark("unchecked", "unknown speakers", side="other")
+    half = marked(write_scores(tmp_path / "half.score", 2.0), unknown)
     stray = write_scores(tmp_path / "stray.score", 2.0)
     text = compare(f"own mean={own}", half, stray, "--published", figures)
     assert "own mean (in-sample)" in text.splitlines()[0]
     assert "half (in-sample)" not in text
     assert f"IN-SAMPLE: own mean: {mean}" in text
-    assert "not checked: half: not known who" in text
+    assert (
+        "not checked: half: the trials of x against the mean of x: the speakers of the mean" in text
+    )
     assert f"not checked: stray: the trials of {stray} against what made their scores" in text
     found = json.loads(compare(own, stray, "--published", figures, "--json"))
     assert found["systems"]["own"]["in_sample"] == [mean]

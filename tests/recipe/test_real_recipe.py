@@ -216,7 +216,7 @@ def test_the_submission_holds_the_system_of_stage_7(project, whole):
     lists = ("calib", "eval-A", "eval-U")
     for name in lists:
         succeed(
-            f"tidyvoice normalize exp/whole/finetune/scores/{name}.score --embeddings "
+            f"tidyvoice normalize --scores exp/whole/finetune/scores/{name}.score --embeddings "
             f"exp/whole/finetune/embeddings/{name.partition('-')[0]}.npz --mean {MEAN} "
             f"--cohort {MEAN} --cohort-utt2spk data/whole/finetune/utt2spk --top-n 4 "
             f"--method {method} --out hand/{name}.score",

@@ -6,7 +6,7 @@ import pytest
 from runs.support import make, make_run, write_record
 from typer.testing import CliRunner
 
-from tests.report.support import COHORT, COSINE
+from tests.report.support import COHORT, COSINE, OVERLAP
 from tidyvoice.cli import app
 from tidyvoice.evaluation.categories import CATEGORIES, OPERATING_POINTS, POOLED
 from tidyvoice.report import comparison, load_system
@@ -116,7 +116,7 @@ def test_what_is_in_sample_or_not_recorded_is_said(two):
     (two[1] / "record.json").unlink()
     text = runs(*two)
     assert cells(text, "dev EER % all/all")[0].endswith("*")
-    assert f"* IN-SAMPLE: {two[0]}, dev: {COHORT.in_sample[0]}" in text
+    assert f"* IN-SAMPLE: {two[0]}, dev: {OVERLAP}" in text
     assert f"{two[1]}: no record.json says what it ran with" in text
     assert "versions.torch" not in text
 

@@ -8,7 +8,7 @@ import pytest
 from runs.support import make, make_run, write_record
 from typer.testing import CliRunner
 
-from tests.report.support import COHORT, COSINE, LLR
+from tests.report.support import COHORT, COSINE, LLR, OVERLAP
 from tidyvoice.cli import app
 from tidyvoice.record import Git
 from tidyvoice.runs.results import measure
@@ -123,7 +123,7 @@ def test_scores_in_sample_are_marked(three):
     text = runs()
     assert table(text)["exp/fair"]["EER % dev"].endswith("*")
     assert not table(text)["exp/x/good"]["EER % dev"].endswith("*")
-    assert f"* IN-SAMPLE: exp/fair, dev: {COHORT.in_sample[0]}" in text
+    assert f"* IN-SAMPLE: exp/fair, dev: {OVERLAP}" in text
 
 
 def test_scores_of_other_trials_are_said_to_be(three):

@@ -7,7 +7,13 @@ import pytest
 
 from tests.scoring.support import refused
 from tidyvoice.scoring import metrics
-from tidyvoice.scoring.calibration import Calibration, Fit, fit_calibration, load_calibration
+from tidyvoice.scoring.calibration import (
+    Calibration,
+    Fit,
+    Origin,
+    fit_calibration,
+    load_calibration,
+)
 from tidyvoice.scoring.crossfit import _folds, cross_fit
 from tidyvoice.scoring.quality import Features
 from tidyvoice.scoring.trials import Trials
@@ -15,6 +21,7 @@ from tidyvoice.scoring.trials import Trials
 SPEAKERS = 40
 IDS = [f"s{n % SPEAKERS:02d}/u{n}" for n in range(400)]
 SPEAKER = np.arange(400) % SPEAKERS
+ORIGIN = Origin(systems=(), speakers=("zoë",))
 MU = 9.0  # true log-likelihood ratios are N(±MU/2, MU): the EER is Φ(−√MU / 2) = 6.7 %
 
 
@@ -203,13 +210,13 @@ def test_many_folds_are_told_apart():
 def test_a_calibration_comes_back_from_disk(tmp_path):
     trials = some_trials(15, 2000)
     scores, measure = with_quality(trials, 15, 1.0)
-    made = fit_calibration(Features(trials, [scores], measure), notes={"system": "café"})
+    made = fit_calibration(Features(trials, [scores], measure), origin=ORIGIN)
     made.save(tmp_path / "one.json")
     read = load_calibration(tmp_path / "one.json")
     assert read == made
     read.save(tmp_path / "two.json")
     assert (tmp_path / "one.json").read_bytes() == (tmp_path / "two.json").read_bytes()
-    assert read.notes["system"] == "café"
+    assert read.origin.speakers == ("zoë",)
     assert read.notes["targets"] == trials.label.sum()
 
 
@@ -251,19 +258,19 @@ def test_other_features_than_those_fitted_are_refused():
     scores, measure = with_quality(trials, 16, 1.0)
     made = fit_calibration(Features(trials, [scores], measure))
     message = refused(made.apply, Features(trials, [scores]))
-    assert "fitted on [score, smaller value, larger value], it is given [score]" in message
+    assert "fitted on [score, smaller value, larger value], but has to map [score]" in message
 
 
 def test_what_cannot_be_fitted_is_named():
     trials = some_trials(17, 500)
     scores = true_llrs(trials, 17)
     features = Features(trials, [scores])
-    assert "fitted on labels" in refused(
+    assert "needs labels" in refused(
         fit_calibration, Features(some_trials(17, 500, labelled=False), [scores])
     )
     for kind, label in (("target", False), ("non-target", True)):
         one = Trials(IDS, trials.enroll, trials.test, np.full(500, label), "one")
-        assert f"one: no {kind} trial;" in refused(fit_calibration, Features(one, [scores]))
+        assert f"one: no {kind} trial." in refused(fit_calibration, Features(one, [scores]))
     assert "list 17: score is no higher for targets" in refused(
         fit_calibration, Features(trials, [-scores])
     )
@@ -281,7 +288,7 @@ def test_what_cannot_be_fitted_is_named():
         IDS, trials.enroll, trials.test, speaker[trials.enroll] == speaker[trials.test], "three"
     )
     message = refused(cross_fit, Features(three, [three.label + scores / 99]), speaker, 3)
-    assert message.startswith("three: no non-target trial outside folds 1 and 2 of 3;")
+    assert message.startswith("three: no non-target trial outside folds 1 and 2 of 3.")
 
 
 def test_a_negative_weight_in_a_fusion_is_warned_of():

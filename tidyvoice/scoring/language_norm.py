@@ -63,7 +63,7 @@ class LanguageStatistics:
     second: np.ndarray
 
     def mixture(self, rows: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return μ and σ [n] of utterances ``rows`` [n] over languages with p = ``weights`` [n x L]:
+        """Return μ and σ [n] of utterances ``rows`` [n], mixed by p = ``weights`` [n x L]:
 
         μ = Σ_l p_l μ_l        σ² = Σ_l p_l (σ_l² + μ_l²) − μ²
         """
