@@ -102,7 +102,7 @@ def test_what_is_missing_is_said(pages):
 def test_scores_learnt_from_the_evaluated_speakers_are_marked(pages):
     text = pages["two"].read_text()
     header = text[text.index("<header>") : text.index("</header>")]
-    said = "the cohort and the trials share 2 speakers"
+    said = "the trials of list and the cohort exp/train.npz share 2 speakers"
     assert "In sample" in header
     assert f"fine &amp; tuned: {said}" in header
     rows = Page(text).tables["summary"]
