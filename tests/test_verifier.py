@@ -135,7 +135,7 @@ def test_few_trials_are_refused_or_said():
         Distribution.of(*listed(nontargets=500))
     with pytest.raises(TidyVoiceError, match="20 non-target trials are too few"):
         Tail.fit(np.arange(20.0))
-    with pytest.raises(TidyVoiceError, match="all alike"):
+    with pytest.raises(TidyVoiceError, match="all equal"):
         Tail.fit(np.zeros(2000))
 
 
