@@ -46,33 +46,6 @@ class LanguageWeights:
     weights: np.ndarray
 
 
-@dataclass(frozen=True)
-class LanguageStatistics:
-    """Moments of the cohort scores s of U utterances within each of L languages.
-
-    Relative to ``mean`` they are small, so that float32 loses nothing.
-
-    Attributes:
-        mean: float64 [U], E[s] over all languages.
-        first: float32 [U x L], E_l[s − mean].
-        second: float32 [U x L], E_l[(s − mean)²].
-    """
-
-    mean: np.ndarray
-    first: np.ndarray
-    second: np.ndarray
-
-    def mixture(self, rows: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return μ and σ [n] of utterances ``rows`` [n], mixed by p = ``weights`` [n x L]:
-
-        μ = Σ_l p_l μ_l        σ² = Σ_l p_l (σ_l² + μ_l²) − μ²
-        """
-        first = np.einsum("nl,nl->n", weights, self.first[rows])
-        second = np.einsum("nl,nl->n", weights, self.second[rows])
-        # Rounding may push a variance of zero below it.
-        return self.mean[rows] + first, np.sqrt(np.maximum(second - first**2, 0))
-
-
 def known_languages(languages: Groups) -> LanguageWeights:
     """Return one-hot weights of the languages of a list's ids, see ``groups.languages_of``."""
     weights = np.eye(len(languages.names), dtype=np.float32)
@@ -148,8 +121,8 @@ def language_statistics(
     languages: Sequence[str],
     top_n: int | None,
     shrinkage: float,
-) -> LanguageStatistics:
-    """Return moments of the cohort scores within each language, shrunk towards those over all.
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return moments of the cohort scores s within each language, shrunk towards those over all.
 
     Of a language with C_l of the C entries, the n_l = top_n C_l / C highest scores count (rounded,
     at least one). It is the same share of each, so that the moments of small and large languages
@@ -162,6 +135,11 @@ def language_statistics(
         languages: L names.
         top_n: over all languages, at least 2; None takes the whole cohort.
         shrinkage: above 0; the n_l at which a language's own moments weigh one half.
+
+    Returns:
+        mean: float64 [U], E[s] over all languages.
+        first, second: float32 [U x L], E_l[s − mean] and E_l[(s − mean)²], which are small, so that
+            float32 loses nothing.
     """
     if cohort.languages is None:
         raise TidyVoiceError(f"{cohort.source}: the cohort has no languages. Give their utt2lang.")
@@ -192,7 +170,7 @@ def language_statistics(
             second[part, place] += trust[place] * (own_std**2 + shift**2)
 
     in_blocks(work, len(vectors), UTTERANCES)
-    return LanguageStatistics(mean, first, second)
+    return mean, first, second
 
 
 def normalize_by_language(
@@ -222,5 +200,14 @@ def normalize_by_language(
             f"{len(weights):,}. Give the languages of this list."
         )
     vectors = vectors_of(table, embeddings, mean)
-    statistics = language_statistics(vectors, cohort, languages.languages, top_n, shrinkage)
-    return symmetric_z(table, lambda own, other: statistics.mixture(own, weights[other]))
+    mu, first, second = language_statistics(vectors, cohort, languages.languages, top_n, shrinkage)
+
+    def mixture(own: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return μ = Σ_l p_l μ_l and σ² = Σ_l p_l (σ_l² + μ_l²) − μ² of n trials."""
+        p = weights[other]
+        mean = np.einsum("nl,nl->n", p, first[own])
+        square = np.einsum("nl,nl->n", p, second[own])
+        # Rounding may push a variance of zero below it.
+        return mu[own] + mean, np.sqrt(np.maximum(square - mean**2, 0))
+
+    return symmetric_z(table, mixture)

@@ -13,7 +13,6 @@ from tidyvoice.files import refuse_inputs, sha256, write_text
 from tidyvoice.scoring.foreign import files_of
 from tidyvoice.scoring.provenance import (
     CALIBRATED,
-    FLAWS,
     UNKNOWN_ORIGIN,
     Kind,
     Remark,
@@ -76,8 +75,8 @@ class Lineage:
     @property
     def flaws(self) -> dict[str, list[str]]:
         """Why results are too optimistic, by the kind of the remark; empty without any."""
-        remarks = {kind: list(map(describe, self.records(kind))) for kind in FLAWS}
-        return {kind: texts for kind, texts in remarks.items() if texts}
+        texts = {"in-sample": self.in_sample, "confounded": self.confounded}
+        return {kind: each for kind, each in texts.items() if each}
 
     def remarks(self, about: str = "") -> list[str]:
         """Return a line for each remark.
