@@ -21,7 +21,7 @@ MEASURES = (
 
 
 def test_the_mean_that_is_subtracted_is_stated(tmp_path):
-    assert "less the mean of train.npz" in succeed(
+    assert "less the mean of 480 in train.npz" in succeed(
         f"{SCORE} --mean train.npz --out", tmp_path / "s"
     )
     step = read_lineage(tmp_path / "s").steps[0]
@@ -121,7 +121,7 @@ def test_fusion_beats_its_parts(tmp_path):
     fit, apply = (f"{name}.score {tmp_path}/{name}.score" for name in ("calib", "dev"))
     text = succeed(f"fuse --fit {fit} --apply {apply} --prior 0.1 --out", tmp_path / "fused")
     assert f"fusion of dev.score, {tmp_path}/dev.score fitted to" in text
-    assert "system 2: cosine of the embeddings, less the mean of" in text
+    assert "system 2: cosine of the embeddings, less the mean of 192 in" in text
     fused = pooled(tmp_path / "fused")
     assert fused.min_cllr <= min(pooled(path).min_cllr for path in apply.split()) + 1e-3
     assert fused.cllr < fused.min_cllr + 0.05

@@ -50,7 +50,7 @@ def score_list(
     guard = LeakGuard(allow_overlap)
     tables.check(guard, evaluated)
     inputs = (*tables.sources(), evaluated.source)
-    settings = {"model": tables.own.model}
+    settings = {"model": tables.own.model, "averaged": tables.averaged}
     step = Step(step="cosine", inputs=inputs, settings=settings, remarks=guard.remarks)
     scores = cosine_scores(tables.own, listed, tables.mean)
     return write_made(out, ScoreTable(listed, scores), [step])

@@ -161,8 +161,10 @@ def describe(record: Step | Remark | Source, show: Callable[[str], str] = str) -
     if record.step == UNKNOWN_ORIGIN:
         return f"origin unknown: nothing beside {paths['scores'][0]} says how they were made"
     if record.step == "cosine":
-        mean = f", less the mean of {paths['mean'][0]}" if "mean" in paths else ", not centred"
-        return f"cosine of the embeddings{mean}"
+        if "mean" not in paths:
+            return "cosine of the embeddings, not centred"
+        count = f"{record.settings['averaged']:,} in " if "averaged" in record.settings else ""
+        return f"cosine of the embeddings, less the mean of {count}{paths['mean'][0]}"
     if record.step in CALIBRATED:
         return _calibration(record, paths, show)
     return _normalization(record, paths)

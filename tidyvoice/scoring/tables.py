@@ -44,7 +44,8 @@ class Tables:
 
     Attributes:
         own: embeddings of the trials' utterances; None without any.
-        mean: their mean is subtracted, float32 [D]; None without one.
+        mean: the embedding to subtract, float32 [D]; None without one.
+        averaged: number of embeddings in the mean.
     """
 
     def __init__(
@@ -62,9 +63,9 @@ class Tables:
         own = {path: tables[path] for path in embeddings}
         self.own = _joined(own) if own else None
         self._people = [People.named("training", path, own[path].trained_on) for path in own]
-        self.mean = None
+        self.mean, self.averaged = None, 0
         if mean:
-            self.mean = tables[mean].mean()
+            self.mean, self.averaged = tables[mean].mean(), len(tables[mean].ids)
             listed = every_id(tables[mean], str(mean))
             self._people.append(People.of("mean", mean, listed))
         if cohort:
