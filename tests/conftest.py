@@ -358,3 +358,18 @@ def trained(tmp_path_factory: pytest.TempPathFactory, voices: Path) -> Trained:
     corpus = Path(shutil.copytree(voices / "known/corpus", folder / "known"))
     write_clear_voices(corpus, seconds=2.0)
     return make_trained(folder, corpus, voices / "trials")
+
+
+@pytest.fixture(scope="session")
+def pipeline(tmp_path_factory):
+    """Embeddings and scores of three lists, made by the commands."""
+    from tests.scoring.support import write_pipeline
+
+    return write_pipeline(tmp_path_factory.mktemp("pipeline"))
+
+
+@pytest.fixture
+def scored(pipeline, monkeypatch):
+    """The folder of these scores as the current one."""
+    monkeypatch.chdir(pipeline)
+    return pipeline

@@ -106,7 +106,7 @@ def test_a_model_of_unknown_training_is_reported(lost, tmp_path):
         assert expected in text
 
 
-def test_overlaps_stay_with_a_saved_calibration(folder, tmp_path):
+def test_overlaps_stay_with_a_saved_calibration(scored, tmp_path):
     leaky = "--cohort calib.npz --cohort-utt2spk calib/utt2spk --top-n 10 --allow-overlap"
     for name in ("calib", "dev"):
         table = f"--scores {name}.score --embeddings {name}.npz --mean train.npz"
@@ -256,7 +256,7 @@ def test_measures_of_a_list_without_labels_are_reported_as_unchecked(tmp_path):
     assert f"not checked: the trials of {unlabelled} against the quality measures: without" in text
 
 
-@pytest.mark.usefixtures("folder")
+@pytest.mark.usefixtures("scored")
 def test_measures_must_not_have_seen_the_speakers(tmp_path):
     fit = f"{CALIBRATE} --embeddings calib.npz --embeddings dev.npz --top-n 10 --out {tmp_path}/x"
     own = "--cohort dev.npz --cohort-utt2spk dev/utt2spk"

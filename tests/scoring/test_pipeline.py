@@ -11,7 +11,7 @@ from tidyvoice.scoring.embeddings import load_embeddings, save_embeddings
 from tidyvoice.scoring.lineage import read_lineage
 from tidyvoice.scoring.trials import read_scores
 
-pytestmark = pytest.mark.usefixtures("folder")
+pytestmark = pytest.mark.usefixtures("scored")
 SCORE = "score --embeddings dev.npz --trials dev.trials"
 CALIBRATE = "calibrate --fit calib.score --apply dev.score"
 MEASURES = (
@@ -90,8 +90,8 @@ def test_every_quality_measure_is_fitted_and_applied(tmp_path):
     assert "has to map [score]" in refusal(use, tmp_path / "x")
 
 
-def test_languages_that_the_cohort_lacks_are_reported(folder, tmp_path):
-    languages = (folder / "dev/utt2lang").read_text()
+def test_languages_that_the_cohort_lacks_are_reported(scored, tmp_path):
+    languages = (scored / "dev/utt2lang").read_text()
     (tmp_path / "some").write_text(languages.replace(" sw\n", " xx\n"))
     (tmp_path / "all").write_text(languages.replace("\n", "x\n"))
     method = f"normalize {DEV} {COHORT} --method language --out {tmp_path}/n --utt2lang"
@@ -121,7 +121,7 @@ def test_fusion_beats_its_parts(tmp_path):
     fit, apply = (f"{name}.score {tmp_path}/{name}.score" for name in ("calib", "dev"))
     text = succeed(f"fuse --fit {fit} --apply {apply} --prior 0.1 --out", tmp_path / "fused")
     assert f"fusion of dev.score, {tmp_path}/dev.score fitted to" in text
-    assert "system 2: cosine of the embeddings, less the mean of 192 in" in text
+    assert "system 2: cosine of the embeddings, less the mean of 480 in" in text
     fused = pooled(tmp_path / "fused")
     assert fused.min_cllr <= min(pooled(path).min_cllr for path in apply.split()) + 1e-3
     assert fused.cllr < fused.min_cllr + 0.05
@@ -180,13 +180,13 @@ def test_embeddings_of_different_models_are_not_compared(tmp_path):
     succeed(normal, "train.npz")
 
 
-def test_the_evaluation_commands_read_them(folder, tmp_path):
+def test_the_evaluation_commands_read_them(scored, tmp_path):
     assert "20 resamples: the ends" in refusal("metrics dev.score --bootstrap 20")
-    assert f"{folder} is a folder" in refusal("metrics", folder)
+    assert f"{scored} is a folder" in refusal("metrics", scored)
     assert "none is missing" in refusal("metrics dev.score --utt2lang", tmp_path / "none")
     assert len(refusal("metrics dev.npz")) < 400
     assert "is a score file" in refusal("report dev.score")
-    (tmp_path / "lr=0.1.score").write_bytes((folder / "dev.score").read_bytes())
+    (tmp_path / "lr=0.1.score").write_bytes((scored / "dev.score").read_bytes())
     for other, name in (("", "lr=0.1"), ("mine=", "mine")):
         report = f"report dev.score --out {tmp_path}/page.html --bootstrap 0 --json --compare"
         assert name in json.loads(succeed(f"{report} {other}{tmp_path}/lr=0.1.score"))["systems"]

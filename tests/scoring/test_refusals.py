@@ -8,7 +8,7 @@ import pytest
 from tests.scoring.support import COHORT, normalize, refusal, succeed
 from tidyvoice.scoring.embeddings import load_embeddings, save_embeddings
 
-pytestmark = pytest.mark.usefixtures("folder")
+pytestmark = pytest.mark.usefixtures("scored")
 SCORE = "score --embeddings dev.npz --trials dev.trials --mean train.npz --utt2spk dev/utt2spk"
 NORMALIZE = (
     "normalize --scores dev.score --embeddings dev.npz --cohort train.npz --cohort-utt2spk "
@@ -39,12 +39,12 @@ FIT = "calibrate --fit calib.score --apply"
         (f"{CALIBRATE} --fit calib.score --out x --save", "dev.score.json"),
     ],
 )
-def test_no_input_is_written_over(folder, command, outputs):
-    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+def test_no_input_is_written_over(scored, command, outputs):
+    before = {path: path.read_bytes() for path in scored.rglob("*") if path.is_file()}
     for name in outputs.split():
         out = "" if command.endswith("--save") else "--out"
         assert f"{name} is read, and would be written over" in refusal(f"{command} {out} {name}")
-    assert before == {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    assert before == {path: path.read_bytes() for path in scored.rglob("*") if path.is_file()}
 
 
 def test_no_output_takes_the_place_of_another_or_of_a_foreign_file(tmp_path):
@@ -90,8 +90,8 @@ def of_model(folder: Path, out: Path, model: str) -> Path:
     return out
 
 
-def test_a_calibration_is_of_one_model(folder, tmp_path):
-    one, other = (of_model(folder, tmp_path / name, name) for name in ("one", "other"))
+def test_a_calibration_is_of_one_model(scored, tmp_path):
+    one, other = (of_model(scored, tmp_path / name, name) for name in ("one", "other"))
     out, saved = f"--out {tmp_path}/x", tmp_path / "c"
     fit = f"calibrate --fit {one}/calib.score"
     text = succeed(f"{fit} --apply {one}/dev.score --out {tmp_path}/llr --save {saved}")
@@ -127,8 +127,8 @@ def test_what_has_no_effect_is_not_compared(tmp_path):
     assert "languages known" in message
 
 
-def test_a_saved_calibration_is_of_measures_made_alike(folder, tmp_path):
-    one, other = (of_model(folder, tmp_path / name, name) for name in ("one", "other"))
+def test_a_saved_calibration_is_of_measures_made_alike(scored, tmp_path):
+    one, other = (of_model(scored, tmp_path / name, name) for name in ("one", "other"))
     saved = tmp_path / "c"
 
     def line(way, tables, members, top_n, more=""):
@@ -146,7 +146,7 @@ def test_a_saved_calibration_is_of_measures_made_alike(folder, tmp_path):
     blind = "--blind --cohort-utt2lang train/utt2lang"
     for arguments in (
         (other, other, 20),
-        (one, folder, 20),
+        (one, scored, 20),
         (one, one, 19),
         (one, one, 20, f"--mean {one}/train.npz"),
         (one, one, 20, blind),
