@@ -23,7 +23,8 @@ import numpy as np
 from tidyvoice.evaluation.evaluate import ScoreFile, evaluate
 from tidyvoice.evaluation.tables import categories_table
 from tidyvoice.scoring.embeddings import load_embeddings, save_embeddings
-from tidyvoice.scoring.pipeline import CohortFiles, normalize_scores, score_list
+from tidyvoice.scoring.pipeline import normalize_scores, score_list
+from tidyvoice.scoring.tables import CohortFiles
 from tidyvoice.scoring.trials import Trials, read_trials, write_trials
 
 SPEAKERS, LANGUAGES = 808, ("en", "fr", "de", "zh-CN", "sv-SE", "ckb")

@@ -287,7 +287,7 @@ def write_voices(folder: Path) -> None:
         write_trials(file, made)
     # Their own mean, which is in-sample: it stands for that of a training on such tones.
     table = folder / "known.npz"
-    verifier = fit_verifier(table, folder / "trials", table, in_sample=True)
+    verifier = fit_verifier(table, folder / "trials", table, allow_overlap=True)
     verifier.save(folder / "model")
     for name, speaker in (("ann", 1), ("bob", 7)):
         wavs = sorted((folder / "known/corpus" / f"id{speaker:06d}").glob("*/*.wav"))
@@ -350,3 +350,18 @@ def trained(tmp_path_factory: pytest.TempPathFactory, voices: Path) -> Trained:
     corpus = Path(shutil.copytree(voices / "known/corpus", folder / "known"))
     write_clear_voices(corpus, seconds=2.0)
     return make_trained(folder, corpus, voices / "trials")
+
+
+@pytest.fixture(scope="session")
+def pipeline(tmp_path_factory):
+    """Embeddings and scores of three lists, made by the commands."""
+    from tests.scoring.support import write_pipeline
+
+    return write_pipeline(tmp_path_factory.mktemp("pipeline"))
+
+
+@pytest.fixture
+def scored(pipeline, monkeypatch):
+    """The folder of these scores as the current one."""
+    monkeypatch.chdir(pipeline)
+    return pipeline

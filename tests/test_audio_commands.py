@@ -184,7 +184,7 @@ def test_the_layout_of_a_release_serves_every_command(here):
         "enroll ann ann-1.wav --voices voices.npz",
         "embed ann-1.wav --out e.npz",
         "extract --model model --data data --out x.npz",
-        "fit-verifier --model model --embeddings known.npz --trials trials --in-sample",
+        "fit-verifier --model model --embeddings known.npz --trials trials --allow-overlap",
     ):
         succeed(*command.split())
     assert (here / "model/verifier.json").is_file()
@@ -209,7 +209,7 @@ def test_a_verifier_is_fitted_and_refused(here):
     (here / "model/verifier.json").unlink()
     assert "share 8 speakers" in refuse("fit-verifier", "--model", "model", *arguments)
     assert not (here / "model/verifier.json").exists()
-    said = succeed("fit-verifier", "--model", "model", *arguments, "--in-sample")
+    said = succeed("fit-verifier", "--model", "model", *arguments, "--allow-overlap")
     assert "200 target and 1,500 non-target trials" in said
     assert "share 8 speakers" in said
     after = json.loads((here / "model/verifier.json").read_text())
@@ -227,5 +227,5 @@ def test_a_verifier_is_fitted_and_refused(here):
     state = torch.load("other/avg_model.pt")
     state["bottleneck.bias"] += 1
     torch.save(state, "other/avg_model.pt")
-    said = refuse("fit-verifier", "--model", "other", *arguments, "--in-sample")
+    said = refuse("fit-verifier", "--model", "other", *arguments, "--allow-overlap")
     assert "embeddings of another model than other" in said

@@ -6,39 +6,30 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tidyvoice.errors import TidyVoiceError
+from tests.scoring.support import refused
 from tidyvoice.scoring.embeddings import load_embeddings, save_embeddings
 
 IDS = ["id1/en/a.wav", "id2/zh-CN/ü.wav", "id3/fr/c.wav"]
 VECTORS = np.arange(12, dtype=np.float32).reshape(3, 4)
 
 
-def refusal(call, *arguments) -> str:
-    with pytest.raises(TidyVoiceError) as error:
-        call(*arguments)
-    assert "\n" not in str(error.value)
-    return str(error.value)
-
-
 def test_what_is_written_comes_back(tmp_path):
     save_embeddings(tmp_path / "e.npz", IDS, VECTORS)
     read = load_embeddings(tmp_path / "e.npz")
     assert read.ids == IDS
-    assert read.trained_on is None
+    assert (read.trained_on, read.model) == (None, None)
     assert read.vectors.dtype == np.float32
     np.testing.assert_array_equal(read.vectors, VECTORS)
     np.testing.assert_array_equal(read.mean(), [4, 5, 6, 7])
     assert [path.name for path in tmp_path.iterdir()] == ["e.npz"]
-
-
-def test_the_speakers_of_the_model_are_kept(tmp_path):
-    save_embeddings(tmp_path / "e.npz", IDS, VECTORS, ["id7", "zoë"])
-    assert load_embeddings(tmp_path / "e.npz").trained_on == ["id7", "zoë"]
+    save_embeddings(tmp_path / "e.npz", IDS, VECTORS, ["id7", "zoë"], "1f")
+    read = load_embeddings(tmp_path / "e.npz")
+    assert (read.trained_on, read.model) == (["id7", "zoë"], "1f")
 
 
 def test_a_refused_table_leaves_the_old_one(tmp_path):
     save_embeddings(tmp_path / "e.npz", IDS, VECTORS)
-    refusal(save_embeddings, tmp_path / "e.npz", IDS, VECTORS[:2])
+    refused(save_embeddings, tmp_path / "e.npz", IDS, VECTORS[:2])
     np.testing.assert_array_equal(load_embeddings(tmp_path / "e.npz").vectors, VECTORS)
     assert [path.name for path in tmp_path.iterdir()] == ["e.npz"]
 
@@ -51,14 +42,17 @@ def test_a_refused_table_leaves_the_old_one(tmp_path):
         ({"ids": np.array(IDS), "embeddings": VECTORS[:2]}, r"not float32 of shape (2, 4)"),
         ({"ids": np.array(IDS), "embeddings": VECTORS[0]}, "shape (4,)"),
         ({"ids": np.arange(3), "embeddings": VECTORS}, "'ids' must be one row of text"),
-        ({"ids": np.array(["a", "b", "a"]), "embeddings": VECTORS}, "id 'a' occurs 2 times"),
+        (
+            {"ids": np.array(["a", "b", "a"]), "embeddings": VECTORS},
+            "1 ids occur more than once, the first is 'a'",
+        ),
         ({"ids": np.array(IDS, dtype=object), "embeddings": VECTORS}, "without pickles"),
     ],
 )
 def test_a_broken_table_is_named(tmp_path, content, said):
     path = tmp_path / "e.npz"
     np.savez(path, **content)
-    message = refusal(load_embeddings, path)
+    message = refused(load_embeddings, path)
     assert message.startswith(str(path))
     assert said in message
 
@@ -66,7 +60,7 @@ def test_a_broken_table_is_named(tmp_path, content, said):
 def test_an_array_for_each_id_is_refused_and_converted_as_documented(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     np.savez("old.npz", **dict(zip(IDS, VECTORS, strict=True)))
-    said = refusal(load_embeddings, tmp_path / "old.npz")
+    said = refused(load_embeddings, tmp_path / "old.npz")
     assert "array 'ids' is missing among 3 arrays" in said
     assert IDS[0] not in said
     text = (Path(__file__).parent.parent / "docs/evaluation.md").read_text()
@@ -82,34 +76,26 @@ def test_values_that_are_not_finite_are_counted_and_the_first_named(tmp_path, va
     vectors[1:, 2] = value
     np.savez(tmp_path / "e.npz", ids=np.array(IDS), embeddings=vectors)
     for message in (
-        refusal(load_embeddings, tmp_path / "e.npz"),
-        refusal(save_embeddings, tmp_path / "f.npz", IDS, vectors),
+        refused(load_embeddings, tmp_path / "e.npz"),
+        refused(save_embeddings, tmp_path / "f.npz", IDS, vectors),
     ):
         assert "2 of 3 embeddings hold NaN or infinity" in message
         assert f"the first is number 2, that of '{IDS[1]}'" in message
 
 
-@pytest.mark.parametrize("content", [b"", b"no archive", b"PK\x03\x04 cut off"])
-def test_other_files_are_refused(tmp_path, content):
-    (tmp_path / "e.npz").write_bytes(content)
-    assert "is no table of embeddings" in refusal(load_embeddings, tmp_path / "e.npz")
-
-
-def test_a_damaged_table_is_refused(tmp_path):
-    save_embeddings(tmp_path / "e.npz", IDS, VECTORS)
-    content = bytearray((tmp_path / "e.npz").read_bytes())
-    content[200:260] = bytes(60)
-    (tmp_path / "e.npz").write_bytes(content)
-    said = refusal(load_embeddings, tmp_path / "e.npz")
-    assert "not a readable .npz without pickles" in said
-    assert "allow_pickle" not in said
-
-
-def test_a_single_array_is_refused(tmp_path):
-    with open(tmp_path / "e.npz", "wb") as file:
+def test_other_and_damaged_files_are_refused(tmp_path):
+    path = tmp_path / "e.npz"
+    assert "no such file" in refused(load_embeddings, path)
+    for content in (b"", b"no archive", b"PK\x03\x04 cut off"):
+        path.write_bytes(content)
+        assert "not a table of embeddings" in refused(load_embeddings, path)
+    with open(path, "wb") as file:
         np.save(file, VECTORS)
-    assert "is no table of embeddings" in refusal(load_embeddings, tmp_path / "e.npz")
-
-
-def test_a_missing_file_is_named(tmp_path):
-    assert "no such file" in refusal(load_embeddings, tmp_path / "none.npz")
+    assert "not a table of embeddings" in refused(load_embeddings, path)
+    save_embeddings(path, IDS, VECTORS)
+    content = bytearray(path.read_bytes())
+    content[200:260] = bytes(60)
+    path.write_bytes(content)
+    message = refused(load_embeddings, path)
+    assert "not a readable .npz without pickles" in message
+    assert "allow_pickle" not in message

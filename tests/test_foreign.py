@@ -1,14 +1,14 @@
 """Embeddings of other programs: Kaldi's vectors and matrices of NumPy."""
 
-import json
 import struct
 
 import numpy as np
 import pytest
-from conftest import invoke, succeed
 
-from tidyvoice.errors import TidyVoiceError
+from tests.scoring import support
+from tests.scoring.support import refused
 from tidyvoice.scoring.embeddings import load_embeddings
+from tidyvoice.scoring.lineage import read_lineage
 
 IDS = ["id1/en/a.wav", "id2/zh-CN/ü.wav", "id3/fr/c.wav", "id3/en/d.wav"]
 VECTORS = np.array([[1, 0.5, -2], [3, 0, 1], [0.25, 4, 1], [0.5, 3, 1]], dtype=np.float32)
@@ -34,13 +34,6 @@ def write_ark(path, form=binary, ids=IDS, vectors=VECTORS):
         content += form(vector)
     path.write_bytes(content)
     return lines
-
-
-def refusal(path) -> str:
-    with pytest.raises(TidyVoiceError) as error:
-        load_embeddings(path)
-    assert "\n" not in str(error.value)
-    return str(error.value)
 
 
 def check_table(path, order=(0, 1, 2, 3)):
@@ -83,7 +76,10 @@ def test_a_matrix_is_read_with_the_ids_beside_it(tmp_path, dtype):
         (b"a " + binary([], number=0), "0 numbers does not fit"),
         (b"a " + binary([1], b"FM "), "expected a vector of floats, FV or DV, not b'FM '"),
         (b"a " + binary([1, 2]) + b"b " + binary([1, 2, 3]), "'b' has 3 numbers, 'a' 2"),
-        (b"a " + binary([1, 2]) + b"a " + binary([1, 2]), "id 'a' occurs 2 times"),
+        (
+            b"a " + binary([1, 2]) + b"a " + binary([1, 2]),
+            "1 ids occur more than once, the first is 'a'",
+        ),
         (b"a " + binary([1, np.nan]), "1 of 1 embeddings hold NaN or infinity"),
         (b"a " + binary([1e300], b"DV "), "1 of 1 embeddings hold NaN or infinity"),
         (b"a  [ 1 nan ]\n", "1 of 1 embeddings hold NaN or infinity"),
@@ -96,7 +92,7 @@ def test_a_matrix_is_read_with_the_ids_beside_it(tmp_path, dtype):
 )
 def test_a_broken_archive_is_named(tmp_path, content, message):
     (tmp_path / "e.ark").write_bytes(content)
-    said = refusal(tmp_path / "e.ark")
+    said = refused(load_embeddings, tmp_path / "e.ark")
     assert said.startswith(str(tmp_path / "e.ark"))
     assert message in said
 
@@ -121,7 +117,7 @@ def test_a_broken_list_is_named_with_its_line(tmp_path, monkeypatch, line, messa
     monkeypatch.chdir(tmp_path)
     first = write_ark(tmp_path / "e.ark").splitlines()[0]
     (tmp_path / "e.scp").write_text(f"{first}\n{line}\n")
-    assert message in refusal(tmp_path / "e.scp")
+    assert message in refused(load_embeddings, tmp_path / "e.scp")
     assert not (tmp_path / "made").exists()
 
 
@@ -131,23 +127,23 @@ def test_a_broken_list_is_named_with_its_line(tmp_path, monkeypatch, line, messa
         (None, "e.txt must hold the ids of the rows of"),
         (IDS[:3], "one a line: it has 3 lines, the array is (4, 3)"),
         ([*IDS[:3], "two words"], "line 4 is not one word"),
-        ([*IDS[:3], IDS[0]], f"id '{IDS[0]}' occurs 2 times"),
+        ([*IDS[:3], IDS[0]], f"the first is '{IDS[0]}'"),
     ],
 )
 def test_the_ids_of_a_matrix_must_be_as_many(tmp_path, lines, message):
     np.save(tmp_path / "e.npy", VECTORS)
     if lines:
         (tmp_path / "e.txt").write_text("\n".join(lines), encoding="utf-8")
-    assert message in refusal(tmp_path / "e.npy")
+    assert message in refused(load_embeddings, tmp_path / "e.npy")
 
 
 @pytest.mark.parametrize(
     ("shape", "dtype", "message"),
     [
-        ("(4, 3)", "<f4", "no whole .npy without pickles"),
-        ("(4, 30000000000000000)", "<f4", "no whole .npy without pickles"),
-        ("(4, -3)", "<f4", "no whole .npy without pickles"),
-        ("(4, 1)", "|O", "no whole .npy without pickles"),
+        ("(4, 3)", "<f4", "not a complete .npy without pickles"),
+        ("(4, 30000000000000000)", "<f4", "not a complete .npy without pickles"),
+        ("(4, -3)", "<f4", "not a complete .npy without pickles"),
+        ("(4, 1)", "|O", "not a complete .npy without pickles"),
         ("(4,)", "<f4", "must be floats of shape (4, D)"),
         ("(4, 1)", "<i4", "must be floats of shape (4, D)"),
         ("()", "<f4", "it has 4 lines, the array is ()"),
@@ -159,7 +155,7 @@ def test_a_broken_matrix_is_named(tmp_path, shape, dtype, message):
     content = b"\x93NUMPY\1\0" + struct.pack("<H", len(header)) + header + VECTORS[0].tobytes()
     (tmp_path / "e.npy").write_bytes(content + bytes(4))
     (tmp_path / "e.txt").write_text("\n".join(IDS), encoding="utf-8")
-    assert message in refusal(tmp_path / "e.npy")
+    assert message in refused(load_embeddings, tmp_path / "e.npy")
 
 
 def test_scores_of_every_format_are_the_same_and_say_what_was_not_checked(tmp_path, monkeypatch):
@@ -169,24 +165,25 @@ def test_scores_of_every_format_are_the_same_and_say_what_was_not_checked(tmp_pa
     (tmp_path / "e.txt").write_text("\n".join(IDS), encoding="utf-8")
     (tmp_path / "e.scp").write_text(write_ark(tmp_path / "e.ark"))
     (tmp_path / "trials").write_text(f"1 {IDS[2]} {IDS[3]}\n0 {IDS[0]} {IDS[1]}\n")
-    line = ("score", "--trials", "trials", "--in-sample")
-    steps = {}
+    score, files = "score --trials trials --allow-overlap --embeddings", {}
     for ending in ("npz", "npy", "ark", "scp"):
         table = f"e.{ending}"
-        succeed(*line, "--embeddings", table, "--mean", table, "--out", f"{ending}.score")
-        steps[ending] = json.loads((tmp_path / f"{ending}.score.json").read_text())["steps"][0]
+        text = support.succeed(f"{score} {table} --mean {table} --out {ending}.score")
+        assert f"the speakers of the training of the model of {table} are not known" in text
+        files[ending] = mean_of(f"{ending}.score")
         assert (tmp_path / f"{ending}.score").read_text() == (tmp_path / "npz.score").read_text()
-    unchecked = str(steps["npz"]["unchecked"])
-    assert "the training of the model of e.npz" in unchecked
-    for ending, step in steps.items():
-        assert str(step["unchecked"]) == unchecked.replace("e.npz", f"e.{ending}")
-        assert step["how"]["model"] == steps["npz"]["how"]["model"]
-    # An archive belongs to what its list was made of: it is neither lost nor exchanged unnoticed.
+    assert len(set(files.values())) == 4
+    # A table consists of several files: none is overwritten, and each counts in the checksum.
     for table, part in (("e.scp", "e.ark"), ("e.npy", "e.txt")):
-        refused = invoke(*line, "--embeddings", table, "--out", part)
-        assert f"{part} is read, and would be written over" in refused.output
+        message = support.refusal(f"{score} {table} --out {part}")
+        assert f"{part} is read, and would be written over" in message
     content = (tmp_path / "e.ark").read_bytes()
     (tmp_path / "e.ark").write_bytes(content[:-4] + struct.pack("<f", 7))
-    succeed(*line, "--embeddings", "e.scp", "--mean", "e.scp", "--out", "scp.score")
-    changed = json.loads((tmp_path / "scp.score.json").read_text())["steps"][0]
-    assert changed["how"]["mean"] != steps["scp"]["how"]["mean"]
+    support.succeed(f"{score} e.scp --mean e.scp --out scp.score")
+    assert mean_of("scp.score") != files["scp"]
+
+
+def mean_of(scores):
+    """The recorded checksum of the mean."""
+    (step,) = read_lineage(scores).steps
+    return next(source.sha256 for source in step.inputs if source.role == "mean")

@@ -124,7 +124,7 @@ def test_thresholds_rise_with_voices_and_stay_cosines():
 
 @pytest.mark.parametrize(("false_alarm", "voices"), [(0, 1), (1, 1), (0.1, 0), (math.nan, 1)])
 def test_impossible_thresholds_are_refused(false_alarm, voices):
-    with pytest.raises(TidyVoiceError, match="give a probability"):
+    with pytest.raises(TidyVoiceError, match="Give a probability"):
         Distribution.of(*listed()).threshold(false_alarm, voices)
 
 
@@ -133,9 +133,9 @@ def test_few_trials_are_refused_or_said():
         Distribution.of(*listed(targets=9))
     with pytest.warns(TidyVoiceWarning, match="500 non-target trials"):
         Distribution.of(*listed(nontargets=500))
-    with pytest.raises(TidyVoiceError, match="20 non-target trials tell no threshold"):
+    with pytest.raises(TidyVoiceError, match="20 non-target trials are too few"):
         Tail.fit(np.arange(20.0))
-    with pytest.raises(TidyVoiceError, match="all alike"):
+    with pytest.raises(TidyVoiceError, match="all equal"):
         Tail.fit(np.zeros(2000))
 
 

@@ -1,7 +1,7 @@
 """The challenge's submission: the scores of both evaluation lists in one zip.
 
 It holds ``tv26_eval-A.txt`` and ``tv26_eval-U.txt``, each one score a line in the order of its
-list, no header, the higher the likelier the same speaker (TidyVoice 2026, arXiv 2601.21960).
+list, without a header; higher means the same speaker (TidyVoice 2026, arXiv 2601.21960).
 """
 
 import io
@@ -17,16 +17,18 @@ import polars as pl
 
 from tidyvoice.errors import TidyVoiceError, TidyVoiceWarning
 from tidyvoice.files import atomic_path, refuse_inputs, sha256
-from tidyvoice.scoring.lineage import in_words, lineage_path, read_lineage
+from tidyvoice.scoring.lineage import companions, in_words, read_lineage
+from tidyvoice.scoring.pairs import difference
 from tidyvoice.scoring.trials import Trials, read_scores, read_trials
 
 # The evaluation lists: the name in the zip and the number of trials.
 NAMES = {"A": "tv26_eval-A.txt", "U": "tv26_eval-U.txt"}
 TRIALS = {"A": 4_000_000, "U": 1_280_000}
+_OTHER = {"A": "U", "U": "A"}
 
-# Digits shrink by 6 % more at zlib's default, which takes seven times as long.
+# zlib's default level makes the zip 6 % smaller, but takes seven times as long.
 _LEVEL = 1
-# Whoever packs the scores, and whenever (zipfile gives the year 1980), the bytes are the same.
+# With a fixed system and mode, and zipfile's year 1980, the same scores give the same bytes.
 _UNIX, _MODE = 3, 0o100644 << 16
 _LONGEST_LINE = len("-1.2345678901234567e-100\n")
 _BLOCK = 2**20
@@ -37,8 +39,8 @@ class Submission:
     """A zip that was written.
 
     Attributes:
-        sha256: its checksum; scores that are equal give the same with the same zlib.
-        lines: by the name of the file in it.
+        sha256: its checksum; with the same zlib, equal scores give the same.
+        lines: number of scores, by the name of the file in it.
         systems: what made the scores, in words, by the name of the file.
         in_sample: overlaps of speakers that were allowed on the way to its scores, in words.
         confounded: quality measures that alone separate targets from non-targets, in words.
@@ -55,9 +57,10 @@ class Submission:
 def write_submission(
     out: Path, scores: Mapping[str, Path], trials: Mapping[str, Path], any_count: bool = False
 ) -> Submission:
-    """Check the score files against the lists and write the zip, whole or not at all.
+    """Check the score files against the lists and write the zip.
 
-    The zip is read back and compared with the scores before it gets its name.
+    The zip is read back and compared with the scores before it gets its name. Scores that are
+    in-sample or confounded give a warning.
 
     Args:
         scores: score file by list, "A" and "U"; their labels are ignored.
@@ -65,78 +68,50 @@ def write_submission(
         any_count: allow lists of another number of trials than the challenge's.
 
     Raises:
-        TidyVoiceError: naming file and line: a faulty file (see ``read_trials``, ``read_scores``),
-            a list that is not as long as the challenge's, scores that are not those of the list, in
-            its order.
+        TidyVoiceError: naming file and line: a faulty file, a list that is not as long as the
+            challenge's, scores of other trials than the list or in another order.
     """
-    read = [*scores.values(), *map(lineage_path, scores.values()), *trials.values()]
-    refuse_inputs([out], read)
+    refuse_inputs([out], [*companions(scores.values()), *trials.values()])
     listed = {which: read_trials(trials[which]) for which in NAMES}
     if not any_count:
         for which in NAMES:
             _check_count(which, listed[which])
     scored = {which: read_scores(scores[which]) for which in NAMES}
-    for which, other in (("A", "U"), ("U", "A")):
-        if found := _difference(scored[which].trials, listed[which]):
-            mend = "score that list"
-            if _difference(scored[which].trials, listed[other]) is None:
-                mend = f"these are the scores of {listed[other].source}: A and U are swapped"
-            raise TidyVoiceError(f"{found}; {mend}")
+    for which, other in _OTHER.items():
+        if text := difference(scored[which].trials, listed[which]):
+            swapped = difference(scored[which].trials, listed[other]) is None
+            hint = f"These are scores of {listed[other].source}: swap A and U."
+            raise TidyVoiceError(f"{text}. {hint if swapped else 'Score that list.'}")
     values = {NAMES[which]: table.scores for which, table in scored.items()}
     with atomic_path(out) as partial:
         _write(partial, values)
         _verify(partial, values, out)
-    lines = {name: len(column) for name, column in values.items()}
-    systems = {NAMES[which]: in_words(path) for which, path in scores.items()}
-    return Submission(out, sha256(out), lines, systems, *_flaws(scores))
-
-
-def _flaws(scores: Mapping[str, Path]) -> tuple[list[str], list[str]]:
-    """Return what is in-sample and what is confounded in the provenance, and warn of both."""
-    in_sample: dict[str, None] = {}
-    confounded: dict[str, None] = {}
-    for path in scores.values():
-        lineage = read_lineage(path)
-        in_sample |= dict.fromkeys(lineage.in_sample)
-        confounded |= dict.fromkeys(lineage.confounded)
-        for mark, reasons in lineage.flaws.items():
-            for said in reasons:
-                warnings.warn(f"{path} is {mark.upper()}: {said}", TidyVoiceWarning, stacklevel=3)
-    return list(in_sample), list(confounded)
-
-
-def _check_count(which: str, listed: Trials) -> None:
-    expected, found = TRIALS[which], len(listed)
-    if found == expected:
-        return
-    other = "U" if which == "A" else "A"
-    mend = "fetch it again, or allow it with --any-count"
-    if found == TRIALS[other]:
-        mend = f"list {other} has as many: A and U are swapped"
-    raise TidyVoiceError(
-        f"{listed.source}:{min(found, expected + 1)}: {found:,} trials, where the challenge's list "
-        f"{which} has {expected:,}; {mend}"
+    lineages = {path: read_lineage(path) for path in scores.values()}
+    for path, lineage in lineages.items():
+        for kind, texts in lineage.flaws.items():
+            for text in texts:
+                warnings.warn(f"{path} is {kind.upper()}: {text}", TidyVoiceWarning, stacklevel=2)
+    return Submission(
+        out,
+        sha256(out),
+        {name: len(column) for name, column in values.items()},
+        {NAMES[which]: in_words(path) for which, path in scores.items()},
+        list(dict.fromkeys(text for one in lineages.values() for text in one.in_sample)),
+        list(dict.fromkeys(text for one in lineages.values() for text in one.confounded)),
     )
 
 
-def _difference(scored: Trials, listed: Trials) -> str | None:
-    """Say which line of a score file is the first that differs from the list; None without any."""
-    if (trial := scored.first_other(listed)) is not None:
-        return (
-            f"{scored.source}:{trial + 1}: the trial '{scored.pair(trial)}' where "
-            f"{listed.source}:{trial + 1} has '{listed.pair(trial)}'"
-        )
-    if len(scored) < len(listed):
-        return (
-            f"{scored.source}:{len(scored)}: the file ends here, after {len(scored):,} of the "
-            f"{len(listed):,} trials of {listed.source}"
-        )
-    if len(scored) > len(listed):
-        return (
-            f"{scored.source}:{len(listed) + 1}: {listed.source} has no more than {len(listed):,} "
-            "trials"
-        )
-    return None
+def _check_count(which: str, listed: Trials) -> None:
+    expected, count = TRIALS[which], len(listed)
+    if count == expected:
+        return
+    hint = "Download it again, or allow it with --any-count."
+    if count == TRIALS[_OTHER[which]]:
+        hint = f"List {_OTHER[which]} has as many: swap A and U."
+    raise TidyVoiceError(
+        f"{listed.source}:{min(count, expected + 1)}: {count:,} trials, but the challenge's list "
+        f"{which} has {expected:,}. {hint}"
+    )
 
 
 def _write(path: Path, values: Mapping[str, np.ndarray]) -> None:
@@ -166,6 +141,6 @@ def _verify(path: Path, values: Mapping[str, np.ndarray], out: Path) -> None:
         sound = False
     if not sound:
         raise TidyVoiceError(
-            f"{out}: what was written does not read back as the scores, so it is not kept; check "
-            "the disk and try again"
+            f"{out}: the zip does not hold the scores when it is read back. Check the disk, and "
+            "try again."
         )

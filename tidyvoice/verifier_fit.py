@@ -27,7 +27,7 @@ def fit_verifier(
     mean: Path | None = None,
     utt2spk: Sequence[Path] = (),
     prior: float = PRIOR,
-    in_sample: bool = False,
+    allow_overlap: bool = False,
 ) -> Verifier:
     """Fit what turns a model's scores into decisions.
 
@@ -37,7 +37,7 @@ def fit_verifier(
         mean: embeddings whose mean is subtracted first; nothing is without them.
         utt2spk: speakers of the list, for the leak guard; else read off the ids.
         prior: where the calibration is to fit best, see ``calibration.Fit``.
-        in_sample: allow speakers that the model or the mean knows, and note it.
+        allow_overlap: allow speakers that the model or the mean has seen, and note it.
 
     Raises:
         TidyVoiceError: a faulty file, embeddings without the model that made them, too few trials,
@@ -51,21 +51,20 @@ def fit_verifier(
     # The scores and their provenance are files, which nobody needs afterwards.
     with tempfile.TemporaryDirectory(dir=embeddings.parent, prefix=".verifier-") as scratch:
         scores = Path(scratch) / "scores"
-        score_list(embeddings, trials, scores, mean, utt2spk, in_sample)
+        score_list(embeddings, trials, scores, mean, utt2spk, allow_overlap)
         lineage = read_lineage(scores)
         scored = read_scores(scores)
     named = replace(scored.trials, source=str(trials))
     made = fit_calibration(Features(named, [scored.scores]), Fit(prior=prior))
     slope, offset = made.line()
-    (step,) = lineage.steps
     notes = {
         "trials": Path(trials).name,
         "targets": int(named.label.sum()),
         "nontargets": int((~named.label).sum()),
         "mean_of": len(centre.ids) if centre else 0,
         "prior": prior,
-        "in_sample": list(step.in_sample),
-        "unchecked": list(step.unchecked),
+        "in_sample": lineage.in_sample,
+        "unchecked": lineage.unchecked,
     }
     subtracted = centre.mean() if centre else np.zeros_like(table.vectors[0])
     distribution = Distribution.of(scored.scores, named.label)

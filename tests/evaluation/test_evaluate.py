@@ -7,7 +7,15 @@ import numpy as np
 import pytest
 from conftest import invoke, succeed
 
-from tests.report.support import COHORT, COSINE, LLR, make_experiment, make_trials, plain_eer
+from tests.report.support import (
+    COHORT,
+    COSINE,
+    LLR,
+    OVERLAP,
+    make_experiment,
+    make_trials,
+    plain_eer,
+)
 from tidyvoice.scoring.lineage import write_with_lineage
 from tidyvoice.scoring.trials import ScoreTable, read_scores, write_scores
 
@@ -162,7 +170,7 @@ def test_several_systems_are_compared_with_paired_intervals(tmp_path):
     assert 0 < low < two - one < high
     assert first.split()[:2] == ["EER", "%"]
     assert f"{100 * (two - one):+.2f} [{100 * low:+.2f}, {100 * high:+.2f}]" in first
-    assert f"IN-SAMPLE: a: {COHORT.in_sample[0]}" in text
+    assert f"IN-SAMPLE: a: {OVERLAP}" in text
     # Other trials are not subtracted.
     b.write_text("".join(b.read_text().splitlines(keepends=True)[:1000]))
     assert "Difference" not in succeed("metrics", f"a={a}", f"b={b}")

@@ -72,7 +72,7 @@ def make_trained(folder: Path, corpus: Path, trials: Path) -> Trained:
     extract(encoder, folder / "data" / "known", table)
     _write_list(folder / "fair.txt", known.select(names[4:]))
     score_list(table, folder / "fair.txt", second / "scores" / "dev.score")
-    learnt = {"mean": table, "in_sample": True}
+    learnt = {"mean": table, "allow_overlap": True}
     score_list(table, trials, second / "scores" / "dev-llr.score", **learnt)
     fit_verifier(table, trials, **learnt).save(second / "models")
     return Trained(folder, first, second, names)

@@ -216,7 +216,7 @@ def test_the_submission_holds_the_system_of_stage_7(project, whole):
     lists = ("calib", "eval-A", "eval-U")
     for name in lists:
         succeed(
-            f"tidyvoice normalize exp/whole/finetune/scores/{name}.score --embeddings "
+            f"tidyvoice normalize --scores exp/whole/finetune/scores/{name}.score --embeddings "
             f"exp/whole/finetune/embeddings/{name.partition('-')[0]}.npz --mean {MEAN} "
             f"--cohort {MEAN} --cohort-utt2spk data/whole/finetune/utt2spk --top-n 4 "
             f"--method {method} --out hand/{name}.score",
@@ -313,9 +313,9 @@ def test_the_released_model_stands_beside_the_published_figures(project, hub):
     compared = (scores.parent / "compared.txt").read_text()
     for name, made in (
         ("no mean", "cosine of the embeddings, not centred"),
-        ("mean of TidyVoiceX train", "cosine of the embeddings less the mean of 24 in "),
-        ("mean of VoxCeleb2", "cosine of the embeddings less the mean of 2 in "),
-        ("mean of dev itself", "cosine of the embeddings less the mean of 48 in "),
+        ("mean of TidyVoiceX train", "cosine of the embeddings, less the mean of 24 in "),
+        ("mean of VoxCeleb2", "cosine of the embeddings, less the mean of 2 in "),
+        ("mean of dev itself", "cosine of the embeddings, less the mean of 48 in "),
     ):
         assert f"\n{name}: {made}" in compared
     assert "IN-SAMPLE: mean of dev itself: " in compared
@@ -357,7 +357,8 @@ def test_the_published_fine_tuning_takes_every_speaker(project, published):
     # Dev alone is left to calibrate the submission.
     for name in ("A", "U"):
         calibration = read_lineage(exp / f"scores/eval-{name}-llr.score").steps[-1]
-        assert Path(calibration.inputs["fitted to"]).match("scores/dev-*.score")
+        (fit,) = (source for source in calibration.inputs if source.role == "fit")
+        assert Path(fit.path).match("scores/dev-*.score")
 
 
 def test_killed_in_most_stages_it_ends_with_the_same_scores(project, published):

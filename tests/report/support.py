@@ -10,19 +10,34 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tidyvoice.scoring.lineage import Step, write_with_lineage
+from tidyvoice.scoring.lineage import write_with_lineage
+from tidyvoice.scoring.provenance import Remark, Source, Step
 from tidyvoice.scoring.trials import ScoreTable, Trials, write_scores
 
 VOID = {"meta", "br", "link", "img", "hr", "input", "wbr"}
-COSINE = Step("cosine", "cosine of embeddings", {"embeddings": "exp/a & b.npz (sha256 0011)"})
-COHORT = Step(
-    "asnorm",
-    "adaptive s-norm",
-    {"cohort": "exp/train.npz (sha256 2233)"},
-    in_sample=("the cohort and the trials share 2 speakers",),
-    unchecked=("the model against the trials: its speakers are not known",),
+TRIALS = Source(role="trials", path="list")
+MEMBERS = Source(role="cohort", path="exp/train.npz", sha256="2233", speakers=40)
+COSINE = Step(
+    step="cosine", inputs=(Source(role="embeddings", path="exp/a & b.npz", sha256="0011"),)
 )
-LLR = Step("calibration", "logistic regression", {"fit": "exp/calib.score (sha256 4455)"})
+OVERLAP = "the trials of list and the cohort exp/train.npz share 2 speakers"
+COHORT = Step(
+    step="asnorm",
+    inputs=(MEMBERS,),
+    remarks=(
+        Remark(
+            kind="in-sample", reason="shared", one=TRIALS, other=MEMBERS,
+            details={"count": 2, "unit": "speakers"},
+        ),
+        Remark(
+            kind="unchecked", reason="unknown speakers", one=TRIALS,
+            other=Source(role="training", path="e.npz"), details={"side": "other"},
+        ),
+    ),
+)  # fmt: skip
+LLR = Step(
+    step="calibration", inputs=(Source(role="calibration", path="exp/c.json", sha256="4455"),)
+)
 
 
 class Page(HTMLParser):

@@ -105,7 +105,7 @@ def test_the_page_names_what_is_missing(pages):
 def test_results_that_are_too_good_are_marked(pages):
     text = pages["two"].read_text()
     header = text[text.index("<header>") : text.index("</header>")]
-    reason = "the cohort and the trials share 2 speakers"
+    reason = "the trials of list and the cohort exp/train.npz share 2 speakers"
     assert "In sample" in header
     assert f"fine &amp; tuned: {reason}" in header
     rows = Page(text).tables["summary"]
@@ -118,15 +118,15 @@ def test_the_steps_that_made_the_scores_are_listed(pages):
     text = pages["two"].read_text()
     main, other = text[text.index("How the scores of fine") :].split("How the scores of scratch")
     for step in (
-        "cosine of embeddings",
+        "cosine of the embeddings",
         "<code>exp/a &amp; b.npz (sha256 0011)</code>",
-        "adaptive s-norm",
-        "Not checked: the model against the trials",
-        "logistic regression",
+        "AS-norm, 40 speakers of exp/train.npz",
+        "Not checked: the trials of list against the training of the model of e.npz",
+        "calibration by exp/c.json",
         "sha256 4455",
     ):
         assert step in main
-    assert "cosine of embeddings" in other
+    assert "cosine of the embeddings" in other
     assert "logistic" not in other
 
 

@@ -8,7 +8,7 @@ import pytest
 from conftest import invoke, succeed
 from runs.support import make, make_run, write_record
 
-from tests.report.support import COHORT, COSINE, LLR
+from tests.report.support import COHORT, COSINE, LLR, OVERLAP
 from tidyvoice.record import Git
 from tidyvoice.scoring.trials import read_scores
 
@@ -100,7 +100,7 @@ def test_results_that_are_too_good_or_of_other_trials_are_marked(three):
     found = table(text.split("\n* ")[0])
     assert found["exp/fair"]["EER % dev"].endswith("*")
     assert not found["exp/x/good"]["EER % dev"].endswith("*")
-    assert f"* IN-SAMPLE: exp/fair, dev: {COHORT.in_sample[0]}" in text
+    assert f"* IN-SAMPLE: exp/fair, dev: {OVERLAP}" in text
     assert "trial lists are different" not in text
     path = three / "fair" / "scores" / "dev.score"
     path.write_text("".join(path.read_text().splitlines(keepends=True)[:1000]))
@@ -220,7 +220,7 @@ def test_what_is_in_sample_or_not_recorded_is_said(two):
     (two[1] / "record.json").unlink()
     text = runs(*two)
     assert f"{two[0]} (in-sample)" in text
-    assert f"* IN-SAMPLE: {two[0]}, dev: {COHORT.in_sample[0]}" in text
+    assert f"* IN-SAMPLE: {two[0]}, dev: {OVERLAP}" in text
     assert f"{two[1]}: no record.json" in text
     assert "versions.torch" not in text
 

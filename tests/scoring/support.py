@@ -15,23 +15,27 @@ from tidyvoice.scoring.trials import read_scores
 LANGUAGES = ("en", "fr", "sw")
 
 
-def invoke(*arguments):
-    return CliRunner().invoke(app, spread([str(argument) for argument in arguments]))
+# Options that the commands of one folder share.
+COHORT = "--cohort train.npz --cohort-utt2spk train/utt2spk --top-n 20"
+DEV = "--scores dev.score --embeddings dev.npz --mean train.npz"
 
 
-def succeed(*arguments) -> str:
-    result = invoke(*arguments)
+def invoke(line: str, *more: object):
+    return CliRunner().invoke(app, spread([*line.split(), *map(str, more)]))
+
+
+def succeed(line: str, *more: object) -> str:
+    result = invoke(line, *more)
     assert result.exit_code == 0, result.output
     return result.output
 
 
-def refusal(*arguments) -> str:
-    result = invoke(*arguments)
+def refusal(line: str, *more: object) -> str:
+    result = invoke(line, *more)
     assert result.exit_code == 1, result.output
-    lines = result.output.strip().splitlines()
-    assert len(lines) == 1
-    assert lines[0].startswith("error: ")
-    return lines[0]
+    (message,) = result.output.strip().splitlines()
+    assert message.startswith("error: ")
+    return message
 
 
 def refused(call, *arguments, **options) -> str:
@@ -66,19 +70,10 @@ def write_set(folder: Path, name: str, first: int, speakers: int, trained_on: li
     save_embeddings(folder / f"{name}.npz", ids, np.array(vectors, dtype=np.float32), trained_on)
 
 
-def score(folder: Path, name: str, out: Path, *more) -> str:
-    return succeed(
-        "score", "--embeddings", folder / f"{name}.npz", "--trials", folder / f"{name}.trials",
-        "--mean", folder / "train.npz", "--out", out, *more,
-    )  # fmt: skip
-
-
-def normalize(folder: Path, name: str, out: Path, *more, call=succeed) -> str:
-    return call(
-        "normalize", folder / f"{name}.score", "--embeddings", folder / f"{name}.npz",
-        "--cohort", folder / "train.npz", "--cohort-utt2spk", folder / "train/utt2spk",
-        "--mean", folder / "train.npz", "--out", out, "--top-n", 20, *more,
-    )  # fmt: skip
+def normalize(name: str, out: Path, *more: object) -> str:
+    """Normalise the scores of a list in the current folder."""
+    table = f"--scores {name}.score --embeddings {name}.npz --mean train.npz"
+    return succeed(f"normalize {table} {COHORT} --out", out, *more)
 
 
 def pooled(path: Path):
@@ -87,20 +82,24 @@ def pooled(path: Path):
 
 def write_pipeline(folder: Path) -> Path:
     """Scores of three lists in a folder, made by the commands."""
+
+    def score(name: str) -> None:
+        lists = f"--embeddings {folder}/{name}.npz --trials {folder}/{name}.trials"
+        succeed(f"score {lists} --mean {folder}/train.npz --out {folder}/{name}.score")
+
     trained_on = [f"id{n:04d}" for n in range(40)]
     for name, first, speakers in (("train", 0, 40), ("calib", 100, 16), ("dev", 200, 16)):
         write_set(folder, name, first, speakers, trained_on)
     for name in ("calib", "dev"):
-        numbers = ("--targets", 700, "--nontargets", 1500)
-        succeed("trials", folder / name, "--out", folder / f"{name}.trials", *numbers)
-        score(folder, name, folder / f"{name}.score")
+        numbers = "--targets 700 --nontargets 1500"
+        succeed(f"trials {folder}/{name} --out {folder}/{name}.trials {numbers}")
+        score(name)
     # An evaluation list as the challenge gives it: flat ids, no labels.
-    table, flat = load_embeddings(folder / "dev.npz"), {}
-    for number, utterance in enumerate(table.ids):
-        flat[utterance] = f"j{number:05d}"
+    table = load_embeddings(folder / "dev.npz")
+    flat = {utterance: f"j{number:05d}" for number, utterance in enumerate(table.ids)}
     save_embeddings(folder / "eval.npz", list(flat.values()), table.vectors)
     lines = (folder / "dev.trials").read_text().splitlines()
     pairs = ["\t".join(flat[word] for word in line.split()[:2]) for line in lines]
     (folder / "eval.trials").write_text("\n".join(pairs) + "\n")
-    score(folder, "eval", folder / "eval.score")
+    score("eval")
     return folder

@@ -99,7 +99,7 @@ def test_speakers_from_a_table_or_from_ids(tmp_path):
     (tmp_path / "two").write_text("u3 y\nu4 z\nu5 z\n")
     table = read_maps([tmp_path / "one", tmp_path / "two"], "speaker")
     assert speakers_of(flat, table).names == ["x", "y", "z"]
-    with pytest.raises(TidyVoiceError, match="'u0' has a speaker in another file already"):
+    with pytest.raises(TidyVoiceError, match="another file has a speaker of 'u0' already"):
         read_maps([tmp_path / "one", tmp_path / "one"], "speaker")
     assert read_maps([], "speaker") is None
 

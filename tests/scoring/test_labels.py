@@ -7,7 +7,8 @@ import pytest
 
 from tests.scoring.support import refusal, succeed
 from tidyvoice.evaluation.labels import read_labelled
-from tidyvoice.scoring.lineage import Step, write_with_lineage
+from tidyvoice.scoring.lineage import write_with_lineage
+from tidyvoice.scoring.provenance import Step
 from tidyvoice.scoring.trials import read_scores
 
 
@@ -70,7 +71,7 @@ def change(lists, place, row):
         (0, [("1", "x", "y"), ("1", "x", "z"), ("0", "j00.wav", "k00.wav")],
          "key:1: the trial 'x y' has no score in {}/bare (1 more such lines); give the list"),
         (59, [("1", "j09.wav", "k05.wav"), ("0", "j09.wav", "k05.wav")],
-         "key:61: the trial 'j09.wav k05.wav' stands in line 60 already, 1 of them with the other"),
+         "key:61: the trial 'j09.wav k05.wav' is already in line 60, 1 of them with the other"),
         (3, [("x", "j00.wav", "k03.wav")], "key:4: bad label 'x', use '1' or '0'"),
     ],
 )  # fmt: skip
@@ -92,7 +93,7 @@ def test_labels_are_needed_and_must_agree(lists):
 
 
 def test_a_report_takes_labels_for_one_of_its_systems(lists):
-    steps = [Step("cosine", "cosine", {}), Step("calibration", "calibration", {})]
+    steps = [Step(step="cosine"), Step(step="calibration")]
     write_with_lineage(lists / "bare", read_scores(lists / "bare"), steps)
     page = ("--out", lists / "page.html", "--bootstrap", 0)
     both = ("report", lists / "full", "--compare", f"theirs={lists / 'bare'}", *page)

@@ -17,7 +17,6 @@ from tidyvoice.scoring.language_norm import (
     known_languages,
     language_match,
     language_posteriors,
-    language_statistics,
     normalize_by_language,
 )
 from tidyvoice.scoring.normalization import normalize
@@ -110,45 +109,35 @@ def test_sides_are_measured_against_the_language_of_the_other():
     np.testing.assert_allclose(ours, [sum(zs) / 2], rtol=1e-4)
 
 
-def test_both_directions_score_the_same():
+def normalized(cohort, languages, table=SCORES, top_n=TOP_N, shrinkage=SHRINKAGE):
+    return normalize_by_language(table, TABLE, cohort, languages, None, top_n, shrinkage)
+
+
+def test_sides_and_the_order_of_the_cohort_have_no_influence():
     swapped = ScoreTable(replace(TRIALS, enroll=TRIALS.test, test=TRIALS.enroll), SCORES.scores)
-    for languages in (KNOWN, GUESSED):
-        np.testing.assert_array_equal(
-            normalize_by_language(SCORES, TABLE, COHORT, languages, top_n=TOP_N),
-            normalize_by_language(swapped, TABLE, COHORT, languages, top_n=TOP_N),
-        )
-
-
-def test_the_order_of_the_cohort_has_no_influence():
     order = RNG.permutation(100)
     shuffled = Cohort(
         COHORT.vectors[order],
         [COHORT.speakers[n] for n in order],
         [COHORT.languages[n] for n in order],
     )
-    np.testing.assert_allclose(
-        normalize_by_language(SCORES, TABLE, shuffled, KNOWN, top_n=TOP_N),
-        normalize_by_language(SCORES, TABLE, COHORT, KNOWN, top_n=TOP_N),
-        atol=1e-5,
-    )
+    for languages in (KNOWN, GUESSED):
+        ours = normalized(COHORT, languages)
+        np.testing.assert_array_equal(normalized(COHORT, languages, swapped), ours)
+        np.testing.assert_allclose(normalized(shuffled, languages), ours, atol=1e-5)
 
 
 def test_is_as_norm_where_the_languages_say_nothing():
     expected = normalize(SCORES, TABLE, COHORT, top_n=TOP_N)
     lacking = replace(COHORT, languages=["eo"] * 100)
-    for cohort, shrinkage in ((lacking, SHRINKAGE), (COHORT, 1e12)):
-        ours = normalize_by_language(SCORES, TABLE, cohort, KNOWN, top_n=TOP_N, shrinkage=shrinkage)
-        np.testing.assert_allclose(ours, expected, atol=1e-5)
     only = LanguageWeights(["eo"], np.ones((25, 1), dtype=np.float32))
-    ours = normalize_by_language(SCORES, TABLE, lacking, only, top_n=TOP_N)
-    np.testing.assert_allclose(ours, expected, atol=1e-5)
-
-
-def test_known_languages_are_those_of_the_list():
-    few = Trials(["u3.wav", "u0"], *np.array([[0, 1], [1, 1]], np.int32), None)
-    languages = known_languages(languages_of(few, UTT2LANG))
-    assert languages.languages == ["de", "mt"]
-    np.testing.assert_array_equal(languages.weights, [[0, 1], [1, 0]])
+    for cohort, languages, shrinkage in (
+        (lacking, KNOWN, SHRINKAGE),
+        (COHORT, KNOWN, 1e12),
+        (lacking, only, 5.0),
+    ):
+        ours = normalized(cohort, languages, shrinkage=shrinkage)
+        np.testing.assert_allclose(ours, expected, atol=1e-5)
 
 
 def test_language_match(monkeypatch):
@@ -195,23 +184,15 @@ def test_no_more_than_so_many_utterances_a_language_count():
         assert low < guesses.weights[:, 1].mean() < high
 
 
-def test_what_is_missing_is_named():
-    unknown = replace(COHORT, languages=None)
-    said = refused(lambda: normalize_by_language(SCORES, TABLE, unknown, KNOWN, top_n=TOP_N))
-    assert "give their utt2lang" in said
-    short = replace(KNOWN, weights=KNOWN.weights[1:])
-    said = refused(lambda: normalize_by_language(SCORES, TABLE, COHORT, short, top_n=TOP_N))
-    assert "languages of 24 ids, the list has 25" in said
-    said = refused(lambda: language_posteriors(TRIALS, TABLE, TABLE, dict.fromkeys(IDS, "de")))
-    assert "are in 'de'" in said
-    narrow = Embeddings(IDS, TABLE.vectors[:, :5])
-    said = refused(lambda: language_posteriors(TRIALS, TABLE, narrow, UTT2LANG))
-    assert "the cohort has 5 columns" in said
-
-
-@pytest.mark.parametrize(
-    ("top_n", "shrinkage", "said"), [(101, 5.0, "from 2 to 100"), (20, 0.0, "shrinkage is 0")]
-)
-def test_settings_out_of_range(top_n, shrinkage, said):
-    call = lambda: language_statistics(COHORT.vectors, COHORT, ["de"], top_n, shrinkage)  # noqa: E731
-    assert said in refused(call)
+def test_wrong_inputs_are_refused():
+    unknown, narrow = replace(COHORT, languages=None), Embeddings(IDS, TABLE.vectors[:, :5])
+    one = dict.fromkeys(IDS, "de")
+    for call, message in (
+        (lambda: normalized(unknown, KNOWN), "Give their utt2lang"),
+        (lambda: normalized(COHORT, replace(KNOWN, weights=KNOWN.weights[1:])), "of 24"),
+        (lambda: normalized(COHORT, KNOWN, top_n=101), "from 2 to 100"),
+        (lambda: normalized(COHORT, KNOWN, shrinkage=0.0), "shrinkage is 0"),
+        (lambda: language_posteriors(TRIALS, TABLE, TABLE, one), "are in 'de'"),
+        (lambda: language_posteriors(TRIALS, TABLE, narrow, UTT2LANG), "has 5 columns"),
+    ):
+        assert message in refused(call)

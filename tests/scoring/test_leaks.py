@@ -1,62 +1,57 @@
-"""The leak guard and the lineage of scores."""
-
-import json
+"""The leak guard: speakers on both sides, under any name."""
 
 import numpy as np
 import pytest
 
-from tidyvoice.errors import TidyVoiceError
+from tests.scoring.support import refused
 from tidyvoice.model_files import OTHERS
 from tidyvoice.scoring.leaks import LeakGuard, People
-from tidyvoice.scoring.lineage import Lineage, Step, read_lineage, write_with_lineage
-from tidyvoice.scoring.trials import ScoreTable, Trials, write_scores
-
-TRIALS = Trials(["a", "b"], np.array([0, 1]), np.array([1, 0]), None, "list")
-STEPS = [
-    Step("cosine", "cosine", {"embeddings": "e.npz"}, (), ("speakers of x",)),
-    Step("calibration", "by logistic regression", {}, ("dev and cohort share 2 speakers",)),
-]
+from tidyvoice.scoring.provenance import describe
+from tidyvoice.scoring.trials import Trials
 
 
-def people(what: str, speakers: str, folder: str = "{}/en", label=None, utt2spk=None) -> People:
-    ids = [f"{folder.format(speaker)}/{number}.wav" for speaker in speakers for number in range(2)]
+def people(role: str, speakers: str, ids: str = "{}/en", label=None, utt2spk=None) -> People:
+    ids = [f"{ids.format(speaker)}/{number}.wav" for speaker in speakers for number in range(2)]
     rows = np.arange(len(ids), dtype=np.int32)
-    return People.of(what, Trials(ids, rows, rows[::-1], label, what), utt2spk)
+    return People.of(role, "x", Trials(ids, rows, rows[::-1], label, role), utt2spk)
+
+
+def cohort(speakers) -> People:
+    return People.named("cohort", "c.npz", speakers)
 
 
 def test_speakers_on_both_sides_are_refused_by_name():
     guard = LeakGuard()
-    guard.disjoint(people("dev", "ab"), People.named("the cohort", "cd"))
-    guard.disjoint(people("dev", "ab"), people("the mean", "cd"))
-    assert (guard.in_sample, guard.unchecked) == ([], [])
-    for other in (People.named("the cohort", "bcdef"), people("the cohort", "bcdef")):
-        with pytest.raises(TidyVoiceError) as error:
-            guard.disjoint(people("dev", "abcde"), other)
-        assert "dev and the cohort share 4 speakers (b, c, d, ...)" in str(error.value)
-        assert "--in-sample" in str(error.value)
+    guard.disjoint(people("trials", "ab"), cohort("cd"))
+    guard.disjoint(people("trials", "ab"), people("mean", "cd"))
+    assert guard.remarks == ()
+    message = refused(guard.disjoint, people("trials", "abcde"), cohort("bcdef"))
+    assert "the trials of x and the cohort c.npz share 4 speakers (b, c, d, ...)" in message
+    assert "--allow-overlap" in message
+    assert "share 2 speakers" in refused(
+        guard.disjoint, people("trials", "ab"), people("mean", "ab")
+    )
 
 
 def test_other_names_for_the_same_utterances_do_not_hide_them():
     names = {f"{speaker}/en/{number}": f"x{speaker}" for speaker in "ab" for number in range(2)}
-    renamed = people("dev", "ab", utt2spk=names)
-    with pytest.raises(TidyVoiceError, match="share 2 speakers"):
-        LeakGuard().disjoint(renamed, people("the mean", "ab"))
-    flat = {"a": "u{}", "b": "u{}"}
-    one = people("dev", "ab", folder=flat["a"])  # u{a}/0: no speaker in the ids
-    assert one.read is None
-    with pytest.raises(TidyVoiceError, match="share 4 utterances"):
-        LeakGuard().disjoint(one, people("the mean", "ab", folder=flat["b"]))
+    renamed = people("trials", "ab", utt2spk=names)
+    assert "share 2 speakers" in refused(LeakGuard().disjoint, renamed, people("mean", "ab"))
+    flat = people("trials", "ab", "u{}")  # ua/0: no speaker in the ids
+    assert flat.names is None
+    assert "share 4 utterances" in refused(LeakGuard().disjoint, flat, people("mean", "ab", "u{}"))
     guard = LeakGuard()
-    guard.disjoint(renamed, people("the mean", "cd"))
-    assert guard.unchecked == [
-        "dev against the mean: the given speakers of dev differ from those in its ids"
+    guard.disjoint(renamed, people("mean", "cd"))
+    assert list(map(describe, guard.remarks)) == [
+        "the trials of x against the mean of x: the given speakers of the trials of x differ from "
+        "those in its ids"
     ]
 
 
 def test_folders_that_the_labels_contradict_are_no_speakers():
     label = np.zeros(4, dtype=bool)  # a meets b, b meets a: different speakers, same folder
-    assert people("dev", "ab", folder="dev/{}", label=label).read is None
-    assert people("dev", "ab", label=label).read == {"a", "b"}
+    assert people("trials", "ab", "dev/{}", label).names is None
+    assert people("trials", "ab", label=label).names == {"a", "b"}
 
 
 def labelled(wrong: int) -> Trials:
@@ -69,88 +64,31 @@ def labelled(wrong: int) -> Trials:
     return Trials(ids, enroll, test.astype(np.int32), label, "dev.trials")
 
 
-def test_a_wrong_label_does_not_take_the_speakers_from_the_guard():
-    for wrong in (1, 40):
-        with pytest.raises(TidyVoiceError) as error:
-            People.of("dev", labelled(wrong))
-        assert str(error.value).startswith("dev.trials:101: 's10/en/0 s10/en/1' is labelled non")
-        assert "correct the label, or give --utt2spk" in str(error.value)
-        names = {utterance: f"x{utterance}" for utterance in labelled(wrong).ids}
-        given = People.of("dev", labelled(wrong), names)
-        with pytest.raises(TidyVoiceError, match=r"share 1 speakers \(s3\)"):
-            LeakGuard().disjoint(given, People.named("the training", ["s3"]))
-    assert People.of("dev", labelled(0)).read == {f"s{number}" for number in range(20)}
-    assert People.of("dev", labelled(90)).read is None
+@pytest.mark.parametrize("wrong", [1, 40])
+def test_a_wrong_label_does_not_take_the_speakers_from_the_guard(wrong):
+    message = refused(People.of, "trials", "x", labelled(wrong))
+    assert message.startswith("dev.trials:101: the label of 's10/en/0 s10/en/1' is nontarget")
+    names = {utterance: f"x{utterance}" for utterance in labelled(wrong).ids}
+    given = People.of("trials", "x", labelled(wrong), names)
+    assert "share 1 speakers (s3)" in refused(LeakGuard().disjoint, given, cohort(["s3"]))
+    assert People.of("trials", "x", labelled(0)).names == {f"s{number}" for number in range(20)}
+    assert People.of("trials", "x", labelled(90)).names is None
 
 
-def test_an_allowed_overlap_is_kept_and_the_unknown_is_said():
-    guard = LeakGuard(allow=True)
-    dev = people("dev", "ab")
-    guard.disjoint(dev, People.named("the cohort", "bc"))
-    guard.disjoint(dev, People.named("the calibration", "cd"))
-    guard.disjoint(people("eval", "ab", folder="u{}"), People.named("the cohort", "xy"))
-    guard.disjoint(dev, People.named("the model", None))
-    guard.disjoint(dev, People.named("the training", ["c", OTHERS]))
-    assert guard.in_sample == ["dev and the cohort share 1 speakers"]
-    assert [said.rpartition(": ")[2] for said in guard.unchecked] == [
-        "the speakers of eval are not known",
-        "the speakers of the model are not known",
-        "some speakers of the training are not known",
+def test_allowed_overlaps_and_unknown_speakers_are_recorded():
+    guard, dev = LeakGuard(allow_overlap=True), people("trials", "ab")
+    guard.disjoint(dev, cohort("bc"))
+    guard.disjoint(dev, cohort("cd"))
+    guard.disjoint(people("trials", "ab", "u{}"), cohort("xy"))
+    guard.disjoint(dev, cohort(None))
+    guard.disjoint(dev, cohort(None))
+    guard.disjoint(dev, cohort(["c", OTHERS]))
+    assert [remark.kind for remark in guard.remarks] == ["in-sample"] + 3 * ["unchecked"]
+    texts = list(map(describe, guard.remarks))
+    assert texts[0] == "the trials of x and the cohort c.npz share 1 speakers"
+    assert [text.rpartition(": ")[2] for text in texts[1:]] == [
+        "the speakers of the trials of x are not known",
+        "the speakers of the cohort c.npz are not known",
+        "some speakers of the cohort c.npz are not known",
     ]
-
-
-def test_the_steps_come_back_and_say_what_they_are(tmp_path):
-    path = tmp_path / "dev.score"
-    write_with_lineage(path, ScoreTable(TRIALS, np.array([0.5, 1.5])), STEPS)
-    lineage = read_lineage(path)
-    assert lineage == Lineage(tuple(STEPS))
-    assert lineage.calibrated
-    assert lineage.in_sample == ["dev and cohort share 2 speakers"]
-    assert not Lineage(tuple(STEPS[:1])).calibrated
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["dev.score", "dev.score.json"]
-
-
-def test_what_does_not_belong_to_the_scores_says_nothing_about_them(tmp_path):
-    path = tmp_path / "dev.score"
-    write_with_lineage(path, ScoreTable(TRIALS, np.array([0.5, 1.5])), STEPS)
-    write_scores(path, ScoreTable(TRIALS, np.array([0.6, 1.5])))  # of the same size
-    for unknown in (path, tmp_path / "other.score"):
-        (origin,) = read_lineage(unknown).steps
-        assert f"origin unknown: nothing beside {unknown} says" in origin.text
-        assert str(unknown) in origin.unchecked[0]
-
-
-def test_records_of_earlier_versions_lose_names_and_own_up_to_what_they_lack(tmp_path):
-    path = tmp_path / "dev.score"
-    named = "the trials of a (b) and the cohort share 2 speakers (s)1, s2, ...)"
-    write_with_lineage(
-        path, ScoreTable(TRIALS, np.zeros(2)), [Step("asnorm", "AS-norm", {}, (named,))]
-    )
-    beside = tmp_path / "dev.score.json"
-    content = json.loads(beside.read_text())
-    del content["steps"][0]["confounded"]
-    beside.write_text(json.dumps(content))
-    lineage = read_lineage(path)
-    assert [step.step for step in lineage.steps] == ["origin unknown", "asnorm"]
-    assert not lineage.known
-    assert lineage.in_sample == ["the trials of a (b) and the cohort share 2 speakers"]
-
-
-@pytest.mark.parametrize(
-    "broken", ["{", "[]", '{"steps": 3}', '{"fingerprint": "", "steps": [{}]}']
-)
-def test_a_broken_lineage_is_named(tmp_path, broken):
-    path = tmp_path / "dev.score"
-    write_scores(path, ScoreTable(TRIALS, np.array([0.5, 1.5])))
-    (tmp_path / "dev.score.json").write_text(broken)
-    with pytest.raises(TidyVoiceError, match=r"dev\.score\.json: cannot be read"):
-        read_lineage(path)
-
-
-def test_refused_scores_leave_no_lineage(tmp_path):
-    path = tmp_path / "dev.score"
-    with pytest.raises(TidyVoiceError):
-        write_with_lineage(path, ScoreTable(TRIALS, np.array([0.5, np.nan])), STEPS)
-    assert list(tmp_path.iterdir()) == []
-    write_with_lineage(path, ScoreTable(TRIALS, np.array([0.5, 1.0])), STEPS[:1])
-    assert json.loads((tmp_path / "dev.score.json").read_text())["steps"][0]["step"] == "cosine"
+    assert describe(guard.remarks[0], lambda path: f"<{path}>").startswith("the trials of <x> and")

@@ -124,86 +124,69 @@ def test_s_norm_takes_the_whole_cohort():
     np.testing.assert_allclose(as_norm(scores, e, t, None), expected)
 
 
-def test_both_directions_score_the_same():
+def test_sides_and_the_order_of_cohort_and_embeddings_have_no_influence():
+    ours = normalized()
     swapped = ScoreTable(replace(TRIALS, enroll=TRIALS.test, test=TRIALS.enroll), SCORES.scores)
-    np.testing.assert_array_equal(
-        normalize(SCORES, TABLE, COHORT, MEAN, top_n=15),
-        normalize(swapped, TABLE, COHORT, MEAN, top_n=15),
-    )
-
-
-def test_the_order_of_cohort_and_embeddings_has_no_influence():
+    np.testing.assert_array_equal(normalized(swapped), ours)
     order = RNG.permutation(300)
     shuffled = Embeddings([COHORT_IDS[n] for n in order], COHORT_TABLE.vectors[order])
     other = speaker_cohort(shuffled, dict(sorted(UTT2SPK.items())), MEAN)
     assert other.speakers == COHORT.speakers
     order = RNG.permutation(40)
     other = Cohort(other.vectors[order], [other.speakers[n] for n in order], None)
-    np.testing.assert_allclose(
-        normalize(SCORES, TABLE, other, MEAN, top_n=15),
-        normalize(SCORES, TABLE, COHORT, MEAN, top_n=15),
-        atol=1e-5,
-    )
+    np.testing.assert_allclose(normalized(cohort=other), ours, atol=1e-5)
 
 
-def test_utterances_without_speaker_are_named():
-    table = {name: speaker for name, speaker in UTT2SPK.items() if name[1] != "9"}
-    said = refused(lambda: speaker_cohort(COHORT_TABLE, table, source="c.npz"))
-    assert "c.npz:10: no speaker for 'c9', nor for 10 more" in said
-    said = refused(lambda: speaker_cohort(COHORT_TABLE, UTT2SPK, utt2lang={"c0": "de"}))
-    assert "no language for 'c1'" in said
+def normalized(table=SCORES, cohort=COHORT, mean=MEAN, method="asnorm", top_n=15):
+    return normalize(table, TABLE, cohort, mean, method, top_n)
 
 
-def test_cohorts_that_cannot_serve_are_refused():
-    one = dict.fromkeys(COHORT_IDS, "alone")
-    assert "speaker 'alone' alone" in refused(lambda: speaker_cohort(COHORT_TABLE, one))
-    said = refused(lambda: speaker_cohort(COHORT_TABLE, UTT2SPK, MEAN[:5]))
-    assert "the mean has shape (5,)" in said
+def test_wrong_cohorts_are_refused():
+    some = {name: speaker for name, speaker in UTT2SPK.items() if name[1] != "9"}
     cancelled = np.ones((300, 16), dtype=np.float32)
     cancelled[0] = -1
+    zero = Embeddings(COHORT_IDS, cancelled)
     pairs = {name: f"p{n // 2:03d}" for n, name in enumerate(COHORT_IDS)}
-    said = refused(lambda: speaker_cohort(Embeddings(COHORT_IDS, cancelled), pairs))
-    assert "'p000' is zero" in said
+    for arguments, message in (
+        ((COHORT_TABLE, some, None, None, "c.npz"), "c.npz:10: no speaker for 'c9', nor for 10 m"),
+        ((COHORT_TABLE, UTT2SPK, None, {"c0": "de"}), "no language for 'c1'"),
+        ((COHORT_TABLE, dict.fromkeys(COHORT_IDS, "alone")), "speaker 'alone' alone"),
+        ((COHORT_TABLE, UTT2SPK, MEAN[:5]), "the mean has shape (5,)"),
+        ((zero, pairs), "'p000' is zero"),
+    ):
+        assert message in refused(speaker_cohort, *arguments)
 
 
 @pytest.mark.parametrize("top_n", [1, 41])
 def test_a_top_n_that_the_cohort_lacks_is_refused(top_n):
-    for call in (
-        lambda: normalize(SCORES, TABLE, COHORT, MEAN, top_n=top_n),
-        lambda: as_norm(np.zeros(3), np.zeros((3, 40)), np.zeros((3, 40)), top_n),
-    ):
-        said = refused(call)
-        assert f"top_n is {top_n}" in said
-        assert "from 2 to 40" in said
-
-
-def test_a_cohort_of_other_embeddings_is_refused():
-    narrow = replace(COHORT, vectors=COHORT.vectors[:, :8])
-    assert "8 columns" in refused(lambda: normalize(SCORES, TABLE, narrow, MEAN, top_n=15))
+    arrays = (np.zeros(3), np.zeros((3, 40)), np.zeros((3, 40)))
+    for message in (refused(normalized, top_n=top_n), refused(as_norm, *arrays, top_n)):
+        assert f"top_n is {top_n}" in message
+        assert "from 2 to 40" in message
 
 
 def test_cohort_scores_without_spread_are_refused():
     copies = replace(COHORT, vectors=np.repeat(COHORT.vectors[:1], 40, axis=0))
     assert cohort_statistics(COHORT.vectors, copies, 15)[1].max() < 1e-6
-    said = refused(lambda: normalize(SCORES, TABLE, copies, MEAN, top_n=15))
-    assert f"scores of '{LIST_IDS[TRIALS.enroll[0]]}' are all equal" in said
+    message = refused(normalized, cohort=copies)
+    assert f"scores of '{LIST_IDS[TRIALS.enroll[0]]}' are all equal" in message
     flat = RNG.random((3, 40))
     flat[1] = 0.5
-    said = refused(lambda: as_norm(np.zeros(3), RNG.random((3, 40)), flat, 15))
-    assert "the test side of trial 2" in said
+    message = refused(as_norm, np.zeros(3), RNG.random((3, 40)), flat, 15)
+    assert "the test side of trial 2" in message
 
 
 def test_scores_that_are_not_the_cosines_are_refused():
-    said = refused(lambda: normalize(SCORES, TABLE, COHORT, None, top_n=15))
-    assert "list:1: the score is" in said
     calibrated = ScoreTable(TRIALS, 10 * SCORES.scores)
-    assert "list:1:" in refused(lambda: normalize(calibrated, TABLE, COHORT, MEAN, top_n=15))
+    for wrong in ({"mean": None}, {"table": calibrated}):
+        assert "list:1: the score is" in refused(normalized, **wrong)
     rounded = ScoreTable(TRIALS, SCORES.scores.round(4))
-    assert np.isfinite(normalize(rounded, TABLE, COHORT, MEAN, top_n=15)).all()
+    assert np.isfinite(normalized(rounded)).all()
 
 
 def test_shapes_and_methods_are_checked():
-    assert "one row for each trial" in refused(
-        lambda: as_norm(np.zeros(3), RNG.random((3, 5)), RNG.random((2, 5)), 2)
-    )
-    assert "asnorm, snorm" in refused(lambda: normalize(SCORES, TABLE, COHORT, MEAN, "znorm"))
+    narrow = replace(COHORT, vectors=COHORT.vectors[:, :8])
+    assert "8 columns" in refused(normalized, cohort=narrow)
+    assert "asnorm, snorm" in refused(normalized, method="znorm")
+    message = refused(as_norm, np.zeros(3), RNG.random((3, 5)), RNG.random((2, 5)), 2)
+    assert "one row for each trial" in message

@@ -38,7 +38,7 @@ def kinds(trials: Trials) -> Counter:
     return Counter((e[0] == t[0], e[1] == t[1]) for e, t in sides)
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("wanted", [(7, 12), (60, 200), (10**6, 10**6)])
 def test_each_kind_has_what_is_wanted_or_all_there_is(monkeypatch, seed, wanted):
     monkeypatch.setattr(pairs, "BLOCK", 50)
@@ -126,17 +126,17 @@ def test_without_languages_there_is_one_kind_of_each():
 
 
 @pytest.mark.parametrize(
-    ("ids", "wanted", "said"),
+    ("ids", "wanted", "message"),
     [
-        (["a/x/1", "b/x/1"], (1, 1), "no target trial can be made of 2 utterances of 2 speakers"),
-        (["a/x/1", "a/x/2"], (1, 1), "no non-target trial can be made of 2 utterances of 1 spea"),
-        (["a/x/1", "a/x/2", "a/x/1"], (1, 0), "'a/x/1' stands twice among the utterances"),
-        (["a/x/1", "a/x/1.wav"], (1, 0), "'a/x/1.wav' stands twice among the utterances"),
-        (["a/x/1", "a/x/2"], (-1, 0), "targets is -1"),
+        (["a/x/1", "b/x/1"], (1, 1), "no target trial among 2 utterances of 2 speakers"),
+        (["a/x/1", "a/x/2"], (1, 1), "no non-target trial among 2 utterances of 1 speakers"),
+        (["a/x/1", "a/x/2", "a/x/1"], (1, 0), "'a/x/1' and 'a/x/1' are the same id"),
+        (["a/x/1", "a/x/1.wav"], (1, 0), "'a/x/1' and 'a/x/1.wav' are the same id"),
+        (["a/x/1", "a/x/2"], (-1, 0), "-1 targets"),
     ],
 )
-def test_what_makes_no_trials(ids, wanted, said):
-    assert said in refused(made, ids, *wanted)
+def test_a_set_without_trials_is_refused(ids, wanted, message):
+    assert message in refused(made, ids, *wanted)
 
 
 def compared(one: list[str], other: list[str], labels=(None, None)) -> None:
@@ -153,19 +153,19 @@ def compared(one: list[str], other: list[str], labels=(None, None)) -> None:
 
 def test_same_trials_whatever_the_numbers_and_spelling():
     compared(["a b", "c a"], ["a.wav b", "c.wav a.wav"])
-    compared(["a b", "c a"], ["a b", "c a"], ([True, False], None))
-    compared(["a b", "c a"], ["a b", "c a"], ([True, False], [True, False]))
+    for other in (None, [True, False]):
+        compared(["a b", "c a"], ["a b", "c a"], ([True, False], other))
 
 
 @pytest.mark.parametrize(
-    ("other", "label", "said"),
+    ("other", "label", "message"),
     [
-        (["a b", "c a"], None, "A and B hold 3 and 2 trials"),
-        (["a b", "a c", "c b"], None, "A and B differ in line 2: 'c a target' and 'a c'"),
-        (["a b", "c d", "c b"], None, "A and B differ in line 2: 'c a target' and 'c d'"),
-        (["a b", "c a", "c b"], [True, True, True], "in line 3: 'c b nontarget' and 'c b target'"),
+        (["a b", "c a"], None, "B:2: the file ends here, but A has 3 lines"),
+        (["a b", "a c", "c b"], None, "A:2 has 'c a target', but B:2 has 'a c'"),
+        (["a b", "c d", "c b"], None, "A:2 has 'c a target', but B:2 has 'c d'"),
+        (["a b", "c a", "c b"], [True] * 3, "A:3 has 'c b nontarget', but B:3 has 'c b target'"),
     ],
 )
-def test_the_first_line_that_differs_is_named(other, label, said):
+def test_the_first_line_that_differs_is_named(other, label, message):
     labels = ([True, True, False], label)
-    assert said in refused(compared, ["a b", "c a", "c b"], other, labels)
+    assert message in refused(compared, ["a b", "c a", "c b"], other, labels)

@@ -25,9 +25,9 @@ Speakers = Annotated[
     typer.Option(help="speakers of the utterances (repeatable); else read off their ids"),
 ]
 Mean = Annotated[Path | None, typer.Option(help="embeddings whose mean is subtracted first")]
-InSample = Annotated[
+AllowOverlap = Annotated[
     bool,
-    typer.Option("--in-sample", help="allow speakers on both sides, and mark the results so"),
+    typer.Option("--allow-overlap", help="allow speakers on both sides, and mark the results"),
 ]
 CohortTable = Annotated[Path | None, typer.Option(help="embeddings of the cohort's utterances")]
 CohortSpeakers = Annotated[Path | None, typer.Option(help="their speakers")]

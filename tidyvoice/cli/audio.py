@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tidyvoice.cli.app import AsJson, InSample, Mean, Speakers, app
+from tidyvoice.cli.app import AllowOverlap, AsJson, Mean, Speakers, app
 from tidyvoice.errors import TidyVoiceError, one_line_errors
 from tidyvoice.terms import IDENTIFICATION
 
@@ -235,7 +235,7 @@ def fit_verifier(
     ] = 0.1,
     mean: Mean = None,
     utt2spk: Speakers = None,
-    in_sample: InSample = False,
+    allow_overlap: AllowOverlap = False,
     as_json: AsJson = False,
 ) -> None:
     """Fit what `verify` and `identify` need: a calibration of cosines, and thresholds.
@@ -250,7 +250,7 @@ def fit_verifier(
     from tidyvoice.verifier_fit import fit_verifier as fit
 
     weights = fingerprint(load_model(model)[0])
-    made = fit(embeddings, trials, mean, utt2spk or (), prior, in_sample)
+    made = fit(embeddings, trials, mean, utt2spk or (), prior, allow_overlap)
     if made.model != weights:
         raise TidyVoiceError(f"{embeddings} are embeddings of another model than {model}")
     data = {"embeddings": shown(embeddings), "trials": shown(trials)}

@@ -20,15 +20,15 @@ def submission(
     trials_u: Annotated[Path, typer.Option(help="the challenge's tv26_eval-U.txt")],
     out: Annotated[Path, typer.Option(help="zip to write")],
     any_count: Annotated[
-        bool, typer.Option("--any-count", help="allow lists that are not as long as these")
+        bool, typer.Option("--any-count", help="allow lists of another length")
     ] = False,
-    name: Annotated[str | None, typer.Option(help="how the system is called")] = None,
+    name: Annotated[str | None, typer.Option(help="name of the system in the output")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Pack the scores of both evaluation lists into the zip that the challenge takes.
+    """Pack the scores of both evaluation lists into the challenge's zip.
 
-    The scores must be those of the lists, in their order. The same scores give the same bytes.
-    It prints which system each file holds, from the provenance beside the scores.
+    The scores must be those of the lists, in their order. The command prints which system made
+    each file. The same scores give the same bytes.
 
     Example: tidyvoice submission --scores-a A.score --scores-u U.score
     --trials-a tv26_eval-A.txt --trials-u tv26_eval-U.txt --out submission.zip

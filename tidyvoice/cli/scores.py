@@ -1,19 +1,18 @@
 """Commands that write score files."""
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tidyvoice.cli.app import (
+    AllowOverlap,
     AsJson,
     Blind,
     CohortLanguages,
     CohortSpeakers,
     CohortTable,
-    InSample,
     Languages,
     Mean,
     Out,
@@ -24,56 +23,51 @@ from tidyvoice.cli.app import (
 from tidyvoice.errors import TidyVoiceError, one_line_errors
 
 if TYPE_CHECKING:
-    from tidyvoice.scoring.measures import Measures
-    from tidyvoice.scoring.pipeline import CohortFiles, Made
+    from tidyvoice.scoring.pipeline import Made
 
-Tables = Annotated[
-    list[Path] | None,
-    typer.Option(help="raw embeddings of both lists, for magnitudes (repeatable)"),
-]
-Durations = Annotated[list[Path] | None, typer.Option(help="durations in seconds (repeatable)")]
-LanguageMatch = Annotated[
-    bool, typer.Option("--language-match", help="whether both sides are in one language")
-]
-Prior = Annotated[
-    float | None, typer.Option(help="prior of a target that the fit is weighted for; 0.01")
-]
-ScoresThatCount = Annotated[
-    int | None, typer.Option(min=2, help="highest cohort scores that count; 300")
-]
-Saved = Annotated[Path | None, typer.Option(help="where to keep the calibration")]
-Folds = Annotated[
-    int | None,
-    typer.Option(min=3, help="fit to the other speakers of the list itself, in this many folds"),
-]
+CALIBRATE = """Turn scores into log-likelihood ratios, by logistic regression on labelled scores.
+
+    Fit on the scores of other speakers (--fit), on the other speakers of the list itself
+    (--cross-fit), or use a saved calibration (--use). Quality measures are added by giving what
+    they need: --utt2dur (durations), --embeddings (magnitudes), --cohort (mean cohort scores),
+    --language-match.
+
+    Example: tidyvoice calibrate --fit calib.score --apply dev.score --out dev-llr.score
+    """
+FUSE = """Fuse the scores of several systems into log-likelihood ratios.
+
+    The options are those of calibrate; --fit and --apply take one score file for each system.
+
+    Example: tidyvoice fuse --fit a/calib.score b/calib.score --apply a/dev.score b/dev.score
+    --out fused.score
+    """
 
 
 @app.command()
 @one_line_errors()
 def score(
-    embeddings: Annotated[Path, typer.Option(help="table of embeddings")],
+    embeddings: Annotated[Path, typer.Option(help="embeddings of the trials' utterances")],
     trials: Annotated[Path, typer.Option(help="trial list")],
     out: Out,
     mean: Mean = None,
     utt2spk: Speakers = None,
-    in_sample: InSample = False,
+    allow_overlap: AllowOverlap = False,
     as_json: AsJson = False,
 ) -> None:
-    """Cosine scores of a trial list.
+    """Write the cosine scores of a trial list.
 
     Example: tidyvoice score --embeddings dev.npz --trials trials --mean train.npz --out dev.score
     """
     from tidyvoice.scoring.pipeline import score_list
 
-    made = score_list(embeddings, trials, out, mean, utt2spk or (), in_sample)
-    _say(made, as_json, mean=mean and str(mean))
+    _print(score_list(embeddings, trials, out, mean, utt2spk or (), allow_overlap), as_json)
 
 
 @app.command()
 @one_line_errors()
 def normalize(
-    scores: Annotated[Path, typer.Argument(help="score file of cosines")],
-    embeddings: Annotated[Path, typer.Option(help="embeddings of the trials")],
+    scores: Annotated[Path, typer.Option(help="cosine scores")],
+    embeddings: Annotated[Path, typer.Option(help="embeddings of the trials' utterances")],
     cohort: Annotated[Path, typer.Option(help="embeddings of the cohort's utterances")],
     cohort_utt2spk: Annotated[Path, typer.Option(help="their speakers")],
     out: Out,
@@ -84,193 +78,119 @@ def normalize(
     cohort_utt2lang: CohortLanguages = None,
     blind: Blind = False,
     utt2spk: Speakers = None,
-    in_sample: InSample = False,
+    allow_overlap: AllowOverlap = False,
     as_json: AsJson = False,
 ) -> None:
     """Normalise cosine scores by a cohort of other speakers.
 
-    "asnorm" measures each side against the cohort speakers nearest to it, "snorm" against all,
-    "language" against those who speak the language of the other side.
+    "asnorm" compares each side with the cohort speakers nearest to it, "snorm" with all,
+    "language" with those who speak the language of the other side.
 
-    Example: tidyvoice normalize dev.score --embeddings dev.npz --cohort train.npz
+    Example: tidyvoice normalize --scores dev.score --embeddings dev.npz --cohort train.npz
     --cohort-utt2spk data/train/utt2spk --mean train.npz --out dev-asnorm.score
     """
-    from tidyvoice.scoring.pipeline import BY_LANGUAGE, CohortFiles, normalize_scores
+    from tidyvoice.scoring.pipeline import BY_LANGUAGE, normalize_scores
+    from tidyvoice.scoring.tables import CohortFiles
 
     if method != BY_LANGUAGE:
-        needed = f"only --method {BY_LANGUAGE} minds the languages"
-        _without({"--utt2lang": utt2lang, "--cohort-utt2lang": cohort_utt2lang}, needed)
-        _without({"--blind": blind}, needed)
+        options = {"utt2lang": utt2lang, "cohort-utt2lang": cohort_utt2lang, "blind": blind}
+        _refuse(options, f"it has an effect only with --method {BY_LANGUAGE}")
     members = CohortFiles(cohort, cohort_utt2spk, cohort_utt2lang, top_n)
     made = normalize_scores(
         scores, embeddings, members, out, mean, method, utt2lang or (), blind, utt2spk or (),
-        in_sample,
+        allow_overlap,
     )  # fmt: skip
-    _say(made, as_json)
+    _print(made, as_json)
 
 
-@app.command()
+@app.command("fuse", help=FUSE)
+@app.command("calibrate", help=CALIBRATE)
 @one_line_errors()
 def calibrate(
+    context: typer.Context,
+    apply: Annotated[list[Path], typer.Option(help="scores to calibrate")],
     out: Out,
     fit: Annotated[list[Path] | None, typer.Option(help="labelled scores of others")] = None,
-    apply: Annotated[list[Path] | None, typer.Option(help="scores to calibrate")] = None,
-    cross_fit: Folds = None,
-    use: Annotated[Path | None, typer.Option(help="a saved calibration instead of --fit")] = None,
-    save: Saved = None,
-    embeddings: Tables = None,
-    utt2dur: Durations = None,
-    language_match: LanguageMatch = False,
+    cross_fit: Annotated[
+        int | None, typer.Option(min=3, help="folds of a fit to the list's other speakers")
+    ] = None,
+    use: Annotated[Path | None, typer.Option(help="saved calibration")] = None,
+    save: Annotated[Path | None, typer.Option(help="file for the calibration of --fit")] = None,
+    embeddings: Annotated[
+        list[Path] | None, typer.Option(help="raw embeddings of both lists (repeatable)")
+    ] = None,
+    utt2dur: Annotated[
+        list[Path] | None, typer.Option(help="durations in seconds (repeatable)")
+    ] = None,
+    language_match: Annotated[
+        bool, typer.Option("--language-match", help="measure if both sides are in one language")
+    ] = False,
     utt2lang: Languages = None,
     cohort: CohortTable = None,
     cohort_utt2spk: CohortSpeakers = None,
     cohort_utt2lang: CohortLanguages = None,
-    top_n: ScoresThatCount = None,
+    top_n: Annotated[
+        int | None, typer.Option(min=2, show_default="300", help="highest cohort scores that count")
+    ] = None,
     mean: Mean = None,
     blind: Blind = False,
-    prior: Prior = None,
+    prior: Annotated[
+        float | None, typer.Option(show_default="0.01", help="prior of a target trial in the fit")
+    ] = None,
     utt2spk: Speakers = None,
-    in_sample: InSample = False,
+    allow_overlap: AllowOverlap = False,
     as_json: AsJson = False,
 ) -> None:
-    """Turn scores into log-likelihood ratios, by logistic regression on labelled scores.
-
-    Quality measures are added by giving what they need: --utt2dur (durations), --embeddings
-    (magnitudes), --cohort (mean cohort scores), --language-match.
-
-    Example: tidyvoice calibrate --fit calib.score --apply dev.score --out dev-llr.score
-    """
-    if not apply:
-        raise TidyVoiceError("--apply is missing: give the scores to calibrate")
-    if not cohort:
-        given = {"--cohort-utt2spk": cohort_utt2spk, "--cohort-utt2lang": cohort_utt2lang}
-        _without({**given, "--top-n": top_n, "--mean": mean}, "it is of use with --cohort only")
-    if len(apply) > 1 or len(fit or []) > 1:
-        raise TidyVoiceError("give one score file each to --fit and --apply; `fuse` takes several")
-    _calibrate(
-        fit or [], apply, out, cross_fit, use, save,
-        _measures(
-            embeddings, utt2dur, language_match, utt2lang, blind,
-            _cohort(cohort, cohort_utt2spk, cohort_utt2lang, top_n or 300), mean,
-        ),
-        prior, utt2spk, in_sample, as_json,
-    )  # fmt: skip
-
-
-@app.command()
-@one_line_errors()
-def fuse(
-    out: Out,
-    fit: Annotated[list[Path] | None, typer.Option(help="labelled scores of each system")] = None,
-    apply: Annotated[list[Path] | None, typer.Option(help="scores of each, to fuse")] = None,
-    cross_fit: Folds = None,
-    use: Annotated[Path | None, typer.Option(help="a saved fusion instead of --fit")] = None,
-    save: Saved = None,
-    embeddings: Tables = None,
-    utt2dur: Durations = None,
-    language_match: LanguageMatch = False,
-    utt2lang: Languages = None,
-    prior: Prior = None,
-    utt2spk: Speakers = None,
-    in_sample: InSample = False,
-    as_json: AsJson = False,
-) -> None:
-    """Fuse the scores of several systems into log-likelihood ratios.
-
-    Example: tidyvoice fuse --fit a/calib.score b/calib.score --apply a/dev.score b/dev.score
-    --out fused.score
-    """
-    if len(apply or []) < 2:
-        raise TidyVoiceError("--apply: give the score files of two systems or more")
-    if not cross_fit and not use and len(fit or []) != len(apply):
-        raise TidyVoiceError(
-            f"--fit has {len(fit or [])} score files, --apply {len(apply)}: give one of each a "
-            "system, in the same order"
-        )
-    _calibrate(
-        fit or [], apply, out, cross_fit, use, save,
-        _measures(embeddings, utt2dur, language_match, utt2lang),
-        prior, utt2spk, in_sample, as_json,
-    )  # fmt: skip
-
-
-def _without(options: dict[str, object], why: str) -> None:
-    """Refuse options that would have no effect."""
-    given = [name for name, value in options.items() if value]
-    if given:
-        raise TidyVoiceError(f"{given[0]}: {why}; leave it out")
-
-
-def _cohort(
-    table: Path | None, utt2spk: Path | None, utt2lang: Path | None, top_n: int
-) -> "CohortFiles | None":
-    from tidyvoice.scoring.pipeline import CohortFiles
-
-    if table is None:
-        return None
-    if utt2spk is None:
-        raise TidyVoiceError("--cohort needs --cohort-utt2spk, the speakers of its utterances")
-    return CohortFiles(table, utt2spk, utt2lang, top_n)
-
-
-def _measures(
-    embeddings: list[Path] | None,
-    utt2dur: list[Path] | None,
-    language_match: bool,
-    utt2lang: list[Path] | None,
-    blind: bool = False,
-    cohort: "CohortFiles | None" = None,
-    mean: Path | None = None,
-) -> "Measures":
-    from tidyvoice.scoring.measures import Measures
-
-    return Measures(
-        embeddings or (), utt2dur or (), language_match, utt2lang or (), blind, cohort, mean
-    )
-
-
-def _calibrate(
-    fit: list[Path],
-    apply: list[Path],
-    out: Path,
-    folds: int | None,
-    use: Path | None,
-    save: Path | None,
-    measures: "Measures",
-    prior: float | None,
-    utt2spk: list[Path] | None,
-    in_sample: bool,
-    as_json: bool,
-) -> None:
-    from tidyvoice.scoring.calibrated import apply_calibration, calibrate_scores, cross_calibrate
+    from tidyvoice.scoring.calibrated import Calibrator
     from tidyvoice.scoring.calibration import Fit
+    from tidyvoice.scoring.measures import Measures
+    from tidyvoice.scoring.tables import CohortFiles
 
-    given = [
-        name for name, value in (("--fit", fit), ("--cross-fit", folds), ("--use", use)) if value
-    ]
-    if len(given) != 1:
-        what = " and ".join(given) or "none of them is given"
-        raise TidyVoiceError(f"give one of --fit, --cross-fit and --use: {what}")
-    if save and not fit:
-        raise TidyVoiceError(f"--save {save}: only what --fit makes is kept")
+    if context.info_name == "fuse" and len(apply) < 2:
+        raise TidyVoiceError("--apply: give the score files of two systems or more.")
+    if context.info_name == "calibrate" and max(len(apply), len(fit or [])) > 1:
+        raise TidyVoiceError("--fit, --apply: give one score file each. `fuse` takes several.")
+    ways = {"--fit": fit, "--cross-fit": cross_fit, "--use": use}
+    if sum(map(bool, ways.values())) != 1:
+        names = " and ".join(name for name, value in ways.items() if value) or "none"
+        raise TidyVoiceError(f"give one of {', '.join(ways)}, not {names}.")
+    if not fit:
+        _refuse({"save": save}, "only the calibration of --fit can be saved")
     if use:
-        _without({"--prior": prior}, f"{use} has been fitted already")
-    how, speakers = Fit() if prior is None else Fit(prior), utt2spk or ()
+        _refuse({"prior": prior}, f"{use} is fitted already")
+    if not cohort:
+        options = {"cohort-utt2spk": cohort_utt2spk, "cohort-utt2lang": cohort_utt2lang}
+        _refuse({**options, "top-n": top_n, "mean": mean}, "it has an effect only with --cohort")
+    elif not cohort_utt2spk:
+        raise TidyVoiceError("--cohort: give --cohort-utt2spk, the speakers of its utterances.")
+    members = cohort and CohortFiles(cohort, cohort_utt2spk, cohort_utt2lang, top_n or 300)
+    measures = Measures(
+        embeddings or (), utt2dur or (), language_match, utt2lang or (), blind, members, mean
+    )
+    calibrator = Calibrator(apply, out, measures, utt2spk or (), allow_overlap)
+    how = Fit() if prior is None else Fit(prior)
     if fit:
-        made = calibrate_scores(fit, apply, out, measures, how, save, speakers, in_sample)
-    elif folds:
-        made = cross_calibrate(apply, out, folds, measures, how, speakers, in_sample)
+        made = calibrator.fit(fit, how, save)
     else:
-        made = apply_calibration(use, apply, out, measures, speakers, in_sample)
-    _say(made, as_json)
+        made = calibrator.use(use) if use else calibrator.cross_fit(cross_fit, how)
+    _print(made, as_json)
 
 
-def _say(made: "Made", as_json: bool, **more: object) -> None:
+def _refuse(options: dict[str, object], why: str) -> None:
+    """Refuse options that would have no effect."""
+    for name, value in options.items():
+        if value:
+            raise TidyVoiceError(f"--{name}: {why}. Leave it out.")
+
+
+def _print(made: "Made", as_json: bool) -> None:
+    from tidyvoice.scoring.provenance import describe
+
     lineage, step = made.lineage, made.lineage.steps[-1]
     if as_json:
-        row = {"scores": str(made.out), "trials": made.trials, **more, **asdict(step)}
+        row = {"scores": str(made.out), "trials": made.trials, **step.model_dump(mode="json")}
         typer.echo(json.dumps({**row, **lineage.to_json()}))
         return
-    typer.echo(f"{made.out}: {made.trials:,} trials, {step.text}")
-    for said in lineage.remarks():
-        typer.echo(said)
+    typer.echo(f"{made.out}: {made.trials:,} trials, {describe(step)}")
+    for line in lineage.remarks():
+        typer.echo(line)

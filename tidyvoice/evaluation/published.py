@@ -11,6 +11,7 @@ from tidyvoice.errors import TidyVoiceError
 from tidyvoice.evaluation.categories import CATEGORIES, POOLED
 from tidyvoice.evaluation.evaluate import Evaluation
 from tidyvoice.evaluation.tables import Table, decimals, marked, percent
+from tidyvoice.scoring.provenance import describe
 from tidyvoice.settings import Strict, load_settings
 
 Category = Literal[(POOLED, *CATEGORIES)]
@@ -134,7 +135,7 @@ class Comparison:
         lines = [f"{name}: {self.trial_list.name}; {system.source}"]
         lines += [f"{name}: {system.note}"] if system.note else []
         for ours, evaluation in self.ours.items():
-            lines.append(f"{ours}: {'; '.join(step.text for step in evaluation.lineage.steps)}")
+            lines.append(f"{ours}: {'; '.join(map(describe, evaluation.lineage.steps))}")
             if not self._same_length(evaluation):
                 lines.append(
                     f"{ours}: {_trials(evaluation):,} trials, but the published list has "

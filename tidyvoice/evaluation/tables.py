@@ -8,7 +8,8 @@ from tidyvoice.evaluation.categories import CATEGORIES, POOLED, Interval
 from tidyvoice.evaluation.differences import Difference, differences
 from tidyvoice.evaluation.evaluate import Evaluation
 from tidyvoice.evaluation.languages import LanguageRow
-from tidyvoice.scoring.lineage import UNKNOWN_ORIGIN, Lineage
+from tidyvoice.scoring.lineage import Lineage
+from tidyvoice.scoring.provenance import UNKNOWN_ORIGIN
 
 NOT_AVAILABLE = "n/a"
 

@@ -14,7 +14,6 @@ from tidyvoice.modelhub.folder import save_model_config
 from tidyvoice.publish.card import model_card
 from tidyvoice.publish.facts import Facts, Terms
 from tidyvoice.publish.privacy import refuse_leaks, without_folders
-from tidyvoice.scoring.leaks import without_names
 
 WEIGHTS, CARD = "model.safetensors", "README.md"
 TRIED_SAMPLES = (16000, 24321, 48000)
@@ -51,9 +50,9 @@ def _write(facts: Facts, terms: Terms, folder: Path) -> None:
 
 
 def _cleaned(note: object) -> object:
-    """A note of the verifier without folders and names of speakers."""
+    """A note of the verifier without folders."""
     if isinstance(note, str):
-        return without_names(without_folders(note))
+        return without_folders(note)
     return [_cleaned(one) for one in note] if isinstance(note, list) else note
 
 

@@ -1,6 +1,6 @@
 """Pieces of a model card in Markdown."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 
 def cell(text: object) -> str:
@@ -15,11 +15,11 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def bullets(lines: Sequence[str]) -> str:
+def bullets(lines: Iterable[str]) -> str:
     """A list."""
     return "\n".join(f"- {line}" for line in lines)
 
 
-def numbered(lines: Sequence[str]) -> str:
+def numbered(lines: Iterable[str]) -> str:
     """A list whose order counts."""
     return "\n".join(f"{number}. {line}" for number, line in enumerate(lines, 1))

@@ -31,7 +31,8 @@ from tidyvoice.report.drawing import Picture
 from tidyvoice.report.matrix import matrix_picture
 from tidyvoice.report.system import System, SystemFigures, draw
 from tidyvoice.report.training_log import log_path
-from tidyvoice.scoring.lineage import with_checksum
+from tidyvoice.scoring.lineage import source
+from tidyvoice.scoring.provenance import FLAWS, describe
 
 
 def _template() -> Template:
@@ -43,6 +44,7 @@ def _template() -> Template:
         lstrip_blocks=True,
     )
     environment.globals |= {"percent": percent, "decimals": decimals, "table_of": categories_table}
+    environment.globals |= {"describe": describe, "flaws": FLAWS}
     return environment.get_template("page.html")
 
 
@@ -196,11 +198,13 @@ def _training_pictures(result: SystemFigures, alone: bool) -> list[Picture]:
 
 def _versions(results: Sequence[SystemFigures]) -> list[tuple[str, str]]:
     """Return versions of the packages and of this source tree, and checksums of the trials."""
-    source = source_state()
+    state = source_state()
     lines = list(package_versions().items())
-    lines.insert(2, ("revision", str(source) if source else "not a checkout of the source"))
+    lines.insert(2, ("revision", str(state) if state else "not a checkout of the source"))
     lines += [(f"trials of {r.name}, sha256", r.evaluation.trials) for r in results]
     lines += [
-        (f"labels of {r.name}", with_checksum(r.file.trials)) for r in results if r.file.trials
+        (f"labels of {r.name}", describe(source("labels", r.file.trials)))
+        for r in results
+        if r.file.trials
     ]
     return lines

@@ -3,31 +3,23 @@
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from tidyvoice.errors import TidyVoiceError, TidyVoiceWarning
-from tidyvoice.scoring.calibration import Fit, fit_calibration, load_calibration
+from tidyvoice.scoring.calibration import Fit, Origin, fit_calibration, load_calibration
 from tidyvoice.scoring.crossfit import cross_fit
 from tidyvoice.scoring.groups import read_maps, speakers_of
-from tidyvoice.scoring.leaks import LeakGuard, People, without_names
-from tidyvoice.scoring.lineage import (
-    UNKNOWN,
-    UNKNOWN_ORIGIN,
-    Lineage,
-    Step,
-    read_lineage,
-    refuse_to_lose,
-    with_checksum,
-)
+from tidyvoice.scoring.leaks import LeakGuard, People
+from tidyvoice.scoring.lineage import read_lineage, refuse_to_lose, source
 from tidyvoice.scoring.measures import Measures
 from tidyvoice.scoring.pairs import same_trials
-from tidyvoice.scoring.pipeline import BY_LANGUAGE, Made, write_made
-from tidyvoice.scoring.quality import TELLING, Features, separation
+from tidyvoice.scoring.pipeline import Made, write_made
+from tidyvoice.scoring.provenance import COMPARED, UNKNOWN_ORIGIN, Remark, Source, Step
+from tidyvoice.scoring.quality import SEPARATING, Features, separation
 from tidyvoice.scoring.trials import ScoreTable, read_scores
 
-# What a lineage of an earlier version does not say of a step.
-NOT_ALWAYS_KEPT = {"cosine": {"model": UNKNOWN}, BY_LANGUAGE: {"languages": UNKNOWN}}
 # The option that adds a measure, by how the measure's name ends.
 OPTIONS = {
     "duration": "--utt2dur",
@@ -37,272 +29,207 @@ OPTIONS = {
 }
 
 
-def calibrate_scores(
-    fit: Sequence[Path],
-    apply: Sequence[Path],
-    out: Path,
-    measures: Measures,
-    how: Fit,
-    save: Path | None = None,
-    utt2spk: Sequence[Path] = (),
-    in_sample: bool = False,
-) -> Made:
-    """Fit a calibration on labelled scores, and apply it to others.
+class Calibrator:
+    """One call of ``calibrate`` or ``fuse``: its score files, measures and leak guard.
 
     Args:
-        fit, apply: one score file a system, in the same order.
-        save: file for the calibration.
-        utt2spk: speakers of both lists, for the leak guard; by default from the ids.
-
-    Raises:
-        TidyVoiceError: a faulty file, lists that differ between the systems, speakers that are
-            both fitted on and evaluated; see ``fit_calibration``.
+        apply: one score file for each system.
+        out: score file to write.
+        measures: quality measures beside the scores.
+        utt2spk: speakers of all lists, for the leak guard; by default from the ids.
+        allow_overlap: record overlaps of speakers in the provenance instead of refusing them.
     """
-    refuse_to_lose(out, [*fit, *apply, *measures.paths(), *utt2spk], save)
-    guard, names = LeakGuard(in_sample), read_maps(utt2spk, "speaker")
-    made_by = [_made_by(path) for path in fit]
-    _compare(made_by, fit[0], apply, guard)
-    known, fitted, measured_by = _features(fit, "the calibration trials of", measures, names, guard)
-    asked, people, _ = _features(apply, "the trials of", measures, names, guard)
-    guard.disjoint(people, fitted)
-    for path in fit:
-        _inherit(guard, read_lineage(path))
-    notes = {
-        "scores": [str(path) for path in fit],
-        "made_by": made_by,
-        "measures": measured_by,
-        "speakers": fitted.names and sorted(fitted.names),
-        "in_sample": list(guard.in_sample),
-        "unchecked": list(guard.unchecked),
-        "confounded": list(guard.confounded),
-    }
-    made = fit_calibration(known, how, notes)
-    if save:
-        made.save(save)
-    text = (
-        f"{_name(apply)} fitted to {len(known.trials):,} trials of {', '.join(map(str, fit))} on "
-        f"{', '.join(made.names)}; prior {made.prior:g}"
-    )
-    inputs = {"fitted to": ", ".join(map(str, fit)), **measures.inputs()}
-    return _write(out, apply, asked, made.apply(asked), text, inputs, guard)
 
+    def __init__(
+        self,
+        apply: Sequence[Path],
+        out: Path,
+        measures: Measures | None = None,
+        utt2spk: Sequence[Path] = (),
+        allow_overlap: bool = False,
+    ):
+        self._apply, self._out, self._measures = apply, out, measures or Measures()
+        self._utt2spk, self._guard = utt2spk, LeakGuard(allow_overlap)
 
-def apply_calibration(
-    calibration: Path,
-    apply: Sequence[Path],
-    out: Path,
-    measures: Measures,
-    utt2spk: Sequence[Path] = (),
-    in_sample: bool = False,
-) -> Made:
-    """Apply a saved calibration; it records the speakers of its fit.
+    def fit(self, fit: Sequence[Path], how: Fit, save: Path | None = None) -> Made:
+        """Fit a calibration on labelled scores, and apply it.
 
-    Raises:
-        TidyVoiceError: a faulty file, other features than those of the fit or made otherwise, an
-            output that would replace what is read, speakers that are both fitted on and evaluated.
-    """
-    refuse_to_lose(out, [calibration, *apply, *measures.paths(), *utt2spk])
-    guard, names = LeakGuard(in_sample), read_maps(utt2spk, "speaker")
-    made = load_calibration(calibration)
-    _compare(made.notes.get("made_by", [None] * len(apply)), calibration, apply, guard)
-    asked, people, measured_by = _features(apply, "the trials of", measures, names, guard)
-    now, before = (
-        [["quality measures", how]] for how in (measured_by, made.notes.get("measures", {}))
-    )
-    _same_way(apply[0], now, calibration, before, guard)
-    guard.disjoint(
-        people, People.named(f"the calibration {calibration}", made.notes.get("speakers"))
-    )
-    in_sample = map(without_names, made.notes.get("in_sample", []))
-    guard.inherit(in_sample, *(made.notes.get(key, []) for key in ("unchecked", "confounded")))
-    if "confounded" not in made.notes and made.notes.get("measures"):
-        guard.note(
-            f"the calibration {calibration} against its quality measures: it does not say whether "
-            "one alone separated targets from non-targets"
+        Args:
+            fit: one score file for each system, in the order of ``apply``.
+            save: file for the calibration.
+        """
+        self._protect([*fit], save)
+        lineages = [read_lineage(path) for path in fit]
+        self._same_systems([lineage.steps for lineage in lineages], fit)
+        known, fitted = self._features(fit, "calibration trials")
+        features, people = self._features(self._apply, "trials")
+        self._guard.disjoint(people, fitted)
+        self._inherit([step for lineage in lineages for step in lineage.steps])
+        origin = Origin(
+            systems=tuple(lineage.steps for lineage in lineages),
+            measures=self._measures.step(),
+            speakers=fitted.names and tuple(sorted(fitted.names)),
+            remarks=self._guard.remarks,
         )
-    text = f"{_name(apply)} of {calibration} on {', '.join(made.names)}; prior {made.prior:g}"
-    inputs = {"calibration": with_checksum(calibration), **measures.inputs()}
-    return _write(out, apply, asked, made.apply(asked), text, inputs, guard)
+        calibration = fit_calibration(known, how, origin=origin)
+        if save:
+            calibration.save(save)
+        inputs = [Source(role="fit", path=str(path)) for path in fit]
+        settings = {"trials": len(known.trials), "prior": calibration.prior}
+        return self._write(features, calibration.apply(features), settings, inputs)
 
+    def use(self, path: Path) -> Made:
+        """Apply a saved calibration."""
+        self._protect([path])
+        calibration = load_calibration(path)
+        origin = calibration.origin or Origin(systems=((),) * len(self._apply))
+        self._same_systems(origin.systems, [path] * len(origin.systems))
+        features, people = self._features(self._apply, "trials")
+        if len(features.names) > len(features.scores):
+            self._same_steps(self._apply[0], [self._measures.step()], path, [origin.measures])
+        self._guard.disjoint(people, People.named("calibration", path, origin.speakers))
+        self._guard.add(*origin.remarks)
+        settings = {"prior": calibration.prior}
+        inputs = [source("calibration", path, origin.speakers and len(origin.speakers))]
+        return self._write(features, calibration.apply(features), settings, inputs)
 
-def cross_calibrate(
-    scores: Sequence[Path],
-    out: Path,
-    folds: int,
-    measures: Measures,
-    how: Fit,
-    utt2spk: Sequence[Path] = (),
-    in_sample: bool = False,
-) -> Made:
-    """Calibrate labelled scores by cross-fitting over their own speakers.
+    def cross_fit(self, folds: int, how: Fit) -> Made:
+        """Calibrate labelled scores by cross-fitting over their own speakers.
 
-    Use it for a model whose training left no other speakers for a calibration.
+        Use it for a model whose training left no other speakers for a calibration.
+        """
+        self._protect([])
+        features, _ = self._features(self._apply, "trials")
+        speakers = speakers_of(features.trials, self._names())
+        if speakers is None:
+            raise TidyVoiceError(
+                f"{self._apply[0]}: the ids do not contain speakers. Give --utt2spk."
+            )
+        values = cross_fit(features, speakers.codes, folds, how)
+        settings = {"folds": folds, "speakers": len(speakers.names), "prior": how.prior}
+        return self._write(features, values, settings, [])
 
-    Raises:
-        TidyVoiceError: a faulty file, speakers that are not known; see ``cross_fit``.
-    """
-    refuse_to_lose(out, [*scores, *measures.paths(), *utt2spk])
-    guard, names = LeakGuard(in_sample), read_maps(utt2spk, "speaker")
-    features, *_ = _features(scores, "the trials of", measures, names, guard)
-    speakers = speakers_of(features.trials, names)
-    if speakers is None:
-        raise TidyVoiceError(f"{scores[0]}: its ids tell no speaker; give --utt2spk")
-    values = cross_fit(features, speakers.codes, folds, how)
-    text = (
-        f"{_name(scores)} by cross-fitting over {folds} folds of {len(speakers.names):,} speakers "
-        f"on {', '.join(features.names)}; prior {how.prior:g}"
-    )
-    return _write(out, scores, features, values, text, measures.inputs(), guard)
+    def _protect(self, read: list[Path], save: Path | None = None) -> None:
+        read += [*self._apply, *self._measures.paths(), *self._utt2spk]
+        refuse_to_lose(self._out, read, save)
 
+    def _names(self) -> dict[str, str] | None:
+        return read_maps(self._utt2spk, "speaker")
 
-def _features(
-    paths: Sequence[Path],
-    what: str,
-    measures: Measures,
-    utt2spk: Mapping[str, str] | None,
-    guard: LeakGuard,
-) -> tuple[Features, People, dict[str, str]]:
-    """Return the features of the systems' common list, its speakers, and how measures are made."""
-    table = read_scores(paths[0])
-    trials, scores = table.trials, [table.scores]
-    for path in paths[1:]:
-        other = read_scores(path)
-        same_trials(trials, other.trials)
-        scores.append(other.scores)
-    people = People.of(f"{what} {paths[0]}", trials, utt2spk)
-    found, match, how = measures.of(trials, people, guard)
-    features = Features(trials, scores, found, match)
-    _check_measures(features, people.what, guard)
-    return features, people, how
+    def _features(self, paths: Sequence[Path], role: str) -> tuple[Features, People]:
+        """Return the features of the list that the systems share, and its speakers."""
+        table = read_scores(paths[0])
+        trials, scores = table.trials, [table.scores]
+        for path in paths[1:]:
+            other = read_scores(path)
+            same_trials(trials, other.trials)
+            scores.append(other.scores)
+        people = People.of(role, paths[0], trials, self._names())
+        self._measures.tables.check(self._guard, people)
+        features = Features(trials, scores, *self._measures.of(trials))
+        if len(features.names) > len(features.scores):
+            self._check_measures(features, people.source)
+        return features, people
 
+    def _check_measures(self, features: Features, listed: Source) -> None:
+        """Record quality measures that alone separate targets from non-targets, and warn of them.
 
-def _check_measures(features: Features, what: str, guard: LeakGuard) -> None:
-    """Record quality measures that alone separate a list's targets from its non-targets; warn.
-
-    A fit takes such a measure for the answer, which it is on no other list.
-    """
-    if len(features.names) == len(features.scores):
-        return
-    areas = separation(features)
-    if areas is None:
-        guard.note(
-            f"{what} against the quality measures: without labels of both kinds, whether one "
-            "alone separates them is not known"
+        A fit takes such a measure for the answer, which it is on no other list.
+        """
+        areas = separation(features)
+        if areas is None:
+            self._guard.add(Remark(kind="unchecked", reason="unknown labels", one=listed))
+            return
+        areas = {name: area for name, area in areas.items() if area > SEPARATING}
+        if not areas:
+            return
+        self._guard.add(
+            Remark(kind="confounded", reason="separating", one=listed, details={"areas": areas})
         )
-        return
-    telling = {name: area for name, area in areas.items() if area > TELLING}
-    if not telling:
-        return
-    listed = ", ".join(f"{name} {area:.2f}" for name, area in telling.items())
-    said = (
-        f"quality measures alone separate targets from non-targets in {what}: area under the ROC "
-        f"curve {listed} (uninformative: 0.50)"
-    )
-    guard.inherit((), (), [said])
-    options = [option for end, option in OPTIONS.items() if any(n.endswith(end) for n in telling)]
-    warnings.warn(
-        f"{said}; leave {' and '.join(options)} out, or use trials whose targets and non-targets "
-        "do not differ in this",
-        TidyVoiceWarning,
-        stacklevel=4,
-    )
-
-
-def _inherit(guard: LeakGuard, lineage: Lineage) -> None:
-    guard.inherit(lineage.in_sample, lineage.unchecked, lineage.confounded)
-
-
-def _made_by(path: Path) -> list:
-    """Return the steps that decide what scores mean."""
-    steps = read_lineage(path).steps
-    return [[step.step, {**NOT_ALWAYS_KEPT.get(step.step, {}), **step.how}] for step in steps]
-
-
-def _compare(
-    fitted: Sequence[list | None], source: Path, apply: Sequence[Path], guard: LeakGuard
-) -> None:
-    """Check that each system's scores were made as the scores of the fit.
-
-    Where the origin of either is unknown, their last steps are compared.
-
-    Raises:
-        TidyVoiceError: the number of systems, or the way their scores were made, differs.
-    """
-    if len(fitted) != len(apply):
-        raise TidyVoiceError(
-            f"{source}: fitted to the scores of {len(fitted)} systems, {len(apply)} are given "
-            f"({', '.join(map(str, apply))}); give those of the same systems, in the same order"
-        )
-    for before, path in zip(fitted, apply, strict=True):
-        both = [_made_by(path), before or [[UNKNOWN_ORIGIN, {}]]]
-        known = [[step for step in made if step[0] != UNKNOWN_ORIGIN] for made in both]
-        if known != both:
-            guard.note(f"{path} against {source}: how both were made is not known")
-            common = min(map(len, known))
-            known = [made[len(made) - common :] for made in known]
-        _same_way(path, known[0], source, known[1], guard)
-
-
-def _same_way(path: Path, now: list, source: Path, before: list, guard: LeakGuard) -> None:
-    """Check that two lists of [step, how] agree, as far as both are known.
-
-    Raises:
-        TidyVoiceError: the steps differ, or a value that is known of both.
-    """
-    same = [name for name, _ in now] == [name for name, _ in before]
-    for (name, ours), (_, theirs) in zip(now, before, strict=False):
-        for role in sorted({*ours, *theirs}):
-            values = {how.get(role, UNKNOWN) for how in (ours, theirs)}
-            if UNKNOWN not in values:
-                same &= len(values) == 1
-            else:
-                said = f"whether the {role} of {name} is the same is not known"
-                guard.note(f"{path} against {source}: {said}")
-    if not same:
-        raise TidyVoiceError(
-            f"{path} was made by {_words(now)}, but {source} is fitted to what was made by "
-            f"{_words(before)}; treat both lists alike, and give the systems in the same order"
+        options = [option for end, option in OPTIONS.items() if any(n.endswith(end) for n in areas)]
+        warnings.warn(
+            f"{listed.path}: {', '.join(areas)}: this alone separates the targets of the "
+            f"{listed.role} from the non-targets. Leave {' and '.join(options)} out, or use trials "
+            "whose targets and non-targets do not differ in it.",
+            TidyVoiceWarning,
+            stacklevel=4,
         )
 
+    def _inherit(self, steps: Sequence[Step]) -> None:
+        for step in steps:
+            self._guard.add(*step.remarks)
+            for system in step.systems:
+                self._inherit(system)
 
-def _words(steps: list) -> str:
-    done = []
-    for name, how in steps:
-        settings = ", ".join(f"{key} {value[:12]}" for key, value in sorted(how.items()))
-        done.append(f"{name} ({settings})" if settings else name)
-    return ", ".join(done)
+    def _same_systems(self, fitted: Sequence[Sequence[Step]], paths: Sequence[Path]) -> None:
+        """Check that each system's scores were made as the scores of the fit.
+
+        If the origin of either is unknown, their last steps are compared.
+        """
+        if len(fitted) != len(self._apply):
+            raise TidyVoiceError(
+                f"{paths[0]}: fitted to the scores of {len(fitted)} systems, but --apply has "
+                f"{len(self._apply)} ({', '.join(map(str, self._apply))}). Give the scores of the "
+                "same systems, in the same order."
+            )
+        for before, path, scores in zip(fitted, paths, self._apply, strict=True):
+            both = [list(read_lineage(scores).steps), list(before)]
+            known = [[step for step in steps if step.step != UNKNOWN_ORIGIN] for steps in both]
+            if known != both or not before:
+                self._unknown(scores, path, "unknown steps")
+                common = min(map(len, known))
+                known = [steps[len(steps) - common :] for steps in known]
+            self._same_steps(scores, known[0], path, known[1])
+
+    def _same_steps(
+        self, scores: Path, now: Sequence[Step], path: Path, before: Sequence[Step]
+    ) -> None:
+        """Check that two lists of steps agree in all that is known of both."""
+        same = [step.step for step in now] == [step.step for step in before]
+        for one, other in zip(now, before, strict=False):
+            ours, theirs = one.compared(), other.compared()
+            for key in COMPARED.get(one.step, ()) if same else ():
+                if None in (ours[key], theirs[key]):
+                    self._unknown(scores, path, "unknown setting", setting=key, step=one.step)
+                else:
+                    same &= ours[key] == theirs[key]
+        if not same:
+            raise TidyVoiceError(
+                f"{scores} was made by {_steps(now)}, but {path} is fitted to scores made by "
+                f"{_steps(before)}. Treat both lists alike, and give the systems in the same order."
+            )
+
+    def _unknown(self, scores: Path, path: Path, reason: str, **details: Any) -> None:
+        one, other = (Source(role="scores", path=str(each)) for each in (scores, path))
+        self._guard.add(
+            Remark(kind="unchecked", reason=reason, one=one, other=other, details=details)
+        )
+
+    def _write(
+        self,
+        features: Features,
+        values: np.ndarray,
+        settings: Mapping[str, Any],
+        inputs: Sequence[Source],
+    ) -> Made:
+        lineages = [read_lineage(path).steps for path in self._apply]
+        fusion = len(lineages) > 1
+        systems = [Source(role="scores", path=str(path)) for path in self._apply] if fusion else []
+        step = Step(
+            step="fusion" if fusion else "calibration",
+            inputs=(*systems, *inputs, *self._measures.step().inputs),
+            settings={**settings, "features": list(features.names)},
+            remarks=self._guard.remarks,
+            systems=tuple(lineages) if fusion else (),
+        )
+        steps = [step] if fusion else [*lineages[0], step]
+        return write_made(self._out, ScoreTable(features.trials, values), steps)
 
 
-def _write(
-    out: Path,
-    paths: Sequence[Path],
-    features: Features,
-    values: np.ndarray,
-    text: str,
-    inputs: dict[str, str],
-    guard: LeakGuard,
-) -> Made:
-    lineages = list(map(read_lineage, paths))
-    if len(paths) == 1:
-        before, kind = lineages[0].steps, "calibration"
-    else:
-        # What is not known of one system is not known of their fusion.
-        before = [lineage.steps[0] for lineage in lineages if not lineage.known][:1]
-        kind = "fusion"
-        for number, (path, lineage) in enumerate(zip(paths, lineages, strict=True), 1):
-            texts = (step.text for step in lineage.steps)
-            inputs[f"system {number}"] = "; ".join([str(path), *texts])
-            _inherit(guard, lineage)
-    step = Step(
-        kind,
-        text,
-        inputs,
-        tuple(guard.in_sample),
-        tuple(guard.unchecked),
-        confounded=tuple(guard.confounded),
-    )
-    return write_made(out, ScoreTable(features.trials, values), [*before, step])
-
-
-def _name(paths: Sequence[Path]) -> str:
-    return "calibration" if len(paths) == 1 else f"fusion of {', '.join(map(str, paths))}"
+def _steps(steps: Sequence[Step]) -> str:
+    names = []
+    for step in steps:
+        values = step.compared().items()
+        shown = ", ".join(f"{key} {str(value)[:12]}" for key, value in values)
+        names.append(f"{step.step} ({shown})" if shown else step.step)
+    return ", ".join(names)

@@ -16,7 +16,6 @@ References:
 
 import json
 import warnings
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -26,8 +25,27 @@ from pydantic import Field, FiniteFloat, model_validator
 
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.files import write_text
+from tidyvoice.scoring.provenance import COMPARED, Remark, Step
 from tidyvoice.scoring.quality import Features
 from tidyvoice.settings import Strict, validate
+
+_MEASURES = "quality measures"
+
+
+class Origin(Strict):
+    """Provenance of a fit.
+
+    Attributes:
+        systems: the steps that made each system's scores; no steps if they are not known.
+        measures: how the quality measures were made.
+        speakers: names of the speakers of the fit; None if they are not known.
+        remarks: what the fit found when it compared speakers and measures.
+    """
+
+    systems: tuple[tuple[Step, ...], ...]
+    measures: Step = Step(step=_MEASURES, settings=dict.fromkeys(COMPARED[_MEASURES]))
+    speakers: tuple[str, ...] | None = None
+    remarks: tuple[Remark, ...] = ()
 
 
 class Calibration(Strict):
@@ -37,10 +55,11 @@ class Calibration(Strict):
 
     Attributes:
         names: the features.
-        mean, scale, weights: one a feature.
+        mean, scale, weights: one value for each feature.
         offset: in nats.
         prior: the prior of a target trial that the fit was weighted for.
-        notes: where it comes from: what was fitted, on what.
+        notes: numbers of the fit.
+        origin: provenance of the fit; None if it is not known.
     """
 
     format: Literal["tidyvoice calibration 1"] = "tidyvoice calibration 1"
@@ -51,6 +70,7 @@ class Calibration(Strict):
     offset: FiniteFloat
     prior: Annotated[float, Field(gt=0, lt=1)]
     notes: dict[str, Any] = Field(default_factory=dict)
+    origin: Origin | None = None
 
     @model_validator(mode="after")
     def _one_value_a_feature(self) -> "Calibration":
@@ -59,16 +79,16 @@ class Calibration(Strict):
         return self
 
     def apply(self, features: Features) -> np.ndarray:
-        """Log-likelihood ratios (natural logarithm), float64 [T]; labels are not looked at.
+        """Return log-likelihood ratios (natural logarithm), float64 [T]; labels are not used.
 
         Raises:
-            TidyVoiceError: the features are others than those of the fit.
+            TidyVoiceError: the features are not those of the fit.
         """
         if features.names != self.names:
             raise TidyVoiceError(
                 f"{features.trials.source}: the calibration was fitted on "
-                f"[{', '.join(self.names)}], it is given [{', '.join(features.names)}]; give the "
-                "same systems and measures"
+                f"[{', '.join(self.names)}], but has to map [{', '.join(features.names)}]. Give "
+                "the same systems and quality measures."
             )
         slope, offset = self.line()
         llrs = np.empty(len(features.trials))
@@ -77,13 +97,13 @@ class Calibration(Strict):
         return llrs
 
     def line(self) -> tuple[np.ndarray, float]:
-        """Slope [F] and offset on the features as they are, neither centred nor scaled."""
+        """Return slope [F] and offset for features that are neither centred nor scaled."""
         slope = np.array(self.weights) / np.array(self.scale)
         return slope, float(self.offset - slope @ np.array(self.mean))
 
     def save(self, path: str | Path) -> None:
-        """Write it as JSON, whole or not at all; the same calibration gives the same bytes."""
-        write_text(path, json.dumps(self.model_dump(), indent=2) + "\n")
+        """Write the calibration as JSON; the same calibration gives the same bytes."""
+        write_text(path, json.dumps(self.model_dump(mode="json"), indent=2) + "\n")
 
 
 def load_calibration(path: str | Path) -> Calibration:
@@ -92,15 +112,15 @@ def load_calibration(path: str | Path) -> Calibration:
     Raises:
         TidyVoiceError: no such file, no JSON, a missing key or a wrong value.
     """
-    path, mend = Path(path), "`tidyvoice calibrate --save` writes one"
+    path, hint = Path(path), "Write one with `tidyvoice calibrate --save`."
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise TidyVoiceError(f"{path}: no such file; {mend}") from None
+        raise TidyVoiceError(f"{path}: no such file. {hint}") from None
     except ValueError as error:
-        raise TidyVoiceError(f"{path}: not JSON ({error}); {mend}") from None
+        raise TidyVoiceError(f"{path}: not JSON ({error}). {hint}") from None
     if not isinstance(values, dict) or "format" not in values:
-        raise TidyVoiceError(f"{path}: no calibration: it has no 'format'; {mend}")
+        raise TidyVoiceError(f"{path}: not a calibration, because it has no 'format'. {hint}")
     return validate(Calibration, values, path)
 
 
@@ -116,13 +136,13 @@ class Fit:
     in which knowing nothing costs 1, whatever the prior, and w belong to standardised features.
 
     Attributes:
-        prior: where the map is to fit best; the challenge's by default. On scores that no affine
-            map calibrates everywhere (skewed, as cosines are) 0.5 in its place gave 4 % less Cllr
-            and 20 % more actual cost at 0.01. With some hundred targets 0.1 is better for both.
-        l2: penalty on the weights. The default shrinks that of a good score by about 1 %.
-        limit: at most this many trials are looked at, drawn by chance: half of them targets, or as
-            many of one kind as the other leaves room for.
-        seed: of the draw.
+        prior: where the map fits best; the challenge's by default. On scores that no affine map
+            calibrates everywhere (skewed, as cosines are), 0.5 gave 4 % less Cllr and 20 % more
+            actual cost at 0.01. With some hundred targets 0.1 is better for both.
+        l2: penalty on the weights. The default shrinks the weight of a good score by about 1 %.
+        limit: number of trials that the fit uses at most, drawn at random: half of them targets,
+            or more of one kind if there are fewer of the other.
+        seed: seed of the draw.
 
     Raises:
         TidyVoiceError: a value out of range.
@@ -135,52 +155,51 @@ class Fit:
 
     def __post_init__(self) -> None:
         if not 0 < self.prior < 1:
-            raise TidyVoiceError(f"prior is {self.prior:g}; it must lie between 0 and 1")
+            raise TidyVoiceError(f"prior is {self.prior:g}. Give a number between 0 and 1.")
         if not 0 < self.l2 < np.inf:
-            raise TidyVoiceError(f"l2 is {self.l2:g}; it must be a number above 0")
+            raise TidyVoiceError(f"l2 is {self.l2:g}. Give a number above 0.")
 
 
 def fit_calibration(
-    features: Features, fit: Fit | None = None, notes: Mapping[str, Any] | None = None
+    features: Features,
+    fit: Fit | None = None,
+    origin: Origin | None = None,
+    known: np.ndarray | None = None,
+    seed: list[int] | None = None,
+    where: str = "",
 ) -> Calibration:
     """Fit a calibration on labelled trials, of other speakers than those it is reported on.
 
-    A feature that is constant gets the weight 0. Warns of a system whose weight is not positive
-    beside the other features, though its scores alone are higher for targets.
+    A feature that is constant gets the weight 0. A system whose weight is not positive beside the
+    other features, though its scores alone are higher for targets, gives a warning.
 
     Args:
-        notes: kept with the calibration, beside what was fitted on what.
+        origin: provenance, kept with the calibration.
+        known: bool [T], the trials that the fit may use; all by default.
+        seed: replaces that of ``fit``.
+        where: names the trials that may be used in error messages.
 
     Raises:
         TidyVoiceError: no labels, no trial of a kind, or scores that are no higher for targets.
     """
-    fit = fit or Fit()
-    made = fit_chosen(features, None, fit, fit.seed, "")
-    return made.model_copy(update={"notes": {**made.notes, **(notes or {})}})
-
-
-def fit_chosen(
-    features: Features, known: np.ndarray | None, fit: Fit, seed: int | list[int], where: str
-) -> Calibration:
-    """The fit on the trials that may be ``known``, bool [T]; on all of them if None."""
     # Imported here: it takes a second, and applying does without.
     from sklearn.linear_model import LogisticRegression
 
-    trials = features.trials
+    fit, trials = fit or Fit(), features.trials
     if trials.label is None:
         raise TidyVoiceError(
-            f"{trials.source}: a calibration is fitted on labels; score a list with "
-            "'target|nontarget'"
+            f"{trials.source}: the fit of a calibration needs labels. Score a list with "
+            "'target|nontarget'."
         )
-    rng = np.random.Generator(np.random.PCG64(seed))
+    rng = np.random.Generator(np.random.PCG64(fit.seed if seed is None else seed))
     targets, nontargets = (
         np.flatnonzero(kind if known is None else kind & known)
         for kind in (trials.label, ~trials.label)
     )
     if not len(targets) or not len(nontargets):
         raise TidyVoiceError(
-            f"{trials.source}: no {'non-target' if len(targets) else 'target'} trial{where}; a "
-            "calibration is fitted on both kinds, take a list with more speakers"
+            f"{trials.source}: no {'non-target' if len(targets) else 'target'} trial{where}. A "
+            "calibration is fitted on both kinds: use a list with more speakers."
         )
     notes = {"trials": trials.source, "targets": len(targets), "nontargets": len(nontargets)}
     half = fit.limit // 2
@@ -199,8 +218,8 @@ def fit_chosen(
     for name, column in zip(systems, x.T, strict=False):
         if (even * np.where(y, column, -column)).sum() <= 0:
             raise TidyVoiceError(
-                f"{trials.source}: {name} is no higher for targets than for non-targets{where}; "
-                "a higher score must mean the same speaker: turn its sign, or look at the labels"
+                f"{trials.source}: {name} is no higher for targets than for non-targets{where}. A "
+                "higher score must mean the same speaker: negate the scores, or correct the labels."
             )
     p = fit.prior
     entropy = -p * np.log(p) - (1 - p) * np.log1p(-p)
@@ -210,9 +229,10 @@ def fit_chosen(
     for name, weight in zip(systems, weights, strict=False):
         if weight <= 0:
             warnings.warn(
-                f"{trials.source}: the weight of {name} is not positive{where}, though it alone "
-                "points the right way: the other features hold what it says; compare without it",
-                stacklevel=3,
+                f"{trials.source}: the weight of {name} is not positive{where}, although it alone "
+                "is higher for targets: the other features contain its information. Compare the "
+                "result without it.",
+                stacklevel=2,
             )
     notes |= {"l2": fit.l2, "limit": fit.limit, "seed": fit.seed}
     return Calibration(
@@ -223,6 +243,7 @@ def fit_chosen(
         offset=float(regression.intercept_[0] - np.log(p / (1 - p))),
         prior=p,
         notes=notes,
+        origin=origin,
     )
 
 

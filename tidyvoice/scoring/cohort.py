@@ -43,18 +43,14 @@ def speaker_cohort(
     utt2lang: Mapping[str, str] | None = None,
     source: str = "cohort",
 ) -> Cohort:
-    """Each speaker's mean raw embedding, less ``mean`` [D], at unit length; in order of names.
+    """Return each speaker's mean raw embedding, less ``mean`` [D], at unit length, by name.
 
     Args:
         embeddings: raw embeddings of N utterances.
-        utt2spk: the speaker of each of them; further ids do no harm.
-        mean: the embedding that the scores of the trials are centred by; none by default.
+        utt2spk: the speaker of each of them, and of others.
+        mean: the embedding that is subtracted before the cosine; none by default.
         utt2lang: the language of each; every (speaker, language) is then an entry of its own.
         source: for error messages.
-
-    Raises:
-        TidyVoiceError: an utterance without speaker or language, fewer than two entries, a mean of
-            another size, an entry that is not finite or that is zero (after the subtraction).
     """
     listed = every_id(embeddings, source)
     speakers, languages = speakers_of(listed, utt2spk), None
@@ -65,8 +61,8 @@ def speaker_cohort(
     keys, entry, sizes = np.unique(entry, return_inverse=True, return_counts=True)
     if len(keys) < 2:
         raise TidyVoiceError(
-            f"{source}: speaker '{speakers.names[0]}' alone is no cohort; give embeddings of some "
-            "hundred speakers"
+            f"{source}: speaker '{speakers.names[0]}' alone is no cohort. Give embeddings of some "
+            "hundred speakers."
         )
     sums = np.zeros((len(keys), embeddings.vectors.shape[1]))
     for start in range(0, len(entry), BLOCK):
@@ -90,7 +86,7 @@ def same_columns(vectors: np.ndarray, cohort: np.ndarray) -> None:
     if vectors.shape[1] != cohort.shape[1]:
         raise TidyVoiceError(
             f"the cohort has {cohort.shape[1]} columns, the embeddings of the trials have "
-            f"{vectors.shape[1]}; extract both with the same model"
+            f"{vectors.shape[1]}. Extract both with the same model."
         )
 
 

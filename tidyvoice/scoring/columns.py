@@ -4,7 +4,7 @@ import gzip
 import math
 import re
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO
 
@@ -13,7 +13,7 @@ import polars as pl
 from tidyvoice.errors import TidyVoiceError
 
 # Text is parsed in blocks, so that it needs the same memory for any number of lines. Larger blocks
-# are slower: the system gives and takes their memory for each block.
+# are slower, because the system allocates their memory anew for each block.
 BLOCK_BYTES = 2**22
 SHOWN = 80
 _BLANKS = (b"\t", b"\r", b"\v", b"\f")
@@ -36,8 +36,8 @@ def read_columns(
         expected: the format in words, for the error messages.
 
     Raises:
-        TidyVoiceError: no such file, no line in it, or lines with another number of columns, a bad
-            number or label, or no text: the first of them, and how many more there are.
+        TidyVoiceError: no such file, no line in it, or faulty lines: the first of them, and how
+            many more there are.
     """
     path = Path(path)
     try:
@@ -46,19 +46,21 @@ def read_columns(
         columns = columns_of(words)
         table = None if columns is None else _parse_file(path, columns)
         if table is None:
-            found = _mistakes(path, words, columns)
-            raise TidyVoiceError(f"{path}{found}; expected {expected}")
+            mistakes = _mistakes(path, words, columns)
+            first = next(mistakes, ": cannot be parsed" if columns else ": the file is empty")
+            rest = more(sum(1 for _ in mistakes))
+            raise TidyVoiceError(f"{path}{first}{rest}; expected {expected}")
         return table
     except FileNotFoundError as error:
         raise TidyVoiceError(f"{path}: no such file") from error
     except IsADirectoryError as error:
-        raise TidyVoiceError(f"{path} is a folder; give a file of lines {expected}") from error
+        raise TidyVoiceError(f"{path} is a folder. Give a file of lines {expected}.") from error
     except (gzip.BadGzipFile, zlib.error, EOFError) as error:
-        raise TidyVoiceError(f"{path}: damaged gzip file ({error}); fetch it again") from error
+        raise TidyVoiceError(f"{path}: damaged gzip file ({error}). Download it again.") from error
 
 
 def more(number: int) -> str:
-    """Say how many further mistakes there are; nothing for none."""
+    """Tell how many further mistakes there are; nothing for none."""
     return f" ({number:,} more such lines)" if number else ""
 
 
@@ -82,7 +84,7 @@ def _parse_file(path: Path, columns: Columns) -> pl.DataFrame | None:
 
 
 def _parse(text: bytes, columns: Columns) -> pl.DataFrame | None:
-    """Return the table of whole lines; None if a line is wrong."""
+    """Return the table of complete lines; None if a line is wrong."""
     lines = text.count(b"\n") + 1
     # Parsing text and then casting it to categoricals is faster than parsing categoricals.
     parsed = {name: pl.String if kind == pl.Categorical else kind for name, kind in columns.items()}
@@ -105,28 +107,24 @@ def _parse(text: bytes, columns: Columns) -> pl.DataFrame | None:
     return None
 
 
-def _mistakes(path: Path, first_line: list[str], columns: Columns | None) -> str:
-    """Say what is wrong with a file, in which line first, and in how many more."""
+def _mistakes(path: Path, first_line: list[str], columns: Columns | None) -> Iterator[str]:
+    """Yield line and kind of each mistake."""
     if columns is None and first_line:
         shown = " ".join(first_line)
         if not shown.isprintable() or len(shown) > SHOWN:
             shown = f"{shown[:SHOWN]}..."
-        return f":1: {len(first_line)} columns in {shown!r}"
-    first, wrong, blank = "", 0, 0
+        yield f":1: {len(first_line)} columns in {shown!r}"
+        return
+    blank: list[int] = []
     with _open(path) as file:
         for number, line in enumerate(file, 1):
             if not line.strip():
-                blank += 1
+                blank.append(number)
                 continue
-            if blank:
-                first = first or f":{number - blank}: 0 columns"
-                wrong, blank = wrong + blank, 0
+            yield from (f":{empty}: 0 columns" for empty in blank)
+            blank.clear()
             if columns and (mistake := _mistake(line, columns)):
-                first = first or f":{number}: {mistake}"
-                wrong += 1
-    if not first:
-        return ": cannot be parsed" if columns else ": the file is empty"
-    return first + more(wrong - 1)
+                yield f":{number}: {mistake}"
 
 
 def _mistake(line: bytes, columns: Columns) -> str | None:

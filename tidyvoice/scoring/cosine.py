@@ -1,4 +1,4 @@
-"""Cosine scores of trial lists, in an order that makes good use of the processor's cache."""
+"""Cosine scores of trial lists, computed in an order that suits the processor's cache."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,14 +17,14 @@ PORTION = 2**21
 GROUP = 512
 GROUPS = 256  # at most, so that a pair of groups is a 16-bit number, which sorts by radix
 BLOCK = 2048
-# A vector that shrinks this much when the mean is subtracted has nothing left but rounding.
+# A vector that shrinks this much when the mean is subtracted is rounding.
 VANISHED = 1e-6
 
 
 def cosine_scores(
     embeddings: Embeddings, trials: Trials, mean: np.ndarray | None = None
 ) -> np.ndarray:
-    """s(e, t) = <e − m, t − m> / (‖e − m‖ ‖t − m‖), float32 [T], in the order of the trials.
+    """Return s(e, t) = <e − m, t − m> / (‖e − m‖ ‖t − m‖), float32 [T].
 
     Args:
         embeddings: raw embeddings [N x D] of at least the ids in the trials.
@@ -33,7 +33,7 @@ def cosine_scores(
 
     Raises:
         TidyVoiceError: an id without embedding, a mean of another size, an embedding that is not
-            finite or that is zero (after the subtraction): a direction it does not have.
+            finite or that is zero (after the subtraction), so that it has no direction.
     """
     places = trials.places_in(embeddings.ids, "embedding")
     vectors = unit_vectors(embeddings, places, mean, trials)
@@ -76,17 +76,14 @@ def unit_vectors(
     Args:
         rows: R places in the embeddings.
         trials: if the rows belong to its ids, an error names the line as well.
-
-    Raises:
-        TidyVoiceError: see ``cosine_scores``.
     """
     vectors = embeddings.vectors[rows].astype(np.float32, copy=False)
     before = np.linalg.norm(vectors, axis=1)
     if mean is not None:
         if mean.shape != vectors.shape[1:]:
             raise TidyVoiceError(
-                f"the mean has shape {mean.shape}, the embeddings have {vectors.shape[1]} columns; "
-                "take the mean of embeddings of the same model"
+                f"the mean has shape {mean.shape}, the embeddings have {vectors.shape[1]} columns. "
+                "Take the mean of embeddings of the same model."
             )
         vectors = vectors - mean.astype(np.float32)
     norms = np.linalg.norm(vectors, axis=1)
@@ -102,6 +99,6 @@ def unit_vectors(
                 where = f"{trials.source}:{trials.first_use(chosen)[0]}: "
             raise TidyVoiceError(
                 f"{where}the embedding of '{embeddings.ids[rows[first]]}' {fault}, so it has no "
-                f"cosine ({int(bad.sum()):,} such embeddings); look at its audio and extract again"
+                f"cosine ({int(bad.sum()):,} such embeddings). Check its audio, and extract again."
             )
     return vectors / norms[:, None]

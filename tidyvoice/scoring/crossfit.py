@@ -3,7 +3,7 @@
 import numpy as np
 
 from tidyvoice.errors import TidyVoiceError
-from tidyvoice.scoring.calibration import Fit, fit_chosen
+from tidyvoice.scoring.calibration import Fit, fit_calibration
 from tidyvoice.scoring.quality import Features
 from tidyvoice.scoring.trials import Trials
 
@@ -11,7 +11,7 @@ from tidyvoice.scoring.trials import Trials
 def cross_fit(
     features: Features, speakers: np.ndarray, folds: int = 5, fit: Fit | None = None
 ) -> np.ndarray:
-    """Log-likelihood ratios of labelled trials, each from a fit that knows neither speaker.
+    """Return log-likelihood ratios of labelled trials, float64 [T].
 
     The speakers are divided into K folds of about as many trial sides. A trial with sides in the
     folds i and j is mapped by the calibration fitted on the trials with no side in either:
@@ -21,9 +21,6 @@ def cross_fit(
         speakers: [U], the speaker of each of the trials' ids, as numbers or names.
         folds: K, at least 3.
         fit: see ``Fit``; its seed also decides between folds that are equally full.
-
-    Returns:
-        float64 [T].
 
     Raises:
         TidyVoiceError: fewer than 3 folds, fewer speakers than folds, or see ``fit_calibration``.
@@ -37,10 +34,10 @@ def cross_fit(
 
     slopes, offsets = np.zeros((len(pairs), len(features.names))), np.zeros(len(pairs))
     for number in np.unique(group):
-        known = ~np.isin(pairs, pairs[number]).any(axis=1)
+        known = ~np.isin(pairs, pairs[number]).any(axis=1)[group]
         where = f" outside folds {' and '.join(map(str, np.unique(pairs[number]) + 1))} of {folds}"
-        made = fit_chosen(features, known[group], fit, [fit.seed, number], where)
-        slopes[number], offsets[number] = made.line()
+        calibration = fit_calibration(features, fit, None, known, [fit.seed, number], where)
+        slopes[number], offsets[number] = calibration.line()
     llrs = np.empty(len(trials))
     for part, block in features.blocks():
         llrs[part] = offsets[group[part]]
@@ -50,12 +47,12 @@ def cross_fit(
 
 
 def _folds(trials: Trials, speakers: np.ndarray, folds: int, seed: int) -> np.ndarray:
-    """The fold of each id, int32 [U]: the busiest speakers first, each to the emptiest fold."""
+    """Return the fold of each id, int32 [U]: busiest speakers first, each to the emptiest fold."""
     names, codes = np.unique(speakers, return_inverse=True)
     if folds < 3 or len(names) < folds:
         raise TidyVoiceError(
-            f"{trials.source}: {folds} folds of {len(names)} speakers; a fit leaves two folds out, "
-            "so it takes 3 folds at least, and a speaker for each"
+            f"{trials.source}: {folds} folds of {len(names)} speakers. Use at least 3 folds, "
+            "because a fit leaves out two of them, and at most one for each speaker."
         )
     sides = sum(np.bincount(side, minlength=len(codes)) for side in (trials.enroll, trials.test))
     sides = np.bincount(codes, weights=sides)

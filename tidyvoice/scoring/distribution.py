@@ -1,6 +1,6 @@
-"""How the scores of a labelled list lie: two histograms, and the upper tail of the non-targets.
+"""Distribution of the scores of a labelled list: histograms, and the tail of the non-targets.
 
-Works without torch, and without the list: what is kept of it travels with a model.
+It is small, so that it can be kept with a model without the list.
 """
 
 import math
@@ -15,12 +15,12 @@ BINS = 400  # of -1..1
 TAIL = 0.005  # share of the non-target scores that the tail is fitted to, or,
 ENOUGH = 400  # if that is less, this many of them, or the upper quarter
 FEWEST = 10  # targets, and scores of the tail
-ROUGH = 1000  # non-targets, below which a tail says little
+ROUGH = 1000  # non-targets, below which the tail is inaccurate
 
 
 @dataclass(frozen=True)
 class Tail:
-    """The highest scores, as a generalized Pareto distribution says that they go on.
+    """Generalized Pareto distribution of the highest scores.
 
     P(score > x) = share (1 + shape (x - start) / scale)^(-1/shape) for x above ``start``; with a
     shape below zero no score lies above start - scale / shape.
@@ -39,34 +39,32 @@ class Tail:
 
     @classmethod
     def fit(cls, scores: np.ndarray) -> "Tail":
-        """By probability-weighted moments of the highest scores.
+        """Fit by probability-weighted moments of the highest scores.
 
-        About one standard error, 1/sqrt(n), is added to the shape: thresholds for far more voices
-        than trials rest on it, and shall err towards fewer false alarms. (Of 20,000 normal scores,
-        the threshold for one in a hundred among 1,000 voices gave 0.0075 in the mean and 0.037 at
-        worst; without it 0.038 and 0.17.)
-
-        Raises:
-            TidyVoiceError: there are too few scores, or they are all alike.
+        About one standard error, 1/sqrt(n), is added to the shape, because thresholds for far more
+        voices than trials depend on it and should give fewer false alarms rather than more. (Of
+        20,000 normal scores, the threshold for one in a hundred among 1,000 voices gave 0.0075 in
+        the mean and 0.037 at worst; without it 0.038 and 0.17.)
         """
         ordered = np.sort(scores.astype(np.float64))
         above = max(round(TAIL * len(ordered)), min(ENOUGH, len(ordered) // 4))
         if above < FEWEST:
             raise TidyVoiceError(
-                f"{len(ordered)} non-target trials tell no threshold: take a list with {ROUGH:,}"
+                f"{len(ordered)} non-target trials are too few for a threshold. Use a list with "
+                f"{ROUGH:,}."
             )
         start = ordered[-above - 1]
         excess = ordered[-above:] - start
         rank = (np.arange(1, above + 1) - 0.35) / above
         first, second = excess.mean(), (excess * (1 - rank)).mean()
         if second <= 0 or first <= 2 * second:
-            raise TidyVoiceError("the highest non-target scores are all alike: look at the list")
+            raise TidyVoiceError("the highest non-target scores are all equal. Check the list.")
         shape = 2 - first / (first - 2 * second) + above**-0.5
         scale = 2 * first * second / (first - 2 * second)
         return cls(float(start), above / len(ordered), float(scale), float(shape))
 
     def score_at(self, probability: float) -> float:
-        """The score that is exceeded with a ``probability`` of at most ``share``."""
+        """Return the score that is exceeded with a ``probability`` of at most ``share``."""
         ratio = self.share / probability
         if abs(self.shape) < 1e-6:
             return self.start + self.scale * math.log(ratio)
@@ -78,8 +76,8 @@ class Distribution:
     """Cosines of target and non-target trials in ``BINS`` bins of equal width over -1..1.
 
     Attributes:
-        target, nontarget: trials in each bin.
-        tail: of the non-target scores.
+        target, nontarget: number of trials in each bin.
+        tail: tail of the non-target scores.
 
     Example:
         >>> import numpy as np
@@ -96,17 +94,13 @@ class Distribution:
 
     @classmethod
     def of(cls, scores: np.ndarray, is_target: np.ndarray) -> "Distribution":
-        """That of labelled cosines, float [T].
-
-        Raises:
-            TidyVoiceError: too few trials of a kind.
-        """
+        """Return the distribution of labelled cosines, float [T]."""
         targets, nontargets = int(is_target.sum()), int((~is_target).sum())
         if targets < FEWEST:
-            raise TidyVoiceError(f"{targets} target trials are too few: take {FEWEST} or more")
+            raise TidyVoiceError(f"{targets} target trials are too few. Use {FEWEST} or more.")
         if nontargets < ROUGH:
             warnings.warn(
-                f"{nontargets:,} non-target trials: thresholds for few false alarms are rough",
+                f"{nontargets:,} non-target trials: thresholds for few false alarms are inaccurate",
                 TidyVoiceWarning,
                 stacklevel=3,
             )
@@ -116,22 +110,19 @@ class Distribution:
 
     @property
     def edges(self) -> np.ndarray:
-        """Of the bins, float64 [BINS + 1]."""
+        """Edges of the bins, float64 [BINS + 1]."""
         return np.linspace(-1, 1, BINS + 1)
 
     def threshold(self, false_alarm: float, voices: int = 1) -> float:
-        """The score that the best of ``voices`` strangers exceeds with probability ``false_alarm``.
+        """Return the score that the best of ``voices`` strangers exceeds with ``false_alarm``.
 
-        As if their scores were independent: those of one recording go together, so that the
-        threshold is, if anything, too high.
-
-        Raises:
-            TidyVoiceError: a probability outside 0..1, or no voice.
+        Scores of one recording are not independent, as is assumed here, so that the threshold is
+        rather too high than too low.
         """
         if not 0 < false_alarm < 1 or voices < 1:
             raise TidyVoiceError(
-                f"false_alarm {false_alarm:g} among {voices} voices: give a probability between 0 "
-                "and 1, and at least one voice"
+                f"false_alarm {false_alarm:g} among {voices} voices. Give a probability between 0 "
+                "and 1, and at least one voice."
             )
         each = -math.expm1(math.log1p(-false_alarm) / voices)
         if each <= self.tail.share:

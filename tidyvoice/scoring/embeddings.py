@@ -19,9 +19,8 @@ class Embeddings:
     Attributes:
         ids: N utterance ids, each once.
         vectors: float32 [N x D], row n belongs to ``ids[n]``.
-        trained_on: the speakers that the model was trained on; None if that is not known.
-        model: SHA-256 of the weights of the model that made them (``hub.fingerprint``); None if
-            that is not known.
+        trained_on: the speakers that the model was trained on; None if they are not known.
+        model: SHA-256 of the weights of the model (``hub.fingerprint``); None if it is not known.
     """
 
     ids: list[str]
@@ -30,16 +29,16 @@ class Embeddings:
     model: str | None = None
 
     def mean(self) -> np.ndarray:
-        """The mean embedding, float32 [D], summed in float64."""
+        """Return the mean embedding, float32 [D], summed in float64."""
         return self.vectors.mean(axis=0, dtype=np.float64).astype(np.float32)
 
 
 def load_embeddings(path: str | Path) -> Embeddings:
-    """Read and check a table that ``save_embeddings`` or another program wrote.
+    """Read and check a table of embeddings.
 
     Args:
-        path: a ``.npz``, or ``.scp``, ``.ark`` or ``.npy``, which know neither model nor speakers
-            (see docs/evaluation.md).
+        path: a ``.npz``, or ``.scp``, ``.ark`` or ``.npy`` of other programs, which hold neither
+            model nor speakers (see docs/evaluation.md).
 
     Raises:
         TidyVoiceError: the file is missing or is no such table, the shapes disagree, an id occurs
@@ -47,63 +46,59 @@ def load_embeddings(path: str | Path) -> Embeddings:
     """
     path = Path(path)
     if not path.is_file():
-        raise TidyVoiceError(f"{path}: no such file; `tidyvoice extract` writes embeddings")
+        raise TidyVoiceError(f"{path}: no such file. Write embeddings with `tidyvoice extract`.")
     trained_on, model = None, None
     if path.suffix in FOREIGN:
         ids, vectors = read_foreign(path)
     else:
         ids, vectors, trained_on, model = _read_npz(path)
     if vectors.dtype.kind == "f":
-        with np.errstate(over="ignore"):  # what float32 cannot hold is refused as infinity
+        with np.errstate(over="ignore"):  # _check refuses infinity
             vectors = vectors.astype(np.float32, copy=False)
-    _check(str(path), ids, vectors)
+    _check(path, ids, vectors)
     return Embeddings(ids.tolist(), vectors, trained_on, model)
 
 
 def _read_npz(path: Path) -> tuple[np.ndarray, np.ndarray, list[str] | None, str | None]:
     if not zipfile.is_zipfile(path):
         raise TidyVoiceError(
-            f"{path} is no table of embeddings: give an .npz that `tidyvoice extract` wrote, or "
-            ".scp, .ark or .npy"
+            f"{path}: not a table of embeddings. Give an .npz of `tidyvoice extract`, or .scp, "
+            ".ark or .npy."
         )
     try:
         with np.load(path, allow_pickle=False) as archive:
-            missing = [key for key in ("ids", "embeddings") if key not in archive]
-            if missing:
-                raise TidyVoiceError(
-                    f"{path}: array '{missing[0]}' is missing among {len(archive.files):,} arrays: "
-                    "a table of embeddings holds 'ids' (text, N) and 'embeddings' (float, N x D). "
-                    "Convert one array a name with old = np.load(FILE); np.savez(OUT, "
-                    "ids=list(old), embeddings=np.stack(list(old.values())))"
-                )
-            ids, vectors = archive["ids"], archive["embeddings"]
+            for key in ("ids", "embeddings"):
+                if key not in archive:
+                    raise TidyVoiceError(
+                        f"{path}: array '{key}' is missing among {len(archive.files):,} arrays. "
+                        "A table of embeddings holds 'ids' (text, N) and 'embeddings' (float, "
+                        "N x D); docs/evaluation.md shows how to convert other tables."
+                    )
             trained_on = None
             if "trained_on" in archive:
                 trained_on = archive["trained_on"].tobytes().decode().splitlines()
-            return ids, vectors, trained_on, str(archive["model"]) if "model" in archive else None
+            model = str(archive["model"]) if "model" in archive else None
+            return archive["ids"], archive["embeddings"], trained_on, model
     except (ValueError, TypeError, OSError, EOFError, AttributeError, zipfile.BadZipFile) as error:
         raise TidyVoiceError(
-            f"{path}: not a readable .npz without pickles ({type(error).__name__}); extract it "
-            "again"
+            f"{path}: not a readable .npz without pickles ({type(error).__name__}). Extract it "
+            "again."
         ) from error
 
 
-def same_model(tables: Mapping[str, Embeddings]) -> None:
-    """Demand that embeddings that are compared with one another are of one model.
+def same_model(tables: Mapping[str | Path, Embeddings]) -> None:
+    """Refuse embeddings of different models: distances between them mean nothing.
 
     Args:
-        tables: by what they are called in the message. Those whose model is not known pass.
-
-    Raises:
-        TidyVoiceError: two are of different models: distances between them mean nothing.
+        tables: by their names in the message. Tables of unknown models pass.
     """
     known = {name: table.model for name, table in tables.items() if table.model is not None}
     first = next(iter(known), None)
     for name, model in known.items():
         if model != known[first]:
             raise TidyVoiceError(
-                f"{first} and {name} are embeddings of different models; extract both with the "
-                "same one"
+                f"{first} and {name} are embeddings of different models. Extract both with the "
+                "same model."
             )
 
 
@@ -114,18 +109,18 @@ def save_embeddings(
     trained_on: Sequence[str] | None = None,
     model: str | None = None,
 ) -> None:
-    """Write ids [N] and their embeddings [N x D] to ``path``, whole or not at all.
+    """Write ids [N] and their embeddings [N x D].
 
     Args:
-        trained_on: the speakers that the model was trained on, where known.
-        model: SHA-256 of its weights, where known.
+        trained_on: the speakers that the model was trained on, if they are known.
+        model: SHA-256 of its weights, if it is known.
 
     Raises:
         TidyVoiceError: the shapes disagree, an id occurs twice, or an embedding is not finite.
     """
     ids = np.asarray(ids, dtype=np.str_)
     matrix = np.asarray(matrix, dtype=np.float32)
-    _check(str(path), ids, matrix)
+    _check(path, ids, matrix)
     known = {} if model is None else {"model": np.array(model)}
     if trained_on is not None:
         known["trained_on"] = np.frombuffer("\n".join(trained_on).encode(), dtype=np.uint8)
@@ -134,30 +129,28 @@ def save_embeddings(
         np.savez(file, ids=ids, embeddings=matrix, **known)
 
 
-def _check(name: str, ids: np.ndarray, vectors: np.ndarray) -> None:
+def _check(path: str | Path, ids: np.ndarray, vectors: np.ndarray) -> None:
     if ids.ndim != 1 or ids.dtype.kind != "U":
         raise TidyVoiceError(
-            f"{name}: 'ids' must be one row of text, not {ids.dtype} of shape {ids.shape}"
+            f"{path}: 'ids' must be one row of text, not {ids.dtype} of shape {ids.shape}"
         )
     if vectors.ndim != 2 or len(vectors) != len(ids) or vectors.dtype.kind != "f":
         raise TidyVoiceError(
-            f"{name}: 'embeddings' must be floats of shape ({len(ids)}, D) for {len(ids)} ids, "
+            f"{path}: 'embeddings' must be floats of shape ({len(ids)}, D) for {len(ids)} ids, "
             f"not {vectors.dtype} of shape {vectors.shape}"
         )
     if not len(ids):
-        raise TidyVoiceError(f"{name}: no embedding in it; extract it again")
+        raise TidyVoiceError(f"{path}: no embeddings. Extract them again.")
     unique, counts = np.unique(ids, return_counts=True)
-    if len(unique) < len(ids):
-        twice = unique[counts > 1]
+    if len(twice := unique[counts > 1]):
         raise TidyVoiceError(
-            f"{name}: id '{twice[0]}' occurs {counts.max()} times"
-            if len(twice) == 1
-            else f"{name}: id '{twice[0]}' and {len(twice) - 1:,} more occur more than once"
+            f"{path}: {len(twice):,} ids occur more than once, the first is '{twice[0]}'. Remove "
+            "the copies."
         )
     broken = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
     if len(broken):
         raise TidyVoiceError(
-            f"{name}: {len(broken):,} of {len(ids):,} embeddings hold NaN or infinity, the first "
-            f"is number {broken[0] + 1}, that of '{ids[broken[0]]}'; look at its audio and extract "
-            "it again"
+            f"{path}: {len(broken):,} of {len(ids):,} embeddings hold NaN or infinity, the first "
+            f"is number {broken[0] + 1}, that of '{ids[broken[0]]}'. Check its audio, and extract "
+            "it again."
         )

@@ -1,7 +1,7 @@
 """Tables of embeddings that other programs wrote: Kaldi's vectors, and matrices of NumPy.
 
 Nothing in these files is executed, and a size that a file claims is compared with its own size
-before memory is taken.
+before memory is allocated.
 """
 
 import itertools
@@ -23,11 +23,7 @@ Vectors = Iterator[tuple[str, np.ndarray, str]]  # id, numbers, place for an err
 
 
 def files_of(path: Path) -> list[Path]:
-    """Return the files that a table consists of; ``[path]`` for all but ``.npy`` and ``.scp``.
-
-    Raises:
-        TidyVoiceError: a line of an ``.scp`` is not ``ID FILE.ark:OFFSET``.
-    """
+    """Return the files that a table consists of; ``[path]`` for all but ``.npy`` and ``.scp``."""
     if path.suffix == ".npy":
         return [path, path.with_suffix(".txt")]
     if path.suffix == ".scp":
@@ -36,13 +32,10 @@ def files_of(path: Path) -> list[Path]:
 
 
 def read_foreign(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Read ids, text [N], and numbers, [N x D]; the caller checks what they are.
+    """Read ids, text [N], and numbers, [N x D]; the caller checks them.
 
     Args:
         path: an ``.scp`` or ``.ark`` of Kaldi, or an ``.npy`` with the ids beside it in a ``.txt``.
-
-    Raises:
-        TidyVoiceError: a file is missing, cut off or of another format, or the shapes disagree.
     """
     if path.suffix == ".npy":
         return _matrix(path)
@@ -54,8 +47,8 @@ def read_foreign(path: Path) -> tuple[np.ndarray, np.ndarray]:
         for utterance, vector, where in itertools.chain([first], vectors):
             if vector.shape != shape:
                 raise TidyVoiceError(
-                    f"{where}: '{utterance}' has {vector.size} numbers, '{first[0]}' {shape[0]}: "
-                    "all embeddings must come from one model"
+                    f"{where}: '{utterance}' has {vector.size} numbers, '{first[0]}' {shape[0]}. "
+                    "Extract all embeddings with one model."
                 )
             ids.append(utterance)
             yield vector
@@ -72,17 +65,18 @@ def _matrix(path: Path) -> tuple[np.ndarray, np.ndarray]:
         matrix = np.lib.format.open_memmap(path, mode="r")  # compares the sizes
     except (ValueError, TypeError, OSError, OverflowError, TokenError) as error:
         raise TidyVoiceError(
-            f"{path}: no whole .npy without pickles ({type(error).__name__}); write it with np.save"
+            f"{path}: not a complete .npy without pickles ({type(error).__name__}). Write it with "
+            "np.save."
         ) from None
     try:
         ids = beside.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise TidyVoiceError(f"{rule}: it cannot be read ({type(error).__name__})") from None
+        raise TidyVoiceError(f"{rule}, but it cannot be read ({type(error).__name__}).") from None
     broken = [number for number, line in enumerate(ids, 1) if len(line.split()) != 1]
     if broken:
-        raise TidyVoiceError(f"{rule}: line {broken[0]} is not one word")
+        raise TidyVoiceError(f"{rule}, but line {broken[0]} is not one word.")
     if matrix.shape[:1] != (len(ids),):
-        raise TidyVoiceError(f"{rule}: it has {len(ids):,} lines, the array is {matrix.shape}")
+        raise TidyVoiceError(f"{rule}: it has {len(ids):,} lines, the array is {matrix.shape}.")
     return np.array([line.strip() for line in ids]), np.array(matrix)
 
 
@@ -93,8 +87,8 @@ def _listed(path: Path) -> pl.DataFrame:
     table = table.with_columns(place.alias("parts")).unnest("parts")
     for line in table["ark"].is_null().arg_true()[:1]:
         wrong = table["place"][line]
-        said = "commands are not executed" if "|" in wrong else f"not {wrong[:80]!r}"
-        raise TidyVoiceError(f"{path}:{line + 1}: expected ID FILE.ark:OFFSET; {said}")
+        reason = "commands are not executed" if "|" in wrong else f"not {wrong[:80]!r}"
+        raise TidyVoiceError(f"{path}:{line + 1}: expected ID FILE.ark:OFFSET; {reason}")
     if not table.height:
         raise TidyVoiceError(f"{path} is empty: expected lines ID FILE.ark:OFFSET")
     return table
@@ -130,8 +124,8 @@ def _mapped(path: str | Path, where: str) -> mmap.mmap:
             return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except OSError as error:
         raise TidyVoiceError(
-            f"{where}: cannot be read ({error.strerror}); paths in an .scp are relative to the "
-            "current folder"
+            f"{where}: cannot be read ({error.strerror}). Paths in an .scp are relative to the "
+            "current folder."
         ) from None
     except ValueError:
         raise TidyVoiceError(f"{where}: the archive is empty") from None

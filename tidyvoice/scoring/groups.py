@@ -39,23 +39,19 @@ def read_maps(paths: Sequence[str | Path], what: str) -> dict[str, str] | None:
     """
     if not paths:
         return None
-    found: dict[str, str] = {}
+    values: dict[str, str] = {}
     for path in paths:
         table = dict(read_table(path, what).iter_rows())
-        twice = next((utterance for utterance in table if utterance in found), None)
-        if twice is not None:
-            raise TidyVoiceError(f"{path}: '{twice}' has a {what} in another file already")
-        found |= table
-    return found
+        if twice := sorted(table.keys() & values.keys()):
+            raise TidyVoiceError(f"{path}: another file has a {what} of '{twice[0]}' already.")
+        values |= table
+    return values
 
 
 def languages_of(trials: Trials, utt2lang: Mapping[str, str] | None = None) -> Groups | None:
     """Find the language of each of ``trials.ids``.
 
     Without ``utt2lang``, ids have the form speaker/LANGUAGE/file; None if an id has another form.
-
-    Raises:
-        TidyVoiceError: ``utt2lang`` lacks an id of the list, or ids collide without ``.wav``.
     """
     if utt2lang is not None:
         return _looked_up(trials, utt2lang, "language")
@@ -69,9 +65,6 @@ def speakers_of(trials: Trials, utt2spk: Mapping[str, str] | None = None) -> Gro
     """Find the speaker of each of ``trials.ids``.
 
     Without ``utt2spk``, ids have the form SPEAKER/folder/file; None if an id has another form.
-
-    Raises:
-        TidyVoiceError: ``utt2spk`` lacks an id of the list, or ids collide without ``.wav``.
     """
     if utt2spk is not None:
         return _looked_up(trials, utt2spk, "speaker")
@@ -81,7 +74,7 @@ def speakers_of(trials: Trials, utt2spk: Mapping[str, str] | None = None) -> Gro
 
 
 def same_language(trials: Trials, languages: Groups) -> np.ndarray:
-    """Tell for each trial if both sides are in the same language: bool [T]."""
+    """Return which trials have both sides in the same language: bool [T]."""
     codes = languages.codes.astype(np.int32)
     return codes[trials.enroll] == codes[trials.test]
 

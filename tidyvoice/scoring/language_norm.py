@@ -23,11 +23,11 @@ from tidyvoice.scoring.groups import Groups, languages_of
 from tidyvoice.scoring.normalization import (
     BLOCK,
     UTTERANCES,
-    check_cosines,
     check_top_n,
     in_blocks,
     symmetric_z,
     top_moments,
+    vectors_of,
 )
 from tidyvoice.scoring.trials import ScoreTable, Trials
 
@@ -46,33 +46,6 @@ class LanguageWeights:
     weights: np.ndarray
 
 
-@dataclass(frozen=True)
-class LanguageStatistics:
-    """Moments of the cohort scores s of U utterances within each of L languages.
-
-    Relative to ``mean`` they are small, so that float32 loses nothing.
-
-    Attributes:
-        mean: float64 [U], E[s] over all languages.
-        first: float32 [U x L], E_l[s − mean].
-        second: float32 [U x L], E_l[(s − mean)²].
-    """
-
-    mean: np.ndarray
-    first: np.ndarray
-    second: np.ndarray
-
-    def mixture(self, rows: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """μ and σ [n] of utterances ``rows`` [n], the languages mixed by p = ``weights`` [n x L]:
-
-        μ = Σ_l p_l μ_l        σ² = Σ_l p_l (σ_l² + μ_l²) − μ²
-        """
-        first = np.einsum("nl,nl->n", weights, self.first[rows])
-        second = np.einsum("nl,nl->n", weights, self.second[rows])
-        # Rounding may push a variance of zero below it.
-        return self.mean[rows] + first, np.sqrt(np.maximum(second - first**2, 0))
-
-
 def known_languages(languages: Groups) -> LanguageWeights:
     """Return one-hot weights of the languages of a list's ids, see ``groups.languages_of``."""
     weights = np.eye(len(languages.names), dtype=np.float32)
@@ -88,24 +61,19 @@ def language_posteriors(
     per_language: int = 500,
     seed: int = 0,
 ) -> LanguageWeights:
-    """P(l | x) by a multinomial logistic regression on embeddings at unit length.
+    """Guess languages by a multinomial logistic regression on embeddings at unit length.
 
     The fit takes at most ``per_language`` utterances a language, so its prior is that of the
     sample: flat except for rare languages. An utterance in a language that the cohort lacks gets
     the probabilities of the cohort's languages that it resembles.
 
     Args:
-        trials: the list whose ids are guessed.
-        embeddings: raw embeddings of at least those ids.
-        cohort_embeddings: raw embeddings to learn from, of other speakers.
+        trials: the list whose languages are guessed.
+        embeddings: raw embeddings of at least its ids.
+        cohort_embeddings: raw embeddings of other speakers, for the fit.
         utt2lang: the language of each of ``cohort_embeddings``.
         mean: the embedding [D] to subtract from all; none by default.
-        per_language: utterances at most.
-        seed: of their choice.
-
-    Raises:
-        TidyVoiceError: an id without embedding or language, one language only, embeddings of
-            different sizes; see ``cosine_scores``.
+        seed: seed of the choice of utterances.
     """
     # Takes a second to import, and nothing else here needs it.
     from sklearn.linear_model import LogisticRegression
@@ -116,8 +84,8 @@ def language_posteriors(
     codes = languages.codes
     if len(languages.names) < 2:
         raise TidyVoiceError(
-            f"all utterances of the cohort are in '{languages.names[0]}'; guessing languages needs "
-            "a cohort of at least two"
+            f"all utterances of the cohort are in '{languages.names[0]}'. Guessing languages needs "
+            "a cohort of at least two languages."
         )
     order = np.random.Generator(np.random.PCG64(seed)).permutation(len(codes))
     order = order[np.argsort(codes[order], kind="stable")]
@@ -132,9 +100,10 @@ def language_posteriors(
 
 
 def language_match(languages: LanguageWeights, trials: Trials) -> np.ndarray:
-    """P(both sides are in one language) = Σ_l P(l | e) P(l | t): float32 [T].
+    """Return P(both sides are in one language) = Σ_l P(l | e) P(l | t): float32 [T].
 
-    One or zero where the languages are known. ``languages`` are those of ``trials``.
+    Args:
+        languages: those of ``trials``.
     """
     match, weights = np.empty(len(trials), dtype=np.float32), languages.weights
 
@@ -152,31 +121,30 @@ def language_statistics(
     languages: Sequence[str],
     top_n: int | None,
     shrinkage: float,
-) -> LanguageStatistics:
-    """Moments of the cohort scores within each language, shrunk towards those over all.
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return moments of the cohort scores s within each language, shrunk towards those over all.
 
     Of a language with C_l of the C entries, the n_l = top_n C_l / C highest scores count (rounded,
     at least one). It is the same share of each, so that the moments of small and large languages
-    describe the same tail. They weigh n_l / (n_l + shrinkage); the rest of the weight has the
-    ``top_n`` highest over all languages, for a language that the cohort lacks all of it.
+    describe the same tail. Their weight is n_l / (n_l + shrinkage); the rest of the weight goes to
+    the ``top_n`` highest over all languages, and for a language that the cohort lacks all of it.
 
     Args:
         vectors: float32 [U x D], centred, at unit length.
-        cohort: one entry a speaker and language.
+        cohort: one entry for each speaker and language.
         languages: L names.
         top_n: over all languages, at least 2; None takes the whole cohort.
         shrinkage: above 0; the n_l at which a language's own moments weigh one half.
 
-    Raises:
-        TidyVoiceError: see ``cohort_statistics``; a cohort without languages, or a ``shrinkage``
-            that is not above 0.
+    Returns:
+        mean: float64 [U], E[s] over all languages.
+        first, second: float32 [U x L], E_l[s − mean] and E_l[(s − mean)²], which are small, so that
+            float32 loses nothing.
     """
     if cohort.languages is None:
-        raise TidyVoiceError(
-            f"{cohort.source}: the languages of its entries are not known; give their utt2lang"
-        )
+        raise TidyVoiceError(f"{cohort.source}: the cohort has no languages. Give their utt2lang.")
     if not 0 < shrinkage < np.inf:
-        raise TidyVoiceError(f"shrinkage is {shrinkage:g}; it must be a number above 0")
+        raise TidyVoiceError(f"shrinkage is {shrinkage:g}. Give a number above 0.")
     check_top_n(top_n, len(cohort), cohort.source)
     same_columns(vectors, cohort.vectors)
 
@@ -202,7 +170,7 @@ def language_statistics(
             second[part, place] += trust[place] * (own_std**2 + shift**2)
 
     in_blocks(work, len(vectors), UTTERANCES)
-    return LanguageStatistics(mean, first, second)
+    return mean, first, second
 
 
 def normalize_by_language(
@@ -214,29 +182,32 @@ def normalize_by_language(
     top_n: int = 300,
     shrinkage: float = 5.0,
 ) -> np.ndarray:
-    """½ [(s − μ_e|t) / σ_e|t + (s − μ_t|e) / σ_t|e], float64 [T], in the order of the trials.
+    """Return ½ [(s − μ_e|t) / σ_e|t + (s − μ_t|e) / σ_t|e], float64 [T].
 
     μ_e|t and σ_e|t are those of the enrolment's cohort scores within the language of the test side
     (or over its languages, mixed by their probabilities), and the other way round.
 
     Args:
         table, embeddings, mean: see ``normalize``.
-        cohort: one entry a speaker and language, else as for ``normalize``.
+        cohort: one entry for each speaker and language, else as for ``normalize``.
         languages: of the trials' ids: ``known_languages`` or ``language_posteriors``.
         top_n, shrinkage: see ``language_statistics``.
-
-    Raises:
-        TidyVoiceError: weights of another number of ids; see ``normalize`` and
-            ``language_statistics``.
     """
-    trials = table.trials
-    if len(languages.weights) != len(trials.ids):
+    trials, weights = table.trials, languages.weights
+    if len(weights) != len(trials.ids):
         raise TidyVoiceError(
-            f"{trials.source}: languages of {len(languages.weights):,} ids, the list has "
-            f"{len(trials.ids):,}; take the languages of this list"
+            f"{trials.source}: the list has {len(trials.ids):,} ids, but there are languages of "
+            f"{len(weights):,}. Give the languages of this list."
         )
-    vectors = unit_vectors(embeddings, trials.places_in(embeddings.ids, "embedding"), mean)
-    check_cosines(table, vectors)
-    statistics = language_statistics(vectors, cohort, languages.languages, top_n, shrinkage)
-    weights = languages.weights
-    return symmetric_z(table, lambda own, other: statistics.mixture(own, weights[other]))
+    vectors = vectors_of(table, embeddings, mean)
+    mu, first, second = language_statistics(vectors, cohort, languages.languages, top_n, shrinkage)
+
+    def mixture(own: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return μ = Σ_l p_l μ_l and σ² = Σ_l p_l (σ_l² + μ_l²) − μ² of n trials."""
+        p = weights[other]
+        mean = np.einsum("nl,nl->n", p, first[own])
+        square = np.einsum("nl,nl->n", p, second[own])
+        # Rounding may push a variance of zero below it.
+        return mu[own] + mean, np.sqrt(np.maximum(square - mean**2, 0))
+
+    return symmetric_z(table, mixture)

@@ -1,59 +1,37 @@
-"""Provenance of scores: the steps that made them, their files, and overlaps of speakers.
-
-Every command that writes scores writes ``NAME.score.json`` beside them. Later commands add their
-step to those of their inputs, and the report shows them all.
-"""
+"""Provenance of score files: ``NAME.score.json`` holds the steps that made ``NAME.score``."""
 
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+
+from pydantic import ValidationError
 
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.files import refuse_inputs, sha256, write_text
 from tidyvoice.scoring.foreign import files_of
-from tidyvoice.scoring.leaks import without_names
+from tidyvoice.scoring.provenance import (
+    CALIBRATED,
+    UNKNOWN_ORIGIN,
+    Kind,
+    Remark,
+    Source,
+    Step,
+    describe,
+    title,
+)
 from tidyvoice.scoring.trials import ScoreTable, write_scores
+from tidyvoice.settings import Strict
 
 SAMPLE, SAMPLE_BLOCK = 2**26, 2**16
-CALIBRATED = ("calibration", "fusion")
-UNKNOWN_ORIGIN = "origin unknown"
-# Steps that a lineage can begin with.
-ORIGINS = ("cosine", "fusion", UNKNOWN_ORIGIN)
-# Value in a step's ``how`` that matters, but cannot be known.
-UNKNOWN = "not known"
-_NAMES = {
-    UNKNOWN_ORIGIN: "system not known",
-    "asnorm": "AS-norm",
-    "snorm": "S-norm",
-    "calibration": "calibrated",
-    "fusion": "fused and calibrated",
-}
 
 
-@dataclass(frozen=True)
-class Step:
-    """One step of processing.
+class _Record(Strict):
+    """Content of a ``NAME.score.json``."""
 
-    Attributes:
-        step: "cosine", "snorm", "asnorm", "language", "calibration" or "fusion";
-            ``UNKNOWN_ORIGIN`` stands for steps that are not known, and comes first.
-        text: what was done, in words.
-        inputs: the files it took, by role, each "path" or "path (sha256 ...)".
-        in_sample: overlaps of speakers that a flag allowed, in words.
-        unchecked: what could not be checked, in words.
-        how: what must be the same for scores of two lists to mean the same, by role.
-        confounded: quality measures that alone separate targets from non-targets, in words.
-    """
-
-    step: str
-    text: str
-    inputs: dict[str, str] = field(default_factory=dict)
-    in_sample: tuple[str, ...] = ()
-    unchecked: tuple[str, ...] = ()
-    how: dict[str, str] = field(default_factory=dict)
-    confounded: tuple[str, ...] = ()
+    fingerprint: str
+    steps: tuple[Step, ...]
 
 
 @dataclass(frozen=True)
@@ -70,40 +48,49 @@ class Lineage:
     @property
     def known(self) -> bool:
         """True if the steps are all those that made the scores."""
-        return all(step.step != UNKNOWN_ORIGIN for step in self.steps)
+        return all(step.step != UNKNOWN_ORIGIN for step in _all_steps(self.steps))
+
+    def records(self, kind: Kind) -> list[Remark]:
+        """Return the remarks of a kind of all steps, each once."""
+        records: list[Remark] = []
+        for step in _all_steps(self.steps):
+            records += [r for r in step.remarks if r.kind == kind and r not in records]
+        return records
 
     @property
     def in_sample(self) -> list[str]:
-        """All overlaps of speakers that flags allowed in any step."""
-        return list(dict.fromkeys(said for step in self.steps for said in step.in_sample))
-
-    @property
-    def unchecked(self) -> list[str]:
-        """All that could not be checked in any step."""
-        return list(dict.fromkeys(said for step in self.steps for said in step.unchecked))
+        """Overlaps of speakers that ``--allow-overlap`` allowed, in words."""
+        return list(map(describe, self.records("in-sample")))
 
     @property
     def confounded(self) -> list[str]:
-        """All quality measures that alone separate targets from non-targets in any step."""
-        return list(dict.fromkeys(said for step in self.steps for said in step.confounded))
+        """Quality measures that alone separate targets from non-targets, in words."""
+        return list(map(describe, self.records("confounded")))
+
+    @property
+    def unchecked(self) -> list[str]:
+        """Comparisons that were impossible, in words."""
+        return list(map(describe, self.records("unchecked")))
 
     @property
     def flaws(self) -> dict[str, list[str]]:
-        """Reasons for which results may flatter, by the mark that they give; empty without any."""
-        found = {"in-sample": self.in_sample, "confounded": self.confounded}
-        return {mark: said for mark, said in found.items() if said}
+        """Why results are too optimistic, by the kind of the remark; empty without any."""
+        texts = {"in-sample": self.in_sample, "confounded": self.confounded}
+        return {kind: each for kind, each in texts.items() if each}
 
     def remarks(self, about: str = "") -> list[str]:
-        """Return all that was recorded against the scores, in lines that name what they are about.
+        """Return a line for each remark.
 
         Args:
-            about: the scores, such as "system: "; nothing where they are clear.
+            about: names the scores in each line, such as "system: ".
         """
-        marked = [f"{mark.upper()}: {about}{s}" for mark, said in self.flaws.items() for s in said]
-        return [*marked, *(f"not checked: {about}{said}" for said in self.unchecked)]
+        marked = [
+            f"{kind.upper()}: {about}{text}" for kind, ts in self.flaws.items() for text in ts
+        ]
+        return [*marked, *(f"not checked: {about}{text}" for text in self.unchecked)]
 
     def to_json(self) -> dict[str, list[str] | None]:
-        """Return the same by kind; None where only unknown steps could have recorded something."""
+        """Return the remarks by kind; None where only unknown steps could have recorded them."""
         nothing = [] if self.known else None
         return {
             "in_sample": self.in_sample or nothing,
@@ -112,28 +99,37 @@ class Lineage:
         }
 
 
-def refuse_to_lose(out: Path, inputs: Iterable[Path], save: Path | None = None) -> None:
-    """Refuse to write scores or their provenance over a file that is needed.
+def _all_steps(steps: Iterable[Step]) -> Iterable[Step]:
+    """Yield steps and those of the systems that they fuse."""
+    for step in steps:
+        for system in step.systems:
+            yield from _all_steps(system)
+        yield step
 
-    Args:
-        inputs: every file that is read, without the provenance beside them.
-        save: another output.
+
+def companions(paths: Iterable[Path]) -> list[Path]:
+    """Return the files with all that is read together with them."""
+    files = [file for path in paths for file in files_of(path)]
+    return [*files, *map(lineage_path, files)]
+
+
+def refuse_to_lose(out: Path, inputs: Iterable[Path], save: Path | None = None) -> None:
+    """Refuse to write scores, their provenance or ``save`` over a file that is needed.
 
     Raises:
         TidyVoiceError: an output is an input or another output, or a file of another kind already
             has the name of the provenance.
     """
-    beside, read = lineage_path(out), [file for path in inputs for file in files_of(path)]
-    outputs = [out, beside] if save is None else [out, beside, save]
-    refuse_inputs(outputs, [*read, *map(lineage_path, read)])
-    if beside.exists() and not _is_lineage(beside):
+    beside = lineage_path(out)
+    refuse_inputs([out, beside, *([save] if save else [])], companions(inputs))
+    if beside.exists() and not _is_record(beside):
         raise TidyVoiceError(
-            f"{beside} does not say where scores come from, and would be written over; move it "
-            "away or give another --out"
+            f"{beside}: not the provenance of scores, and would be replaced. Move it away, or give "
+            "another --out."
         )
 
 
-def _is_lineage(path: Path) -> bool:
+def _is_record(path: Path) -> bool:
     try:
         return "fingerprint" in dict(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
@@ -141,89 +137,50 @@ def _is_lineage(path: Path) -> bool:
 
 
 def write_with_lineage(path: str | Path, table: ScoreTable, steps: Sequence[Step]) -> None:
-    """Write a score file and its provenance beside it.
-
-    Raises:
-        TidyVoiceError: see ``trials.write_scores``.
-    """
+    """Write a score file and its provenance beside it."""
     path = Path(path)
     beside = lineage_path(path)
     beside.unlink(missing_ok=True)
     write_scores(path, table)
-    content = {"fingerprint": fingerprint(path), "steps": [asdict(step) for step in steps]}
-    write_text(beside, json.dumps(content, indent=2) + "\n")
+    record = _Record(fingerprint=fingerprint(path), steps=tuple(steps))
+    write_text(beside, record.model_dump_json(indent=2, exclude_defaults=True) + "\n")
 
 
 def read_lineage(path: str | Path) -> Lineage:
-    """Read the provenance of a score file.
-
-    It begins with ``UNKNOWN_ORIGIN`` where there is none, where it belongs to other scores, and
-    where it lacks the first step, as in those of earlier versions.
+    """Read the provenance of a score file: one unknown step if it is missing or of other scores.
 
     Raises:
-        TidyVoiceError: the file beside it cannot be read.
+        TidyVoiceError: the provenance cannot be read.
     """
     path = Path(path)
     beside = lineage_path(path)
-    origin = Step(
-        UNKNOWN_ORIGIN,
-        f"origin unknown: nothing beside {path} says how these scores were made",
-        {"scores": str(path)},
-        unchecked=(
-            f"the trials of {path} against what made their scores: their origin is unknown",
-        ),
-    )
-    if not beside.is_file():
-        return Lineage((origin,))
-    try:
-        content = json.loads(beside.read_text(encoding="utf-8"))
-        expected, steps = content["fingerprint"], content["steps"]
-        made = tuple(
-            Step(
-                step["step"],
-                step["text"],
-                dict(step["inputs"]),
-                tuple(map(without_names, step["in_sample"])),
-                tuple(step["unchecked"]),
-                dict(step["how"]),
-                tuple(step.get("confounded", ())),
-            )
-            for step in steps
-        )
-    except (ValueError, TypeError, KeyError) as error:
-        raise TidyVoiceError(
-            f"{beside}: cannot be read ({error!r}); move it away, and make {path.name} again"
-        ) from None
-    # Scores that another program wrote over ours are not what the steps made.
-    if fingerprint(path) != expected:
-        return Lineage((origin,))
-    complete = made and made[0].step in ORIGINS
-    return Lineage(made if complete else (origin, *made))
+    if beside.is_file():
+        try:
+            record = _Record.model_validate_json(beside.read_bytes())
+        except ValidationError:
+            raise TidyVoiceError(
+                f"{beside}: not a provenance of this version. Make {path.name} again, or delete "
+                f"{beside.name}."
+            ) from None
+        # Another program may have replaced the scores.
+        if record.steps and record.fingerprint == fingerprint(path):
+            return Lineage(record.steps)
+    trials = Source(role="trials", path=str(path))
+    remark = Remark(kind="unchecked", reason="unknown origin", one=trials)
+    scores = Source(role="scores", path=str(path))
+    return Lineage((Step(step=UNKNOWN_ORIGIN, inputs=(scores,), remarks=(remark,)),))
 
 
 def in_words(path: str | Path) -> str:
     """Name the system that made a score file, such as "centred cosine, AS-norm, calibrated"."""
-    return ", ".join(map(_name, read_lineage(path).steps))
+    return ", ".join(map(title, read_lineage(path).steps))
 
 
-def _name(step: Step) -> str:
-    if step.step == "cosine":
-        return "plain cosine" if step.how.get("mean") == "none" else "centred cosine"
-    if step.step == "language":
-        blind = step.how.get("languages") == "guessed"
-        return "blind language-aware norm" if blind else "language-aware norm"
-    return _NAMES.get(step.step, step.step)
-
-
-def with_checksum(path: str | Path) -> str:
-    """Return ``path (sha256 ...)``, for the inputs of a step."""
-    return f"{path} (sha256 {checksum(path)})"
-
-
-def checksum(path: str | Path) -> str:
-    """Return the SHA-256 of a file; of a table of several files that of their checksums."""
+def source(role: str, path: str | Path, speakers: int | None = None) -> Source:
+    """Return the record of a file with its checksum; of a table, the checksum of all its files."""
     sums = [sha256(file) for file in files_of(Path(path))]
-    return sums[0] if len(sums) == 1 else hashlib.sha256("".join(sums).encode()).hexdigest()
+    total = sums[0] if len(sums) == 1 else hashlib.sha256("".join(sums).encode()).hexdigest()
+    return Source(role=role, path=str(path), sha256=total, speakers=speakers)
 
 
 def fingerprint(path: str | Path) -> str:

@@ -1,22 +1,21 @@
 """Quality measures of a list from files, with leak guard."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
 from tidyvoice.errors import TidyVoiceError
-from tidyvoice.scoring.cohort import speaker_cohort
 from tidyvoice.scoring.cosine import unit_vectors
-from tidyvoice.scoring.embeddings import Embeddings, load_embeddings, same_model
 from tidyvoice.scoring.groups import read_maps
 from tidyvoice.scoring.language_norm import language_match
-from tidyvoice.scoring.leaks import LeakGuard, People
-from tidyvoice.scoring.lineage import UNKNOWN, checksum, with_checksum
+from tidyvoice.scoring.lineage import source
 from tidyvoice.scoring.normalization import cohort_statistics
-from tidyvoice.scoring.pipeline import CohortFiles, check_learnt, trial_languages
+from tidyvoice.scoring.provenance import Source, Step
 from tidyvoice.scoring.quality import quality_measures
+from tidyvoice.scoring.tables import CohortFiles, Tables
 from tidyvoice.scoring.trials import Trials
 
 
@@ -25,7 +24,7 @@ class Measures:
     """The files of the quality measures; each file adds a measure, in fitting and in applying.
 
     Attributes:
-        embeddings: raw ones, for their magnitudes and for scores against the cohort.
+        embeddings: raw embeddings, for their magnitudes and for scores against the cohort.
         utt2dur: durations in seconds.
         language_match: measure if both sides are in the same language.
         utt2lang: languages for ``language_match``; by default from the ids.
@@ -42,107 +41,55 @@ class Measures:
     cohort: CohortFiles | None = None
     mean: Path | None = None
 
-    def of(
-        self, trials: Trials, people: People, guard: LeakGuard
-    ) -> tuple[dict[str, np.ndarray], np.ndarray | None, dict[str, str]]:
-        """Make the measures of a list.
-
-        Args:
-            people: the list's speakers, who must be in neither the training of the model, the mean
-                nor the cohort.
-
-        Returns:
-            ``Features.utterance`` and ``Features.language_match``; and what must be the same for
-            measures of two lists to mean the same, by role, as a step's ``how``.
-
-        Raises:
-            TidyVoiceError: a faulty file, something that one measure needs and that is not given,
-                an utterance that a file lacks, a speaker of the list in the training of the model,
-                the mean or the cohort, embeddings of different models.
-        """
-        if self.cohort and not self.embeddings:
-            raise TidyVoiceError("--cohort: scores against it need --embeddings")
-        if self.blind and not self.cohort:
-            raise TidyVoiceError("--blind: languages are guessed from those of a --cohort")
-        tables = {str(path): load_embeddings(path) for path in self.embeddings}
-        own, how = None, {}
-        if tables:
-            own = _joined(tables)
-            how["model"] = own.model or UNKNOWN
-        subtracted = load_embeddings(self.mean) if self.mean else None
-        check_learnt(guard, people, tables, self.mean, subtracted)
-        centre = None
-        if subtracted:
-            tables[str(self.mean)], centre = subtracted, subtracted.mean()
-        cohort_scores = match = members = spoken = None
-        if self.cohort:
-            members, speakers = self.cohort.load()
-            same_model({**tables, str(self.cohort.embeddings): members})
-            how["cohort"] = checksum(self.cohort.embeddings)
-            how["mean"] = checksum(self.mean) if self.mean else "none"
-            how["top_n"] = str(self.cohort.top_n)
-            guard.disjoint(people, self.cohort.people(members, speakers))
-            cohort = speaker_cohort(members, speakers, centre, source=str(self.cohort.embeddings))
-            rows = trials.places_in(own.ids, "embedding")
-            vectors = unit_vectors(own, rows, centre)
-            cohort_scores = cohort_statistics(vectors, cohort, self.cohort.top_n)[0]
-            spoken = self.cohort.languages(members) if self.blind else None
-        if self.language_match:
-            how["languages"] = "guessed" if self.blind else "known"
-            languages = trial_languages(
-                trials, own, members, spoken, centre, self.utt2lang, self.blind
-            )
-            match = language_match(languages, trials)
-        found = quality_measures(trials, _seconds(self.utt2dur), own, cohort_scores)
-        return found, match, how
-
-    def files(self) -> dict[str, list[Path]]:
-        """Return the files by role."""
-        files = {"mean": [self.mean] if self.mean else []}
-        for role in ("embeddings", "utt2dur", "utt2lang"):
-            files[role] = list(getattr(self, role))
-        cohort = self.cohort.files() if self.cohort else {}
-        return {**files, **{role: [path] for role, path in cohort.items()}}
-
     def paths(self) -> list[Path]:
         """Return all files."""
-        return [path for paths in self.files().values() for path in paths]
+        cohort = self.cohort.files().values() if self.cohort else ()
+        mean = [self.mean] if self.mean else []
+        return [*self.embeddings, *self.utt2dur, *self.utt2lang, *cohort, *mean]
 
-    def inputs(self) -> dict[str, str]:
-        """Return the files with checksums, for the provenance."""
-        return {
-            role: ", ".join(map(with_checksum, paths))
-            for role, paths in self.files().items()
-            if paths
-        }
+    @cached_property
+    def tables(self) -> Tables:
+        """The embeddings, read once for both lists."""
+        if self.cohort and not self.embeddings:
+            raise TidyVoiceError("--cohort: scores against a cohort need --embeddings.")
+        if self.blind and not self.cohort:
+            raise TidyVoiceError("--blind: languages are guessed from those of a --cohort.")
+        return Tables(self.embeddings, self.mean, self.cohort)
 
+    @cached_property
+    def _seconds(self) -> dict[str, float] | None:
+        table, seconds = read_maps(self.utt2dur, "duration"), {}
+        if table is None:
+            return None
+        for utterance, value in table.items():
+            try:
+                seconds[utterance] = float(value)
+            except ValueError:
+                raise TidyVoiceError(
+                    f"{', '.join(map(str, self.utt2dur))}: the duration of '{utterance}' is "
+                    f"'{value}'. Give seconds."
+                ) from None
+        return seconds
 
-def _joined(tables: Mapping[str, Embeddings]) -> Embeddings:
-    """Join tables, given by path; the result names a model if all tables name the same."""
-    same_model(tables)
-    sizes = {table.vectors.shape[1] for table in tables.values()}
-    if len(sizes) > 1:
-        raise TidyVoiceError(
-            f"{', '.join(tables)}: embeddings of {' and '.join(map(str, sorted(sizes)))} "
-            "columns; extract all with the same model"
-        )
-    ids = [utterance for table in tables.values() for utterance in table.ids]
-    vectors = np.concatenate([table.vectors for table in tables.values()])
-    models = {table.model for table in tables.values()}
-    return Embeddings(ids, vectors, model=models.pop() if len(models) == 1 else None)
+    def of(self, trials: Trials) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
+        """Return ``Features.utterance`` and ``Features.language_match`` of a list."""
+        tables, cohort_scores, match = self.tables, None, None
+        if self.cohort:
+            rows = trials.places_in(tables.own.ids, "embedding")
+            vectors = unit_vectors(tables.own, rows, tables.mean)
+            cohort_scores = cohort_statistics(vectors, tables.cohort(), self.cohort.top_n)[0]
+        if self.language_match:
+            match = language_match(tables.languages(trials, self.utt2lang, self.blind), trials)
+        return quality_measures(trials, self._seconds, tables.own, cohort_scores), match
 
-
-def _seconds(paths: Sequence[Path]) -> dict[str, float] | None:
-    table = read_maps(paths, "duration")
-    if table is None:
-        return None
-    seconds = {}
-    for utterance, value in table.items():
-        try:
-            seconds[utterance] = float(value)
-        except ValueError:
-            raise TidyVoiceError(
-                f"{', '.join(map(str, paths))}: the duration of '{utterance}' is '{value}'; give "
-                "seconds"
-            ) from None
-    return seconds
+    def step(self) -> Step:
+        """Return the record of the files and settings."""
+        settings = {"model": self.tables.own.model} if self.tables.own else {}
+        if self.cohort:
+            settings["top_n"] = self.cohort.top_n
+        if self.language_match:
+            settings["languages"] = "guessed" if self.blind else "known"
+        maps = (("utt2dur", self.utt2dur), ("utt2lang", self.utt2lang))
+        inputs: list[Source] = self.tables.sources()
+        inputs += [source(role, path) for role, paths in maps for path in paths]
+        return Step(step="quality measures", inputs=tuple(inputs), settings=settings)

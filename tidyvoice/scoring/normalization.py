@@ -3,7 +3,7 @@
     S-norm     z-scores by the statistics of the whole cohort
     AS-norm    by those of the cohort speakers nearest to the side
 
-``language_norm`` has the form that accounts for languages.
+``language_norm`` accounts for the languages of both sides.
 
 References:
     P. Kenny, "Bayesian speaker verification with heavy-tailed priors", Odyssey 2010 (S-norm).
@@ -31,7 +31,7 @@ METHODS = ("asnorm", "snorm")
 BLOCK = 2048
 # Utterances whose cohort scores each thread holds at once: 512 x 3,666 floats are 7 MiB.
 UTTERANCES = 512
-# Below it a standard deviation of float32 cosines is nothing but rounding.
+# A standard deviation of float32 cosines below this is rounding.
 FLAT = 1e-6
 # The scores of this many trials, and of one in this many, are compared with the cosine.
 CHECKED, TOLERANCE = 1000, 1e-3
@@ -43,7 +43,7 @@ def as_norm(
     test_cohort_scores: np.ndarray,
     top_n: int | None,
 ) -> np.ndarray:
-    """s' = ½ [(s − μ_e) / σ_e + (s − μ_t) / σ_t], float64 [T] (Matějka et al., AS-norm1).
+    """Return ½ [(s − μ_e) / σ_e + (s − μ_t) / σ_t], float64 [T] (Matějka et al., AS-norm1).
 
     μ and σ (of the population) are those of the ``top_n`` highest cohort scores of each side.
 
@@ -63,42 +63,13 @@ def as_norm(
         if scores.ndim != 1 or cohort_scores.ndim != 2 or len(cohort_scores) != len(scores):
             raise TidyVoiceError(
                 f"{side} cohort scores of shape {cohort_scores.shape} for scores of shape "
-                f"{scores.shape}; give one row for each trial"
+                f"{scores.shape}. Give one row for each trial."
             )
         check_top_n(top_n, cohort_scores.shape[1], f"{side} cohort")
         mean, std = top_moments(cohort_scores, top_n)
         _check_spread(std, lambda n, side=side: f"the {side} side of trial {n + 1}")
         total += (scores - mean) / std
     return total / 2
-
-
-def cohort_statistics(
-    vectors: np.ndarray, cohort: Cohort, top_n: int | None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and population standard deviation of the ``top_n`` highest cosines with the cohort.
-
-    A deviation of zero is returned as such; ``normalize`` refuses it, naming the utterance.
-
-    Args:
-        vectors: float32 [U x D], centred, at unit length.
-        cohort: C entries.
-        top_n: at least 2; None takes the whole cohort.
-
-    Returns:
-        mean, std: float64 [U] each.
-
-    Raises:
-        TidyVoiceError: a ``top_n`` below 2 or above C, or vectors of another size.
-    """
-    check_top_n(top_n, len(cohort), cohort.source)
-    same_columns(vectors, cohort.vectors)
-    mean, std = np.empty((2, len(vectors)))
-
-    def work(part: slice) -> None:
-        mean[part], std[part] = top_moments(vectors[part] @ cohort.vectors.T, top_n)
-
-    in_blocks(work, len(vectors), UTTERANCES)
-    return mean, std
 
 
 def normalize(
@@ -114,34 +85,50 @@ def normalize(
     Args:
         table: T trials and their cosines, as ``cosine_scores`` gives them for these embeddings.
         embeddings: raw embeddings of at least the ids in the trials.
-        cohort: of speakers that the trials do not hold, centred by the same ``mean``.
+        cohort: other speakers than those of the trials, centred by the same ``mean``.
         mean: the embedding [D] that was subtracted before the cosine; none by default.
         method: one of ``METHODS``.
         top_n: number of highest cohort scores that count; "snorm" takes all.
-
-    Raises:
-        TidyVoiceError: an unknown method, scores that are not the cosines, an utterance whose
-            cohort scores are all equal; see ``cosine_scores`` and ``cohort_statistics``.
     """
     if method not in METHODS:
-        raise TidyVoiceError(f"no method '{method}' here; use one of {', '.join(METHODS)}")
-    trials = table.trials
-    vectors = unit_vectors(embeddings, trials.places_in(embeddings.ids, "embedding"), mean)
-    check_cosines(table, vectors)
+        raise TidyVoiceError(f"no method '{method}'. Use one of {', '.join(METHODS)}.")
+    vectors = vectors_of(table, embeddings, mean)
     mu, sigma = cohort_statistics(vectors, cohort, None if method == "snorm" else top_n)
     return symmetric_z(table, lambda own, other: (mu[own], sigma[own]))
 
 
-def check_cosines(table: ScoreTable, vectors: np.ndarray) -> None:
-    """Check that the scores are the cosines of the ids' unit vectors [U x D].
+def cohort_statistics(
+    vectors: np.ndarray, cohort: Cohort, top_n: int | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and population deviation of the ``top_n`` highest cosines: float64 [U] each.
+
+    Args:
+        vectors: float32 [U x D], centred, at unit length.
+        cohort: C entries.
+        top_n: at least 2; None takes the whole cohort.
+    """
+    check_top_n(top_n, len(cohort), cohort.source)
+    same_columns(vectors, cohort.vectors)
+    mean, std = np.empty((2, len(vectors)))
+
+    def work(part: slice) -> None:
+        mean[part], std[part] = top_moments(vectors[part] @ cohort.vectors.T, top_n)
+
+    in_blocks(work, len(vectors), UTTERANCES)
+    return mean, std
+
+
+def vectors_of(table: ScoreTable, embeddings: Embeddings, mean: np.ndarray | None) -> np.ndarray:
+    """Return the unit vectors of the ids, float32 [U x D], and check that scores are cosines.
 
     Scores with another mean, or calibrated scores, would give plausible but wrong results. An even
     sample of the trials is compared.
 
     Raises:
-        TidyVoiceError: a score that is not the cosine.
+        TidyVoiceError: a score that is not the cosine; see ``cosine_scores``.
     """
     trials = table.trials
+    vectors = unit_vectors(embeddings, trials.places_in(embeddings.ids, "embedding"), mean)
     sample = np.linspace(0, len(trials) - 1, CHECKED + len(trials) // CHECKED).astype(int)
     enroll, test = vectors[trials.enroll[sample]], vectors[trials.test[sample]]
     cosines, scores = np.einsum("td,td->t", enroll, test), table.scores[sample]
@@ -149,25 +136,23 @@ def check_cosines(table: ScoreTable, vectors: np.ndarray) -> None:
     if wrong.any():
         first = int(np.argmax(wrong))
         raise TidyVoiceError(
-            f"{trials.source}:{sample[first] + 1}: the score is {scores[first]:.4f}, the "
-            f"cosine of these embeddings is {cosines[first]:.4f}; normalise what `tidyvoice score` "
-            "wrote for the same embeddings and the same mean"
+            f"{trials.source}:{sample[first] + 1}: the score is {scores[first]:.4f}, but the "
+            f"cosine of these embeddings is {cosines[first]:.4f}. Normalise what `tidyvoice score` "
+            "wrote for the same embeddings and the same mean."
         )
+    return vectors
 
 
 def symmetric_z(
     table: ScoreTable,
     moments: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]],
 ) -> np.ndarray:
-    """½ [(s − μ_e) / σ_e + (s − μ_t) / σ_t], float64 [T], block by block.
+    """Return ½ [(s − μ_e) / σ_e + (s − μ_t) / σ_t], float64 [T].
 
     Args:
         table: T trials and their scores.
-        moments: μ and σ [n] for n trials, given the places in ``Trials.ids`` of the side that is
-            measured and of the other side, int [n] each.
-
-    Raises:
-        TidyVoiceError: a σ of zero, naming the utterance.
+        moments: returns μ and σ [n] for n trials, given the places in ``Trials.ids`` of the side
+            that is measured and of the other side, int [n] each.
     """
     trials, normalized = table.trials, np.empty(len(table.trials))
 
@@ -185,7 +170,7 @@ def symmetric_z(
 
 
 def top_moments(cohort_scores: np.ndarray, top_n: int | None) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and population deviation of the ``top_n`` highest of each row: float64 [U] each."""
+    """Return mean and population deviation of the ``top_n`` highest of each row, float64 [U]."""
     if top_n is not None:
         rest = cohort_scores.shape[1] - top_n
         cohort_scores = np.partition(cohort_scores, rest, axis=1)[:, rest:]
@@ -198,7 +183,7 @@ def check_top_n(top_n: int | None, size: int, source: str) -> None:
     if not 2 <= (size if top_n is None else top_n) <= size:
         raise TidyVoiceError(
             f"{source}: top_n is {'all' if top_n is None else top_n}, the cohort has {size:,} "
-            f"entries; use a top_n from 2 to {size:,}, or a cohort of more speakers"
+            f"entries. Use a top_n from 2 to {size:,}, or a cohort of more speakers."
         )
 
 
@@ -214,6 +199,6 @@ def _check_spread(std: np.ndarray, name: Callable[[int], str]) -> None:
     flat = ~(std > FLAT)
     if flat.any():
         raise TidyVoiceError(
-            f"the cohort scores of {name(int(np.argmax(flat)))} are all equal and give no scale; "
-            "raise top_n, and check the cohort for one speaker under several names"
+            f"the cohort scores of {name(int(np.argmax(flat)))} are all equal. Raise top_n, and "
+            "check that the cohort does not hold one speaker under several names."
         )

@@ -1,14 +1,14 @@
-"""Pairs of utterances: trials made from a held-out set, and trial lists compared."""
+"""Trials drawn from the utterances of a data folder, and the comparison of trial lists."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
 from tidyvoice.errors import TidyVoiceError
-from tidyvoice.scoring.trials import Trials, stem
+from tidyvoice.scoring.trials import LABELS, Trials, by_stem
 
 BLOCK = 2**16
-# A unit (see ``_draw``) with fewer pairs than this for each one wanted is listed whole.
+# A unit (see ``_draw``) with fewer pairs than this for each one drawn is listed completely.
 DENSE = 4
 
 
@@ -20,27 +20,26 @@ def make_trials(
     nontargets: int,
     seed: int,
 ) -> tuple[Trials, dict[str, int]]:
-    """Labelled trials of N utterances, targets first, and by how many each kind falls short.
+    """Draw labelled trials of N utterances, targets first.
 
     Half of the targets and half of the non-targets are within one language, the others across two.
-    Within a kind every speaker has as many targets, and every pair of speakers as many
-    non-targets, as every other that has enough pairs. No utterance meets itself and no pair comes
-    twice, in either order. The list depends on the seed and on the set of utterances only.
+    All speakers with enough pairs get the same number of targets, and all pairs of speakers with
+    enough pairs the same number of non-targets. No pair of utterances comes twice, in either order.
+    The list depends only on the seed and on the set of utterances.
 
     Memory grows with the square of the number of speakers: 0.4 GB for 3,000.
 
     Args:
-        ids, speakers, languages: [N]. Without languages there is one kind of each.
-        targets, nontargets: the numbers wanted.
+        ids, speakers, languages: [N]. Without languages there is one kind of targets and one of
+            non-targets.
+        targets, nontargets: how many to draw.
 
     Returns:
-        The trials, and {kind: how many it lacks} for the kinds of which the set has too few.
-
-    Raises:
-        TidyVoiceError: an id twice, a number below 0, or targets or
-            non-targets wanted of which the set has none.
+        The trials, and {kind: number of missing trials} for the kinds with too few pairs.
     """
-    _check(ids, {"targets": targets, "nontargets": nontargets})
+    by_stem(ids, "the utterances")
+    if min(targets, nontargets) < 0:
+        raise TidyVoiceError(f"{targets} targets, {nontargets} non-targets. Give numbers from 0.")
     speaker = _codes(speakers)
     language = _codes([""] * len(ids) if languages is None else languages)
     order = np.lexsort((np.asarray(ids, dtype=np.str_), language, speaker))
@@ -65,8 +64,8 @@ def make_trials(
         if wanted and not drawn:
             need = "a speaker with two utterances" if label else "two speakers"
             raise TidyVoiceError(
-                f"no {'target' if label else 'non-target'} trial can be made of {len(ids):,} "
-                f"utterances of {speaker.max(initial=-1) + 1:,} speakers; it takes {need}"
+                f"no {'target' if label else 'non-target'} trial among {len(ids):,} utterances of "
+                f"{speaker.max(initial=-1) + 1:,} speakers. Give at least {need}."
             )
     used, codes = np.unique(np.concatenate(sides, axis=1), return_inverse=True)
     enroll, test = codes.reshape(2, -1).astype(np.int32)
@@ -74,42 +73,38 @@ def make_trials(
     return Trials(names, enroll, test, np.concatenate(labels), f"trials of seed {seed}"), lacking
 
 
-def same_trials(one: Trials, other: Trials) -> None:
-    """Make sure that two lists hold the same trials in the same order (``.wav`` or not).
+def difference(one: Trials, other: Trials) -> str | None:
+    """Describe the first line in which two lists differ; None if they hold the same trials.
 
-    Raises:
-        TidyVoiceError: the number of trials, or the ids or the label of a line, differ. Labels are
-            compared where both lists have them.
+    Ids match with or without ``.wav``. Labels are compared where both lists have them.
     """
-    where = f"{one.source} and {other.source}"
-    mend = "score the same trial list with each system"
-    if len(one) != len(other):
-        raise TidyVoiceError(f"{where} hold {len(one):,} and {len(other):,} trials; {mend}")
     line = one.first_other(other)
     if one.label is not None and other.label is not None:
-        differs = np.flatnonzero(one.label[:line] != other.label[:line])
+        both = min(len(one), len(other)) if line is None else line
+        differs = np.flatnonzero(one.label[:both] != other.label[:both])
         line = int(differs[0]) if len(differs) else line
     if line is not None:
-        raise TidyVoiceError(
-            f"{where} differ in line {line + 1}: '{_line(one, line)}' and '{_line(other, line)}'; "
-            f"{mend}"
+        return (
+            f"{one.source}:{line + 1} has '{_line(one, line)}', but {other.source}:{line + 1} has "
+            f"'{_line(other, line)}'"
         )
+    if len(one) == len(other):
+        return None
+    short, long = sorted((one, other), key=len)
+    ends = f"{short.source}:{len(short)}: the file ends here"
+    return f"{ends}, but {long.source} has {len(long):,} lines"
+
+
+def same_trials(one: Trials, other: Trials) -> None:
+    """Make sure that two lists hold the same trials in the same order."""
+    if text := difference(one, other):
+        raise TidyVoiceError(f"{text}. Score the same trial list with each system.")
 
 
 def _line(trials: Trials, line: int) -> str:
     if trials.label is None:
         return trials.pair(line)
-    return f"{trials.pair(line)} {'target' if trials.label[line] else 'nontarget'}"
-
-
-def _check(ids: Sequence[str], wanted: dict[str, int]) -> None:
-    seen: dict[str, int] = {}
-    for place, utterance in enumerate(ids):
-        if seen.setdefault(stem(utterance), place) != place:
-            raise TidyVoiceError(f"'{utterance}' stands twice among the utterances; keep one")
-    for what, number in wanted.items():
-        if number < 0:
-            raise TidyVoiceError(f"{what} is {number}; it must not be negative")
+    return f"{trials.pair(line)} {LABELS[0] if trials.label[line] else LABELS[1]}"
 
 
 def _codes(names: Sequence[str]) -> np.ndarray:
@@ -174,13 +169,13 @@ def _nontargets(
 def _draw(
     capacity: np.ndarray, wanted: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Choose different pairs of units (speakers, pairs of speakers) that share equally.
+    """Draw distinct pairs, equally from all units (speakers, pairs of speakers).
 
     Args:
-        capacity: int64 [units], how many pairs each unit has.
+        capacity: int64 [units], the number of pairs of each unit.
 
     Returns:
-        The unit and the number within the unit of each pair, int64 [wanted], or of all there are.
+        The unit and the number within the unit of each pair, int64 [wanted], or of all pairs.
     """
     quota = _quotas(capacity, wanted, rng)
     edges = np.append(0, np.cumsum(capacity))
@@ -209,7 +204,7 @@ def _draw(
 
 
 def _quotas(capacity: np.ndarray, wanted: int, rng: np.random.Generator) -> np.ndarray:
-    """How many pairs each unit gives: the same number, or all it has, or by chance one more."""
+    """Return the pairs of each unit: the same number, or all it has, or at random one more."""
     wanted = min(wanted, int(capacity.sum()))
     low, high = 0, int(capacity.max(initial=0))
     while low < high:

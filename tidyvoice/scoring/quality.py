@@ -22,7 +22,7 @@ DRAWN = 2**16
 # kinds are equally often in one language, as in the challenge's lists, and 0.75 or more where each
 # speaker speaks one of two languages or more. A value that is constant within each speaker reaches
 # 2/3. A measure at 0.65 that is independent of the score lowers an EER of 5 % by a twentieth.
-TELLING = 0.65
+SEPARATING = 0.65
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,7 @@ class Features:
             measures += [np.minimum(one, other), np.maximum(one, other)]
         if self.language_match is not None:
             measures.append(self.language_match[part])
+        # The memory layout decides how a product with the weights is rounded.
         return np.hstack([*scores, *([np.array(measures, np.float64).T] if measures else [])])
 
     def blocks(self) -> Iterator[tuple[slice, np.ndarray]]:
@@ -77,8 +78,8 @@ def separation(features: Features) -> dict[str, float] | None:
 
     Returns:
         The area under the ROC curve, by the measure's name, in the direction in which it is 0.5 or
-        more; an estimate for lists of more than ``DRAWN`` trials of a kind. None if trials of one
-        kind are missing or labels are.
+        more; an estimate for lists of more than ``DRAWN`` trials of a kind. None if labels or
+        trials of one kind are missing.
     """
     label = features.trials.label
     if label is None or label.all() or not label.any():
@@ -90,13 +91,13 @@ def separation(features: Features) -> dict[str, float] | None:
     ]
     targets, nontargets = map(len, places)
     values, systems = features.block(np.concatenate(places)), len(features.scores)
-    found = {}
+    areas = {}
     for name, column in zip(features.names[systems:], values.T[systems:], strict=True):
         _, place, counts = np.unique(column, return_inverse=True, return_counts=True)
         ranks = np.cumsum(counts) - counts / 2  # ties share their mean rank
         area = (ranks[place[:targets]].mean() - targets / 2) / nontargets
-        found[name] = float(max(area, 1 - area))
-    return found
+        areas[name] = float(max(area, 1 - area))
+    return areas
 
 
 def quality_measures(
@@ -109,27 +110,23 @@ def quality_measures(
 
     Args:
         trials: trials over U ids.
-        seconds: {id: duration}, measured as its logarithm.
-        embeddings: raw ones; measured as the logarithm of their length ‖e‖, before any mean is
-            subtracted.
+        seconds: {id: duration}; the measure is its logarithm.
+        embeddings: raw embeddings; the measure is the logarithm of their length ‖e‖, before any
+            mean is subtracted.
         cohort: float [U], the mean score of each id against a cohort.
-
-    Raises:
-        TidyVoiceError: an id without duration or embedding, or a duration or length that is not a
-            finite number above 0.
     """
-    found = {}
+    measures = {}
     if seconds is not None:
         places = trials.places_in(list(seconds), "duration")
         durations = np.fromiter(seconds.values(), np.float64, len(seconds))[places]
-        found["log duration"] = _log(trials, "duration", durations)
+        measures["log duration"] = _log(trials, "duration", durations)
     if embeddings is not None:
         lengths = np.linalg.norm(embeddings.vectors.astype(np.float64), axis=1)
         places = trials.places_in(embeddings.ids, "embedding")
-        found["log magnitude"] = _log(trials, "length of the embedding", lengths[places])
+        measures["log magnitude"] = _log(trials, "length of the embedding", lengths[places])
     if cohort is not None:
-        found["cohort score"] = np.asarray(cohort, dtype=np.float64)
-    return found
+        measures["cohort score"] = np.asarray(cohort, dtype=np.float64)
+    return measures
 
 
 def _log(trials: Trials, what: str, values: np.ndarray) -> np.ndarray:
@@ -137,7 +134,7 @@ def _log(trials: Trials, what: str, values: np.ndarray) -> np.ndarray:
     if wrong.any():
         raise TidyVoiceError(
             f"{trials.source}: the {what} of '{trials.ids[np.argmax(wrong)]}' is "
-            f"{values[np.argmax(wrong)]:g} ({int(wrong.sum()):,} such ids); it must be a finite "
-            "number above 0; check its audio"
+            f"{values[np.argmax(wrong)]:g} ({int(wrong.sum()):,} such ids). It must be a finite "
+            "number above 0: check the audio."
         )
     return np.log(values)

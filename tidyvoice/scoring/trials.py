@@ -61,12 +61,9 @@ class Trials:
         return f"{self.ids[self.enroll[trial]]} {self.ids[self.test[trial]]}"
 
     def first_other(self, other: "Trials") -> int | None:
-        """Return the first trial with other ids than the same trial of ``other``; None without.
+        """Return the first trial whose ids differ from those of ``other``; None without.
 
         Ids match with or without ``.wav``. Trials after the end of the shorter list do not count.
-
-        Raises:
-            TidyVoiceError: two ids of a list differ only by ``.wav``.
         """
         places = by_stem(other.ids, other.source)
         own = np.array([places.get(i, -1) for i in by_stem(self.ids, self.source)], dtype=np.int32)
@@ -80,11 +77,7 @@ class Trials:
 
         Args:
             others: for example the ids of a table of embeddings.
-            what: what ``others`` hold, for the error message: "embedding".
-
-        Raises:
-            TidyVoiceError: ids that differ only by ``.wav``, on either side, or an id that
-                ``others`` lack: the first in the list with its line, and how many more.
+            what: what each of ``others`` has, for the error message: "embedding".
         """
         by_stem(self.ids, self.source)
         places = by_stem(others, f"the ids with {what}")
@@ -96,7 +89,7 @@ class Trials:
             raise TidyVoiceError(
                 f"{self.source}:{line}: no {what} for '{self.ids[first]}'"
                 + (f", nor for {rest:,} more ids of this list" if rest else "")
-                + f"; the {len(others):,} ids that have one look like '{next(iter(others), '')}'"
+                + f"; the {len(others):,} ids with one look like '{next(iter(others), '')}'"
             )
         return found
 
@@ -113,7 +106,7 @@ class Trials:
 
 @dataclass(frozen=True)
 class ScoreTable:
-    """Trials and their scores, float [T]: the higher, the likelier the same speaker."""
+    """Trials and their scores, float [T]; higher means the same speaker."""
 
     trials: Trials
     scores: np.ndarray
@@ -129,25 +122,20 @@ def by_stem(ids: Sequence[str], where: str) -> dict[str, int]:
 
     Args:
         where: the source of the ids, for the error message.
-
-    Raises:
-        TidyVoiceError: two ids have the same stem.
     """
     places: dict[str, int] = {}
     for place, utterance in enumerate(ids):
         other = places.setdefault(stem(utterance), place)
         if other != place:
             raise TidyVoiceError(
-                f"{where}: '{ids[other]}' and '{utterance}' are the same id once '.wav' is "
-                "dropped; rename one of them"
+                f"{where}: '{ids[other]}' and '{utterance}' are the same id without '.wav'. "
+                "Rename one of them."
             )
     return places
 
 
 def read_trials(path: str | Path) -> Trials:
-    """Read a trial list in any of the three formats; the first line decides which.
-
-    Warns of a trial that the list repeats.
+    """Read a trial list in any of the three formats; a repeated trial gives a warning.
 
     Raises:
         TidyVoiceError: naming file, line and how many more there are: no lines, a wrong number of
@@ -157,9 +145,7 @@ def read_trials(path: str | Path) -> Trials:
 
 
 def read_scores(path: str | Path) -> ScoreTable:
-    """Read a score file, with labels or without.
-
-    Warns of a trial that the file repeats.
+    """Read a score file, with labels or without; a repeated trial gives a warning.
 
     Raises:
         TidyVoiceError: see ``read_trials``; and a score that is no finite number.
@@ -168,7 +154,7 @@ def read_scores(path: str | Path) -> ScoreTable:
 
 
 def write_scores(path: str | Path, table: ScoreTable) -> None:
-    """Write a score file, whole or not at all; the same input gives the same bytes.
+    """Write a score file; the same input gives the same bytes.
 
     Raises:
         TidyVoiceError: another number of scores than of trials, or a score that is not finite.
@@ -269,30 +255,23 @@ def _numbered(enroll: pl.Series, test: pl.Series) -> tuple[list[str], np.ndarray
 
 
 def _check_repetitions(trials: Trials) -> None:
-    """Warn of trials that the list repeats.
-
-    Raises:
-        TidyVoiceError: a trial is repeated with the other label.
-    """
+    """Warn of trials that the list repeats."""
     pairs = (trials.enroll.astype(np.int64) << 32) | trials.test
     ordered = np.sort(pairs)
     twice = ordered[1:][ordered[1:] == ordered[:-1]]
     if not len(twice):
         return
     rows = np.flatnonzero(np.isin(pairs, twice))
-    label = np.zeros(len(rows)) if trials.label is None else trials.label[rows]
-    table = pl.DataFrame({"pair": pairs[rows], "row": rows, "label": label})
-    again = table.with_columns(
-        before=pl.col("row").shift().over("pair"),
-        other=(pl.col("label") != pl.col("label").shift()).over("pair"),
-    ).drop_nulls("before")
-    row, before = again.select("row", "before").row(0)
-    said = (
-        f"{trials.source}:{row + 1}: the trial '{trials.pair(row)}' stands in line {before + 1} "
-        f"already{more(len(again) - 1)}"
+    rows = rows[np.argsort(pairs[rows], kind="stable")]
+    again = pairs[rows[1:]] == pairs[rows[:-1]]
+    before, rows = rows[:-1][again], rows[1:][again]
+    first = int(np.argmin(rows))
+    text = (
+        f"{trials.source}:{rows[first] + 1}: the trial '{trials.pair(rows[first])}' is already in "
+        f"line {before[first] + 1}{more(len(rows) - 1)}"
     )
-    if other := again["other"].sum():
+    if trials.label is not None and (wrong := (trials.label[rows] != trials.label[before]).sum()):
         raise TidyVoiceError(
-            f"{said}, {other:,} of them with the other label; remove the wrong lines"
+            f"{text}, {wrong:,} of them with the other label. Remove the wrong lines."
         )
-    warnings.warn(f"{said}; each counts", TidyVoiceWarning, stacklevel=4)
+    warnings.warn(f"{text}; each counts", TidyVoiceWarning, stacklevel=4)
