@@ -176,7 +176,7 @@ def test_scores_of_every_format_are_the_same_and_say_what_was_not_checked(tmp_pa
     # A table consists of several files: none is overwritten, and each counts in the checksum.
     for table, part in (("e.scp", "e.ark"), ("e.npy", "e.txt")):
         message = support.refusal(f"{score} {table} --out {part}")
-        assert f"{part} is read, and would be written over" in message
+        assert f"{part} is an input and would be overwritten" in message
     content = (tmp_path / "e.ark").read_bytes()
     (tmp_path / "e.ark").write_bytes(content[:-4] + struct.pack("<f", 7))
     support.succeed(f"{score} e.scp --mean e.scp --out scp.score")

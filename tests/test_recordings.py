@@ -220,7 +220,7 @@ def test_a_playlist_does_not_have_other_files_read(tmp_path, text):
     ffmpeg("-i", tmp_path / "a.wav", tmp_path / "private.ts")
     name = "private.ts" if text.startswith("ff") else tmp_path / "private.ts"
     (tmp_path / "up.wav").write_text(text.format(name))
-    with pytest.raises(TidyVoiceError, match=r"up\.wav cannot be decoded \(no format of sound"):
+    with pytest.raises(TidyVoiceError, match=r"up\.wav cannot be decoded \(not a supported"):
         Recording.load(tmp_path / "up.wav")
 
 

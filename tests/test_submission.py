@@ -132,7 +132,7 @@ def test_the_lists_of_the_challenge_have_these_lengths():
 def test_an_input_is_not_written_over(files, name):
     (files / "U.score.json").write_text("{}")
     before = (files / name).read_bytes()
-    assert f"{name} is read, and would be written over" in refused(pack, files, name)
+    assert f"{name} is an input and would be overwritten" in refused(pack, files, name)
     assert (files / name).read_bytes() == before
 
 

@@ -43,14 +43,14 @@ def test_no_input_is_written_over(scored, command, outputs):
     before = {path: path.read_bytes() for path in scored.rglob("*") if path.is_file()}
     for name in outputs.split():
         out = "" if command.endswith("--save") else "--out"
-        assert f"{name} is read, and would be written over" in refusal(f"{command} {out} {name}")
+        assert f"{name} is an input and would be overwritten" in refusal(f"{command} {out} {name}")
     assert before == {path: path.read_bytes() for path in scored.rglob("*") if path.is_file()}
 
 
 def test_no_output_takes_the_place_of_another_or_of_a_foreign_file(tmp_path):
     for name in ("c", "c.json"):
         message = refusal(f"{FIT} dev.score --out {tmp_path}/c --save {tmp_path}/{name}")
-        assert f"{tmp_path / name} would be written twice" in message
+        assert f"{tmp_path / name} is the name of two outputs" in message
     assert not list(tmp_path.iterdir())
     mine = tmp_path / "mine.json"
     for content in ('{"my": "work"}', "[1, 2]", "3", "no JSON"):
