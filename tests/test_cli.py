@@ -47,10 +47,10 @@ def chain(tmp_path_factory, tiny):
                     "train": str(tiny / "train"),
                     "chunk_frames": 40,
                     "batch_size": 4,
-                    "readers": 2,
+                    "num_workers": 2,
                 },
                 "model": {"args": {"in_planes": 2, "embed_dim": 16}},
-                "learning_rate": {"initial_lr": 0.05, "final_lr": 0.01},
+                "learning_rate": {"args": {"initial_lr": 0.05, "final_lr": 0.01}},
             }
         )
     )
@@ -161,7 +161,7 @@ def test_epochs_that_will_not_be_there_are_missed_before_the_training(
 
 def test_an_interrupted_training_says_so_and_goes_on(experiment, tmp_path):
     experiment |= {"epochs": 2000, "epoch_iterations": 2, "keep_checkpoints": 3}
-    experiment["data"]["readers"] = 2
+    experiment["data"]["num_workers"] = 2
     (tmp_path / "x.yaml").write_text(yaml.safe_dump(experiment))
     command = [sys.executable, "-m", "tidyvoice", "train", str(tmp_path / "x.yaml")]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}

@@ -29,8 +29,8 @@ from tidyvoice.scoring.trials import read_scores
 SMALL = (
     "--set model.args.in_planes=2 model.args.embed_dim=16 epochs=1 average=1 epoch_iterations=2 "
     "data.batch_size=4 data.chunk_frames=30 data.min_seconds=0.1 precision=float32 device=cpu "
-    "learning_rate.warm_up_epoch=0 finetune.epochs=2 calib_speakers=4 top_n=4 calib_targets=20 "
-    "calib_nontargets=40 mean_utterances=10 counts=any tolerate=0.2"
+    "learning_rate.args.warmup_epochs=0 finetune.epochs=2 calib_speakers=4 top_n=4 "
+    "calib_targets=20 calib_nontargets=40 mean_utterances=10 counts=any tolerate=0.2"
 )
 
 
@@ -376,7 +376,7 @@ def test_the_released_model_stands_beside_the_published_figures(project, hub):
 
 def test_the_published_fine_tuning_takes_every_speaker(project):
     line = LINE.format("published").replace("calib_speakers=4 ", "")
-    line += " finetune.accumulate=2 --init-from released.zip --variant published"
+    line += " finetune.gradient_accumulation=2 --init-from released.zip --variant published"
     said = succeed(line, project)
     assert not (project / "data/published/calib").exists()
     exp = project / "exp/published/finetune"

@@ -39,7 +39,7 @@ def test_without_arguments_it_lists_and_starts_nothing(untouched):
             "--recipe mini --set model.name=ReDimNetB2 model.init=null",
             "ReDimNetB2 with C = 16 takes a multiple of 24 mel bins, not 80",
         ),
-        ("--recipe mini --set learning_rate=0.4", "set one of learning_rate.initial_lr, "),
+        ("--recipe mini --set learning_rate=0.4", "set one of learning_rate.name, "),
         (
             "--recipe tidyvoice --corpus x --variant published --set calib_speakers=4",
             "--set calib_speakers=4: the variant published trains on all speakers; leave it out",

@@ -98,12 +98,12 @@ def same_optimizer(first, second):
 def test_two_ranks_are_one_that_accumulates(config, tmp_path):
     head = "loss.name=SubCentreArcMargin", "loss.args.top_k=3"
     both, alone = tmp_path / "both", tmp_path / "alone"
-    shared = (*head, "optimizer.name=SGD", *(f"learning_rate.{end}_lr=0.01" for end in ENDS))
+    shared = (*head, "optimizer.name=SGD", *(f"learning_rate.args.{end}_lr=0.01" for end in ENDS))
     output = train(config, 2, f"experiment={both}", *shared)
     assert "2 processes x 1 batches of 5 chunks" in output
     assert "an epoch is 0.8333 passes" in output
     assert output.count("step 6/6") == 1  # one rank speaks
-    train(config, 1, f"experiment={alone}", "accumulate=2", *shared)
+    train(config, 1, f"experiment={alone}", "gradient_accumulation=2", *shared)
     assert len(losses(both)) == 6
     same_losses(both, alone)
     first, second = final_state(both), final_state(alone)
@@ -119,13 +119,13 @@ def test_two_ranks_are_one_that_accumulates(config, tmp_path):
     for folder in (both, alone):
         for epoch in (2, 3):
             epoch_checkpoints(folder)[epoch].unlink()
-    train(config, 1, f"experiment={both}", "accumulate=2", *shared)
+    train(config, 1, f"experiment={both}", "gradient_accumulation=2", *shared)
     train(config, 2, f"experiment={alone}", *shared)
     same_losses(both, alone)
     same_optimizer(final_state(both), final_state(alone))
     refused = run("python", *command(config, 1, f"experiment={both}", *shared))
     assert refused.returncode != 0
-    assert "with steps of 10 chunks, these would be of 5: set accumulate" in refused.stderr
+    assert "steps of 10 chunks, these would be of 5: set gradient_accumulation" in refused.stderr
 
 
 def of_rank(process, rank):
@@ -218,7 +218,7 @@ def test_validation_is_shared_out(config, validated, tmp_path):
 
 @pytest.mark.parametrize("average", [(), ("model.ema_decay=0.5",)])
 def test_what_is_measured_of_two_ranks_is_what_is_saved(config, validated, tmp_path, average):
-    options = ("epochs=1", "optimizer.name=SGD", "learning_rate.initial_lr=0.01", *average)
+    options = ("epochs=1", "optimizer.name=SGD", "learning_rate.args.initial_lr=0.01", *average)
     train(config, 2, *validated, *options)
     alone = load_experiment(config, [*validated, *options])
     state = final_state(alone.experiment)

@@ -23,6 +23,8 @@ from tidyvoice.training.tracking import Tracker
 from tidyvoice.training.trainer import Trainer
 from tidyvoice.training.validation import Validation, history
 
+PAIRS = {"name": "Shuffled", "args": {"pairs": True}}
+
 pytestmark = pytest.mark.usefixtures("shallow")
 
 
@@ -46,7 +48,7 @@ def test_recomputing_changes_nothing():
 
 def test_accumulated_batches_are_one_step(experiment, tmp_path):
     experiment["data"] |= {"batch_size": 4}
-    trainer = run({**experiment, "accumulate": 3, "epoch_iterations": None, "epochs": 2})
+    trainer = run({**experiment, "gradient_accumulation": 3, "epoch_iterations": None, "epochs": 2})
     assert trainer.epoch_iterations == 2
     assert trainer.step_chunks == 12
     text = (trainer.folder / "log/train.log").read_text()
@@ -61,7 +63,7 @@ def test_accumulated_batches_are_one_step(experiment, tmp_path):
     mean = other.objective.head.weight.grad / 3
     first = Trainer(
         Experiment.model_validate(
-            {**experiment, "accumulate": 3, "experiment": str(tmp_path / "first")}
+            {**experiment, "gradient_accumulation": 3, "experiment": str(tmp_path / "first")}
         )
     )
     first.network.train()
@@ -132,7 +134,7 @@ def test_sphereface2_starts_with_a_bias_that_fits_the_speakers_means(experiment)
     # Chunks longer than any utterance, at speed 1.0: the fit saw the very ones that are seen here.
     clean = {"speeds": [1.0], "augment_probability": 0.0}
     experiment["data"] |= {**clean, "chunk_frames": 400, "batch_size": 12}
-    experiment |= {"epochs": 0, "margin": {"initial_margin": 0.2, "final_margin": 0.2}}
+    experiment |= {"epochs": 0, "margin": {"args": {"initial_margin": 0.2}}}
     trainer = run(experiment)
     head, network = trainer.objective.head, trainer.network.eval()
     trainer.frontend.eval()
@@ -162,8 +164,8 @@ def test_a_name_that_is_given_once_keeps_the_settings(experiment, tmp_path):
 
 def test_a_network_without_blocks_refuses_recompute(experiment, monkeypatch):
     monkeypatch.setattr(SimAMResNetASP, "blocks", lambda self: [])
-    experiment["model"]["recompute"] = True
-    with pytest.raises(TidyVoiceError, match=r"model\.recompute: .* has no blocks"):
+    experiment["model"]["activation_checkpointing"] = True
+    with pytest.raises(TidyVoiceError, match=r"model\.activation_checkpointing: .* has no blocks"):
         run(experiment)
 
 
@@ -178,8 +180,8 @@ def test_another_loss_drops_the_settings_of_the_loss_before(experiment, tmp_path
 
 
 def test_language_terms_train_and_go_on(experiment, tmp_path):
-    experiment["languages"] = {"adversary": 0.1, "contrast": 0.2, "rise_epochs": 2}
-    experiment["data"] |= {"pairs": True, "batch_size": 6, "speeds": [1.0]}
+    experiment["languages"] = {"adversary": 0.1, "contrast": 0.2, "warmup_epochs": 2}
+    experiment["data"] |= {"sampler": PAIRS, "batch_size": 6, "speeds": [1.0]}
     whole = run({**experiment, "experiment": str(tmp_path / "whole")})
     rows = log(whole)
     assert all(0 <= row["language_accuracy"] <= 1 and row["contrast"] > 0 for row in rows)
@@ -200,7 +202,7 @@ def test_language_terms_need_languages(experiment, tiny):
     with pytest.raises(TidyVoiceError, match="0 languages in its utt2lang"):
         run(experiment)
     experiment["languages"] = {}
-    experiment["data"] |= {"pairs": True, "speeds": [1.0]}
+    experiment["data"] |= {"sampler": PAIRS, "speeds": [1.0]}
     with pytest.raises(TidyVoiceError, match="no utterance has a language"):
         run(experiment)
 
@@ -269,9 +271,9 @@ def test_a_fine_tuning_that_makes_it_worse_is_warned_of(validated, tmp_path, mon
 
 
 def test_a_batch_that_the_learning_rate_is_not_meant_for_is_said(experiment):
-    trainer = run({**experiment, "tuned_batch": 48, "epochs": 1})
+    trainer = run({**experiment, "reference_batch_size": 48, "epochs": 1})
     text = (trainer.folder / "log/train.log").read_text()
-    assert "a step takes 5 chunks, the learning rate is meant for 48" in text
+    assert "a step takes 5 chunks, the learning rate was tuned for 48" in text
 
 
 def test_synchronised_batch_norm_needs_cuda(experiment):
@@ -289,8 +291,8 @@ def test_waiting_for_data_is_said_once_with_the_mend(tmp_path):
             values = {"loss": torch.tensor(1.0), "accuracy": torch.tensor(0.5)}
             tracker.step(number, 1, values, 0.2, 0.1, 4)
     text = (tmp_path / "log/train.log").read_text()
-    assert text.count("of the time goes by waiting for data: raise data.readers") == 1
-    assert text.index("step 2/6") < text.index("waiting for data")
+    assert text.count("of the time: raise data.num_workers") == 1
+    assert text.index("step 2/6") < text.index("waits for data")
 
 
 def test_a_compiled_training_is_the_same(experiment, tmp_path, monkeypatch):

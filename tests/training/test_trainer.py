@@ -98,8 +98,8 @@ def test_the_loss_falls_and_the_log_says_so(experiment):
     experiment |= {"epochs": 12, "keep_checkpoints": 2}
     experiment["data"] |= {"augment_probability": 0.0, "speeds": [1.0], "batch_size": 12}
     experiment["optimizer"]["name"] = "AdamW"
-    experiment["margin"] = {"final_margin": 0.0}
-    experiment["learning_rate"] = {"initial_lr": 0.01, "final_lr": 0.002}
+    experiment["margin"] = {"args": {"final_margin": 0.0}}
+    experiment["learning_rate"] = {"args": {"initial_lr": 0.01, "final_lr": 0.002}}
     trainer = run(experiment)
     rows = [json.loads(line) for line in (trainer.folder / "log/train.jsonl").open()]
     assert [row["iteration"] for row in rows] == list(range(2, 49, 2))

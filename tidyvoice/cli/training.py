@@ -21,36 +21,25 @@ def train(
         list[str] | None, typer.Argument(help="key=value, dotted keys as in the YAML file")
     ] = None,
     check_settings: Annotated[
-        bool, typer.Option("--check", help="only check the settings, then stop")
+        bool, typer.Option("--check", help="check the settings, then stop")
     ] = False,
     initial: Annotated[
-        bool, typer.Option("--initial", help="with --check: does the model in model.init fit?")
+        bool, typer.Option("--initial", help="with --check: load model.init too")
     ] = False,
 ) -> None:
-    """Train an experiment; an interrupted one goes on by itself.
+    """Train an experiment; the same command resumes an interrupted one.
 
     Example: tidyvoice train conf/mini/pretrain.yaml data.batch_size=32
     """
     if check_settings:
-        import torch
-
-        from tidyvoice.audio import load_torchaudio
         from tidyvoice.config import load_experiment
-        from tidyvoice.training.state import check_settings_of
+        from tidyvoice.training.check import check_experiment
 
-        chosen = load_experiment(config, tuple(settings or ()))
-        check_settings_of(chosen)
-        with torch.device("meta"):  # some arguments are only checked when the network is built
-            chosen.model.build(chosen.frontend.num_mel_bins)
-        if set(chosen.data.speeds) != {1.0}:
-            load_torchaudio()
-        if initial and chosen.model.init:
-            from tidyvoice.training.start import check_initial_model
-
-            check_initial_model(chosen)
+        check_experiment(load_experiment(config, tuple(settings or ())), initial)
+        typer.echo(f"{config}: the settings are valid")
         return
     if initial:
-        raise TidyVoiceError("--initial goes with --check: leave it out, or add --check")
+        raise TidyVoiceError("--initial needs --check: leave it out, or add --check")
     from tidyvoice.training.trainer import train as run
 
     typer.echo(f"finished: {run(config, tuple(settings or ()))}")

@@ -1,15 +1,15 @@
 """Training batches as bytes: which chunk of which utterance, with what noise and which room.
 
 Everything random about an utterance is drawn here from (seed, pass over the data, utterance), so
-that it depends on neither the number of readers or processes nor on where a run was interrupted.
-Only 16-bit samples are handed on; the arithmetic on them is ``tidyvoice.data.augment``, on the
-device.
+that it depends on neither the number of threads or processes nor on where a run was interrupted.
+Only 16-bit samples and random numbers are handed on; ``tidyvoice.data.augment`` and
+``tidyvoice.augmentations`` compute with them on the device.
 
 Shapes: B utterances, S samples of a chunk.
 """
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from tidyvoice.errors import TidyVoiceError
 from tidyvoice.headers import SAMPLE_RATE
 from tidyvoice.losses.languages import UNKNOWN_LANGUAGE
 from tidyvoice.readahead import read_ahead
+from tidyvoice.samplers import Utterances
 
 # Signal-to-noise ratio in dB by kind of noise (the published baseline's ranges).
 SNR_DB = {"noise": (0.0, 15.0), "speech": (10.0, 30.0), "music": (5.0, 15.0)}
@@ -45,6 +46,7 @@ class RawBatch:
         dither_seeds: int64 [B].
         noise: int16 [N x S], with noise_rows int64 [N] (row of the batch) and snr float32 [N] (dB).
         rirs: int16 [R x longest], with rir_rows int64 [R].
+        drawn: random numbers of each augmentation of the settings, float32 [B x ...].
     """
 
     samples: Tensor
@@ -58,29 +60,34 @@ class RawBatch:
     snr: Tensor
     rirs: Tensor
     rir_rows: Tensor
+    drawn: tuple[Tensor, ...] = ()
 
     def to(self, device: torch.device) -> "RawBatch":
-        """On the device; what only the host looks at stays, since reading it back would wait."""
-        moved = {
-            f.name: getattr(self, f.name).to(device, non_blocking=True)
-            for f in fields(self)
-            if f.name not in ON_HOST
-        }
-        return replace(self, **moved)
+        """Return the batch on the device, but for the tensors that only the host reads."""
+        return self._mapped(lambda tensor: tensor.to(device, non_blocking=True), ON_HOST)
 
     def pin_memory(self) -> "RawBatch":
-        return RawBatch(*(getattr(self, f.name).pin_memory() for f in fields(self)))
+        return self._mapped(Tensor.pin_memory)
+
+    def _mapped(
+        self, function: Callable[[Tensor], Tensor], without: Sequence[str] = ()
+    ) -> "RawBatch":
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in without}
+        drawn = tuple(map(function, values.pop("drawn")))
+        changed = {name: function(tensor) for name, tensor in values.items()}
+        return replace(self, **changed, drawn=drawn)
 
 
 class TrainingData:
     """Batches of a data folder by their index since the start of the training.
 
     Args:
-        settings: the ``data`` part of an experiment.
+        settings: the section ``data`` of an experiment.
         chunk_samples: S, samples of a chunk.
         seed: the experiment's seed.
 
     Attributes:
+        augmentations: those of the settings, in order.
         speakers: speaker ids, sorted; the class of a speaker at speed 1.0 is its position.
         languages: languages, sorted.
         batches_per_pass: whole batches in one pass over the data; what is left over changes with
@@ -110,14 +117,11 @@ class TrainingData:
                 f"{settings.min_seconds} s or more, fewer than data.batch_size "
                 f"{settings.batch_size}: make it smaller"
             )
-        self._order = PassOrder(
-            settings,
-            self._eligible,
-            self.reader.shard_of,
-            self._speaker_of,
-            self._language_of,
-            seed,
+        self.augmentations = [chosen.build() for chosen in settings.augmentations]
+        utterances = Utterances(
+            self._eligible, self.reader.shard_of, self._speaker_of, self._language_of
         )
+        self._order = PassOrder(settings.sampler.build(), utterances, seed)
 
     @property
     def num_classes(self) -> int:
@@ -140,6 +144,7 @@ class TrainingData:
         rows = order[places]
         chunks, speeds, dither = [], [], []
         noise, noise_rows, snrs, rirs, rir_rows = [], [], [], [], []
+        drawn = [[] for _ in self.augmentations]
         for position, row in enumerate(rows):
             key = [self.seed, number, int(row)]
             if repeats is not None:
@@ -158,6 +163,8 @@ class TrainingData:
             elif kind == "reverb":
                 rirs.append(self.rirs.read(int(random.integers(len(self.rirs)))))
                 rir_rows.append(position)
+            for numbers, augmentation in zip(drawn, self.augmentations, strict=True):
+                numbers.append(augmentation.draw(random))
         speeds = np.array(speeds)
         return RawBatch(
             samples=_stack(chunks),
@@ -171,6 +178,7 @@ class TrainingData:
             snr=torch.tensor(snrs, dtype=torch.float32),
             rirs=_stack(rirs),
             rir_rows=torch.tensor(rir_rows, dtype=torch.int64),
+            drawn=tuple(torch.from_numpy(np.stack(numbers)).float() for numbers in drawn),
         )
 
     def _chunk(self, row: int, speed: int, random: np.random.Generator) -> np.ndarray:
@@ -240,13 +248,13 @@ def _stack(rows: list[np.ndarray]) -> Tensor:
 def load_batches(
     data: TrainingData, indexes: Iterable[int], pin: bool = False
 ) -> Iterator[RawBatch]:
-    """The batches of these indexes in order, read ahead by ``data.settings.readers`` threads.
+    """Yield the batches of these indexes in order, read ahead by ``num_workers`` threads.
 
     Args:
-        pin: in page-locked memory, from which a copy to a CUDA device need not be waited for.
+        pin: put them in page-locked memory, from which copies to a CUDA device run asynchronously.
     """
 
     def load(index: int) -> RawBatch:
         return data[index].pin_memory() if pin else data[index]
 
-    return read_ahead(load, indexes, data.settings.readers)
+    return read_ahead(load, indexes, data.settings.num_workers)

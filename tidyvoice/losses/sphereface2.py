@@ -82,7 +82,7 @@ class SphereFace2(Head):
         self.bias = nn.Parameter(torch.tensor(self._first_bias()))
 
     def _first_bias(self) -> float:
-        right = torch.zeros(1, 1, dtype=torch.float64)
+        right = torch.zeros(1, 1, dtype=torch.float64, device="cpu")
         target = self.scale * float(self.target_similarity(right))
         other = self.scale * float(self.other_similarity(right))
         odds = self.balance / ((1 - self.balance) * (self.num_classes - 1))

@@ -202,16 +202,9 @@ def load_weights(model: nn.Module, path: Path) -> None:
 
     Raises:
         WeightsMismatch: tensors are missing, unknown, or of another shape.
-        TidyVoiceError: unreadable.
+        TidyVoiceError: see ``read_weights``.
     """
-    state = {
-        name.removeprefix("module."): tensor
-        for name, tensor in _read_state(path).items()
-        if not name.removeprefix("module.").startswith(NOT_THE_MODEL)
-    }
-    if any(name.startswith(OTHER_FRONTEND) for name in state):
-        raise TidyVoiceError(f"{path} holds a front end ({OTHER_FRONTEND}*): {VOXBLINK2}")
-    own = model.state_dict()
+    state, own = read_weights(path), model.state_dict()
     problems = [f"{name} is missing" for name in own if name not in state]
     problems += [f"{name} is unknown" for name in state if name not in own]
     problems += [
@@ -222,6 +215,22 @@ def load_weights(model: nn.Module, path: Path) -> None:
     if problems:
         raise WeightsMismatch(path, problems)
     model.load_state_dict(state)
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Read the tensors of a model by name, without those of its loss.
+
+    Raises:
+        TidyVoiceError: the file is unreadable, or holds a front end too.
+    """
+    state = {
+        name.removeprefix("module."): tensor
+        for name, tensor in _read_state(path).items()
+        if not name.removeprefix("module.").startswith(NOT_THE_MODEL)
+    }
+    if any(name.startswith(OTHER_FRONTEND) for name in state):
+        raise TidyVoiceError(f"{path} holds a front end ({OTHER_FRONTEND}*): {VOXBLINK2}")
+    return state
 
 
 def _read_state(path: Path) -> Mapping[str, Tensor]:

@@ -5,9 +5,9 @@ A component is a class, or a function that builds one, below the decorator of it
     @MODELS.register("SimAM_ResNet34_ASP")
     def simam_resnet34(feat_dim: int, in_planes: int = 64, embed_dim: int = 256): ...
 
-The parameters that have defaults are its settings: a YAML file gives them under ``args``, and they
-are checked against the annotations (which may be ``Annotated[int, Field(ge=1)]`` or ``Literal``).
-The others, which come first, come from the program.
+The parameters that have defaults or are keyword-only are its settings: a YAML file gives them under
+``args``, and they are checked against the annotations (which may be ``Annotated[int, Field(ge=1)]``
+or ``Literal``). The others, which come first, come from the program.
 """
 
 import difflib
@@ -69,7 +69,7 @@ class Registry(Generic[Component]):
     def provided(self, name: str) -> list[str]:
         """Return the names of the parameters of a component that come from the program."""
         parameters = inspect.signature(self[name]).parameters.values()
-        return [p.name for p in parameters if p.default is p.empty]
+        return [parameter.name for parameter in parameters if not _is_setting(parameter)]
 
     def build(self, name: str, *provided: Any, **args: Any) -> Any:
         """Build a component from what the program provides and its checked settings.
@@ -87,16 +87,23 @@ def suggest(given: str, known: Iterable[str]) -> str:
     return f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
 
 
+def _is_setting(parameter: inspect.Parameter) -> bool:
+    return parameter.default is not parameter.empty or parameter.kind is parameter.KEYWORD_ONLY
+
+
 @functools.cache
 def _settings_of(component: Callable[..., Any], name: str) -> type[BaseModel]:
-    """Make a model of settings from the parameters of a component that have defaults."""
+    """Make a model of settings from the parameters of a component that are settings."""
     function = component.func if isinstance(component, functools.partial) else component
     hints = get_type_hints(
         function.__init__ if inspect.isclass(function) else function, include_extras=True
     )
     fields = {
-        parameter.name: (hints[parameter.name], parameter.default)
+        parameter.name: (
+            hints[parameter.name],
+            ... if parameter.default is parameter.empty else parameter.default,
+        )
         for parameter in inspect.signature(component).parameters.values()
-        if parameter.default is not parameter.empty
+        if _is_setting(parameter)
     }
     return create_model(name, __config__=ConfigDict(extra="forbid"), **fields)

@@ -1,5 +1,8 @@
 """What a training computes with: the model, the objective, and a moving average of the weights."""
 
+import re
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -7,8 +10,9 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tidyvoice.config import Experiment
 from tidyvoice.data.batches import TrainingData
 from tidyvoice.distributed import World
-from tidyvoice.errors import TidyVoiceError
+from tidyvoice.errors import TidyVoiceError, summarise
 from tidyvoice.models.checkpointing import checkpoint_activations
+from tidyvoice.optimizers import Parameters
 from tidyvoice.training.objective import Objective, build_objective
 
 
@@ -39,6 +43,15 @@ class Network(nn.Module):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """What ``Objective`` returns, of features [B x T x F]."""
         return self.objective(self.embed(features), labels, languages)
+
+    def train(self, mode: bool = True) -> "Network":
+        """Set the mode of all modules but the frozen ones, which stay in evaluation mode."""
+        super().train(mode)
+        for module in self.modules():
+            parameters = list(module.parameters())
+            if parameters and not any(parameter.requires_grad for parameter in parameters):
+                module.eval()
+        return self
 
     def begin_average(self) -> None:
         """Prepare the moving average, which begins with the next step's weights."""
@@ -83,9 +96,11 @@ def build_network(settings: Experiment, data: TrainingData, world: World) -> Net
     model = chosen.build(settings.frontend.num_mel_bins)
     if chosen.init_scheme != "torch":
         model.initialise()
-    if chosen.recompute:
+    if chosen.activation_checkpointing:
         if not model.blocks():
-            raise TidyVoiceError(f"model.recompute: {chosen.name} has no blocks; set it false")
+            raise TidyVoiceError(
+                f"model.activation_checkpointing: {chosen.name} has no blocks; set it false"
+            )
         checkpoint_activations(model.blocks())
     trunk = model.trunk()
     if chosen.sync_batchnorm:
@@ -98,22 +113,45 @@ def build_network(settings: Experiment, data: TrainingData, world: World) -> Net
     if chosen.compile:
         trunk.compile()
     bf16 = settings.precision == "bf16"
-    return Network(model, build_objective(settings, data), bf16, chosen.ema_decay).to(device)
+    try:
+        objective = build_objective(settings, data.num_classes, len(data.languages))
+    except TidyVoiceError as error:
+        raise TidyVoiceError(f"{', '.join(map(str, settings.data.train))}: {error}") from None
+    return Network(model, objective, bf16, chosen.ema_decay).to(device)
+
+
+def parameter_groups(settings: Experiment, network: Network) -> Parameters:
+    """Divide the parameters of a network as the settings say; freeze those of frozen groups.
+
+    The key ``lr_factor`` of a group multiplies the learning rate.
+
+    Raises:
+        TidyVoiceError: the pattern of a group fits no parameter, or all parameters are frozen.
+    """
+    chosen = settings.optimizer.groups
+    groups: Parameters = [{"params": [], "lr_factor": group.lr_factor} for group in chosen]
+    others: dict[str, Any] = {"params": [], "lr_factor": 1.0}
+    for name, parameter in network.named_parameters():
+        place = next((i for i, one in enumerate(chosen) if re.search(one.pattern, name)), None)
+        (others if place is None else groups[place])["params"].append(parameter)
+    for group, options in zip(groups, chosen, strict=True):
+        if not group["params"]:
+            names = summarise([name for name, _ in network.named_parameters()], 5)
+            raise TidyVoiceError(
+                f"optimizer.groups: no parameter is left for the pattern {options.pattern!r}: "
+                f"take one that fits their names ({names})"
+            )
+        if options.weight_decay is not None:
+            group["weight_decay"] = options.weight_decay
+        for parameter in group["params"]:
+            parameter.requires_grad_(not options.frozen)
+    trained = [group for group, options in zip(groups, chosen, strict=True) if not options.frozen]
+    trained = [others, *trained] if others["params"] else trained
+    if not trained:
+        raise TidyVoiceError("optimizer.groups: all parameters are frozen: leave some to train")
+    return trained
 
 
 def build_optimizer(settings: Experiment, network: Network) -> torch.optim.Optimizer:
-    """The optimizer of an experiment, over every parameter."""
-    chosen = settings.optimizer
-    rate = settings.learning_rate.initial_lr
-    if chosen.name == "AdamW":
-        # Otherwise it launches several operations for each tensor, which small models feel.
-        return torch.optim.AdamW(
-            network.parameters(), lr=rate, weight_decay=chosen.weight_decay, fused=True
-        )
-    return torch.optim.SGD(
-        network.parameters(),
-        lr=rate,
-        momentum=chosen.momentum,
-        nesterov=chosen.nesterov,
-        weight_decay=chosen.weight_decay,
-    )
+    """Build the optimizer of an experiment; see ``parameter_groups``."""
+    return settings.optimizer.build(parameter_groups(settings, network))

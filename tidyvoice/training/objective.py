@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 
 from tidyvoice.config import Experiment
-from tidyvoice.data.batches import TrainingData
 from tidyvoice.errors import TidyVoiceError
-from tidyvoice.losses import CrossLanguageContrast, LanguageAdversary, build_loss
+from tidyvoice.losses import CrossLanguageContrast, LanguageAdversary
 from tidyvoice.losses.head import Head
 
 STEEPNESS = 10.0  # of the rise of the language terms' weights, as in Ganin and Lempitsky 2015
@@ -56,24 +55,24 @@ class Objective(nn.Module):
         return total, shown
 
 
-def build_objective(settings: Experiment, data: TrainingData) -> Objective:
-    """The objective of an experiment.
+def build_objective(settings: Experiment, num_classes: int, num_languages: int) -> Objective:
+    """Build the objective of an experiment.
 
     Raises:
-        TidyVoiceError: terms go by languages, and the data has fewer than two.
+        TidyVoiceError: the settings need languages, and the data has fewer than two.
     """
     dim, chosen = settings.model.embed_dim, settings.languages
-    head = build_loss(settings.loss.name, dim, data.num_classes, **settings.loss.args)
-    languages = len(data.languages)
-    if (chosen.adversary or chosen.contrast) and languages < 2:
+    head = settings.loss.build(dim, num_classes)
+    if (chosen.adversary or chosen.contrast) and num_languages < 2:
         raise TidyVoiceError(
-            f"{', '.join(map(str, settings.data.train))}: {languages} languages in its utt2lang, "
-            "and the settings of languages need two: add it, or set them to 0"
+            f"{num_languages} languages in utt2lang, but the settings of languages need two: add "
+            "utt2lang, or set languages.adversary and languages.contrast to 0"
         )
     terms: dict[str, nn.Module] = {}
     if chosen.adversary:
-        hidden, weight = chosen.adversary_hidden, chosen.adversary
-        terms["language_accuracy"] = LanguageAdversary(dim, languages, hidden, weight)
+        terms["language_accuracy"] = LanguageAdversary(
+            dim, num_languages, chosen.adversary_hidden, chosen.adversary
+        )
     if chosen.contrast:
         terms["contrast"] = CrossLanguageContrast(
             chosen.temperature, chosen.negatives, chosen.contrast

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -23,9 +22,9 @@ if TYPE_CHECKING:
 # What may change when an interrupted run goes on: only rounding depends on it, and which batches
 # batch norm's running statistics are of. Of processes and accumulated batches the product may not.
 FREE_SETTINGS = {
-    "accumulate", "average", "checkpoint_iterations", "data.readers", "device",
-    "experiment", "keep_checkpoints", "log_iterations", "model.compile",
-    "model.recompute", "timeout_seconds", "tuned_batch", "validation",
+    "average", "checkpoint_iterations", "data.num_workers", "device", "experiment",
+    "gradient_accumulation", "keep_checkpoints", "log_iterations", "model.activation_checkpointing",
+    "model.compile", "reference_batch_size", "timeout_seconds", "validation",
 }  # fmt: skip
 
 ANOTHER_FOLDER = (
@@ -58,10 +57,6 @@ def state_of(trainer: "Trainer") -> dict[str, Any]:
         "loss": network.objective.head.state_dict(),
         "terms": network.objective.terms.state_dict(),
         "optimizer": trainer.optimizer.state_dict(),
-        "schedules": {
-            "margin": asdict(trainer.margin),
-            "learning_rate": asdict(trainer.learning_rate),
-        },
         "random": random,
         "inputs": trainer.inputs,
         "source": trainer.source,
@@ -107,7 +102,8 @@ def refuse_other(
     if state["step_chunks"] != step_chunks:
         raise TidyVoiceError(
             f"{folder} was begun with steps of {state['step_chunks']} chunks, these would be of "
-            f"{step_chunks}: set accumulate so that processes x accumulate is the same"
+            f"{step_chunks}: set gradient_accumulation so that its product with the number of "
+            "processes is the same"
         )
     other = differences(state["inputs"], inputs)
     if other:

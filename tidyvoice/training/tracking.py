@@ -151,9 +151,9 @@ class Tracker:
         if waited > WAITS_TOO_LONG and not self._advised:
             self._advised = True
             self.say(
-                f"{waited:.0%} of the time goes by waiting for data: raise data.readers (to the "
-                "cores there are), put the shards on a local disk, or on a disk that seeks slowly "
-                "set data.order: windowed"
+                f"the training waits for data {waited:.0%} of the time: raise data.num_workers (up "
+                "to the number of cores), put the shards on a local disk, or on a disk that seeks "
+                "slowly set data.sampler.name: Windowed"
             )
 
     def _reset(self) -> None:

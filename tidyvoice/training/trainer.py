@@ -39,7 +39,6 @@ from tidyvoice.training.checkpoint import (
 from tidyvoice.training.description import describe
 from tidyvoice.training.head import head_file, start_from_head
 from tidyvoice.training.network import build_network, build_optimizer
-from tidyvoice.training.schedules import ExponentialDecrease, MarginSchedule
 from tidyvoice.training.start import start_from_model, start_from_speaker_means
 from tidyvoice.training.state import checksums, refuse_other, restore, state_of
 from tidyvoice.training.tracking import Tracker
@@ -75,21 +74,20 @@ class Trainer:
         self.source = source_hash()  # now: the code may be edited while this runs
         self.validation = Validation(settings, world) if settings.validation else None
 
-        per_step = settings.accumulate * world.size
+        per_step = settings.gradient_accumulation * world.size
         self.step_chunks = per_step * settings.data.batch_size
         self.epoch_iterations = settings.epoch_iterations or self.data.batches_per_pass // per_step
         if not self.epoch_iterations:
             raise TidyVoiceError(
                 f"{', '.join(map(str, settings.data.train))}: {self.data.num_utterances} "
                 f"utterances are fewer than the {self.step_chunks} of a step: make "
-                "data.batch_size or accumulate smaller, or start fewer processes"
+                "data.batch_size or gradient_accumulation smaller, or start fewer processes"
             )
         self.total = settings.epochs * self.epoch_iterations
-        self.margin = MarginSchedule(self.epoch_iterations, **settings.margin.model_dump())
-        self.learning_rate = ExponentialDecrease(
-            self.epoch_iterations, max(settings.epochs, 1), **settings.learning_rate.model_dump()
-        )
-        self.rise = settings.languages.rise_epochs * self.epoch_iterations
+        length = self.epoch_iterations, max(settings.epochs, 1)
+        self.margin = settings.margin.build(*length)
+        self.learning_rate = settings.learning_rate.build(*length)
+        self.language_warmup = settings.languages.warmup_epochs * self.epoch_iterations
         self.iteration = 0
 
     def run(self) -> None:
@@ -145,8 +143,8 @@ class Trainer:
         for line in describe(self):
             tracker.say(line)
         if settings.model.init:
-            source = start_from_model(self.network.model, settings)
-            tracker.say(f"the model starts from {source}")
+            for line in start_from_model(self.network.model, settings):
+                tracker.say(line)
         total = f"{self.data.num_classes:,} classes"
         if settings.loss.init == "checkpoint":
             kept = start_from_head(self.objective.head, settings, self.data.speakers)
@@ -179,7 +177,7 @@ class Trainer:
                     (self.iteration - 1) // self.epoch_iterations + 1,
                     shown,
                     self.objective.head.margin,
-                    self.optimizer.param_groups[0]["lr"],
+                    self.learning_rate.at(self.iteration - 1),
                     self.step_chunks,
                 )
                 if self._is_checkpoint():
@@ -195,7 +193,7 @@ class Trainer:
 
     def _indexes(self) -> Iterator[int]:
         """Which batches of the order this process takes from here on."""
-        each = self.settings.accumulate * self.world.size
+        each = self.settings.gradient_accumulation * self.world.size
         return iter(
             range(self.iteration * each + self.world.rank, self.total * each, self.world.size)
         )
@@ -224,11 +222,12 @@ class Trainer:
             this one took.
         """
         self.objective.head.margin = self.margin.at(self.iteration)
-        self.objective.set_share(self.iteration / self.rise if self.rise else 1.0)
+        warmup = self.language_warmup
+        self.objective.set_share(self.iteration / warmup if warmup else 1.0)
         for group in self.optimizer.param_groups:
-            group["lr"] = self.learning_rate.at(self.iteration)
+            group["lr"] = self.learning_rate.at(self.iteration) * group["lr_factor"]
         self.optimizer.zero_grad()
-        count, parts, rows = self.settings.accumulate, [], []
+        count, parts, rows = self.settings.gradient_accumulation, [], []
         for number in range(count):
             raw = next(batches).to(self.world.device)
             rows.append(raw.rows)
@@ -254,7 +253,16 @@ class Trainer:
     @torch.no_grad()
     def features(self, raw: RawBatch) -> Tensor:
         """Features [B x T x F] of a batch, augmented, on the device."""
-        return self.frontend(self.augment(raw), raw.dither_seeds)
+        waveforms = self._augmented(self.augment(raw), raw, "waveform")
+        features = self.frontend(waveforms, raw.dither_seeds)
+        return self._augmented(features, raw, "features")
+
+    def _augmented(self, values: Tensor, raw: RawBatch, domain: str) -> Tensor:
+        # A batch of clean data, for the speakers' means, has no numbers for the augmentations.
+        for augmentation, drawn in zip(self.data.augmentations, raw.drawn, strict=False):
+            if augmentation.domain == domain:
+                values = augmentation(values, drawn)
+        return values
 
     def _check_finite(self, values: LateNumbers, rows: Tensor) -> None:
         """Of a number of all processes, and of this one's own."""
