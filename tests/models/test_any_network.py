@@ -11,10 +11,14 @@ from conftest import prepared
 from typer.testing import CliRunner
 
 from tidyvoice import SpeakerEncoder
+from tidyvoice.augmentations import AUGMENTATIONS
 from tidyvoice.cli import app
 from tidyvoice.config import Experiment
 from tidyvoice.losses import LOSSES
 from tidyvoice.models import MODELS
+from tidyvoice.optimizers import OPTIMIZERS
+from tidyvoice.samplers import SAMPLERS
+from tidyvoice.schedules import LEARNING_RATES
 from tidyvoice.scoring.embeddings import load_embeddings
 from tidyvoice.training.average import average_checkpoints
 from tidyvoice.training.trainer import Trainer
@@ -24,11 +28,17 @@ EXTENDING = Path(__file__).parents[2] / "docs/extending.md"
 
 @pytest.fixture
 def own_components(monkeypatch):
-    """The network and the loss of docs/extending.md, as the page has them."""
-    for registry in (MODELS, LOSSES):
+    """The components of docs/extending.md, as the page has them; and the settings of its YAML."""
+    for registry in (MODELS, LOSSES, OPTIMIZERS, LEARNING_RATES, SAMPLERS, AUGMENTATIONS):
         monkeypatch.setattr(registry, "_components", dict(registry._components))
-    for code in re.findall(r"```python\n(.*?)```", EXTENDING.read_text(), re.DOTALL):
+    text = EXTENDING.read_text()
+    for code in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
         exec(code, {"__name__": "own"})
+    settings = {}
+    for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL):
+        for key, values in yaml.safe_load(block).items():
+            settings.setdefault(key, {}).update(values)
+    return settings
 
 
 def run(*arguments):
@@ -37,18 +47,22 @@ def run(*arguments):
     return done.output
 
 
-@pytest.mark.usefixtures("own_components")
 @pytest.mark.parametrize(
     ("name", "args"),
     [
-        ("MeanOfFrames", {"embed_dim": 6, "hidden": 7}),
+        ("MeanOfFrames", {"embed_dim": 6}),
         ("ResNet34", {"m_channels": 2, "embed_dim": 6, "pooling_func": "MQMHASTP"}),
         ("ECAPA_TDNN_GLOB_c512", {"channels": 16, "embed_dim": 6}),
     ],
 )
-def test_a_network_trains_extracts_and_shows_everywhere(experiment, tmp_path, name, args):
-    experiment["model"] = {"name": name, "args": args}
-    experiment["loss"] = {"name": "QuadraticMargin", "args": {"growth": 1.0}}
+def test_a_network_trains_extracts_and_shows_everywhere(
+    experiment, own_components, tmp_path, name, args
+):
+    own = own_components
+    model = own["model"] if name == own["model"]["name"] else {"name": name, "args": {}}
+    args = {**model["args"], **args}
+    data = {**experiment["data"], **own["data"]}
+    experiment |= {**own, "data": data, "model": {"name": name, "args": args}}
     experiment |= {"epochs": 1, "epoch_iterations": 2}
     (tmp_path / "x.yaml").write_text(yaml.safe_dump(experiment))
     assert (

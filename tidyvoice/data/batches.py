@@ -1,9 +1,8 @@
-"""Training batches as bytes: which chunk of which utterance, with what noise and which room.
+"""Training batches: chunks of utterances with noise and room, as 16-bit samples.
 
-Everything random about an utterance is drawn here from (seed, pass over the data, utterance), so
-that it depends on neither the number of threads or processes nor on where a run was interrupted.
-Only 16-bit samples and random numbers are handed on; ``tidyvoice.data.augment`` and
-``tidyvoice.augmentations`` compute with them on the device.
+All random numbers of an utterance are drawn here from (seed, pass over the data, utterance), so
+that the number of threads or processes and interruptions do not change them.
+``tidyvoice.data.augment`` and ``tidyvoice.augmentations`` compute with them on the device.
 
 Shapes: B utterances, S samples of a chunk.
 """
@@ -35,7 +34,7 @@ ON_HOST = ("speeds", "rows", "dither_seeds")
 
 @dataclass
 class RawBatch:
-    """One batch, before any arithmetic.
+    """One batch, before any computation.
 
     Attributes:
         samples: int16 [B x longest source]; row b holds a chunk's source at its speed.
@@ -88,13 +87,13 @@ class TrainingData:
 
     Attributes:
         augmentations: those of the settings, in order.
-        speakers: speaker ids, sorted; the class of a speaker at speed 1.0 is its position.
+        speakers: speaker ids, sorted. The class of a speaker is its position, plus the number of
+            speakers times the index of the speed.
         languages: languages, sorted.
-        batches_per_pass: whole batches in one pass over the data; what is left over changes with
-            each pass.
+        batches_per_pass: whole batches in one pass over the data. Every pass drops other utterances.
 
     Raises:
-        TidyVoiceError: no shards, too few utterances for a batch, or a store without kinds.
+        TidyVoiceError: no shards, too few utterances for a batch, or an unknown kind of noise.
     """
 
     def __init__(self, settings: DataSettings, chunk_samples: int, seed: int):
@@ -113,8 +112,8 @@ class TrainingData:
         self.batches_per_pass = len(self._eligible) // settings.batch_size
         if not self.batches_per_pass:
             raise TidyVoiceError(
-                f"{', '.join(map(str, settings.train))}: {len(self._eligible)} utterances of "
-                f"{settings.min_seconds} s or more, fewer than data.batch_size "
+                f"{', '.join(map(str, settings.train))}: {len(self._eligible)} utterances last "
+                f"{settings.min_seconds} s or longer, fewer than data.batch_size "
                 f"{settings.batch_size}: make it smaller"
             )
         self.augmentations = [chosen.build() for chosen in settings.augmentations]
@@ -125,12 +124,12 @@ class TrainingData:
 
     @property
     def num_classes(self) -> int:
-        """Each speaker at each speed is a class of its own."""
+        """Number of classes: each speaker at each speed."""
         return len(self.speakers) * len(self.settings.speeds)
 
     @property
     def num_utterances(self) -> int:
-        """Utterances that are long enough to be used."""
+        """Number of utterances that are long enough."""
         return len(self._eligible)
 
     def utterance_ids(self, rows: Tensor) -> list[str]:
@@ -182,18 +181,18 @@ class TrainingData:
         )
 
     def _chunk(self, row: int, speed: int, random: np.random.Generator) -> np.ndarray:
-        """The samples that become one chunk at this speed; short utterances are repeated."""
+        """Read the samples that become one chunk at this speed; repeat short utterances."""
         total = int(self.reader.samples[row])
-        wanted = source_samples(self.chunk_samples, self.settings.speeds[speed])
+        needed = source_samples(self.chunk_samples, self.settings.speeds[speed])
         first = 0
         if self.settings.max_seconds is not None:
             longest = int(self.settings.max_seconds * SAMPLE_RATE)
             first = int(random.integers(max(total - longest, 0) + 1))
             total = min(total, longest)
-        if total >= wanted:
-            start = first + int(random.integers(total - wanted + 1))
-            return self.reader.read(row, start, wanted)
-        return np.resize(self.reader.read(row, first, total), wanted)
+        if total >= needed:
+            start = first + int(random.integers(total - needed + 1))
+            return self.reader.read(row, start, needed)
+        return np.resize(self.reader.read(row, first, total), needed)
 
     def _augmentation(self, random: np.random.Generator) -> str:
         kinds = ["reverb"] * (self.rirs is not None) + ["noise"] * (self.noise is not None)
@@ -211,7 +210,7 @@ class TrainingData:
 
 
 def source_samples(chunk: int, speed: float) -> int:
-    """Samples that, played at ``speed``, last as long as ``chunk`` samples."""
+    """Return how many samples, played at ``speed``, last as long as ``chunk`` samples."""
     return math.ceil(chunk * speed_fraction(speed))
 
 
@@ -220,9 +219,9 @@ def _open_store(folder: Path | None) -> ShardReader | None:
 
 
 def _codes(names: pl.Series) -> tuple[list[str], np.ndarray]:
-    """The distinct names, sorted, and the position of each row's among them, int32 [N]."""
-    found = names.to_physical().cast(pl.Int32).fill_null(UNKNOWN_LANGUAGE)
-    return names.dtype.categories.to_list(), found.to_numpy()
+    """Return the distinct names, sorted, and the position of each row's name, int32 [N]."""
+    codes = names.to_physical().cast(pl.Int32).fill_null(UNKNOWN_LANGUAGE)
+    return names.dtype.categories.to_list(), codes.to_numpy()
 
 
 def _snr_ranges(noise: ShardReader, folder: Path) -> list[tuple[float, float]]:
@@ -230,14 +229,14 @@ def _snr_ranges(noise: ShardReader, folder: Path) -> list[tuple[float, float]]:
     unknown = sorted(set(kinds) - set(SNR_DB))
     if unknown:
         raise TidyVoiceError(
-            f"{folder}: no signal-to-noise ratio for the kind {unknown[0]!r}: its utt2spk "
+            f"{folder}: no signal-to-noise ratio is known for the kind {unknown[0]!r}: its utt2spk "
             f"may hold {', '.join(SNR_DB)}"
         )
     return [SNR_DB[kind] for kind in kinds]
 
 
 def _stack(rows: list[np.ndarray]) -> Tensor:
-    """int16 [rows x longest], padded with zeros at the end."""
+    """Stack rows of int16 samples, padded with zeros at the end."""
     longest = max((row.size for row in rows), default=0)
     stacked = np.zeros((len(rows), longest), np.int16)
     for target, row in zip(stacked, rows, strict=True):

@@ -1,4 +1,4 @@
-"""What a training says of itself before its first step."""
+"""The lines that a training logs before its first step."""
 
 from typing import TYPE_CHECKING
 
@@ -7,7 +7,7 @@ if TYPE_CHECKING:
 
 
 def describe(trainer: "Trainer") -> list[str]:
-    """Model, data and steps, a line each; a warning if the rate is meant for other steps."""
+    """Return lines about model, data and steps, and a warning if the batch size is unusual."""
     settings, data, size = trainer.settings, trainer.data, trainer.world.size
     parameters = sum(parameter.numel() for parameter in trainer.network.model.parameters())
     share = trainer.epoch_iterations * trainer.step_chunks / data.num_utterances

@@ -1,4 +1,4 @@
-"""What a training computes with: the model, the objective, and a moving average of the weights."""
+"""The network of a training: model, objective and moving average; and its optimizer."""
 
 import re
 from typing import Any
@@ -17,7 +17,7 @@ from tidyvoice.training.objective import Objective, build_objective
 
 
 class Network(nn.Module):
-    """Model and objective as one module, so that one wrapper goes around both.
+    """Model and objective as one module, for DistributedDataParallel.
 
     Attributes:
         model: features [B x T x F] to embeddings [B x D].
@@ -31,17 +31,17 @@ class Network(nn.Module):
         self.objective = objective
         self._bf16 = bf16
         self._ema_decay = ema_decay
-        self._average: list[AveragedModel] = []  # in a list it is no submodule
+        self._average: list[AveragedModel] = []  # in a list, so that it is no submodule
 
     def embed(self, features: Tensor) -> Tensor:
-        """Embeddings [B x D] of features [B x T x F]."""
+        """Return the embeddings [B x D] of features [B x T x F]."""
         with torch.autocast(features.device.type, torch.bfloat16, enabled=self._bf16):
             return self.model(features)
 
     def forward(
         self, features: Tensor, labels: Tensor, languages: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """What ``Objective`` returns, of features [B x T x F]."""
+        """Return the objective of features [B x T x F], see ``Objective``."""
         return self.objective(self.embed(features), labels, languages)
 
     def train(self, mode: bool = True) -> "Network":
@@ -54,7 +54,7 @@ class Network(nn.Module):
         return self
 
     def begin_average(self) -> None:
-        """Prepare the moving average, which begins with the next step's weights."""
+        """Prepare the moving average, which starts with the weights of the next step."""
         if self._ema_decay is not None:
             average = get_ema_multi_avg_fn(self._ema_decay)
             self._average = [AveragedModel(self.model, multi_avg_fn=average, use_buffers=True)]
@@ -69,13 +69,13 @@ class Network(nn.Module):
 
     @property
     def best_model(self) -> nn.Module:
-        """The model that is evaluated: the moving average if there is one."""
+        """The model to evaluate: the moving average if there is one."""
         return self.average.module if self.average else self.model
 
     def statistics(self) -> list[Tensor]:
-        """The running statistics of batch norm, of the model and of its moving average.
+        """Return the running statistics of batch norm, of the model and its moving average.
 
-        They are not exchanged at every step: each process has those of its own batches.
+        Each process has those of its own batches; they are averaged before they are used.
         """
         models = [self.model, *self._average]
         buffers = [buffer for model in models for buffer in model.buffers()]
@@ -86,7 +86,7 @@ class Network(nn.Module):
 
 
 def build_network(settings: Experiment, data: TrainingData, world: World) -> Network:
-    """The network of an experiment, on its device.
+    """Build the network of an experiment on its device.
 
     Raises:
         TidyVoiceError: activation checkpointing of a network without blocks, synchronised batch
@@ -107,8 +107,8 @@ def build_network(settings: Experiment, data: TrainingData, world: World) -> Net
         if device.type != "cuda":
             raise TidyVoiceError(f"model.sync_batchnorm needs CUDA, this is {device}: set it false")
         model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
-    # The layout that convolutions take without reordering. With few channels its backward pass on
-    # the CPU is several times faster than that of the other layout (benchmarks/training_step.py).
+    # Convolutions take this layout without reordering. With few channels its backward pass on the
+    # CPU is several times faster than that of the other layout (benchmarks/training_step.py).
     model.to(memory_format=torch.channels_last)
     if chosen.compile:
         trunk.compile()
@@ -121,7 +121,7 @@ def build_network(settings: Experiment, data: TrainingData, world: World) -> Net
 
 
 def parameter_groups(settings: Experiment, network: Network) -> Parameters:
-    """Divide the parameters of a network as the settings say; freeze those of frozen groups.
+    """Return the parameters of a network in groups; freeze those of frozen groups.
 
     The key ``lr_factor`` of a group multiplies the learning rate.
 

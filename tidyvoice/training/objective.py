@@ -1,4 +1,4 @@
-"""What is minimised: the classifier's loss, and whatever terms the settings add to it."""
+"""The training objective: the classifier's loss and further terms."""
 
 import math
 from collections.abc import Mapping
@@ -10,16 +10,16 @@ from tidyvoice.errors import TidyVoiceError
 from tidyvoice.losses import CrossLanguageContrast, LanguageAdversary
 from tidyvoice.losses.head import Head
 
-STEEPNESS = 10.0  # of the rise of the language terms' weights, as in Ganin and Lempitsky 2015
+STEEPNESS = 10.0  # of the warm-up of the terms' weights, as in Ganin and Lempitsky 2015
 
 
 class Objective(nn.Module):
-    """A loss head, and terms beside it.
+    """The sum of a loss head and further terms.
 
     Attributes:
-        head: the classifier, and its loss.
-        terms: by name; each maps (embeddings, labels, languages) to what is added and what is
-            shown, and has a ``weight`` that ``set_share`` scales.
+        head: the classifier and its loss.
+        terms: by name; each maps (embeddings, labels, languages) to a loss and a number to log, and
+            has a ``weight`` that ``warm_up`` scales.
     """
 
     def __init__(self, head: Head, terms: Mapping[str, nn.Module]):
@@ -28,10 +28,10 @@ class Objective(nn.Module):
         self.terms = nn.ModuleDict(terms)
         self._weights = {name: term.weight for name, term in terms.items()}
 
-    def set_share(self, share: float) -> None:
-        """Scale the terms' weights by how much of their rise has passed, 0 to 1.
+    def warm_up(self, share: float) -> None:
+        """Scale the terms' weights, given the share of the warm-up that has passed.
 
-        The factor is 2 / (1 + exp(-10 share)) - 1 until the rise ends, where it is 1.
+        The factor is 2 / (1 + exp(-10 share)) - 1 during the warm-up, then 1.
         """
         factor = 2.0 / (1.0 + math.exp(-STEEPNESS * share)) - 1.0 if share < 1.0 else 1.0
         for name, weight in self._weights.items():
@@ -40,7 +40,7 @@ class Objective(nn.Module):
     def forward(
         self, embeddings: Tensor, labels: Tensor, languages: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The sum (a scalar), and what to show: loss and accuracy of the head, and of the terms.
+        """Return the sum (a scalar), and the numbers to log by name.
 
         Args:
             embeddings: [B x D].
