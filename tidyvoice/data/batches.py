@@ -90,7 +90,7 @@ class TrainingData:
         speakers: speaker ids, sorted. The class of a speaker is its position, plus the number of
             speakers times the index of the speed.
         languages: languages, sorted.
-        batches_per_pass: whole batches in one pass over the data. Every pass drops other utterances.
+        batches_per_pass: whole batches in one pass; every pass drops other utterances.
 
     Raises:
         TidyVoiceError: no shards, too few utterances for a batch, or an unknown kind of noise.

@@ -19,7 +19,7 @@ from tidyvoice.training.network import Network
 if TYPE_CHECKING:
     from tidyvoice.training.trainer import Trainer
 
-# Settings that may change when a training resumes: only rounding and batch norm's running statistics
+# Settings that may change when a training resumes: only rounding and batch norm's statistics
 # depend on them. The product of processes and accumulated batches must stay the same.
 FREE_SETTINGS = {
     "average", "checkpoint_iterations", "data.num_workers", "device", "experiment",
