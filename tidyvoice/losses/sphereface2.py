@@ -85,7 +85,7 @@ class SphereFace2(Head):
     def fit(self, embeddings: Tensor, labels: Tensor) -> None:
         """Set the bias to where the mean loss of embeddings [B x D] is least.
 
-        Classes at their speakers' mean embeddings need a bias many units below the first one. AdamW,
+        Classes at their speakers' mean embeddings need a bias far below the first one. AdamW,
         whose steps are as long as the learning rate, does not get there in a short training.
         """
         # The loss is convex in the bias, and all logits are far on one side of zero at both ends.
