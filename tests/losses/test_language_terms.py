@@ -36,20 +36,13 @@ def reference(x, labels, languages, temperature, same_language):
 
 @pytest.mark.parametrize("negatives", ["all", "same_language"])
 def test_the_contrast_is_its_equation(negatives):
-    x = embeddings()
+    x = embeddings().requires_grad_()
     term = CrossLanguageContrast(0.2, negatives, weight=0.3)
     added, shown = term(x.float(), LABELS, LANGUAGES)
-    expected = reference(
-        x.numpy(), LABELS.numpy(), LANGUAGES.numpy(), 0.2, negatives == "same_language"
-    )
+    data = x.detach().numpy(), LABELS.numpy(), LANGUAGES.numpy()
+    expected = reference(*data, 0.2, negatives == "same_language")
     assert float(shown) == pytest.approx(expected, rel=1e-5)
     assert float(added) == pytest.approx(0.3 * expected, rel=1e-5)
-
-
-@pytest.mark.parametrize("negatives", ["all", "same_language"])
-def test_the_contrast_has_the_gradient_of_its_value(negatives):
-    term = CrossLanguageContrast(0.5, negatives, weight=1.0)
-    x = embeddings().requires_grad_()
     assert torch.autograd.gradcheck(lambda x: term(x, LABELS, LANGUAGES)[0], x)
 
 

@@ -189,15 +189,6 @@ def test_the_launcher_leaves_an_error_to_the_rank_that_has_it(config, tmp_path):
     assert "are fewer than the 40 of a step" in line
 
 
-def test_two_ranks_share_the_means_of_the_speakers(config, tmp_path):
-    both, alone = tmp_path / "both", tmp_path / "alone"
-    options = "epochs=0", "loss.name=SphereFace2", "loss.init=speaker_means"
-    train(config, 2, f"experiment={both}", *options)
-    train(config, 1, f"experiment={alone}", *options)
-    # Sums in another order.
-    close(final_state(both)["loss"], final_state(alone)["loss"], rtol=1e-4, atol=1e-5)
-
-
 @pytest.fixture
 def validated(tiny, tmp_path):
     """Overrides that make a training measure trials of its own speakers."""
@@ -208,12 +199,16 @@ def validated(tiny, tmp_path):
     return f"validation.data={tiny / 'train'}", f"validation.trials={tmp_path / 'trials'}"
 
 
-def test_validation_is_shared_out(config, validated, tmp_path):
-    both = train(config, 2, f"experiment={tmp_path / 'both'}", "epochs=0", *validated)
-    alone = train(config, 1, f"experiment={tmp_path / 'alone'}", "epochs=0", *validated)
+def test_ranks_share_validation_and_the_means_of_the_speakers(config, validated, tmp_path):
+    options = "epochs=0", "loss.name=SphereFace2", "loss.init=speaker_means", *validated
+    both = train(config, 2, f"experiment={tmp_path / 'both'}", *options)
+    alone = train(config, 1, f"experiment={tmp_path / 'alone'}", *options)
     measured = [line for line in both.splitlines() if "validation after epoch 0" in line]
     assert len(measured) == 1
     assert measured[0] in alone
+    # Sums in another order.
+    heads = [final_state(tmp_path / name)["loss"] for name in ("both", "alone")]
+    close(*heads, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("average", [(), ("model.ema_decay=0.5",)])

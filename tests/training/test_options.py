@@ -28,11 +28,7 @@ PAIRS = {"name": "Shuffled", "args": {"pairs": True}}
 pytestmark = pytest.mark.usefixtures("shallow")
 
 
-def log(trainer):
-    return [json.loads(line) for line in (trainer.folder / "log/train.jsonl").open()]
-
-
-def test_recomputing_changes_nothing():
+def test_activation_checkpointing_changes_nothing():
     plain, again = (build_model("SimAM_ResNet34_ASP", in_planes=2, embed_dim=8) for _ in range(2))
     again.load_state_dict(plain.state_dict())
     checkpoint_activations(again.blocks())
@@ -43,32 +39,29 @@ def test_recomputing_changes_nothing():
         torch.testing.assert_close(one.grad, two.grad, msg=name)
     # The running statistics have seen the batch once.
     assert same(dict(plain.named_buffers()), dict(again.named_buffers()))
-    assert same(dict(plain.eval().named_buffers()), dict(again.eval().named_buffers()))
 
 
-def test_accumulated_batches_are_one_step(experiment, tmp_path):
+def test_accumulated_batches_are_one_step(experiment):
+    experiment |= {"gradient_accumulation": 3, "epoch_iterations": None, "epochs": 1}
+    experiment |= {"reference_batch_size": 48}
     experiment["data"] |= {"batch_size": 4}
-    trainer = run({**experiment, "gradient_accumulation": 3, "epoch_iterations": None, "epochs": 2})
-    assert trainer.epoch_iterations == 2
-    assert trainer.step_chunks == 12
+    trainer = Trainer(Experiment.model_validate(experiment))
+    trainer.network.train()
+    for index in range(3):
+        raw = trainer.data[index]
+        trainer.network(trainer.features(raw), raw.labels, raw.languages)[0].backward()
+    head = trainer.objective.head
+    mean = head.weight.grad / 3
+    trainer = Trainer(Experiment.model_validate(experiment))
+    trainer.network.train()
+    trainer._step(trainer.network, iter([trainer.data[index] for index in range(3)]))
+    torch.testing.assert_close(trainer.objective.head.weight.grad, mean)
+    trainer.run()
+    assert (trainer.epoch_iterations, trainer.step_chunks) == (2, 12)
     text = (trainer.folder / "log/train.log").read_text()
     assert "1 processes x 3 batches of 4 chunks" in text
     assert "an epoch is 1 passes over the data" in text
-    # By hand: the mean gradient of the first three batches.
-    other = Trainer(Experiment.model_validate({**experiment, "experiment": str(tmp_path / "o")}))
-    other.network.train()
-    for index in range(3):
-        raw = other.data[index]
-        other.network(other.features(raw), raw.labels, raw.languages)[0].backward()
-    mean = other.objective.head.weight.grad / 3
-    first = Trainer(
-        Experiment.model_validate(
-            {**experiment, "gradient_accumulation": 3, "experiment": str(tmp_path / "first")}
-        )
-    )
-    first.network.train()
-    first._step(first.network, iter([first.data[index] for index in range(3)]))
-    torch.testing.assert_close(first.objective.head.weight.grad, mean)
+    assert "the learning rate was tuned for 48 (reference_batch_size)" in text
 
 
 def test_the_gradient_is_clipped(experiment):
@@ -153,11 +146,14 @@ def test_sphereface2_starts_with_a_bias_that_fits_the_speakers_means(experiment)
     assert abs(slope.item()) < 1e-3
 
 
-def test_a_network_without_blocks_refuses_recompute(experiment, monkeypatch):
+def test_what_network_or_machine_cannot_do_is_refused(experiment, monkeypatch):
     monkeypatch.setattr(SimAMResNetASP, "blocks", lambda self: [])
-    experiment["model"]["activation_checkpointing"] = True
-    with pytest.raises(TidyVoiceError, match=r"model\.activation_checkpointing: .* has no blocks"):
-        run(experiment)
+    for option, message in (
+        ("activation_checkpointing", "activation_checkpointing: .* has no blocks"),
+        ("sync_batchnorm", "needs CUDA"),
+    ):
+        with pytest.raises(TidyVoiceError, match=message):
+            run({**experiment, "model": {**experiment["model"], option: True}})
 
 
 def test_language_terms_need_languages(experiment, tiny):
@@ -235,31 +231,6 @@ def test_a_fine_tuning_that_makes_it_worse_is_warned_of(validated, tmp_path, mon
     assert len(warnings) == 1
 
 
-def test_a_batch_that_the_learning_rate_is_not_meant_for_is_said(experiment):
-    trainer = run({**experiment, "reference_batch_size": 48, "epochs": 1})
-    text = (trainer.folder / "log/train.log").read_text()
-    assert "the learning rate was tuned for 48 (reference_batch_size)" in text
-
-
-def test_synchronised_batch_norm_needs_cuda(experiment):
-    experiment["model"]["sync_batchnorm"] = True
-    with pytest.raises(TidyVoiceError, match="needs CUDA"):
-        run({**experiment, "device": "cpu"})
-
-
-def test_waiting_for_data_is_said_once_with_the_mend(tmp_path):
-    tracker = Tracker(tmp_path, total=6, start=0, interval=2)
-    with tracker:
-        batches = tracker.waiting(iter([0.0, 0.0, 0.2, 0.2, 0.2, 0.2]))
-        for number in range(1, 7):
-            tracker._waited += next(batches)
-            values = {"loss": torch.tensor(1.0), "accuracy": torch.tensor(0.5)}
-            tracker.step(number, 1, values, 0.2, 0.1, 4)
-    text = (tmp_path / "log/train.log").read_text()
-    assert text.count("of the time: raise data.num_workers") == 1
-    assert text.index("step 2/6") < text.index("waits for data")
-
-
 def test_a_compiled_training_is_the_same(experiment, tmp_path, monkeypatch):
     """With the tracer alone: making machine code takes minutes."""
     compiled, make = [], torch.nn.Module.compile
@@ -280,17 +251,26 @@ def test_a_compiled_training_is_the_same(experiment, tmp_path, monkeypatch):
         torch.testing.assert_close(value, second["model"][name], rtol=0, atol=0, msg=name)
 
 
-def test_the_log_counts_every_step_and_no_time_of_checkpoints(tmp_path, monkeypatch):
+def test_the_log_counts_every_step_and_what_slows_it(tmp_path, monkeypatch):
     clock = [0.0]
     monkeypatch.setattr(time, "perf_counter", lambda: clock[0])
-    tracker = Tracker(tmp_path, total=4, start=0, interval=4)
+
+    def batches():
+        for wait in (0.0, 0.0, 0.2, 0.2, 0.2, 0.2):
+            clock[0] += wait
+            yield
+
+    tracker = Tracker(tmp_path, total=6, start=0, interval=2)
     with tracker:
-        for number in range(1, 5):
+        for number, _ in enumerate(tracker.waiting(batches()), 1):
             values = {"loss": torch.tensor(float(number)), "accuracy": torch.tensor(0.0)}
-            clock[0] += 0.5
+            clock[0] += 0.3
             tracker.step(number, 1, values, 0.2, 0.1, 4)
             with tracker.apart():
                 clock[0] += 7.0
-    row = json.loads((tmp_path / "log/train.jsonl").read_text())
-    assert row["loss"] == 2.5
-    assert row["utt_per_s"] == 16 / 2.0
+    rows = [json.loads(line) for line in (tmp_path / "log/train.jsonl").open()]
+    assert [row["loss"] for row in rows] == [1.5, 3.5, 5.5]
+    assert [row["data_wait"] for row in rows] == [0.0, 0.4, 0.4]
+    assert rows[1]["utt_per_s"] == 8.0
+    text = (tmp_path / "log/train.log").read_text()
+    assert text.count("waits for data 40% of the time: raise data.num_workers") == 1

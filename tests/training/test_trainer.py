@@ -88,7 +88,7 @@ def test_tensors_that_fit_are_loaded_and_all_are_named(experiment, tmp_path):
     new = {"bottleneck.weight", "bottleneck.bias"}
     assert {name for name in begun if not same(begun[name], state[name])} == new
     log = (trainer.folder / "log/train.log").read_text()
-    assert f"front.* ({sum(name.startswith('front.') for name in state)})" in log
+    assert f"front.layer2.* ({sum(name.startswith('front.layer2.') for name in state)})" in log
     assert "dropped: bottleneck.weight, bottleneck.bias, extra.bias\n" in log
     assert "new: bottleneck.weight, bottleneck.bias\n" in log
     torch.save({"extra.bias": torch.ones(1)}, weights)

@@ -65,15 +65,13 @@ def _load_fitting(model: nn.Module, path: Path) -> list[str]:
 
 
 def _listed(names: Sequence[str]) -> str:
-    if len(names) > NAMED:
-        modules = Counter(name.rpartition(".")[0] or name for name in names)
-        while len(modules) > NAMED and any("." in module for module in modules):
-            shorter: Counter[str] = Counter()
-            for module, count in modules.items():
-                shorter[module.rpartition(".")[0] or module] += count
-            modules = shorter
-        names = [f"{module}.* ({count})" for module, count in modules.items()]
-    return ", ".join(names) or "none"
+    """List names of tensors; count them by module if they are many."""
+    lines = names
+    for depth in (2, 1):
+        if len(lines) > NAMED:
+            modules = Counter(".".join(name.split(".")[:depth]) for name in names)
+            lines = [f"{module}.* ({count})" for module, count in modules.items()]
+    return ", ".join(lines) or "none"
 
 
 def _refuse_other_frontend(config: Path, settings: Experiment) -> None:
