@@ -167,17 +167,10 @@ def test_every_parameter_of_a_loss_is_kept(experiment, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        (
-            {"loss": {"init": "checkpoint"}},
-            r"head\.pt is the head of another loss \(2 x 16",
-        ),
+        ({"loss": {"init": "checkpoint"}}, r"head\.pt is the head of another loss \(2 x 16"),
         ({"loss": {"name": "SphereFace2", "init": "checkpoint"}}, "is the head of another loss"),
-        ({"speakers": ["x"] * 6}, "knows none of the 6 speakers of data.train"),
-        ({"speakers": None}, r"head\.pt is missing, and loss.init: checkpoint starts from it"),
-        (
-            {"model": {"args": {"in_planes": 2, "embed_dim": 16}}},
-            "checkpoint needs the folder of a model",
-        ),
+        ({"speakers": ["x"] * 6}, "has none of the 6 speakers of data.train"),
+        ({"speakers": None}, r"head\.pt is missing, but loss.init: checkpoint needs it"),
     ],
 )
 def test_a_head_that_does_not_fit_is_refused(pretrained, changes, said):
@@ -188,7 +181,7 @@ def test_a_head_that_does_not_fit_is_refused(pretrained, changes, said):
         (folder / "head.pt").unlink()
         if head["speakers"]:
             torch.save(head, folder / "head.pt")
-    with pytest.raises((TidyVoiceError, ValueError), match=said):
+    with pytest.raises(TidyVoiceError, match=said):
         run({**settings, **changes})
 
 

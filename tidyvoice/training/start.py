@@ -93,8 +93,8 @@ def _refuse_other_network(config: Path, settings: Experiment) -> None:
         listed = "; ".join(f"model.{key} {old}, here {new}" for key, (old, new) in changed.items())
         fix = " ".join(f"model.{key}={old}" for key, (old, _) in changed.items())
         raise TidyVoiceError(
-            f"{config}: another network ({listed}): set {fix}, give another model, or set "
-            "model.init_partial=true"
+            f"{config}: another network ({listed}): set {fix} or give another model "
+            "(model.init_partial=true loads the tensors that fit)"
         )
 
 
