@@ -23,8 +23,7 @@ from tidyvoice.optimizers import OPTIMIZERS
 from tidyvoice.samplers import SAMPLERS
 from tidyvoice.schedules import LEARNING_RATES, MARGINS
 from tidyvoice.settings import Strict, load_settings
-from tidyvoice.settings.component import ComponentSettings
-from tidyvoice.settings.registry import Registry
+from tidyvoice.settings.registry import ComponentSettings, Registry
 
 MAX_SPEED_DENOMINATOR = 100
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -134,10 +133,6 @@ class ModelSettings(ComponentSettings):
     def embed_dim(self) -> int:
         """Dimensions of an embedding: a setting of every network."""
         return self.args["embed_dim"]
-
-    def build(self, feat_dim: int) -> EmbeddingModel:
-        """Build the network for features [B x T x feat_dim], with torch's initial weights."""
-        return super().build(feat_dim)
 
 
 class LossSettings(ComponentSettings):
@@ -279,6 +274,10 @@ class Experiment(Strict):
                 "another class, which the contrast would separate from the first"
             )
         return self
+
+    def build_model(self) -> EmbeddingModel:
+        """Build the network for the features of the front end, with torch's initial weights."""
+        return self.model.build(self.frontend.num_mel_bins)
 
     def save(self, path: str | Path) -> None:
         """Write the settings with all defaults as YAML; loading them gives the same experiment.

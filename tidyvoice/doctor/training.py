@@ -78,7 +78,7 @@ def needs(settings: Experiment, tables: Tables) -> Iterator[Need]:
 
 
 def _build(settings: Experiment) -> torch.nn.Module:
-    return settings.model.build(settings.frontend.num_mel_bins)
+    return settings.build_model()
 
 
 def _initial_model(where: str, settings: Experiment) -> Finding:

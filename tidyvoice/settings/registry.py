@@ -14,12 +14,12 @@ import difflib
 import functools
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Generic, TypeVar, get_type_hints
+from typing import Any, ClassVar, Generic, TypeVar, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, create_model
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, create_model, field_validator
 
 from tidyvoice.errors import TidyVoiceError
-from tidyvoice.settings import validate
+from tidyvoice.settings import Strict, validate
 
 Component = TypeVar("Component", bound=Callable[..., Any])
 
@@ -50,6 +50,16 @@ class Registry(Generic[Component]):
         if name not in self._components:
             raise TidyVoiceError(f"no {self.kind} is called {name!r}: {suggest(name, self)}")
         return self._components[name]
+
+    def check_name(self, name: str) -> str:
+        """Return a name that is registered.
+
+        Raises:
+            ValueError: it is not; the message names the nearest one.
+        """
+        if name not in self:
+            raise ValueError(suggest(name, self))
+        return name
 
     def __contains__(self, name: object) -> bool:
         return name in self._components
@@ -107,3 +117,45 @@ def _settings_of(component: Callable[..., Any], name: str) -> type[BaseModel]:
         if _is_setting(parameter)
     }
     return create_model(name, __config__=ConfigDict(extra="forbid"), **fields)
+
+
+class ComponentSettings(Strict):
+    """A component of a registry, by name, and all of its settings.
+
+    Attributes:
+        decided_elsewhere: settings that another section decides: name and section.
+        trial: what the program provides, for a component that is cheap to build: then it is built
+            to check its settings.
+    """
+
+    registry: ClassVar[Registry]
+    decided_elsewhere: ClassVar[dict[str, str]] = {}
+    trial: ClassVar[tuple | None] = None
+
+    name: str
+    args: dict[str, Any] = Field({}, description="its settings", validate_default=True)
+
+    @field_validator("name")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        return cls.registry.check_name(name)
+
+    @field_validator("args", mode="before")
+    @classmethod
+    def _all_settings(cls, args: object, info: ValidationInfo) -> object:
+        if "name" not in info.data or not isinstance(args, dict):
+            return args
+        for key, place in cls.decided_elsewhere.items():
+            if key in args:
+                raise ValueError(f"{key}: leave it out; {place} decides it")
+        try:
+            settings = cls.registry.arguments(info.data["name"], args)
+            if cls.trial is not None:
+                cls.registry[info.data["name"]](*cls.trial, **settings)
+        except TidyVoiceError as error:
+            raise ValueError(str(error)) from None
+        return {key: value for key, value in settings.items() if key not in cls.decided_elsewhere}
+
+    def build(self, *provided: Any) -> Any:
+        """Build the component from what the program provides and its settings."""
+        return self.registry.build(self.name, *provided, **self.args)

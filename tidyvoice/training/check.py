@@ -23,7 +23,7 @@ def check_experiment(settings: Experiment, initial: bool = False) -> None:
     """
     check_settings_of(settings)
     with torch.device("meta"):  # some arguments are only checked when the network is built
-        model = settings.model.build(settings.frontend.num_mel_bins)
+        model = settings.build_model()
         # The names of the parameters do not depend on the number of classes.
         objective = build_objective(settings, num_classes=10_000, num_languages=2)
     parameter_groups(settings, Network(model, objective, bf16=False, ema_decay=None))
@@ -44,4 +44,4 @@ def check_initial_model(settings: Experiment) -> list[str]:
     """
     if settings.loss.init == "checkpoint":
         head_file(settings)
-    return start_from_model(settings.model.build(settings.frontend.num_mel_bins), settings)
+    return start_from_model(settings.build_model(), settings)
