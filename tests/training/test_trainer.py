@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-import yaml
 
 from tidyvoice.config import Experiment
 from tidyvoice.data.manifest import scan
@@ -61,28 +60,23 @@ def test_the_loss_falls_and_the_log_says_so(experiment):
     assert "6 speakers at 1 speeds make 6 classes" in (trainer.folder / "log/train.log").read_text()
 
 
-def test_fine_tuning_takes_the_model_and_a_new_head(experiment, tmp_path):
-    first = run({**experiment, "experiment": str(tmp_path / "pretrain")})
-    folder, _ = average_checkpoints(first.folder, 1)
-    experiment["model"]["init"] = str(folder)
-    experiment["data"]["speeds"] = [1.0]
-    second = run({**experiment, "experiment": str(tmp_path / "finetune"), "epochs": 0})
-    began = load_checkpoint(epoch_checkpoints(second.folder)[0])
-    assert same(began["model"], final_state(first.folder)["model"])
-    assert began["loss"]["weight"].shape == (6, 16)
-    assert "the loss head is new" in (second.folder / "log/train.log").read_text()
-
-
-def test_tensors_that_fit_are_loaded_and_all_are_named(experiment, tmp_path):
+def test_fine_tuning_takes_the_model_or_the_tensors_that_fit(experiment, tmp_path):
     first = run({**experiment, "experiment": str(tmp_path / "pretrain"), "epochs": 1})
     weights = average_checkpoints(first.folder)[0] / "avg_model.pt"
     state = torch.load(weights, weights_only=True)
+    model = {**experiment["model"], "init": str(weights)}
+    second = run({**experiment, "model": model, "experiment": str(tmp_path / "a"), "epochs": 0})
+    assert same(final_state(second.folder)["model"], final_state(first.folder)["model"])
+    assert "the loss head is new" in (second.folder / "log/train.log").read_text()
     torch.save({**state, "extra.bias": torch.ones(1)}, weights)
     args = {"in_planes": 2, "embed_dim": 8}
     experiment |= {"epochs": 0, "model": {"init": str(weights), "args": args}}
     with pytest.raises(TidyVoiceError, match=r"model\.init_partial=true"):
         run(experiment)
     experiment["model"]["init_partial"] = True
+    povey = {"window_type": "povey", "dither": 0.0}
+    with pytest.raises(TidyVoiceError, match=r"another frontend \(window_type hamming, here povey"):
+        run({**experiment, "frontend": povey})
     trainer = run(experiment)
     begun = final_state(trainer.folder)["model"]
     new = {"bottleneck.weight", "bottleneck.bias"}
@@ -156,7 +150,7 @@ def test_a_large_margin_stage_keeps_the_classes_of_its_speakers(pretrained, tiny
 
 def test_every_parameter_of_a_loss_is_kept(experiment, tmp_path):
     experiment["loss"] = {"name": "SphereFace2"}
-    first = run({**experiment, "experiment": str(tmp_path / "pretrain")})
+    first = run({**experiment, "experiment": str(tmp_path / "pretrain"), "epochs": 1})
     folder, _ = average_checkpoints(first.folder)
     experiment["model"]["init"] = str(folder)
     experiment["loss"]["init"] = "checkpoint"
@@ -194,15 +188,6 @@ def test_the_head_of_another_training_is_another_training(pretrained):
     torch.save(head, folder / "head.pt")
     with pytest.raises(TidyVoiceError, match="started with other initial head than"):
         run(settings)
-
-
-def test_a_model_of_another_frontend_is_not_fine_tuned_silently(experiment, tmp_path):
-    first = run({**experiment, "experiment": str(tmp_path / "pretrain")})
-    folder, _ = average_checkpoints(first.folder, 1)
-    experiment["model"]["init"] = str(folder)
-    experiment["frontend"] = {"window_type": "povey", "dither": 0.0}
-    with pytest.raises(TidyVoiceError, match=r"another frontend \(window_type hamming, here povey"):
-        run(experiment)
 
 
 @pytest.mark.parametrize("whose", ["own", "another rank's"])
@@ -265,6 +250,10 @@ def test_the_average_is_the_mean_and_a_model_folder(experiment):
     trainer = run({**experiment, "average": 2})
     folder, epochs = average_checkpoints(trainer.folder)
     assert epochs == [2, 3]
+    config = trainer.folder / "config.yaml"
+    os.utime(config, ns=(0, 0))
+    run({**experiment, "average": 2})
+    assert config.stat().st_mtime_ns == 0  # run.sh goes by the time of unchanged settings
     averaged = torch.load(folder / "avg_model.pt", weights_only=True)
     paths = epoch_checkpoints(trainer.folder)
     states = [load_checkpoint(paths[epoch])["model"] for epoch in epochs]
@@ -274,23 +263,13 @@ def test_the_average_is_the_mean_and_a_model_folder(experiment):
     assert same(dict(model.state_dict()), averaged)
     assert frontend == trainer.settings.frontend
     assert (folder / "speakers.txt").read_text().split() == trainer.data.speakers
-    config = yaml.safe_load((folder / "config.yaml").read_text())
-    assert config["model"] == "SimAM_ResNet34_ASP"
+    assert "model: SimAM_ResNet34_ASP" in (folder / "config.yaml").read_text()
     with pytest.raises(TidyVoiceError, match="cannot average 9"):
         average_checkpoints(trainer.folder, 9)
     paths[3].unlink()
     with pytest.raises(TidyVoiceError, match="is at epoch 2 of 3: "):
         average_checkpoints(trainer.folder, 1)
     assert average_checkpoints(trainer.folder, last=1, unfinished=True)[1] == [2]
-
-
-def test_unchanged_settings_keep_the_time_of_their_file(experiment):
-    config = run({**experiment, "average": 2}).folder / "config.yaml"
-    os.utime(config, ns=(0, 0))
-    run({**experiment, "average": 2})
-    assert config.stat().st_mtime_ns == 0
-    run({**experiment, "average": 3})
-    assert config.stat().st_mtime_ns > 0
 
 
 def test_the_speakers_of_the_initial_model_are_its_own_as_well(experiment, tmp_path):
