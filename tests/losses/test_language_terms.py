@@ -42,7 +42,7 @@ def test_the_contrast_is_its_equation(negatives):
     data = x.detach().numpy(), LABELS.numpy(), LANGUAGES.numpy()
     expected = reference(*data, 0.2, negatives == "same_language")
     assert float(shown) == pytest.approx(expected, rel=1e-5)
-    assert float(added) == pytest.approx(0.3 * expected, rel=1e-5)
+    assert added.item() == pytest.approx(0.3 * expected, rel=1e-5)
     assert torch.autograd.gradcheck(lambda x: term(x, LABELS, LANGUAGES)[0], x)
 
 
