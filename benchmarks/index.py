@@ -23,7 +23,7 @@ from tidyvoice.data.batches import TrainingData
 from tidyvoice.data.shards import INDEX, SUMMARY
 
 SPEAKERS, PER_SHARD = 111_000, 5_000
-ORDERS = ({}, {"balance": "speaker"})
+SAMPLERS = ({"name": "Shuffled"}, {"name": "Balanced", "args": {"by": "speaker"}})
 
 
 def make(folder: Path, utterances: int) -> None:
@@ -53,16 +53,16 @@ def memory() -> tuple[float, float]:
     return pages * resource.getpagesize() / 1e9, peak * 1024 / 1e9
 
 
-def measure(folder: Path, changes: dict) -> str:
+def measure(folder: Path, sampler: dict) -> str:
     before = memory()[0]
     start = time.perf_counter()
-    data = TrainingData(DataSettings(train=folder, **changes), 32_000, seed=1)
+    data = TrainingData(DataSettings(train=folder, sampler=sampler), 32_000, seed=1)
     loaded = time.perf_counter() - start
     data._order.of_pass(0)
     ordered = time.perf_counter() - start - loaded
     now, peak = (value - before for value in memory())
     return (
-        f"{changes or 'shuffled'}: {now:.2f} GB, {peak:.2f} GB at most; loaded in {loaded:.1f} s, "
+        f"{sampler['name']}: {now:.2f} GB, {peak:.2f} GB at most; loaded in {loaded:.1f} s, "
         f"an order in {ordered:.1f} s"
     )
 
@@ -77,9 +77,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         with spawn.Pool(1) as pool:
             pool.apply(make, (Path(folder), args.utterances))
-        for changes in ORDERS:
+        for sampler in SAMPLERS:
             with spawn.Pool(1) as pool:
-                print(pool.apply(measure, (Path(folder), changes)))
+                print(pool.apply(measure, (Path(folder), sampler)))
 
 
 if __name__ == "__main__":

@@ -51,7 +51,7 @@ class Step:
             args.device
         )
         self.loss = ArcMargin(256, CLASSES).to(args.device)
-        if option == "recompute":
+        if option == "activation_checkpointing":
             checkpoint_activations(self.model.blocks())
         if option not in ("eager", "ours, contiguous"):
             self.model.to(memory_format=torch.channels_last)
@@ -111,7 +111,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--precision", choices=["float32", "bf16"], default="float32")
     args = parser.parse_args()
-    options = ["eager", "ours", "ours, contiguous", "moving average", "recompute"]
+    options = ["eager", "ours", "ours, contiguous", "moving average", "activation_checkpointing"]
     steps = {option: Step(args, option) for option in options}
     with FlopCounterMode(display=False) as counter:
         steps["eager"]()

@@ -257,11 +257,11 @@ def experiment(tiny: Path, tmp_path: Path) -> dict:
             "chunk_frames": 40,
             "augment_probability": 0.6,
             "batch_size": 5,
-            "readers": 1,
+            "num_workers": 1,
         },
         "model": {"args": {"in_planes": 2, "embed_dim": 16}},
         "optimizer": {"name": "SGD"},
-        "learning_rate": {"initial_lr": 0.05, "final_lr": 0.005},
+        "learning_rate": {"args": {"initial_lr": 0.05, "final_lr": 0.005}},
     }
 
 

@@ -8,6 +8,7 @@ from tidyvoice.errors import TidyVoiceError
 from tidyvoice.settings import differences
 
 ROOT = Path(__file__).parent.parent
+PAIRS = "data.sampler.args.pairs=true"
 
 
 @pytest.fixture
@@ -17,41 +18,60 @@ def path(experiment, tmp_path):
     return path
 
 
-def test_all_mistakes_are_named_at_once_with_the_nearest_key(path):
-    overrides = ["data.chunk_frame=3", "epochs=-1", "optimizer.name=Adamw", "margins.x=1"]
+def refusal(path, *overrides):
     with pytest.raises(TidyVoiceError) as error:
         load_experiment(path, overrides)
     message = str(error.value)
     assert message.startswith(f"{path}: ")
-    assert "unknown key data.chunk_frame: did you mean data.chunk_frames?" in message
-    assert "unknown key margins: did you mean margin?" in message
-    assert "epochs: Input should be greater than or equal to 0 (it is -1)" in message
-    assert "optimizer.name" in message
     assert "\n" not in message
+    return message
+
+
+def test_all_mistakes_are_named_at_once_with_the_nearest_name(path):
+    message = refusal(
+        path,
+        "data.chunk_frame=3",
+        "epochs=-1",
+        "margins.x=1",
+        "learning_rate.initial_lr=1",
+        "optimizer.name=Adamw",
+        "data.sampler={name: Balanced, args: {by: accent, powr: 1}}",
+        "data.augmentations=[{name: SpecAugmnt}]",
+        "optimizer.groups=[{pattern: '(', lr_facto: 1}]",
+    )
+    for part in (
+        "unknown key data.chunk_frame: did you mean data.chunk_frames?",
+        "unknown key margins: did you mean margin?",
+        "epochs: Input should be greater than or equal to 0 (it is -1)",
+        "optimizer.name: did you mean AdamW?",
+        "settings of the component belong under learning_rate.args",
+        "Balanced: by: Input should be 'speaker' or 'language'",
+        "unknown key powr: did you mean power?",
+        "data.augmentations.0.name: did you mean SpecAugment?",
+        "did you mean optimizer.groups.0.lr_factor?",
+        "optimizer.groups.0.pattern: not a regular expression",
+    ):
+        assert part in message
 
 
 def test_a_value_in_the_place_of_a_group_is_told_its_keys(path):
-    with pytest.raises(TidyVoiceError) as error:
-        load_experiment(path, ["learning_rate=0.4", "validation=3"])
-    message = str(error.value)
-    assert "learning_rate is a group of settings, not 0.4: set one of learning_rate.init" in message
+    message = refusal(path, "learning_rate=0.4", "validation=3")
+    assert "learning_rate is a group of settings, not 0.4: set one of learning_rate.name" in message
     assert "validation is a group of settings, not 3: set one of validation.data, " in message
 
 
 def test_overrides_are_yaml_values_at_dotted_keys(path):
-    settings = load_experiment(path, ["data.speeds=[1.0]", "data.noise=null", "seed=7"])
+    overrides = ["data.speeds=[1.0]", "data.noise=null", "learning_rate.args.initial_lr=3e-4"]
+    settings = load_experiment(path, overrides)
     assert settings.data.speeds == (1.0,)
     assert settings.data.noise is None
-    assert settings.seed == 7
-
-
-def test_numbers_in_exponent_form_are_numbers(path):
-    settings = load_experiment(path, ["learning_rate.initial_lr=3e-4"])
-    assert settings.learning_rate.initial_lr == 3e-4
+    assert settings.learning_rate.args["initial_lr"] == 3e-4
 
 
 def test_saved_settings_are_the_same_experiment(path, tmp_path):
-    settings = load_experiment(path)
+    settings = load_experiment(
+        path, ["data.augmentations=[{name: SpecAugment}]", "optimizer.groups=[{pattern: x}]"]
+    )
     settings.save(tmp_path / "saved.yaml")
     assert load_experiment(tmp_path / "saved.yaml") == settings
 
@@ -66,11 +86,14 @@ def test_saved_settings_are_the_same_experiment(path, tmp_path):
         ("epochs: 1\nepochs: 2", "line 2: no valid YAML .*'epochs' stands twice"),
         ("epochs: 1", "the key experiment is missing"),
         ("model: {name: ResNet}", "model.name: did you mean ResNet34"),
-        ("optimizer: {momentum: 0}", "nesterov needs a momentum"),
+        ("optimizer: {args: {momentum: 0}}", "optimizer.args: nesterov needs a momentum"),
         ("frontend: {args: {num_mel_bins: 81}}", "multiple of 8"),
         ("frontend: {name: fbanks}", "frontend.name: did you mean fbank"),
         ("data: {train: x, speeds: [1.004]}", "fraction"),
-        ("margin: {fix_start_epoch: 1, increase_start_epoch: 5}", "before increase_start_epoch"),
+        ("learning_rate: {}", "ExponentialDecrease: the key initial_lr is missing"),
+        ("margin: {args: {increase_start_epoch: 5}}", "before increase_start_epoch"),
+        ("loss: {args: {margin: 0.2}}", "margin: leave it out; the section margin decides"),
+        ("loss: {name: AMSoftmax, args: {sub_centres: 2}}", "AMSoftmax: unknown key sub_centres"),
     ],
 )
 def test_a_bad_file_names_the_place(tmp_path, text, message):
@@ -82,64 +105,66 @@ def test_a_bad_file_names_the_place(tmp_path, text, message):
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["data.pairs=true", "data.batch_size=4"], "pairs go with one speed"),
-        (["languages.contrast=0.5"], "contrast goes with one of data.speeds"),
-        (["model.compile=true", "model.recompute=true"], "compile does not go with recompute"),
+        ([PAIRS, "data.batch_size=4"], "pairs need one speed"),
+        ([PAIRS, "data.speeds=[1.0]"], "pairs need an even batch_size, not 5"),
+        (["languages.contrast=0.5"], "contrast needs one of data.speeds"),
+        (["model.compile=true", "model.activation_checkpointing=true"], "compile excludes"),
+        (["loss.init=checkpoint"], "checkpoint needs the folder of a model"),
     ],
 )
-def test_settings_that_do_not_go_together_are_refused(path, overrides, message):
-    speeds = "data.speeds=[1.0, 0.9]"
-    with pytest.raises(TidyVoiceError, match=message):
-        load_experiment(path, [speeds, *overrides])
+def test_settings_that_exclude_each_other_are_refused(path, overrides, message):
+    assert message in refusal(path, *overrides)
 
 
-def test_a_missing_file_and_a_malformed_override_say_so(path, tmp_path):
-    with pytest.raises(TidyVoiceError, match=r"none\.yaml is missing"):
-        load_experiment(tmp_path / "none.yaml")
-    with pytest.raises(TidyVoiceError, match="'epochs' is not key=value"):
-        load_experiment(path, ["epochs"])
-    with pytest.raises(TidyVoiceError, match=r"'data.speeds=\[1.0' line 1: no valid YAML"):
-        load_experiment(path, ["data.speeds=[1.0"])
+def test_a_missing_file_and_a_malformed_override_are_named(path, tmp_path):
     (tmp_path / "latin.yaml").write_bytes("ä: 1".encode("latin-1"))
-    with pytest.raises(TidyVoiceError, match=r"latin\.yaml: not UTF-8"):
-        load_experiment(tmp_path / "latin.yaml")
-    with pytest.raises(TidyVoiceError, match="epochs: Input should be a valid integer"):
-        load_experiment(path, ["epochs.x=1"])
+    for file, override, message in (
+        (tmp_path / "none.yaml", "seed=1", r"none\.yaml is missing"),
+        (tmp_path / "latin.yaml", "seed=1", r"latin\.yaml: not UTF-8"),
+        (path, "epochs", "'epochs' is not key=value"),
+        (path, "data.speeds=[1.0", r"'data.speeds=\[1.0' line 1: no valid YAML"),
+        (path, "epochs.x=1", "epochs: Input should be a valid integer"),
+    ):
+        with pytest.raises(TidyVoiceError, match=message):
+            load_experiment(file, [override])
 
 
-def test_the_defaults_are_those_of_the_published_baseline():
-    settings = Experiment.model_validate(
-        {
-            "experiment": "x",
-            "epochs": 1,
-            "data": {"train": "y"},
-            "learning_rate": {"initial_lr": 1, "final_lr": 1},
-        }
-    )
-    assert settings.learning_rate.scale_ratio == 1
+def test_the_defaults_are_those_of_the_published_baseline(path):
+    values = {"experiment": "x", "epochs": 1, "data": {"train": "y"}}
+    rate = {"args": {"initial_lr": 1, "final_lr": 1}}
+    settings = Experiment.model_validate({**values, "learning_rate": rate})
     assert settings.model.args["in_planes"] == 64
     assert settings.loss.args["scale"] == 32
+    assert settings.optimizer.args == {"momentum": 0.9, "nesterov": True, "weight_decay": 1e-4}
     assert settings.data.speeds == (1.0, 0.9, 1.1)
     assert settings.frontend.args["window_type"] == "hamming"
+
+
+def test_another_component_drops_the_settings_of_the_one_before(path, tmp_path):
+    above = tmp_path / "above.yaml"
+    loss = {"name": "SubCentreArcMargin", "args": {"sub_centres": 2, "scale": 20.0}}
+    above.write_text(yaml.safe_dump({"base": path.name, "loss": loss}))
+    assert load_experiment(above, ["loss.name=AMSoftmax"]).loss.args == {"scale": 32.0}
+    again = load_experiment(above, ["loss.name=SubCentreArcMargin", "loss.args.top_k=1"])
+    assert (again.loss.args["sub_centres"], again.loss.args["scale"]) == (2, 20.0)
 
 
 def test_a_file_on_top_of_another_holds_what_differs(path, tmp_path):
     (tmp_path / "sub").mkdir()
     above = tmp_path / "sub" / "above.yaml"
     above.write_text(f"base: ../{path.name}\nepochs: 9\ndata:\n  batch_size: 7\n")
-    below, made = load_experiment(path), load_experiment(above, ["data.batch_size=8"])
-    assert (made.epochs, made.data.batch_size) == (9, 8)
-    assert made.data.train == below.data.train
-    assert made.learning_rate == below.learning_rate
-    above.write_text("base: above.yaml\n")
-    with pytest.raises(TidyVoiceError, match=r"above\.yaml: is its own base"):
-        load_experiment(above)
-    above.write_text("base: [a]\n")
-    with pytest.raises(TidyVoiceError, match="base: give the path of a YAML file"):
-        load_experiment(above)
-    above.write_text("base: nothing.yaml\n")
-    with pytest.raises(TidyVoiceError, match=r"nothing\.yaml is missing"):
-        load_experiment(above)
+    below, merged = load_experiment(path), load_experiment(above, ["data.batch_size=8"])
+    assert (merged.epochs, merged.data.batch_size) == (9, 8)
+    assert merged.data.train == below.data.train
+    assert merged.learning_rate == below.learning_rate
+    for base, message in (
+        ("above.yaml", r"above\.yaml: is its own base"),
+        ("[a]", "base: give the path of a YAML file"),
+        ("nothing.yaml", r"nothing\.yaml is missing"),
+    ):
+        above.write_text(f"base: {base}\n")
+        with pytest.raises(TidyVoiceError, match=message):
+            load_experiment(above)
 
 
 @pytest.mark.parametrize("recipe", ["mini", "tidyvoice"])

@@ -199,11 +199,11 @@ def test_counts_that_differ_fail(good):
 
 
 def test_the_schedule_is_reported(good):
-    output = succeed("doctor", "--config", "x.yaml", "--set", "accumulate=2")
+    output = succeed("doctor", "--config", "x.yaml", "--set", "gradient_accumulation=2")
     assert "OK    x.yaml: 3 steps of 10 chunks, 2.5 passes over 12 utterances" in output
     output = succeed("doctor", "--config", "x.yaml", "--set", "data.min_seconds=0.6")
     assert "OK    x.yaml: 3 steps of 5 chunks, 1.67 passes over 9 utterances" in output
-    output = fail("--config", "x.yaml", "--set", "accumulate=3")
+    output = fail("--config", "x.yaml", "--set", "gradient_accumulation=3")
     assert "FAIL  x.yaml: 12 utterances are long enough, fewer than the 15 of a step" in output
     assert "did you mean data.batch_size?" in fail(
         "--config", "x.yaml", "--set", "data.batchsize=3"

@@ -4,18 +4,24 @@ An experiment is one YAML file. Every key of it is a field here; an unknown key 
 an error that names the file, the key and the nearest valid name, all mistakes at once.
 """
 
+import re
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
+import torch
 import yaml
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
+from tidyvoice.augmentations import AUGMENTATIONS
 from tidyvoice.files import write_text
 from tidyvoice.frontends import FrontendSettings
 from tidyvoice.losses import LOSSES
 from tidyvoice.models import MODELS, EmbeddingModel, build_for
+from tidyvoice.optimizers import OPTIMIZERS
+from tidyvoice.samplers import SAMPLERS
+from tidyvoice.schedules import LEARNING_RATES, MARGINS
 from tidyvoice.settings import Strict, load_settings
 from tidyvoice.settings.registry import ComponentSettings, Registry
 
@@ -24,7 +30,7 @@ Probability = Annotated[float, Field(ge=0, le=1)]
 
 
 def speed_fraction(speed: float) -> Fraction:
-    """A speed as the ratio of two rates, by which an utterance is resampled."""
+    """Return a speed as the ratio of two sampling rates, by which an utterance is resampled."""
     return Fraction(speed).limit_denominator(MAX_SPEED_DENOMINATOR)
 
 
@@ -32,8 +38,26 @@ def _several(value: object) -> object:
     return [value] if isinstance(value, str | Path) else value
 
 
+class SamplerSettings(ComponentSettings):
+    """The order of the utterances in a pass over the data."""
+
+    registry: ClassVar[Registry] = SAMPLERS
+    trial: ClassVar[tuple | None] = ()
+
+    name: str = Field("Shuffled", description="see tidyvoice.samplers")
+
+
+class AugmentationSettings(ComponentSettings):
+    """A further augmentation."""
+
+    registry: ClassVar[Registry] = AUGMENTATIONS
+    trial: ClassVar[tuple | None] = ()
+
+    name: str = Field(description="see tidyvoice.augmentations")
+
+
 class DataSettings(Strict):
-    """What is trained on, and how a chunk is made of it."""
+    """The training data, and how chunks are made of it."""
 
     train: Annotated[tuple[Path, ...], BeforeValidator(_several)] = Field(
         min_length=1, description="data folder with shards, or a list of them"
@@ -48,28 +72,23 @@ class DataSettings(Strict):
         (1.0, 0.9, 1.1), min_length=1, description="each speed makes a speaker a new class"
     )
     augment_probability: Probability = Field(0.6, description="of noise or reverberation")
-    batch_size: int = Field(48, ge=2, description="utterances at a time, of each process")
-    order: Literal["shuffled", "windowed"] = Field(
-        "shuffled", description="windowed: few shards at a time, for disks that seek slowly"
+    augmentations: tuple[AugmentationSettings, ...] = Field(
+        (), description="further ones, applied in this order"
     )
-    window_shards: int = Field(16, ge=1, description="shards that are shuffled together")
-    balance: Literal["none", "speaker", "language"] = Field(
-        "none", description="draw these equally often rather than each utterance once a pass"
-    )
-    balance_power: Probability = Field(0.0, description="0: equally often, 1: as often as they are")
-    pairs: bool = Field(
-        False, description="two utterances of each speaker in a batch, if possible in two languages"
-    )
-    readers: int = Field(2, ge=1, description="threads that read ahead")
+    batch_size: int = Field(48, ge=2, description="utterances in a batch of each process")
+    sampler: SamplerSettings = SamplerSettings()
+    num_workers: int = Field(2, ge=1, description="threads that read ahead")
 
     @model_validator(mode="after")
-    def _possible(self) -> "DataSettings":
-        if self.order == "windowed" and (self.pairs or self.balance != "none"):
-            raise ValueError("order: windowed goes with neither pairs nor balance")
-        if self.pairs and self.batch_size % 2:
-            raise ValueError(f"pairs need an even batch_size, not {self.batch_size}")
-        if self.pairs and len(self.speeds) > 1:
-            raise ValueError("pairs go with one speed: a speaker at another speed is another class")
+    def _consistent(self) -> "DataSettings":
+        if self.sampler.build().pairs:
+            if self.batch_size % 2:
+                raise ValueError(f"pairs need an even batch_size, not {self.batch_size}")
+            if len(self.speeds) > 1:
+                raise ValueError(
+                    "pairs need one speed, since a speaker at another speed is another class: set "
+                    "speeds to [1.0]"
+                )
         for speed in self.speeds:
             if abs(speed_fraction(speed) - speed) > 1e-6:
                 raise ValueError(f"the speed {speed} is no fraction with a denominator up to 100")
@@ -83,13 +102,16 @@ class ModelSettings(ComponentSettings):
 
     name: str = Field("SimAM_ResNet34_ASP", description="see tidyvoice.models")
     init: Path | None = Field(None, description="model folder or .pt file to start from")
+    init_partial: bool = Field(
+        False, description="take those tensors of init whose names and shapes fit"
+    )
     init_scheme: Literal["own", "torch"] = Field(
         "own",
         description="weights of a new model: its own scheme if it has one (SimAM-ResNets: He et "
         "al., and zero for the last batch norm of each block), or torch's defaults as in the "
         "published networks",
     )
-    recompute: bool = Field(
+    activation_checkpointing: bool = Field(
         False,
         description="keep only the input of each block for the backward pass: a third more time",
     )
@@ -102,9 +124,9 @@ class ModelSettings(ComponentSettings):
     )
 
     @model_validator(mode="after")
-    def _possible(self) -> "ModelSettings":
-        if self.compile and self.recompute:
-            raise ValueError("compile does not go with recompute: set one of them false")
+    def _consistent(self) -> "ModelSettings":
+        if self.compile and self.activation_checkpointing:
+            raise ValueError("compile excludes activation_checkpointing: set one of them false")
         return self
 
     @property
@@ -128,9 +150,9 @@ class LossSettings(ComponentSettings):
 
 
 class LanguageSettings(Strict):
-    """Terms beside the classifier that make embeddings tell less about the language.
+    """Further loss terms, which remove information about the language from the embeddings.
 
-    They go by the languages of the data (utt2lang); utterances without one are left out of them.
+    They need the languages of the data (utt2lang); they leave out utterances without one.
     """
 
     adversary: float = Field(0.0, ge=0, description="weight of a language classifier's reversal")
@@ -138,9 +160,9 @@ class LanguageSettings(Strict):
     contrast: float = Field(0.0, ge=0, description="weight of pairs of a speaker in two languages")
     temperature: float = Field(0.1, gt=0, description="of the contrast")
     negatives: Literal["all", "same_language"] = Field(
-        "all", description="whom an utterance is contrasted with"
+        "all", description="the other speakers' utterances that the contrast uses"
     )
-    rise_epochs: float = Field(0, ge=0, description="epochs in which the weights rise from zero")
+    warmup_epochs: float = Field(0, ge=0, description="epochs in which the weights rise from zero")
 
 
 class ValidationSettings(Strict):
@@ -151,46 +173,52 @@ class ValidationSettings(Strict):
     every_epochs: int = Field(1, ge=1)
 
 
-class MarginSettings(Strict):
-    """Arguments of ``MarginSchedule``; epochs count from 1."""
+class MarginSettings(ComponentSettings):
+    """The margin of the loss at each step."""
 
-    initial_margin: float = Field(0.0, ge=0, lt=1.6)
-    final_margin: float = Field(0.2, ge=0, lt=1.6)
-    increase_start_epoch: int = 1
-    fix_start_epoch: int = 1
-    increase_type: Literal["linear", "exp"] = "exp"
-    update_margin: bool = True
+    registry: ClassVar[Registry] = MARGINS
+    trial: ClassVar[tuple | None] = (1, 1)
 
-    @model_validator(mode="after")
-    def _ordered(self) -> "MarginSettings":
-        if self.fix_start_epoch < self.increase_start_epoch:
-            raise ValueError("fix_start_epoch is before increase_start_epoch")
-        return self
+    name: str = Field("IncreasingMargin", description="see tidyvoice.schedules")
 
 
-class LearningRateSettings(Strict):
-    """Arguments of ``ExponentialDecrease``. The rate given is the rate used (scale_ratio 1)."""
+class LearningRateSettings(ComponentSettings):
+    """The learning rate at each step. The rate given is the rate used."""
 
-    initial_lr: float = Field(gt=0)
-    final_lr: float = Field(gt=0)
-    warm_up_epoch: float = Field(0, ge=0)
-    warm_from_zero: bool = False
-    scale_ratio: float = Field(1.0, gt=0)
+    registry: ClassVar[Registry] = LEARNING_RATES
+    trial: ClassVar[tuple | None] = (1, 1)
+
+    name: str = Field("ExponentialDecrease", description="see tidyvoice.schedules")
 
 
-class OptimizerSettings(Strict):
-    """SGD with Nesterov momentum, or AdamW; weight decay applies to all parameters."""
+class ParameterGroup(Strict):
+    """Parameters of the network with settings of their own."""
 
-    name: Literal["SGD", "AdamW"] = "SGD"
-    momentum: float = Field(0.9, ge=0, lt=1, description="SGD only")
-    nesterov: bool = Field(True, description="SGD only")
-    weight_decay: float = Field(1e-4, ge=0)
+    pattern: str = Field(description="regular expression, found anywhere in a parameter's name")
+    lr_factor: float = Field(1.0, ge=0, description="multiplies the learning rate")
+    weight_decay: float | None = Field(None, ge=0, description="that of the optimizer if null")
+    frozen: bool = Field(False, description="keep the values, and batch norm's statistics")
 
-    @model_validator(mode="after")
-    def _possible(self) -> "OptimizerSettings":
-        if self.name == "SGD" and self.nesterov and not self.momentum:
-            raise ValueError("nesterov needs a momentum above 0")
-        return self
+    @field_validator("pattern")
+    @classmethod
+    def _regular(cls, pattern: str) -> str:
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            raise ValueError(f"not a regular expression ({error})") from None
+        return pattern
+
+
+class OptimizerSettings(ComponentSettings):
+    """The optimizer; its weight decay applies to all parameters unless a group says otherwise."""
+
+    registry: ClassVar[Registry] = OPTIMIZERS
+    trial: ClassVar[tuple | None] = ([{"params": [torch.nn.Parameter(torch.zeros(1))]}],)
+
+    name: str = Field("SGD", description="see tidyvoice.optimizers")
+    groups: tuple[ParameterGroup, ...] = Field(
+        (), description="a parameter belongs to the first group whose pattern is in its name"
+    )
 
 
 class Experiment(Strict):
@@ -206,8 +234,8 @@ class Experiment(Strict):
     keep_checkpoints: int = Field(10, ge=1, description="epochs whose checkpoints stay on disk")
     average: int = Field(1, ge=1, description="last epochs whose mean is the model")
     log_iterations: int = Field(50, ge=1, description="steps between two lines of the log")
-    accumulate: int = Field(1, ge=1, description="batches of each process in one step")
-    tuned_batch: int | None = Field(
+    gradient_accumulation: int = Field(1, ge=1, description="batches of each process in one step")
+    reference_batch_size: int | None = Field(
         None, ge=1, description="global batch size for which the learning rate was tuned"
     )
     clip_gradient: float | None = Field(
@@ -229,29 +257,21 @@ class Experiment(Strict):
     learning_rate: LearningRateSettings
 
     @model_validator(mode="after")
-    def _enough_checkpoints(self) -> "Experiment":
-        # Without epochs the untrained model is the one that is taken.
+    def _consistent(self) -> "Experiment":
+        # Without epochs the untrained model is the one that is averaged.
         kept = {"epochs": max(self.epochs, 1), "keep_checkpoints": self.keep_checkpoints}
         for key, number in kept.items():
             if number < self.average:
                 raise ValueError(
-                    f"{key} is {number}, and {self.average} epochs are to be averaged: set {key} "
+                    f"{key} is {number}, but {self.average} epochs are to be averaged: set {key} "
                     "higher or average lower"
                 )
-        return self
-
-    @model_validator(mode="after")
-    def _known_head(self) -> "Experiment":
         if self.loss.init == "checkpoint" and not self.model.init:
             raise ValueError("loss.init: checkpoint needs the folder of a model: set model.init")
-        return self
-
-    @model_validator(mode="after")
-    def _one_voice(self) -> "Experiment":
         if self.languages.contrast and len(self.data.speeds) > 1:
             raise ValueError(
-                "languages.contrast goes with one of data.speeds: at another speed a speaker is "
-                "another class, from which the contrast would part it"
+                "languages.contrast needs one of data.speeds: at another speed a speaker is "
+                "another class, which the contrast would separate from the first"
             )
         return self
 
@@ -260,9 +280,9 @@ class Experiment(Strict):
         return build_for(self.frontend.build(), self.model.name, **self.model.args)
 
     def save(self, path: str | Path) -> None:
-        """Write the resolved settings as YAML; reading them back gives the same experiment.
+        """Write the settings with all defaults as YAML; loading them gives the same experiment.
 
-        A file that holds them already keeps its time, by which run.sh sees what is out of date.
+        A file with the same content keeps its time, by which run.sh sees which steps are outdated.
         """
         path, text = Path(path), yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
         if not path.is_file() or path.read_text(encoding="utf-8") != text:
@@ -270,5 +290,5 @@ class Experiment(Strict):
 
 
 def load_experiment(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:
-    """The experiment of a YAML file, with overrides (see ``load_settings``)."""
+    """Load the experiment of a YAML file, with overrides (see ``load_settings``)."""
     return load_settings(Experiment, path, overrides)

@@ -16,7 +16,7 @@ from torch import Tensor
 from tidyvoice.device import choose_device
 from tidyvoice.errors import TidyVoiceError
 
-# What a collective says when another process is gone or late (gloo raises nothing more specific).
+# Messages of a collective when another process is gone or late (gloo has no exceptions for it).
 LOST = (
     *("connection closed", "connection reset", "broken pipe", "remote process exited"),
     *("timed out waiting", "timed out after", "timeout"),
@@ -30,7 +30,7 @@ class World:
     Attributes:
         rank: from 0; the first one writes the experiment.
         size: number of processes.
-        device: what this one computes on.
+        device: the device of this process.
     """
 
     rank: int
@@ -42,7 +42,7 @@ class World:
         return self.rank == 0
 
     def mean(self, value: Tensor) -> Tensor:
-        """The mean of each process' value."""
+        """Return the mean of the processes' values. Collective."""
         if self.size > 1:
             value = value.clone()
             dist.all_reduce(value)
@@ -50,7 +50,7 @@ class World:
         return value
 
     def average_(self, values: list[Tensor]) -> None:
-        """Overwrite each tensor by the mean of the processes' own."""
+        """Overwrite each tensor with its mean over the processes. Collective."""
         if self.size > 1 and values:
             mean = self.mean(torch.cat([value.flatten() for value in values]))
             parts = mean.split([value.numel() for value in values])
@@ -58,7 +58,7 @@ class World:
                 value.copy_(part.view_as(value))
 
     def gather(self, item: Any) -> list[Any]:
-        """Each process' item, in the order of the ranks."""
+        """Return the items of all processes, in the order of the ranks. Collective."""
         if self.size == 1:
             return [item]
         items: list[Any] = [None] * self.size
@@ -68,12 +68,12 @@ class World:
 
 @contextmanager
 def join_world(device: str, timeout_seconds: float) -> Iterator[World]:
-    """The world that torchrun's environment variables describe; a world of one without them.
+    """Join the processes that torchrun's environment variables describe; a world of one without.
 
     A process that waits longer than ``timeout_seconds`` for another gives up.
 
     Raises:
-        TidyVoiceError: the device is not there, or another process was lost.
+        TidyVoiceError: the device is missing, or another process was lost.
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
@@ -82,13 +82,13 @@ def join_world(device: str, timeout_seconds: float) -> Iterator[World]:
     rank, local = int(os.environ["RANK"]), int(os.environ["LOCAL_RANK"])
     chosen = choose_device(device)
     if chosen.type == "mps":
-        raise TidyVoiceError("mps takes one process: start without torchrun")
+        raise TidyVoiceError("mps supports one process only: start without torchrun")
     if chosen.type == "cuda":
         gpus = torch.cuda.device_count()
         if local >= gpus:
             raise TidyVoiceError(
-                f"process {local + 1} of this machine needs a GPU of its own, and {gpus} are "
-                f"visible: start {gpus} at most (run.sh --processes, torchrun --nproc-per-node)"
+                f"process {local + 1} of this machine needs its own GPU, but only {gpus} are "
+                f"visible: start at most {gpus} (run.sh --processes, torchrun --nproc-per-node)"
             )
         chosen = torch.device("cuda", local)
         torch.cuda.set_device(chosen)
@@ -112,5 +112,5 @@ def join_world(device: str, timeout_seconds: float) -> Iterator[World]:
             ) from error
         raise
     else:
-        # Not after an error, which nobody would hear of while this waits for those that are gone.
+        # Not after an error: this would wait for the lost processes and delay the message.
         dist.destroy_process_group()

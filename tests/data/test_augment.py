@@ -1,10 +1,12 @@
 import numpy as np
 import pytest
 import torch
+from conftest import seeded
 
+from tidyvoice.augmentations import SpecAugment
 from tidyvoice.config import DataSettings
 from tidyvoice.data.augment import Augmenter, add_noise, reverberate
-from tidyvoice.data.batches import TrainingData
+from tidyvoice.data.batches import RawBatch, TrainingData
 
 CHUNK = 40 * 160 + 240
 
@@ -43,8 +45,6 @@ def test_speed_moves_pitch_by_its_factor(speed):
 
 
 def raw_batch(samples, speeds):
-    from tidyvoice.data.batches import RawBatch
-
     none, count = torch.zeros(0, dtype=torch.int64), len(speeds)
     empty = torch.zeros(0, 0, dtype=torch.int16)
     ids = torch.arange(count)
@@ -78,3 +78,27 @@ def test_an_utterance_does_not_depend_on_its_batch(experiment):
         raw = alone[index]
         for row, waveform in zip(raw.rows.tolist(), augmenter(raw), strict=True):
             torch.testing.assert_close(waveform, together[row], atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("probability", [0.0, 0.5, 1.0])
+def test_spec_augment_masks_bands_of_at_most_the_given_width(probability):
+    augmentation = SpecAugment(
+        probability, time_masks=2, time_width=7, frequency_masks=1, frequency_width=5
+    )
+    random = seeded(1)
+    drawn = torch.from_numpy(np.stack([augmentation.draw(random) for _ in range(400)])).float()
+    masked = augmentation(torch.ones(400, 30, 20), drawn) == 0
+    frames, bins = masked.all(dim=2), masked.all(dim=1)
+    assert torch.equal(masked, frames[:, :, None] | bins[:, None])
+    assert frames.sum(dim=1).max() in (range(8, 15) if probability else [0])
+    assert bins.sum(dim=1).max() == 5 * (probability > 0)
+    assert float(masked.any(dim=(1, 2)).float().mean()) == pytest.approx(probability, abs=0.1)
+    if probability:  # every place is reached, also the last one
+        assert frames.any(dim=0).all()
+        assert bins.any(dim=0).all()
+
+
+def test_masks_wider_than_a_chunk_cover_it():
+    augmentation = SpecAugment(time_width=1000, frequency_masks=0)
+    masked = augmentation(torch.ones(1, 4, 3), torch.tensor([[[1000.0, 0.9]]]))
+    assert not masked.any()

@@ -9,6 +9,7 @@ from tidyvoice.data.batches import TrainingData, load_batches
 from tidyvoice.errors import TidyVoiceError
 
 CHUNK = 40 * 160 + 240
+PAIRS = {"name": "Shuffled", "args": {"pairs": True}}
 
 
 @pytest.fixture
@@ -17,24 +18,22 @@ def settings(experiment):
 
 
 def batches(settings, start, stop, **changes):
-    data = TrainingData(DataSettings(**{**settings, **changes}), CHUNK, seed=3)
+    settings = {**settings, "augmentations": [{"name": "SpecAugment"}], **changes}
+    data = TrainingData(DataSettings(**settings), CHUNK, seed=3)
     return list(load_batches(data, range(start, stop)))
 
 
 def equal(first, second):
-    return all(torch.equal(getattr(first, f.name), getattr(second, f.name)) for f in fields(first))
+    pairs = [(getattr(first, f.name), getattr(second, f.name)) for f in fields(first)]
+    pairs += zip(*pairs.pop(), strict=True)  # the random numbers of the augmentations
+    return all(torch.equal(one, two) for one, two in pairs)
 
 
-def test_batches_do_not_depend_on_the_number_of_readers(settings):
-    alone = batches(settings, 0, 7)
-    for readers in (2, 5):
-        together = batches(settings, 0, 7, readers=readers)
-        assert all(equal(a, b) for a, b in zip(alone, together, strict=True))
-
-
-def test_batches_do_not_depend_on_where_one_begins(settings):
+def test_batches_depend_on_neither_workers_nor_the_start(settings):
     whole = batches(settings, 0, 7)
-    assert all(equal(a, b) for a, b in zip(whole[4:], batches(settings, 4, 7), strict=True))
+    for start, workers in ((0, 2), (0, 5), (4, 1)):
+        part = batches(settings, start, 7, num_workers=workers)
+        assert all(equal(a, b) for a, b in zip(whole[start:], part, strict=True))
 
 
 def test_an_utterance_is_treated_alike_in_any_batch_size(settings):
@@ -45,8 +44,9 @@ def test_an_utterance_is_treated_alike_in_any_batch_size(settings):
             for i, row in enumerate(raw.rows.tolist()):
                 noise = raw.noise[noisy.index(i)].numpy().tobytes() if i in noisy else b""
                 samples = raw.samples[i].numpy()
-                seed = int(raw.dither_seeds[i])
-                found[row] = (int(raw.labels[i]), samples[:4000].tobytes(), noise, seed)
+                drawn = raw.drawn[0][i].numpy().tobytes()
+                found[row] = (raw.labels[i], samples[:4000].tobytes(), noise, drawn)
+                found[row] += (raw.dither_seeds[i],)
         return found
 
     assert by_utterance(4) == by_utterance(8)
@@ -93,24 +93,14 @@ def test_noise_of_an_unknown_kind_is_refused(settings, tiny):
         TrainingData(DataSettings(**{**settings, "noise": tiny / "rirs"}), CHUNK, seed=3)
 
 
-def rows_of_pass(settings, number=0, **changes):
-    data = TrainingData(DataSettings(**{**settings, "batch_size": 6, **changes}), CHUNK, seed=3)
-    count = data.batches_per_pass
-    found = list(load_batches(data, range(number * count, (number + 1) * count)))
-    return data, found
-
-
-@pytest.mark.parametrize("changes", [{"balance": "speaker"}, {"balance": "language"}])
-def test_balanced_batches(settings, changes):
-    data, found = rows_of_pass(settings, **changes)
-    names = data.reader.speakers if changes["balance"] == "speaker" else data.reader.languages
-    rows = torch.cat([raw.rows for raw in found])
-    counts = names.gather(rows.tolist()).value_counts()["count"]
-    assert counts.max() - counts.min() <= 1
+def pairs_of_pass(settings):
+    changes = {"sampler": PAIRS, "speeds": [1.0], "batch_size": 6}
+    data = TrainingData(DataSettings(**{**settings, **changes}), CHUNK, seed=3)
+    return data, list(load_batches(data, range(data.batches_per_pass)))
 
 
 def test_pairs_are_in_one_batch_in_two_languages(settings):
-    data, found = rows_of_pass(settings, pairs=True, speeds=[1.0])
+    data, found = pairs_of_pass(settings)
     for raw in found:
         one, other = raw.rows.view(-1, 2).T.tolist()
         speakers, languages = data.reader.speakers, data.reader.languages
@@ -122,25 +112,10 @@ def test_pairs_are_in_one_batch_in_two_languages(settings):
 
 
 def test_an_utterance_that_comes_twice_in_a_pass_is_treated_differently(settings):
-    _, found = rows_of_pass(settings, pairs=True, speeds=[1.0])
+    _, found = pairs_of_pass(settings)
     seen = {}
     for raw in found:
         for row, seed in zip(raw.rows.tolist(), raw.dither_seeds.tolist(), strict=True):
             seen.setdefault(row, []).append(seed)
     assert any(len(seeds) > 1 for seeds in seen.values())
     assert all(len(set(seeds)) == len(seeds) for seeds in seen.values())
-
-
-def test_windowed_batches_hold_each_utterance_once(settings):
-    data, found = rows_of_pass(settings, order="windowed", window_shards=1)
-    rows = torch.cat([raw.rows for raw in found]).numpy()
-    assert sorted(rows) == list(range(24))
-    shards = data.reader.shard_of[rows]
-    assert (np.diff(shards) != 0).sum() == len(set(shards)) - 1  # one after another
-
-
-def test_orders_that_exclude_each_other_are_refused(settings):
-    with pytest.raises(ValueError, match="windowed goes with neither"):
-        DataSettings(**settings, order="windowed", pairs=True)
-    with pytest.raises(ValueError, match="even batch_size, not 5"):
-        DataSettings(**{**settings, "batch_size": 5}, pairs=True)

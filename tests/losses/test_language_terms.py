@@ -36,35 +36,14 @@ def reference(x, labels, languages, temperature, same_language):
 
 @pytest.mark.parametrize("negatives", ["all", "same_language"])
 def test_the_contrast_is_its_equation(negatives):
-    x = embeddings()
+    x = embeddings().requires_grad_()
     term = CrossLanguageContrast(0.2, negatives, weight=0.3)
     added, shown = term(x.float(), LABELS, LANGUAGES)
-    expected = reference(
-        x.numpy(), LABELS.numpy(), LANGUAGES.numpy(), 0.2, negatives == "same_language"
-    )
+    data = x.detach().numpy(), LABELS.numpy(), LANGUAGES.numpy()
+    expected = reference(*data, 0.2, negatives == "same_language")
     assert float(shown) == pytest.approx(expected, rel=1e-5)
-    assert float(added) == pytest.approx(0.3 * expected, rel=1e-5)
-
-
-@pytest.mark.parametrize("negatives", ["all", "same_language"])
-def test_the_contrast_has_the_gradient_of_its_value(negatives):
-    term = CrossLanguageContrast(0.5, negatives, weight=1.0)
-    x = embeddings().requires_grad_()
+    assert added.item() == pytest.approx(0.3 * expected, rel=1e-5)
     assert torch.autograd.gradcheck(lambda x: term(x, LABELS, LANGUAGES)[0], x)
-
-
-def test_the_contrast_draws_languages_of_a_speaker_together():
-    x = embeddings(dtype=torch.float32).requires_grad_()
-    term = CrossLanguageContrast(0.1, weight=1.0)
-    optimizer = torch.optim.SGD([x], lr=0.5)
-    for _ in range(200):
-        optimizer.zero_grad()
-        term(x, LABELS, LANGUAGES)[0].backward()
-        optimizer.step()
-    unit = torch.nn.functional.normalize(x.detach())
-    assert float(unit[0] @ unit[1]) > 0.7
-    assert float(unit[3] @ unit[4]) > 0.9
-    assert float(unit[0] @ unit[3]) < 0.2
 
 
 @pytest.mark.parametrize("negatives", ["all", "same_language"])
@@ -106,29 +85,6 @@ def test_the_adversary_leaves_out_whose_language_is_unknown():
     nothing.backward()
     assert nothing.item() == 0.0
     assert not x.grad.any()
-
-
-def test_an_embedding_that_is_trained_against_the_adversary_tells_less():
-    """Language lies in one direction, the rest is noise: that direction must fade."""
-    torch.manual_seed(1)
-    languages = torch.arange(64) % 2
-    x = embeddings(size=64, dtype=torch.float32)
-    x[:, 0] += 3.0 * (2 * languages - 1)
-    encoder = torch.nn.Linear(6, 6)
-    torch.nn.init.eye_(encoder.weight)
-    term = LanguageAdversary(6, 2, hidden=16, weight=1.0)
-    optimizer = torch.optim.SGD([*encoder.parameters(), *term.parameters()], lr=0.05)
-
-    def separation():
-        y = torch.nn.functional.normalize(encoder(x).detach())
-        return float((y[languages == 1].mean(0) - y[languages == 0].mean(0)).norm())
-
-    before = separation()
-    for _ in range(300):
-        optimizer.zero_grad()
-        term(encoder(x), LABELS, languages)[0].backward()
-        optimizer.step()
-    assert separation() < 0.4 * before
 
 
 def test_both_compute_in_float32_under_autocast():

@@ -9,14 +9,18 @@ import pytest
 import torch
 import yaml
 from conftest import invoke, prepared, succeed
-from tidyvoice.export.encoders import OnnxEncoder
 
 from tidyvoice import SpeakerEncoder
+from tidyvoice.augmentations import AUGMENTATIONS
 from tidyvoice.config import Experiment
+from tidyvoice.export.onnx_encoder import OnnxEncoder
 from tidyvoice.frontends import FRONTENDS
 from tidyvoice.losses import LOSSES
 from tidyvoice.models import MODELS, campplus, ecapa_tdnn
 from tidyvoice.models.pooling import MQMHASTP, POOLINGS
+from tidyvoice.optimizers import OPTIMIZERS
+from tidyvoice.samplers import SAMPLERS
+from tidyvoice.schedules import LEARNING_RATES
 from tidyvoice.scoring.embeddings import load_embeddings
 from tidyvoice.training.average import average_checkpoints
 from tidyvoice.training.trainer import Trainer
@@ -39,10 +43,24 @@ def components(monkeypatch):
 
     An export takes seconds for every ten layers.
     """
-    for registry in (FRONTENDS, MODELS, POOLINGS, LOSSES):
+    for registry in (
+        FRONTENDS,
+        MODELS,
+        POOLINGS,
+        LOSSES,
+        OPTIMIZERS,
+        LEARNING_RATES,
+        SAMPLERS,
+        AUGMENTATIONS,
+    ):
         monkeypatch.setattr(registry, "_components", dict(registry._components))
-    for code in re.findall(r"```python\n(.*?)```", EXTENDING.read_text(), re.DOTALL):
+    text = EXTENDING.read_text()
+    for code in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
         exec(code, {"__name__": "own"})
+    settings = {}
+    for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL):
+        for key, values in yaml.safe_load(block).items():
+            settings.setdefault(key, {}).update(values)
     monkeypatch.setattr(campplus, "DENSE_BLOCKS", ((2, 1),))
     monkeypatch.setattr(ecapa_tdnn, "PARTS", 2)
     POOLINGS._components["MQMHASTP"] = partial(MQMHASTP, heads=2)
@@ -50,17 +68,18 @@ def components(monkeypatch):
     MODELS._components["ResNet293"] = partial(resnet.func, resnet.args[0], (1, 1, 1, 1))
     stages, block = MODELS["ReDimNetB2"].args
     MODELS._components["ReDimNetB2"] = partial(MODELS["ReDimNetB2"].func, stages[1:2], block)
+    return settings
 
 
-@pytest.mark.usefixtures("components")
 @pytest.mark.parametrize(("name", "args", "frontend"), CASES, ids=[case[0] for case in CASES])
-def test_a_network_works_in_every_command(experiment, tmp_path, name, args, frontend):
+def test_a_network_works_in_every_command(experiment, components, tmp_path, name, args, frontend):
+    experiment |= {key: values for key, values in components.items() if key != "data"}
+    experiment["data"] |= components["data"]
     experiment["model"] = {"name": name, "args": {"embed_dim": 6, **args}}
     experiment["frontend"] = frontend
-    experiment["loss"] = {"name": "QuadraticMargin", "args": {"growth": 1.0}}
     experiment |= {"epochs": 1, "epoch_iterations": 2}
     (tmp_path / "x.yaml").write_text(yaml.safe_dump(experiment))
-    assert "steps of 5 chunks" in invoke("doctor", "--config", tmp_path / "x.yaml").output
+    assert "the settings are valid" in succeed("train", tmp_path / "x.yaml", "--check")
     trainer = Trainer(Experiment.model_validate(experiment))
     before = {key: tensor.clone() for key, tensor in trainer.network.model.state_dict().items()}
     trainer.run()

@@ -30,7 +30,7 @@ SMALL = (
     "--calib-speakers 4 --top-n 4 --calib-targets 20 --calib-nontargets 40 --mean-utterances 10 "
     "--counts any --tolerate 0.2 --set model.args.in_planes=2 model.args.embed_dim=16 epochs=1 "
     "average=1 epoch_iterations=2 data.batch_size=4 data.chunk_frames=30 data.min_seconds=0.1 "
-    "precision=float32 device=cpu learning_rate.warm_up_epoch=0 finetune.epochs=2"
+    "precision=float32 device=cpu learning_rate.args.warmup_epochs=0 finetune.epochs=2"
 )
 
 
@@ -335,7 +335,7 @@ def test_the_released_model_stands_beside_the_published_figures(project, hub):
 
 PUBLISHED = (
     LINE.replace("--calib-speakers 4 ", "")
-    + " finetune.accumulate=2 --init-from released.zip --variant published"
+    + " finetune.gradient_accumulation=2 --init-from released.zip --variant published"
 )
 
 

@@ -112,12 +112,15 @@ def test_force_makes_finished_stages_again_and_keeps_what_took_long(own):
     [
         (
             "--variant contrast",
-            "finetune was begun with other settings (data.pairs was False, is T",
+            "finetune started with other settings (data.sampler.args.pairs was False, is T",
         ),
-        ("--variant contrast --stage 5", "finetune was begun with other settings (data.pairs was "),
+        (
+            "--variant contrast --stage 5",
+            "finetune started with other settings (data.sampler.args.pairs was ",
+        ),
         (
             "--set model.args.in_planes=8",
-            "pretrain was begun with other settings (model.args.in_planes was ",
+            "pretrain started with other settings (model.args.in_planes was ",
         ),
     ],
 )

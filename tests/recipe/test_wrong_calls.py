@@ -35,7 +35,7 @@ def test_without_arguments_it_lists_and_starts_nothing(untouched):
             "--recipe mini --set model.name=ReDimNetB2 model.init=null",
             "ReDimNet with C = 16 takes a multiple of 24 features a frame, not 80",
         ),
-        ("--recipe mini --set learning_rate=0.4", "set one of learning_rate.initial_lr, "),
+        ("--recipe mini --set learning_rate=0.4", "set one of learning_rate.name, "),
         ("--recipe mini --processes two", "--processes two: give a whole number"),
         ("--recipe mini --normalize znorm", "there are language, asnorm, snorm"),
         ("--recipe mini --sed 1", "unknown option --sed"),

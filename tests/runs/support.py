@@ -14,7 +14,7 @@ SETTINGS = {
     "epochs": 3,
     "epoch_iterations": 4,
     "data": {"train": ["data/a"], "batch_size": 5},
-    "learning_rate": {"initial_lr": 0.05},
+    "learning_rate": {"args": {"initial_lr": 0.05}},
 }
 
 

@@ -98,12 +98,12 @@ def same_optimizer(first, second):
 def test_two_ranks_are_one_that_accumulates(config, tmp_path):
     head = "loss.name=SubCentreArcMargin", "loss.args.top_k=3"
     both, alone = tmp_path / "both", tmp_path / "alone"
-    shared = (*head, "optimizer.name=SGD", *(f"learning_rate.{end}_lr=0.01" for end in ENDS))
+    shared = (*head, "optimizer.name=SGD", *(f"learning_rate.args.{end}_lr=0.01" for end in ENDS))
     output = train(config, 2, f"experiment={both}", *shared)
     assert "2 processes x 1 batches of 5 chunks" in output
     assert "an epoch is 0.8333 passes" in output
     assert output.count("step 6/6") == 1  # one rank speaks
-    train(config, 1, f"experiment={alone}", "accumulate=2", *shared)
+    train(config, 1, f"experiment={alone}", "gradient_accumulation=2", *shared)
     assert len(losses(both)) == 6
     same_losses(both, alone)
     first, second = final_state(both), final_state(alone)
@@ -119,13 +119,13 @@ def test_two_ranks_are_one_that_accumulates(config, tmp_path):
     for folder in (both, alone):
         for epoch in (2, 3):
             epoch_checkpoints(folder)[epoch].unlink()
-    train(config, 1, f"experiment={both}", "accumulate=2", *shared)
+    train(config, 1, f"experiment={both}", "gradient_accumulation=2", *shared)
     train(config, 2, f"experiment={alone}", *shared)
     same_losses(both, alone)
     same_optimizer(final_state(both), final_state(alone))
     refused = run("python", *command(config, 1, f"experiment={both}", *shared))
     assert refused.returncode != 0
-    assert "with steps of 10 chunks, these would be of 5: set accumulate" in refused.stderr
+    assert "steps of 10 chunks, these would be of 5: set gradient_accumulation" in refused.stderr
 
 
 def of_rank(process, rank):
@@ -189,15 +189,6 @@ def test_the_launcher_leaves_an_error_to_the_rank_that_has_it(config, tmp_path):
     assert "are fewer than the 40 of a step" in line
 
 
-def test_two_ranks_share_the_means_of_the_speakers(config, tmp_path):
-    both, alone = tmp_path / "both", tmp_path / "alone"
-    options = "epochs=0", "loss.name=SphereFace2", "loss.init=speaker_means"
-    train(config, 2, f"experiment={both}", *options)
-    train(config, 1, f"experiment={alone}", *options)
-    # Sums in another order.
-    close(final_state(both)["loss"], final_state(alone)["loss"], rtol=1e-4, atol=1e-5)
-
-
 @pytest.fixture
 def validated(tiny, tmp_path):
     """Overrides that make a training measure trials of its own speakers."""
@@ -208,17 +199,21 @@ def validated(tiny, tmp_path):
     return f"validation.data={tiny / 'train'}", f"validation.trials={tmp_path / 'trials'}"
 
 
-def test_validation_is_shared_out(config, validated, tmp_path):
-    both = train(config, 2, f"experiment={tmp_path / 'both'}", "epochs=0", *validated)
-    alone = train(config, 1, f"experiment={tmp_path / 'alone'}", "epochs=0", *validated)
+def test_ranks_share_validation_and_the_means_of_the_speakers(config, validated, tmp_path):
+    options = "epochs=0", "loss.name=SphereFace2", "loss.init=speaker_means", *validated
+    both = train(config, 2, f"experiment={tmp_path / 'both'}", *options)
+    alone = train(config, 1, f"experiment={tmp_path / 'alone'}", *options)
     measured = [line for line in both.splitlines() if "validation after epoch 0" in line]
     assert len(measured) == 1
     assert measured[0] in alone
+    # Sums in another order.
+    heads = [final_state(tmp_path / name)["loss"] for name in ("both", "alone")]
+    close(*heads, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("average", [(), ("model.ema_decay=0.5",)])
 def test_what_is_measured_of_two_ranks_is_what_is_saved(config, validated, tmp_path, average):
-    options = ("epochs=1", "optimizer.name=SGD", "learning_rate.initial_lr=0.01", *average)
+    options = ("epochs=1", "optimizer.name=SGD", "learning_rate.args.initial_lr=0.01", *average)
     train(config, 2, *validated, *options)
     alone = load_experiment(config, [*validated, *options])
     state = final_state(alone.experiment)

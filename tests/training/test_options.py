@@ -7,30 +7,28 @@ import torch
 from conftest import seeded
 from test_trainer import final_state, run, same
 
-from tidyvoice.config import DataSettings, Experiment, load_experiment
+from tidyvoice.config import DataSettings, Experiment
 from tidyvoice.data.batches import TrainingData, load_batches
 from tidyvoice.distributed import World
 from tidyvoice.errors import TidyVoiceError
-from tidyvoice.files import write_text
 from tidyvoice.models import build_model
 from tidyvoice.models.checkpointing import checkpoint_activations
 from tidyvoice.models.simam_resnet import SimAMResNetASP
 from tidyvoice.scoring.pairs import make_trials
 from tidyvoice.scoring.trials import write_trials
 from tidyvoice.training.average import average_checkpoints
+from tidyvoice.training.check import check_experiment
 from tidyvoice.training.checkpoint import epoch_checkpoints, load_checkpoint
 from tidyvoice.training.tracking import Tracker
 from tidyvoice.training.trainer import Trainer
 from tidyvoice.training.validation import Validation, history
 
+PAIRS = {"name": "Shuffled", "args": {"pairs": True}}
+
 pytestmark = pytest.mark.usefixtures("shallow")
 
 
-def log(trainer):
-    return [json.loads(line) for line in (trainer.folder / "log/train.jsonl").open()]
-
-
-def test_recomputing_changes_nothing():
+def test_activation_checkpointing_changes_nothing():
     plain, again = (build_model("SimAM_ResNet34_ASP", in_planes=2, embed_dim=8) for _ in range(2))
     again.load_state_dict(plain.state_dict())
     checkpoint_activations(again.blocks())
@@ -41,32 +39,29 @@ def test_recomputing_changes_nothing():
         torch.testing.assert_close(one.grad, two.grad, msg=name)
     # The running statistics have seen the batch once.
     assert same(dict(plain.named_buffers()), dict(again.named_buffers()))
-    assert same(dict(plain.eval().named_buffers()), dict(again.eval().named_buffers()))
 
 
-def test_accumulated_batches_are_one_step(experiment, tmp_path):
+def test_accumulated_batches_are_one_step(experiment):
+    experiment |= {"gradient_accumulation": 3, "epoch_iterations": None, "epochs": 1}
+    experiment |= {"reference_batch_size": 48}
     experiment["data"] |= {"batch_size": 4}
-    trainer = run({**experiment, "accumulate": 3, "epoch_iterations": None, "epochs": 2})
-    assert trainer.epoch_iterations == 2
-    assert trainer.step_chunks == 12
+    trainer = Trainer(Experiment.model_validate(experiment))
+    trainer.network.train()
+    for index in range(3):
+        raw = trainer.data[index]
+        trainer.network(trainer.features(raw), raw.labels, raw.languages)[0].backward()
+    head = trainer.objective.head
+    mean = head.weight.grad / 3
+    trainer = Trainer(Experiment.model_validate(experiment))
+    trainer.network.train()
+    trainer._step(trainer.network, iter([trainer.data[index] for index in range(3)]))
+    torch.testing.assert_close(trainer.objective.head.weight.grad, mean)
+    trainer.run()
+    assert (trainer.epoch_iterations, trainer.step_chunks) == (2, 12)
     text = (trainer.folder / "log/train.log").read_text()
     assert "1 processes x 3 batches of 4 chunks" in text
     assert "an epoch is 1 passes over the data" in text
-    # By hand: the mean gradient of the first three batches.
-    other = Trainer(Experiment.model_validate({**experiment, "experiment": str(tmp_path / "o")}))
-    other.network.train()
-    for index in range(3):
-        raw = other.data[index]
-        other.network(other.features(raw), raw.labels, raw.languages)[0].backward()
-    mean = other.objective.head.weight.grad / 3
-    first = Trainer(
-        Experiment.model_validate(
-            {**experiment, "accumulate": 3, "experiment": str(tmp_path / "first")}
-        )
-    )
-    first.network.train()
-    first._step(first.network, iter([first.data[index] for index in range(3)]))
-    torch.testing.assert_close(first.objective.head.weight.grad, mean)
+    assert "the learning rate was tuned for 48 (reference_batch_size)" in text
 
 
 def test_the_gradient_is_clipped(experiment):
@@ -77,54 +72,61 @@ def test_the_gradient_is_clipped(experiment):
     assert float(length) == pytest.approx(0.01, rel=1e-3)
 
 
-def test_the_moving_average_is_kept_resumed_and_averaged(experiment, tmp_path):
+def test_groups_of_parameters_have_settings_of_their_own(experiment):
+    experiment["optimizer"] = {
+        "args": {"momentum": 0.0, "nesterov": False},
+        "groups": [
+            {"pattern": r"^model\.front\.(conv|bn)1", "frozen": True},
+            {"pattern": "bottleneck", "lr_factor": 0.5, "weight_decay": 0.0},
+        ],
+    }
+    trainer = Trainer(Experiment.model_validate(experiment))
+    network = trainer.network.train()
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    trainer._step(network, iter([trainer.data[0]]))
+    rate = trainer.learning_rate.at(0)
+    frozen = {"model.front.conv1.weight", "model.front.bn1.weight", "model.front.bn1.bias"}
+    for name, parameter in network.named_parameters():
+        factor, decay = (0.5, 0.0) if "bottleneck" in name else (1.0, 1e-4)
+        assert (parameter.grad is None) == (name in frozen)
+        expected = before[name]
+        if name not in frozen:
+            expected = expected - factor * rate * (parameter.grad + decay * expected)
+        torch.testing.assert_close(parameter.detach(), expected, msg=name)
+    # A frozen layer does not adapt its statistics either.
+    mean = "model.front.bn1.running_mean"
+    assert torch.equal(network.state_dict()[mean], before[mean])
+
+
+@pytest.mark.parametrize(
+    ("groups", "message"),
+    [
+        ([{"pattern": "bottlneck"}], "no parameter is left for the pattern 'bottlneck'"),
+        ([{"pattern": "model"}, {"pattern": "conv"}], "no parameter is left for the pattern 'conv"),
+        ([{"pattern": "", "frozen": True}], "all parameters are frozen"),
+    ],
+)
+def test_groups_that_cannot_be_are_refused_before_the_training(experiment, groups, message):
+    experiment["optimizer"]["groups"] = groups
+    with pytest.raises(TidyVoiceError, match=message):
+        check_experiment(Experiment.model_validate(experiment))
+
+
+def test_the_moving_average_is_averaged(experiment):
+    experiment |= {"epoch_iterations": 1}
     experiment["model"]["ema_decay"] = 0.5
-    whole = run({**experiment, "experiment": str(tmp_path / "whole")})
-    parts = {**experiment, "experiment": str(tmp_path / "parts")}
-    run(parts)
-    for epoch in (2, 3):
-        epoch_checkpoints(tmp_path / "parts")[epoch].unlink()
-    run(parts)
-    first, second = final_state(whole.folder), final_state(tmp_path / "parts")
-    assert same(first["average"], second["average"])
+    trainer = run(experiment)
+    states = [load_checkpoint(path) for path in epoch_checkpoints(trainer.folder).values()]
     name = "bottleneck.weight"
-    # Step by step: half of what was, half of what is. The first step begins it.
-    experiment["checkpoint_iterations"] = None
-    by_step = run({**experiment, "experiment": str(tmp_path / "s"), "epoch_iterations": 1})
-    states = [load_checkpoint(p) for p in epoch_checkpoints(by_step.folder).values()]
+    # Half of the average so far, half of the weights; the first step begins it.
     expected = states[1]["model"][name]
     for state in states[2:]:
         expected = (expected + state["model"][name]) / 2
         torch.testing.assert_close(state["average"][f"module.{name}"], expected)
-    folder, _ = average_checkpoints(by_step.folder, 1)
-    made = torch.load(folder / "avg_model.pt", weights_only=True)
-    torch.testing.assert_close(made[name], expected)
-    assert made.keys() == states[-1]["model"].keys()
-
-
-@pytest.mark.parametrize(
-    "loss",
-    [
-        {"name": "AMSoftmax"},
-        {
-            "name": "SubCentreArcMargin",
-            "args": {"sub_centres": 2, "top_k": 3},
-            "init": "speaker_means",
-        },
-        {"name": "SphereFace2", "args": {"margin_type": "A"}},
-        {"name": "SphereFace2", "init": "speaker_means"},
-    ],
-)
-def test_every_loss_trains_and_goes_on(experiment, tmp_path, loss):
-    experiment["loss"] = loss
-    experiment["checkpoint_iterations"] = 3
-    whole = run({**experiment, "experiment": str(tmp_path / "whole")})
-    again = {**experiment, "experiment": str(tmp_path / "parts")}
-    parts = run(again)
-    for epoch in (2, 3):
-        epoch_checkpoints(parts.folder)[epoch].unlink()
-    run(again)
-    assert same(final_state(whole.folder)["loss"], final_state(parts.folder)["loss"])
+    folder, _ = average_checkpoints(trainer.folder, 1)
+    averaged = torch.load(folder / "avg_model.pt", weights_only=True)
+    torch.testing.assert_close(averaged[name], expected)
+    assert averaged.keys() == states[-1]["model"].keys()
 
 
 def test_sphereface2_starts_with_a_bias_that_fits_the_speakers_means(experiment):
@@ -132,7 +134,7 @@ def test_sphereface2_starts_with_a_bias_that_fits_the_speakers_means(experiment)
     # Chunks longer than any utterance, at speed 1.0: the fit saw the very ones that are seen here.
     clean = {"speeds": [1.0], "augment_probability": 0.0}
     experiment["data"] |= {**clean, "chunk_frames": 400, "batch_size": 12}
-    experiment |= {"epochs": 0, "margin": {"initial_margin": 0.2, "final_margin": 0.2}}
+    experiment |= {"epochs": 0, "margin": {"args": {"initial_margin": 0.2}}}
     trainer = run(experiment)
     head, network = trainer.objective.head, trainer.network.eval()
     trainer.frontend.eval()
@@ -144,63 +146,24 @@ def test_sphereface2_starts_with_a_bias_that_fits_the_speakers_means(experiment)
     assert abs(slope.item()) < 1e-3
 
 
-def test_an_option_of_another_loss_is_refused(experiment, tmp_path):
-    path = tmp_path / "e.json"
-    write_text(path, json.dumps(experiment))
-    with pytest.raises(TidyVoiceError, match="AMSoftmax: unknown key sub_centres"):
-        load_experiment(path, ["loss.name=AMSoftmax", "loss.args.sub_centres=2"])
-    with pytest.raises(TidyVoiceError, match="margin: leave it out; the section margin decides"):
-        load_experiment(path, ["loss.args.margin=0.2"])
-
-
-def test_a_name_that_is_given_once_keeps_the_settings(experiment, tmp_path):
-    path = tmp_path / "e.json"
-    write_text(path, json.dumps(experiment))
-    again = load_experiment(path, ["model.name=SimAM_ResNet34_ASP"])
-    assert again.model.args == load_experiment(path).model.args
-
-
-def test_a_network_without_blocks_refuses_recompute(experiment, monkeypatch):
+def test_what_network_or_machine_cannot_do_is_refused(experiment, monkeypatch):
     monkeypatch.setattr(SimAMResNetASP, "blocks", lambda self: [])
-    experiment["model"]["recompute"] = True
-    with pytest.raises(TidyVoiceError, match=r"model\.recompute: .* has no blocks"):
-        run(experiment)
-
-
-def test_another_loss_drops_the_settings_of_the_loss_before(experiment, tmp_path):
-    experiment["loss"] = {"name": "SubCentreArcMargin", "args": {"sub_centres": 2, "scale": 20.0}}
-    path = tmp_path / "e.json"
-    write_text(path, json.dumps(experiment))
-    assert load_experiment(path).loss.args["sub_centres"] == 2
-    assert load_experiment(path, ["loss.name=AMSoftmax"]).loss.args == {"scale": 32.0}
-    again = load_experiment(path, ["loss.name=SubCentreArcMargin", "loss.args.top_k=1"])
-    assert (again.loss.args["sub_centres"], again.loss.args["scale"]) == (2, 20.0)
-
-
-def test_language_terms_train_and_go_on(experiment, tmp_path):
-    experiment["languages"] = {"adversary": 0.1, "contrast": 0.2, "rise_epochs": 2}
-    experiment["data"] |= {"pairs": True, "batch_size": 6, "speeds": [1.0]}
-    whole = run({**experiment, "experiment": str(tmp_path / "whole")})
-    rows = log(whole)
-    assert all(0 <= row["language_accuracy"] <= 1 and row["contrast"] > 0 for row in rows)
-    again = {**experiment, "experiment": str(tmp_path / "parts")}
-    run(again)
-    for epoch in (2, 3):
-        epoch_checkpoints(tmp_path / "parts")[epoch].unlink()
-    run(again)
-    first, second = final_state(whole.folder), final_state(tmp_path / "parts")
-    for part in ("model", "loss", "terms", "optimizer"):
-        assert same(first[part], second[part]), part
+    for option, message in (
+        ("activation_checkpointing", "activation_checkpointing: .* has no blocks"),
+        ("sync_batchnorm", "needs CUDA"),
+    ):
+        with pytest.raises(TidyVoiceError, match=message):
+            run({**experiment, "model": {**experiment["model"], option: True}})
 
 
 def test_language_terms_need_languages(experiment, tiny):
     experiment["data"] |= {"train": str(tiny / "noise"), "noise": None, "min_seconds": 0.0}
     experiment["data"]["batch_size"] = 2
     experiment["languages"] = {"adversary": 0.1}
-    with pytest.raises(TidyVoiceError, match="0 languages in its utt2lang"):
+    with pytest.raises(TidyVoiceError, match="noise: 0 languages in utt2lang"):
         run(experiment)
     experiment["languages"] = {}
-    experiment["data"] |= {"pairs": True, "speeds": [1.0]}
+    experiment["data"] |= {"sampler": PAIRS, "speeds": [1.0]}
     with pytest.raises(TidyVoiceError, match="no utterance has a language"):
         run(experiment)
 
@@ -268,31 +231,6 @@ def test_a_fine_tuning_that_makes_it_worse_is_warned_of(validated, tmp_path, mon
     assert len(warnings) == 1
 
 
-def test_a_batch_that_the_learning_rate_is_not_meant_for_is_said(experiment):
-    trainer = run({**experiment, "tuned_batch": 48, "epochs": 1})
-    text = (trainer.folder / "log/train.log").read_text()
-    assert "a step takes 5 chunks, the learning rate is meant for 48" in text
-
-
-def test_synchronised_batch_norm_needs_cuda(experiment):
-    experiment["model"]["sync_batchnorm"] = True
-    with pytest.raises(TidyVoiceError, match="needs CUDA"):
-        run({**experiment, "device": "cpu"})
-
-
-def test_waiting_for_data_is_said_once_with_the_mend(tmp_path):
-    tracker = Tracker(tmp_path, total=6, start=0, interval=2)
-    with tracker:
-        batches = tracker.waiting(iter([0.0, 0.0, 0.2, 0.2, 0.2, 0.2]))
-        for number in range(1, 7):
-            tracker._waited += next(batches)
-            values = {"loss": torch.tensor(1.0), "accuracy": torch.tensor(0.5)}
-            tracker.step(number, 1, values, 0.2, 0.1, 4)
-    text = (tmp_path / "log/train.log").read_text()
-    assert text.count("of the time goes by waiting for data: raise data.readers") == 1
-    assert text.index("step 2/6") < text.index("waiting for data")
-
-
 def test_a_compiled_training_is_the_same(experiment, tmp_path, monkeypatch):
     """With the tracer alone: making machine code takes minutes."""
     compiled, make = [], torch.nn.Module.compile
@@ -313,17 +251,26 @@ def test_a_compiled_training_is_the_same(experiment, tmp_path, monkeypatch):
         torch.testing.assert_close(value, second["model"][name], rtol=0, atol=0, msg=name)
 
 
-def test_the_log_counts_every_step_and_no_time_of_checkpoints(tmp_path, monkeypatch):
+def test_the_log_counts_every_step_and_what_slows_it(tmp_path, monkeypatch):
     clock = [0.0]
     monkeypatch.setattr(time, "perf_counter", lambda: clock[0])
-    tracker = Tracker(tmp_path, total=4, start=0, interval=4)
+
+    def batches():
+        for wait in (0.0, 0.0, 0.2, 0.2, 0.2, 0.2):
+            clock[0] += wait
+            yield
+
+    tracker = Tracker(tmp_path, total=6, start=0, interval=2)
     with tracker:
-        for number in range(1, 5):
+        for number, _ in enumerate(tracker.waiting(batches()), 1):
             values = {"loss": torch.tensor(float(number)), "accuracy": torch.tensor(0.0)}
-            clock[0] += 0.5
+            clock[0] += 0.3
             tracker.step(number, 1, values, 0.2, 0.1, 4)
             with tracker.apart():
                 clock[0] += 7.0
-    row = json.loads((tmp_path / "log/train.jsonl").read_text())
-    assert row["loss"] == 2.5
-    assert row["utt_per_s"] == 16 / 2.0
+    rows = [json.loads(line) for line in (tmp_path / "log/train.jsonl").open()]
+    assert [row["loss"] for row in rows] == [1.5, 3.5, 5.5]
+    assert [row["data_wait"] for row in rows] == [0.0, 0.4, 0.4]
+    assert rows[1]["utt_per_s"] == 8.0
+    text = (tmp_path / "log/train.log").read_text()
+    assert text.count("waits for data 40% of the time: raise data.num_workers") == 1

@@ -40,22 +40,22 @@ def schedules(golden):
     return rate, margin
 
 
-@pytest.mark.parametrize(("processes", "accumulate"), [(1, 2), (2, 1)])
+@pytest.mark.parametrize(("processes", "batches"), [(1, 2), (2, 1)])
 def test_the_fine_tuning_has_the_published_steps_rates_and_margins(
-    golden, narrow, processes, accumulate
+    golden, narrow, processes, batches
 ):
-    settings = load_experiment(FINETUNE, [*narrow, f"accumulate={accumulate}"])
+    settings = load_experiment(FINETUNE, [*narrow, f"gradient_accumulation={batches}"])
     trainer = Trainer(settings, World(0, processes, torch.device("cpu")))
     assert trainer.epoch_iterations == 5463
     assert trainer.total == 32_778
-    assert trainer.step_chunks == settings.tuned_batch == 48
+    assert trainer.step_chunks == settings.reference_batch_size == 48
     assert trainer.data.num_classes == len(trainer.data.speakers)
     rate, margin = schedules(golden)
     # The golden numbers are of epochs of other lengths.
-    ours = replace(trainer.learning_rate, epoch_iter=rate["args"]["epoch_iter"])
+    ours = replace(trainer.learning_rate, epoch_iterations=rate["args"]["epoch_iter"])
     for iteration, value in rate["lr_at_iteration"].items():
         assert ours.at(int(iteration)) == pytest.approx(value, rel=1e-6)
-    ours = replace(trainer.margin, epoch_iter=margin["args"]["epoch_iter"])
+    ours = replace(trainer.margin, epoch_iterations=margin["args"]["epoch_iter"])
     for iteration, value in margin["margin_at_iteration"].items():
         assert ours.at(int(iteration)) == pytest.approx(value, abs=1e-7)
     published = MarginSchedule(**{**margin["args"], "epoch_iter": 5463})
@@ -68,12 +68,13 @@ def test_the_fine_tuning_has_the_published_steps_rates_and_margins(
 
 def test_the_fine_tuning_in_miniature_on_one_process_and_on_two(golden, narrow, tmp_path):
     small = ["epoch_iterations=2", "data.batch_size=3", "data.chunk_frames=40", "log_iterations=1"]
-    runs = {tmp_path / "one": (1, "accumulate=2"), tmp_path / "two": (2, "accumulate=1")}
+    runs = {tmp_path / "one": (1, 2), tmp_path / "two": (2, 1)}
     rate, margin = schedules(golden)
     rate = ExponentialDecrease(**{**rate["args"], "epoch_iter": 2})
     margin = MarginSchedule(**{**margin["args"], "epoch_iter": 2})
-    for folder, (processes, accumulate) in runs.items():
-        said = train(FINETUNE, processes, f"experiment={folder}", *narrow, *small, accumulate)
+    for folder, (processes, batches) in runs.items():
+        steps = f"experiment={folder}", f"gradient_accumulation={batches}"
+        said = train(FINETUNE, processes, *narrow, *small, *steps)
         assert "6 speakers at 1 speeds make 6 classes" in said
         rows = [json.loads(line) for line in (folder / "log/train.jsonl").open()]
         assert [row["iteration"] for row in rows] == list(range(1, 13))
@@ -102,7 +103,7 @@ def test_from_scratch_the_weights_start_as_the_published_ones(narrow):
 def test_the_stages_of_a_pretraining_follow_one_another(narrow, tmp_path, stages, classes):
     """Each starts from the model of the one before, and the last one from its classes too."""
     small = ["epochs=1", "average=1", "epoch_iterations=1", "data.batch_size=4"]
-    small += ["data.chunk_frames=40", "precision=float32", "learning_rate.warm_up_epoch=0"]
+    small += ["data.chunk_frames=40", "precision=float32", "learning_rate.args.warmup_epochs=0"]
     narrow = [value for value in narrow if value != "model.init=null"]
     before = None
     for stage, said in zip(stages, classes, strict=True):
@@ -115,4 +116,4 @@ def test_the_stages_of_a_pretraining_follow_one_another(narrow, tmp_path, stages
         trainer.run()
         average_checkpoints(trainer.folder)
         assert said in (trainer.folder / "log/train.log").read_text()
-    assert real.margin.initial_margin == real.margin.final_margin == 0.5
+    assert {real.margin.args[f"{end}_margin"] for end in ("initial", "final")} == {0.5}

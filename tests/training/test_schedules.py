@@ -1,5 +1,8 @@
 import pytest
+import torch
+from torch.optim.lr_scheduler import CosineAnnealingWarmRestarts
 
+from tidyvoice.schedules import CosineRestarts
 from tidyvoice.training.schedules import ExponentialDecrease, MarginSchedule
 
 
@@ -17,12 +20,22 @@ def test_learning_rate_equals_the_published_schedule(golden):
             assert schedule.at(int(iteration)) == pytest.approx(lr, rel=1e-6)
 
 
-def test_a_rise_from_epoch_one_starts_at_the_initial_margin():
-    schedule = MarginSchedule(100, 0.1, 0.3, increase_start_epoch=1, fix_start_epoch=3)
-    assert schedule.at(0) == pytest.approx(0.1)
-    assert schedule.at(200) == pytest.approx(0.3)
+@pytest.mark.parametrize("factor", [1, 2])
+def test_cosine_restarts_equal_those_of_torch(factor):
+    schedule = CosineRestarts(
+        10, 8, initial_lr=0.1, final_lr=0.01, cycle_epochs=1.5, cycle_factor=factor
+    )
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
+    torchs = CosineAnnealingWarmRestarts(optimizer, 15, factor, eta_min=0.01)
+    for iteration in range(80):
+        assert schedule.at(iteration) == pytest.approx(torchs.get_last_lr()[0], rel=1e-9)
+        optimizer.step()
+        torchs.step()
 
 
-def test_a_margin_that_is_not_updated_stays():
-    schedule = MarginSchedule(100, 0.1, 0.3, update_margin=False)
-    assert schedule.at(10_000) == pytest.approx(0.1)
+def test_a_cosine_without_restarts_ends_at_the_final_rate_after_a_warmup():
+    schedule = CosineRestarts(10, 4, initial_lr=0.1, final_lr=0.0, warmup_epochs=2)
+    assert schedule.at(0) == 0
+    assert schedule.at(10) == pytest.approx(0.5 * schedule.decayed(10))
+    assert schedule.at(20) == pytest.approx(0.05)
+    assert 0 < schedule.at(39) < 0.001

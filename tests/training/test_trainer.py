@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-import yaml
 
 from tidyvoice.config import Experiment
 from tidyvoice.data.manifest import scan
@@ -45,61 +44,12 @@ def same(first, second):
     return torch.equal(first, second) if torch.is_tensor(first) else first == second
 
 
-class Killed(Exception):
-    pass
-
-
-@pytest.mark.parametrize("optimizer", ["SGD", "AdamW"])
-@pytest.mark.parametrize("killed_at", [1, 6, 11])
-def test_a_killed_run_ends_with_the_same_bits(
-    experiment, tmp_path, monkeypatch, killed_at, optimizer
-):
-    experiment["optimizer"]["name"] = optimizer
-    experiment["checkpoint_iterations"] = 3
-    whole = run({**experiment, "experiment": str(tmp_path / "whole")})
-    step = module.Trainer._step
-
-    def kill(self, network, batches):
-        if self.iteration == killed_at:
-            raise Killed
-        return step(self, network, batches)
-
-    parts = {**experiment, "experiment": str(tmp_path / "parts")}
-    monkeypatch.setattr(module.Trainer, "_step", kill)
-    with pytest.raises(Killed):
-        run(parts)
-    monkeypatch.setattr(module.Trainer, "_step", step)
-    continued = run(parts)
-    first, second = final_state(whole.folder), final_state(continued.folder)
-    for part in ("model", "loss", "optimizer", "random", "iteration", "speakers"):
-        assert same(first[part], second[part]), part
-    begun = load_checkpoint(epoch_checkpoints(whole.folder)[0])
-    assert not same(begun["model"], first["model"])
-
-
-def test_a_checkpoint_of_other_code_is_warned_of_when_it_is_resumed(experiment, monkeypatch):
-    trainer = run({**experiment, "epochs": 1})
-    log = trainer.folder / "log/train.log"
-    begun, done = epoch_checkpoints(trainer.folder).values()
-    done.unlink()
-    run({**experiment, "epochs": 1})
-    assert "resuming at step 0" in log.read_text()
-    assert "warning" not in log.read_text()
-    done.unlink()
-    monkeypatch.setattr(module, "source_hash", lambda: "another")
-    run({**experiment, "epochs": 1})
-    assert (
-        f"warning: another version of the code wrote {begun}; the result may differ"
-        in log.read_text()
-    )
-
-
 def test_the_loss_falls_and_the_log_says_so(experiment):
     experiment |= {"epochs": 12, "keep_checkpoints": 2}
     experiment["data"] |= {"augment_probability": 0.0, "speeds": [1.0], "batch_size": 12}
     experiment["optimizer"]["name"] = "AdamW"
-    experiment["margin"] = {"final_margin": 0.0}
-    experiment["learning_rate"] = {"initial_lr": 0.01, "final_lr": 0.002}
+    experiment["margin"] = {"args": {"final_margin": 0.0}}
+    experiment["learning_rate"] = {"args": {"initial_lr": 0.01, "final_lr": 0.002}}
     trainer = run(experiment)
     rows = [json.loads(line) for line in (trainer.folder / "log/train.jsonl").open()]
     assert [row["iteration"] for row in rows] == list(range(2, 49, 2))
@@ -110,16 +60,34 @@ def test_the_loss_falls_and_the_log_says_so(experiment):
     assert "6 speakers at 1 speeds make 6 classes" in (trainer.folder / "log/train.log").read_text()
 
 
-def test_fine_tuning_takes_the_model_and_a_new_head(experiment, tmp_path):
-    first = run({**experiment, "experiment": str(tmp_path / "pretrain")})
-    folder, _ = average_checkpoints(first.folder, 1)
-    experiment["model"]["init"] = str(folder)
-    experiment["data"]["speeds"] = [1.0]
-    second = run({**experiment, "experiment": str(tmp_path / "finetune"), "epochs": 0})
-    began = load_checkpoint(epoch_checkpoints(second.folder)[0])
-    assert same(began["model"], final_state(first.folder)["model"])
-    assert began["loss"]["weight"].shape == (6, 16)
+def test_fine_tuning_takes_the_model_or_the_tensors_that_fit(experiment, tmp_path):
+    first = run({**experiment, "experiment": str(tmp_path / "pretrain"), "epochs": 1})
+    weights = average_checkpoints(first.folder)[0] / "avg_model.pt"
+    state = torch.load(weights, weights_only=True)
+    model = {**experiment["model"], "init": str(weights)}
+    second = run({**experiment, "model": model, "experiment": str(tmp_path / "a"), "epochs": 0})
+    assert same(final_state(second.folder)["model"], final_state(first.folder)["model"])
     assert "the loss head is new" in (second.folder / "log/train.log").read_text()
+    torch.save({**state, "extra.bias": torch.ones(1)}, weights)
+    args = {"in_planes": 2, "embed_dim": 8}
+    experiment |= {"epochs": 0, "model": {"init": str(weights), "args": args}}
+    with pytest.raises(TidyVoiceError, match=r"model\.init_partial=true"):
+        run(experiment)
+    experiment["model"]["init_partial"] = True
+    povey = {"window_type": "povey", "dither": 0.0}
+    with pytest.raises(TidyVoiceError, match=r"another frontend \(window_type hamming, here povey"):
+        run({**experiment, "frontend": povey})
+    trainer = run(experiment)
+    begun = final_state(trainer.folder)["model"]
+    new = {"bottleneck.weight", "bottleneck.bias"}
+    assert {name for name in begun if not same(begun[name], state[name])} == new
+    log = (trainer.folder / "log/train.log").read_text()
+    assert f"front.layer2.* ({sum(name.startswith('front.layer2.') for name in state)})" in log
+    assert "dropped: bottleneck.weight, bottleneck.bias, extra.bias\n" in log
+    assert "new: bottleneck.weight, bottleneck.bias\n" in log
+    torch.save({"extra.bias": torch.ones(1)}, weights)
+    with pytest.raises(TidyVoiceError, match="no tensor fits"):
+        run({**experiment, "experiment": str(tmp_path / "none")})
 
 
 def test_the_head_starts_at_the_speakers_means(experiment):
@@ -182,7 +150,7 @@ def test_a_large_margin_stage_keeps_the_classes_of_its_speakers(pretrained, tiny
 
 def test_every_parameter_of_a_loss_is_kept(experiment, tmp_path):
     experiment["loss"] = {"name": "SphereFace2"}
-    first = run({**experiment, "experiment": str(tmp_path / "pretrain")})
+    first = run({**experiment, "experiment": str(tmp_path / "pretrain"), "epochs": 1})
     folder, _ = average_checkpoints(first.folder)
     experiment["model"]["init"] = str(folder)
     experiment["loss"]["init"] = "checkpoint"
@@ -193,17 +161,10 @@ def test_every_parameter_of_a_loss_is_kept(experiment, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        (
-            {"loss": {"init": "checkpoint"}},
-            r"head\.pt is the head of another loss \(2 x 16",
-        ),
+        ({"loss": {"init": "checkpoint"}}, r"head\.pt is the head of another loss \(2 x 16"),
         ({"loss": {"name": "SphereFace2", "init": "checkpoint"}}, "is the head of another loss"),
-        ({"speakers": ["x"] * 6}, "knows none of the 6 speakers of data.train"),
-        ({"speakers": None}, r"head\.pt is missing, and loss.init: checkpoint starts from it"),
-        (
-            {"model": {"args": {"in_planes": 2, "embed_dim": 16}}},
-            "checkpoint needs the folder of a model",
-        ),
+        ({"speakers": ["x"] * 6}, "has none of the 6 speakers of data.train"),
+        ({"speakers": None}, r"head\.pt is missing, but loss.init: checkpoint needs it"),
     ],
 )
 def test_a_head_that_does_not_fit_is_refused(pretrained, changes, said):
@@ -214,7 +175,7 @@ def test_a_head_that_does_not_fit_is_refused(pretrained, changes, said):
         (folder / "head.pt").unlink()
         if head["speakers"]:
             torch.save(head, folder / "head.pt")
-    with pytest.raises((TidyVoiceError, ValueError), match=said):
+    with pytest.raises(TidyVoiceError, match=said):
         run({**settings, **changes})
 
 
@@ -225,25 +186,8 @@ def test_the_head_of_another_training_is_another_training(pretrained):
     head = torch.load(folder / "head.pt", weights_only=True)
     head["tensors"]["weight"] += 1
     torch.save(head, folder / "head.pt")
-    with pytest.raises(TidyVoiceError, match="was begun with other initial head than"):
+    with pytest.raises(TidyVoiceError, match="started with other initial head than"):
         run(settings)
-
-
-def test_a_model_is_loaded_without_its_head(pretrained):
-    folder = pretrained[1]
-    (folder / "head.pt").write_bytes(b"broken")
-    assert SpeakerEncoder.from_pretrained(folder, "cpu").embed_samples(
-        np.ones((1, 16000), np.int16)
-    ).shape == (1, 16)
-
-
-def test_a_model_of_another_frontend_is_not_fine_tuned_silently(experiment, tmp_path):
-    first = run({**experiment, "experiment": str(tmp_path / "pretrain")})
-    folder, _ = average_checkpoints(first.folder, 1)
-    experiment["model"]["init"] = str(folder)
-    experiment["frontend"] = {"args": {"window_type": "povey", "dither": 0.0}}
-    with pytest.raises(TidyVoiceError, match=r"front end .*window_type hamming, here povey"):
-        run(experiment)
 
 
 @pytest.mark.parametrize("whose", ["own", "another rank's"])
@@ -287,14 +231,6 @@ def test_one_experiment_is_trained_once_at_a_time(experiment):
     run(experiment)
 
 
-def test_other_settings_do_not_go_on_in_the_same_folder(experiment):
-    run(experiment)
-    run({**experiment, "log_iterations": 3})
-    experiment["data"]["batch_size"] = 6
-    with pytest.raises(TidyVoiceError, match=r"data\.batch_size was 5, is 6"):
-        run(experiment)
-
-
 def test_other_data_does_not_go_on_in_the_same_folder(experiment, tmp_path, tiny):
     shutil.copytree(tiny / "train", tmp_path / "train")
     experiment["data"]["train"] = str(tmp_path / "train")
@@ -306,38 +242,34 @@ def test_other_data_does_not_go_on_in_the_same_folder(experiment, tmp_path, tiny
     wav = next((tmp_path / "corpus").rglob("*.wav"))
     soundfile.write(wav, 0.5 * soundfile.read(wav)[0], 16000)
     assert not write_shards(tmp_path / "train").found
-    with pytest.raises(TidyVoiceError, match="was begun with other data than"):
+    with pytest.raises(TidyVoiceError, match="started with other data than"):
         run(experiment)
 
 
 def test_the_average_is_the_mean_and_a_model_folder(experiment):
-    trainer = run(experiment)
-    folder, epochs = average_checkpoints(trainer.folder, 2)
+    trainer = run({**experiment, "average": 2})
+    folder, epochs = average_checkpoints(trainer.folder)
     assert epochs == [2, 3]
+    config = trainer.folder / "config.yaml"
+    os.utime(config, ns=(0, 0))
+    run({**experiment, "average": 2})
+    assert config.stat().st_mtime_ns == 0  # run.sh goes by the time of unchanged settings
     averaged = torch.load(folder / "avg_model.pt", weights_only=True)
-    states = [load_checkpoint(epoch_checkpoints(trainer.folder)[e])["model"] for e in epochs]
+    paths = epoch_checkpoints(trainer.folder)
+    states = [load_checkpoint(paths[epoch])["model"] for epoch in epochs]
     name = "bottleneck.weight"
     torch.testing.assert_close(averaged[name], (states[0][name] + states[1][name]) / 2)
     model, frontend = load_model(folder)
     assert same(dict(model.state_dict()), averaged)
     assert frontend == trainer.settings.frontend
     assert (folder / "speakers.txt").read_text().split() == trainer.data.speakers
-    config = yaml.safe_load((folder / "config.yaml").read_text())
-    assert config["model"] == "SimAM_ResNet34_ASP"
+    assert "model: SimAM_ResNet34_ASP" in (folder / "config.yaml").read_text()
     with pytest.raises(TidyVoiceError, match="cannot average 9"):
         average_checkpoints(trainer.folder, 9)
-
-
-def test_a_training_says_how_many_epochs_are_averaged(experiment):
-    trainer = run({**experiment, "average": 2})
-    assert average_checkpoints(trainer.folder)[1] == [2, 3]
-    assert average_checkpoints(trainer.folder, last=1)[1] == [3]
-    config = trainer.folder / "config.yaml"
-    os.utime(config, ns=(0, 0))
-    run({**experiment, "average": 2})
-    assert config.stat().st_mtime_ns == 0
-    run({**experiment, "average": 3})
-    assert average_checkpoints(trainer.folder)[1] == [1, 2, 3]
+    paths[3].unlink()
+    with pytest.raises(TidyVoiceError, match="is at epoch 2 of 3: "):
+        average_checkpoints(trainer.folder, 1)
+    assert average_checkpoints(trainer.folder, last=1, unfinished=True)[1] == [2]
 
 
 def test_the_speakers_of_the_initial_model_are_its_own_as_well(experiment, tmp_path):
@@ -366,14 +298,6 @@ def test_a_verifier_goes_with_the_weights_that_it_is_of(experiment):
     assert (folder / VERIFIER_FILE).exists()
     average_checkpoints(exp, last=1)
     assert not (folder / VERIFIER_FILE).exists()
-
-
-def test_an_unfinished_training_is_averaged_only_on_request(experiment):
-    trainer = run(experiment)
-    epoch_checkpoints(trainer.folder)[3].unlink()
-    with pytest.raises(TidyVoiceError, match="is at epoch 2 of 3: train on, or say --unfinished"):
-        average_checkpoints(trainer.folder, 1)
-    assert average_checkpoints(trainer.folder, 1, unfinished=True)[1] == [2]
 
 
 def test_a_damaged_checkpoint_is_named(experiment):

@@ -10,7 +10,7 @@ import typer
 from tidyvoice.cli.app import AsJson, app
 from tidyvoice.errors import TidyVoiceError, one_line_errors
 
-SLOWEST = 7 * 24 * 3600.0  # seconds that a process which is done waits for the others
+SLOWEST = 7 * 24 * 3600.0  # seconds that a finished process waits for the others
 
 
 @app.command()
@@ -21,36 +21,25 @@ def train(
         list[str] | None, typer.Argument(help="key=value, dotted keys as in the YAML file")
     ] = None,
     check_settings: Annotated[
-        bool, typer.Option("--check", help="only check the settings, then stop")
+        bool, typer.Option("--check", help="check the settings, then stop")
     ] = False,
     initial: Annotated[
-        bool, typer.Option("--initial", help="with --check: does the model in model.init fit?")
+        bool, typer.Option("--initial", help="with --check: load model.init too")
     ] = False,
 ) -> None:
-    """Train an experiment; an interrupted one goes on by itself.
+    """Train an experiment; the same command resumes an interrupted one.
 
     Example: tidyvoice train conf/mini/pretrain.yaml data.batch_size=32
     """
     if check_settings:
-        import torch
-
-        from tidyvoice.audio import load_torchaudio
         from tidyvoice.config import load_experiment
-        from tidyvoice.training.state import check_settings_of
+        from tidyvoice.training.check import check_experiment
 
-        chosen = load_experiment(config, tuple(settings or ()))
-        check_settings_of(chosen)
-        with torch.device("meta"):  # some arguments are only checked when the network is built
-            chosen.build_model()
-        if set(chosen.data.speeds) != {1.0}:
-            load_torchaudio()
-        if initial and chosen.model.init:
-            from tidyvoice.training.start import check_initial_model
-
-            check_initial_model(chosen)
+        check_experiment(load_experiment(config, tuple(settings or ())), initial)
+        typer.echo(f"{config}: the settings are valid")
         return
     if initial:
-        raise TidyVoiceError("--initial goes with --check: leave it out, or add --check")
+        raise TidyVoiceError("--initial needs --check: leave it out, or add --check")
     from tidyvoice.training.trainer import train as run
 
     typer.echo(f"finished: {run(config, tuple(settings or ()))}")
@@ -62,11 +51,13 @@ def average(
     experiment: Annotated[Path, typer.Argument(help="experiment folder")],
     last: Annotated[
         int | None,
-        typer.Option(min=1, help="epochs to average; as the training's settings say if left out"),
+        typer.Option(
+            min=1, help="epochs to average; by default `average` of the training's settings"
+        ),
     ] = None,
-    unfinished: Annotated[bool, typer.Option(help="also of a training not at its end")] = False,
+    unfinished: Annotated[bool, typer.Option(help="also average an unfinished training")] = False,
     best: Annotated[
-        bool, typer.Option(help="the one epoch that was best on the validation list instead")
+        bool, typer.Option(help="take the epoch with the lowest validation EER instead")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -94,28 +85,30 @@ def extract(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps")] = "auto",
     precision: Annotated[
         str,
-        typer.Option(help="float32, or bfloat16 for the convolutions: faster where it is built in"),
+        typer.Option(help="float32, or bfloat16 for the convolutions: faster on some machines"),
     ] = "float32",
     memory: Annotated[
         int | None,
-        typer.Option(min=1, help="MiB for batches; on a CPU 2048, on a GPU half of what is free"),
+        typer.Option(
+            min=1, help="MiB for batches; default: 2048 on a CPU, half of the free on a GPU"
+        ),
     ] = None,
     longest: Annotated[
         float, typer.Option(min=1, help="seconds; longer recordings are embedded in pieces")
     ] = 120.0,
-    limit: Annotated[int | None, typer.Option(min=1, help="utterances at most, at random")] = None,
-    seed: Annotated[int, typer.Option(help="which utterances --limit takes")] = 1,
+    limit: Annotated[int | None, typer.Option(min=1, help="at most so many utterances")] = None,
+    seed: Annotated[int, typer.Option(help="seed of the choice for --limit")] = 1,
     strict: Annotated[
         bool, typer.Option("--strict", help="stop at the first file that cannot be read")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Extract the embeddings of a data folder; what was stopped goes on with the same command.
+    """Extract the embeddings of a data folder; the same command resumes an interrupted run.
 
-    What is done is kept in OUT.parts. Files that cannot be read are left out and listed in
-    OUT.failed.txt. Of a recording over --longest the embedding is the mean of those of its pieces,
-    weighted by their lengths; that of a shorter one is exact. Under torchrun several processes
-    share the work, each with a GPU of its own or its share of the cores.
+    Finished parts are kept in OUT.parts. Files that cannot be read are left out and listed in
+    OUT.failed.txt. The embedding of a recording longer than --longest is the mean over its pieces,
+    weighted by their lengths. Under torchrun several processes share the work, each with its own
+    GPU or its share of the cores.
 
     Example: tidyvoice extract --model exp/mini/finetune/models --data data/mini/dev --out dev.npz
     """
@@ -131,7 +124,7 @@ def extract(
     exported = model.suffix == ENDING
     if exported and (device not in ("auto", "cpu") or precision != "float32"):
         raise TidyVoiceError(
-            f"{model} is an exported file, which computes on the CPU as it was exported: leave "
+            f"{model} is an exported file, which runs on the CPU in its own precision: leave "
             "--device and --precision out"
         )
     with join_world("cpu" if exported else device, timeout_seconds=SLOWEST) as world:
@@ -139,18 +132,20 @@ def extract(
             encoder = OnnxEncoder(model, threads=1)
         else:
             encoder = SpeakerEncoder.from_pretrained(model, str(world.device), precision=precision)
-        made = run(
+        result = run(
             encoder, data, out, memory_mib=memory, longest=longest, limit=limit, seed=seed,
             strict=strict, world=world,
         )  # fmt: skip
     if not world.is_first:
         return
-    rate = made.hours * 3600 / made.seconds
+    rate = result.hours * 3600 / result.seconds
     if as_json:
-        row = asdict(made) | {"failures": str(made.failures) if made.failures else None}
+        row = asdict(result) | {"failures": str(result.failures) if result.failures else None}
         typer.echo(json.dumps({"embeddings": str(out), **row, "times_real_time": rate}))
         return
-    line = f"{out}: {made.utterances:,} embeddings ({made.hours:.2f} h, {rate:,.0f} x real time)"
-    if made.failed:
-        line += f"; {made.failed:,} utterances failed, listed in {made.failures}"
+    line = (
+        f"{out}: {result.utterances:,} embeddings ({result.hours:.2f} h, {rate:,.0f} x real time)"
+    )
+    if result.failed:
+        line += f"; {result.failed:,} utterances failed, listed in {result.failures}"
     typer.echo(line)

@@ -1,7 +1,7 @@
-"""Augmentation as batched arithmetic on waveforms, on the training device.
+"""Speed, reverberation and noise in batches of waveforms, on the training device.
 
-Order and formulas are the published baseline's: speed (each speed a class of its own), then
-reverberation or noise, then division of the augmented utterances by their maximum.
+Order and formulas are those of the published baseline: speed (each speed is a class of its own),
+then reverberation or noise, then division of the augmented utterances by their maximum.
 
 Shapes: B utterances, S samples of a chunk, N of the batch's utterances, R samples of a response.
 """
@@ -19,7 +19,7 @@ ENERGY_FLOOR = 1e-4
 
 
 class Augmenter(nn.Module):
-    """Raw batch to waveforms [B x S] in about -1..1.
+    """Maps a raw batch to waveforms [B x S] in about -1..1.
 
     Args:
         speeds: speed factors; a factor of 1.1 plays the utterance 1.1 times as fast, so that
@@ -60,7 +60,7 @@ class Augmenter(nn.Module):
 
 
 def _resampler(speed: float) -> nn.Module:
-    """Resampling from speed * rate to rate, in lowest terms."""
+    """Build the resampling from speed * rate to rate."""
     ratio = speed_fraction(speed)
     if ratio == 1:
         return nn.Identity()
@@ -68,10 +68,10 @@ def _resampler(speed: float) -> nn.Module:
 
 
 def reverberate(waveforms: Tensor, responses: Tensor) -> Tensor:
-    """Waveforms [N x S] in rooms with impulse responses [N x R], cut to S samples.
+    """Convolve waveforms [N x S] with impulse responses [N x R] of unit energy; cut to S samples.
 
-    Each response is scaled to unit energy. The transform is as long as the linear convolution
-    needs, rounded up to a length without large prime factors.
+    The transform is as long as the linear convolution, rounded up to a length without large prime
+    factors.
     """
     responses = responses / responses.square().sum(dim=1, keepdim=True).clamp(min=1e-12).sqrt()
     samples = waveforms.shape[1]
@@ -81,7 +81,7 @@ def reverberate(waveforms: Tensor, responses: Tensor) -> Tensor:
 
 
 def add_noise(waveforms: Tensor, noise: Tensor, snr: Tensor) -> Tensor:
-    """Waveforms [N x S] with noise [N x S] at signal-to-noise ratios [N] in dB.
+    """Add noise [N x S] to waveforms [N x S] at signal-to-noise ratios [N] in dB.
 
     The gain is 10**((L_speech - L_noise - snr) / 20), with L the level 10 log10(mean square
     + 1e-4), as the published baseline computes it.

@@ -1,15 +1,14 @@
-"""Training batches as bytes: which chunk of which utterance, with what noise and which room.
+"""Training batches: chunks of utterances with noise and room, as 16-bit samples.
 
-Everything random about an utterance is drawn here from (seed, pass over the data, utterance), so
-that it depends on neither the number of readers or processes nor on where a run was interrupted.
-Only 16-bit samples are handed on; the arithmetic on them is ``tidyvoice.data.augment``, on the
-device.
+All random numbers of an utterance are drawn here from (seed, pass over the data, utterance), so
+that the number of threads or processes and interruptions do not change them.
+``tidyvoice.data.augment`` and ``tidyvoice.augmentations`` compute with them on the device.
 
 Shapes: B utterances, S samples of a chunk.
 """
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from tidyvoice.errors import TidyVoiceError
 from tidyvoice.headers import SAMPLE_RATE
 from tidyvoice.losses.languages import UNKNOWN_LANGUAGE
 from tidyvoice.readahead import read_ahead
+from tidyvoice.samplers import Utterances
 
 # Signal-to-noise ratio in dB by kind of noise (the published baseline's ranges).
 SNR_DB = {"noise": (0.0, 15.0), "speech": (10.0, 30.0), "music": (5.0, 15.0)}
@@ -34,7 +34,7 @@ ON_HOST = ("speeds", "rows", "dither_seeds")
 
 @dataclass
 class RawBatch:
-    """One batch, before any arithmetic.
+    """One batch, before any computation.
 
     Attributes:
         samples: int16 [B x longest source]; row b holds a chunk's source at its speed.
@@ -45,6 +45,7 @@ class RawBatch:
         dither_seeds: int64 [B].
         noise: int16 [N x S], with noise_rows int64 [N] (row of the batch) and snr float32 [N] (dB).
         rirs: int16 [R x longest], with rir_rows int64 [R].
+        drawn: random numbers of each augmentation of the settings, float32 [B x ...].
     """
 
     samples: Tensor
@@ -58,36 +59,41 @@ class RawBatch:
     snr: Tensor
     rirs: Tensor
     rir_rows: Tensor
+    drawn: tuple[Tensor, ...] = ()
 
     def to(self, device: torch.device) -> "RawBatch":
-        """On the device; what only the host looks at stays, since reading it back would wait."""
-        moved = {
-            f.name: getattr(self, f.name).to(device, non_blocking=True)
-            for f in fields(self)
-            if f.name not in ON_HOST
-        }
-        return replace(self, **moved)
+        """Return the batch on the device, but for the tensors that only the host reads."""
+        return self._mapped(lambda tensor: tensor.to(device, non_blocking=True), ON_HOST)
 
     def pin_memory(self) -> "RawBatch":
-        return RawBatch(*(getattr(self, f.name).pin_memory() for f in fields(self)))
+        return self._mapped(Tensor.pin_memory)
+
+    def _mapped(
+        self, function: Callable[[Tensor], Tensor], without: Sequence[str] = ()
+    ) -> "RawBatch":
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in without}
+        drawn = tuple(map(function, values.pop("drawn")))
+        changed = {name: function(tensor) for name, tensor in values.items()}
+        return replace(self, **changed, drawn=drawn)
 
 
 class TrainingData:
     """Batches of a data folder by their index since the start of the training.
 
     Args:
-        settings: the ``data`` part of an experiment.
+        settings: the section ``data`` of an experiment.
         chunk_samples: S, samples of a chunk.
         seed: the experiment's seed.
 
     Attributes:
-        speakers: speaker ids, sorted; the class of a speaker at speed 1.0 is its position.
+        augmentations: those of the settings, in order.
+        speakers: speaker ids, sorted. The class of a speaker is its position, plus the number of
+            speakers times the index of the speed.
         languages: languages, sorted.
-        batches_per_pass: whole batches in one pass over the data; what is left over changes with
-            each pass.
+        batches_per_pass: whole batches in one pass; every pass drops other utterances.
 
     Raises:
-        TidyVoiceError: no shards, too few utterances for a batch, or a store without kinds.
+        TidyVoiceError: no shards, too few utterances for a batch, or an unknown kind of noise.
     """
 
     def __init__(self, settings: DataSettings, chunk_samples: int, seed: int):
@@ -106,27 +112,24 @@ class TrainingData:
         self.batches_per_pass = len(self._eligible) // settings.batch_size
         if not self.batches_per_pass:
             raise TidyVoiceError(
-                f"{', '.join(map(str, settings.train))}: {len(self._eligible)} utterances of "
-                f"{settings.min_seconds} s or more, fewer than data.batch_size "
+                f"{', '.join(map(str, settings.train))}: {len(self._eligible)} utterances last "
+                f"{settings.min_seconds} s or longer, fewer than data.batch_size "
                 f"{settings.batch_size}: make it smaller"
             )
-        self._order = PassOrder(
-            settings,
-            self._eligible,
-            self.reader.shard_of,
-            self._speaker_of,
-            self._language_of,
-            seed,
+        self.augmentations = [chosen.build() for chosen in settings.augmentations]
+        utterances = Utterances(
+            self._eligible, self.reader.shard_of, self._speaker_of, self._language_of
         )
+        self._order = PassOrder(settings.sampler.build(), utterances, seed)
 
     @property
     def num_classes(self) -> int:
-        """Each speaker at each speed is a class of its own."""
+        """Number of classes: each speaker at each speed."""
         return len(self.speakers) * len(self.settings.speeds)
 
     @property
     def num_utterances(self) -> int:
-        """Utterances that are long enough to be used."""
+        """Number of utterances that are long enough."""
         return len(self._eligible)
 
     def utterance_ids(self, rows: Tensor) -> list[str]:
@@ -140,6 +143,7 @@ class TrainingData:
         rows = order[places]
         chunks, speeds, dither = [], [], []
         noise, noise_rows, snrs, rirs, rir_rows = [], [], [], [], []
+        drawn = [[] for _ in self.augmentations]
         for position, row in enumerate(rows):
             key = [self.seed, number, int(row)]
             if repeats is not None:
@@ -158,6 +162,8 @@ class TrainingData:
             elif kind == "reverb":
                 rirs.append(self.rirs.read(int(random.integers(len(self.rirs)))))
                 rir_rows.append(position)
+            for numbers, augmentation in zip(drawn, self.augmentations, strict=True):
+                numbers.append(augmentation.draw(random))
         speeds = np.array(speeds)
         return RawBatch(
             samples=_stack(chunks),
@@ -171,21 +177,22 @@ class TrainingData:
             snr=torch.tensor(snrs, dtype=torch.float32),
             rirs=_stack(rirs),
             rir_rows=torch.tensor(rir_rows, dtype=torch.int64),
+            drawn=tuple(torch.from_numpy(np.stack(numbers)).float() for numbers in drawn),
         )
 
     def _chunk(self, row: int, speed: int, random: np.random.Generator) -> np.ndarray:
-        """The samples that become one chunk at this speed; short utterances are repeated."""
+        """Read the samples that become one chunk at this speed; repeat short utterances."""
         total = int(self.reader.samples[row])
-        wanted = source_samples(self.chunk_samples, self.settings.speeds[speed])
+        needed = source_samples(self.chunk_samples, self.settings.speeds[speed])
         first = 0
         if self.settings.max_seconds is not None:
             longest = int(self.settings.max_seconds * SAMPLE_RATE)
             first = int(random.integers(max(total - longest, 0) + 1))
             total = min(total, longest)
-        if total >= wanted:
-            start = first + int(random.integers(total - wanted + 1))
-            return self.reader.read(row, start, wanted)
-        return np.resize(self.reader.read(row, first, total), wanted)
+        if total >= needed:
+            start = first + int(random.integers(total - needed + 1))
+            return self.reader.read(row, start, needed)
+        return np.resize(self.reader.read(row, first, total), needed)
 
     def _augmentation(self, random: np.random.Generator) -> str:
         kinds = ["reverb"] * (self.rirs is not None) + ["noise"] * (self.noise is not None)
@@ -203,7 +210,7 @@ class TrainingData:
 
 
 def source_samples(chunk: int, speed: float) -> int:
-    """Samples that, played at ``speed``, last as long as ``chunk`` samples."""
+    """Return how many samples, played at ``speed``, last as long as ``chunk`` samples."""
     return math.ceil(chunk * speed_fraction(speed))
 
 
@@ -212,9 +219,9 @@ def _open_store(folder: Path | None) -> ShardReader | None:
 
 
 def _codes(names: pl.Series) -> tuple[list[str], np.ndarray]:
-    """The distinct names, sorted, and the position of each row's among them, int32 [N]."""
-    found = names.to_physical().cast(pl.Int32).fill_null(UNKNOWN_LANGUAGE)
-    return names.dtype.categories.to_list(), found.to_numpy()
+    """Return the distinct names, sorted, and the position of each row's name, int32 [N]."""
+    codes = names.to_physical().cast(pl.Int32).fill_null(UNKNOWN_LANGUAGE)
+    return names.dtype.categories.to_list(), codes.to_numpy()
 
 
 def _snr_ranges(noise: ShardReader, folder: Path) -> list[tuple[float, float]]:
@@ -222,14 +229,14 @@ def _snr_ranges(noise: ShardReader, folder: Path) -> list[tuple[float, float]]:
     unknown = sorted(set(kinds) - set(SNR_DB))
     if unknown:
         raise TidyVoiceError(
-            f"{folder}: no signal-to-noise ratio for the kind {unknown[0]!r}: its utt2spk "
+            f"{folder}: no signal-to-noise ratio is known for the kind {unknown[0]!r}: its utt2spk "
             f"may hold {', '.join(SNR_DB)}"
         )
     return [SNR_DB[kind] for kind in kinds]
 
 
 def _stack(rows: list[np.ndarray]) -> Tensor:
-    """int16 [rows x longest], padded with zeros at the end."""
+    """Stack rows of int16 samples, padded with zeros at the end."""
     longest = max((row.size for row in rows), default=0)
     stacked = np.zeros((len(rows), longest), np.int16)
     for target, row in zip(stacked, rows, strict=True):
@@ -240,13 +247,13 @@ def _stack(rows: list[np.ndarray]) -> Tensor:
 def load_batches(
     data: TrainingData, indexes: Iterable[int], pin: bool = False
 ) -> Iterator[RawBatch]:
-    """The batches of these indexes in order, read ahead by ``data.settings.readers`` threads.
+    """Yield the batches of these indexes in order, read ahead by ``num_workers`` threads.
 
     Args:
-        pin: in page-locked memory, from which a copy to a CUDA device need not be waited for.
+        pin: put them in page-locked memory, from which copies to a CUDA device run asynchronously.
     """
 
     def load(index: int) -> RawBatch:
         return data[index].pin_memory() if pin else data[index]
 
-    return read_ahead(load, indexes, data.settings.readers)
+    return read_ahead(load, indexes, data.settings.num_workers)

@@ -14,7 +14,7 @@ from tidyvoice.doctor.machine import Finding, Need, size
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.headers import SAMPLE_RATE
 from tidyvoice.losses import build_loss
-from tidyvoice.training.start import check_initial_model
+from tidyvoice.training.check import check_initial_model
 
 Tables = Mapping[Path, pl.DataFrame]
 TAR_BYTES = 2048  # headers and padding of one utterance in a shard
@@ -32,7 +32,7 @@ def check(config: str, settings: Experiment, tables: Tables) -> Iterator[Finding
         return
     if settings.model.init:
         yield _initial_model(f"{config} model.init", settings)
-    chunks = settings.data.batch_size * settings.accumulate
+    chunks = settings.data.batch_size * settings.gradient_accumulation
     steps = settings.epochs * settings.epoch_iterations if settings.epoch_iterations else 0
     data = _training_data(settings, tables)
     if data is not None:
@@ -40,7 +40,7 @@ def check(config: str, settings: Experiment, tables: Tables) -> Iterator[Finding
         used = data.height - (data["seconds"] < settings.data.min_seconds).sum()
         if used < chunks:
             message = f"{used:,} utterances are long enough, fewer than the {chunks:,} of a step"
-            fix = "Make data.batch_size, accumulate or data.min_seconds smaller"
+            fix = "Make data.batch_size, gradient_accumulation or data.min_seconds smaller"
             yield Finding("FAIL", config, message, fix)
             return
         steps = steps or settings.epochs * (used // chunks)
@@ -79,12 +79,12 @@ def needs(settings: Experiment, tables: Tables) -> Iterator[Need]:
 
 def _initial_model(where: str, settings: Experiment) -> Finding:
     try:
-        source = check_initial_model(settings)
+        check_initial_model(settings)
     except TidyVoiceError as error:
         if settings.model.init.exists():
             return Finding("FAIL", where, str(error))
         return Finding("WARN", where, str(error), "An earlier training may write it")
-    return Finding("OK", where, f"{source} fits")
+    return Finding("OK", where, f"{settings.model.init} fits")
 
 
 def _training_data(settings: Experiment, tables: Tables) -> pl.DataFrame | None:

@@ -21,7 +21,7 @@ class AMSoftmax(Head):
         embed_dim: D.
         num_classes: C.
         scale: s.
-        margin: m, a difference of cosines; an attribute, so that a schedule can set it.
+        margin: m, a difference of cosines, set by a schedule.
 
     Attributes:
         weight: [C x D].

@@ -1,8 +1,7 @@
 """cos(theta + m) and cos(theta - m), extended so that they decrease monotonically.
 
-Where the margin would carry an angle beyond pi or below zero, and the cosine turn back, it is
-continued with the slope of the cosine itself, so that the order of angles is kept and the gradient
-does not vanish.
+Where the margin moves an angle beyond pi or below zero, the cosine would turn back. There it
+continues with the slope of cos(theta), so that angles keep their order and gradients do not vanish.
 """
 
 import math
@@ -15,12 +14,12 @@ SINE_FLOOR = 1e-12
 
 
 def sine(cosine: Tensor) -> Tensor:
-    """Sine of the angle in 0..pi of a cosine."""
+    """Return the sine of the angle in 0..pi of a cosine."""
     return (1.0 - cosine.square()).clamp(min=SINE_FLOOR).sqrt()
 
 
 def wider(cosine: Tensor, margin: float, easy: bool = False) -> Tensor:
-    """cos(theta + margin), and cos(theta) - 1 - cos(pi - margin) where theta + margin > pi.
+    """Return cos(theta + margin), and cos(theta) - 1 - cos(pi - margin) where theta + margin > pi.
 
     With ``easy`` the margin applies only where theta < pi/2.
     """
@@ -32,7 +31,7 @@ def wider(cosine: Tensor, margin: float, easy: bool = False) -> Tensor:
 
 
 def narrower(cosine: Tensor, margin: float) -> Tensor:
-    """cos(theta - margin), and cos(theta) + 1 - cos(margin) where theta < margin."""
+    """Return cos(theta - margin), and cos(theta) + 1 - cos(margin) where theta < margin."""
     turn = math.cos(margin)
     narrowed = cosine * turn + sine(cosine) * math.sin(margin)
     return torch.where(cosine < turn, narrowed, cosine + 1.0 - turn)

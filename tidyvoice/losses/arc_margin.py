@@ -16,19 +16,17 @@ from tidyvoice.losses.registry import LOSSES
 
 @LOSSES.register("ArcMargin")
 class ArcMargin(Head):
-    """Cosine classifier whose target angle is widened by a margin.
+    """Cosine classifier that adds a margin to the target angle.
 
     With theta the angle between an embedding and the weight of its class, the target's logit is
-    s cos(theta + m). Where theta + m would exceed pi, and the cosine turn back up, it continues as
-    s (cos(theta) - 1 - cos(pi - m)), which keeps falling (``easy_margin=False``). With
-    ``easy_margin=True`` the margin applies only where theta < pi/2.
+    s cos(theta + m), extended as in ``angles``.
 
     Args:
         embed_dim: D.
         num_classes: C.
         scale: s.
-        margin: m in radians; an attribute, so that a schedule can set it.
-        easy_margin: see above.
+        margin: m in radians, set by a schedule.
+        easy_margin: apply the margin only where theta < pi/2.
 
     Attributes:
         weight: [C x D].

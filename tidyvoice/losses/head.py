@@ -1,4 +1,4 @@
-"""What the losses over speaker classes share: weight, cosines, margin on the target, accuracy."""
+"""The base class of losses over speaker classes: weight, cosines, margin, accuracy."""
 
 import torch
 from torch import Tensor, nn
@@ -10,24 +10,20 @@ from tidyvoice.errors import TidyVoiceError
 class Head(nn.Module):
     """A loss of the cosines between embeddings and the weights of classes.
 
-    Everything runs in float32 at least, also under autocast: half precision rounds the margin away.
-    Inputs in float64 stay in float64.
+    It computes in float32 at least, also under autocast: half precision rounds the margin away.
 
-    A subclass defines what becomes of the cosines (``target_similarity``, ``other_similarity``) and
-    the loss of the logits (``mean_loss``).
+    A subclass defines how cosines change (``target_similarity``, ``other_similarity``) and the loss
+    of the logits (``mean_loss``).
 
     Args:
         embed_dim: D.
         num_classes: C.
         scale: s.
-        margin: m; an attribute, so that a schedule can set it.
+        margin: m; the trainer sets this attribute at every step.
         rows_per_class: K, weight rows of a class.
 
     Attributes:
         weight: [C K x D], row c K + k.
-
-    Raises:
-        TidyVoiceError: an argument has no meaning.
     """
 
     def __init__(
@@ -87,11 +83,11 @@ class Head(nn.Module):
         return logits
 
     def target_similarity(self, cosine: Tensor) -> Tensor:
-        """Return what the cosine of the target class becomes, elementwise."""
+        """Return the changed cosines of target classes, elementwise."""
         raise NotImplementedError
 
     def other_similarity(self, cosines: Tensor) -> Tensor:
-        """Return what the cosine of any other class becomes, elementwise."""
+        """Return the changed cosines of all other classes, elementwise."""
         return cosines
 
     def mean_loss(self, logits: Tensor, labels: Tensor) -> Tensor:

@@ -1,8 +1,8 @@
-"""Terms that make an embedding tell less about the language that was spoken.
+"""Loss terms that remove information about the language from embeddings.
 
-Each maps embeddings [B x D], classes int64 [B] and languages int64 [B] (-1: unknown) to what is
-added to the loss, and to a number to show. ``weight`` is an attribute, so that a schedule can set
-it. Everything runs in float32, also under autocast.
+Each maps embeddings [B x D], classes int64 [B] and languages int64 [B] (-1: unknown) to a term of
+the loss and to a number to log. The trainer sets the attribute ``weight``. The terms compute in
+float32, also under autocast.
 """
 
 from typing import Literal
@@ -28,10 +28,10 @@ class _Reversal(torch.autograd.Function):
 
 
 class LanguageAdversary(nn.Module):
-    """A language classifier whose gradient reaches the embedding with its sign reversed.
+    """Language classifier behind a gradient reversal layer.
 
-    Ganin, Lempitsky: Unsupervised Domain Adaptation by Backpropagation, ICML 2015: the gradient
-    reversal layer. The classifier learns at full rate; ``weight`` scales only what is passed on.
+    Ganin, Lempitsky: Unsupervised Domain Adaptation by Backpropagation, ICML 2015. The classifier
+    learns at full rate; ``weight`` scales only the reversed gradient.
 
     Args:
         embed_dim: D.
@@ -50,9 +50,9 @@ class LanguageAdversary(nn.Module):
     def forward(
         self, embeddings: Tensor, labels: Tensor, languages: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Cross entropy of the language, and the share of utterances whose language is found."""
+        """Return the cross entropy of the languages, and the accuracy."""
         with torch.autocast(embeddings.device.type, enabled=False):
-            # Of unit variance a coordinate, whatever the length of the embedding.
+            # Scaled to unit variance of each coordinate.
             direction = F.normalize(embeddings.float()) * embeddings.shape[1] ** 0.5
             logits = self.classifier(_Reversal.apply(direction, self.weight))
         known = languages != UNKNOWN_LANGUAGE
@@ -65,17 +65,17 @@ class LanguageAdversary(nn.Module):
 
 
 class CrossLanguageContrast(nn.Module):
-    """Draws a speaker's utterances in different languages together, away from other speakers.
+    """Contrastive loss between a speaker's utterances in different languages.
 
-    Khosla et al.: Supervised Contrastive Learning, NeurIPS 2020, equation 2, with other positives:
-    those of an utterance are the utterances of its class in another known language. Those of its
-    class in its own language are neither positive nor negative.
+    Khosla et al.: Supervised Contrastive Learning, NeurIPS 2020, equation 2. The positives of an
+    utterance are those of its class in another known language; those of its class in the same
+    language are neither positive nor negative.
 
     Args:
-        temperature: by which cosines are divided.
-        negatives: ``all`` utterances of other classes, or those in the ``same_language`` only,
-            which are the ones that a verifier takes for the speaker.
-        weight: of the term.
+        temperature: divisor of the cosines.
+        negatives: ``all`` utterances of other classes, or only those in the ``same_language``,
+            which are the most confusable.
+        weight: weight of the term.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class CrossLanguageContrast(nn.Module):
     def forward(
         self, embeddings: Tensor, labels: Tensor, languages: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Mean over the utterances that have a positive, weighted; and that mean. Zero if none."""
+        """Return the weighted mean over utterances with a positive (0 if none), and the mean."""
         with torch.autocast(embeddings.device.type, enabled=False):
             wide = torch.promote_types(embeddings.dtype, torch.float32)
             unit = F.normalize(embeddings.to(wide))

@@ -23,7 +23,7 @@ HALVINGS = 24  # of a range of about 140, to 1e-5
 
 @LOSSES.register("SphereFace2")
 class SphereFace2(Head):
-    """A logistic regression a class: is the embedding of this speaker or not?
+    """One logistic regression a class: is the embedding of this speaker or not?
 
     With g(z) = 2 ((z + 1) / 2)^t - 1 and the logits z_y = s p + b of the target and
     z_j = s n_j + b of the others, the loss of an embedding is
@@ -31,38 +31,25 @@ class SphereFace2(Head):
         lambda log(1 + exp(-z_y)) + (1 - lambda) sum over j != y of log(1 + exp(z_j))
 
     - margin type "C": p = g(cos(theta_y)) - m, n_j = g(cos(theta_j)) + m;
-    - margin type "A": p = g(cos(theta_y + m)), n_j = g(cos(theta_j - m)). Where theta_y + m > pi
-      or theta_j - m < 0 the cosines go on monotonously (see ``angles``), and so does g, which below
-      -1 is z itself.
+    - margin type "A": p = g(cos(theta_y + m)), n_j = g(cos(theta_j - m)), extended as in
+      ``angles``.
 
-    As in the second paper and its WeSpeaker code there is no factor 1/s before the sum, which the
-    first paper has, and "A" moves the angles of both sides (the first paper's code: the target's
-    only). The classes do not compete: nothing is normalised over them.
-
-    The bias b starts where its gradient is zero if all angles are right ones, as those of random
-    weights nearly are. With odds q = lambda / ((1 - lambda) (C - 1)), and P and N the logits of
-    target and others at a right angle without a bias, that is
-    b = log(2 q) - N - log(1 - q + sqrt((1 - q)^2 + 4 q exp(P - N))). P and N are of the ``margin``
-    given here, whatever a schedule sets later. Where the classes start elsewhere, call ``fit``:
-    cosines with speakers' mean embeddings spread far wider, b belongs many units lower, and AdamW,
-    whose steps are as long as the learning rate, would not carry it there in a short training.
+    As in the second paper and its WeSpeaker code the sum has no factor 1/s, and "A" moves the
+    angles of both sides.
 
     Args:
         embed_dim: D.
         num_classes: C.
         scale: s.
-        margin: m; an attribute, so that a schedule can set it. The second paper's code recommends
-            0.2 for "C" and 0.15 for "A", and 0.3 and 0.25 in a large-margin stage.
+        margin: m, set by a schedule. The second paper's code recommends 0.2 for "C" and 0.15 for
+            "A", and 0.3 and 0.25 in a large-margin stage.
         margin_type: "C" or "A".
-        balance: lambda, in 0..1.
-        t: exponent of the similarity adjustment, 1 or more; 1 leaves the cosines as they are.
+        balance: lambda.
+        t: exponent of the similarity adjustment; 1 leaves the cosines as they are.
 
     Attributes:
         weight: [C x D].
         bias: b, a scalar.
-
-    Raises:
-        TidyVoiceError: an argument has no meaning.
     """
 
     def __init__(
@@ -82,7 +69,13 @@ class SphereFace2(Head):
         self.bias = nn.Parameter(torch.tensor(self._first_bias()))
 
     def _first_bias(self) -> float:
-        right = torch.zeros(1, 1, dtype=torch.float64)
+        """Return the bias whose gradient is zero if all angles are right angles.
+
+        Those of random weights nearly are. With odds q = lambda / ((1 - lambda) (C - 1)), and P and
+        N the logits of target and others without a bias, it is
+        log(2 q) - N - log(1 - q + sqrt((1 - q)^2 + 4 q exp(P - N))).
+        """
+        right = torch.zeros(1, 1, dtype=torch.float64, device="cpu")
         target = self.scale * float(self.target_similarity(right))
         other = self.scale * float(self.other_similarity(right))
         odds = self.balance / ((1 - self.balance) * (self.num_classes - 1))
@@ -90,7 +83,11 @@ class SphereFace2(Head):
         return math.log(2 * odds) - other - math.log(1 - odds + root)
 
     def fit(self, embeddings: Tensor, labels: Tensor) -> None:
-        """Set the bias to where the mean loss of embeddings [B x D] is least."""
+        """Set the bias to where the mean loss of embeddings [B x D] is least.
+
+        Classes at their speakers' mean embeddings need a bias far below the first one. AdamW,
+        whose steps are as long as the learning rate, does not get there in a short training.
+        """
         # The loss is convex in the bias, and all logits are far on one side of zero at both ends.
         high = self.scale * (1 + self.margin) + FAR
         low = -high

@@ -21,28 +21,23 @@ from tidyvoice.losses.registry import LOSSES
 class SubCentreArcMargin(Head):
     """``ArcMargin`` on the highest cosine of each class' K centres, against harder impostors.
 
-    The ``top_k`` highest cosines of other classes than the target become cos(theta - penalty): the
-    most confusable speakers look nearer than they are. Where theta < penalty that cosine would turn
-    back down; it continues as cos(theta) + 1 - cos(penalty), which keeps rising, and pushing, up to
-    theta = 0. (WeSpeaker's arc_margin_intertopk_subcenter turns back.) A penalty of 0 takes all of
-    this away, as WeSpeaker does for its large-margin stage; before, it scales the penalty with the
-    margin, by margin / 0.2.
+    The ``top_k`` highest cosines of other classes than the target become cos(theta - penalty),
+    extended as in ``angles``, so that the most confusable speakers look nearer than they are.
+    (WeSpeaker's arc_margin_intertopk_subcenter has no extension. It scales the penalty by
+    margin / 0.2, and drops it for its large-margin stage.)
 
     Args:
         embed_dim: D.
         num_classes: C, more than ``top_k``.
         scale: s.
-        margin: m in radians; an attribute, so that a schedule can set it.
-        easy_margin: the margin applies only where theta < pi/2.
+        margin: m in radians, set by a schedule.
+        easy_margin: apply the margin only where theta < pi/2.
         sub_centres: K.
         top_k: penalised classes an embedding; 0 for none.
-        penalty: in radians, 0..pi/2; an attribute, so that a schedule can set it.
+        penalty: in radians.
 
     Attributes:
         weight: [C K x D], row c K + k.
-
-    Raises:
-        TidyVoiceError: an argument has no meaning.
     """
 
     def __init__(

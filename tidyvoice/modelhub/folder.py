@@ -10,7 +10,7 @@ what its scores mean (see ``tidyvoice.verifier``); and ``head.pt``, the classes 
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -191,15 +191,10 @@ def load_weights(model: nn.Module, path: Path) -> None:
 
     Raises:
         WeightsMismatch: tensors are missing, unknown, or of another shape.
-        TidyVoiceError: unreadable.
+        TidyVoiceError: see ``read_weights``.
     """
     own = model.state_dict()
-    tensors = _read_state(path).items()
-    state = {name.removeprefix("module."): tensor for name, tensor in tensors}
-    for name in [name for name in state if name.startswith(NOT_THE_MODEL) and name not in own]:
-        del state[name]
-    if any(name.startswith(OTHER_FRONTEND) for name in state):
-        raise TidyVoiceError(f"{path} holds a front end ({OTHER_FRONTEND}*): {VOXBLINK2}")
+    state = read_weights(path, own)
     problems = [f"{name} is missing" for name in own if name not in state]
     problems += [f"{name} is unknown" for name in state if name not in own]
     problems += [
@@ -210,6 +205,24 @@ def load_weights(model: nn.Module, path: Path) -> None:
     if problems:
         raise WeightsMismatch(path, problems)
     model.load_state_dict(state)
+
+
+def read_weights(path: Path, own: Collection[str]) -> dict[str, Tensor]:
+    """Read the tensors of a model by name, without those of its loss and of another front end.
+
+    Args:
+        own: names of the tensors of our network.
+
+    Raises:
+        TidyVoiceError: the file is unreadable, or holds a front end of VoxBlink2's scripts.
+    """
+    tensors = _read_state(path).items()
+    state = {name.removeprefix("module."): tensor for name, tensor in tensors}
+    for name in [name for name in state if name.startswith(NOT_THE_MODEL) and name not in own]:
+        del state[name]
+    if any(name.startswith(OTHER_FRONTEND) for name in state):
+        raise TidyVoiceError(f"{path} holds a front end ({OTHER_FRONTEND}*): {VOXBLINK2}")
+    return state
 
 
 def _read_state(path: Path) -> Mapping[str, Tensor]:

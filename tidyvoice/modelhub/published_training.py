@@ -14,16 +14,16 @@ KEYS = {
     "num_epochs": "epochs",
     "num_avg": "average",
     "scheduler_args.epoch_iter": "epoch_iterations",
-    "scheduler_args.scale_ratio": "learning_rate.scale_ratio",
-    "scheduler_args.initial_lr": "learning_rate.initial_lr",
-    "scheduler_args.final_lr": "learning_rate.final_lr",
-    "scheduler_args.warm_up_epoch": "learning_rate.warm_up_epoch",
-    "scheduler_args.warm_from_zero": "learning_rate.warm_from_zero",
-    "margin_update.initial_margin": "margin.initial_margin",
-    "margin_update.final_margin": "margin.final_margin",
-    "margin_update.increase_start_epoch": "margin.increase_start_epoch",
-    "margin_update.fix_start_epoch": "margin.fix_start_epoch",
-    "margin_update.increase_type": "margin.increase_type",
+    "scheduler_args.scale_ratio": None,
+    "scheduler_args.initial_lr": "learning_rate.args.initial_lr",
+    "scheduler_args.final_lr": "learning_rate.args.final_lr",
+    "scheduler_args.warm_up_epoch": "learning_rate.args.warmup_epochs",
+    "scheduler_args.warm_from_zero": None,
+    "margin_update.initial_margin": "margin.args.initial_margin",
+    "margin_update.final_margin": "margin.args.final_margin",
+    "margin_update.increase_start_epoch": "margin.args.increase_start_epoch",
+    "margin_update.fix_start_epoch": "margin.args.fix_start_epoch",
+    "margin_update.increase_type": "margin.args.increase_type",
 }
 RATES = ("scheduler_args.initial_lr", "scheduler_args.final_lr")
 SCALE = "scheduler_args.scale_ratio"
@@ -61,8 +61,9 @@ def compare_training(published: Mapping[str, Any], ours: Experiment | None) -> l
     rows = [Row(key, theirs.get(key), own.get(same)) for key, same in KEYS.items()]
     values = {row.key: row for row in rows}
     for key in RATES:
-        in_effect = map(_product, values[key][1:], values[SCALE][1:])
-        rows.append(Row(f"{key} x scale_ratio", *in_effect))
+        row = values[key]
+        in_effect = _product(row.published, values[SCALE].published)
+        rows.append(Row(f"{key} x scale_ratio", in_effect, row.ours))
     return rows
 
 

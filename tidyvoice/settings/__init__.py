@@ -150,8 +150,10 @@ def _explain(model: type[BaseModel], problem: dict[str, Any]) -> str:
         known = _fields_at(model, location[:-1])
         near = difflib.get_close_matches(location[-1], known, n=1, cutoff=0.5)
         prefix = key[: len(key) - len(location[-1])]
-        mend = f"did you mean {prefix}{near[0]}?" if near else f"known are {', '.join(known)}"
-        return f"unknown key {key}: {mend}"
+        fix = f"did you mean {prefix}{near[0]}?" if near else f"known are {', '.join(known)}"
+        if "args" in known and not near:
+            fix += f" (settings of the component belong under {prefix}args)"
+        return f"unknown key {key}: {fix}"
     if problem["type"] == "model_type":
         known = ", ".join(f"{key}.{name}" for name in _fields_at(model, location))
         return f"{key} is a group of settings, not {problem['input']!r}: set one of {known}"
@@ -171,8 +173,8 @@ def _fields_at(model: type[BaseModel], location: Sequence[str]) -> list[str]:
         annotation = model.model_fields[part].annotation
         options = get_args(annotation) or [annotation]
         model = next(t for t in options if isinstance(t, type) and issubclass(t, BaseModel))
-        if get_origin(annotation) is dict:
-            next(parts, None)  # the dictionary's key
+        if get_origin(annotation) in (dict, tuple):
+            next(parts, None)  # the dictionary's key, or the place in the tuple
     return list(model.model_fields)
 
 

@@ -1,4 +1,4 @@
-"""The model of an experiment: the mean of its last checkpoints' weights, or its best one."""
+"""The model of an experiment: the mean of its last checkpoints, or its best checkpoint."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,32 +24,31 @@ def average_checkpoints(
 ) -> tuple[Path, list[int]]:
     """Write ``models/avg_model.pt`` with its ``config.yaml``, ``speakers.txt`` and ``head.pt``.
 
-    A ``verifier.json`` beside it that belongs to other weights is removed.
-
-    Integer tensors (batch norm's counters) are those of the last checkpoint.
+    Integer tensors (batch norm's counters) come from the last checkpoint. A ``verifier.json`` of
+    other weights is removed.
 
     Args:
-        last: how many epochs are averaged; ``average`` of the experiment's settings if None.
-        unfinished: take a training that has not come to its end.
-        best: take the one epoch that was best on the validation list, instead of the last ones.
+        last: number of epochs to average; ``average`` of the experiment's settings if None.
+        unfinished: also average a training that has not finished.
+        best: take the epoch with the lowest EER on the validation list instead.
 
     Returns:
-        The model folder, and the epochs that were averaged.
+        the model folder, and the epochs that were averaged.
 
     Raises:
-        TidyVoiceError: fewer than ``last`` epochs have checkpoints, the training is not at its end,
-            or nothing was validated.
+        TidyVoiceError: fewer than ``last`` epochs have checkpoints, the training has not finished,
+            or no epoch was validated.
     """
     experiment = Path(experiment)
     if not (experiment / "config.yaml").is_file():
-        raise TidyVoiceError(f"{experiment} is no experiment that was begun: train it first")
+        raise TidyVoiceError(f"{experiment}: no training has started here: train it first")
     settings = load_experiment(experiment / "config.yaml")
     paths = epoch_checkpoints(experiment)
     reached = max(paths, default=0)
     if reached < settings.epochs and not unfinished:
         raise TidyVoiceError(
-            f"{experiment} is at epoch {reached} of {settings.epochs}: train on, or say "
-            "--unfinished"
+            f"{experiment} is at epoch {reached} of {settings.epochs}: run the training to its "
+            "end, or add --unfinished"
         )
     last = last or settings.average
     epochs = _best(experiment, paths) if best else _last(experiment, paths, last)
@@ -62,7 +61,7 @@ def average_checkpoints(
     folder = experiment / "models"
     speakers = set(state["speakers"])
     if settings.model.init:
-        # The initial model may have been trained on anybody if it does not say on whom.
+        # An initial model that does not list its speakers may have been trained on anybody.
         speakers |= set(training_speakers(settings.model.init) or [OTHERS])
     speakers = sorted(speakers)
     save_model_config(folder, settings.model, settings.frontend, speakers)
@@ -80,7 +79,7 @@ def _last(experiment: Path, paths: dict[int, Path], last: int) -> list[int]:
         trained = [epoch for epoch in paths if epoch > 0]
         raise TidyVoiceError(
             f"{experiment} has checkpoints of {len(trained)} epochs, cannot average {last}: give "
-            "a smaller --last or train on (keep_checkpoints says how many are kept)"
+            "a smaller --last, or train longer with a higher keep_checkpoints"
         )
     return epochs
 
@@ -89,14 +88,14 @@ def _best(experiment: Path, paths: dict[int, Path]) -> list[int]:
     measured = {epoch: eer for epoch, eer in history(experiment).items() if epoch in paths}
     if not measured:
         raise TidyVoiceError(
-            f"{experiment} measured no epoch: set validation.data and validation.trials, or leave "
+            f"{experiment} validated no epoch: set validation.data and validation.trials, or leave "
             "--best out"
         )
     return [best_epoch(measured)]
 
 
 def _add(total: dict[str, Tensor], tensors: Mapping[str, Tensor], count: int) -> None:
-    """Add the share of one of ``count`` checkpoints; integers are those of the last one."""
+    """Add one of ``count`` checkpoints to a mean; integers are replaced."""
     for name, tensor in tensors.items():
         if not tensor.is_floating_point():
             total[name] = tensor
@@ -107,7 +106,7 @@ def _add(total: dict[str, Tensor], tensors: Mapping[str, Tensor], count: int) ->
 
 
 def _weights(state: dict[str, Any]) -> dict[str, Tensor]:
-    """The weights of a checkpoint: their moving average if one was kept."""
+    """Return the weights of a checkpoint: their moving average if there is one."""
     if "average" not in state:
         return state["model"]
     of_average = ((name.removeprefix("module."), t) for name, t in state["average"].items())

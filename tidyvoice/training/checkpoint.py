@@ -1,8 +1,8 @@
-"""Checkpoints of an experiment: the whole state of a training, whole on disk or absent.
+"""Checkpoint files of an experiment.
 
 ``models/model_EEEE.pt`` is written after epoch E (0: before the first), ``models/last.pt`` between
-epochs. Each holds model, loss head, optimizer, schedules, position, random state, speakers,
-frontend, settings and a hash of the source: what a run needs to go on as if it had never stopped.
+epochs. A checkpoint is written completely or not at all. ``tidyvoice.training.state`` says what it
+holds.
 """
 
 import re
@@ -17,7 +17,7 @@ BETWEEN_EPOCHS = "last.pt"
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
-    """The state in ``path``, on the CPU.
+    """Load a checkpoint on the CPU.
 
     Raises:
         TidyVoiceError: the file is damaged.
@@ -29,7 +29,8 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     except Exception as error:
         reason = str(error).splitlines()[0]
         raise TidyVoiceError(
-            f"{path} is damaged ({reason}): remove it and run again from the one before it"
+            f"{path} is damaged ({reason}): remove it, then run again to resume from the one "
+            "before it"
         ) from None
 
 
@@ -38,7 +39,7 @@ def epoch_checkpoint(experiment: Path, epoch: int) -> Path:
 
 
 def epoch_checkpoints(experiment: Path) -> dict[int, Path]:
-    """Checkpoints written at the end of an epoch, by epoch, in order."""
+    """Return the checkpoints at the end of an epoch, by epoch, in order."""
     found = {}
     for path in sorted((experiment / "models").glob("model_*.pt")):
         match = re.fullmatch(r"model_(\d+)\.pt", path.name)
@@ -48,7 +49,7 @@ def epoch_checkpoints(experiment: Path) -> dict[int, Path]:
 
 
 def newest_checkpoint(experiment: Path) -> tuple[Path, dict[str, Any]] | None:
-    """Path and state of the checkpoint that is furthest on, if there is one."""
+    """Return path and state of the checkpoint with the highest iteration; None without one."""
     paths = list(epoch_checkpoints(experiment).values())[-1:]
     between = experiment / "models" / BETWEEN_EPOCHS
     if between.exists():
@@ -58,7 +59,7 @@ def newest_checkpoint(experiment: Path) -> tuple[Path, dict[str, Any]] | None:
 
 
 def remove_old_checkpoints(experiment: Path, keep: int, best: int | None = None) -> None:
-    """Keep the untrained model, those of the last ``keep`` epochs, and that of epoch ``best``."""
+    """Delete checkpoints, but for epoch 0, the last ``keep`` epochs and epoch ``best``."""
     found = epoch_checkpoints(experiment)
     trained = [epoch for epoch in found if epoch > 0]
     for epoch in trained[:-keep]:

@@ -1,4 +1,4 @@
-"""What a training says of itself before its first step."""
+"""The lines that a training logs before its first step."""
 
 from typing import TYPE_CHECKING
 
@@ -7,13 +7,13 @@ if TYPE_CHECKING:
 
 
 def describe(trainer: "Trainer") -> list[str]:
-    """Model, data and steps, a line each; a warning if the rate is meant for other steps."""
+    """Return lines about model, data and steps, and a warning if the batch size is unusual."""
     settings, data, size = trainer.settings, trainer.data, trainer.world.size
     parameters = sum(parameter.numel() for parameter in trainer.network.model.parameters())
     share = trainer.epoch_iterations * trainer.step_chunks / data.num_utterances
     shape = f"{settings.data.batch_size} chunks of {settings.data.chunk_frames} frames"
-    if size * settings.accumulate > 1:
-        shape = f"{size} processes x {settings.accumulate} batches of {shape}"
+    if size * settings.gradient_accumulation > 1:
+        shape = f"{size} processes x {settings.gradient_accumulation} batches of {shape}"
     lines = [
         f"{settings.model.name}, {parameters:,} parameters, on {trainer.world.device}; "
         f"{data.num_utterances:,} of {len(data.reader):,} utterances are long enough; "
@@ -22,10 +22,10 @@ def describe(trainer: "Trainer") -> list[str]:
         f"{settings.epochs} epochs of {trainer.epoch_iterations} steps of {shape}; an epoch is "
         f"{share:.4g} passes over the data",
     ]
-    if settings.tuned_batch not in (None, trainer.step_chunks):
+    if settings.reference_batch_size not in (None, trainer.step_chunks):
         lines.append(
-            f"warning: a step takes {trainer.step_chunks} chunks, the learning rate is meant for "
-            f"{settings.tuned_batch} (tuned_batch): set accumulate, data.batch_size or the "
-            "learning rate accordingly"
+            f"warning: a step takes {trainer.step_chunks} chunks, but the learning rate was tuned "
+            f"for {settings.reference_batch_size} (reference_batch_size): change "
+            "gradient_accumulation, data.batch_size or the learning rate"
         )
     return lines

@@ -1,9 +1,8 @@
-"""Where a loss head starts: at its speakers' mean embeddings, or at the head of a model folder.
+"""The loss head in a model folder, and the start of a head at its speakers' mean embeddings.
 
-A model folder keeps the head of its training in ``head.pt``: the speakers in the order of the
-classes, the weight rows of a class, and the tensors. Of speeds, each of which makes a speaker
-another class, only the one nearest 1.0 is kept. Training reads the file with ``loss.init:
-checkpoint``; nothing else does.
+``head.pt`` of a model folder holds the speakers in the order of the classes, the number of weight
+rows of a class, and the tensors. Of several speeds, each of which makes a speaker another class, it
+holds the one nearest 1.0. Only a training with ``loss.init: checkpoint`` reads the file.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,8 +29,8 @@ def head_file(settings: Experiment) -> Path:
     path = model_files(settings.model.init).folder / HEAD_FILE
     if not path.is_file():
         raise TidyVoiceError(
-            f"{path} is missing, and loss.init: checkpoint starts from it: make the model folder "
-            "with `tidyvoice average`, or set loss.init to random or speaker_means"
+            f"{path} is missing, but loss.init: checkpoint needs it: make the model folder with "
+            "`tidyvoice average`, or set loss.init to random or speaker_means"
         )
     return path
 
@@ -46,52 +45,52 @@ def save_head(
         speakers: in the order of the classes.
     """
     rows = len(tensors["weight"]) // len(speeds)
-    kept = tensors["weight"][_rows_of_speed(speeds, rows)].clone()
+    weight = tensors["weight"][_rows_of_speed(speeds, rows)].clone()
     content = {
         "speakers": list(speakers),
         "rows_per_class": rows // len(speakers),
-        "tensors": {**tensors, "weight": kept},
+        "tensors": {**tensors, "weight": weight},
     }
     save_torch(folder / HEAD_FILE, content)
 
 
 def start_from_head(head: Head, settings: Experiment, speakers: Sequence[str]) -> int:
-    """Copy the classes of the speakers that the head of the initial model knows.
+    """Copy the classes of the speakers that are in the head of the initial model.
 
-    The classes of other speakers, and of other speeds, stay random: those who are new to a training
-    of known speakers are few, and speakers' means would take a pass over all the data.
+    The classes of other speakers and other speeds stay random: usually they are few, and mean
+    embeddings would take a pass over all the data.
 
     Returns:
-        The number of classes that were copied.
+        the number of classes that were copied.
 
     Raises:
         TidyVoiceError: the initial model has no head, or one of another loss or other speakers.
     """
-    path, own = head_file(settings), head.state_dict()
+    path, state = head_file(settings), head.state_dict()
     saved = load_checkpoint(path)
     rows, tensors = head.rows_per_class, saved["tensors"]
-    theirs = saved["rows_per_class"], sorted(tensors), tensors["weight"].shape[1]
-    if theirs != (rows, sorted(own), own["weight"].shape[1]):
+    form = saved["rows_per_class"], sorted(tensors), tensors["weight"].shape[1]
+    if form != (rows, sorted(state), state["weight"].shape[1]):
         raise TidyVoiceError(
-            f"{path} is the head of another loss ({theirs[0]} x {theirs[2]} weights a class, "
-            f"{', '.join(theirs[1])}): set loss and model.embed_dim as in the training that made "
+            f"{path} is the head of another loss ({form[0]} x {form[2]} weights a class, "
+            f"{', '.join(form[1])}): set loss and model.embed_dim as in the training that made "
             "it, or loss.init to random or speaker_means"
         )
     places = {speaker: place for place, speaker in enumerate(saved["speakers"])}
-    known = [(new, places[name]) for new, name in enumerate(speakers) if name in places]
-    if not known:
+    common = [(place, places[name]) for place, name in enumerate(speakers) if name in places]
+    if not common:
         raise TidyVoiceError(
-            f"{path} knows none of the {len(speakers):,} speakers of data.train: set loss.init to "
+            f"{path} has none of the {len(speakers):,} speakers of data.train: set loss.init to "
             "random or speaker_means"
         )
-    here, there = torch.tensor(known).T
-    weight = own.pop("weight")  # shares its memory with the parameter, as do the others
+    here, there = torch.tensor(common).T
+    weight = state.pop("weight")  # shares its memory with the parameter, as do the others
     weight = weight[_rows_of_speed(settings.data.speeds, len(speakers) * rows)]
     source = tensors["weight"].to(weight.device).unflatten(0, (-1, rows))
     weight.unflatten(0, (-1, rows))[here] = source[there]
-    for name, tensor in own.items():
+    for name, tensor in state.items():
         tensor.copy_(tensors[name])
-    return len(known)
+    return len(common)
 
 
 def _rows_of_speed(speeds: Sequence[float], rows: int) -> slice:
@@ -101,7 +100,7 @@ def _rows_of_speed(speeds: Sequence[float], rows: int) -> slice:
 
 
 class ClassMeans:
-    """Running sum of unit-length embeddings, one row a class.
+    """Sum of the unit-length embeddings of each class.
 
     Args:
         classes: C.
@@ -113,20 +112,20 @@ class ClassMeans:
         self._seen = torch.zeros(classes, dtype=torch.bool, device=device)
 
     def add(self, embeddings: Tensor, labels: Tensor) -> None:
-        """Count embeddings [B x D] of classes [B]."""
+        """Add embeddings [B x D] of classes [B]."""
         self._sum.index_add_(0, labels, torch.nn.functional.normalize(embeddings.float()))
         self._seen[labels] = True
 
     def share(self, world: World) -> None:
-        """Add the sums of the other processes. Collective."""
-        self._sum = world.mean(self._sum)  # only its direction counts
+        """Combine the sums of all processes. Collective."""
+        self._sum = world.mean(self._sum)  # only the direction matters
         self._seen = world.mean(self._seen.float()) > 0
 
     def fill(self, weight: Tensor) -> int:
-        """Overwrite the rows of ``weight`` [C x D] whose class was seen; how many that is.
+        """Overwrite the rows of ``weight`` [C x D] whose class was seen; return their number.
 
-        The means are centred on their own mean: raw embeddings share a large common part, and
-        classes that all point the same way would start as one.
+        The mean of the means is subtracted: raw embeddings share a large common part, so that all
+        classes would point the same way.
         """
         means = torch.nn.functional.normalize(self._sum)[self._seen]
         means = torch.nn.functional.normalize(means - means.mean(dim=0))

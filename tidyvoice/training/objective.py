@@ -1,4 +1,4 @@
-"""What is minimised: the classifier's loss, and whatever terms the settings add to it."""
+"""The training objective: the classifier's loss and further terms."""
 
 import math
 from collections.abc import Mapping
@@ -6,21 +6,20 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 
 from tidyvoice.config import Experiment
-from tidyvoice.data.batches import TrainingData
 from tidyvoice.errors import TidyVoiceError
-from tidyvoice.losses import CrossLanguageContrast, LanguageAdversary, build_loss
+from tidyvoice.losses import CrossLanguageContrast, LanguageAdversary
 from tidyvoice.losses.head import Head
 
-STEEPNESS = 10.0  # of the rise of the language terms' weights, as in Ganin and Lempitsky 2015
+STEEPNESS = 10.0  # of the warm-up of the terms' weights, as in Ganin and Lempitsky 2015
 
 
 class Objective(nn.Module):
-    """A loss head, and terms beside it.
+    """The sum of a loss head and further terms.
 
     Attributes:
-        head: the classifier, and its loss.
-        terms: by name; each maps (embeddings, labels, languages) to what is added and what is
-            shown, and has a ``weight`` that ``set_share`` scales.
+        head: the classifier and its loss.
+        terms: by name; each maps (embeddings, labels, languages) to a loss and a number to log, and
+            has a ``weight`` that ``warm_up`` scales.
     """
 
     def __init__(self, head: Head, terms: Mapping[str, nn.Module]):
@@ -29,10 +28,10 @@ class Objective(nn.Module):
         self.terms = nn.ModuleDict(terms)
         self._weights = {name: term.weight for name, term in terms.items()}
 
-    def set_share(self, share: float) -> None:
-        """Scale the terms' weights by how much of their rise has passed, 0 to 1.
+    def warm_up(self, share: float) -> None:
+        """Scale the terms' weights, given the share of the warm-up that has passed.
 
-        The factor is 2 / (1 + exp(-10 share)) - 1 until the rise ends, where it is 1.
+        The factor is 2 / (1 + exp(-10 share)) - 1 during the warm-up, then 1.
         """
         factor = 2.0 / (1.0 + math.exp(-STEEPNESS * share)) - 1.0 if share < 1.0 else 1.0
         for name, weight in self._weights.items():
@@ -41,7 +40,7 @@ class Objective(nn.Module):
     def forward(
         self, embeddings: Tensor, labels: Tensor, languages: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The sum (a scalar), and what to show: loss and accuracy of the head, and of the terms.
+        """Return the sum (a scalar), and the numbers to log by name.
 
         Args:
             embeddings: [B x D].
@@ -56,24 +55,24 @@ class Objective(nn.Module):
         return total, shown
 
 
-def build_objective(settings: Experiment, data: TrainingData) -> Objective:
-    """The objective of an experiment.
+def build_objective(settings: Experiment, num_classes: int, num_languages: int) -> Objective:
+    """Build the objective of an experiment.
 
     Raises:
-        TidyVoiceError: terms go by languages, and the data has fewer than two.
+        TidyVoiceError: the settings need languages, and the data has fewer than two.
     """
     dim, chosen = settings.model.embed_dim, settings.languages
-    head = build_loss(settings.loss.name, dim, data.num_classes, **settings.loss.args)
-    languages = len(data.languages)
-    if (chosen.adversary or chosen.contrast) and languages < 2:
+    head = settings.loss.build(dim, num_classes)
+    if (chosen.adversary or chosen.contrast) and num_languages < 2:
         raise TidyVoiceError(
-            f"{', '.join(map(str, settings.data.train))}: {languages} languages in its utt2lang, "
-            "and the settings of languages need two: add it, or set them to 0"
+            f"{num_languages} languages in utt2lang, but the settings of languages need two: add "
+            "utt2lang, or set languages.adversary and languages.contrast to 0"
         )
     terms: dict[str, nn.Module] = {}
     if chosen.adversary:
-        hidden, weight = chosen.adversary_hidden, chosen.adversary
-        terms["language_accuracy"] = LanguageAdversary(dim, languages, hidden, weight)
+        terms["language_accuracy"] = LanguageAdversary(
+            dim, num_languages, chosen.adversary_hidden, chosen.adversary
+        )
     if chosen.contrast:
         terms["contrast"] = CrossLanguageContrast(
             chosen.temperature, chosen.negatives, chosen.contrast

@@ -1,8 +1,7 @@
-"""The whole state of a training: what a checkpoint holds, and who may go on from it."""
+"""The content of a checkpoint, and the settings and data that may resume from it."""
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -20,22 +19,22 @@ from tidyvoice.training.network import Network
 if TYPE_CHECKING:
     from tidyvoice.training.trainer import Trainer
 
-# What may change when an interrupted run goes on: only rounding depends on it, and which batches
-# batch norm's running statistics are of. Of processes and accumulated batches the product may not.
+# Settings that may change when a training resumes: only rounding and batch norm's statistics
+# depend on them. The product of processes and accumulated batches must stay the same.
 FREE_SETTINGS = {
-    "accumulate", "average", "checkpoint_iterations", "data.readers", "device",
-    "experiment", "keep_checkpoints", "log_iterations", "model.compile",
-    "model.recompute", "timeout_seconds", "tuned_batch", "validation",
+    "average", "checkpoint_iterations", "data.num_workers", "device", "experiment",
+    "gradient_accumulation", "keep_checkpoints", "log_iterations", "model.activation_checkpointing",
+    "model.compile", "reference_batch_size", "timeout_seconds", "validation",
 }  # fmt: skip
 
 ANOTHER_FOLDER = (
-    "take another experiment folder (./run.sh --exp DIR, tidyvoice train experiment=DIR), or "
+    "choose another experiment folder (./run.sh --exp DIR, tidyvoice train experiment=DIR), or "
     "rename this one (./run.sh --force does)"
 )
 
 
 def checksums(settings: Experiment, data: TrainingData) -> dict[str, str]:
-    """Of what the training reads: data, noise, responses, the model it starts from."""
+    """Return checksums of the data and the initial model that a training reads."""
     stores = {"data": data.reader, "noise": data.noise, "rirs": data.rirs}
     found = {name: store.content for name, store in stores.items() if store}
     if settings.model.init:
@@ -46,7 +45,7 @@ def checksums(settings: Experiment, data: TrainingData) -> dict[str, str]:
 
 
 def state_of(trainer: "Trainer") -> dict[str, Any]:
-    """Return what a run needs to resume as if it had never stopped."""
+    """Return all that a training needs to resume as if it had never stopped."""
     device, network = trainer.world.device, trainer.network
     random = {"cpu": torch.get_rng_state()}
     if device.type == "cuda":
@@ -58,10 +57,6 @@ def state_of(trainer: "Trainer") -> dict[str, Any]:
         "loss": network.objective.head.state_dict(),
         "terms": network.objective.terms.state_dict(),
         "optimizer": trainer.optimizer.state_dict(),
-        "schedules": {
-            "margin": asdict(trainer.margin),
-            "learning_rate": asdict(trainer.learning_rate),
-        },
         "random": random,
         "inputs": trainer.inputs,
         "source": trainer.source,
@@ -80,7 +75,7 @@ def restore(
     optimizer: torch.optim.Optimizer,
     device: torch.device,
 ) -> int:
-    """Put a state into the network and its optimizer; the number of steps it had done."""
+    """Load a state into the network and its optimizer; return its iteration."""
     network.model.load_state_dict(state["model"])
     network.objective.head.load_state_dict(state["loss"])
     network.objective.terms.load_state_dict(state["terms"])
@@ -97,32 +92,25 @@ def restore(
 def refuse_other(
     state: dict[str, Any], settings: Experiment, inputs: dict[str, str], step_chunks: int
 ) -> None:
-    """Refuse to go on with other settings or other data than a training was begun with.
-
-    Raises:
-        TidyVoiceError: what differs.
-    """
+    """Raise an error that names what differs if settings or data changed since the start."""
     folder = settings.experiment
     refuse_other_settings(json.loads(state["settings"]), settings)
     if state["step_chunks"] != step_chunks:
         raise TidyVoiceError(
-            f"{folder} was begun with steps of {state['step_chunks']} chunks, these would be of "
-            f"{step_chunks}: set accumulate so that processes x accumulate is the same"
+            f"{folder} started with steps of {state['step_chunks']} chunks, these would be of "
+            f"{step_chunks}: set gradient_accumulation so that its product with the number of "
+            "processes is the same"
         )
     other = differences(state["inputs"], inputs)
     if other:
         raise TidyVoiceError(
-            f"{folder} was begun with other {', '.join(other)} than "
+            f"{folder} started with other {', '.join(other)} than "
             f"{', '.join(map(str, settings.data.train))} and model.init hold now: {ANOTHER_FOLDER}"
         )
 
 
 def refuse_other_settings(before: Mapping[str, Any], settings: Experiment) -> None:
-    """Refuse to go on with other settings than a training was begun with.
-
-    Raises:
-        TidyVoiceError: what differs.
-    """
+    """Raise an error that names the settings that changed since the training started."""
     changed = [
         f"{key} was {old}, is {new}"
         for key, (old, new) in differences(before, settings.model_dump(mode="json")).items()
@@ -130,17 +118,13 @@ def refuse_other_settings(before: Mapping[str, Any], settings: Experiment) -> No
     ]
     if changed:
         raise TidyVoiceError(
-            f"{settings.experiment} was begun with other settings ({'; '.join(changed)}): "
+            f"{settings.experiment} started with other settings ({'; '.join(changed)}): "
             f"{ANOTHER_FOLDER}"
         )
 
 
 def check_settings_of(settings: Experiment) -> None:
-    """Compare the settings with those of the training in the experiment folder, if there is one.
-
-    Raises:
-        TidyVoiceError: what differs.
-    """
+    """Raise an error if the experiment folder holds a training with other settings."""
     config = settings.experiment / "config.yaml"
     if epoch_checkpoints(settings.experiment) and config.is_file():
         refuse_other_settings(read_yaml(config), settings)

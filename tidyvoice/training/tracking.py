@@ -1,4 +1,4 @@
-"""What a training shows: a progress bar, a plain log, a table of numbers, TensorBoard."""
+"""The logs of a training: progress bar, text, JSON lines, TensorBoard."""
 
 import json
 import os
@@ -18,18 +18,17 @@ WAITS_TOO_LONG = 0.1  # share of an interval
 
 
 class Tracker:
-    """Means over intervals of steps, written to the bar and to ``log/`` of an experiment.
+    """Writes the means over intervals of steps to the bar and to ``log/`` of an experiment.
 
-    ``log/train.log`` is for readers; ``log/train.jsonl`` holds one object an interval (the last
-    one for an iteration counts, where an interrupted run repeated some); TensorBoard's event file
-    lies beside them.
+    ``log/train.log`` is text; ``log/train.jsonl`` holds one object an interval (where a resumed
+    training repeated an iteration, the last object counts); TensorBoard's event file lies beside.
 
     Args:
         folder: the experiment.
         total: steps of the whole training.
         start: steps already done.
         interval: steps of an interval.
-        quiet: write and show nothing, as all processes but the first do.
+        quiet: write and show nothing: for all processes but the first.
     """
 
     def __init__(self, folder: Path, total: int, start: int, interval: int, quiet: bool = False):
@@ -57,7 +56,7 @@ class Tracker:
         self._files.close()
 
     def say(self, message: str) -> None:
-        """A line for the terminal and the plain log."""
+        """Write a line to the terminal and the text log."""
         if self._quiet:
             return
         tqdm.write(message)
@@ -65,7 +64,7 @@ class Tracker:
         self._text.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {message}\n")
 
     def waiting(self, batches: Iterable[Item]) -> Iterator[Item]:
-        """Pass ``batches`` on and count the time spent waiting for them."""
+        """Yield the batches, and count the time spent waiting for them."""
         self._reset()
         iterator = iter(batches)
         while True:
@@ -79,13 +78,13 @@ class Tracker:
 
     @contextmanager
     def apart(self) -> Iterator[None]:
-        """Leave out the time that something takes which is no part of a step."""
+        """Exclude the time of this context from the time of the steps."""
         start = time.perf_counter()
         yield
         self._start += time.perf_counter() - start
 
     def validation(self, iteration: int, epoch: int, eer: float) -> None:
-        """Keep the EER (a fraction) that an epoch's model has on the validation list."""
+        """Log the validation EER (a fraction) of an epoch."""
         if self._board:
             self._board.add_scalar("validation_eer", 100 * eer, iteration)
 
@@ -98,11 +97,11 @@ class Tracker:
         learning_rate: float,
         utterances: int,
     ) -> None:
-        """Count a step.
+        """Log a step.
 
         Args:
-            iteration: number of steps done with it.
-            values: ``loss``, ``accuracy`` (a share) and whatever else there is to show.
+            iteration: number of steps done, this one included.
+            values: ``loss``, ``accuracy`` (a share) and other numbers by name.
         """
         self._values.append(values)
         self._utterances += utterances
@@ -147,13 +146,13 @@ class Tracker:
             self._text.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
 
     def _advise(self, waited: float) -> None:
-        """Say once what to do about a device that waits for its data."""
+        """Say once how to read data faster, if the training waits for it."""
         if waited > WAITS_TOO_LONG and not self._advised:
             self._advised = True
             self.say(
-                f"{waited:.0%} of the time goes by waiting for data: raise data.readers (to the "
-                "cores there are), put the shards on a local disk, or on a disk that seeks slowly "
-                "set data.order: windowed"
+                f"the training waits for data {waited:.0%} of the time: raise data.num_workers (up "
+                "to the number of cores), put the shards on a local disk, or on a disk that seeks "
+                "slowly set data.sampler.name: Windowed"
             )
 
     def _reset(self) -> None:
@@ -164,5 +163,5 @@ class Tracker:
 
 
 def _appended(path: Path) -> TextIO:
-    """Open to append, each line on disk as it is written."""
+    """Open a file to append to; every line is flushed."""
     return open(path, "a", buffering=1, encoding="utf-8")

@@ -1,10 +1,7 @@
-"""The training of a speaker embedding model: set up, train, save, go on after an interruption.
+"""The training loop, on one process or many, from the newest checkpoint if there is one.
 
-Features: chunks of indexed shards, speed perturbation as new classes, noise and reverberation and
-filterbank batched on the device; margin and learning rate by iteration; one process or many;
-checkpoints that hold everything. Random choices are functions of (seed, pass over the data,
-utterance): a run that was killed ends with the same weights as one that was not (bit for bit on
-the CPU).
+Random choices are functions of (seed, pass over the data, utterance): a run that was killed and
+resumed ends with the same weights as one that was not (bit for bit on the CPU).
 
 With R processes (torchrun), batches of B utterances and A batches accumulated, a step takes the
 next R A B utterances of an order that all processes share; each process takes every R-th batch.
@@ -39,7 +36,6 @@ from tidyvoice.training.checkpoint import (
 from tidyvoice.training.description import describe
 from tidyvoice.training.head import head_file, start_from_head
 from tidyvoice.training.network import build_network, build_optimizer
-from tidyvoice.training.schedules import ExponentialDecrease, MarginSchedule
 from tidyvoice.training.start import start_from_model, start_from_speaker_means
 from tidyvoice.training.state import checksums, refuse_other, restore, state_of
 from tidyvoice.training.tracking import Tracker
@@ -50,11 +46,10 @@ class Trainer:
     """One experiment, in one of its processes.
 
     Args:
-        settings: the experiment's.
-        world: the processes; without it this is the only one.
+        world: the processes; this is the only one if None.
 
     Raises:
-        TidyVoiceError: data, model to start from, or device are not as the settings say; the
+        TidyVoiceError: the data, the initial model or the device does not fit the settings; the
             experiment folder belongs to other settings or other data; a loss is not finite.
     """
 
@@ -72,24 +67,23 @@ class Trainer:
         self.objective = self.network.objective
         self.optimizer = build_optimizer(settings, self.network)
         self.inputs = checksums(settings, self.data)
-        self.source = source_hash()  # now: the code may be edited while this runs
+        self.source = source_hash()  # at the start: the code may be edited during the training
         self.validation = Validation(settings, world) if settings.validation else None
 
-        per_step = settings.accumulate * world.size
+        per_step = settings.gradient_accumulation * world.size
         self.step_chunks = per_step * settings.data.batch_size
         self.epoch_iterations = settings.epoch_iterations or self.data.batches_per_pass // per_step
         if not self.epoch_iterations:
             raise TidyVoiceError(
                 f"{', '.join(map(str, settings.data.train))}: {self.data.num_utterances} "
-                f"utterances are fewer than the {self.step_chunks} of a step: make "
-                "data.batch_size or accumulate smaller, or start fewer processes"
+                f"utterances are fewer than the {self.step_chunks} of a step: reduce "
+                "data.batch_size, gradient_accumulation or the number of processes"
             )
         self.total = settings.epochs * self.epoch_iterations
-        self.margin = MarginSchedule(self.epoch_iterations, **settings.margin.model_dump())
-        self.learning_rate = ExponentialDecrease(
-            self.epoch_iterations, max(settings.epochs, 1), **settings.learning_rate.model_dump()
-        )
-        self.rise = settings.languages.rise_epochs * self.epoch_iterations
+        length = self.epoch_iterations, max(settings.epochs, 1)
+        self.margin = settings.margin.build(*length)
+        self.learning_rate = settings.learning_rate.build(*length)
+        self.language_warmup = settings.languages.warmup_epochs * self.epoch_iterations
         self.iteration = 0
 
     def run(self) -> None:
@@ -107,7 +101,7 @@ class Trainer:
         if len(set(reached)) > 1:
             raise TidyVoiceError(
                 f"{self.folder}: the processes see checkpoints of different steps {reached}: put "
-                "the experiment where all machines see the same files"
+                "the experiment on a file system that all machines share"
             )
         tracker = Tracker(
             self.folder,
@@ -118,7 +112,7 @@ class Trainer:
         )
         with tracker:
             if newest and self.iteration == self.total:
-                tracker.say(f"finished already, at step {self.total}")
+                tracker.say(f"already finished, at step {self.total}")
             elif newest:
                 tracker.say(f"resuming at step {self.iteration} of {self.total}")
                 if state.get("source") != self.source:
@@ -137,16 +131,16 @@ class Trainer:
         if self.world.is_first and self.iteration < self.total:
             settings = self.settings
             for line in record_run(self.folder, self.inputs, settings.seed, self.total):
-                tracker.say(f"not as in the first run: {line}")
+                tracker.say(f"changed since the first run: {line}")
 
     def _begin(self, tracker: Tracker) -> None:
-        """Say what is about to run, load what it starts from."""
+        """Describe the training and load its initial weights."""
         settings = self.settings
         for line in describe(self):
             tracker.say(line)
         if settings.model.init:
-            source = start_from_model(self.network.model, settings)
-            tracker.say(f"the model starts from {source}")
+            for line in start_from_model(self.network.model, settings):
+                tracker.say(line)
         total = f"{self.data.num_classes:,} classes"
         if settings.loss.init == "checkpoint":
             kept = start_from_head(self.objective.head, settings, self.data.speakers)
@@ -169,7 +163,7 @@ class Trainer:
             waited = tracker.waiting(batches)
             while self.iteration < self.total:
                 shown, losses, rows = self._step(network, waited)
-                # The loss of the step before: this one's is still being computed on a GPU.
+                # Check the loss of the previous step: a GPU is still computing this one's.
                 if unchecked:
                     self._check_finite(*unchecked)
                 unchecked = (LateNumbers(losses), rows)
@@ -179,12 +173,12 @@ class Trainer:
                     (self.iteration - 1) // self.epoch_iterations + 1,
                     shown,
                     self.objective.head.margin,
-                    self.optimizer.param_groups[0]["lr"],
+                    self.learning_rate.at(self.iteration - 1),
                     self.step_chunks,
                 )
                 if self._is_checkpoint():
                     self._check_finite(*unchecked)
-                    # This step may have spoilt the weights, which only the next loss would show.
+                    # Otherwise only the next loss would show that this step spoilt the weights.
                     weights = self.network.sum_of_weights()
                     sums = torch.stack([self.world.mean(weights), weights])
                     self._check_finite(LateNumbers(sums), rows)
@@ -194,8 +188,8 @@ class Trainer:
                         self._save()
 
     def _indexes(self) -> Iterator[int]:
-        """Which batches of the order this process takes from here on."""
-        each = self.settings.accumulate * self.world.size
+        """Return the indexes of the batches that this process takes from here on."""
+        each = self.settings.gradient_accumulation * self.world.size
         return iter(
             range(self.iteration * each + self.world.rank, self.total * each, self.world.size)
         )
@@ -205,11 +199,11 @@ class Trainer:
         return self.world.device.type == "cuda"
 
     def _distributed(self) -> torch.nn.Module:
-        """The network, whose gradients become the mean over the processes."""
+        """Return the network, wrapped to average its gradients over the processes."""
         if self.world.size == 1:
             return self.network
         devices = [self.world.device] if self.world.device.type == "cuda" else None
-        # Buffers: see Network.statistics.
+        # The buffers are averaged at checkpoints only, see Network.statistics.
         return DistributedDataParallel(
             self.network, devices, forward_sync_buffers=False, gradient_as_bucket_view=True
         )
@@ -217,22 +211,23 @@ class Trainer:
     def _step(
         self, network: torch.nn.Module, batches: Iterator[RawBatch]
     ) -> tuple[dict[str, Tensor], Tensor, Tensor]:
-        """One step of the optimizer.
+        """Do one step of the optimizer.
 
         Returns:
-            What to show of it; the loss, of all processes and of this one; the utterances that
-            this one took.
+            the numbers to log; the loss over all processes and over this one; the rows of the
+            utterances of this process.
         """
         self.objective.head.margin = self.margin.at(self.iteration)
-        self.objective.set_share(self.iteration / self.rise if self.rise else 1.0)
+        warmup = self.language_warmup
+        self.objective.warm_up(self.iteration / warmup if warmup else 1.0)
         for group in self.optimizer.param_groups:
-            group["lr"] = self.learning_rate.at(self.iteration)
+            group["lr"] = self.learning_rate.at(self.iteration) * group["lr_factor"]
         self.optimizer.zero_grad()
-        count, parts, rows = self.settings.accumulate, [], []
+        count, parts, rows = self.settings.gradient_accumulation, [], []
         for number in range(count):
             raw = next(batches).to(self.world.device)
             rows.append(raw.rows)
-            # Gradients are exchanged once a step.
+            # The processes exchange gradients once a step, after the last batch.
             between = number + 1 < count and network is not self.network
             with network.no_sync() if between else nullcontext():
                 total, shown = network(self.features(raw), raw.labels, raw.languages)
@@ -252,20 +247,28 @@ class Trainer:
         return shown, losses, torch.cat(rows)
 
     def features(self, raw: RawBatch) -> Tensor:
-        """Features [B x T x F] of a batch, augmented, on the device."""
-        return self.frontend(self.augment(raw), raw.dither_seeds)
+        """Return the augmented features [B x T x F] of a batch, on the device."""
+        waveforms = self._augmented(self.augment(raw), raw, "waveform")
+        features = self.frontend(waveforms, raw.dither_seeds)
+        return self._augmented(features, raw, "features")
+
+    def _augmented(self, values: Tensor, raw: RawBatch, domain: str) -> Tensor:
+        # A clean batch (for the speakers' means) holds no numbers for the augmentations.
+        for augmentation, drawn in zip(self.data.augmentations, raw.drawn, strict=False):
+            if augmentation.domain == domain:
+                values = augmentation(values, drawn)
+        return values
 
     def _check_finite(self, values: LateNumbers, rows: Tensor) -> None:
-        """Of a number of all processes, and of this one's own."""
-        of_all, own = values.read()
-        if not math.isfinite(of_all):
-            where = "see the error of the other rank"
+        """Raise an error unless a number of all processes, and of this one, is finite."""
+        mean, own = values.read()
+        if not math.isfinite(mean):
+            cause = "see the error of the other rank"
             if not math.isfinite(own):
-                where = f"this batch's utterances: {' '.join(self.data.utterance_ids(rows))}"
+                cause = f"check the utterances {' '.join(self.data.utterance_ids(rows))}"
             raise TidyVoiceError(
-                f"the loss or the gradient is not finite ({of_all}) around step "
-                f"{self.iteration}: begin another experiment with a lower learning_rate, or look "
-                f"at {where}"
+                f"the loss or the gradient is not finite ({mean}) around step {self.iteration}: "
+                f"start another experiment with a lower learning rate, or {cause}"
             )
 
     def _validate(self, tracker: Tracker) -> None:
@@ -298,10 +301,10 @@ class Trainer:
 
 
 def train(config: str | Path, overrides: tuple[str, ...] = ()) -> Path:
-    """Train the experiment of a YAML file, as one of the processes that torchrun started if it did.
+    """Train the experiment of a YAML file, also as one of torchrun's processes.
 
     Returns:
-        The experiment's folder.
+        the experiment folder.
     """
     settings = load_experiment(config, overrides)
     with join_world(settings.device, settings.timeout_seconds) as world:

@@ -1,4 +1,4 @@
-"""EER on a trial list of held-out speakers while a training goes on."""
+"""EER on a trial list of held-out speakers during a training."""
 
 import json
 import math
@@ -18,20 +18,20 @@ from tidyvoice.scoring.embeddings import Embeddings
 from tidyvoice.scoring.metrics import eer
 from tidyvoice.scoring.trials import read_trials
 
-# A difference of EERs this many standard errors wide (of as many targets, if they were independent)
-# is taken for real.
+# An EER that is higher by this many standard errors (as if all targets were independent) counts as
+# worse.
 STANDARD_ERRORS = 2.0
 
 
 def history(experiment: Path) -> dict[int, float]:
-    """The EER, as a fraction, of the epochs that an experiment measured."""
+    """Return the EER, as a fraction, of each epoch that an experiment validated."""
     path = _file(experiment)
     found = json.loads(path.read_text()) if path.exists() else {}
     return {int(epoch): value for epoch, value in found.items()}
 
 
 def best_epoch(measured: dict[int, float]) -> int | None:
-    """The epoch of the lowest EER, the later one of equals; None if none was measured."""
+    """Return the epoch with the lowest EER, the later one of equals; None without any."""
     return min(measured, key=lambda epoch: (measured[epoch], -epoch), default=None)
 
 
@@ -40,13 +40,13 @@ def _file(experiment: Path) -> Path:
 
 
 class Validation:
-    """The trial list of an experiment, whose utterances are shared out among the processes.
+    """The trial list of an experiment; the processes share its utterances.
 
     Scores are cosines after subtracting the mean embedding of the list's utterances.
 
     Raises:
-        TidyVoiceError: the list has no labels or one kind of trials, or names an utterance that
-            its data folder does not hold.
+        TidyVoiceError: the list lacks labels, targets or non-targets, or names an utterance that is
+            not in the data folder.
     """
 
     def __init__(self, settings: Experiment, world: World):
@@ -57,12 +57,14 @@ class Validation:
         self._trials = read_trials(chosen.trials)
         labels = self._trials.label
         if labels is None or not 0 < int(labels.sum()) < len(labels):
-            raise TidyVoiceError(f"{chosen.trials}: a validation needs targets and non-targets")
+            raise TidyVoiceError(
+                f"{chosen.trials}: a validation needs labelled targets and non-targets"
+            )
         self._rows = np.sort(self._trials.places_in(self._source.ids, "utterance"))
         self._measured = history(settings.experiment)
 
     def is_due(self, epoch: int) -> bool:
-        """Whether the end of this epoch is measured: the start and the last one always are."""
+        """Return whether to validate at the end of this epoch: always at epoch 0 and the last."""
         return epoch % self._settings.validation.every_epochs == 0 or epoch == self._settings.epochs
 
     @property
@@ -70,10 +72,10 @@ class Validation:
         return best_epoch(self._measured)
 
     def measure(self, model: nn.Module) -> float:
-        """The EER of a model, as a fraction; the model is left in evaluation mode. Collective."""
+        """Return the EER of a model as a fraction; leave it in evaluation mode. Collective."""
         world, source = self._world, self._source
         encoder = SpeakerEncoder(model, self._settings.frontend, str(world.device))
-        # By length, so that the processes have equally much to do.
+        # Sorted by length, so that every process gets the same amount of work.
         by_length = self._rows[np.argsort(source.samples[self._rows], kind="stable")]
         share = by_length[world.rank :: world.size]
         own = np.empty((0, self._settings.model.embed_dim), np.float32)
@@ -87,7 +89,7 @@ class Validation:
         return eer(scores, self._trials.label)
 
     def judge(self, epoch: int, value: float) -> list[str]:
-        """Keep the EER of an epoch; what to say of it."""
+        """Save the EER of an epoch; return the lines to log."""
         self._measured = {e: v for e, v in self._measured.items() if e < epoch} | {epoch: value}
         if self._world.is_first:
             write_text(_file(self._settings.experiment), json.dumps(self._measured) + "\n")
@@ -97,8 +99,8 @@ class Validation:
             error = math.sqrt(max(start * (1 - start), 1e-12) / int(self._trials.label.sum()))
             if value > start + STANDARD_ERRORS * error:
                 lines.append(
-                    f"warning: the EER is worse than the {100 * start:.2f} % that the training "
-                    "began with: if it does not come down, begin another experiment with a lower "
-                    "learning_rate.initial_lr or margin.final_margin"
+                    f"warning: the EER is worse than the {100 * start:.2f} % of the initial model: "
+                    "if it stays worse, start another experiment with a lower learning rate or "
+                    "final margin"
                 )
         return lines

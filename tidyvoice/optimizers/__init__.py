@@ -1,0 +1,10 @@
+"""Optimizers, built by name.
+
+A new optimizer is one file here, with a class or a function below ``@OPTIMIZERS.register(NAME)``,
+and its import below.
+"""
+
+from tidyvoice.optimizers import adamw, sgd
+from tidyvoice.optimizers.registry import OPTIMIZERS, Parameters
+
+__all__ = ["OPTIMIZERS", "Parameters", "adamw", "sgd"]

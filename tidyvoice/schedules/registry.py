@@ -1,0 +1,57 @@
+"""The registries of schedules, and what the schedules have in common."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import Field
+
+from tidyvoice.settings.registry import Registry
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """A number that changes with the iteration.
+
+    Args:
+        epoch_iterations: iterations of an epoch.
+        epochs: epochs of the training, at least 1.
+    """
+
+    epoch_iterations: int
+    epochs: int
+
+    def at(self, iteration: int) -> float:
+        """Return the value at a 0-based iteration."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, kw_only=True)
+class LearningRate(Schedule):
+    """A learning rate that decays and is multiplied by a factor during the warm-up.
+
+    The factor rises linearly from ``warmup_start`` to 1 within ``warmup_epochs``.
+
+    Args:
+        initial_lr: learning rate at the start, without the warm-up.
+        final_lr: learning rate at the end.
+    """
+
+    initial_lr: Annotated[float, Field(gt=0)]
+    final_lr: Annotated[float, Field(ge=0)]
+    warmup_epochs: Annotated[float, Field(ge=0)] = 0.0
+    warmup_start: Annotated[float, Field(ge=0, le=1)] = 0.0
+
+    def at(self, iteration: int) -> float:
+        warmup = self.warmup_epochs * self.epoch_iterations
+        factor = 1.0
+        if iteration < warmup:
+            factor = self.warmup_start + (1.0 - self.warmup_start) * iteration / warmup
+        return self.decayed(iteration) * factor
+
+    def decayed(self, iteration: int) -> float:
+        """Return the learning rate at a 0-based iteration without the warm-up."""
+        raise NotImplementedError
+
+
+LEARNING_RATES: Registry[type[LearningRate]] = Registry("learning rate schedule")
+MARGINS: Registry[type[Schedule]] = Registry("margin schedule")
