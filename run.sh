@@ -99,6 +99,14 @@ source=$(python -c 'from tidyvoice.source import source_hash; print(source_hash(
 . local/released.sh
 . local/submission.sh
 
+if [ -z "$released" ]; then
+  packed=("$data/noise" "$data/rirs") # data folders whose shards the trainings read
+  for system in "${systems[@]}"; do
+    IFS=, read -r -a folders <<<"$(training_data "$system" | tr -d '[]')"
+    packed+=("${folders[@]}")
+  done
+fi
+
 # Validate all settings before the first stage runs.
 given=$((${#pretrain_set[@]} + ${#large_margin_set[@]} + ${#finetune_set[@]}))
 if [ ${#large_margin_set[@]} -gt 0 ] && [[ " ${systems[*]} " != *" large_margin "* ]]; then
@@ -144,16 +152,14 @@ if stage 1 "prepare the data"; then
   fi
   if [ "$recipe" != mini ]; then
     examined=(--data "$data/dev" --exp "$exp" --trials "$trials")
-    [ -n "$released" ] || examined+=(--data "$data/finetune" ${held_out:+--data "$held_out"})
-    if [ -n "$released" ] && [ -e "$other_mean/wav.scp" ]; then examined+=(--data "$other_mean"); fi
+    if [ -z "$released" ]; then
+      examined+=("${packed[@]/#/--train=}")
+      [ -z "$held_out" ] || examined+=(--data "$held_out")
+    elif [ -e "$other_mean/wav.scp" ]; then
+      examined+=(--train "$other_mean")
+    fi
     [ "$counts" = any ] || examined+=(--expect "conf/$recipe/expected.yaml")
     show "$exp/doctor.txt" "$data"/*/wav.scp "$trials" -- tidyvoice doctor "${examined[@]}"
-    for system in "${systems[@]}"; do
-      if [ -n "$released" ]; then break; fi
-      settings "$system"
-      show "$exp/doctor-$system.txt" "$(config "$system")" "conf/$recipe/$system.yaml" -- \
-        tidyvoice doctor --config "$(config "$system")" "${values[@]/#/--set=}"
-    done
   fi
   if [ -n "$released" ]; then
     if [ "$released" = hub ]; then released=conf/$recipe/released.yaml; fi
@@ -173,13 +179,6 @@ if stage 2 "pack shards"; then
       pack "$other_mean" --tolerate "$tolerate"
     fi
   else
-    packed=("$data/noise" "$data/rirs")
-    for system in "${systems[@]}"; do
-      IFS=, read -r -a folders <<<"$(training_data "$system" | tr -d '[]')"
-      for folder in "${folders[@]}"; do
-        packed+=("$folder")
-      done
-    done
     for folder in "${packed[@]}"; do
       # Among millions of files of videos some are broken; the others have been looked at.
       case $folder in

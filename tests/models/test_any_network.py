@@ -1,4 +1,4 @@
-"""A network that is registered works everywhere: training, extraction, export, doctor, card."""
+"""A network that is registered works everywhere: training, extraction, export, card."""
 
 import re
 from pathlib import Path
@@ -51,10 +51,7 @@ def test_a_network_trains_extracts_and_shows_everywhere(experiment, tmp_path, na
     experiment["loss"] = {"name": "QuadraticMargin", "args": {"growth": 1.0}}
     experiment |= {"epochs": 1, "epoch_iterations": 2}
     (tmp_path / "x.yaml").write_text(yaml.safe_dump(experiment))
-    assert (
-        "steps of 5 chunks"
-        in CliRunner().invoke(app, ["doctor", "--config", str(tmp_path / "x.yaml")]).output
-    )
+    run("train", tmp_path / "x.yaml", "--check")
     trainer = Trainer(Experiment.model_validate(experiment))
     trainer.run()
     average_checkpoints(trainer.folder)
