@@ -60,7 +60,7 @@ def test_the_checker_reports_every_problem_at_once(data):
 @pytest.mark.parametrize(
     ("table", "line", "message"),
     [
-        ("wav.scp", "id000000/en/en_0.wav x.wav", "id000000/en/en_0.wav stands twice"),
+        ("wav.scp", "id000000/en/en_0.wav x.wav", "id000000/en/en_0.wav occurs twice"),
         ("utt2spk", "new/en/a.wav new", r"new/en/a.wav is not in .*wav\.scp"),
         ("wav.scp", "new/en/a.wav x.wav", r"new/en/a.wav is not in .*utt2spk"),
         ("utt2lang", "lonely", r"utt2lang line 7: expected 'id value'"),
@@ -81,12 +81,12 @@ def test_a_path_may_hold_spaces_but_an_id_may_not(tmp_path):
 
 
 def test_a_missing_or_empty_folder_says_what_to_do(tmp_path):
-    with pytest.raises(TidyVoiceError, match="run stage 1"):
+    with pytest.raises(TidyVoiceError, match="Run stage 1"):
         Manifest.read(tmp_path)
     (tmp_path / "wav.scp").write_text("")
     with pytest.raises(TidyVoiceError, match=r"wav\.scp is empty"):
         Manifest.read(tmp_path)
-    with pytest.raises(TidyVoiceError, match="holds no SPEAKER/FOLDER/FILE"):
+    with pytest.raises(TidyVoiceError, match=r"contains no \.wav file"):
         scan(tmp_path, language_folder=True)
 
 

@@ -27,7 +27,6 @@ from local.mini.seeds import stream
 from local.mini.settings import load
 from local.mini.trials import draw_trials
 from local.mini.voices import draw_voice
-from local.mini.workers import Task, run
 
 ROOT = Path(__file__).parents[1]
 CONFIG = ROOT / "conf" / "mini" / "corpus.yaml"
@@ -160,7 +159,7 @@ def test_other_settings_are_refused(made):
 
 def test_a_folder_with_something_else_is_refused(tmp_path):
     (tmp_path / "precious.txt").write_text("keep")
-    with pytest.raises(TidyVoiceError, match="nor a corpus"):
+    with pytest.raises(TidyVoiceError, match="nor a built-in corpus"):
         corpus.make(settings(), tmp_path, jobs=1)
     assert [path.name for path in tmp_path.iterdir()] == ["precious.txt"]
 
@@ -176,23 +175,23 @@ def test_bad_values_are_refused(override):
         settings(override)
 
 
-def _speak_unknown_language(data):
+def _speak_unknown_language(folder, data):
     espeak.Engine(data, seed=1).set_voice("xx", "language variant\n")
 
 
-def _die():
+def _die(folder):
     os._exit(9)
 
 
 def test_failures_of_a_process_are_reported(tmp_path):
     data = espeak.data_folder(tmp_path / "data")
     with pytest.raises(TidyVoiceError, match="no voice 'xx'"):
-        list(run([Task("xx", _speak_unknown_language, (data,))], 1, preload=corpus.__name__))
+        list(corpus.run([(_speak_unknown_language, tmp_path / "xx", (data,))], 1))
     with pytest.raises(TidyVoiceError, match="nobody: its process died"):
-        list(run([Task("nobody", _die, ())], 1, preload=corpus.__name__))
+        list(corpus.run([(_die, tmp_path / "nobody", ())], 1))
 
 
-def test_without_espeak_the_mend_is_named(monkeypatch):
+def test_without_espeak_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "espeakng_loader", None)
     with pytest.raises(TidyVoiceError, match=r"pip install -e '\.\[mini\]' -c constraints\.txt"):
         espeak.version()

@@ -15,7 +15,7 @@ def main() -> None:
         prog="python -m local.mini",
         description="Make the built-in corpus of synthetic speakers; needs the extra mini.",
         epilog="Example, a corpus of a few seconds: python -m local.mini --out /tmp/tiny "
-        "pretrain.speakers=4 train.speakers=4 dev.speakers=4. Run it again to go on after an "
+        "pretrain.speakers=4 train.speakers=4 dev.speakers=4. Run it again to resume after an "
         "interruption.",
     )
     parser.add_argument("--config", default="conf/mini/corpus.yaml", help="settings [%(default)s]")

@@ -95,7 +95,7 @@ def test_parts_are_made_by_themselves_and_read_as_one(tmp_path):
         done = prepare("voxblink2", "--root", root, "--out", out, "--part", f"{number}/3")
         assert done.returncode == 0, done.stderr
         assert command("shards", out, "--part", f"{number}/3").returncode == 0
-    with pytest.raises(TidyVoiceError, match=r"lacks part-002-of-003: prepare these parts"):
+    with pytest.raises(TidyVoiceError, match=r"lacks part-002-of-003"):
         ShardReader(out)
     assert prepare("voxblink2", "--root", root, "--out", out, "--part", "2/3").returncode == 0
     with pytest.raises(TidyVoiceError, match=r"part-002-of-003/shards is missing or unfinished"):
@@ -142,7 +142,7 @@ def test_a_divided_folder_is_whole_or_refused(tmp_path):
         part_folder(tmp_path, number, 2).mkdir()
     assert [path.name for path in parts_of(tmp_path)] == ["part-001-of-002", "part-002-of-002"]
     part_folder(tmp_path, 3, 4).mkdir()
-    with pytest.raises(TidyVoiceError, match="has parts of 2 and of 4: remove one division"):
+    with pytest.raises(TidyVoiceError, match="has parts of 2 and of 4"):
         parts_of(tmp_path)
     for text in ("0/3", "4/3", "3", "a/b", "-1/3", ""):
         with pytest.raises(TidyVoiceError, match="write 3/16 for the third"):

@@ -124,7 +124,7 @@ def test_an_unfit_wav_is_named_and_nothing_is_half_written(data, spoil, message)
         write_shards(data, per_shard=4)
     assert str(wav) in str(error.value)
     assert not (data / "shards").exists()
-    with pytest.raises(TidyVoiceError, match="run stage 2"):
+    with pytest.raises(TidyVoiceError, match="Run stage 2"):
         ShardReader(data)
 
 

@@ -106,7 +106,7 @@ def test_dev_and_test_may_be_two_folders_or_an_archive(root, lists, tmp_path):
     for table in tables[1:]:
         assert table.drop("path").equals(tables[0].drop("path"))
     shutil.copytree(root / "test" / "wav" / "id10270", root / "wav" / "id10270")
-    with pytest.raises(TidyVoiceError, match=r"id10270/.*wav stands twice: keep one"):
+    with pytest.raises(TidyVoiceError, match=r"id10270/.*wav occurs twice"):
         main(["--root", str(root), "--lists", str(lists), "--out", str(tmp_path / "x")])
 
 
@@ -147,4 +147,4 @@ def test_mistakes_are_named(root, lists, tmp_path):
     assert "veri_test2.txt has no labels" in fail(*command)
     write_wav(tmp_path / "flat" / "a.wav")
     command[2] = tmp_path / "flat"
-    assert "holds no SPEAKER/VIDEO/UTTERANCE.wav" in fail(*command)
+    assert "contains no SPEAKER/VIDEO/UTTERANCE.wav" in fail(*command)

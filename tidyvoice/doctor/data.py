@@ -96,7 +96,8 @@ def _problems(folder: Path, table: pl.DataFrame, of_tables: Sequence[str]) -> li
     """Report the problems of the tables and of a sample of the audio headers."""
     places = np.linspace(0, table.height - 1, min(table.height, SAMPLED_HEADERS)).astype(int)
     sample = table[places.tolist()]
-    seconds, unfit = measure(sample["path"].to_list(), minimum=1 / SAMPLE_RATE)
+    seconds, lines = measure(sample["path"].to_list(), minimum=1 / SAMPLE_RATE)
+    unfit = [line for line in lines if line]
     findings = []
     if not unfit:
         sample = sample.with_columns(header=seconds).filter(pl.col("header").is_not_nan())
