@@ -81,11 +81,6 @@ def test_layout_and_format(made):
     assert not [path for path in made.rglob("*") if "partial" in path.name]
 
 
-def test_speakers_are_disjoint():
-    names = [speaker.name for speaker in plan(load(CONFIG))]
-    assert len(names) == len(set(names))
-
-
 def test_trials(made):
     lines = (made / "TidyVocieX_Dev_trialPairs.txt").read_text().splitlines()
     kinds = []
@@ -103,6 +98,8 @@ def test_trials(made):
 
 def test_the_full_list_has_the_real_proportions_and_is_shuffled():
     full = load(CONFIG)
+    names = [speaker.name for speaker in plan(full)]
+    assert len(names) == len(set(names))
     dev = [speaker for speaker in plan(full) if speaker.split == "dev"]
     lines, remarks = draw_trials(dev, full.trials, full.seed)
     assert not remarks
@@ -145,26 +142,20 @@ def test_another_seed_gives_other_voices():
     assert voices[0] == voices[2]
 
 
-def test_finished_corpus_is_left_alone(made, capsys):
+def test_a_finished_corpus_is_left_alone_and_other_folders_are_refused(made, tmp_path, capsys):
     before = (made / "corpus.json").stat().st_mtime_ns
     corpus.make(settings(), made, jobs=1)
     assert "nothing to do" in capsys.readouterr().out
     assert (made / "corpus.json").stat().st_mtime_ns == before
-
-
-def test_other_settings_are_refused(made):
     with pytest.raises(TidyVoiceError, match=r"dev\.speakers; seed.*--out"):
         corpus.make(settings("seed=7", "dev.speakers=5"), made, jobs=1)
-
-
-def test_a_folder_with_something_else_is_refused(tmp_path):
     (tmp_path / "precious.txt").write_text("keep")
     with pytest.raises(TidyVoiceError, match="nor a built-in corpus"):
         corpus.make(settings(), tmp_path, jobs=1)
     assert [path.name for path in tmp_path.iterdir()] == ["precious.txt"]
 
 
-def test_unknown_key_names_the_file_and_the_nearest_key():
+def test_unknown_keys_name_the_file_and_the_nearest_key():
     with pytest.raises(TidyVoiceError, match=r"corpus\.yaml.*dev\.speeker.*dev\.speakers"):
         settings("dev.speekers=3")
 
