@@ -13,6 +13,7 @@ import pytest
 import soundfile
 
 from tidyvoice.errors import TidyVoiceError
+from tidyvoice.settings import load_settings
 
 try:
     import espeakng_loader  # noqa: F401
@@ -24,7 +25,7 @@ except ImportError:
 from local.mini import corpus, espeak
 from local.mini.plan import plan
 from local.mini.seeds import stream
-from local.mini.settings import load
+from local.mini.settings import Settings
 from local.mini.trials import draw_trials
 from local.mini.voices import draw_voice
 
@@ -44,7 +45,7 @@ TRAIN = "TidyVoiceX_ASV/TidyVoiceX_Train"
 
 
 def settings(*overrides):
-    return load(CONFIG, [*TINY, *overrides])
+    return load_settings(Settings, CONFIG, [*TINY, *overrides])
 
 
 def marker(out):
@@ -97,7 +98,7 @@ def test_trials(made):
 
 
 def test_the_full_list_has_the_real_proportions_and_is_shuffled():
-    full = load(CONFIG)
+    full = load_settings(Settings, CONFIG)
     names = [speaker.name for speaker in plan(full)]
     assert len(names) == len(set(names))
     dev = [speaker for speaker in plan(full) if speaker.split == "dev"]

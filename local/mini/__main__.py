@@ -5,8 +5,9 @@ import os
 from pathlib import Path
 
 from local.mini.corpus import make
-from local.mini.settings import load
+from local.mini.settings import Settings
 from tidyvoice.errors import TidyVoiceError, one_line_errors
+from tidyvoice.settings import load_settings
 
 
 def main() -> None:
@@ -30,7 +31,8 @@ def main() -> None:
     arguments = parser.parse_intermixed_args()
     if arguments.jobs < 1:
         raise TidyVoiceError(f"--jobs {arguments.jobs}: must be at least 1")
-    make(load(arguments.config, arguments.overrides), arguments.out, arguments.jobs)
+    settings = load_settings(Settings, arguments.config, arguments.overrides)
+    make(settings, arguments.out, arguments.jobs)
 
 
 if __name__ == "__main__":

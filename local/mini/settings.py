@@ -1,12 +1,10 @@
-"""Settings of the built-in corpus: typed, strict, read from a YAML file."""
+"""Settings of the built-in corpus, read from a YAML file."""
 
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from tidyvoice.settings import Strict, load_settings
+from tidyvoice.settings import Strict
 
 
 def _ordered(pair: tuple[float, float]) -> tuple[float, float]:
@@ -68,13 +66,3 @@ class Settings(Strict):
                     f"{name}.languages asks for {most} a speaker, but languages lists {listed}"
                 )
         return self
-
-
-def load(path: str | Path, overrides: Sequence[str] = ()) -> Settings:
-    """Read settings from a YAML file, then apply overrides such as ``dev.speakers=6``.
-
-    Raises:
-        TidyVoiceError: the file is missing or not valid YAML, or keys or values are wrong; the
-            message names all mistakes.
-    """
-    return load_settings(Settings, path, overrides)
