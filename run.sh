@@ -78,7 +78,7 @@ if stage 1 "prepare the data"; then
     python -m local.rirs --download "$corpus" --out "$data/rirs"
   make "$data/check.txt" -- tidyvoice check "$data/finetune" --no-audio \
     ${held_out:+--disjoint "$held_out"} --disjoint "$data/dev"
-  examine "$data/dev" "$data/finetune" ${held_out:+"$held_out"}
+  examine --data "$data/dev" ${held_out:+--data "$held_out"} --train "$data/finetune"
 fi
 
 if stage 2 "pack shards"; then

@@ -1,152 +1,123 @@
-"""Download files over HTTP, with resuming and checksums."""
+"""Download files over HTTP: interrupted downloads resume, and checksums are compared."""
 
-import fcntl
+import errno
 import hashlib
 import os
-import ssl
+import shutil
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path
-from typing import IO
-from urllib.error import HTTPError, URLError
+from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 from tqdm import tqdm
 
 from tidyvoice.errors import TidyVoiceError
-from tidyvoice.files import PARTIAL
+from tidyvoice.files import PARTIAL, only_writer
 
-ATTEMPTS = 5
-SECONDS_TO_ANSWER = 60
-LONGEST_WAIT = 60.0
-BLOCK = 2**18
-# Statuses of a server that may answer later.
-TEMPORARY = (408, 429, 500, 502, 503, 504)
+ATTEMPTS = 5  # in a row without a new byte
+TIMEOUT = 60
+LONGEST_WAIT = 60
+TEMPORARY = (408, 429, 500, 502, 503, 504)  # statuses of a server that may answer later
 
 
 class _Dropped(Exception):
-    """The attempt failed, and the next one may succeed."""
+    """The attempt failed, but the next one may succeed."""
 
 
-def download(
-    url: str, out: str | Path, md5: str | None = None, attempts: int = ATTEMPTS, wait: float = 1.0
-) -> None:
-    """Download ``url`` to ``out``, unless that exists, and compare its checksum.
+def download(url: str, out: str | Path, md5: str | None = None) -> None:
+    """Download ``url`` to ``out``, unless that exists, and compare its MD5 checksum.
 
-    Args:
-        md5: in hexadecimal. With it, an interrupted download resumes; without it, the download
-            starts again, because nothing would tell if the file has changed on the server.
-        attempts: number of attempts in a row that may bring nothing new.
-        wait: seconds before the second attempt; doubled from one attempt to the next.
+    Without a checksum, an interrupted download starts again: the file may have changed since.
 
     Raises:
-        TidyVoiceError: the server refuses, sends a web page, or drops the connection again and
-            again; another process downloads the same file; the checksum differs (a new download is
-            then removed, a file that was there before is not).
+        TidyVoiceError: the server refuses, sends a web page, or drops the connection repeatedly;
+            another process downloads the same file; the checksum differs (a new download is then
+            deleted, an existing file is not).
     """
     out = Path(out)
     if not url.startswith(("http://", "https://")):
         raise TidyVoiceError(f"{url}: give an address that begins with http:// or https://")
     if out.exists():
-        _check(out, md5, "delete it, then run the same command again")
+        _compare(out, md5, "Delete it, then run the same command again")
         return
-    partial = out.with_name(out.name + PARTIAL)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(partial) as file:
+    work = out.with_name(f".{out.name}{PARTIAL}")
+    partial = work / out.name
+    with only_writer(work):
         try:
-            if out.exists():  # another process finished it before this one had the lock
-                return
-            _fetch(url, file, md5 is not None, attempts, wait)
-            file.flush()
-            os.fsync(file.fileno())
+            _fetch(url, partial, resume=md5 is not None)
             try:
-                _check(partial, md5, "it is deleted; run the same command again")
+                _compare(partial, md5, "It is deleted; run the same command again")
             except TidyVoiceError:
-                _empty(file)
+                partial.unlink()
                 raise
             os.replace(partial, out)
         finally:
-            if not file.tell():
-                partial.unlink(missing_ok=True)
+            if not _size(partial):
+                shutil.rmtree(work)
 
 
-@contextmanager
-def _locked(partial: Path) -> Iterator[IO[bytes]]:
-    """Open a file for appending, for this process only."""
-    with open(partial, "ab") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise TidyVoiceError(
-                f"another process is downloading {partial}: wait for it or stop it"
-            ) from None
-        yield file
-
-
-def _fetch(url: str, file: IO[bytes], resume: bool, attempts: int, wait: float) -> None:
-    failures, furthest = 0, 0
+def _fetch(url: str, partial: Path, resume: bool) -> None:
+    failures, furthest = 0, _size(partial)
     while True:
         if not resume:
-            _empty(file)
+            partial.unlink(missing_ok=True)
         try:
-            return _attempt(url, file)
+            return _attempt(url, partial)
         except _Dropped as reason:
-            failures = 0 if file.tell() > furthest and resume else failures + 1
-            furthest = max(furthest, file.tell())
-            if failures >= attempts:
+            failures = 1 if resume and _size(partial) > furthest else failures + 1
+            furthest = max(furthest, _size(partial))
+            if failures == ATTEMPTS:
                 raise TidyVoiceError(
-                    f"{url}: {reason}, after {attempts} attempts; run the same command again later"
+                    f"{url}: {reason}, after {ATTEMPTS} attempts. Run the same command again later"
                 ) from None
-        time.sleep(min(wait * 2 ** max(failures - 1, 0), LONGEST_WAIT))
+        time.sleep(min(2 ** (failures - 1), LONGEST_WAIT))
 
 
-def _attempt(url: str, file: IO[bytes]) -> None:
-    """Append the rest of the file, or all of it if the server sends that."""
-    size = file.tell()
-    # Without "identity", the server could compress the bytes on the way.
+def _attempt(url: str, partial: Path) -> None:
+    """Append the rest of the file, or write all of it if the server sends that."""
+    start, name = _size(partial), url.rpartition("/")[2]
+    # Without "identity", the server could compress the bytes.
     headers = {"User-Agent": "tidyvoice", "Accept-Encoding": "identity"}
-    if size:
-        headers["Range"] = f"bytes={size}-"
+    if start:
+        headers["Range"] = f"bytes={start}-"
     try:
-        with urlopen(Request(url, headers=headers), timeout=SECONDS_TO_ANSWER) as answer:
-            name = url.rpartition("/")[2]
+        with urlopen(Request(url, headers=headers), timeout=TIMEOUT) as answer:
             if answer.headers.get_content_type() == "text/html" and not name.endswith("html"):
-                raise TidyVoiceError(f"{url} is a web page: open it in a browser to see why")
-            if answer.status != 206:
-                size = 0
-                _empty(file)
-            total = answer.length and size + answer.length
-            bar = {"unit": "B", "unit_scale": True, "disable": None}
-            with tqdm(desc=name, initial=size, total=total, **bar) as progress:
-                while block := answer.read(BLOCK):
-                    file.write(block)
-                    progress.update(len(block))
+                raise TidyVoiceError(f"{url} is a web page. Open it in a browser to see why")
+            start = start if answer.status == 206 else 0
+            total = answer.length and start + answer.length
+            bar = {"desc": name, "initial": start, "total": total, "disable": None}
+            with (
+                open(partial, "ab" if start else "wb") as file,
+                tqdm.wrapattr(file, "write", **bar) as sink,
+            ):
+                shutil.copyfileobj(answer, sink)
             if answer.length:
                 raise _Dropped(f"the connection dropped, {answer.length:,} bytes are missing")
     except HTTPError as error:
         if error.code == 416:  # the file is complete already
             return
-        said = f"HTTP {error.code} {error.reason}"
+        status = f"HTTP {error.code} {error.reason}"
         if error.code in TEMPORARY:
-            raise _Dropped(said) from None
-        raise TidyVoiceError(f"{url}: {said}: is it the right address?") from None
-    except (URLError, ConnectionError, TimeoutError, ssl.SSLError, HTTPException) as error:
+            raise _Dropped(status) from None
+        raise TidyVoiceError(f"{url}: {status}. Is it the right address?") from None
+    except (OSError, HTTPException) as error:
+        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+            raise
         raise _Dropped(str(getattr(error, "reason", error)) or type(error).__name__) from None
 
 
-def _empty(file: IO[bytes]) -> None:
-    file.seek(0)
-    file.truncate()
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
 
 
-def _check(path: Path, md5: str | None, fix: str) -> None:
+def _compare(path: Path, md5: str | None, fix: str) -> None:
     if md5 is None:
         return
     digest = hashlib.md5(usedforsecurity=False)
     with open(path, "rb") as file:
-        while block := file.read(BLOCK):
+        while block := file.read(2**20):
             digest.update(block)
     if digest.hexdigest() != md5:
-        raise TidyVoiceError(f"{path} has the md5 {digest.hexdigest()}, expected {md5}: {fix}")
+        raise TidyVoiceError(f"{path} has the md5 {digest.hexdigest()}, expected {md5}. {fix}")

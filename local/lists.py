@@ -1,8 +1,6 @@
-"""Published trial lists, checked against what is known of them and against a corpus."""
+"""Published trial lists, compared with their published size and described."""
 
 import warnings
-from collections.abc import Sequence
-from pathlib import Path
 
 from tidyvoice.errors import TidyVoiceWarning
 from tidyvoice.scoring.trials import Trials
@@ -19,18 +17,9 @@ def check_count(trials: Trials, expected: int | None) -> None:
 
 
 def describe(trials: Trials) -> str:
-    """Say how many trials there are, and of which kind."""
+    """Return the number of trials of each kind, and of utterances."""
     kinds = "without labels"
     if trials.label is not None:
         targets = int(trials.label.sum())
         kinds = f"{targets:,} target, {len(trials) - targets:,} non-target"
     return f"{len(trials):,} trials, {kinds}, over {len(trials.ids):,} utterances"
-
-
-def require_audio(trials: Trials, utterances: Sequence[str], where: str | Path) -> None:
-    """Check that each id of the list has a recording.
-
-    Raises:
-        TidyVoiceError: the first that has none, with file and line, and how many more.
-    """
-    trials.places_in(utterances, f"audio in {where}")

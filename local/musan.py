@@ -4,18 +4,19 @@ Layout: ``musan/{noise,music,speech}/SOURCE/FILE.wav``, 16 kHz; 109 hours, 11 GB
 
     python -m local.musan --download corpus --out data/noise
 
-fetches corpus/musan.tar.gz, unpacks it to corpus/musan and writes a data folder whose "speaker" is
-the kind of noise, by which training draws the signal-to-noise ratio. What is done of it already is
-not done again. Without --out it stops there; with ``--root corpus/musan`` it begins there.
+downloads corpus/musan.tar.gz, unpacks it to corpus/musan and writes a data folder whose "speaker"
+is the kind of noise, which determines the signal-to-noise ratio in training. Finished steps are
+skipped. Without --out, the command stops after unpacking; ``--root corpus/musan`` starts there.
 """
 
 from local.sounds import prepare
 from local.sources import Remote
 
+TERMS = "MUSAN is CC BY and public domain."
 KINDS = ("noise", "music", "speech")
 REMOTE = Remote(
     "https://www.openslr.org/resources/17", "musan.tar.gz", "0c472d4fc0c5141eca47ad1ffeb2a7df"
 )
 
 if __name__ == "__main__":
-    prepare("python -m local.musan", __doc__, KINDS, "musan", REMOTE)
+    prepare("python -m local.musan", __doc__, TERMS, KINDS, "musan", REMOTE)

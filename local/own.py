@@ -1,12 +1,12 @@
-"""A corpus of your own: recordings of any rate and format, from a folder or from Kaldi's tables.
+"""A corpus of your own: recordings of any sample rate and format, in a folder or in Kaldi's tables.
 
     python -m local.own --root DIR --out data/own
 
-``--root`` holds ``SPEAKER/LANGUAGE/FILE``, or ``SPEAKER/FILE`` where languages are not known; or
+``--root`` contains ``SPEAKER/LANGUAGE/FILE``, or ``SPEAKER/FILE`` where languages are not known; or
 Kaldi's tables, ``wav.scp``, ``utt2spk`` and perhaps ``utt2lang``, whose relative paths start from
-the current folder. The first channel of each recording is written to OUT/audio at 16 kHz (115 MB an
-hour). Recordings that cannot be read or hold no speech are left out and listed in OUT/unfit.txt,
-those of poor quality in OUT/warnings.txt.
+the current folder. The command writes the first channel of each recording to OUT/audio at 16 kHz
+(115 MB an hour). It leaves out recordings that cannot be read or contain no speech and lists them
+in OUT/unfit.txt; OUT/warnings.txt lists those of poor quality.
 """
 
 from contextlib import closing
@@ -16,39 +16,41 @@ import numpy as np
 import polars as pl
 from tqdm import tqdm
 
-from local.recordings import THREADS, UNFIT, find_recordings, manifest_of
 from local.sources import parser_of
 from tidyvoice.audio import wav_bytes
-from tidyvoice.data.manifest import Manifest
+from tidyvoice.data.manifest import Manifest, find_audio
 from tidyvoice.errors import TidyVoiceError, one_line_errors, summarise
 from tidyvoice.files import write_text
 from tidyvoice.headers import WITH_HEADER
-from tidyvoice.kaldi_tables import read_table
 from tidyvoice.readahead import read_ahead
 from tidyvoice.recordings import Recording
 
 ENDINGS = (*sorted(WITH_HEADER), ".aac", ".m4a")
+THREADS = 8
 
 
 def of_folder(root: Path) -> Manifest:
-    """Recordings SPEAKER/LANGUAGE/FILE or SPEAKER/FILE.
+    """Return the recordings SPEAKER/LANGUAGE/FILE or SPEAKER/FILE below ``root``.
 
     Raises:
-        TidyVoiceError: there is none, or they are laid out in another way.
+        TidyVoiceError: there is none, or they have another layout.
     """
-    found = find_recordings(root, ENDINGS)
-    found.tell_hidden()
-    floors = {name.count("/") for name in found.names}
-    if floors not in ({1}, {2}):
-        odd = next(name for name in found.names if name.count("/") != 2)
+    names = find_audio(root, ENDINGS)
+    parts = [name.split("/") for name in names]
+    levels = {len(part) for part in parts}
+    if levels not in ({2}, {3}):
+        odd = next(name for name in names if name.count("/") != 2)
         raise TidyVoiceError(
             f"{root / odd}: lay out all recordings as SPEAKER/LANGUAGE/FILE, or all as SPEAKER/FILE"
         )
-    return manifest_of(root, found.names, languages=floors == {2})
+    paths, speakers = [f"{root}/{name}" for name in names], [part[0] for part in parts]
+    return Manifest.build(
+        names, paths, speakers, [part[1] for part in parts] if levels == {3} else None
+    )
 
 
 def of_tables(data: Path) -> Manifest:
-    """Recordings of Kaldi's tables.
+    """Return the recordings of Kaldi's tables.
 
     Raises:
         TidyVoiceError: a table is missing or malformed, an utterance is not in all of them, or is
@@ -56,65 +58,45 @@ def of_tables(data: Path) -> Manifest:
     """
     if (data / "segments").exists():
         raise TidyVoiceError(
-            f"{data / 'segments'}: utterances are not cut out of recordings here; write each to a "
-            "file of its own, and list those in wav.scp"
+            f"{data / 'segments'}: segments of recordings are not supported. Write each utterance "
+            "to its own file, and list these in wav.scp"
         )
-    table = read_table(data / "wav.scp", "path")
-    piped = table.filter(table["path"].str.ends_with("|"))
+    manifest = Manifest.read(data)
+    piped = manifest.table.filter(pl.col("path").str.ends_with("|"))
     if len(piped):
         raise TidyVoiceError(
             f"{data / 'wav.scp'}: '{piped['utterance'][0]}' is a command ({len(piped):,} such "
-            "lines): run it once, and list the file that it writes"
+            "lines). Run it once, and list the file that it writes"
         )
-    for name, column in (("utt2spk", "speaker"), ("utt2lang", "language")):
-        if column == "language" and not (data / name).exists():
-            continue
-        other = read_table(data / name, column)
-        for here, there in (
-            (table.join(other, "utterance", how="anti"), name),
-            (other.join(table, "utterance", how="anti"), "wav.scp"),
-        ):
-            if len(here):
-                raise TidyVoiceError(
-                    f"'{here['utterance'][0]}' is not in {data / there} ({len(here):,} such "
-                    "utterances)"
-                )
-        table = table.join(other, "utterance", how="left")
-    languages = table["language"] if "language" in table.columns else None
-    return Manifest.build(table["utterance"], table["path"], table["speaker"], languages)
+    return manifest
 
 
 def converted(manifest: Manifest, out: Path) -> Manifest:
-    """The recordings at 16 kHz in ``out``, without those that are unfit.
+    """Write the recordings at 16 kHz to ``out``; return those that are fit.
 
     Raises:
-        TidyVoiceError: all are unfit.
+        TidyVoiceError: all recordings are unfit.
     """
     (out / "audio").mkdir(parents=True, exist_ok=True)
     sources = manifest.table["path"].to_list()
     paths = [f"{out}/audio/{number:06d}.wav" for number in range(len(sources))]
     with closing(read_ahead(_convert, zip(sources, paths, strict=True), THREADS, ahead=64)) as done:
-        found = list(tqdm(done, "recordings", len(paths), unit=" files", disable=None))
-    unfit = [line for seconds, said in found if seconds is None for line in said]
-    if len(unfit) == len(found):
+        results = list(tqdm(done, "recordings", len(paths), unit=" files", disable=None))
+    unfit = [line for seconds, lines in results if seconds is None for line in lines]
+    if len(unfit) == len(results):
         raise TidyVoiceError(f"no recording is fit: {summarise(unfit)}")
-    warnings = [line for seconds, said in found if seconds is not None for line in said]
-    for name, lines, what in (
-        (UNFIT, unfit, "recordings left out"),
-        ("warnings.txt", warnings, "warnings"),
-    ):
+    warnings = [line for seconds, lines in results if seconds is not None for line in lines]
+    for name, lines in (("unfit.txt", unfit), ("warnings.txt", warnings)):
         write_text(out / name, "".join(f"{line}\n" for line in lines))
         if lines:
-            print(f"{out}: {len(lines):,} {what}, see {out / name}: {lines[0]}")
-    table = manifest.table.with_columns(
-        path=pl.Series(paths),
-        seconds=pl.Series([seconds for seconds, _ in found], dtype=pl.Float64),
-    )
+            print(f"{out / name}: {len(lines):,} recordings, such as {lines[0]}")
+    seconds = pl.Series([seconds for seconds, _ in results], dtype=pl.Float64)
+    table = manifest.table.with_columns(path=pl.Series(paths), seconds=seconds)
     return Manifest(table.drop_nulls("seconds"))
 
 
 def _convert(paths: tuple[str, str]) -> tuple[float | None, tuple[str, ...]]:
-    """Seconds and warnings of a recording; None and the reason where it is unfit."""
+    """Convert a recording; return its seconds and warnings, or None and why it is unfit."""
     try:
         recording = Recording.load(paths[0])
     except TidyVoiceError as error:
@@ -125,12 +107,13 @@ def _convert(paths: tuple[str, str]) -> tuple[float | None, tuple[str, ...]]:
 
 
 def main() -> None:
+    """Prepare the corpus."""
     parser = parser_of("python -m local.own", __doc__)
     parser.add_argument("--root", type=Path, required=True, help="recordings, or Kaldi's tables")
     parser.add_argument("--out", type=Path, required=True, help="data folder to write")
     args = parser.parse_args()
     if args.out.resolve() == args.root.resolve():
-        raise TidyVoiceError(f"--out {args.out} is --root: give another folder")
+        raise TidyVoiceError(f"--out {args.out} is --root. Give another folder")
     tables = (args.root / "wav.scp").exists()
     manifest = of_tables(args.root) if tables else of_folder(args.root)
     (args.out / "wav.scp").unlink(missing_ok=True)

@@ -11,11 +11,11 @@ if stage 1 "prepare the data"; then
   prepare_tidyvoicex
   [ ! -e "$corpus/voxceleb2" ] || make "$voxceleb2/wav.scp" -- python -m local.voxceleb2 \
     --root "$corpus/voxceleb2" --out "${voxceleb2%/*}" --part 1/10
-  folders=("$data/dev") trained_on=() # the model does not say it itself
+  folders=(--data "$data/dev") trained_on=() # the model does not say it itself
   for folder in "$data"/{finetune,calib}; do
-    if [ -e "$folder" ]; then folders+=("$folder") trained_on+=(--trained-on "$folder/utt2spk"); fi
+    if [ -e "$folder" ]; then folders+=(--data "$folder") trained_on+=(--trained-on "$folder/utt2spk"); fi
   done
-  [ ! -e "$voxceleb2" ] || folders+=("$voxceleb2")
+  [ ! -e "$voxceleb2" ] || folders+=(--train "$voxceleb2")
   examine "${folders[@]}"
   fetch "$from_released" "$exp/released/models" ${trained_on[@]+"${trained_on[@]}"}
 fi

@@ -1,6 +1,6 @@
 """VoxCeleb2 dev (Chung, Nagrani, Zisserman, Interspeech 2018).
 
-5,994 speakers, 1,092,009 utterances. The archive cannot be fetched by a script: ask for access at
+5,994 speakers, 1,092,009 utterances. No script can download the archive: ask for access at
 https://www.robots.ox.ac.uk/~vgg/data/voxceleb/vox2.html, join its parts and unzip them. Layout:
 ``dev/aac/id00012/VIDEO/00001.m4a``.
 
@@ -9,6 +9,7 @@ https://www.robots.ox.ac.uk/~vgg/data/voxceleb/vox2.html, join its parts and unz
 """
 
 from local.videos import prepare
+from local.voxceleb1 import TERMS
 
 if __name__ == "__main__":
-    prepare("python -m local.voxceleb2", __doc__, "VoxCeleb", below="dev/aac", parts=1, prefix="")
+    prepare("python -m local.voxceleb2", __doc__, TERMS, below="dev/aac", parts=1, prefix="")

@@ -105,12 +105,12 @@ def test_a_broken_archive_is_named(tmp_path, content, message):
         ("a e.ark", "e.scp:2: expected ID FILE.ark:OFFSET; not 'e.ark'"),
         ("a e.ark:-1", "e.scp:2: expected ID FILE.ark:OFFSET"),
         ("a e.ark:9[0:1]", "e.scp:2: expected ID FILE.ark:OFFSET"),
-        ("a e.\x01ark:9", "e.scp is no UTF-8 text of lines 'id value'"),
+        ("a e.\x01ark:9", "UTF-8 text of lines 'id value'"),
         ("a", "e.scp line 2: expected 'id value'"),
         ("a none.ark:2", "e.scp:2: none.ark:2: cannot be read (no such file)"),
         ("a e.ark:123456789012", "e.scp:2: e.ark:123456789012: the archive ends before this"),
         ("a e.ark:3", "e.scp:2: e.ark:3: expected a line [ NUMBER ... ] or a binary vector"),
-        ("id1/en/a.wav e.ark:13", "id1/en/a.wav stands twice"),
+        ("id1/en/a.wav e.ark:13", "id1/en/a.wav occurs twice"),
     ],
 )
 def test_a_broken_list_is_named_with_its_line(tmp_path, monkeypatch, line, message):

@@ -12,8 +12,7 @@ ROOT = Path(__file__).parents[1]
 # From the top down: a sub-package or module imports only from the floors below its own.
 FLOORS = (
     "cli",
-    "doctor",
-    "training export publish",
+    "doctor training export publish",
     "extraction released demo",
     "encoder runs",
     "data modelhub enrolment verifier_fit report",

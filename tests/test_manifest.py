@@ -3,7 +3,15 @@ import pytest
 import soundfile
 from conftest import prepared, write_corpus
 
-from tidyvoice.data.manifest import Manifest, check, scan
+from tidyvoice.data.manifest import (
+    Manifest,
+    check,
+    find_audio,
+    of_layout,
+    part_folder,
+    scan,
+    terms_of,
+)
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.kaldi_tables import read_table
 
@@ -60,7 +68,7 @@ def test_the_checker_reports_every_problem_at_once(data):
 @pytest.mark.parametrize(
     ("table", "line", "message"),
     [
-        ("wav.scp", "id000000/en/en_0.wav x.wav", "id000000/en/en_0.wav stands twice"),
+        ("wav.scp", "id000000/en/en_0.wav x.wav", "id000000/en/en_0.wav occurs twice"),
         ("utt2spk", "new/en/a.wav new", r"new/en/a.wav is not in .*wav\.scp"),
         ("wav.scp", "new/en/a.wav x.wav", r"new/en/a.wav is not in .*utt2spk"),
         ("utt2lang", "lonely", r"utt2lang line 7: expected 'id value'"),
@@ -81,18 +89,35 @@ def test_a_path_may_hold_spaces_but_an_id_may_not(tmp_path):
 
 
 def test_a_missing_or_empty_folder_says_what_to_do(tmp_path):
-    with pytest.raises(TidyVoiceError, match="run stage 1"):
+    with pytest.raises(TidyVoiceError, match="Run stage 1"):
         Manifest.read(tmp_path)
     (tmp_path / "wav.scp").write_text("")
     with pytest.raises(TidyVoiceError, match=r"wav\.scp is empty"):
         Manifest.read(tmp_path)
-    with pytest.raises(TidyVoiceError, match="holds no SPEAKER/FOLDER/FILE"):
+    with pytest.raises(TidyVoiceError, match=r"contains no \.wav file"):
         scan(tmp_path, language_folder=True)
 
 
-def test_a_wav_that_is_cut_short_is_named(tmp_path):
-    write_corpus(tmp_path, speakers=1, utterances=2)
+def test_only_fit_files_get_durations(tmp_path):
+    write_corpus(tmp_path / "corpus", speakers=1, utterances=2)
     wav = sorted(tmp_path.rglob("*.wav"))[1]
     wav.write_bytes(wav.read_bytes()[:-1001])
     with pytest.raises(TidyVoiceError, match=rf"1 unfit files: {wav} is cut short by 1,001 of"):
-        scan(tmp_path, language_folder=True)
+        scan(tmp_path / "corpus", language_folder=True)
+    names = find_audio(tmp_path / "corpus")
+    manifest = of_layout(tmp_path / "corpus", names, language_folder=True, prefix="x-")
+    assert manifest.table["seconds"].null_count() == 2
+    kept = manifest.measured(tmp_path / "unfit.txt").table
+    assert kept["utterance"].to_list() == ["x-id000000/en/en_0.wav"]
+    assert kept["seconds"].null_count() == 0
+    assert (tmp_path / "unfit.txt").read_text().startswith(str(wav))
+
+
+def test_terms_are_written_beside_the_tables(data):
+    manifest = Manifest.read(data)
+    assert terms_of(data) == []
+    for part, terms in ((1, "CC0"), (2, "CC BY")):
+        manifest.write(part_folder(data / "divided", part, 2), terms)
+    assert terms_of(data / "divided") == ["CC BY", "CC0"]
+    manifest.write(part_folder(data / "divided", 2, 2))
+    assert terms_of(data / "divided") == ["CC0"]

@@ -13,6 +13,7 @@ import pytest
 import soundfile
 
 from tidyvoice.errors import TidyVoiceError
+from tidyvoice.settings import load_settings
 
 try:
     import espeakng_loader  # noqa: F401
@@ -24,10 +25,9 @@ except ImportError:
 from local.mini import corpus, espeak
 from local.mini.plan import plan
 from local.mini.seeds import stream
-from local.mini.settings import load
+from local.mini.settings import Settings
 from local.mini.trials import draw_trials
 from local.mini.voices import draw_voice
-from local.mini.workers import Task, run
 
 ROOT = Path(__file__).parents[1]
 CONFIG = ROOT / "conf" / "mini" / "corpus.yaml"
@@ -45,7 +45,7 @@ TRAIN = "TidyVoiceX_ASV/TidyVoiceX_Train"
 
 
 def settings(*overrides):
-    return load(CONFIG, [*TINY, *overrides])
+    return load_settings(Settings, CONFIG, [*TINY, *overrides])
 
 
 def marker(out):
@@ -82,11 +82,6 @@ def test_layout_and_format(made):
     assert not [path for path in made.rglob("*") if "partial" in path.name]
 
 
-def test_speakers_are_disjoint():
-    names = [speaker.name for speaker in plan(load(CONFIG))]
-    assert len(names) == len(set(names))
-
-
 def test_trials(made):
     lines = (made / "TidyVocieX_Dev_trialPairs.txt").read_text().splitlines()
     kinds = []
@@ -103,7 +98,9 @@ def test_trials(made):
 
 
 def test_the_full_list_has_the_real_proportions_and_is_shuffled():
-    full = load(CONFIG)
+    full = load_settings(Settings, CONFIG)
+    names = [speaker.name for speaker in plan(full)]
+    assert len(names) == len(set(names))
     dev = [speaker for speaker in plan(full) if speaker.split == "dev"]
     lines, remarks = draw_trials(dev, full.trials, full.seed)
     assert not remarks
@@ -146,26 +143,20 @@ def test_another_seed_gives_other_voices():
     assert voices[0] == voices[2]
 
 
-def test_finished_corpus_is_left_alone(made, capsys):
+def test_a_finished_corpus_is_left_alone_and_other_folders_are_refused(made, tmp_path, capsys):
     before = (made / "corpus.json").stat().st_mtime_ns
     corpus.make(settings(), made, jobs=1)
     assert "nothing to do" in capsys.readouterr().out
     assert (made / "corpus.json").stat().st_mtime_ns == before
-
-
-def test_other_settings_are_refused(made):
     with pytest.raises(TidyVoiceError, match=r"dev\.speakers; seed.*--out"):
         corpus.make(settings("seed=7", "dev.speakers=5"), made, jobs=1)
-
-
-def test_a_folder_with_something_else_is_refused(tmp_path):
     (tmp_path / "precious.txt").write_text("keep")
-    with pytest.raises(TidyVoiceError, match="nor a corpus"):
+    with pytest.raises(TidyVoiceError, match="nor a built-in corpus"):
         corpus.make(settings(), tmp_path, jobs=1)
     assert [path.name for path in tmp_path.iterdir()] == ["precious.txt"]
 
 
-def test_unknown_key_names_the_file_and_the_nearest_key():
+def test_unknown_keys_name_the_file_and_the_nearest_key():
     with pytest.raises(TidyVoiceError, match=r"corpus\.yaml.*dev\.speeker.*dev\.speakers"):
         settings("dev.speekers=3")
 
@@ -176,23 +167,23 @@ def test_bad_values_are_refused(override):
         settings(override)
 
 
-def _speak_unknown_language(data):
+def _speak_unknown_language(folder, data):
     espeak.Engine(data, seed=1).set_voice("xx", "language variant\n")
 
 
-def _die():
+def _die(folder):
     os._exit(9)
 
 
 def test_failures_of_a_process_are_reported(tmp_path):
     data = espeak.data_folder(tmp_path / "data")
     with pytest.raises(TidyVoiceError, match="no voice 'xx'"):
-        list(run([Task("xx", _speak_unknown_language, (data,))], 1, preload=corpus.__name__))
+        list(corpus.run([(_speak_unknown_language, tmp_path / "xx", (data,))], 1))
     with pytest.raises(TidyVoiceError, match="nobody: its process died"):
-        list(run([Task("nobody", _die, ())], 1, preload=corpus.__name__))
+        list(corpus.run([(_die, tmp_path / "nobody", ())], 1))
 
 
-def test_without_espeak_the_mend_is_named(monkeypatch):
+def test_without_espeak_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "espeakng_loader", None)
     with pytest.raises(TidyVoiceError, match=r"pip install -e '\.\[mini\]' -c constraints\.txt"):
         espeak.version()

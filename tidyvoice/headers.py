@@ -1,9 +1,9 @@
-"""Headers of audio files: rate, duration, and whether a file is whole, without decoding it."""
+"""Headers of audio files: sample rate, duration and completeness, without decoding the file."""
 
 import math
 import os
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -16,21 +16,21 @@ from tidyvoice.readahead import read_ahead
 
 SAMPLE_RATE = 16000
 INT16_SCALE = 32768.0  # waveforms lie in -1..1
-# What libsndfile reads: the header tells rate and duration. The others take a decoder.
+# libsndfile reads these formats and finds rate and duration in the header.
 WITH_HEADER = frozenset({".wav", ".flac", ".ogg", ".opus", ".mp3"})
-# What stands for a length where the writer could not go back to fill it in.
+# Lengths in the header of a WAV whose writer could not go back to fill them in.
 UNKNOWN = (0, 0xFFFFFFFF)
 
 
 def has_header(path: str | Path) -> bool:
-    """Whether libsndfile reads files of this name."""
+    """Return True if libsndfile reads files of this name."""
     return os.path.splitext(path)[1].lower() in WITH_HEADER
 
 
 def inspect_audio(path: str, rate: int = SAMPLE_RATE, minimum: float = 0.0) -> tuple[float, str]:
-    """Duration in seconds from the header, and what is wrong with the file ("" if nothing).
+    """Return the duration in seconds, and the problem of the file ("" if there is none).
 
-    The duration of what only a decoder can read is NaN.
+    The duration is NaN if the file has to be decoded to find it.
     """
     if not os.path.exists(path):
         return 0.0, f"{path} is missing"
@@ -43,14 +43,17 @@ def inspect_audio(path: str, rate: int = SAMPLE_RATE, minimum: float = 0.0) -> t
     except soundfile.LibsndfileError as error:
         return 0.0, f"{path} cannot be read as audio ({error.error_string.strip()})"
     if info.samplerate != rate:
-        return info.duration, f"{path} has {info.samplerate} Hz, expected {rate}: resample it"
+        return info.duration, f"{path} has {info.samplerate} Hz, expected {rate}. Resample it"
     if info.frames == 0 or info.duration < minimum:
         return info.duration, f"{path} lasts {info.duration:.3f} s, under the minimum {minimum} s"
     return info.duration, cut_short(path)
 
 
 def cut_short(path: str) -> str:
-    """That a WAV ends before its samples do, which libsndfile passes over; "" if it does not."""
+    """Describe how much of a WAV's samples is missing at its end; "" if none.
+
+    libsndfile reads such a file without an error.
+    """
     size = os.path.getsize(path)
     with open(path, "rb") as file:
         if file.read(12)[:4] != b"RIFF":
@@ -58,10 +61,10 @@ def cut_short(path: str) -> str:
         while len(header := file.read(8)) == 8:
             kind, length = struct.unpack("<4sI", header)
             if kind == b"data":
-                lacking = file.tell() + length - size
-                if length in UNKNOWN or lacking <= 0:
+                missing = file.tell() + length - size
+                if length in UNKNOWN or missing <= 0:
                     return ""
-                return f"{path} is cut short by {lacking:,} of {length:,} bytes: restore it"
+                return f"{path} is cut short by {missing:,} of {length:,} bytes. Restore it"
             file.seek(length + length % 2, os.SEEK_CUR)
     return ""
 
@@ -69,13 +72,8 @@ def cut_short(path: str) -> str:
 def measure(
     paths: Sequence[str], minimum: float = 0.0, threads: int = 8
 ) -> tuple[np.ndarray, list[str]]:
-    """Seconds of each file, float64 [N], and one line for each file that is missing or unfit."""
-    inspect: Callable[[str], tuple[float, str]] = partial(inspect_audio, minimum=minimum)
+    """Return the seconds of each file, float64 [N], and its problem ("" if there is none) [N]."""
+    inspect = partial(inspect_audio, minimum=minimum)
     with closing(read_ahead(inspect, paths, threads, ahead=64)) as results:
-        seconds, problems = np.empty(len(paths)), []
-        for number, found in enumerate(
-            tqdm(results, "headers", len(paths), unit=" files", disable=None)
-        ):
-            seconds[number], problem = found
-            problems += [problem] if problem else []
-    return seconds, problems
+        found = list(tqdm(results, "headers", len(paths), unit=" files", disable=None))
+    return np.array([seconds for seconds, _ in found]), [problem for _, problem in found]

@@ -9,17 +9,17 @@ from tidyvoice.files import atomic_path
 
 
 def read_table(path: str | Path, column: str) -> pl.DataFrame:
-    """A table of lines ``id value`` as columns ``utterance`` and ``column``, in file order.
+    """Read lines ``id value`` into columns ``utterance`` and ``column``, in file order.
 
-    The value is the rest of the line: paths may hold spaces, ids may not.
+    The value is the rest of the line: paths may contain spaces, ids may not.
 
     Raises:
-        TidyVoiceError: the file is missing, a line has no value, or an id stands twice.
+        TidyVoiceError: the file is missing, a line has no value, or an id occurs twice.
     """
     path = Path(path)
     if not path.is_file():
-        what = "is a folder" if path.is_dir() else "is missing"
-        raise TidyVoiceError(f"{path} {what}; give a file of lines 'utterance {column}'")
+        problem = "is a folder" if path.is_dir() else "is missing"
+        raise TidyVoiceError(f"{path} {problem}. Give a file of lines 'utterance {column}'")
     if path.stat().st_size == 0:
         return pl.DataFrame(schema={"utterance": pl.String, column: pl.String})
     try:
@@ -29,7 +29,7 @@ def read_table(path: str | Path, column: str) -> pl.DataFrame:
         )  # fmt: skip
     except (pl.exceptions.ComputeError, pl.exceptions.SchemaError) as error:
         reason = str(error).splitlines()[0]
-        raise TidyVoiceError(f"{path} is no UTF-8 text of lines 'id value' ({reason})") from None
+        raise TidyVoiceError(f"{path} is not UTF-8 text of lines 'id value' ({reason})") from None
     table = lines.select(
         pl.col("line").str.extract(r"^(\S+)\s+\S", 1).alias("utterance"),
         pl.col("line").str.extract(r"^\S+\s+(.*\S)\s*$", 1).alias(column),
@@ -39,14 +39,13 @@ def read_table(path: str | Path, column: str) -> pl.DataFrame:
         raise TidyVoiceError(
             f"{path} line {broken[0] + 1}: expected 'id value' ({len(broken)} such lines)"
         )
-    problems = duplicates(table["utterance"])
-    if problems:
+    if problems := duplicates(table["utterance"]):
         raise TidyVoiceError(f"{path}: {summarise(problems)}")
     return table
 
 
 def write_table(path: str | Path, keys: pl.Series, values: pl.Series) -> None:
-    """Write lines ``key value``, whole or not at all."""
+    """Write lines ``key value`` atomically."""
     lines = pl.select((keys.cast(pl.String) + " " + values.cast(pl.String)).alias("line"))
     with atomic_path(path) as partial_path:
         lines.write_csv(partial_path, include_header=False, quote_style="never")
@@ -55,4 +54,4 @@ def write_table(path: str | Path, keys: pl.Series, values: pl.Series) -> None:
 def duplicates(ids: pl.Series) -> list[str]:
     """Return a line for each id that occurs more than once."""
     repeated = ids.filter(ids.is_duplicated()).unique(maintain_order=True).to_list()
-    return [f"{utterance} stands twice: keep one" for utterance in repeated]
+    return [f"{utterance} occurs twice. Keep one" for utterance in repeated]

@@ -68,9 +68,11 @@ prepare() {
   fi
 }
 
-# examine FOLDER ...: check the machine, the data folders and the trials.
+# examine OPTION ...: check the machine, the data folders and the trials.
 examine() {
-  local options=("${@/#/--data=}")
+  local options=("$@")
+  [ -n "$init_from$from_released" ] ||
+    options+=(--train "$data/voxblink2" --train "$data/voxceleb2")
   [ "$counts" = any ] || options+=(--expect conf/tidyvoice/expected.yaml)
   make "$exp/doctor.txt" "$data"/*/wav.scp "$trials" -- \
     tidyvoice doctor --exp "$exp" --trials "$trials" "${options[@]}"

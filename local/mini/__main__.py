@@ -5,8 +5,9 @@ import os
 from pathlib import Path
 
 from local.mini.corpus import make
-from local.mini.settings import load
+from local.mini.settings import Settings
 from tidyvoice.errors import TidyVoiceError, one_line_errors
+from tidyvoice.settings import load_settings
 
 
 def main() -> None:
@@ -15,7 +16,7 @@ def main() -> None:
         prog="python -m local.mini",
         description="Make the built-in corpus of synthetic speakers; needs the extra mini.",
         epilog="Example, a corpus of a few seconds: python -m local.mini --out /tmp/tiny "
-        "pretrain.speakers=4 train.speakers=4 dev.speakers=4. Run it again to go on after an "
+        "pretrain.speakers=4 train.speakers=4 dev.speakers=4. Run it again to resume after an "
         "interruption.",
     )
     parser.add_argument("--config", default="conf/mini/corpus.yaml", help="settings [%(default)s]")
@@ -30,7 +31,8 @@ def main() -> None:
     arguments = parser.parse_intermixed_args()
     if arguments.jobs < 1:
         raise TidyVoiceError(f"--jobs {arguments.jobs}: must be at least 1")
-    make(load(arguments.config, arguments.overrides), arguments.out, arguments.jobs)
+    settings = load_settings(Settings, arguments.config, arguments.overrides)
+    make(settings, arguments.out, arguments.jobs)
 
 
 if __name__ == "__main__":

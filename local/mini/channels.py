@@ -1,7 +1,7 @@
-"""What lies between a speaker and the file: room, microphone, noise, level.
+"""Channels between a speaker and the file: room, microphone, noise, level.
 
-Two families. A is distant and noisy, as video from the street; B is a close but cheap microphone.
-An equaliser that changes from utterance to utterance takes the speaker out of the mean spectrum.
+There are two families: A is distant and noisy, like a street video; B is a close, cheap microphone.
+Each utterance has its own equaliser, so that the mean spectrum does not identify the speaker.
 """
 
 import numpy as np
@@ -16,7 +16,7 @@ EQUALISER_POINTS_HZ = np.geomspace(60, 8000, 7)
 
 
 def decibels(value: float) -> float:
-    """A level in dB as a factor of amplitude."""
+    """Convert a level in dB to a factor of amplitude."""
     return 10 ** (value / 20)
 
 
@@ -29,7 +29,7 @@ def _filter(audio: np.ndarray, gain_db: np.ndarray) -> np.ndarray:
 
 
 def equaliser(rng: np.random.Generator, spread_db: float, points: int = 513) -> np.ndarray:
-    """A smooth random frequency response in dB, at ``points`` frequencies from 0 to 8 kHz."""
+    """Draw a smooth random frequency response in dB, at ``points`` frequencies from 0 to 8 kHz."""
     curve = PchipInterpolator(
         np.log(EQUALISER_POINTS_HZ), rng.normal(0, spread_db, len(EQUALISER_POINTS_HZ))
     )
@@ -38,7 +38,7 @@ def equaliser(rng: np.random.Generator, spread_db: float, points: int = 513) -> 
 
 
 def coloured_noise(rng: np.random.Generator, samples: int, slope_db: float) -> np.ndarray:
-    """Noise of unit power whose level changes by ``slope_db`` an octave."""
+    """Draw noise of unit power whose level changes by ``slope_db`` an octave."""
     size = next_fast_len(samples, real=True)
     spectrum = rfft(rng.standard_normal(size).astype(np.float32))
     frequencies = np.linspace(0, SAMPLE_RATE / 2, len(spectrum))
@@ -48,7 +48,7 @@ def coloured_noise(rng: np.random.Generator, samples: int, slope_db: float) -> n
 
 
 def hum(rng: np.random.Generator, samples: int) -> np.ndarray:
-    """Mains hum of unit power: 50 or 60 Hz and its overtones."""
+    """Draw mains hum of unit power: 50 or 60 Hz and its overtones."""
     base = float(rng.choice([50.0, 60.0])) * rng.uniform(0.998, 1.002)
     overtones = np.arange(1, 9)
     levels = rng.uniform(0.1, 1, len(overtones)) / overtones
@@ -69,7 +69,7 @@ def _at_snr(audio: np.ndarray, noise: np.ndarray, snr_db: float) -> np.ndarray:
 
 
 def distant(audio: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Family A: a room, a microphone, noise 5 to 25 dB below the speech."""
+    """Apply family A: a room, a microphone, noise 5 to 25 dB below the speech."""
     room = impulse_response(rng, rt60=rng.uniform(0.15, 0.7))
     audio = fftconvolve(audio, room)[: len(audio)]
     audio = _filter(audio, equaliser(rng, spread_db=5.0))
@@ -78,7 +78,7 @@ def distant(audio: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def close(audio: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Family B: low cut, presence tilt, now and then clipping; mains hum and mild noise."""
+    """Apply family B: low cut, presence tilt, mild noise, and sometimes mains hum or clipping."""
     response = equaliser(rng, spread_db=5.0)
     frequencies = np.maximum(np.linspace(0, SAMPLE_RATE / 2, len(response)), 20.0)
     cut_hz, order = rng.uniform(60, 280), rng.integers(1, 4)
@@ -99,13 +99,13 @@ FAMILIES = {"A": distant, "B": close}
 
 
 def record(audio: np.ndarray, family: str, rng: np.random.Generator) -> np.ndarray:
-    """Pass speech through a channel drawn from a family, ``A`` or ``B``: 16-bit samples.
+    """Pass speech through a channel drawn from family ``A`` or ``B``; return 16-bit samples.
 
-    The peak comes to lie 1 to 24 dB below full scale.
+    The peak is 1 to 24 dB below full scale.
     """
     return to_pcm16(FAMILIES[family](audio, rng), peak_db=rng.uniform(-24, -1))
 
 
 def to_pcm16(audio: np.ndarray, peak_db: float) -> np.ndarray:
-    """16-bit samples whose peak lies at ``peak_db`` (below 0) relative to full scale."""
+    """Return 16-bit samples whose peak is at ``peak_db`` (below 0) relative to full scale."""
     return np.round(audio * (32767 * decibels(peak_db) / np.abs(audio).max())).astype(np.int16)

@@ -1,6 +1,6 @@
 """Collections for augmentation: noise, music, babble and room impulse responses.
 
-Each function fills one folder. Nothing in them comes from a speaker of the corpus.
+Each function fills one folder. No sound comes from a speaker of the corpus.
 """
 
 from collections.abc import Callable
@@ -18,11 +18,11 @@ from tidyvoice.audio import wav_bytes
 
 SECONDS = (6.0, 10.0)  # shortest and longest file
 VOICES_IN_BABBLE = 3
-Sound = Callable[[np.random.Generator, int], np.ndarray]  # of so many samples
+Sound = Callable[[np.random.Generator, int], np.ndarray]  # draws that many samples
 
 
 def write_wav(path: Path, pcm16: np.ndarray) -> None:
-    """Write 16-bit samples at 16 kHz as a mono wav; the folder is made if it is missing."""
+    """Write 16-bit samples at 16 kHz as a mono WAV; create its folder if needed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(wav_bytes(pcm16))
 
@@ -47,7 +47,7 @@ def _coloured(rng: np.random.Generator, samples: int) -> np.ndarray:
 
 
 def _chords(rng: np.random.Generator, samples: int) -> np.ndarray:
-    """Chords of three to four notes, each note with overtones, plucked or held."""
+    """Draw chords of three to four notes, each note with overtones, plucked or held."""
     sound = np.zeros(samples)
     beat = int(rng.uniform(0.25, 1.0) * SAMPLE_RATE)
     fade = rng.uniform(0.5, 6)
@@ -67,12 +67,12 @@ NOISES = {"coloured": _coloured, "hum": hum, "clicks": _clicks, "modulated": _mo
 
 
 def write_noise(folder: Path, seed: int, kind: str, files: int) -> None:
-    """Noise of one kind of ``NOISES``."""
+    """Write noise of one kind of ``NOISES``."""
     _write(folder, seed, f"noise-{kind}", files, NOISES[kind])
 
 
 def write_music(folder: Path, seed: int, files: int) -> None:
-    """Music, if chords at a beat are music."""
+    """Write music: chords at a beat."""
     _write(folder, seed, "music-chords", files, _chords)
 
 
@@ -84,7 +84,7 @@ def _write(folder: Path, seed: int, name: str, files: int, sound: Sound) -> None
 
 
 def write_babble(folder: Path, data: Path, seed: int, languages: list[str], files: int) -> None:
-    """Several voices at once, each in a language of its own, from speakers of no split."""
+    """Write several voices at once, each in its own language, of speakers outside the splits."""
     engine = Engine(data, seed)
     for index in range(files):
         rng = stream(seed, "babble", index)
@@ -97,7 +97,7 @@ def write_babble(folder: Path, data: Path, seed: int, languages: list[str], file
 
 
 def write_rooms(folder: Path, seed: int, size: str, rooms: int) -> None:
-    """Impulse responses of one of the sizes of ``ROOMS``, one a room."""
+    """Write impulse responses of one of the sizes of ``ROOMS``, one a room."""
     for number in range(1, rooms + 1):
         rng = stream(seed, size, number)
         response = impulse_response(rng, rt60=rng.uniform(*ROOMS[size]))

@@ -1,17 +1,22 @@
-"""Making the corpus: folder by folder, whole or absent, and the marker last."""
+"""Make the corpus folder by folder, each complete or absent, and the marker last."""
 
 import hashlib
 import json
+import multiprocessing
 import shutil
+import signal
 import tempfile
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
-from local.mini import espeak
+from local.mini import MARKER, espeak
 from local.mini.channels import record
 from local.mini.collections import (
     NOISES,
@@ -27,19 +32,19 @@ from local.mini.seeds import stream
 from local.mini.settings import Settings, Split
 from local.mini.trials import draw_trials
 from local.mini.voices import draw_voice, speak
-from local.mini.workers import Task, run
 from tidyvoice.errors import TidyVoiceError, summarise
 from tidyvoice.files import PARTIAL, write_text
+from tidyvoice.readahead import read_ahead
 from tidyvoice.settings import differences
 
-GENERATOR = 2  # raise it whenever the same settings give other bytes
-MARKER = "corpus.json"
-BEGUN = f".{MARKER}{PARTIAL}"  # the settings of a corpus that is not finished
+GENERATOR = 2  # raise it when the same settings give other bytes
+BEGUN = f".{MARKER}{PARTIAL}"  # the settings of an unfinished corpus
 TRIALS = "TidyVocieX_Dev_trialPairs.txt"  # spelt as in the real corpus
+Task = tuple[Callable[..., None], Path, tuple[Any, ...]]  # fills a folder, given further arguments
 
 
 def write_speaker(folder: Path, data: Path, seed: int, split: Split, speaker: Speaker) -> None:
-    """All utterances of one speaker. Needs a fresh process (see ``espeak``)."""
+    """Write all utterances of one speaker. Needs a fresh process (see ``espeak``)."""
     voice = draw_voice(stream(seed, "voice", speaker.name))
     engine = espeak.Engine(data, int(stream(seed, "engine", speaker.name).integers(2**31)))
     for language, files in speaker.files.items():
@@ -51,8 +56,9 @@ def write_speaker(folder: Path, data: Path, seed: int, split: Split, speaker: Sp
             write_wav(folder / language / file, record(clean, split.channels, rng))
 
 
-def _whole(folder: Path, write: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+def _fill(task: Task) -> None:
     """Fill a folder under a temporary name, then rename it."""
+    write, folder, arguments = task
     partial = folder.with_name(f".{folder.name}{PARTIAL}")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
@@ -61,7 +67,7 @@ def _whole(folder: Path, write: Callable[..., None], arguments: tuple[Any, ...])
 
 
 def _tasks(settings: Settings, speakers: list[Speaker], out: Path, data: Path) -> list[Task]:
-    """What is still to be made: one task a folder."""
+    """Return one task for each folder that is still missing."""
     seed, sizes = settings.seed, settings.collections
     folders: dict[str, tuple[Callable[..., None], tuple[Any, ...]]] = {
         str(speaker.folder): (
@@ -78,49 +84,74 @@ def _tasks(settings: Settings, speakers: list[Speaker], out: Path, data: Path) -
     for name, rooms in _shares(sizes.rirs, list(ROOMS)).items():
         folders[f"RIRS_NOISES/simulated_rirs/{name}"] = (write_rooms, (seed, name, rooms))
     return [
-        Task(name, _whole, (out / name, *what))
-        for name, what in folders.items()
+        (write, out / name, arguments)
+        for name, (write, arguments) in folders.items()
         if not (out / name).exists()
     ]
 
 
+def run(tasks: Sequence[Task], jobs: int) -> Iterator[None]:
+    """Run ``tasks``, ``jobs`` at a time, each in a process of its own; yield as each ends.
+
+    Raises:
+        TidyVoiceError, OSError: a task raised it, or its process died.
+    """
+    # The server imports this module once; its forks start in milliseconds.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+
+    def run_in_process(task: Task) -> None:
+        try:
+            # Ctrl-C interrupts this process, which waits for the tasks that have begun.
+            ignore = (signal.SIGINT, signal.SIG_IGN)
+            with ProcessPoolExecutor(1, context, signal.signal, ignore) as pool:
+                pool.submit(_fill, task).result()
+        except BrokenProcessPool:
+            raise TidyVoiceError(
+                f"{task[1]}: its process died (is the memory full?). Run the same command again"
+            ) from None
+
+    with closing(read_ahead(run_in_process, tasks, jobs, ahead=jobs)) as ended:
+        yield from ended
+
+
 def _shares(total: int, names: list[str]) -> dict[str, int]:
-    """``total`` things dealt out to names, evenly; who gets none is left out."""
+    """Divide ``total`` evenly among names, and leave out names that get none."""
     shares = Counter(names[number % len(names)] for number in range(total))
     return dict(shares)
 
 
 def _check(settings: Settings, out: Path, version: str) -> bool:
-    """Whether the corpus is finished.
+    """Return True if the corpus is finished.
 
     Raises:
-        TidyVoiceError: the folder holds something else than this corpus or the beginnings of it.
+        TidyVoiceError: the folder contains something other than this corpus or a part of it.
     """
-    found = next((out / name for name in (MARKER, BEGUN) if (out / name).is_file()), None)
-    if found is None:
+    marker = next((out / name for name in (MARKER, BEGUN) if (out / name).is_file()), None)
+    if marker is None:
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
             raise TidyVoiceError(
-                f"{out}: is neither empty nor a corpus made here; use another --out"
+                f"{out} is neither empty nor a built-in corpus. Give another --out"
             )
         return False
     try:
-        earlier: dict[str, Any] = json.loads(found.read_text(encoding="utf-8"))
+        earlier: dict[str, Any] = json.loads(marker.read_text(encoding="utf-8"))
         settings_then = earlier["settings"]
     except (ValueError, TypeError, KeyError):
-        raise TidyVoiceError(f"{found}: damaged; delete the folder {out}") from None
+        raise TidyVoiceError(f"{marker} is damaged. Delete the folder {out}") from None
     different = list(differences(settings.model_dump(mode="json"), settings_then))
     now = {"generator": GENERATOR, "espeak_ng": version}
     different += [key for key, value in now.items() if earlier.get(key) != value]
     if different:
         raise TidyVoiceError(
-            f"{out}: was made with other values of {summarise(different)}; delete the folder, or "
+            f"{out} was made with other values of {summarise(different)}. Delete the folder, or "
             "choose another (--out; ./run.sh --corpus)"
         )
-    return found.name == MARKER
+    return marker.name == MARKER
 
 
 def digest(out: Path) -> str:
-    """One sha256 over the names and contents of all files but the marker, in sorted order."""
+    """Return one SHA-256 of the names and contents of all files but the marker."""
     total = hashlib.sha256()
     for path in sorted(path for path in out.rglob("*") if path.is_file()):
         name = path.relative_to(out).as_posix()
@@ -130,17 +161,17 @@ def digest(out: Path) -> str:
 
 
 def make(settings: Settings, out: Path, jobs: int) -> None:
-    """Make the corpus, or what is missing of it, with ``jobs`` processes; say what was done.
+    """Make the corpus, or its missing folders, with ``jobs`` processes, and print its counts.
 
     The bytes do not depend on ``jobs`` nor on interruptions.
 
     Raises:
         TidyVoiceError: espeakng-loader is missing, a language is unknown to espeak-ng, or ``out``
-            holds another corpus.
+            contains another corpus.
     """
     version = espeak.version()
     if _check(settings, out, version):
-        print(f"{out}: finished already, with the same settings; nothing to do")
+        print(f"{out} is finished, with the same settings: nothing to do")
         return
     header = {
         "generator": GENERATOR,
@@ -153,12 +184,11 @@ def make(settings: Settings, out: Path, jobs: int) -> None:
         data = espeak.data_folder(Path(scratch, "data"))
         tasks = _tasks(settings, speakers, out, data)
         print(f"{out}: making {len(tasks)} folders with {jobs} processes", flush=True)
-        done = run(tasks, jobs, preload=__name__)
         try:
-            for _ in tqdm(done, total=len(tasks), desc="folders", disable=None):
-                pass
+            with closing(run(tasks, jobs)) as done:
+                for _ in tqdm(done, total=len(tasks), desc="folders", disable=None):
+                    pass
         finally:
-            done.close()
             for partial in out.rglob(f".*{PARTIAL}"):
                 if partial.is_dir():
                     shutil.rmtree(partial)

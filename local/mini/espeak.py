@@ -1,7 +1,7 @@
-"""espeak-ng driven through ctypes: one voice, text in, samples out.
+"""espeak-ng through ctypes: converts text to samples of one voice.
 
-The library is not thread-safe and its state drifts from call to call, so whoever wants the same
-samples twice uses one fresh process a speaker (see ``corpus``).
+The library is not thread-safe and its state changes from call to call: the same samples need a
+fresh process for each speaker (see ``corpus``).
 """
 
 import ctypes
@@ -39,7 +39,7 @@ def _locate() -> tuple[str, Path]:
 
 
 def version() -> str:
-    """The version of espeak-ng, such as ``1.52.0``.
+    """Return the version of espeak-ng, such as ``1.52.0``.
 
     Raises:
         TidyVoiceError: espeakng-loader is not installed.
@@ -50,10 +50,10 @@ def version() -> str:
 
 
 def data_folder(folder: Path) -> Path:
-    """Fill ``folder`` with links to the installed data of espeak-ng, but no voice variants.
+    """Fill ``folder`` with links to the installed data of espeak-ng, without its voice variants.
 
-    The variants that come with it must go, for its list of voices holds 350: what does not fit is
-    not found. Processes may share the folder.
+    espeak-ng finds only the first 350 voices, and its own variants would fill that list. Processes
+    may share the folder.
     """
     installed = _locate()[1]
     (folder / "voices" / "!v").mkdir(parents=True)
@@ -64,7 +64,7 @@ def data_folder(folder: Path) -> Path:
 
 
 class Engine:
-    """A synthesiser. Make only one in a process.
+    """Synthesiser. Create only one in a process.
 
     Args:
         data: a folder from ``data_folder``.
@@ -87,7 +87,7 @@ class Engine:
         self._callback = _Callback(self._receive)  # the library keeps only a pointer to it
         self._library.espeak_SetSynthCallback(self._callback)
         self._library.espeak_ng_SetRandSeed(ctypes.c_long(seed))
-        # A name that no other process uses, and no language: `de+de` would not work.
+        # A name that is unique to this process and not a language: `de+de` would not work.
         self._variant = data / "voices" / "!v" / f"v{os.getpid()}"
         self._voice = ""
 
@@ -111,7 +111,7 @@ class Engine:
         self._voice = language
         self._variant.write_text(variant, encoding="utf-8")
         try:
-            # Anything but 0 leaves the previous voice in place.
+            # After a status other than 0, the previous voice stays.
             status = self._library.espeak_SetVoiceByName(
                 f"{language}+{self._variant.name}".encode()
             )
@@ -126,16 +126,16 @@ class Engine:
     def say(
         self, text: str, pitch: int = 50, words_per_minute: int = 175, seconds: float = math.inf
     ) -> np.ndarray:
-        """Speak ``text``: float32 at 16 kHz in -1..1.
+        """Speak ``text``; return float32 samples at 16 kHz in -1..1.
 
         Args:
             text: in the language of the voice; numbers are read out.
-            pitch: 0 to 100, relative to the voice, 50 leaving it as it is.
+            pitch: 0 to 100, relative to the voice; 50 does not change it.
             words_per_minute: 80 to 450.
             seconds: stop soon after this much audio.
 
         Raises:
-            TidyVoiceError: no audio came out.
+            TidyVoiceError: espeak-ng returned no audio.
         """
         self._chunks.clear()
         self._missing = seconds * _NATIVE_RATE

@@ -1,4 +1,4 @@
-"""Who speaks which languages in which files: the corpus before any sound is made."""
+"""Plan of the corpus: which speaker speaks which languages in which files."""
 
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -9,7 +9,7 @@ from local.mini.settings import Settings, Split
 
 @dataclass(frozen=True)
 class Layout:
-    """Where a split lies and how its speakers and files are numbered."""
+    """Folder of a split, and the numbers of its speakers and files."""
 
     folder: str
     speaker: str  # a format of the speaker's number
@@ -26,7 +26,7 @@ LAYOUTS = {
 
 @dataclass(frozen=True)
 class Speaker:
-    """One speaker and the names of the files in each of its languages."""
+    """Speaker, and the names of the files in each of its languages."""
 
     split: str
     name: str
@@ -34,12 +34,12 @@ class Speaker:
 
     @property
     def folder(self) -> PurePosixPath:
-        """The speaker's folder below the corpus root."""
+        """Return the speaker's folder below the corpus root."""
         return PurePosixPath(LAYOUTS[self.split].folder, self.name)
 
     @property
     def utterances(self) -> list[tuple[str, str]]:
-        """Language and id of each utterance; ids are paths below the split's folder."""
+        """Return language and id of each utterance; ids are paths below the split's folder."""
         return [
             (language, f"{self.name}/{language}/{file}")
             for language, files in self.files.items()
@@ -48,7 +48,7 @@ class Speaker:
 
 
 def plan(settings: Settings) -> list[Speaker]:
-    """All speakers of all splits, in order."""
+    """Return all speakers of all splits, in order."""
     speakers: list[Speaker] = []
     for name, layout in LAYOUTS.items():
         split: Split = getattr(settings, name)

@@ -9,7 +9,7 @@ ROOMS = {"smallroom": (0.1, 0.3), "mediumroom": (0.3, 0.6), "largeroom": (0.6, 1
 
 
 def impulse_response(rng: np.random.Generator, rt60: float) -> np.ndarray:
-    """A random impulse response at 16 kHz, of unit energy, its direct path at sample 0.
+    """Draw an impulse response at 16 kHz, of unit energy, with its direct path at sample 0.
 
     Args:
         rng: draws the reflections, and the balance of direct and diffuse sound (-3 to 12 dB).

@@ -1,4 +1,4 @@
-"""Independent random streams, each a function of the seed and of what it is for."""
+"""Independent random streams, each a function of the seed and its purpose."""
 
 import hashlib
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 def stream(seed: int, *purpose: str | int) -> np.random.Generator:
-    """A generator for one purpose, whatever else was drawn before and in whatever process.
+    """Return the generator of a purpose; earlier draws and the process do not matter.
 
     Example:
         >>> a, b = stream(1, "voice", "id010001"), stream(1, "voice", "id010001")

@@ -1,12 +1,10 @@
-"""Settings of the built-in corpus: typed, strict, read from a YAML file."""
+"""Settings of the built-in corpus, read from a YAML file."""
 
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from tidyvoice.settings import Strict, load_settings
+from tidyvoice.settings import Strict
 
 
 def _ordered(pair: tuple[float, float]) -> tuple[float, float]:
@@ -20,7 +18,7 @@ Positive = Annotated[int, Field(ge=1)]
 
 
 class Split(Strict):
-    """One set of speakers, disjoint from the other sets."""
+    """Set of speakers, disjoint from the other sets."""
 
     speakers: Annotated[int, Field(ge=1, le=3999)]
     languages: Annotated[tuple[Positive, Positive], AfterValidator(_ordered)]
@@ -30,7 +28,7 @@ class Split(Strict):
 
 
 class Trials(Strict):
-    """Trials of each kind: as many again across languages as within one."""
+    """Number of trials of each kind within a language; as many again are across languages."""
 
     targets: Positive
     nontargets: Positive
@@ -46,7 +44,7 @@ class Collections(Strict):
 
 
 class Settings(Strict):
-    """Everything that decides the bytes of the corpus."""
+    """All settings that determine the bytes of the corpus."""
 
     seed: Annotated[int, Field(ge=0)]
     languages: Annotated[list[str], Field(min_length=1)]
@@ -68,13 +66,3 @@ class Settings(Strict):
                     f"{name}.languages asks for {most} a speaker, but languages lists {listed}"
                 )
         return self
-
-
-def load(path: str | Path, overrides: Sequence[str] = ()) -> Settings:
-    """Read settings from a YAML file, then apply overrides such as ``dev.speakers=6``.
-
-    Raises:
-        TidyVoiceError: no such file, no valid YAML, an unknown key, a missing key or a bad value;
-            all mistakes are named at once.
-    """
-    return load_settings(Settings, path, overrides)

@@ -1,4 +1,4 @@
-"""The trial list of the dev split: targets and non-targets, within and across languages."""
+"""Trial list of the dev split: targets and non-targets, within and across languages."""
 
 from collections.abc import Sequence
 from itertools import product
@@ -18,8 +18,8 @@ def draw_trials(
     Non-targets are drawn from all pairs of utterances of all pairs of speakers.
 
     Returns:
-        Lines ``1 enroll test`` or ``0 enroll test``; and a remark on each kind of which there are
-        fewer pairs than wanted, in which case all of them are taken.
+        Lines ``1 enroll test`` or ``0 enroll test``; and a remark on each kind that has fewer pairs
+        than wanted, all of which are then used.
     """
     rng = stream(seed, "trials")
     rows = [
@@ -40,7 +40,9 @@ def draw_trials(
         count = wanted.targets if target else wanted.nontargets
         if count > len(pairs):
             kind = f"{'same' if within else 'cross'}-language {'' if target else 'non-'}targets"
-            remarks.append(f"trials: only {len(pairs):,} {kind} exist, {count:,} wanted: took all")
+            remarks.append(
+                f"trials: only {len(pairs):,} {kind} exist, {count:,} wanted: all are used"
+            )
         chosen = rng.choice(pairs, min(count, len(pairs)), replace=False)
         swapped = rng.random(len(chosen)) < 0.5
         enroll = np.where(swapped, second[chosen], first[chosen])

@@ -1,4 +1,4 @@
-"""Drawing a synthetic speaker's voice, and making it speak."""
+"""Draw a synthetic speaker's voice, and make it speak."""
 
 from dataclasses import dataclass, replace
 
@@ -7,8 +7,8 @@ import numpy as np
 from local.mini.espeak import SAMPLE_RATE, Engine
 
 FORMANTS = 5
-# Pitch of the two groups of voices, in Hz, and its spread in octaves. They overlap on purpose:
-# pitch alone must not tell speakers apart.
+# Pitch of the two groups of voices, in Hz, and its spread in octaves. They overlap, so that pitch
+# alone does not identify speakers.
 PITCH = ((122.0, 0.18), (174.0, 0.18))
 FORMANT_SCALE = (100.0, 112.0)  # per cent, of the two groups
 LANGUAGE_PITCH_SHIFT = 0.12  # standard deviation in octaves
@@ -34,7 +34,7 @@ class Voice:
     speed: int  # per cent
 
     def variant(self) -> str:
-        """The text of a variant file."""
+        """Return the text of a variant file."""
         low = self.pitch / np.sqrt(self.pitch_range)
         lines = [
             "language variant",
@@ -57,7 +57,7 @@ class Voice:
         return "\n".join(lines) + "\n"
 
     def in_language(self, rng: np.random.Generator) -> "Voice":
-        """The same speaker in one language: register and vocal tract setting shift a little."""
+        """Return the speaker in one language: register and vocal tract setting shift a little."""
         shifts = rng.normal(0, LANGUAGE_FORMANT_SHIFT, FORMANTS + 1)
         return replace(
             self,
@@ -105,7 +105,7 @@ def draw_voice(rng: np.random.Generator) -> Voice:
 
 
 def trim(audio: np.ndarray) -> np.ndarray:
-    """Cut silence off both ends, to 10 ms: whatever lies 40 dB below the loudest frame."""
+    """Cut off both ends the frames of 10 ms that are 40 dB below the loudest."""
     frames = audio[: len(audio) // FRAME * FRAME].reshape(-1, FRAME)
     power = np.square(frames).mean(axis=1)
     loud = np.flatnonzero(power > power.max() * 1e-4)
@@ -113,9 +113,9 @@ def trim(audio: np.ndarray) -> np.ndarray:
 
 
 def speak(engine: Engine, rng: np.random.Generator, seconds: float) -> np.ndarray:
-    """Random numbers of one to five digits, read for exactly ``seconds``.
+    """Read random numbers of one to five digits for exactly ``seconds``.
 
-    The text is a sequence of numbers because espeak-ng reads those natively in every language.
+    The text is numbers because espeak-ng reads them natively in every language.
     """
     wanted = round(seconds * SAMPLE_RATE)
     pitch = round(float(np.clip(rng.normal(50, UTTERANCE_PITCH_SHIFT), 35, 65)))

@@ -1,5 +1,6 @@
 """Corpora of videos: m4a by ffmpeg, parts that are made one by one, unreadable files left out."""
 
+import os
 import shutil
 import subprocess
 
@@ -73,19 +74,14 @@ def test_m4a_files_become_the_samples_that_they_hold(tmp_path):
     assert np.abs(first).max() > 1000  # the first channel, not the mean with the silent one
 
 
-def test_without_ffmpeg_the_mend_is_named(tmp_path, monkeypatch):
-    path = tmp_path / "a.m4a"
-    path.write_bytes(b"something")
-    monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(TidyVoiceError, match=r"a\.m4a needs ffmpeg, which is not installed"):
-        read_pcm16(path)
-
-
-def test_an_m4a_that_is_none_is_named(tmp_path):
+def test_a_missing_ffmpeg_and_a_broken_m4a_are_named(tmp_path, monkeypatch):
     require(bool(shutil.which("ffmpeg")), "ffmpeg is not installed")
     path = tmp_path / "a.m4a"
     path.write_bytes(b"something")
-    with pytest.raises(TidyVoiceError, match=r"a\.m4a cannot be decoded \(.*\): restore it"):
+    with pytest.raises(TidyVoiceError, match=r"a\.m4a cannot be decoded"):
+        read_pcm16(path)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(TidyVoiceError, match=r"a\.m4a needs ffmpeg"):
         read_pcm16(path)
 
 
@@ -95,7 +91,7 @@ def test_parts_are_made_by_themselves_and_read_as_one(tmp_path):
         done = prepare("voxblink2", "--root", root, "--out", out, "--part", f"{number}/3")
         assert done.returncode == 0, done.stderr
         assert command("shards", out, "--part", f"{number}/3").returncode == 0
-    with pytest.raises(TidyVoiceError, match=r"lacks part-002-of-003: prepare these parts"):
+    with pytest.raises(TidyVoiceError, match=r"lacks part-002-of-003"):
         ShardReader(out)
     assert prepare("voxblink2", "--root", root, "--out", out, "--part", "2/3").returncode == 0
     with pytest.raises(TidyVoiceError, match=r"part-002-of-003/shards is missing or unfinished"):
@@ -142,7 +138,7 @@ def test_a_divided_folder_is_whole_or_refused(tmp_path):
         part_folder(tmp_path, number, 2).mkdir()
     assert [path.name for path in parts_of(tmp_path)] == ["part-001-of-002", "part-002-of-002"]
     part_folder(tmp_path, 3, 4).mkdir()
-    with pytest.raises(TidyVoiceError, match="has parts of 2 and of 4: remove one division"):
+    with pytest.raises(TidyVoiceError, match="has parts of 2 and of 4"):
         parts_of(tmp_path)
     for text in ("0/3", "4/3", "3", "a/b", "-1/3", ""):
         with pytest.raises(TidyVoiceError, match="write 3/16 for the third"):
@@ -171,27 +167,24 @@ def test_unreadable_files_are_left_out_up_to_a_share(tmp_path):
     assert write_shards(data, per_shard=4).utterances == 15
 
 
-def test_a_refused_share_leaves_the_other_shards_to_be_kept(tmp_path, monkeypatch):
+def test_a_refused_share_keeps_the_other_shards(tmp_path, monkeypatch):
     root, data = corpus(tmp_path / "vox"), tmp_path / "data"
     assert prepare("voxceleb2", "--root", root, "--out", data).returncode == 0
-    seen, read = [], packing.read_pcm16
-
-    def failing(path):
-        seen.append(path)
-        if path.endswith("id00003/video_é/00001.wav"):
-            raise TidyVoiceError("for now")
-        return read(path)
-
-    monkeypatch.setattr(packing, "read_pcm16", failing)
+    spoilt = root / "id00003" / "video_é" / "00001.wav"
+    content, times = spoilt.read_bytes(), os.stat(spoilt)
+    spoilt.write_bytes(bytes(len(content)))
+    os.utime(spoilt, ns=(times.st_atime_ns, times.st_mtime_ns))
     with pytest.raises(TidyVoiceError, match="1 of 15 files are unreadable"):
         write_shards(data, per_shard=4, tolerate=0.01)
-    seen.clear()
+    spoilt.write_bytes(content)
+    os.utime(spoilt, ns=(times.st_atime_ns, times.st_mtime_ns))
+    seen, read = [], packing.read_pcm16
     monkeypatch.setattr(packing, "read_pcm16", lambda path: seen.append(path) or read(path))
     assert write_shards(data, per_shard=4, tolerate=0.01).utterances == 15
     assert len(seen) <= 4
 
 
-def test_an_interrupted_pack_goes_on_with_what_it_left_out(tmp_path, monkeypatch):
+def test_an_interrupted_pack_resumes_with_its_list_of_unreadable_files(tmp_path, monkeypatch):
     root, data = corpus(tmp_path / "vox"), tmp_path / "data"
     assert prepare("voxceleb2", "--root", root, "--out", data).returncode == 0
     (root / "id00000" / "video_é" / "00000.wav").write_bytes(b"RIFF nonsense")

@@ -59,19 +59,15 @@ def test_the_same_tables_make_the_same_bytes_and_are_made_once(data, tmp_path):
     assert {p.name: p.read_bytes() for p in (data / "shards").iterdir()} == first
 
 
-def test_other_settings_replace_the_shards(data):
+def test_other_settings_or_files_replace_the_shards(data):
     write_shards(data, per_shard=4)
     assert write_shards(data, per_shard=9).shards == 1
     assert [p.name for p in (data / "shards").glob("*.tar")] == ["shard-000000.tar"]
     assert not list(data.glob("*.partial"))
-
-
-def test_a_file_that_changed_in_place_makes_new_shards(data):
-    write_shards(data)
     wav = next((data.parent / "corpus").rglob("*.wav"))
     content = ShardReader(data).content
     soundfile.write(wav, 0.5 * soundfile.read(wav)[0], 16000)
-    assert not write_shards(data).found
+    assert not write_shards(data, per_shard=9).found
     assert ShardReader(data).content != content
 
 
@@ -109,22 +105,15 @@ def test_an_interrupted_run_keeps_its_whole_shards(data, monkeypatch):
     assert len(ShardReader(data)) == 9
 
 
-@pytest.mark.parametrize(
-    ("spoil", "message"),
-    [
-        (lambda wav: wav.unlink(), "is missing"),
-        (lambda wav: wav.write_bytes(b"RIFF nonsense"), "cannot be read as audio"),
-        (lambda wav: soundfile.write(wav, np.zeros(800), 8000), "has 8000 Hz, expected 16000"),
-    ],
-)
-def test_an_unfit_wav_is_named_and_nothing_is_half_written(data, spoil, message):
+def test_an_unfit_wav_is_named_and_nothing_is_half_written(data):
     wav = data.parent / "corpus" / "id000001" / "en" / "en_0.wav"
-    spoil(wav)
-    with pytest.raises(TidyVoiceError, match=message) as error:
+    wav.write_bytes(b"RIFF nonsense")
+    with pytest.raises(TidyVoiceError, match=f"{wav} cannot be read as audio"):
         write_shards(data, per_shard=4)
-    assert str(wav) in str(error.value)
-    assert not (data / "shards").exists()
-    with pytest.raises(TidyVoiceError, match="run stage 2"):
+    wav.unlink()
+    with pytest.raises(TidyVoiceError, match=f"{wav} is missing"):
+        write_shards(data, per_shard=4)
+    with pytest.raises(TidyVoiceError, match="Run stage 2"):
         ShardReader(data)
 
 

@@ -132,7 +132,7 @@ def client(monkeypatch, tmp_path):
     return state
 
 
-def test_a_dropped_connection_is_taken_up(client, tmp_path):
+def test_a_dropped_connection_is_resumed(client, tmp_path):
     client.causes = [ConnectionError("reset")] * 4
     assert fetch_dataset("abc", tmp_path / "new") == tmp_path / "new" / "x.tar.gz"
     assert client.calls == [("abc", str(tmp_path / "new"), False)] * 5
@@ -141,7 +141,7 @@ def test_a_dropped_connection_is_taken_up(client, tmp_path):
         fetch_dataset("abc", tmp_path)
 
 
-def test_what_is_no_failure_of_the_network_is_not_tried_again(client, tmp_path):
+def test_an_interruption_and_a_full_disk_end_it(client, tmp_path):
     client.causes = [KeyboardInterrupt()]
     with pytest.raises(KeyboardInterrupt):
         fetch_dataset("abc", tmp_path)
@@ -151,7 +151,7 @@ def test_what_is_no_failure_of_the_network_is_not_tried_again(client, tmp_path):
     assert len(client.calls) == 2
 
 
-@pytest.mark.parametrize("error", [PermissionError, FileNotFoundError, RuntimeError, ValueError])
+@pytest.mark.parametrize("error", [PermissionError, RuntimeError, ValueError])
 def test_refusals_of_the_site_are_one_line(client, tmp_path, error):
     client.details = error("agree to the terms\n  of the data set")
     with pytest.raises(TidyVoiceError, match=r"datasets/abc: agree to the terms of the data set$"):
@@ -160,22 +160,20 @@ def test_refusals_of_the_site_are_one_line(client, tmp_path, error):
 
 def test_an_archive_of_another_size_is_refused(client, tmp_path):
     client.size = 5
-    with pytest.raises(TidyVoiceError, match=r"x\.tar\.gz has 4 bytes, expected 5: delete it"):
+    with pytest.raises(TidyVoiceError, match=r"x\.tar\.gz has 4 bytes, expected 5"):
         fetch_dataset("abc", tmp_path)
 
 
-def test_without_a_key_it_says_where_to_get_one(client, tmp_path, monkeypatch):
+def test_a_missing_key_or_client_is_an_error_that_says_where_to_get_it(
+    client, tmp_path, monkeypatch
+):
     monkeypatch.delenv("MDC_API_KEY")
-    with pytest.raises(TidyVoiceError) as error:
+    page = rf"mozilladatacollective\.com/datasets/{DATASET}, .*/api-reference"
+    with pytest.raises(TidyVoiceError, match=page):
         fetch_dataset(DATASET, tmp_path)
-    assert f"mozilladatacollective.com/datasets/{DATASET}" in str(error.value)
-    assert "make a key on https://mozilladatacollective.com/api-reference" in str(error.value)
     assert not client.calls
-
-
-def test_without_the_client_the_mend_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "datacollective", None)
     with pytest.raises(
-        TidyVoiceError, match=r"Python 3\.11 or newer run: pip install -e '\.\[download\]'"
+        TidyVoiceError, match=r"3\.11 or newer run: pip install -e '\.\[download\]'"
     ):
         fetch_dataset("abc", tmp_path)

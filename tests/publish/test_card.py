@@ -129,7 +129,7 @@ def test_the_card_says_what_it_is_for_and_what_it_is_not(card):
     assert "cosine of two embeddings into a log-likelihood ratio" in section(card, "## Decisions")
     assert "forbid determining who a speaker is" in limits
     assert "`cc-by-4.0`" in section(card, "## Licence")
-    assert "- VoxBlink2 is CC BY-NC-SA" in section(card, "## Licence")
+    assert "- The tones are CC0." in section(card, "## Licence")
 
 
 def test_nothing_tells_of_the_machine_or_of_a_speaker(trained, published):

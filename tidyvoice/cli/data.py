@@ -18,10 +18,10 @@ def check(
         list[Path] | None, typer.Option(help="data folder that may share no speaker (repeatable)")
     ] = None,
     minimum: Annotated[float, typer.Option(help="shortest utterance in seconds")] = 0.1,
-    audio: Annotated[bool, typer.Option(help="look at the header of every file")] = True,
+    audio: Annotated[bool, typer.Option(help="check the header of every file")] = True,
     as_json: AsJson = False,
 ) -> None:
-    """Report every problem of a data folder at once.
+    """Report all problems of a data folder.
 
     Example: tidyvoice check data/mini/finetune --disjoint data/mini/dev
     """
@@ -45,12 +45,12 @@ def check(
 def shards(
     data: Data,
     per_shard: Annotated[int, typer.Option(min=1, help="utterances in a shard")] = 1000,
-    seed: Annotated[int, typer.Option(help="order of the utterances")] = 1,
+    seed: Annotated[int, typer.Option(help="seed of the order of the utterances")] = 1,
     threads: Annotated[
-        int | None, typer.Option(min=1, help="files read at once (as many as cores)")
+        int | None, typer.Option(min=1, help="files read at once; default: number of cores")
     ] = None,
     tolerate: Annotated[
-        float, typer.Option(min=0, max=1, help="share of files that may be unreadable")
+        float, typer.Option(min=0, max=1, help="fraction of files that may be unreadable")
     ] = 0.0,
     part: Annotated[
         str | None, typer.Option(help="only this part of a divided data folder: 3/16")
@@ -59,8 +59,8 @@ def shards(
 ) -> None:
     """Pack a data folder into indexed shards, DATA/shards.
 
-    Of a folder that preparation has divided into parts each is packed by itself, all of them or the
-    one that --part names: on as many machines as you like.
+    A divided data folder is packed part by part: all parts, or the one that --part names, so that
+    several machines can share the work.
 
     Example: tidyvoice shards data/mini/pretrain
     """
@@ -69,16 +69,20 @@ def shards(
 
     folders = [part_folder(data, *parse_part(part))] if part else parts_of(data)
     for folder in folders:
-        made = write_shards(folder, per_shard, seed, threads, tolerate)
+        packed = write_shards(folder, per_shard, seed, threads, tolerate)
         if as_json:
-            row = {"shards": str(made.folder), "count": made.shards, "utterances": made.utterances}
-            row |= {"found": made.found, "unreadable": made.unreadable}
+            row = {
+                "shards": str(packed.folder),
+                "count": packed.shards,
+                "utterances": packed.utterances,
+            }
+            row |= {"found": packed.found, "unreadable": packed.unreadable}
             typer.echo(json.dumps(row))
             continue
-        state = "found finished" if made.found else "written"
-        left_out = f", {made.unreadable:,} unreadable files left out" if made.unreadable else ""
+        state = "found finished" if packed.found else "written"
+        left_out = f", {packed.unreadable:,} unreadable files left out" if packed.unreadable else ""
         typer.echo(
-            f"{made.folder}: {made.utterances:,} utterances in {made.shards:,} shards {state}"
+            f"{packed.folder}: {packed.utterances:,} utterances in {packed.shards:,} shards {state}"
             f"{left_out}"
         )
 
@@ -90,7 +94,7 @@ def trials(
     out: Annotated[Path, typer.Option(help="trial list to write")],
     targets: Annotated[int, typer.Option(min=1, help="target trials")] = 10_000,
     nontargets: Annotated[int, typer.Option(min=1, help="non-target trials")] = 20_000,
-    seed: Annotated[int, typer.Option(help="which utterances meet")] = 1,
+    seed: Annotated[int, typer.Option(help="seed that draws the trials")] = 1,
     as_json: AsJson = False,
 ) -> None:
     """Make a trial list from a data folder's speakers: half within a language, half across.

@@ -1,4 +1,4 @@
-"""The command that checks machine, data and settings before hours are spent."""
+"""Command that checks the machine and the data before a training."""
 
 import json
 from collections import Counter
@@ -16,29 +16,27 @@ from tidyvoice.errors import one_line_errors
 @one_line_errors()
 def doctor(
     data: Annotated[
-        list[Path] | None, typer.Option(help="data folder (repeatable), beside the config's own")
+        list[Path] | None, typer.Option(help="data folder that is evaluated (repeatable)")
     ] = None,
-    config: Annotated[Path | None, typer.Option(help="YAML file of a training")] = None,
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", help="key=value for the config (repeatable)")
+    train: Annotated[
+        list[Path] | None,
+        typer.Option(help="data folder that is packed for a training (repeatable)"),
     ] = None,
-    exp: Annotated[
-        Path | None, typer.Option(help="folder for embeddings of --data; else the config's")
-    ] = None,
+    exp: Annotated[Path | None, typer.Option(help="folder for the embeddings of --data")] = None,
     trials: Annotated[list[Path] | None, typer.Option(help="trial list (repeatable)")] = None,
     expect: Annotated[Path | None, typer.Option(help="YAML file of expected counts")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Check programs, device, data folders, counts, a training's settings, and disk space.
+    """Check packages, ffmpeg, device, data folders, counts, and disk space.
 
     Each line is OK, WARN or FAIL and says what is wrong, where, and what to do. The exit status is
-    1 if a check fails.
+    1 if a check fails. To check a training's settings, use tidyvoice train --check.
 
-    Example: tidyvoice doctor --config conf/mini/finetune.yaml --data data/mini/dev
+    Example: tidyvoice doctor --train data/mini/finetune --data data/mini/dev
     """
     from tidyvoice.doctor import examine
 
-    groups = examine(data or [], config, settings or [], exp, trials or [], expect)
+    groups = examine(data or [], train or [], exp, trials or [], expect)
     counted = Counter(finding.status for findings in groups.values() for finding in findings)
     summary = {status: counted[status] for status in ("OK", "WARN", "FAIL")}
     if as_json:

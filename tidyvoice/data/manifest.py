@@ -1,25 +1,31 @@
-"""Kaldi-style tables of a data folder: read, checked, written.
+"""Data folders: Kaldi-style tables of utterances, read, checked and written.
 
-A data folder holds, one line an utterance, ``wav.scp`` (path), ``utt2spk``, ``utt2lang`` (where
-languages are known) and ``utt2dur`` (seconds), and one line a speaker, ``spk2utt``. Tables are
-polars frames, so that ten million utterances fit in memory and are read in seconds.
+A data folder contains, one line an utterance, ``wav.scp`` (path), ``utt2spk``, ``utt2lang`` (where
+languages are known) and ``utt2dur`` (seconds); one line a speaker, ``spk2utt``; and ``terms``, the
+licence and terms of the corpus. Tables are polars frames: ten million utterances fit in memory and
+are read in seconds.
 """
 
 import os
+import re
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 from tqdm import tqdm
 
-from tidyvoice.errors import TidyVoiceError, summarise
+from tidyvoice.errors import TidyVoiceError, TidyVoiceWarning, summarise
+from tidyvoice.files import write_text
 from tidyvoice.headers import measure
 from tidyvoice.kaldi_tables import duplicates, read_table, write_table
 
 PART = "part-{:03d}-of-{:03d}"
 TABLES = {"path": "wav.scp", "speaker": "utt2spk", "language": "utt2lang", "seconds": "utt2dur"}
+OPTIONAL = ("language", "seconds")
+TERMS = "terms"
+DEEPEST = 8  # folder levels that are searched: a link in a circle has no end
 
 
 @dataclass(frozen=True)
@@ -43,22 +49,21 @@ class Manifest:
         paths: Sequence[str],
         speakers: Sequence[str],
         languages: Sequence[str] | None = None,
-        seconds: Sequence[float] | None = None,
     ) -> "Manifest":
-        """A manifest from columns of equal length.
+        """Build a manifest from columns of equal length; durations stay unknown.
 
         Raises:
-            TidyVoiceError: an id holds white space, or stands twice; all of them are named.
+            TidyVoiceError: ids contain white space or occur twice; the message names them.
         """
         table = pl.DataFrame(
             {"utterance": utterances, "path": paths, "speaker": speakers},
             schema=dict.fromkeys(("utterance", "path", "speaker"), pl.String),
         ).with_columns(
             language=pl.lit(None, pl.String) if languages is None else pl.Series(languages),
-            seconds=pl.lit(None, pl.Float64) if seconds is None else pl.Series(seconds),
+            seconds=pl.lit(None, pl.Float64),
         )
         spaced = table.filter(pl.col("utterance").str.contains(r"\s"))["utterance"].to_list()
-        problems = [f"white space in {utterance!r}: rename the file" for utterance in spaced]
+        problems = [f"white space in {utterance!r}. Rename the file" for utterance in spaced]
         problems += duplicates(table["utterance"])
         if problems:
             raise TidyVoiceError(summarise(problems))
@@ -66,79 +71,105 @@ class Manifest:
 
     @classmethod
     def read(cls, folder: str | Path) -> "Manifest":
-        """The manifest of a data folder.
+        """Read a data folder.
 
         Raises:
-            TidyVoiceError: a table is missing or malformed, an id stands twice in a table, an
+            TidyVoiceError: a table is missing or malformed, an id occurs twice in a table, an
                 utterance of ``wav.scp`` has no speaker, or another table disagrees with it.
         """
         folder = Path(folder)
-        if not folder.is_dir():
-            raise TidyVoiceError(f"{folder} is missing: run stage 1 (data preparation)")
-        if not (folder / "wav.scp").exists():
-            raise TidyVoiceError(f"{folder / 'wav.scp'} is missing: run stage 1 (data preparation)")
+        for path in (folder, folder / "wav.scp"):
+            if not path.exists():
+                raise TidyVoiceError(f"{path} is missing. Run stage 1 (data preparation)")
         table = read_table(folder / "wav.scp", "path")
         if table.is_empty():
-            raise TidyVoiceError(f"{folder / 'wav.scp'} is empty: prepare the data again")
+            raise TidyVoiceError(f"{folder / 'wav.scp'} is empty. Prepare the data again")
         problems = []
         for column, name in list(TABLES.items())[1:]:
-            if column != "speaker" and not (folder / name).exists():
+            if column in OPTIONAL and not (folder / name).exists():
                 table = table.with_columns(pl.lit(None, pl.String).alias(column))
                 continue
             other = read_table(folder / name, column)
-            for here, there in (
-                (table.join(other, "utterance", how="anti"), name),
-                (other.join(table, "utterance", how="anti"), "wav.scp"),
-            ):
-                absent = here["utterance"].to_list()
-                problems += [f"{utterance} is not in {folder / there}" for utterance in absent]
+            for one, two, where in ((table, other, name), (other, table, "wav.scp")):
+                absent = one.join(two, "utterance", how="anti")["utterance"].to_list()
+                problems += [f"{utterance} is not in {folder / where}" for utterance in absent]
             table = table.join(other, "utterance", how="left")
         if problems:
-            raise TidyVoiceError(summarise(problems) + ": prepare the data again")
+            raise TidyVoiceError(summarise(problems) + ". Prepare the data again")
         try:
             table = table.with_columns(pl.col("seconds").cast(pl.Float64))
         except pl.exceptions.InvalidOperationError:
             raise TidyVoiceError(f"{folder / 'utt2dur'}: a duration is not a number") from None
         return cls(table.sort("utterance"))
 
-    def write(self, folder: str | Path) -> None:
-        """Write the tables.
+    def write(self, folder: str | Path, terms: str | None = None) -> None:
+        """Write the tables, and the terms of the corpus where there are any.
 
         wav.scp is deleted first and written last, so its presence marks a complete folder.
         """
-        folder = Path(folder)
+        folder, table = Path(folder), self.table
         (folder / "wav.scp").unlink(missing_ok=True)
-        for column in ("language", "seconds"):
-            if self.table[column].null_count() == 0:
-                write_table(folder / TABLES[column], self.table["utterance"], self.table[column])
-            else:
-                (folder / TABLES[column]).unlink(missing_ok=True)
-        write_table(folder / "utt2spk", self.table["utterance"], self.table["speaker"])
-        by_speaker = self.table.group_by("speaker").agg(pl.col("utterance").sort()).sort("speaker")
+        for column in OPTIONAL:
+            (folder / TABLES[column]).unlink(missing_ok=True)
+            if table[column].null_count() == 0:
+                write_table(folder / TABLES[column], table["utterance"], table[column])
+        (folder / TERMS).unlink(missing_ok=True)
+        if terms:
+            write_text(folder / TERMS, terms + "\n")
+        write_table(folder / "utt2spk", table["utterance"], table["speaker"])
+        by_speaker = table.group_by("speaker").agg(pl.col("utterance").sort()).sort("speaker")
         write_table(
             folder / "spk2utt", by_speaker["speaker"], by_speaker["utterance"].list.join(" ")
         )
-        write_table(folder / "wav.scp", self.table["utterance"], self.table["path"])
+        write_table(folder / "wav.scp", table["utterance"], table["path"])
 
     def speakers(self) -> list[str]:
-        """Speaker ids, sorted."""
+        """Return the speaker ids, sorted."""
         return self.table["speaker"].unique().sort().to_list()
 
     def select(self, speakers: Iterable[str]) -> "Manifest":
-        """The utterances of ``speakers``."""
+        """Return the utterances of ``speakers``."""
         return Manifest(self.table.filter(pl.col("speaker").is_in(list(speakers))))
+
+    def measured(self, unfit: Path | None = None, advice: str = "") -> "Manifest":
+        """Return the utterances with the durations in the headers of their files.
+
+        A file is unfit if it is empty, cut short, not audio, or not at 16 kHz.
+
+        Args:
+            unfit: text file that lists the unfit files; the result leaves them out.
+            advice: what the user can do about unfit files, other than replace them.
+
+        Raises:
+            TidyVoiceError: files are unfit and ``unfit`` is not given, or all files are unfit.
+        """
+        seconds, problems = measure(self.table["path"])
+        lines = [problem for problem in problems if problem]
+        if lines and (unfit is None or len(lines) == len(self)):
+            raise TidyVoiceError(f"{len(lines):,} unfit files: {summarise(lines)}{advice}")
+        if lines:
+            write_text(unfit, "".join(f"{line}\n" for line in lines))
+            print(f"{unfit}: {len(lines):,} unfit files left out")
+        table = self.table.with_columns(seconds=pl.Series(seconds).fill_nan(None))
+        return Manifest(table.filter(pl.Series([not problem for problem in problems])))
+
+
+def terms_of(folder: str | Path) -> list[str]:
+    """Return the terms of the corpora that a data folder, or its parts, were prepared from."""
+    paths = [Path(folder) / TERMS, *Path(folder).glob(f"part-*/{TERMS}")]
+    return sorted({path.read_text().strip() for path in paths if path.is_file()})
 
 
 def part_folder(folder: str | Path, part: int, parts: int) -> Path:
-    """Where part ``part`` (from 1) of ``parts`` of a large data folder is; itself if it is all."""
+    """Return the folder of part ``part`` (from 1) of ``parts``; ``folder`` if there is one part."""
     return Path(folder) if parts == 1 else Path(folder) / PART.format(part, parts)
 
 
 def parse_part(text: str) -> tuple[int, int]:
-    """The number and the count of ``3/16``.
+    """Return number and count of ``3/16``.
 
     Raises:
-        TidyVoiceError: it is not so written, or the number is not between 1 and the count.
+        TidyVoiceError: the text has another form, or the number is not between 1 and the count.
     """
     number, _, count = text.partition("/")
     if not (number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
@@ -147,10 +178,10 @@ def parse_part(text: str) -> tuple[int, int]:
 
 
 def parts_of(folder: str | Path) -> list[Path]:
-    """The data folders that a large one consists of; ``[folder]`` where it is not divided.
+    """Return the parts of a divided data folder; ``[folder]`` if it is not divided.
 
     Raises:
-        TidyVoiceError: some parts are not there, or there are those of two divisions.
+        TidyVoiceError: parts are missing, or the folder has been divided twice.
     """
     folder = Path(folder)
     found = sorted(path.name for path in folder.glob("part-*-of-*") if path.is_dir())
@@ -159,13 +190,13 @@ def parts_of(folder: str | Path) -> list[Path]:
     divisions = sorted({int(name.rpartition("-")[2]) for name in found})
     if len(divisions) > 1:
         raise TidyVoiceError(
-            f"{folder} has parts of {' and of '.join(map(str, divisions))}: remove one division"
+            f"{folder} has parts of {' and of '.join(map(str, divisions))}. Remove one division"
         )
     wanted = [PART.format(number, divisions[0]) for number in range(1, divisions[0] + 1)]
     missing = [name for name in wanted if name not in found]
     if missing:
         raise TidyVoiceError(
-            f"{folder} lacks {summarise(missing, 3)}: prepare these parts as well (--part)"
+            f"{folder} lacks {summarise(missing, 3)}. Prepare these parts as well (--part)"
         )
     return [folder / name for name in wanted]
 
@@ -176,26 +207,92 @@ def check(
     minimum: float = 0.1,
     audio: bool = True,
 ) -> list[str]:
-    """Every problem of a data folder, one line each; an empty list if it is sound.
+    """Return all problems of a data folder, one line each.
 
     Checks the tables against each other, that no speaker is in a folder of ``disjoint_from`` too,
-    and with ``audio`` each file's header (there, not empty, readable, 16 kHz, at least
-    ``minimum`` seconds).
+    and with ``audio`` the header of each file (not empty, readable, 16 kHz, at least ``minimum``
+    seconds).
     """
     try:
         manifest = Manifest.read(folder)
     except TidyVoiceError as error:
         return [str(error)]
-    problems = []
+    speakers = set(manifest.speakers())
     listed = read_table(Path(folder) / "spk2utt", "utterances")["utterance"].to_list()
-    unknown = sorted(set(manifest.speakers()).symmetric_difference(listed))
-    problems += [f"speaker {name} is in only one of utt2spk and spk2utt" for name in unknown]
+    problems = [
+        f"speaker {name} is in only one of utt2spk and spk2utt"
+        for name in sorted(speakers.symmetric_difference(listed))
+    ]
     for other in disjoint_from:
-        shared = sorted(set(manifest.speakers()) & set(Manifest.read(other).speakers()))
+        shared = sorted(speakers & set(Manifest.read(other).speakers()))
         problems += [f"speaker {name} is in {folder} and in {other}" for name in shared]
     if audio:
-        problems += measure(manifest.table["path"].to_list(), minimum)[1]
+        problems += filter(None, measure(manifest.table["path"], minimum)[1])
     return problems
+
+
+def find_audio(
+    root: str | Path, endings: Sequence[str] = (".wav",), part: tuple[int, int] = (1, 1)
+) -> list[str]:
+    """Return the paths below ``root`` of all audio files, sorted.
+
+    Hidden files, such as the ``._FILE.wav`` that macOS writes, are left out.
+
+    Args:
+        part: number (from 1) and count. Only the folders of this part of the speakers are
+            searched, so that a large corpus need not fit in memory.
+
+    Raises:
+        TidyVoiceError: there is no such file, or a name is not UTF-8.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise TidyVoiceError(f"{root} is missing. Give the folder of the corpus")
+    entries = sorted(name for name in os.listdir(root) if name[0] != ".")
+    folders = [name for name in entries if os.path.isdir(root / name)]
+    names = list(set(entries) - set(folders)) if part[0] == 1 else []
+    for top in tqdm(folders[part[0] - 1 :: part[1]], "folders", unit=" folders", disable=None):
+        for place, below, files in os.walk(root / top, followlinks=True):
+            folder = os.path.relpath(place, root)
+            deep = folder.count("/") >= DEEPEST
+            below[:] = [] if deep else [name for name in below if name[0] != "."]
+            names += [f"{folder}/{file}" for file in files if file[0] != "."]
+    names = sorted(name for name in names if name.lower().endswith(tuple(endings)))
+    if not names:
+        raise TidyVoiceError(f"{root} contains no {' or '.join(endings)} file. Is it the root?")
+    # Python reads bytes that are not UTF-8 as surrogates.
+    if broken := next((name for name in names if re.search("[\udc80-\udcff]", name)), None):
+        raise TidyVoiceError(f"{root}: {os.fsencode(broken)!r} is not UTF-8. Rename the file")
+    return names
+
+
+def of_layout(
+    root: str | Path, names: Sequence[str], language_folder: bool, prefix: str = ""
+) -> Manifest:
+    """Return the manifest of files SPEAKER/FOLDER/FILE below ``root``; warn of files elsewhere.
+
+    The id of an utterance is its path below ``root``, with extension.
+
+    Args:
+        language_folder: the middle folder is a language, not a video.
+        prefix: put before ids and speakers, to tell two corpora apart.
+    """
+    table = pl.DataFrame({"name": names}, schema={"name": pl.String})
+    parts = pl.col("name").str.split("/")
+    strays = table.filter(parts.list.len() != 3)
+    if len(strays) == len(table):
+        raise TidyVoiceError(f"{root} contains no SPEAKER/FOLDER/FILE. Is it the root?")
+    if len(strays):
+        message = f"{root}: {len(strays):,} files are not SPEAKER/FOLDER/FILE and left out: "
+        warnings.warn(f"{message}{strays[0, 0]} ..", TidyVoiceWarning, stacklevel=2)
+    table = table.filter(parts.list.len() == 3).with_columns(
+        utterance=prefix + pl.col("name"),
+        path=f"{root}/" + pl.col("name"),
+        speaker=prefix + parts.list.get(0),
+        language=parts.list.get(1),
+    )
+    columns = table["utterance"], table["path"], table["speaker"]
+    return Manifest.build(*columns, table["language"] if language_folder else None)
 
 
 def scan(
@@ -205,60 +302,12 @@ def scan(
     part: tuple[int, int] = (1, 1),
     prefix: str = "",
 ) -> Manifest:
-    """Manifest of a corpus laid out as SPEAKER/FOLDER/FILE, durations read from the headers.
+    """Return the manifest, with durations, of a corpus laid out as SPEAKER/FOLDER/FILE.
 
-    The id of an utterance is its path below ``root``, with extension. Hidden files, such as the
-    ``._FILE.wav`` that some systems leave, are passed over.
-
-    Args:
-        language_folder: the middle folder is the language (TidyVoiceX), not a video.
-        endings: those of audio files.
-        part: number (from 1) and count: every so many-th speaker only, so that nothing but a part
-            of a large corpus is held in memory.
-        prefix: put before ids and speakers, which two corpora may call alike.
+    The arguments are those of ``find_audio`` and ``of_layout``.
 
     Raises:
-        TidyVoiceError: there is no such file, or some are unfit; up to ten of them are named.
+        TidyVoiceError: there is no such file, or files are unfit; the message names ten of them.
     """
-    root = Path(root)
-    if not root.is_dir():
-        raise TidyVoiceError(f"{root} is missing: give the folder that holds the speakers")
-    speakers = _visible(root, folders=True)[part[0] - 1 :: part[1]]
-    names = [
-        f"{speaker}/{folder}/{file}"
-        for speaker in tqdm(speakers, "speakers", unit=" speakers", disable=None)
-        for folder in _visible(root / speaker, folders=True)
-        for file in _visible(root / speaker / folder, folders=False)
-        if file.endswith(tuple(endings))
-    ]
-    if not names:
-        wanted = " or ".join(endings)
-        raise TidyVoiceError(f"{root} holds no SPEAKER/FOLDER/FILE{wanted}: is it the root?")
-    names.sort()
-    table = pl.DataFrame({"name": names}, schema={"name": pl.String})
-    del names
-    table = table.with_columns(
-        utterance=prefix + pl.col("name"),
-        path=f"{root}/" + pl.col("name"),
-        speaker=prefix + pl.col("name").str.split("/").list.get(0),
-        language=pl.col("name").str.split("/").list.get(1) if language_folder else None,
-    )
-    seconds, problems = measure(table["path"])
-    if problems:
-        raise TidyVoiceError(f"{len(problems)} unfit files: {summarise(problems)}")
-    known = not np.isnan(seconds).any()
-    return Manifest.build(
-        table["utterance"],
-        table["path"],
-        table["speaker"],
-        table["language"] if language_folder else None,
-        seconds if known else None,
-    )
-
-
-def _visible(folder: Path, folders: bool) -> list[str]:
-    """Names in a folder, sorted, without hidden ones: those of folders, or of everything else."""
-    with os.scandir(folder) as entries:
-        return sorted(
-            entry.name for entry in entries if entry.name[0] != "." and entry.is_dir() == folders
-        )
+    names = find_audio(root, endings, part)
+    return of_layout(root, names, language_folder, prefix).measured()

@@ -1,9 +1,11 @@
-"""Packing a data folder into shards (``tidyvoice.data.shards`` says what they hold)."""
+"""Pack a data folder into shards, whose layout ``tidyvoice.data.shards`` describes."""
 
 import hashlib
+import io
 import json
 import os
 import shutil
+import tarfile
 import zlib
 from contextlib import closing
 from dataclasses import dataclass
@@ -14,22 +16,30 @@ import numpy as np
 import polars as pl
 from tqdm import tqdm
 
-from tidyvoice.audio import read_pcm16, wav_header
+from tidyvoice.audio import read_pcm16, wav_bytes
 from tidyvoice.data.manifest import Manifest
 from tidyvoice.data.shards import INDEX, SUMMARY, UNREADABLE, read_summary
-from tidyvoice.data.tar import TarWriter
 from tidyvoice.errors import TidyVoiceError, summarise
 from tidyvoice.files import PARTIAL, atomic_path, only_writer, write_text
 from tidyvoice.headers import SAMPLE_RATE
 from tidyvoice.readahead import read_ahead, usable_cores
 
-FORMAT = 1  # raise it whenever the same files make other shards
+FORMAT = 1  # raise it when the same files make other shards
 LEFT_OUT = ".left_out"
+COLUMNS = {
+    "shard": pl.String,
+    "key": pl.String,
+    "speaker": pl.String,
+    "language": pl.String,
+    "offset": pl.Int64,
+    "samples": pl.Int64,
+    "crc32": pl.UInt32,
+}
 
 
 @dataclass(frozen=True)
 class ShardSummary:
-    """What ``write_shards`` made, or found made."""
+    """Result of ``write_shards``; ``found`` is True if the shards had been written before."""
 
     folder: Path
     shards: int
@@ -47,19 +57,18 @@ def write_shards(
 ) -> ShardSummary:
     """Write the shards of a data folder to ``data/shards``, in an order shuffled by ``seed``.
 
-    Shards are written into a folder of another name, which is renamed when all are there. An
-    interrupted run keeps its whole shards and the next one makes only the others. Finished
-    shards of the same tables and files (by size and time) are left alone; others are replaced
-    once their successors are whole.
+    The shards are written to another folder, which is renamed at the end. An interrupted run keeps
+    its complete shards, and the next run writes the others. Finished shards of the same tables and
+    files (by size and time) stay; others are replaced once the new ones are complete.
 
     Args:
-        threads: files read (and decoded, where they must be) at once; as many as there are cores.
-        tolerate: the share of files that may be unreadable: they are left out, and listed with
-            the reason in ``data/shards/unreadable.txt``.
+        threads: number of files read and decoded at once; default: the number of cores.
+        tolerate: fraction of files that may be unreadable. They are left out and listed with the
+            reason in ``data/shards/unreadable.txt``.
 
     Raises:
-        TidyVoiceError: a file is missing, unreadable, or has another rate, and more of them than
-            are tolerated (whole shards stay); another process is writing them.
+        TidyVoiceError: a file is missing, unreadable, or has another sample rate, and ``tolerate``
+            does not allow it (complete shards stay); another process is writing the shards.
     """
     data = Path(data)
     manifest = Manifest.read(data)
@@ -70,24 +79,25 @@ def write_shards(
 def _write_shards(
     data: Path, manifest: Manifest, per_shard: int, seed: int, threads: int, tolerate: float
 ) -> ShardSummary:
-    fingerprint = _fingerprint(manifest, per_shard, seed)
-    final = data / "shards"
-    found = read_summary(final)
-    if found and found["fingerprint"] == fingerprint:
-        counts = (found["shards"], found["utterances"])
-        return ShardSummary(final, *counts, True, len(manifest) - found["utterances"])
-
-    order = np.random.default_rng(seed).permutation(len(manifest))
-    shuffled = manifest.table[order.tolist()]
-    groups = [shuffled[start : start + per_shard] for start in range(0, len(order), per_shard)]
+    total, final, fingerprint = (
+        len(manifest),
+        data / "shards",
+        _fingerprint(manifest, per_shard, seed),
+    )
+    summary = read_summary(final)
+    if summary and summary["fingerprint"] == fingerprint:
+        packed = summary["utterances"]
+        return ShardSummary(final, summary["shards"], packed, True, total - packed)
+    shuffled = manifest.table[np.random.default_rng(seed).permutation(total).tolist()]
+    groups = list(shuffled.iter_slices(per_shard))
     unfinished = data / f"shards.{fingerprint[:12]}{PARTIAL}"
     unfinished.mkdir(exist_ok=True)
     paths = [unfinished / f"shard-{number:06d}.tar" for number in range(len(groups))]
     write = partial(_write_shard, strict=tolerate == 0)
     with closing(read_ahead(write, zip(paths, groups, strict=True), threads)) as written:
         parts = list(tqdm(written, str(data), len(groups), unit=" shards", disable=None))
+    _list_unreadable(unfinished, data, total, tolerate)
     index = pl.concat([pl.read_parquet(part) for part in parts])
-    _judge_unreadable(unfinished, data, len(manifest), tolerate)
     with atomic_path(unfinished / INDEX) as path:
         index.write_parquet(path)
     summary = {
@@ -99,72 +109,65 @@ def _write_shards(
     write_text(unfinished / SUMMARY, json.dumps(summary, indent=1) + "\n")
     for part in parts:
         part.unlink()
-    _replace_folder(unfinished, final)
+    old = data / f"shards.old{PARTIAL}"
+    shutil.rmtree(old, ignore_errors=True)  # left by a process that was killed
+    if final.exists():
+        final.rename(old)
+    unfinished.rename(final)
     for abandoned in data.glob(f"shards.*{PARTIAL}"):
         shutil.rmtree(abandoned)
-    unreadable = len(manifest) - len(index)
-    return ShardSummary(final, len(groups), len(index), False, unreadable)
+    return ShardSummary(final, len(groups), len(index), False, total - len(index))
 
 
-def _judge_unreadable(folder: Path, data: Path, total: int, tolerate: float) -> None:
-    """Join what the shards left out to one list; refuse more than is tolerated."""
+def _list_unreadable(folder: Path, data: Path, total: int, tolerate: float) -> None:
+    """Merge the shards' lists of unreadable files; raise an error if there are too many."""
     lists = sorted(folder.glob(f"*{LEFT_OUT}"))
     lines = [line for path in lists for line in path.read_text().splitlines()]
-    if len(lines) > tolerate * total:
-        for path in lists:  # so that a mended file is tried again
+    refused = len(lines) > tolerate * total
+    if lines and not refused:
+        write_text(folder / UNREADABLE, "".join(f"{line}\n" for line in lines))
+    for path in lists:
+        if refused:  # so that the next run reads these files again
             path.with_suffix(".parquet").unlink()
-            path.unlink()
+        path.unlink()
+    if refused:
         raise TidyVoiceError(
             f"{data}: {len(lines):,} of {total:,} files are unreadable, --tolerate {tolerate:g} "
             f"allows {int(tolerate * total):,}: {summarise(lines, 3)}"
         )
-    if lines:
-        write_text(folder / UNREADABLE, "".join(f"{line}\n" for line in lines))
-    for path in lists:
-        path.unlink()
 
 
 def _fingerprint(manifest: Manifest, per_shard: int, seed: int) -> str:
-    """Of what the shards are made from: the tables, size and time of each file, the settings."""
+    """Return a checksum of the tables, the size and time of each file, and the settings."""
     digest = hashlib.sha256(f"{FORMAT} {per_shard} {seed}\n".encode())
     digest.update(manifest.table.write_csv().encode())
     for path in manifest.table["path"]:
-        # A missing file is named when it is its turn to be read.
+        # Reading a missing file later raises the error that names it.
         status = os.stat(path) if os.path.exists(path) else None
         digest.update(f"{status and (status.st_size, status.st_mtime_ns)}\n".encode())
     return digest.hexdigest()
 
 
 def _content(index: pl.DataFrame) -> str:
-    """Of what is in the shards, wherever they lie: utterances, speakers, languages, samples."""
+    """Return a checksum of the utterances, speakers, languages and samples of all shards."""
     columns = index.select("key", "speaker", "language", "samples", "crc32")
     return hashlib.sha256(columns.write_csv().encode()).hexdigest()
 
 
-def _replace_folder(new: Path, final: Path) -> None:
-    old = final.with_name(f"{final.name}.old{PARTIAL}")
-    if final.exists():
-        shutil.rmtree(old, ignore_errors=True)
-        final.rename(old)
-    new.rename(final)
-    shutil.rmtree(old, ignore_errors=True)
-
-
 def _write_shard(shard: tuple[Path, pl.DataFrame], strict: bool) -> Path:
-    """Write one tar and its rows of the index; a shard that has its rows is whole already.
+    """Write a tar file and its rows of the index; return the path of the rows.
 
-    Args:
-        strict: an unreadable file is an error; else it is listed beside the tar and left out.
+    A shard whose rows exist is complete. An unreadable file is an error if ``strict``; otherwise it
+    is left out and listed beside the tar file.
     """
     path, utterances = shard
     rows_path = path.with_suffix(".parquet")
     if rows_path.exists():
         return rows_path
     rows, left_out = [], []
-    with atomic_path(path) as new, TarWriter(new) as tar:
-        for utterance, source, speaker, language in utterances.select(
-            "utterance", "path", "speaker", "language"
-        ).iter_rows():
+    columns = utterances.select("utterance", "path", "speaker", "language")
+    with atomic_path(path) as new, tarfile.open(new, "w", format=tarfile.GNU_FORMAT) as tar:
+        for utterance, source, speaker, language in columns.iter_rows():
             try:
                 samples = read_pcm16(source)
             except TidyVoiceError as error:
@@ -172,24 +175,24 @@ def _write_shard(shard: tuple[Path, pl.DataFrame], strict: bool) -> Path:
                     raise
                 left_out.append(f"{utterance} {error}\n")
                 continue
-            tar.add(f"{utterance}.spk", speaker.encode())
-            header, content = wav_header(samples.size), memoryview(samples).cast("B")
-            offset = tar.add(f"{utterance}.wav", header, content) + len(header)
-            checksum = zlib.crc32(content)
-            row = (path.name, utterance, speaker, language, offset, samples.size, checksum)
-            rows.append(row)
-    columns = {
-        "shard": pl.String,
-        "key": pl.String,
-        "speaker": pl.String,
-        "language": pl.String,
-        "offset": pl.Int64,
-        "samples": pl.Int64,
-        "crc32": pl.UInt32,
-    }
-    table = pl.DataFrame(rows, schema=columns, orient="row")
+            _add(tar, f"{utterance}.spk", speaker.encode())
+            content = wav_bytes(samples)
+            pcm = samples.tobytes()
+            offset = _add(tar, f"{utterance}.wav", content) + len(content) - len(pcm)
+            rows.append(
+                (path.name, utterance, speaker, language, offset, samples.size, zlib.crc32(pcm))
+            )
     if left_out:
         write_text(path.with_suffix(LEFT_OUT), "".join(left_out))
+    table = pl.DataFrame(rows, schema=COLUMNS, orient="row")
     with atomic_path(rows_path) as new:
-        table.with_columns(pl.lit(SAMPLE_RATE).alias("rate")).write_parquet(new)
+        table.with_columns(rate=pl.lit(SAMPLE_RATE)).write_parquet(new)
     return rows_path
+
+
+def _add(tar: tarfile.TarFile, name: str, content: bytes) -> int:
+    """Append a member to a tar file; return the byte offset of its content."""
+    member = tarfile.TarInfo(name)
+    member.size = len(content)
+    tar.addfile(member, io.BytesIO(content))
+    return tar.offset - len(content) - -len(content) % tarfile.BLOCKSIZE

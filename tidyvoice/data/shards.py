@@ -1,11 +1,11 @@
-"""Shards: plain tar files of WAVs, with an index by which any chunk is read by seeking.
+"""Shards: plain tar files of WAVs, with an index for random access to any chunk.
 
-The layout is WeSpeaker's, so that its readers work on our shards: for each utterance the members
-``KEY.spk`` (the speaker) and ``KEY.wav`` (16-bit PCM, mono). The index adds one row an utterance:
-shard, key, speaker, language, byte offset of the first sample, number of samples, their CRC-32,
-rate. A chunk is then one ``pread`` of its bytes: nothing else is read, and nothing is decoded.
+WeSpeaker's readers work on them: for each utterance there are the members ``KEY.spk`` (the speaker)
+and ``KEY.wav`` (16-bit PCM, mono). The index adds one row for each utterance: shard, key, speaker,
+language, byte offset of the first sample, number of samples, their CRC-32, rate. To read a chunk is
+one ``pread`` of its bytes, without decoding.
 
-Noise and room impulse responses are stored in the same way, their kind in place of the speaker.
+Shards of noise and room impulse responses store the kind in place of the speaker.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ from tidyvoice.data.manifest import parts_of
 from tidyvoice.errors import TidyVoiceError
 
 BYTES_PER_SAMPLE = 2
-OPEN_FILES = 8  # a thread and data folder; systems allow a process as few as 256
+OPEN_FILES = 8  # of a thread and reader; some systems allow a process only 256
 INDEX = "index.parquet"
 SUMMARY = "shards.json"
 COLUMNS = ["shard", "key", "speaker", "language", "offset", "samples"]  # that reading needs
@@ -31,7 +31,7 @@ UNREADABLE = "unreadable.txt"
 
 
 def read_summary(folder: Path) -> dict | None:
-    """What is known of the finished shards in ``folder``; None if there are none."""
+    """Return the summary of the finished shards in ``folder``; None if there are none."""
     path = folder / SUMMARY
     return json.loads(path.read_text()) if path.exists() else None
 
@@ -39,7 +39,7 @@ def read_summary(folder: Path) -> dict | None:
 class ShardReader:
     """Random access to the samples of the shards of a data folder, or of several.
 
-    Threads may read at the same time. Each opens the files it reads and keeps the last few open.
+    Threads may read at the same time. Each opens its own files and keeps the last few open.
 
     Attributes:
         keys: utterance ids (polars String series) in the order of the shards.
@@ -47,7 +47,7 @@ class ShardReader:
         languages: language of each, or null, likewise.
         samples: number of samples of each, int64 [N].
         shard_of: number of the shard that holds each, int32 [N].
-        content: a checksum of all of this and of the samples themselves.
+        content: checksum of all of this and of the samples.
 
     Raises:
         TidyVoiceError: shards are missing, or two folders have a speaker of the same name.
@@ -60,7 +60,7 @@ class ShardReader:
         for folder in folders:
             summary = read_summary(folder)
             if summary is None:
-                raise TidyVoiceError(f"{folder} is missing or unfinished: run stage 2 (shards)")
+                raise TidyVoiceError(f"{folder} is missing or unfinished. Run stage 2 (shards)")
             contents.append(summary["content"])
             table = pl.read_parquet(folder / INDEX, columns=COLUMNS)
             names = table["shard"].unique(maintain_order=True).to_list()
@@ -69,13 +69,13 @@ class ShardReader:
             indexes.append(
                 table.with_columns(pl.col("shard").replace_strict(codes, return_dtype=pl.Int32))
             )
-        _distinct_speakers(folders, indexes)
+        _refuse_shared_speakers(folders, indexes)
         index = pl.concat(indexes)
         self.content: str = contents[0]
         if len(contents) > 1:
             self.content = hashlib.sha256("".join(contents).encode()).hexdigest()
         self.keys = index["key"]
-        # Numbers: ten million names would take a third of the index's memory.
+        # As strings, ten million names would take a third of the index's memory.
         self.speakers = _enumerated(index["speaker"])
         self.languages = _enumerated(index["language"])
         self.samples = index["samples"].to_numpy()
@@ -87,7 +87,7 @@ class ShardReader:
         return len(self.keys)
 
     def read(self, row: int, start: int = 0, count: int | None = None) -> np.ndarray:
-        """Samples int16 [count] of utterance ``row`` from sample ``start`` (to the end if None).
+        """Return ``count`` samples (int16) of utterance ``row`` from ``start``; None: to the end.
 
         Raises:
             TidyVoiceError: the shard is shorter than its index says.
@@ -99,7 +99,7 @@ class ShardReader:
         content = os.pread(self._file(shard).number, size, offset)
         if len(content) != size:
             raise TidyVoiceError(
-                f"{self._shards[shard]} is cut short: remove its folder and run stage 2 again"
+                f"{self._shards[shard]} is cut short. Remove its folder and run stage 2 again"
             )
         return np.frombuffer(content, dtype="<i2")
 
@@ -112,7 +112,7 @@ class ShardReader:
             return files[shard]
         path = self._shards[shard]
         if not path.exists():
-            raise TidyVoiceError(f"{path} is missing: remove {path.parent} and run stage 2 again")
+            raise TidyVoiceError(f"{path} is missing. Remove {path.parent} and run stage 2 again")
         if len(files) >= OPEN_FILES:
             files.popitem(last=False)
         files[shard] = _OpenFile(path)
@@ -123,28 +123,21 @@ def _enumerated(names: pl.Series) -> pl.Series:
     return names.cast(pl.Enum(names.drop_nulls().unique().sort()))
 
 
-def _distinct_speakers(folders: Sequence[Path], indexes: Sequence[pl.DataFrame]) -> None:
-    """Refuse a name that two folders give to a speaker: one class would be two people."""
-    if len(folders) == 1:
-        return
-    names = [
-        pl.DataFrame({"speaker": index["speaker"].unique()}).with_columns(pl.lit(n).alias("folder"))
-        for n, index in enumerate(indexes)
-    ]
-    twice = (
-        pl.concat(names).group_by("speaker").agg("folder").filter(pl.col("folder").list.len() > 1)
-    )
-    if len(twice):
-        speaker, where = twice.sort("speaker").row(0)
-        one, other = (folders[n].parent for n in sorted(where)[:2])
-        raise TidyVoiceError(
-            f"the speaker '{speaker}' is in {one} and in {other} ({len(twice):,} such speakers): "
-            "prepare one of them with a --prefix"
-        )
+def _refuse_shared_speakers(folders: Sequence[Path], indexes: Sequence[pl.DataFrame]) -> None:
+    """Raise an error if two folders share a speaker: the class would mix two people."""
+    first: dict[str, Path] = {}
+    for folder, index in zip(folders, indexes, strict=True):
+        names = set(index["speaker"].unique())
+        if shared := sorted(names & first.keys()):
+            raise TidyVoiceError(
+                f"the speaker '{shared[0]}' is in {first[shared[0]].parent} and in {folder.parent} "
+                f"({len(shared):,} such speakers). Prepare one of them with a --prefix"
+            )
+        first |= dict.fromkeys(names, folder)
 
 
 class _OpenFile:
-    """A file descriptor that is closed when its thread has no more use for it, or ends."""
+    """File descriptor that is closed when its thread drops it or ends."""
 
     def __init__(self, path: Path):
         self.number = os.open(path, os.O_RDONLY)

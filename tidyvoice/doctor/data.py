@@ -20,11 +20,12 @@ from tidyvoice.settings import Strict
 
 SAMPLED_HEADERS = 200
 SHOWN_PROBLEMS = 10
+TAR_BYTES = 2048  # headers and padding of an utterance in a shard
 RESTORE = "Restore the file, or run stage 1 again"
 
 
 class Quantity(Strict):
-    """A number, and by which fraction of it a measured one may differ."""
+    """Expected number, and the fraction of it by which a measured one may differ."""
 
     about: float = Field(ge=0)
     within: float = Field(0.0, ge=0, lt=1)
@@ -95,7 +96,8 @@ def _problems(folder: Path, table: pl.DataFrame, of_tables: Sequence[str]) -> li
     """Report the problems of the tables and of a sample of the audio headers."""
     places = np.linspace(0, table.height - 1, min(table.height, SAMPLED_HEADERS)).astype(int)
     sample = table[places.tolist()]
-    seconds, unfit = measure(sample["path"].to_list(), minimum=1 / SAMPLE_RATE)
+    seconds, lines = measure(sample["path"].to_list(), minimum=1 / SAMPLE_RATE)
+    unfit = [line for line in lines if line]
     findings = []
     if not unfit:
         sample = sample.with_columns(header=seconds).filter(pl.col("header").is_not_nan())
@@ -115,9 +117,9 @@ def _problems(folder: Path, table: pl.DataFrame, of_tables: Sequence[str]) -> li
     return findings
 
 
-def overlaps(speech: Mapping[Path, pl.DataFrame]) -> Iterator[Finding]:
+def overlaps(tables: Mapping[Path, pl.DataFrame]) -> Iterator[Finding]:
     """Report speakers that two data folders share: training and evaluation must not."""
-    speakers = {folder: set(table["speaker"].unique()) for folder, table in speech.items()}
+    speakers = {folder: set(table["speaker"].unique()) for folder, table in tables.items()}
     for one, other in combinations(speakers, 2):
         shared = sorted(speakers[one] & speakers[other])
         if shared and not one.samefile(other):
@@ -127,23 +129,23 @@ def overlaps(speech: Mapping[Path, pl.DataFrame]) -> Iterator[Finding]:
 
 
 def corpora(
-    expected: Mapping[str, Corpus], speech: Mapping[Path, pl.DataFrame]
+    expected: Mapping[str, Corpus], tables: Mapping[Path, pl.DataFrame]
 ) -> Iterator[Finding]:
-    """Compare each corpus of which a folder was read, over all its folders that are there."""
-    by_name = {folder.resolve().name: table for folder, table in speech.items()}
-    roots = {folder.resolve().parent for folder in speech}
+    """Compare the counts of each corpus, summed over its data folders, with the expected ones."""
+    by_name = {folder.resolve().name: table for folder, table in tables.items()}
+    roots = {folder.resolve().parent for folder in tables}
     for name, corpus in expected.items():
-        tables = [by_name[folder] for folder in corpus.folders if folder in by_name]
-        if not tables:
+        present = [by_name[folder] for folder in corpus.folders if folder in by_name]
+        if not present:
             continue
-        # Without calibration nobody is held out, and there is no folder of them.
+        # A folder that does not exist, such as the one of held-out speakers, is not missing.
         absent = [name for name in corpus.folders if name not in by_name]
         absent = [name for name in absent if any((root / name).exists() for root in roots)]
         if absent:
             message = f"cannot be counted without {' and '.join(absent)}"
-            yield Finding("WARN", name, message, "Give all its folders with --data")
+            yield Finding("WARN", name, message, "Give all its folders with --data or --train")
             continue
-        table = pl.concat(tables)
+        table = pl.concat(present)
         measured = {
             "speakers": table["speaker"].n_unique(),
             "utterances": table.height,
@@ -165,7 +167,7 @@ def corpora(
 
 
 def trial_lists(
-    lists: Sequence[Path], expected: Mapping[str, TrialCount], speech: Mapping[Path, pl.DataFrame]
+    lists: Sequence[Path], expected: Mapping[str, TrialCount], tables: Mapping[Path, pl.DataFrame]
 ) -> Iterator[Finding]:
     """Compare the length of each list, and its utterances with those of the data folders."""
     for path in lists:
@@ -179,15 +181,22 @@ def trial_lists(
         sound = count is None or len(trials) == count.lines
         yield judge(sound, path, message, "Download the list again")
         missing = pl.DataFrame({"listed": trials.ids, "stem": map(stem, trials.ids)})
-        for table in speech.values():
+        for table in tables.values():
             ids = table.select(stem=pl.col("utterance").str.strip_suffix(".wav"))
             missing = missing.join(ids, "stem", how="anti", maintain_order="left")
-        if speech and len(missing):
+        if tables and len(missing):
             message = f"{len(missing):,} utterances are in no data folder, such as {missing[0, 0]}"
             yield Finding("FAIL", str(path), message, "Give their data folder with --data")
 
 
-def need_of_embeddings(exp: Path, folder: Path, table: pl.DataFrame) -> Need:
-    """Return what the embeddings of a data folder take: float32 vectors, ids of 4-byte letters."""
+def shards(folder: Path, table: pl.DataFrame) -> Need:
+    """Return the space that the shards of a data folder still need: 16-bit samples in tar files."""
+    packed = any(folder.glob("**/shards/shards.json"))
+    size = table["seconds"].sum() * SAMPLE_RATE * 2 + table.height * TAR_BYTES
+    return Need(folder, f"shards of {folder}", 0 if packed else size)
+
+
+def embeddings(exp: Path, folder: Path, table: pl.DataFrame) -> Need:
+    """Return the space for the embeddings of a data folder: float32 vectors and UTF-32 ids."""
     row = ModelSettings().embed_dim + table["utterance"].str.len_chars().max()
     return Need(exp, f"embeddings of {folder}", 4 * row * table.height)

@@ -27,10 +27,10 @@ class Finding:
     """One line of the report.
 
     Attributes:
-        status: FAIL stops a stage or spoils its result, WARN may, OK does not.
+        status: FAIL stops a stage or spoils its result; WARN may do so; OK does not.
         where: the program, device, file or folder that was checked.
-        message: the value that was found, and the problem if there is one.
-        fix: what to do; empty if nothing, or if the message says it.
+        message: the measured value, and the problem if there is one.
+        fix: what to do; empty if there is nothing to do, or if the message says it.
     """
 
     status: Status
@@ -44,13 +44,13 @@ class Finding:
 
 
 def judge(sound: bool, where: object, message: str, fix: str) -> Finding:
-    """Return OK, or FAIL with what to do."""
+    """Return an OK, or a FAIL with its fix."""
     return Finding("OK" if sound else "FAIL", str(where), message, "" if sound else fix)
 
 
 @dataclass(frozen=True)
 class Need:
-    """Bytes that are still to be written below a folder, and what they are."""
+    """Number of bytes that are still to be written below a folder, and what they hold."""
 
     folder: Path
     what: str
@@ -81,7 +81,7 @@ def packages() -> list[Finding]:
 
 
 def ffmpeg(paths: Iterable[pl.Series]) -> Finding:
-    """Look for ffmpeg, which only files that libsndfile cannot read need."""
+    """Look for ffmpeg, which decodes the files that libsndfile cannot read."""
     endings = {end or "" for column in paths for end in column.str.extract(r"(\.[^./]*)$").unique()}
     foreign = sorted(ending or "unnamed" for ending in endings if not has_header(f"x{ending}"))
     program = shutil.which("ffmpeg")
@@ -114,7 +114,8 @@ def device() -> Iterator[Finding]:
         fix = "Update the driver, install a torch for its CUDA, or check CUDA_VISIBLE_DEVICES"
         yield Finding("WARN", "GPU", message, fix)
     else:
-        yield Finding("OK", "GPU", "none")
+        fix = "Train a network of full size on a machine with a GPU: a CPU takes weeks"
+        yield Finding("WARN", "GPU", "none", fix)
 
 
 def disk(needs: Sequence[Need]) -> Iterator[Finding]:
@@ -136,7 +137,7 @@ def disk(needs: Sequence[Need]) -> Iterator[Finding]:
 
 
 def size(number: float) -> str:
-    """Return bytes as people read them, in powers of 1,000: 1.5 GB."""
+    """Format a number of bytes in powers of 1,000: 1.5 GB."""
     for unit in ("bytes", "kB", "MB", "GB"):
         if number < 999.5:
             return f"{number:.3g} {unit}"

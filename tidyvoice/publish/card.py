@@ -9,13 +9,14 @@ import re
 from huggingface_hub import EvalResult, ModelCardData
 
 from tidyvoice.config import ModelSettings
+from tidyvoice.data.manifest import terms_of
 from tidyvoice.headers import SAMPLE_RATE
 from tidyvoice.publish.facts import Evaluation, Facts, Terms
 from tidyvoice.publish.markdown import bullets
 from tidyvoice.publish.results import list_of, results_section
 from tidyvoice.publish.training import describe_source
 from tidyvoice.publish.training_section import training_section
-from tidyvoice.terms import IDENTIFICATION, TERMS
+from tidyvoice.terms import IDENTIFICATION
 
 TAGS = ["speaker-verification", "speaker-recognition", "speaker-embedding", "speech", "audio"]
 # There is no task of its own for speaker verification among the Hub's.
@@ -157,8 +158,13 @@ def _licence(facts: Facts, terms: Terms) -> str:
         said = "The weights are under no common licence: ask the publisher of this page for terms."
     if facts.source is not None:
         said += f" They come from {describe_source(facts.source)}, whose licence binds as well."
-    said += (
-        " The data that they, and the model that they began with, were trained on have terms of "
-        "their own. Of the corpora that `tidyvoice` prepares:"
-    )
-    return f"{said}\n\n{bullets(list(TERMS.values()))}"
+    said += " The corpora that they were trained on have terms of their own."
+    known = corpus_terms(facts)
+    return f"{said}\n\n{bullets(known)}" if known else said
+
+
+def corpus_terms(facts: Facts) -> list[str]:
+    """Return the terms of the corpora of all trainings whose data folders are still there."""
+    chosen = [training.setting("data.train") or [] for training in facts.trainings]
+    folders = [folder for data in chosen for folder in ([data] if isinstance(data, str) else data)]
+    return sorted({terms for folder in folders for terms in terms_of(folder)})
