@@ -204,13 +204,17 @@ score() {
     ${centre[@]+"${centre[@]}"} --out "$folder/scores/$out.score" "${@:6}"
 }
 
-# fitted_verifier LIST TRIALS: what `tidyvoice verify` and `identify` need, beside the weights.
+# fitted_verifier LIST TRIALS: verifier.json, with which `tidyvoice verify` and `identify` decide. It
+# normalises scores by AS-norm, because these commands do not know the languages.
 fitted_verifier() {
-  local centre=()
-  if [ -e "$embeddings/mean.npz" ]; then centre=(--mean "$embeddings/mean.npz"); fi
-  make "$exp/$reported/models/verifier.json" "$embeddings/$1.npz" ${centre[@]+"${centre[1]}"} \
-    "$2" -- tidyvoice fit-verifier --model "$exp/$reported/models" --trials "$2" \
-    --embeddings "$embeddings/$1.npz" ${centre[@]+"${centre[@]}"}
+  local mean=$embeddings/mean.npz others=()
+  if [ -e "$mean" ]; then
+    others=(--mean "$mean" --cohort "$mean" --cohort-utt2spk "$data/finetune/utt2spk"
+      --top-n "$top_n")
+  fi
+  make "$exp/$reported/models/verifier.json" "$embeddings/$1.npz" ${others[@]+"$mean"} "$2" -- \
+    tidyvoice fit-verifier --model "$exp/$reported/models" --trials "$2" \
+    --embeddings "$embeddings/$1.npz" ${others[@]+"${others[@]}"}
 }
 
 called() {

@@ -69,7 +69,7 @@ def chain(tmp_path_factory, tiny):
     (folder / "trials").write_text("".join(trials))
     succeed(
         "score", "--embeddings", table, "--trials", folder / "trials",
-        "--mean", table, "--out", exp / "scores" / "dev.score", "--in-sample",
+        "--mean", table, "--out", exp / "scores" / "dev.score", "--allow-overlap",
     )  # fmt: skip
     return exp
 
@@ -122,7 +122,7 @@ def test_a_bad_trial_list_is_one_line_and_writes_nothing(chain, tmp_path, trials
     (tmp_path / "trials").write_text(trials)
     result = invoke(
         "score", "--embeddings", chain / "embeddings" / "dev.npz",
-        "--trials", tmp_path / "trials", "--out", tmp_path / "out.score", "--in-sample",
+        "--trials", tmp_path / "trials", "--out", tmp_path / "out.score", "--allow-overlap",
     )  # fmt: skip
     assert result.exit_code == 1
     error = result.output.strip().splitlines()

@@ -16,13 +16,13 @@ import pytest
 import soundfile
 import torch
 from matplotlib.figure import Figure
+from tidyvoice.enrolment import Enrolment
 from typer.testing import CliRunner
 
 from tests.conftest import require
 from tidyvoice.cli import app
 from tidyvoice.demo import figures, markup
 from tidyvoice.encoder import SpeakerEncoder
-from tidyvoice.enrolment import Enrolment
 from tidyvoice.frontend import Frontend, FrontendSettings
 from tidyvoice.verifier import Verification
 

@@ -169,7 +169,7 @@ def test_scores_of_every_format_are_the_same_and_say_what_was_not_checked(tmp_pa
     (tmp_path / "e.txt").write_text("\n".join(IDS), encoding="utf-8")
     (tmp_path / "e.scp").write_text(write_ark(tmp_path / "e.ark"))
     (tmp_path / "trials").write_text(f"1 {IDS[2]} {IDS[3]}\n0 {IDS[0]} {IDS[1]}\n")
-    line = ("score", "--trials", "trials", "--in-sample")
+    line = ("score", "--trials", "trials", "--allow-overlap")
     steps = {}
     for ending in ("npz", "npy", "ark", "scp"):
         table = f"e.{ending}"

@@ -65,7 +65,7 @@ run tidyvoice trials "$exp/data/own" --targets "$targets" --nontargets "$nontarg
 score cosine
 report=(--scores cosine --name "$name")
 if [ "$mean" = own ]; then
-  score centred --mean "$exp/embeddings/own.npz" --in-sample
+  score centred --mean "$exp/embeddings/own.npz" --allow-overlap
 elif [ -n "$mean" ]; then
   embed mean "$mean"
   score centred --mean "$exp/embeddings/mean.npz" --utt2spk "$exp/data/mean/utt2spk"

@@ -90,7 +90,7 @@ if [ -n "$voxceleb2" ]; then
 else
   echo "no column for the mean of VoxCeleb2 dev: give --voxceleb2"
 fi
-score own --mean "$exp/dev.npz" --in-sample
+score own --mean "$exp/dev.npz" --allow-overlap
 columns+=("dev's own mean=$exp/own.score")
 
 run tidyvoice compare "${columns[@]}" --published conf/tidyvoice/published.yaml \

@@ -22,7 +22,7 @@ def folder(tmp_path_factory):
     """Scores of two lists; dev's have lost what says how they were made, also those in sample."""
     made = write_pipeline(tmp_path_factory.mktemp("guard"))
     succeed("score", "--embeddings", made / "dev.npz", "--trials", made / "dev.trials", "--mean",
-            made / "dev.npz", "--out", made / "own.score", "--in-sample")  # fmt: skip
+            made / "dev.npz", "--out", made / "own.score", "--allow-overlap")  # fmt: skip
     for name in ("dev", "own"):
         (made / f"{name}.score.json").unlink()
     table = load_embeddings(made / "dev.npz")
@@ -65,13 +65,13 @@ def test_every_step_refuses_evaluated_speakers_in_every_role(
     assert f"the trials of {overlap}" in said
     assert "speakers (id020" in said
     assert not list(tmp_path.iterdir())
-    succeed(*call, "--out", out, "--in-sample")
+    succeed(*call, "--out", out, "--allow-overlap")
     assert f"the trials of {overlap}" in read_lineage(out).in_sample[-1]
 
 
 def test_what_is_recorded_and_published_has_counts_in_place_of_names(folder, tmp_path):
     out = tmp_path / "out.score"
-    said = succeed(*step(folder, "normalize", mean="dev"), "--out", out, "--in-sample")
+    said = succeed(*step(folder, "normalize", mean="dev"), "--out", out, "--allow-overlap")
     assert f"{folder / 'own.score'} and the mean of {folder / 'dev.npz'} share 16 speakers" in said
     succeed("report", out, "--out", tmp_path / "page.html", "--bootstrap", 0)
     page = (tmp_path / "page.html").read_text()

@@ -33,7 +33,7 @@ def test_speakers_on_both_sides_are_refused_by_name():
         with pytest.raises(TidyVoiceError) as error:
             guard.disjoint(people("dev", "abcde"), other)
         assert "dev and the cohort share 4 speakers (b, c, d, ...)" in str(error.value)
-        assert "--in-sample" in str(error.value)
+        assert "--allow-overlap" in str(error.value)
 
 
 def test_other_names_for_the_same_utterances_do_not_hide_them():

@@ -40,7 +40,7 @@ def test_scoring_refuses_speakers_that_are_evaluated(folder, tmp_path):
     message = refusal(*command)
     assert "share 16 speakers (id0200, id0201, id0202, ...)" in message
     assert not list(tmp_path.iterdir())
-    assert "IN-SAMPLE: the trials of" in succeed(*command, "--in-sample")
+    assert "IN-SAMPLE: the trials of" in succeed(*command, "--allow-overlap")
     assert len(read_lineage(tmp_path / "s").in_sample) == 1
     assert "IN-SAMPLE: the trials of" in succeed("metrics", tmp_path / "s")
 
@@ -73,7 +73,7 @@ def test_a_cohort_of_evaluated_speakers_is_refused(folder, tmp_path):
     )  # fmt: skip
     assert "and the cohort" in refusal(*command)
     assert not list(tmp_path.iterdir())
-    assert json.loads(succeed(*command, "--in-sample", "--json"))["in_sample"]
+    assert json.loads(succeed(*command, "--allow-overlap", "--json"))["in_sample"]
 
 
 def test_unlabelled_lists_pass_through_everything(folder, tmp_path):
@@ -144,7 +144,7 @@ def test_every_quality_measure_is_fitted_and_applied(folder, tmp_path):
 def test_what_was_in_sample_stays_so_through_a_saved_calibration(folder, tmp_path):
     leaky = ("--cohort", folder / "calib.npz", "--cohort-utt2spk", folder / "calib/utt2spk")
     for name in ("calib", "dev"):
-        normalize(folder, name, tmp_path / name, *leaky, "--top-n", 10, "--in-sample")
+        normalize(folder, name, tmp_path / name, *leaky, "--top-n", 10, "--allow-overlap")
     fit = ("calibrate", "--fit", tmp_path / "calib", "--apply", tmp_path / "dev")
     succeed(*fit, "--save", tmp_path / "c", "--out", tmp_path / "a")
     succeed("calibrate", "--use", tmp_path / "c", "--apply", tmp_path / "dev", "--out",

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tidyvoice.cli.app import (
+    AllowOverlap,
     AsJson,
     Blind,
     CohortLanguages,
     CohortSpeakers,
     CohortTable,
-    InSample,
     Languages,
     Mean,
     Out,
@@ -56,7 +56,7 @@ def score(
     out: Out,
     mean: Mean = None,
     utt2spk: Speakers = None,
-    in_sample: InSample = False,
+    in_sample: AllowOverlap = False,
     as_json: AsJson = False,
 ) -> None:
     """Cosine scores of a trial list.
@@ -84,7 +84,7 @@ def normalize(
     cohort_utt2lang: CohortLanguages = None,
     blind: Blind = False,
     utt2spk: Speakers = None,
-    in_sample: InSample = False,
+    in_sample: AllowOverlap = False,
     as_json: AsJson = False,
 ) -> None:
     """Normalise cosine scores by a cohort of other speakers.
@@ -130,7 +130,7 @@ def calibrate(
     blind: Blind = False,
     prior: Prior = None,
     utt2spk: Speakers = None,
-    in_sample: InSample = False,
+    in_sample: AllowOverlap = False,
     as_json: AsJson = False,
 ) -> None:
     """Turn scores into log-likelihood ratios, by logistic regression on labelled scores.
@@ -172,7 +172,7 @@ def fuse(
     utt2lang: Languages = None,
     prior: Prior = None,
     utt2spk: Speakers = None,
-    in_sample: InSample = False,
+    in_sample: AllowOverlap = False,
     as_json: AsJson = False,
 ) -> None:
     """Fuse the scores of several systems into log-likelihood ratios.

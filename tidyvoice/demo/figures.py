@@ -23,7 +23,7 @@ from tidyvoice.report.drawing import (
 from tidyvoice.verifier import Verification, Verifier
 
 JOINED = 8  # bins of the verifier's distribution in one of the figure
-MARGIN = 0.05  # of the scores, on both sides of what is drawn
+MARGIN = 0.025  # of the span of the scores, on both sides of what is drawn
 HEIGHT, LOW = 2.1, 1.25  # inches, of the axes
 HERTZ = (500, 1000, 2000, 4000, 7000)
 SPREAD = (5, 99.8)  # percentiles of the energies at both ends of the colours
@@ -33,20 +33,19 @@ COLOURS = LinearSegmentedColormap.from_list("heat", HEAT)
 def scores_picture(verifier: Verifier, found: Verification) -> Picture:
     """Densities of the scores that the verifier was fitted to; score and threshold among them."""
     score, turn = (signed(value, 3, plus=False) for value in (found.score, found.threshold))
-    edges = verifier.distribution.edges[::JOINED]
-    counts = {
-        "same speaker": verifier.distribution.target,
-        "different speakers": verifier.distribution.nontarget,
-    }
+    distribution = verifier.scale().distribution
+    edges, (low, high) = distribution.edges[::JOINED], distribution.span
+    counts = {"same speaker": distribution.target, "different speakers": distribution.nontarget}
     densities = {}
     for kind, count in counts.items():
         joined = np.reshape(count, (-1, JOINED)).sum(axis=1)
         densities[kind] = joined / joined.sum() / np.diff(edges)
-    # A prior may ask for a score that no cosine reaches: then the line is outside, which is true.
-    threshold = float(np.clip(found.threshold, -1, 1))
+    # A prior may ask for a score beyond all known ones; the line then lies outside the figure.
+    threshold, score_shown = np.clip((found.threshold, found.score), low, high)
     held = edges[:-1][sum(densities.values()) > 0]
-    marks = (found.score, threshold, held.min(), held.max() + edges[1] - edges[0])
-    limits = (max(min(marks) - MARGIN, -1.0), min(max(marks) + MARGIN, 1.0))
+    marks = (score_shown, threshold, held.min(), held.max() + edges[1] - edges[0])
+    margin = MARGIN * (high - low)
+    limits = (max(min(marks) - margin, low), min(max(marks) + margin, high))
 
     def draw(figure: Figure, axes: Axes) -> None:
         for (kind, density), colour in zip(densities.items(), SERIES, strict=False):
@@ -57,7 +56,7 @@ def scores_picture(verifier: Verifier, found: Verification) -> Picture:
             found.threshold, color=MUTED, linewidth=1.2, linestyle=DASHES[1],
             label=f"threshold, {turn}",
         )  # fmt: skip
-        axes.set(title="Scores of known trials", xlabel="Score (cosine)", ylabel="Density")
+        axes.set(title="Scores of known trials", xlabel="Score", ylabel="Density")
         axes.set_xlim(limits)
         axes.set_ylim(bottom=0)
         for axis, most in ((axes.xaxis, 9), (axes.yaxis, 5)):

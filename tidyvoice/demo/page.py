@@ -20,7 +20,7 @@ from tidyvoice.demo.markup import (
     warning_list,
 )
 from tidyvoice.encoder import SpeakerEncoder
-from tidyvoice.enrolment import Enrolment
+from tidyvoice.enrollment import Enrollment
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.headers import SAMPLE_RATE
 from tidyvoice.recordings import Recording
@@ -43,7 +43,7 @@ PRIORS = {
 }
 
 
-def listen(encoder: SpeakerEncoder, number: int, path: str | None) -> tuple[Enrolment | None, str]:
+def listen(encoder: SpeakerEncoder, number: int, path: str | None) -> tuple[Enrollment | None, str]:
     """The voice in a file, and the markup below it: its spectrogram, or what is wrong with it.
 
     The page keeps the voice, so that the verdict at another prior needs no embedding.
@@ -57,7 +57,7 @@ def listen(encoder: SpeakerEncoder, number: int, path: str | None) -> tuple[Enro
     try:
         recording = Recording.load(path)
         # The page says the warnings, the terminal need not.
-        voice = encoder.enrol(name, [replace(recording, warnings=())])
+        voice = encoder.enroll(name, [replace(recording, warnings=())])
         features = features_of(encoder, recording.samples[: SHOWN * SAMPLE_RATE])
     except TidyVoiceError as error:
         return None, message(str(error).replace(path, name))
@@ -77,7 +77,7 @@ def features_of(encoder: SpeakerEncoder, samples: np.ndarray) -> np.ndarray:
 
 
 def decide(
-    encoder: SpeakerEncoder, one: Enrolment | None, other: Enrolment | None, prior: float
+    encoder: SpeakerEncoder, one: Enrollment | None, other: Enrollment | None, prior: float
 ) -> tuple[str, str]:
     """Markup of the verdict, and of the figure of the scores (empty without a verifier)."""
     if one is None or other is None:
@@ -85,7 +85,7 @@ def decide(
     found = encoder.verify(one, other, prior)
     if encoder.verifier is None:
         return verdict(found), ""
-    known = encoder.verifier.distribution
+    known = encoder.verifier.scale().distribution
     caption = (
         f"Scores of {sum(known.target):,} trials of the same speaker and {sum(known.nontarget):,} "
         "of different speakers, to which this model's calibration was fitted."

@@ -150,7 +150,7 @@ class LeakGuard:
             shown = ", ".join(names[:NAMED]) + (", ..." if len(names) > NAMED else "")
             raise TidyVoiceError(
                 f"{said} ({shown}): results would be too optimistic. Use other speakers, or allow "
-                "the overlap with --in-sample; the report then marks it"
+                "the overlap with --allow-overlap; the report then marks it"
             )
         if said not in self.in_sample:
             self.in_sample.append(said)
