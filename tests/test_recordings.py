@@ -127,7 +127,7 @@ def test_channels_lie_on_the_shorter_side():
         (np.array([]), "are no samples"),
         (np.zeros((2, 2, 2)), "are no samples"),
         (np.full(3 * RATE, np.nan), "NaN"),
-        (speech() * 32768, "divide 16-bit ones by 32768"),
+        (speech() * 32768, "divide 16-bit samples by 32768"),
         (np.array(["a"]), "are no samples"),
         (
             (speech() * 32767).astype(np.int64),

@@ -1,4 +1,4 @@
-"""The figures of the page: where a score lies among those of known trials, and spectrograms."""
+"""Figures of the page: the scores of known trials, and spectrograms."""
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -22,17 +22,19 @@ from tidyvoice.report.drawing import (
 )
 from tidyvoice.verifier import Verification, Verifier
 
-JOINED = 8  # bins of the verifier's distribution in one of the figure
+JOINED = 8  # bins of the verifier's distribution that form one bin of the figure
 MARGIN = 0.025  # of the span of the scores, on both sides of what is drawn
-HEIGHT, LOW = 2.1, 1.25  # inches, of the axes
+HEIGHT, LOW = 2.1, 1.25  # heights of the axes in inches
 HERTZ = (500, 1000, 2000, 4000, 7000)
-SPREAD = (5, 99.8)  # percentiles of the energies at both ends of the colours
+SPREAD = (5, 99.8)  # percentiles of the energies at the ends of the colour map
 COLOURS = LinearSegmentedColormap.from_list("heat", HEAT)
 
 
-def scores_picture(verifier: Verifier, found: Verification) -> Picture:
-    """Densities of the scores that the verifier was fitted to; score and threshold among them."""
-    score, turn = (signed(value, 3, plus=False) for value in (found.score, found.threshold))
+def scores_picture(verifier: Verifier, result: Verification) -> Picture:
+    """Draw the densities of the verifier's trials with the score and the threshold."""
+    score, threshold_text = (
+        signed(value, 3, plus=False) for value in (result.score, result.threshold)
+    )
     distribution = verifier.scale().distribution
     edges, (low, high) = distribution.edges[::JOINED], distribution.span
     counts = {"same speaker": distribution.target, "different speakers": distribution.nontarget}
@@ -41,7 +43,7 @@ def scores_picture(verifier: Verifier, found: Verification) -> Picture:
         joined = np.reshape(count, (-1, JOINED)).sum(axis=1)
         densities[kind] = joined / joined.sum() / np.diff(edges)
     # A prior may ask for a score beyond all known ones; the line then lies outside the figure.
-    threshold, score_shown = np.clip((found.threshold, found.score), low, high)
+    threshold, score_shown = np.clip((result.threshold, result.score), low, high)
     held = edges[:-1][sum(densities.values()) > 0]
     marks = (score_shown, threshold, held.min(), held.max() + edges[1] - edges[0])
     margin = MARGIN * (high - low)
@@ -51,10 +53,10 @@ def scores_picture(verifier: Verifier, found: Verification) -> Picture:
         for (kind, density), colour in zip(densities.items(), SERIES, strict=False):
             axes.stairs(density, edges, color=colour, alpha=0.14, fill=True)
             axes.stairs(density, edges, color=colour, linewidth=1.4, label=f"trials, {kind}")
-        axes.axvline(found.score, color=INK, linewidth=2, label=f"these two, {score}")
+        axes.axvline(result.score, color=INK, linewidth=2, label=f"these two, {score}")
         axes.axvline(
-            found.threshold, color=MUTED, linewidth=1.2, linestyle=DASHES[1],
-            label=f"threshold, {turn}",
+            result.threshold, color=MUTED, linewidth=1.2, linestyle=DASHES[1],
+            label=f"threshold, {threshold_text}",
         )  # fmt: skip
         axes.set(title="Scores of known trials", xlabel="Score", ylabel="Density")
         axes.set_xlim(limits)
@@ -67,24 +69,24 @@ def scores_picture(verifier: Verifier, found: Verification) -> Picture:
         axes.grid(axis="x", visible=False)
         legend(figure, 4)
 
-    side = "above" if found.same_speaker else "not above"
+    side = "above" if result.same_speaker else "not above"
     title = (
         f"Scores of {sum(counts['same speaker']):,} trials of the same speaker and of "
         f"{sum(counts['different speakers']):,} of different speakers. The score of these two "
-        f"recordings, {score}, is {side} the threshold, {turn}."
+        f"recordings, {score}, is {side} the threshold, {threshold_text}."
     )
     return drawn("scores", title, HEIGHT, BELOW + legend_height(4), draw)
 
 
 def spectrogram(name: str, title: str, features: np.ndarray, settings: FrontendSettings) -> Picture:
-    """Features [T x F] as the model takes them: time in s against frequency in Hz.
+    """Draw the features [T x F] of the model, time in s against frequency in Hz.
 
     Args:
-        name: what the ids of its elements begin with.
-        title: read aloud in place of the figure.
+        name: prefix of the ids in the figure.
+        title: text for screen readers.
     """
     frames, bins = features.shape
-    # Frames stand at their centres; bins lie evenly on the mel scale, their centres at 1 ... F.
+    # A frame is drawn at its centre; the bins are evenly spaced on the mel scale, from 1 to F.
     start = (settings.frame_length - settings.frame_shift) / 2000
     ends = (start, start + frames * settings.frame_shift / 1000)
     step = (mel(settings.sample_rate / 2) - mel(LOWEST_HZ)) / (bins + 1)
@@ -98,7 +100,7 @@ def spectrogram(name: str, title: str, features: np.ndarray, settings: FrontendS
         axes.yaxis.set_major_locator(FixedLocator((mel(np.array(HERTZ)) - mel(LOWEST_HZ)) / step))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda _, place: f"{HERTZ[place]:,}"))
         axes.xaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 5, 10]))
-        axes.set(title="Log mel energies, as the model takes them")
+        axes.set(title="Log mel energies, the input of the model")
         axes.set(xlabel="Time (s)", ylim=(0.5, bins + 0.5))
         axes.set_ylabel("Frequency (Hz)", labelpad=1)
         axes.grid(visible=False)
