@@ -55,6 +55,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: places.get(item.path.name, len(LONGEST)))
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Let the workers share a server of commands."""
+    if config.getoption("numprocesses", None):
+        preloaded.programs()
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """Use two workers more than cores, because many tests wait for programs that they start.

@@ -10,7 +10,6 @@ that are sent to the process group of its caller, and it is killed when the prog
 it is gone. Tests of Ctrl-C start Python itself.
 """
 
-import functools
 import os
 import subprocess
 import sys
@@ -22,11 +21,16 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 Completed = subprocess.CompletedProcess[str]
 SERVERS = []
+SHARED = "TIDYVOICE_TEST_PROGRAMS"
 
 
-@functools.cache
 def programs() -> Path:
-    """Start a server; return the folder of its programs, which belongs at the front of the PATH."""
+    """Start a server, once for all test processes; return the folder of its programs.
+
+    The folder belongs at the front of the PATH. The programs wait until the server is ready.
+    """
+    if SHARED in os.environ:
+        return Path(os.environ[SHARED])
     # The path of a socket has at most 100 letters, those of pytest's folders may have more.
     folder = Path(tempfile.mkdtemp(prefix="tidyvoice-"))
     client = (HERE / "client.py").read_text()
@@ -37,13 +41,12 @@ def programs() -> Path:
     # The server ends when its input does, which is when this process does.
     server = subprocess.Popen(
         [sys.executable, str(HERE / "server.py"), str(folder / "socket")],
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": ""},
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
         stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
         start_new_session=True,  # Ctrl-C is for pytest
     )
-    assert server.stdout.readline() == b"ready\n"
     SERVERS.append(server)
+    os.environ[SHARED] = str(folder)
     return folder
 
 

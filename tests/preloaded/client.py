@@ -4,6 +4,7 @@ import json
 import os
 import socket
 import sys
+import time
 
 MODULES = {"tidyvoice": "tidyvoice", "torchrun": "torch.distributed.run"}
 
@@ -15,7 +16,12 @@ if arguments[:1] == ["-u"]:
     del arguments[0]
 request = [arguments, os.getcwd(), dict(os.environ)]
 with socket.socket(socket.AF_UNIX) as connection:
-    connection.connect(os.path.join(folder, "socket"))
+    for _ in range(6000):  # five minutes, in which the server starts
+        try:
+            connection.connect(os.path.join(folder, "socket"))
+            break
+        except (FileNotFoundError, ConnectionRefusedError):
+            time.sleep(0.05)
     socket.send_fds(connection, [b"!"], [0, 1, 2])
     connection.sendall(json.dumps(request).encode() + b"\n")
     status = connection.recv(8)

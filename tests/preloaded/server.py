@@ -14,8 +14,10 @@ import socket
 import sys
 import threading
 import traceback
+import weakref
 
-# Not huggingface_hub, which reads its environment when it is imported.
+# Not huggingface_hub, which reads its environment when it is imported, and no module that is run
+# with -m, of which Python would warn.
 PACKAGES = (
     "matplotlib.figure",
     "polars",
@@ -28,11 +30,23 @@ PACKAGES = (
     "sklearn.linear_model",
     "soundfile",
     "torch._dynamo",
-    "torch.distributed",
+    "torch.distributed.launcher.api",
     "torch.utils.tensorboard",
     "torchaudio",
     "typer",
     "yaml",
+    "tidyvoice.cli",
+    "tidyvoice.doctor",
+    "tidyvoice.extract",
+    "tidyvoice.report",
+    "tidyvoice.runs",
+    "tidyvoice.scoring.calibrated",
+    "tidyvoice.scoring.pipeline",
+    "tidyvoice.scoring.verifier_fit",
+    "tidyvoice.submission",
+    "tidyvoice.training.average",
+    "tidyvoice.training.trainer",
+    "tidyvoice.verifier",
 )
 
 
@@ -42,7 +56,6 @@ def serve(path: str) -> list[str]:
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(path)
         listener.listen(64)
-        print("ready", flush=True)
         while True:
             waited = [0, listener, *running.values()]
             readable, _, _ = select.select(waited, [], [], 0.005 if running else None)
@@ -131,7 +144,10 @@ def leave(error: BaseException | None) -> None:
 def main() -> None:
     for package in PACKAGES:
         importlib.import_module(package)
-    sys.path.pop(0)  # the folder of this file
+    del sys.path[:2]  # the folder of this file, and PYTHONPATH
+    # Every process would otherwise end with the clean-up of what torch registered in this one.
+    for finalizer in weakref.finalize._registry:
+        finalizer.atexit = False
     # Else every process would copy the memory of all objects to look for garbage.
     gc.collect()
     gc.freeze()

@@ -257,53 +257,19 @@ def announced(project, whole):
 
 def test_announced_labels_measure_the_submission(project, whole, announced):
     assert "no labels" in whole
-    line = f"{WHOLE.format('whole')} --stage 8"
-    said = succeed(line, project)
+    said = succeed(f"{WHOLE.format('whole')} --stage 8", project)
     page = (project / "exp/whole/finetune/report.html").read_text()
     for name, rate in announced.items():
         assert re.search(
             rf"^eval-{name} +{rate:.2f}( +[\d.]+){{3}}( +n/a){{4}}$", said, re.MULTILINE
         )
         assert f'<th scope="row">eval-{name}</th><td>{rate:.2f}</td>' in page
-    again = succeed(line, project)
-    assert not re.findall(r"^\+ (?:tidyvoice|python) .*", again, re.MULTILINE)
-    assert "\neval-U " in again
-
-
-def test_a_finished_recipe_shows_its_table_and_makes_nothing(project, whole):
+    # A finished recipe shows its tables and makes nothing.
     again = succeed(WHOLE.format("whole"), project)
+    assert "\neval-U " in again
     assert not re.findall(r"^\+ (?:tidyvoice|python) .*", again, re.MULTILINE)
     table = re.search(r"system +EER.*?\n\n", whole.partition("== stage 7")[2], re.DOTALL)[0]
     assert table in again.partition("== stage 7")[2]
-
-
-def test_killed_in_most_stages_it_ends_with_the_same_scores(project, whole):
-    for stage in (1, 2, 3, 4, 6, 8):
-        process = subprocess.Popen(
-            ["bash", "-c", WHOLE.format("killed")],
-            env=environment(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            cwd=project,
-            start_new_session=True,
-        )
-        said = []
-        for text in process.stdout:
-            said.append(text)
-            if text.startswith(f"== stage {stage}:"):
-                break
-        else:
-            pytest.fail("".join(said[-20:]))
-        time.sleep(0.2 + 0.3 * (stage % 3))  # while a command of the stage runs
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()  # until every process that writes to it is gone
-    succeed(WHOLE.format("killed"), project)
-    expected, found = (tables(project / "exp" / name) for name in ("whole", "killed"))
-    assert len(expected) > 6
-    assert list(found) == list(expected)
-    for name, scores in expected.items():
-        np.testing.assert_array_equal(found[name], scores, err_msg=name)
 
 
 def test_stage_1_ends_with_the_doctor(project):
@@ -374,10 +340,19 @@ def test_the_released_model_stands_beside_the_published_figures(project, hub):
         assert re.search(rf"^eval-{name}( +[\d.]+){{8}}$", said, re.MULTILINE)
 
 
-def test_the_published_fine_tuning_takes_every_speaker(project):
-    line = LINE.format("published").replace("calib_speakers=4 ", "")
-    line += " finetune.accumulate=2 --init-from released.zip --variant published"
-    said = succeed(line, project)
+PUBLISHED = (
+    LINE.replace("calib_speakers=4 ", "")
+    + " finetune.accumulate=2 --init-from released.zip --variant published"
+)
+
+
+@pytest.fixture(scope="module")
+def published(project):
+    """What the published fine-tuning printed."""
+    return succeed(PUBLISHED.format("published"), project)
+
+
+def test_the_published_fine_tuning_takes_every_speaker(project, published):
     assert not (project / "data/published/calib").exists()
     exp = project / "exp/published/finetune"
     log = (exp / "log/train.log").read_text()
@@ -385,11 +360,40 @@ def test_the_published_fine_tuning_takes_every_speaker(project):
     assert "1 processes x 2 batches of 4 chunks" in log
     assert "fix_start_epoch: 3" in (exp / "config.yaml").read_text()
     assert len(read_scores(exp / "scores/dev-llr.score").scores) == 300
-    assert re.search(r"^\+ calibrated .*\n.*\n?fine-tuned ", said, re.MULTILINE)
+    assert re.search(r"^\+ calibrated .*\n.*\n?fine-tuned ", published, re.MULTILINE)
     # Dev alone is left to calibrate the submission.
     for name in ("A", "U"):
         calibration = read_lineage(exp / f"scores/eval-{name}-llr.score").steps[-1]
         assert Path(calibration.inputs["fitted to"]).match("scores/dev-*.score")
+
+
+def test_killed_in_most_stages_it_ends_with_the_same_scores(project, published):
+    for stage in (1, 2, 4, 6, 8):
+        process = subprocess.Popen(
+            ["bash", "-c", PUBLISHED.format("killed")],
+            env=environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            cwd=project,
+            start_new_session=True,
+        )
+        said = []
+        for text in process.stdout:
+            said.append(text)
+            if text.startswith(f"== stage {stage}:"):
+                break
+        else:
+            pytest.fail("".join(said[-20:]))
+        time.sleep(0.2 + 0.3 * (stage % 3))  # while a command of the stage runs
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()  # until every process that writes to it is gone
+    succeed(PUBLISHED.format("killed"), project)
+    expected, found = (tables(project / "exp" / name) for name in ("published", "killed"))
+    assert len(expected) > 6
+    assert list(found) == list(expected)
+    for name, scores in expected.items():
+        np.testing.assert_array_equal(found[name], scores, err_msg=name)
 
 
 @pytest.fixture
