@@ -33,7 +33,10 @@ def serve(encoder: SpeakerEncoder, port: int, prior: float, browser: bool) -> No
     Raises:
         TidyVoiceError: gradio is not installed, or the port is in use.
     """
-    with listening(port) as listener, tempfile.TemporaryDirectory(prefix="tidyvoice-demo-") as folder:
+    with (
+        listening(port) as listener,
+        tempfile.TemporaryDirectory(prefix="tidyvoice-demo-") as folder,
+    ):
         # gradio reads both when it is first imported.
         os.environ.update(GRADIO_ANALYTICS_ENABLED="False", GRADIO_TEMP_DIR=folder)
         port = listener.getsockname()[1]
