@@ -16,7 +16,6 @@ import pytest
 import soundfile
 import torch
 from matplotlib.figure import Figure
-from tidyvoice.enrolment import Enrolment
 from typer.testing import CliRunner
 
 from tests.conftest import require
@@ -37,7 +36,7 @@ def encoder(voices):
 
 @pytest.fixture
 def axes_of(monkeypatch):
-    """What is drawn, as matplotlib holds it."""
+    """Return a function that draws a figure and returns its axes."""
 
     def axes_of(function, *arguments):
         made = []
@@ -60,13 +59,14 @@ def test_the_scores_are_densities_with_score_and_threshold_among_them(encoder, a
     axes = axes_of(figures.scores_picture, encoder.verifier, found)
     lines = {line.get_label().split(",")[0]: line.get_xdata()[0] for line in axes.lines}
     assert lines == {"these two": found.score, "threshold": found.threshold}
-    counts = (encoder.verifier.distribution.target, encoder.verifier.distribution.nontarget)
+    distribution = encoder.verifier.scale().distribution
+    counts = (distribution.target, distribution.nontarget)
     outlines = [patch.get_data() for patch in axes.patches if not patch.get_fill()]
     assert len(outlines) == 2
     for (density, edges, _), count in zip(outlines, counts, strict=True):
         assert (density * np.diff(edges)).sum() == pytest.approx(1)
         middle = (edges[1:] + edges[:-1]) / 2
-        fine = encoder.verifier.distribution.edges
+        fine = distribution.edges
         mean = np.average((fine[1:] + fine[:-1]) / 2, weights=count)
         assert np.average(middle, weights=density) == pytest.approx(mean, abs=0.02)
     low, high = axes.get_xlim()
@@ -74,8 +74,9 @@ def test_the_scores_are_densities_with_score_and_threshold_among_them(encoder, a
     assert high > max(lines.values())
 
 
-def test_a_threshold_that_no_cosine_reaches_leaves_the_axis_as_it_is(encoder, axes_of):
-    verifier = replace(encoder.verifier, slope=1.0)
+def test_a_threshold_beyond_all_scores_leaves_the_axis_as_it_is(encoder, axes_of):
+    scale = replace(encoder.verifier.scale(), slope=1.0)
+    verifier = replace(encoder.verifier, scales=(scale,))
     found = verifier.decide(0.4, prior=0.001)
     assert found.threshold > 1
     assert axes_of(figures.scores_picture, verifier, found).get_xlim()[1] == 1
@@ -101,18 +102,6 @@ def test_a_tone_lies_at_its_frequency_and_time_in_the_spectrogram(axes_of, hertz
     assert right == pytest.approx(2, abs=0.02)
 
 
-def test_a_verifier_without_notes_says_less(encoder, monkeypatch):
-    require(_installed("gradio"), "gradio is not installed: it is in the extra demo")
-    from tidyvoice.demo.page import decide
-
-    bare = replace(encoder.verifier, notes={})
-    assert "in-sample" not in markup.introduction(bare)
-    monkeypatch.setattr(encoder, "verifier", bare)
-    voice = Enrolment("one", np.ones(16, np.float32), 1, 3.0, encoder.weights)
-    _, scores = decide(encoder, voice, voice, 0.5)
-    assert "Scores of 200 trials of the same speaker and 1,500 of different speakers" in scores
-
-
 def test_figures_read_aloud_what_they_show(encoder):
     found = encoder.verifier.decide(0.4)
     picture = figures.scores_picture(encoder.verifier, found)
@@ -132,10 +121,13 @@ def test_a_verdict_shows_its_numbers_and_is_never_certain():
     assert "The same speaker" in sure
 
 
-def test_a_calibration_in_sample_is_said_to_be_one(encoder):
-    assert "in-sample, which flatters: the trials of" in markup.introduction(encoder.verifier)
-    fair = replace(encoder.verifier, notes={**encoder.verifier.notes, "in_sample": []})
-    assert "flatters" not in markup.introduction(fair) + markup.introduction(None)
+def test_an_in_sample_calibration_is_reported(encoder):
+    assert "In-sample calibration, too optimistic: the trials of" in markup.introduction(
+        encoder.verifier
+    )
+    for notes in ({}, {**encoder.verifier.notes, "in_sample": []}):
+        fair = replace(encoder.verifier, notes=notes)
+        assert "sample" not in markup.introduction(fair) + markup.introduction(None)
 
 
 def test_names_of_files_are_no_markup():
@@ -147,9 +139,11 @@ def test_another_prior_needs_no_embedding(encoder, voices, monkeypatch):
     from tidyvoice.demo.page import decide, listen
 
     one, other = (listen(encoder, 1, str(voices / name))[0] for name in ("ann-1.wav", "bob-1.wav"))
-    monkeypatch.setattr(encoder, "model", None)
-    wanted = encoder.verifier.decide(encoder.verify(one, other).score, 0.999)
-    assert f"{wanted.threshold:.3f}".lstrip("-") in decide(encoder, one, other, 0.999)[0]
+    monkeypatch.setattr(encoder, "inference", None)
+    expected = encoder.verifier.decide(encoder.verify(one, other).score, 0.999)
+    shown, scores = decide(encoder, one, other, 0.999)
+    assert f"{expected.threshold:.3f}".lstrip("-") in shown
+    assert "Scores of 200 trials of the same speaker and 1,500 of different speakers" in scores
 
 
 def test_without_a_verifier_there_is_a_score_and_no_verdict(encoder, voices, monkeypatch):
@@ -183,7 +177,7 @@ def test_a_missing_extra_and_a_taken_port_are_one_line(voices, monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         said = _fail("--model", str(voices / "model"), "--port", port)
-    assert f"port {port} cannot be had" in said
+    assert f"port {port} cannot be used" in said
     monkeypatch.setitem(sys.modules, "gradio", None)
     said = _fail("--model", str(voices / "model"), "--port", "0")
     assert "the demo needs gradio. In the repository, run: pip install -e '.[demo]' -c" in said
@@ -313,7 +307,7 @@ def test_two_clips_get_a_verdict_in_the_browser(voices, encoder, browser, tmp_pa
         side.get_by_role("button", name="Record", exact=True).click()
         page.wait_for_timeout(3000)
         side.get_by_role("button", name="Stop", exact=True).first.click()
-        expect(page.locator("#spectrogram-2 figcaption")).to_contain_text("s sound")
+        expect(page.locator("#spectrogram-2 figcaption")).to_contain_text("s of sound")
         expect(numbers).to_have_count(3)
 
         # One column on a telephone, and nothing beside it.
