@@ -5,6 +5,7 @@ import importlib
 import inspect
 import shutil
 
+import numpy as np
 import pytest
 
 import tidyvoice
@@ -47,6 +48,10 @@ def test_the_examples_are_true(name, voices, tmp_path, monkeypatch):
     for path in (*voices.glob("*.wav"), voices / "model"):
         (shutil.copytree if path.is_dir() else shutil.copy)(path, tmp_path / path.name)
     monkeypatch.chdir(tmp_path)
-    failed, tried = doctest.testmod(importlib.import_module(name), optionflags=FLAGS)
+    module, names = importlib.import_module(name), {"np": np}
+    if name.rpartition(".")[2] in ("embedder", "encoder", "enrollment", "verifier"):
+        names["encoder"] = tidyvoice.SpeakerEncoder.from_pretrained("model", "cpu")
+        names["Gallery"] = tidyvoice.Gallery
+    failed, tried = doctest.testmod(module, extraglobs=names, optionflags=FLAGS)
     assert failed == 0
     assert tried or name in ("tidyvoice.errors", *FUNCTIONS)

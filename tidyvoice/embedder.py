@@ -85,9 +85,6 @@ class Embedder:
             TidyVoiceError: fewer than ``fewest_frames``, or an embedding is not finite.
 
         Example:
-            >>> import numpy as np
-            >>> from tidyvoice import SpeakerEncoder
-            >>> encoder = SpeakerEncoder.from_pretrained("model", device="cpu")
             >>> encoder.embed_waveforms(np.zeros((2, 16000), np.float32)).shape
             (2, 16)
         """
@@ -129,8 +126,6 @@ class Embedder:
 
         Example:
             >>> import soundfile
-            >>> from tidyvoice import SpeakerEncoder
-            >>> encoder = SpeakerEncoder.from_pretrained("model", device="cpu")
             >>> samples, rate = soundfile.read("ann-1.wav")
             >>> segment = encoder.embed("ann-1.wav", start=0.5, end=1.5)
             >>> bool((encoder.embed(samples[8000:24000], rate) == segment).all())
@@ -162,8 +157,6 @@ class Embedder:
             TidyVoiceError: see ``Recording.load``, or a window below 0.3 s.
 
         Example:
-            >>> from tidyvoice import SpeakerEncoder
-            >>> encoder = SpeakerEncoder.from_pretrained("model", device="cpu")
             >>> starts, embeddings = encoder.embed_windows("ann-1.wav", window=1.0, step=0.5)
             >>> starts.tolist(), embeddings.shape
             ([0.0, 0.5, 1.0], (3, 16))
@@ -191,8 +184,6 @@ class Embedder:
         Raises, warns: as ``embed``.
 
         Example:
-            >>> from tidyvoice import SpeakerEncoder
-            >>> encoder = SpeakerEncoder.from_pretrained("model", device="cpu")
             >>> encoder.embed_many(["ann-1.wav", "ann-2.wav", "bob-1.wav"]).shape
             (3, 16)
         """

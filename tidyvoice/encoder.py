@@ -120,8 +120,6 @@ class SpeakerEncoder(Embedder):
             A float, or an array [N] if a side is a list.
 
         Example:
-            >>> from tidyvoice import SpeakerEncoder
-            >>> encoder = SpeakerEncoder.from_pretrained("model", device="cpu")
             >>> ann, bob = encoder.similarity(["ann-1.wav", "bob-1.wav"], "ann-2.wav")
             >>> bool(ann > bob)
             True
@@ -160,8 +158,6 @@ class SpeakerEncoder(Embedder):
                 different lengths, or a prior that is not between 0 and 1.
 
         Example:
-            >>> from tidyvoice import SpeakerEncoder
-            >>> encoder = SpeakerEncoder.from_pretrained("model", device="cpu")
             >>> encoder.verify("ann-1.wav", "ann-2.wav").same_speaker
             True
             >>> results = encoder.verify("ann-1.wav", ["ann-2.wav", "bob-1.wav"])
@@ -205,8 +201,6 @@ class SpeakerEncoder(Embedder):
                 like another speaker than the others.
 
         Example:
-            >>> from tidyvoice import SpeakerEncoder
-            >>> encoder = SpeakerEncoder.from_pretrained("model", device="cpu")
             >>> encoder.enroll("Ann", ["ann-1.wav", "ann-2.wav"]).recordings
             2
         """
@@ -252,8 +246,6 @@ class SpeakerEncoder(Embedder):
                 or ``top`` is below 1; see ``Recording.load``.
 
         Example:
-            >>> from tidyvoice import Gallery, SpeakerEncoder
-            >>> encoder = SpeakerEncoder.from_pretrained("model", device="cpu")
             >>> ann, bob = (encoder.enroll(name, [f"{name}-1.wav"]) for name in ("ann", "bob"))
             >>> encoder.identify("bob-2.wav", Gallery([ann, bob]), false_alarm=0.2).name
             'bob'

@@ -28,8 +28,6 @@ class Enrollment:
         model: the model of the embeddings, see ``SpeakerEncoder.weights``.
 
     Example:
-        >>> from tidyvoice import SpeakerEncoder
-        >>> encoder = SpeakerEncoder.from_pretrained("model", device="cpu")
         >>> ann = encoder.enroll("Ann", ["ann-1.wav", "ann-2.wav"])
         >>> ann.recordings, encoder.verify(ann, "ann-3.wav").same_speaker
         (2, True)
@@ -72,8 +70,6 @@ class Identification:
         warnings: quality problems of the recording, and a threshold above all known scores.
 
     Example:
-        >>> from tidyvoice import Gallery, SpeakerEncoder
-        >>> encoder = SpeakerEncoder.from_pretrained("model", device="cpu")
         >>> gallery = Gallery([encoder.enroll("Ann", ["ann-1.wav"])])
         >>> result = encoder.identify("ann-2.wav", gallery, false_alarm=0.2)
         >>> result.name, result.candidates[0].score >= result.threshold
@@ -98,8 +94,6 @@ class Gallery:
         TidyVoiceError: see ``add``.
 
     Example:
-        >>> from tidyvoice import SpeakerEncoder
-        >>> encoder = SpeakerEncoder.from_pretrained("model", device="cpu")
         >>> gallery = Gallery()
         >>> gallery.add(encoder.enroll("Ann", ["ann-1.wav"]))
         >>> gallery.save("voices.npz")

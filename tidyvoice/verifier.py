@@ -40,8 +40,6 @@ class Verification:
         warnings: quality problems of the recordings.
 
     Example:
-        >>> from tidyvoice import SpeakerEncoder
-        >>> encoder = SpeakerEncoder.from_pretrained("model", device="cpu")
         >>> result = encoder.verify("ann-1.wav", "ann-2.wav", prior=0.5)
         >>> result.same_speaker == (result.score > result.threshold) == (result.llr > 0)
         True
