@@ -310,11 +310,11 @@ class SpeakerEncoder(Embedder):
         self, voices: Sequence[Voice], sample_rate: int | None, channel: int
     ) -> list[_Embedded]:
         """Embed the recordings among voices, in batches."""
-        known: list[_Embedded | None] = []
+        results: list[_Embedded | None] = []
         for voice in voices:
             if isinstance(voice, Enrollment):
                 self._check_model(voice.model, f"{voice.name!r}")
-                known.append(_Embedded(voice.vector, voice.recordings))
+                results.append(_Embedded(voice.vector, voice.recordings))
             elif sample_rate is None and not isinstance(voice, (str, Path, Recording)):
                 vector = np.asarray(voice, dtype=np.float32)
                 if vector.shape != (self.model.embed_dim,):
@@ -322,13 +322,13 @@ class SpeakerEncoder(Embedder):
                         f"an array of shape {vector.shape} is not an embedding of "
                         f"{self.model.embed_dim} dimensions; give sample_rate if it holds samples"
                     )
-                known.append(_Embedded(vector))
+                results.append(_Embedded(vector))
             else:
-                known.append(None)
-        sources = [voice for voice, found in zip(voices, known, strict=True) if found is None]
+                results.append(None)
+        sources = [voice for voice, result in zip(voices, results, strict=True) if result is None]
         with closing(self._stream(sources, sample_rate, channel)) as stream:
             embedded = (_Embedded(vector, 1, loaded.warnings) for loaded, vector in stream)
-            return [next(embedded) if voice is None else voice for voice in known]
+            return [next(embedded) if result is None else result for result in results]
 
     def _cosines(self, left: list[_Embedded], right: list[_Embedded]) -> np.ndarray:
         mean = None if self.verifier is None else self.verifier.mean

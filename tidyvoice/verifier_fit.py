@@ -61,8 +61,8 @@ def fit_verifier(
     centre = load_embeddings(mean) if mean else None
     if centre:
         tables[str(mean)] = centre
-    listed, named = read_trials(trials), read_maps(utt2spk, "speaker")
-    people = People.of(f"the trials of {trials}", listed, named)
+    listed, spoken_by = read_trials(trials), read_maps(utt2spk, "speaker")
+    people = People.of(f"the trials of {trials}", listed, spoken_by)
     guard = LeakGuard(in_sample)
     check_learnt(guard, people, {str(embeddings): table}, mean, centre)
     subtracted = centre.mean() if centre else np.zeros_like(table.vectors[0])
@@ -89,7 +89,7 @@ def fit_verifier(
     scales = [_fit_scale(1, listed, scores, prior)]
     vectors, top_n = (entries.vectors, cohort.top_n) if entries else (None, 0)
     verifier = Verifier(table.model, subtracted, tuple(scales), vectors, top_n, notes)
-    speakers = _speakers(listed, named)
+    speakers = _speakers(listed, spoken_by)
     for recordings in ENROLLED:
         drawn = speakers and _draw(listed, speakers, recordings)
         if drawn is None:
@@ -127,12 +127,12 @@ def _draw(trials: Trials, speakers: Groups, recordings: int) -> tuple[Trials, np
         of_kind = rng.permutation(np.flatnonzero(trials.label == kind))[:DRAWN]
         chosen = []
         for row in of_kind:
-            own, test = trials.enroll[row], trials.test[row]
-            others = rng.permutation(utterances[speakers.codes[own]])[: recordings + 1]
-            others = others[(others != own) & (others != test)][: recordings - 1]
+            enrolled, test = trials.enroll[row], trials.test[row]
+            others = rng.permutation(utterances[speakers.codes[enrolled]])[: recordings + 1]
+            others = others[(others != enrolled) & (others != test)][: recordings - 1]
             if len(others) == recordings - 1:
                 chosen.append(row)
-                members.append([own, *others])
+                members.append([enrolled, *others])
         if len(chosen) < fewest:
             return None
         rows += chosen

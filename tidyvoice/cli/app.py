@@ -51,8 +51,8 @@ Blind = Annotated[
 ]
 
 
-def _print_version(asked: bool) -> None:
-    if asked:
+def _print_version(version: bool) -> None:
+    if version:
         typer.echo(f"tidyvoice {tidyvoice.__version__}")
         raise typer.Exit
 

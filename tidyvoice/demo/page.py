@@ -62,8 +62,8 @@ def listen(encoder: SpeakerEncoder, number: int, path: str | None) -> tuple[Enro
     except TidyVoiceError as error:
         return None, message(str(error).replace(path, name))
     warnings = [line.replace(path, name) for line in recording.warnings]
-    shown = f", the first {SHOWN} s" if recording.seconds > SHOWN else ""
-    caption = f"{recording.seconds:.1f} s, {recording.sound_seconds:.1f} s of sound{shown}"
+    part = f", the first {SHOWN} s" if recording.seconds > SHOWN else ""
+    caption = f"{recording.seconds:.1f} s, {recording.sound_seconds:.1f} s of sound{part}"
     title = f"Spectrogram of {name}: {caption}"
     picture = spectrogram(f"spectrogram-{number}", title, features, encoder.settings)
     return voice, figure(picture, caption) + warning_list(warnings)
@@ -85,10 +85,10 @@ def decide(
     result = encoder.verify(one, other, prior)
     if encoder.verifier is None:
         return verdict(result), ""
-    known = encoder.verifier.scale().distribution
+    fitted = encoder.verifier.scale().distribution
     caption = (
-        f"Scores of {sum(known.target):,} trials of the same speaker and {sum(known.nontarget):,} "
-        "of different speakers, to which the calibration of this model was fitted."
+        f"Scores of {sum(fitted.target):,} trials of the same speaker and "
+        f"{sum(fitted.nontarget):,} of different speakers, to which the calibration was fitted."
     )
     return verdict(result), figure(scores_picture(encoder.verifier, result), caption)
 
