@@ -13,10 +13,10 @@ import time
 
 import numpy as np
 
-from tidyvoice.enrolment import Enrolment, Gallery
+from tidyvoice.enrollment import Enrollment, Gallery
 from tidyvoice.errors import TidyVoiceError, one_line_errors
 from tidyvoice.scoring.embeddings import load_embeddings
-from tidyvoice.verifier import Verifier
+from tidyvoice.verifier import Verifier, Voices
 
 UTTERANCES = 3
 DRAWS = 100
@@ -27,15 +27,17 @@ def open_set(
     verifier: Verifier, vectors: np.ndarray, speakers: np.ndarray, enrolled: int, false_alarm: float
 ) -> tuple[float, float]:
     """Share of strangers who pass, and of enrolled speakers who are found."""
-    rng, units = np.random.default_rng(1), verifier.directions(vectors)
-    threshold = verifier.distribution.threshold(false_alarm, enrolled)
+    rng, voices = np.random.default_rng(1), verifier.prepare(vectors)
+    fitted = verifier.scale(UTTERANCES).distribution
+    threshold = fitted.threshold(false_alarm, enrolled)
     passed, found = [], []
     for _ in range(DRAWS):
         names = rng.permutation(np.unique(speakers))[:enrolled]
         used = [rng.permutation(np.flatnonzero(speakers == name))[:UTTERANCES] for name in names]
-        voices = verifier.directions(np.stack([vectors[rows].mean(axis=0) for rows in used]))
         asked = np.setdiff1d(np.arange(len(vectors)), np.concatenate(used))
-        scores = units[asked] @ voices.T
+        tests = Voices(voices.units[asked], voices.mean[asked], voices.deviation[asked])
+        means = (vectors[rows].mean(axis=0, keepdims=True) for rows in used)
+        scores = np.stack([verifier.scores(tests, verifier.prepare(one)) for one in means], 1)
         best, nearest = scores.max(axis=1), names[scores.argmax(axis=1)]
         known = np.isin(speakers[asked], names)
         passed.append((best[~known] >= threshold).mean())
@@ -64,7 +66,7 @@ def main() -> None:
 
     random = np.random.default_rng(1).standard_normal((MANY, table.vectors.shape[1]))
     voices = [
-        Enrolment(str(number), row, 1, 3.0, verifier.model)
+        Enrollment(str(number), row, UTTERANCES, 3.0, verifier.model)
         for number, row in enumerate(random.astype(np.float32))
     ]
     gallery = Gallery(voices)

@@ -35,7 +35,7 @@ normalise() {
   local cosines=$scores/$1.score out=$scores/$1-$2.score method=("$2")
   if [ "$1" = dev ]; then cosines=$scores/$dev_cosines.score; fi
   if [ "$2" = blind ]; then method=(language --blind); fi
-  make "$out" -- tidyvoice normalize "$cosines" --embeddings "$embeddings/${1%%-*}.npz" \
+  make "$out" -- tidyvoice normalize --scores "$cosines" --embeddings "$embeddings/${1%%-*}.npz" \
     --mean "$embeddings/mean.npz" --cohort "$embeddings/mean.npz" \
     --cohort-utt2spk "$data/finetune/utt2spk" --method "${method[@]}" --top-n "$top_n" \
     --out "$out"
@@ -62,10 +62,15 @@ calibrate_dev() {
   fi
 }
 
-# fit_verifier NAME TRIALS: fit the thresholds of `tidyvoice verify` and `identify` to a list.
+# fit_verifier NAME TRIALS: fit the thresholds of `tidyvoice verify` and `identify` to a list. These
+# commands do not know languages and use AS-norm.
 fit_verifier() {
+  local others=() table=$embeddings/$mean.npz
+  if [ -n "$mean" ]; then
+    others=(--mean "$table" --cohort "$table" --cohort-utt2spk "$data/finetune/utt2spk" --top-n "$top_n")
+  fi
   make "$exp/$system/models/verifier.json" -- tidyvoice fit-verifier --model "$exp/$system/models" \
-    --trials "$2" --embeddings "$embeddings/$1.npz" ${mean:+--mean "$embeddings/$mean.npz"}
+    --trials "$2" --embeddings "$embeddings/$1.npz" ${others[@]+"${others[@]}"}
 }
 
 # report TABLE SCORES NAME [OPTION ...]: write the page about the system, and its table to TABLE.

@@ -1,4 +1,4 @@
-"""The demo: its figures, what it says, and the page in a browser."""
+"""The demo: its figures, its texts, and the page in a browser."""
 
 import os
 import re
@@ -22,8 +22,7 @@ from tests.conftest import require
 from tidyvoice.cli import app
 from tidyvoice.demo import figures, markup
 from tidyvoice.encoder import SpeakerEncoder
-from tidyvoice.enrolment import Enrolment
-from tidyvoice.frontends.fbank import Fbank
+from tidyvoice.frontend import Frontend, FrontendSettings
 from tidyvoice.verifier import Verification
 
 ROOT = Path(__file__).parents[1]
@@ -36,8 +35,17 @@ def encoder(voices):
 
 
 @pytest.fixture
+def page():
+    """The module of the page, which needs gradio."""
+    require(_installed("gradio"), "gradio is not installed: it is in the extra demo")
+    from tidyvoice.demo import page
+
+    return page
+
+
+@pytest.fixture
 def axes_of(monkeypatch):
-    """What is drawn, as matplotlib holds it."""
+    """Return a function that draws a figure and returns its axes."""
 
     def axes_of(function, *arguments):
         made = []
@@ -56,38 +64,37 @@ def axes_of(monkeypatch):
 
 
 def test_the_scores_are_densities_with_score_and_threshold_among_them(encoder, axes_of):
-    found = encoder.verifier.decide(0.4, prior=0.5)
-    axes = axes_of(figures.scores_picture, encoder.verifier, found)
+    result = encoder.verifier.decide(0.4, prior=0.5)
+    axes = axes_of(figures.scores_picture, encoder.verifier, result)
     lines = {line.get_label().split(",")[0]: line.get_xdata()[0] for line in axes.lines}
-    assert lines == {"these two": found.score, "threshold": found.threshold}
-    counts = (encoder.verifier.distribution.target, encoder.verifier.distribution.nontarget)
+    assert lines == {"these two": result.score, "threshold": result.threshold}
+    distribution = encoder.verifier.scale().distribution
+    counts = (distribution.target, distribution.nontarget)
     outlines = [patch.get_data() for patch in axes.patches if not patch.get_fill()]
     assert len(outlines) == 2
     for (density, edges, _), count in zip(outlines, counts, strict=True):
         assert (density * np.diff(edges)).sum() == pytest.approx(1)
         middle = (edges[1:] + edges[:-1]) / 2
-        fine = encoder.verifier.distribution.edges
+        fine = distribution.edges
         mean = np.average((fine[1:] + fine[:-1]) / 2, weights=count)
         assert np.average(middle, weights=density) == pytest.approx(mean, abs=0.02)
     low, high = axes.get_xlim()
-    assert low < min(lines.values())
-    assert high > max(lines.values())
-
-
-def test_a_threshold_that_no_cosine_reaches_leaves_the_axis_as_it_is(encoder, axes_of):
-    verifier = replace(encoder.verifier, slope=1.0)
-    found = verifier.decide(0.4, prior=0.001)
-    assert found.threshold > 1
-    assert axes_of(figures.scores_picture, verifier, found).get_xlim()[1] == 1
+    assert low < min(lines.values()) < max(lines.values()) < high
+    # A threshold beyond all scores leaves the axis as it is.
+    scale = replace(encoder.verifier.scale(), slope=1.0)
+    verifier = replace(encoder.verifier, scales=(scale,))
+    result = verifier.decide(0.4, prior=0.001)
+    assert result.threshold > 1
+    assert axes_of(figures.scores_picture, verifier, result).get_xlim()[1] == 1
 
 
 @pytest.mark.parametrize("hertz", [500, 1000, 4000])
 def test_a_tone_lies_at_its_frequency_and_time_in_the_spectrogram(axes_of, hertz):
-    frontend = Fbank(mean_norm=False).eval()
+    settings = FrontendSettings(mean_norm=False)
     time = np.arange(32000) / 16000
     tone = np.where(time > 1.2, 0.3 * np.sin(2 * np.pi * hertz * time), 0).astype(np.float32)
-    features = frontend(torch.from_numpy(tone[None]))[0].numpy()
-    axes = axes_of(figures.spectrogram, "s", "title", features, frontend)
+    features = Frontend(settings).eval()(torch.from_numpy(tone[None]))[0].numpy()
+    axes = axes_of(figures.spectrogram, "s", "title", features, settings)
     image = axes.images[0]
     left, right, bottom, top = image.get_extent()
     shown = image.get_array()
@@ -101,27 +108,6 @@ def test_a_tone_lies_at_its_frequency_and_time_in_the_spectrogram(axes_of, hertz
     assert right == pytest.approx(2, abs=0.02)
 
 
-def test_a_verifier_without_notes_says_less(encoder, monkeypatch):
-    require(_installed("gradio"), "gradio is not installed: it is in the extra demo")
-    from tidyvoice.demo.page import decide
-
-    bare = replace(encoder.verifier, notes={})
-    assert "in-sample" not in markup.introduction(bare)
-    monkeypatch.setattr(encoder, "verifier", bare)
-    voice = Enrolment("one", np.ones(16, np.float32), 1, 3.0, encoder.weights)
-    _, scores = decide(encoder, voice, voice, 0.5)
-    assert "Scores of 200 trials of the same speaker and 1,500 of different speakers" in scores
-
-
-def test_figures_read_aloud_what_they_show(encoder):
-    found = encoder.verifier.decide(0.4)
-    picture = figures.scores_picture(encoder.verifier, found)
-    assert (
-        f"{found.score:.3f}, is {'above' if found.same_speaker else 'not above'}" in picture.title
-    )
-    assert f'role="img" aria-label="{picture.title}"' in picture.inline
-
-
 def test_a_verdict_shows_its_numbers_and_is_never_certain():
     found = Verification(-0.25, -9.3, 1e-5, False, 0.41, 0.5)
     shown = markup.verdict(found)
@@ -132,48 +118,46 @@ def test_a_verdict_shows_its_numbers_and_is_never_certain():
     assert "The same speaker" in sure
 
 
-def test_a_calibration_in_sample_is_said_to_be_one(encoder):
-    assert "in-sample, which flatters: the trials of" in markup.introduction(encoder.verifier)
-    fair = replace(encoder.verifier, notes={**encoder.verifier.notes, "in_sample": []})
-    assert "flatters" not in markup.introduction(fair) + markup.introduction(None)
+def test_an_in_sample_calibration_is_reported(encoder):
+    assert "In-sample calibration, too optimistic: the trials of" in markup.introduction(
+        encoder.verifier
+    )
+    for notes in ({}, {**encoder.verifier.notes, "in_sample": []}):
+        fair = replace(encoder.verifier, notes=notes)
+        assert "sample" not in markup.introduction(fair) + markup.introduction(None)
 
 
 def test_names_of_files_are_no_markup():
     assert "<b>" not in markup.message("<b>.wav is silent") + markup.warning_list(["<b> clipped"])
 
 
-def test_another_prior_needs_no_embedding(encoder, voices, monkeypatch):
-    require(_installed("gradio"), "gradio is not installed: it is in the extra demo")
-    from tidyvoice.demo.page import decide, listen
+def test_another_prior_needs_no_embedding(page, encoder, voices, monkeypatch):
+    one, other = (
+        page.listen(encoder, 1, str(voices / name))[0] for name in ("ann-1.wav", "bob-1.wav")
+    )
+    monkeypatch.setattr(encoder, "inference", None)
+    expected = encoder.verifier.decide(encoder.verify(one, other).score, 0.999)
+    shown, scores = page.decide(encoder, one, other, 0.999)
+    assert f"{expected.threshold:.3f}".lstrip("-") in shown
+    assert "Scores of 200 trials of the same speaker and 1,500 of different speakers" in scores
 
-    one, other = (listen(encoder, 1, str(voices / name))[0] for name in ("ann-1.wav", "bob-1.wav"))
-    monkeypatch.setattr(encoder, "model", None)
-    wanted = encoder.verifier.decide(encoder.verify(one, other).score, 0.999)
-    assert f"{wanted.threshold:.3f}".lstrip("-") in decide(encoder, one, other, 0.999)[0]
 
-
-def test_without_a_verifier_there_is_a_score_and_no_verdict(encoder, voices, monkeypatch):
-    require(_installed("gradio"), "gradio is not installed: it is in the extra demo")
-    from tidyvoice.demo.page import build, decide, listen
-
+def test_without_a_verifier_there_is_a_score_and_no_verdict(page, encoder, voices, monkeypatch):
     monkeypatch.setattr(encoder, "verifier", None)
-    voiced = [listen(encoder, n, str(voices / f"ann-{n}.wav"))[0] for n in (1, 2)]
-    verdict, scores = decide(encoder, *voiced, 0.5)
+    voiced = [page.listen(encoder, n, str(voices / f"ann-{n}.wav"))[0] for n in (1, 2)]
+    verdict, scores = page.decide(encoder, *voiced, 0.5)
     assert f"Score {encoder.verify(*voiced).score:.3f}" in verdict
     assert "tidyvoice fit-verifier" in verdict
     assert "speaker</p>" not in verdict
     assert scores == ""
-    shown = build(encoder).config["components"]
+    shown = page.build(encoder).config["components"]
     assert [c["props"]["visible"] for c in shown if c["props"].get("elem_id") == "prior"] == [False]
 
 
-def test_a_warning_names_the_recording_of_the_page(encoder, voices, tmp_path):
-    require(_installed("gradio"), "gradio is not installed: it is in the extra demo")
-    from tidyvoice.demo.page import listen
-
+def test_a_warning_names_the_recording_of_the_page(page, encoder, voices, tmp_path):
     samples, rate = soundfile.read(voices / "ann-1.wav")
     soundfile.write(tmp_path / "loud.wav", (60 * samples).clip(-1, 1), rate)
-    voice, shown = listen(encoder, 2, str(tmp_path / "loud.wav"))
+    voice, shown = page.listen(encoder, 2, str(tmp_path / "loud.wav"))
     assert "Recording 2 is clipped" in shown
     assert str(tmp_path) not in shown
     assert voice is not None
@@ -183,7 +167,7 @@ def test_a_missing_extra_and_a_taken_port_are_one_line(voices, monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         said = _fail("--model", str(voices / "model"), "--port", port)
-    assert f"port {port} cannot be had" in said
+    assert f"port {port} cannot be used" in said
     monkeypatch.setitem(sys.modules, "gradio", None)
     said = _fail("--model", str(voices / "model"), "--port", "0")
     assert "the demo needs gradio. In the repository, run: pip install -e '.[demo]' -c" in said
@@ -313,7 +297,7 @@ def test_two_clips_get_a_verdict_in_the_browser(voices, encoder, browser, tmp_pa
         side.get_by_role("button", name="Record", exact=True).click()
         page.wait_for_timeout(3000)
         side.get_by_role("button", name="Stop", exact=True).first.click()
-        expect(page.locator("#spectrogram-2 figcaption")).to_contain_text("s sound")
+        expect(page.locator("#spectrogram-2 figcaption")).to_contain_text("s of sound")
         expect(numbers).to_have_count(3)
 
         # One column on a telephone, and nothing beside it.
@@ -329,8 +313,7 @@ def test_two_clips_get_a_verdict_in_the_browser(voices, encoder, browser, tmp_pa
     assert elsewhere == []
 
 
-def test_another_name_for_this_machine_is_refused(voices):
-    require(_installed("gradio"), "gradio is not installed: it is in the extra demo")
+def test_another_name_for_this_machine_is_refused(page, voices):
     from starlette.testclient import TestClient
 
     from tidyvoice.demo.server import application

@@ -1,4 +1,4 @@
-"""The examples that take somebody's own data, in miniature."""
+"""The examples, on data in miniature."""
 
 import os
 import shutil

@@ -15,7 +15,8 @@ FLOORS = (
     "doctor training export publish",
     "extraction released demo",
     "encoder runs",
-    "data modelhub enrolment verifier_fit report",
+    "embedder",
+    "data modelhub enrollment verifier_fit report",
     "config evaluation verifier submission",
     "models losses optimizers schedules samplers augmentations scoring batch_plan recordings"
     " frontend",

@@ -5,8 +5,7 @@
     encoder = SpeakerEncoder.from_pretrained("exp/mini/finetune/models")
     encoder.verify("one.wav", "other.wav")
 
-What is named here is loaded when it is first asked for, so that the command line starts without
-torch.
+Every name is imported on first use, so that the command line starts without torch.
 """
 
 from importlib import import_module
@@ -14,15 +13,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tidyvoice.encoder import SpeakerEncoder
-    from tidyvoice.enrolment import Candidate, Enrolment, Gallery, Identification
+    from tidyvoice.enrollment import Candidate, Enrollment, Gallery, Identification
     from tidyvoice.errors import TidyVoiceError, TidyVoiceWarning
+    from tidyvoice.evaluation.categories import evaluate
     from tidyvoice.recordings import Recording
+    from tidyvoice.scoring.metrics import eer, min_dcf
     from tidyvoice.verifier import Verification, Verifier
 
 __version__ = "0.1.0"
 __all__ = [
     "Candidate",
-    "Enrolment",
+    "Enrollment",
     "Gallery",
     "Identification",
     "Recording",
@@ -31,13 +32,18 @@ __all__ = [
     "TidyVoiceWarning",
     "Verification",
     "Verifier",
+    "eer",
+    "evaluate",
+    "min_dcf",
 ]
 
 _MODULES = {
     "encoder": ("SpeakerEncoder",),
-    "enrolment": ("Candidate", "Enrolment", "Gallery", "Identification"),
+    "enrollment": ("Candidate", "Enrollment", "Gallery", "Identification"),
     "errors": ("TidyVoiceError", "TidyVoiceWarning"),
+    "evaluation.categories": ("evaluate",),
     "recordings": ("Recording",),
+    "scoring.metrics": ("eer", "min_dcf"),
     "verifier": ("Verification", "Verifier"),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}

@@ -1,61 +1,38 @@
-"""A speaker encoder: a model with its front end and its verifier."""
+"""The speaker encoder: embeddings of recordings, and decisions about their speakers."""
 
-import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
-from tidyvoice.batch_plan import plan_batches, plan_items
-from tidyvoice.device import choose_device
-from tidyvoice.enrolment import NOBODY, Enrolment, Gallery, Identification
-from tidyvoice.errors import NotFiniteError, TidyVoiceError, TidyVoiceWarning
+from tidyvoice.embedder import Embedder, Source, warn
+from tidyvoice.enrollment import EMPTY, Enrollment, Gallery, Identification
+from tidyvoice.errors import TidyVoiceError
 from tidyvoice.frontends import FrontendSettings
-from tidyvoice.headers import INT16_SCALE, SAMPLE_RATE
 from tidyvoice.model_files import VERIFIER_FILE
-from tidyvoice.modelhub.folder import (
-    fingerprint,
-    load_model,
-    model_files,
-    model_folder,
-    training_speakers,
-)
-from tidyvoice.models import EmbeddingModel, frontend_of
-from tidyvoice.models.registry import widest_frame
-from tidyvoice.readahead import one_ahead, read_ahead
+from tidyvoice.modelhub.folder import load_model, model_files, model_folder, training_speakers
+from tidyvoice.models.registry import EmbeddingModel
 from tidyvoice.recordings import Recording
-from tidyvoice.verifier import Verification, Verifier, directions, log_odds
+from tidyvoice.verifier import Verification, Verifier, log_odds, unit_length
 
-# What the convolutions compute in.
-PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-READING_THREADS = 4
-AT_ONCE = 64  # recordings whose equal lengths are looked for
-AT_ONCE_SECONDS = 600.0  # or fewer, where they last this long together
-BATCH_FRAMES = 4000
-LONGEST = 120.0  # seconds at once, whose maps take 0.7 GB at full width on a CPU
-Source = str | Path | np.ndarray | Recording
+Voice = Source | Enrollment
 
 
-class SpeakerEncoder:
-    """Recordings to speaker embeddings, and to the decision whether two are of one person.
+@dataclass(frozen=True)
+class _Embedded:
+    vector: np.ndarray
+    recordings: int = 1
+    warnings: tuple[str, ...] = ()
 
-    In evaluation mode: no dither, no augmentation. Embeddings are raw: not centred, not normalised.
+
+class SpeakerEncoder(Embedder):
+    """A model with its front end and, if there is one, its verifier.
 
     Args:
-        model: maps features [B x T x F] to embeddings [B x D].
-        settings: of the front end.
-        device: what to compute on.
-        trained_on: the speakers that the model was trained on, where known.
-        verifier: what its scores mean, where known.
-        precision: a key of ``PRECISIONS``. On CUDA, torch rounds what float32 convolutions take to
-            TF32 unless ``torch.backends.cudnn.allow_tf32`` is False.
-
-    Attributes:
-        frontend: computes the features.
-        weights: SHA-256 of the weights.
-        inference: the copy of the model that embeds (see ``EmbeddingModel.for_inference``).
+        model, settings, device, trained_on, precision: see ``Embedder``.
+        verifier: scores and decisions for this model; None without.
 
     Example:
         >>> from tidyvoice import SpeakerEncoder
@@ -75,21 +52,9 @@ class SpeakerEncoder:
         verifier: Verifier | None = None,
         precision: str = "float32",
     ):
-        if precision not in PRECISIONS:
-            raise TidyVoiceError(f"no precision {precision}: there are {', '.join(PRECISIONS)}")
-        self.trained_on = trained_on
-        self.weights = fingerprint(model)
-        self.verifier = verifier
-        self.device = choose_device(device)
-        self.precision = precision
-        self.model = model.to(self.device).eval()
-        self._check_verifier()
-        self.inference = self.model.for_inference(PRECISIONS[precision])
-        self.settings = settings
-        self.frontend = frontend_of(self.model, settings).to(self.device).eval()
-        width = widest_frame(self.inference, self.frontend.feature_dim, self.device)
-        width *= getattr(self.inference, "extra_maps", 1)
-        self.frame_bytes = width * PRECISIONS[precision].itemsize
+        super().__init__(model, settings, device, trained_on, precision)
+        self.verifier: Verifier | None = None
+        self._use(verifier)
 
     @classmethod
     def from_pretrained(
@@ -99,17 +64,17 @@ class SpeakerEncoder:
         revision: str = "main",
         precision: str = "float32",
     ) -> "SpeakerEncoder":
-        """The encoder of a model folder, or of a Hugging Face repository.
+        """Load a model folder or a Hugging Face repository.
 
         Args:
-            source: a folder, or OWNER/NAME where there is no such folder.
+            source: a folder, or OWNER/NAME if there is no such folder.
             device: "auto", "cpu", "cuda", "cuda:1" or "mps".
             revision: commit, tag or branch of a repository.
-            precision: of the convolutions, "float32" or "bfloat16".
+            precision: precision of the convolutions, "float32" or "bfloat16".
 
         Raises:
-            TidyVoiceError: see ``hub.load_model`` and ``huggingface.download``; a verifier of
-                another model, or of other dimensions, lies in the folder.
+            TidyVoiceError: the model is missing or damaged, or its verifier belongs to another
+                model.
 
         Example:
             >>> from tidyvoice import SpeakerEncoder
@@ -118,330 +83,278 @@ class SpeakerEncoder:
         """
         folder = model_folder(source, revision)
         model, settings = load_model(folder)
-        verifier = Verifier.load(model_files(folder).folder)
-        made = cls(model, settings, device, training_speakers(folder), None, precision)
-        made.verifier = verifier
-        try:
-            made._check_verifier()
-        except TidyVoiceError as error:
-            raise TidyVoiceError(f"{folder}: {error}") from None
-        return made
+        encoder = cls(model, settings, device, training_speakers(folder), None, precision)
+        encoder._use(Verifier.load(model_files(folder).folder), f"{folder}: ")
+        return encoder
 
-    def _check_verifier(self) -> None:
-        if self.verifier is None:
-            return
-        # Not "fit it again" alone: that takes embeddings, which this model shall make first.
-        mend = f"delete {VERIFIER_FILE}, extract, and fit one with `tidyvoice fit-verifier`"
-        if self.verifier.model != self.weights:
-            raise TidyVoiceError(f"the verifier is of another model: {mend}")
-        found, wanted = len(self.verifier.mean), getattr(self.model, "embed_dim", None)
-        if wanted is not None and found != wanted:
-            raise TidyVoiceError(
-                f"the verifier's mean has {found} dimensions, embeddings have {wanted}: {mend}"
+    def _use(self, verifier: Verifier | None, where: str = "") -> None:
+        """Set the verifier, which must belong to this model."""
+        if verifier is not None:
+            # Extraction comes before fitting, and would be refused with the file still there.
+            fix = (
+                f"delete {VERIFIER_FILE}, extract, and fit a new one with `tidyvoice fit-verifier`"
             )
+            if verifier.model != self.weights:
+                raise TidyVoiceError(f"{where}the verifier belongs to another model: {fix}")
+            size, wanted = len(verifier.mean), self.model.embed_dim
+            if size != wanted:
+                raise TidyVoiceError(
+                    f"{where}the verifier's mean has {size} dimensions, embeddings have {wanted}: "
+                    f"{fix}"
+                )
+        self.verifier = verifier
 
-    @property
-    def fewest_frames(self) -> int:
-        """The shortest utterance that the model takes in this precision."""
-        return self.inference.fewest_frames
-
-    @torch.inference_mode()
-    def embed_waveforms(self, waveforms: np.ndarray) -> np.ndarray:
-        """Raw embeddings float32 [B x D] of waveforms float32 [B x S] in -1..1 at 16 kHz.
-
-        Raises:
-            TidyVoiceError: shorter than ``fewest_frames``, or an embedding is not finite.
-
-        Example:
-            >>> import numpy as np
-            >>> from tidyvoice import SpeakerEncoder
-            >>> encoder = SpeakerEncoder.from_pretrained("model", device="cpu")
-            >>> encoder.embed_waveforms(np.zeros((2, 16000), np.float32)).shape
-            (2, 16)
-        """
-        features = self.frontend(torch.from_numpy(waveforms).to(self.device))
-        frames = features.shape[1]
-        if frames < self.fewest_frames:
-            raise TidyVoiceError(
-                f"{frames} frames are fewer than the {self.fewest_frames} that {self.precision} "
-                "needs: use float32"
-            )
-        embeddings = self.inference(features).cpu().numpy()
-        demand_finite(embeddings, frames, self.precision)
-        return embeddings
-
-    def embed_samples(self, samples: np.ndarray) -> np.ndarray:
-        """The same of 16-bit samples int16 [B x S]."""
-        return self.embed_waveforms(samples.astype(np.float32) / INT16_SCALE)
-
-    def embed(
-        self, recording: Source, sample_rate: int | None = None, channel: int = 1
-    ) -> np.ndarray:
-        """The raw embedding float32 [D] of a recording.
-
-        One over two minutes is cut into equal pieces, whose embeddings are averaged.
+    def similarity(
+        self,
+        one: Voice | Sequence[Voice],
+        other: Voice | Sequence[Voice],
+        sample_rate: int | None = None,
+        channel: int = 0,
+    ) -> float | np.ndarray:
+        """Return the cosine of the embeddings, centred if there is a verifier.
 
         Args:
-            recording, sample_rate, channel: see ``Recording.load``.
+            one, other, sample_rate, channel: see ``verify``.
 
-        Raises:
-            TidyVoiceError: see ``Recording.load``.
-
-        Warns:
-            TidyVoiceWarning: it is clipped, or holds little speech.
+        Returns:
+            A float, or an array [N] if a side is a list.
 
         Example:
-            >>> import soundfile
-            >>> from tidyvoice import SpeakerEncoder
-            >>> encoder = SpeakerEncoder.from_pretrained("model", device="cpu")
-            >>> samples, rate = soundfile.read("ann-1.wav")
-            >>> bool((encoder.embed(samples, rate) == encoder.embed("ann-1.wav")).all())
+            >>> ann, bob = encoder.similarity(["ann-1.wav", "bob-1.wav"], "ann-2.wav")
+            >>> bool(ann > bob)
             True
         """
-        heard = Recording.load(recording, sample_rate, channel)
-        _warn(heard.warnings)
-        return self._embed([heard])[0]
-
-    def embed_many(
-        self, recordings: Iterable[Source], sample_rate: int | None = None, channel: int = 1
-    ) -> np.ndarray:
-        """The raw embeddings float32 [N x D] of N recordings, read while others are computed.
-
-        Raises, warns: as ``embed``.
-
-        Example:
-            >>> from tidyvoice import SpeakerEncoder
-            >>> encoder = SpeakerEncoder.from_pretrained("model", device="cpu")
-            >>> encoder.embed_many(["ann-1.wav", "ann-2.wav", "bob-1.wav"]).shape
-            (3, 16)
-        """
-        rows = []
-        loaded = read_ahead(
-            lambda source: Recording.load(source, sample_rate, channel),
-            recordings,
-            READING_THREADS,
-            ahead=READING_THREADS,
-        )
-        coming = one_ahead(_portions(loaded))
-        with closing(loaded), closing(coming):
-            for heard in coming:
-                for recording in heard:
-                    _warn(recording.warnings)
-                rows += self._embed(heard)
-        if not rows:
-            raise TidyVoiceError("no recording to embed: give at least one")
-        return np.stack(rows)
-
-    def _embed(self, recordings: Sequence[Recording]) -> list[np.ndarray]:
-        """Embeddings in order; equally many frames are computed together, nothing is padded."""
-        frontend = self.frontend
-        lengths = np.array([len(recording.samples) for recording in recordings])
-        longest = frontend.num_frames(round(LONGEST * SAMPLE_RATE))
-        items = plan_items(np.arange(len(recordings)), lengths, frontend, longest)
-        vectors: list[np.ndarray] = [np.empty(0)] * len(items)
-        for batch in plan_batches(items.frames, BATCH_FRAMES):
-            count = frontend.num_samples(int(items.frames[batch[0]]))
-            samples = [
-                recordings[items.rows[item]].samples[frontend.frame_shift * start :][:count]
-                for item, start in zip(batch, items.starts[batch], strict=True)
-            ]
-            try:
-                embeddings = self.embed_waveforms(np.stack(samples))
-            except NotFiniteError as error:
-                name = recordings[items.rows[batch[error.row]]].name
-                raise TidyVoiceError(f"{name}: {error}") from None
-            for item, vector in zip(batch, embeddings, strict=True):
-                vectors[item] = vector
-        parts = np.split(np.arange(len(items)), items.firsts[1:])
-        return [
-            np.average([vectors[item] for item in part], axis=0, weights=items.frames[part]).astype(
-                np.float32
-            )
-            for part in parts
-        ]
+        left, right, several = self._pairs(one, other, sample_rate, channel)
+        cosines = self._cosines(left, right)
+        return cosines if several else float(cosines[0])
 
     def verify(
         self,
-        one: Source | Enrolment,
-        other: Source | Enrolment,
+        one: Voice | Sequence[Voice],
+        other: Voice | Sequence[Voice],
         prior: float = 0.5,
+        threshold: float | None = None,
         sample_rate: int | None = None,
-        channel: int | tuple[int, int] = 1,
-    ) -> Verification:
-        """Whether two recordings are of one person.
+        channel: int = 0,
+    ) -> Verification | list[Verification]:
+        """Decide whether two voices belong to one speaker.
 
         Args:
-            one, other: recordings, see ``Recording.load``; or an enrolled speaker.
-            prior: the probability of one person before they were heard. With costs c_miss and c_fa
-                of the two errors, give p c_miss / (p c_miss + (1 - p) c_fa).
-            sample_rate: of both.
-            channel: of both, or one for each.
+            one, other: a recording (see ``Recording.load``), an ``Enrollment``, an embedding (an
+                array without ``sample_rate``), or a list of these. Two lists are compared in
+                pairs, a list and a single voice with each other.
+            prior: probability of one speaker before hearing the voices. With costs c_miss and c_fa
+                of the errors, use p c_miss / (p c_miss + (1 - p) c_fa).
+            threshold: score that one speaker must exceed; by default the one at which the
+                probability is 0.5.
+            sample_rate: rate of recordings that are arrays.
+            channel: channel of all recordings.
+
+        Returns:
+            The result, or a list of results if a side is a list.
 
         Raises:
-            TidyVoiceError: see ``Recording.load``; the enrolment is of another model; the prior is
-                not between 0 and 1.
+            TidyVoiceError: see ``Recording.load``; an enrolment of another model, lists of
+                different lengths, or a prior that is not between 0 and 1.
 
         Example:
-            >>> from tidyvoice import SpeakerEncoder
-            >>> encoder = SpeakerEncoder.from_pretrained("model", device="cpu")
             >>> encoder.verify("ann-1.wav", "ann-2.wav").same_speaker
             True
+            >>> results = encoder.verify("ann-1.wav", ["ann-2.wav", "bob-1.wav"])
+            >>> [result.same_speaker for result in results]
+            [True, False]
         """
         log_odds(prior)
-        vectors, said = [], []
-        channels = channel if isinstance(channel, tuple) else (channel, channel)
-        for side, which in zip((one, other), channels, strict=True):
-            if isinstance(side, Enrolment):
-                self._refuse_another(side.model, f"{side.name!r}")
-                vectors.append(side.vector)
-                continue
-            heard = Recording.load(side, sample_rate, which)
-            said += heard.warnings
-            vectors.append(self._embed([heard])[0])
+        left, right, several = self._pairs(one, other, sample_rate, channel)
         if self.verifier is None:
-            units = directions(np.stack(vectors))
-            score = float(units[0] @ units[1])
-            return Verification(score, None, None, None, None, prior, tuple(said))
-        units = self.verifier.directions(np.stack(vectors))
-        return self.verifier.decide(float(units[0] @ units[1]), prior, tuple(said))
+            scores = self._cosines(left, right)
+        else:
+            prepared = (self.verifier.prepare(_stacked(side)) for side in (left, right))
+            scores = self.verifier.scores(*prepared)
+        results = []
+        for place, score in enumerate(scores.tolist()):
+            voices = left[place], right[place % len(right)]
+            warnings = voices[0].warnings + voices[1].warnings
+            if self.verifier is None:
+                same = None if threshold is None else score > threshold
+                result = Verification(score, None, None, same, threshold, prior, warnings)
+            else:
+                recordings = max(voice.recordings for voice in voices)
+                result = self.verifier.decide(score, prior, warnings, recordings, threshold)
+            results.append(result)
+        return results if several else results[0]
 
-    def enrol(
+    def enroll(
         self,
         name: str,
         recordings: Sequence[Source],
         sample_rate: int | None = None,
-        channel: int = 1,
-    ) -> Enrolment:
-        """A speaker from recordings of theirs: the mean of the raw embeddings.
+        channel: int = 0,
+    ) -> Enrollment:
+        """Enroll a speaker by the mean of the raw embeddings of their recordings.
 
         Raises:
-            TidyVoiceError: no name, or no recording; see ``Recording.load``.
+            TidyVoiceError: the name is empty, or there is no recording; see ``Recording.load``.
 
         Warns:
-            TidyVoiceWarning: a recording is clipped, holds little speech, or sounds like another
-                speaker than the rest of them (where the model has a verifier).
+            TidyVoiceWarning: a recording is of poor quality or, if there is a verifier, sounds
+                like another speaker than the others.
 
         Example:
-            >>> from tidyvoice import SpeakerEncoder
-            >>> encoder = SpeakerEncoder.from_pretrained("model", device="cpu")
-            >>> encoder.enrol("Ann", ["ann-1.wav", "ann-2.wav"]).recordings
+            >>> encoder.enroll("Ann", ["ann-1.wav", "ann-2.wav"]).recordings
             2
         """
         name = name.strip()
         if not name:
-            raise TidyVoiceError("a speaker without a name cannot be found again: give one")
-        heard = [Recording.load(recording, sample_rate, channel) for recording in recordings]
-        vectors = self.embed_many(heard)
-        _warn(self._stranger(heard, vectors))
+            raise TidyVoiceError("the name of a speaker is empty: give one")
+        loaded = [Recording.load(source, sample_rate, channel) for source in recordings]
+        vectors = self.embed_many(loaded)
+        warn(self._strangers(loaded, vectors))
         mean = vectors.mean(axis=0, dtype=np.float64).astype(np.float32)
-        return Enrolment(name, mean, len(heard), sum(one.seconds for one in heard), self.weights)
+        seconds = sum(recording.seconds for recording in loaded)
+        return Enrollment(name, mean, len(loaded), seconds, self.weights)
+
+    enrol = enroll
 
     def identify(
         self,
-        recording: Source,
+        recording: Source | Sequence[Source],
         gallery: Gallery,
         false_alarm: float = 0.01,
         top: int = 5,
         sample_rate: int | None = None,
-        channel: int = 1,
-    ) -> Identification:
-        """Who of the enrolled speakers it is, if any.
+        channel: int = 0,
+    ) -> Identification | list[Identification]:
+        """Find the speaker of a recording among the enrolled ones, or reject it.
 
-        Corpora forbid this for their speakers: see ``tidyvoice.terms.IDENTIFICATION``.
+        The terms of some corpora forbid this for their speakers: see
+        ``tidyvoice.terms.IDENTIFICATION``.
 
         Args:
-            false_alarm: target rate of strangers taken for anybody in the gallery. The threshold
-                follows from the non-target scores that the verifier was fitted to, and from how
-                many are enrolled: for another kind of speech, fit the verifier again.
-            top: how many candidates to name.
+            recording: a recording, see ``Recording.load``, or a list of them.
+            false_alarm: target rate of unknown speakers who are accepted as anybody in the
+                gallery. The threshold follows from the non-target scores to which the verifier was
+                fitted and from the size of the gallery. For another kind of speech, fit the
+                verifier again.
+            top: number of candidates.
+
+        Returns:
+            The result, or a list of results for a list of recordings.
 
         Raises:
-            TidyVoiceError: the model carries no verifier, nobody is enrolled, or with another
-                model; ``top`` is below 1; see ``Recording.load``.
+            TidyVoiceError: there is no verifier, the gallery is empty or belongs to another model,
+                or ``top`` is below 1; see ``Recording.load``.
 
         Example:
-            >>> from tidyvoice import Gallery, SpeakerEncoder
-            >>> encoder = SpeakerEncoder.from_pretrained("model", device="cpu")
-            >>> ann, bob = (encoder.enrol(name, [f"{name}-1.wav"]) for name in ("ann", "bob"))
+            >>> ann, bob = (encoder.enroll(name, [f"{name}-1.wav"]) for name in ("ann", "bob"))
             >>> encoder.identify("bob-2.wav", Gallery([ann, bob]), false_alarm=0.2).name
             'bob'
         """
         if self.verifier is None:
             raise TidyVoiceError(
-                "the model carries no verifier, so that no threshold is known: fit one with "
-                "`tidyvoice fit-verifier`"
+                "the model has no verifier, and so no threshold: fit one with `tidyvoice "
+                "fit-verifier`"
             )
         if not len(gallery):
-            raise TidyVoiceError(NOBODY)
-        self._refuse_another(gallery.model, "the gallery")
-        threshold = self.verifier.distribution.threshold(false_alarm, len(gallery))
-        heard = Recording.load(recording, sample_rate, channel)
-        candidates = gallery.nearest(self._embed([heard])[0], self.verifier, top)
-        name = candidates[0].name if candidates[0].score >= threshold else None
-        said = heard.warnings
-        if threshold >= 1:
-            trials = sum(self.verifier.distribution.nontarget)
-            said += (
-                f"the threshold is 1, so that nobody can be found: {trials:,} non-target trials do "
-                f"not tell a false-alarm rate of {false_alarm:g} among {len(gallery):,} voices; "
-                "fit the verifier on more trials, or ask for a larger one (false_alarm, "
-                "--false-alarm)",
-            )
-        fitted_to = self.verifier.fitted_to
-        return Identification(name, candidates, threshold, false_alarm, fitted_to, said)
+            raise TidyVoiceError(EMPTY)
+        self._check_model(gallery.model, "the gallery")
+        sources = recording if isinstance(recording, (list, tuple)) else [recording]
+        with closing(self._stream(sources, sample_rate, channel)) as embedded:
+            results = [
+                self._identify(loaded, vector, gallery, false_alarm, top)
+                for loaded, vector in embedded
+            ]
+        return results if sources is recording else results[0]
 
-    def _stranger(self, recordings: Sequence[Recording], vectors: np.ndarray) -> list[str]:
-        """A line for the recording that is least like the others, if it is of another speaker."""
+    def _identify(
+        self, recording: Recording, vector: np.ndarray, gallery: Gallery, rate: float, top: int
+    ) -> Identification:
+        candidates = gallery.nearest(vector, self.verifier, top)
+        first, warnings = candidates[0], recording.warnings
+        fitted = self.verifier.scale(first.recordings).distribution
+        threshold = fitted.threshold(rate, len(gallery))
+        if threshold >= fitted.span[1]:
+            trials = sum(fitted.nontarget)
+            warnings += (
+                f"the threshold is above all known scores, so that nobody can be found: "
+                f"{trials:,} non-target trials are too few for a false-alarm rate of {rate:g} "
+                f"among {len(gallery):,} speakers. Fit the verifier to more trials, or use a "
+                "larger rate (--false-alarm, false_alarm)",
+            )
+        name = first.name if first.score >= threshold else None
+        return Identification(name, candidates, threshold, rate, self.verifier.fitted_to, warnings)
+
+    def _pairs(
+        self,
+        one: Voice | Sequence[Voice],
+        other: Voice | Sequence[Voice],
+        sample_rate: int | None,
+        channel: int,
+    ) -> tuple[list[_Embedded], list[_Embedded], bool]:
+        """Embed two sides, the longer one first; tell if one is a list."""
+        sides, several = [], False
+        for side in (one, other):
+            rows = isinstance(side, np.ndarray) and side.ndim == 2 and sample_rate is None
+            listed = rows or isinstance(side, (list, tuple))
+            sides.append(self._embedded(list(side) if listed else [side], sample_rate, channel))
+            several = several or listed
+        left, right = sorted(sides, key=len, reverse=True)
+        if len(right) not in (1, len(left)):
+            raise TidyVoiceError(
+                f"{len(sides[0])} voices against {len(sides[1])}: give lists of equal length, or "
+                "a single voice on one side"
+            )
+        return left, right, several
+
+    def _embedded(
+        self, voices: Sequence[Voice], sample_rate: int | None, channel: int
+    ) -> list[_Embedded]:
+        """Embed the recordings among voices, in batches."""
+        results: list[_Embedded | None] = []
+        for voice in voices:
+            if isinstance(voice, Enrollment):
+                self._check_model(voice.model, f"{voice.name!r}")
+                results.append(_Embedded(voice.vector, voice.recordings))
+            elif sample_rate is None and not isinstance(voice, (str, Path, Recording)):
+                vector = np.asarray(voice, dtype=np.float32)
+                if vector.shape != (self.model.embed_dim,):
+                    raise TidyVoiceError(
+                        f"an array of shape {vector.shape} is not an embedding of "
+                        f"{self.model.embed_dim} dimensions; give sample_rate if it holds samples"
+                    )
+                results.append(_Embedded(vector))
+            else:
+                results.append(None)
+        sources = [voice for voice, result in zip(voices, results, strict=True) if result is None]
+        with closing(self._stream(sources, sample_rate, channel)) as stream:
+            embedded = (_Embedded(vector, 1, loaded.warnings) for loaded, vector in stream)
+            return [next(embedded) if result is None else result for result in results]
+
+    def _cosines(self, left: list[_Embedded], right: list[_Embedded]) -> np.ndarray:
+        mean = None if self.verifier is None else self.verifier.mean
+        one, other = (unit_length(_stacked(side), mean) for side in (left, right))
+        return np.einsum("nd,nd->n", one, np.broadcast_to(other, one.shape))
+
+    def _strangers(self, recordings: Sequence[Recording], vectors: np.ndarray) -> list[str]:
+        """Report the recording that is least like the others, if it is of another speaker."""
         if self.verifier is None or len(recordings) < 2:
             return []
         rest = (vectors.sum(axis=0) - vectors) / np.float32(len(vectors) - 1)
-        units, others = self.verifier.directions(vectors), self.verifier.directions(rest)
-        scores = (units * others).sum(axis=1)
+        sides = (self.verifier.prepare(side) for side in (vectors, rest))
+        scores = self.verifier.scores(*sides)
         worst = int(scores.argmin())
-        found = self.verifier.decide(float(scores[worst]))
-        if found.same_speaker:
+        result = self.verifier.decide(float(scores[worst]), recordings=len(recordings) - 1)
+        if result.same_speaker:
             return []
         return [
-            f"{recordings[worst].name} sounds like another speaker than the rest (score "
-            f"{found.score:.2f}, threshold {found.threshold:.2f})"
+            f"{recordings[worst].name} sounds like another speaker than the other recordings "
+            f"(score {result.score:.2f}, threshold {result.threshold:.2f})"
         ]
 
-    def _refuse_another(self, model: str | None, what: str) -> None:
+    def _check_model(self, model: str | None, what: str) -> None:
         if model != self.weights:
-            raise TidyVoiceError(
-                f"{what} was enrolled with another model: enrol again with this one"
-            )
+            raise TidyVoiceError(f"{what} was enrolled with another model: enroll again")
 
 
-def demand_finite(embeddings: np.ndarray, frames: int, precision: str) -> None:
-    """Check embeddings [B x D] of utterances of so many frames.
-
-    Raises:
-        NotFiniteError: a row holds NaN or infinity.
-    """
-    broken = np.flatnonzero(~np.isfinite(embeddings).all(axis=1))
-    if broken.size:
-        other = "" if precision == "float32" else "use float32, or "
-        raise NotFiniteError(
-            int(broken[0]),
-            f"the embedding of {frames} frames is not finite in {precision}: {other}check the "
-            "weights of the model",
-        )
-
-
-def _portions(loaded: Iterable[Recording]) -> Iterator[list[Recording]]:
-    """Lists of up to ``AT_ONCE`` recordings, shorter where they hold ``AT_ONCE_SECONDS``."""
-    portion: list[Recording] = []
-    for recording in loaded:
-        portion.append(recording)
-        seconds = sum(one.seconds for one in portion)
-        if len(portion) == AT_ONCE or seconds >= AT_ONCE_SECONDS:
-            yield portion
-            portion = []
-    if portion:
-        yield portion
-
-
-def _warn(said: Iterable[str]) -> None:
-    for line in said:
-        warnings.warn(line, TidyVoiceWarning, stacklevel=3)
+def _stacked(voices: Sequence[_Embedded]) -> np.ndarray:
+    return np.stack([voice.vector for voice in voices])

@@ -1,7 +1,7 @@
-"""Recordings of any rate, channels and format, judged before a voice is read into them.
+"""Recordings of any rate, format and number of channels, checked before a model embeds them.
 
-An embedding of silence is as long as that of a voice, and says nothing. What holds no voice is an
-error here, what holds little of one is said.
+An embedding of silence looks like any other. A recording that is silent or too short is therefore
+an error, and one of poor quality carries warnings.
 """
 
 import shutil
@@ -17,29 +17,29 @@ from tidyvoice.errors import TidyVoiceError
 from tidyvoice.headers import SAMPLE_RATE, cut_short
 
 SHORTEST = 0.3  # seconds, of the recording and of the sound in it
-FEW = 1.0  # seconds of sound, below which scores are known to suffer
-SILENT = -65.0  # dB below full scale, a level that 16 bits just hold
-STEADY = 6.0  # dB between pauses and sound; voices have more even in noise
-CLIPPED = 0.005  # share of the samples at the very top
-LOUDEST_FLOAT = 4.0  # what a float recording may overshoot; 16-bit numbers as floats are above
-FRAME, SHIFT = 400, 160  # samples of 25 ms and 10 ms
-BLOCK = 4096  # frames whose sums are held at once
+FEW = 1.0  # seconds of sound below which scores are uncertain
+SILENT = -65.0  # dB below full scale, the limit of 16-bit recordings
+STEADY = 6.0  # dB between pauses and sound; speech exceeds it even in noise
+CLIPPED = 0.005  # share of samples at the maximum
+LOUDEST_FLOAT = 4.0  # overshoot allowed to floats; unscaled 16-bit samples lie above
+FRAME, SHIFT = 400, 160  # 25 ms and 10 ms in samples
+BLOCK = 4096  # frames computed at once
 TOP = 0.999
 
 
 @dataclass(frozen=True)
 class Recording:
-    """What was recorded, as the models take it.
+    """Samples as the models take them, with the result of the quality checks.
 
     Attributes:
-        name: its path, or what it is called in messages.
+        name: path, or the name used in messages.
         samples: float32 [S] in -1..1, one channel at 16 kHz.
-        sound_seconds: how much of it is louder than its pauses.
-        warnings: what makes it a poor witness, a line each.
+        sound_seconds: duration of what is louder than the pauses.
+        warnings: one line for each quality problem.
 
     Example:
-        >>> recording = Recording.load("ann-1.wav")
-        >>> recording.seconds > 2, recording.warnings
+        >>> recording = Recording.load("ann-1.wav", start=0.5)
+        >>> recording.seconds > 1.5, recording.warnings
         (True, ())
     """
 
@@ -50,6 +50,7 @@ class Recording:
 
     @property
     def seconds(self) -> float:
+        """Duration."""
         return len(self.samples) / SAMPLE_RATE
 
     @classmethod
@@ -57,23 +58,26 @@ class Recording:
         cls,
         source: "str | Path | np.ndarray | Recording",
         sample_rate: int | None = None,
-        channel: int = 1,
+        channel: int = 0,
+        start: float = 0.0,
+        end: float | None = None,
         name: str = "the recording",
     ) -> "Recording":
-        """Read, resample to 16 kHz, and judge.
+        """Read a file or samples, resample to 16 kHz, and check the quality.
 
         Args:
             source: a file that libsndfile or ffmpeg reads, or samples: [S], or two-dimensional
                 with the channels on the shorter side; floats in -1..1, or integers of 8, 16 or 32
-                bits, of which the type's ends are full scale.
-            sample_rate: of samples, in whole Hz; a file knows its own.
-            channel: which one is taken, from 1 on. The first, as in the published recipe.
-            name: of samples, in messages.
+                bits, scaled by their type's range.
+            sample_rate: rate of samples in whole Hz; omit it for a file.
+            channel: index of the channel to use, from 0.
+            start, end: segment to use, in seconds; the whole recording by default.
+            name: name of samples in messages.
 
         Raises:
-            TidyVoiceError: a file is missing or cannot be read, no such channel, samples without a
-                rate or out of range; it lasts less than 0.3 s, is silent, or holds less than 0.3 s
-                of sound.
+            TidyVoiceError: the file is missing or unreadable, the channel or segment does not
+                exist, samples have no rate or are out of range, or the audio is silent or has less
+                than 0.3 s of sound.
 
         Example:
             >>> import numpy as np
@@ -86,61 +90,76 @@ class Recording:
         if isinstance(source, (str, Path)):
             name = str(source)
             if sample_rate is not None:
-                raise TidyVoiceError(f"{name}: a file knows its rate; leave sample_rate out")
-            samples, sample_rate = _read(Path(source))
+                raise TidyVoiceError(f"{name}: a file has its own rate; omit sample_rate")
+            samples, sample_rate = _read(Path(source), start, end)
         else:
             samples = _channels(np.asarray(source), name)
             if sample_rate is None or sample_rate < 1 or not float(sample_rate).is_integer():
-                raise TidyVoiceError(
-                    f"{name}: give sample_rate, the rate of its samples in whole Hz"
-                )
-        if not 1 <= channel <= samples.shape[1]:
-            raise TidyVoiceError(
-                f"{name}: there is no channel {channel} (channels: {samples.shape[1]})"
-            )
+                raise TidyVoiceError(f"{name}: give sample_rate, the rate in whole Hz")
+            samples = samples[_segment(len(samples), sample_rate, start, end, name)]
+        if not 0 <= channel < samples.shape[1]:
+            last = samples.shape[1] - 1
+            raise TidyVoiceError(f"{name}: no channel {channel}; give a channel from 0 to {last}")
         if len(samples) < SHORTEST * sample_rate:
             raise TidyVoiceError(
                 f"{name} lasts {len(samples) / sample_rate:.2f} s, too short to identify "
                 f"a speaker: record {3 * FEW:g} s or more"
             )
-        taken = resampled(np.ascontiguousarray(samples[:, channel - 1]), int(sample_rate))
-        return cls(name, taken, *_judged(name, taken, samples, channel))
+        mono = resampled(np.ascontiguousarray(samples[:, channel]), int(sample_rate))
+        return cls(name, mono, *_quality(name, mono, samples, channel))
 
 
-def _read(path: Path) -> tuple[np.ndarray, int]:
-    """Samples float32 [S x C] of a file, and their rate."""
+def _read(path: Path, start: float, end: float | None) -> tuple[np.ndarray, int]:
+    """Read samples float32 [S x C] of a file's segment, and their rate."""
     if not path.exists():
         raise TidyVoiceError(f"{path}: no such file")
     if path.is_dir():
-        raise TidyVoiceError(f"{path} is a folder: give a file of sound")
+        raise TidyVoiceError(f"{path} is a folder: give an audio file")
     try:
         with soundfile.SoundFile(path) as file:
-            samples, rate = file.read(dtype="float32", always_2d=True), file.samplerate
+            rate = file.samplerate
+            part = _segment(file.frames, rate, start, end, str(path))
+            if part.start:
+                file.seek(part.start)
+            samples = file.read(part.stop - part.start, dtype="float32", always_2d=True)
             if file.subtype not in ("FLOAT", "DOUBLE"):
                 # Decoders of mp3 and ogg overshoot where the recording was clipped.
                 np.clip(samples, -1, 1, out=samples)
     except soundfile.LibsndfileError as error:
-        # What it does not know it calls a format error; ffmpeg knows more of them.
+        # libsndfile reports an unknown format; ffmpeg reads more formats.
         if shutil.which("ffmpeg") is None:
-            said = error.error_string.strip().rstrip(".")
+            reason = error.error_string.strip().rstrip(".")
             raise TidyVoiceError(
-                f"{path} cannot be read ({said}), and ffmpeg, which reads more formats, is not "
+                f"{path} cannot be read ({reason}), and ffmpeg, which reads more formats, is not "
                 "installed: apt install ffmpeg"
             ) from None
-        return decoded_channels(path) / np.float32(32768), SAMPLE_RATE
+        samples = decoded_channels(path) / np.float32(32768)
+        return samples[_segment(len(samples), SAMPLE_RATE, start, end, str(path))], SAMPLE_RATE
     if problem := cut_short(str(path)):
         raise TidyVoiceError(problem)
-    _demand_finite(str(path), samples)
+    _check_finite(str(path), samples)
     return samples, rate
 
 
-def _demand_finite(name: str, samples: np.ndarray) -> None:
+def _segment(total: int, rate: int, start: float, end: float | None, name: str) -> slice:
+    """Convert a segment in seconds to one in samples."""
+    last = total if end is None else round(end * rate)
+    first = round(start * rate)
+    if (start or end is not None) and not 0 <= first < last <= total:
+        until = "the end" if end is None else f"{end:g} s"
+        raise TidyVoiceError(
+            f"{name}: no segment from {start:g} s to {until}: it lasts {total / rate:.2f} s"
+        )
+    return slice(first, last)
+
+
+def _check_finite(name: str, samples: np.ndarray) -> None:
     if not np.isfinite(samples).all():
-        raise TidyVoiceError(f"{name}: some samples are NaN or infinite: look at how it was made")
+        raise TidyVoiceError(f"{name}: some samples are NaN or infinite: write the file again")
 
 
 def _channels(samples: np.ndarray, name: str) -> np.ndarray:
-    """Samples float32 [S x C], whichever way they lay."""
+    """Convert samples of any type and layout to float32 [S x C]."""
     if samples.ndim not in (1, 2) or samples.dtype.kind not in "iuf" or samples.size == 0:
         raise TidyVoiceError(
             f"{name}: {samples.dtype} of shape {samples.shape} are no samples: give numbers, one "
@@ -149,17 +168,16 @@ def _channels(samples: np.ndarray, name: str) -> np.ndarray:
     if samples.dtype.kind in "iu":
         if samples.dtype.itemsize > 4:
             raise TidyVoiceError(
-                f"{name}: {samples.dtype} does not tell what full scale is: give int16, int32 or "
-                "floats"
+                f"{name}: the scale of {samples.dtype} is unknown: give int16, int32 or floats"
             )
         middle = 2.0 ** (8 * samples.dtype.itemsize - 1)
         samples = samples / middle - (1.0 if samples.dtype.kind == "u" else 0.0)
     samples = samples.astype(np.float32)
-    _demand_finite(name, samples)
+    _check_finite(name, samples)
     if np.abs(samples).max() > LOUDEST_FLOAT:
         raise TidyVoiceError(
-            f"{name}: samples reach {np.abs(samples).max():g}; floats lie in -1..1, so divide 16-"
-            "bit ones by 32768"
+            f"{name}: samples reach {np.abs(samples).max():g}, but floats lie in -1..1: divide "
+            "16-bit samples by 32768"
         )
     if samples.ndim == 1:
         return samples[:, None]
@@ -167,10 +185,10 @@ def _channels(samples: np.ndarray, name: str) -> np.ndarray:
 
 
 def resampled(samples: np.ndarray, rate: int) -> np.ndarray:
-    """Samples float32 [S] at 16 kHz."""
+    """Resample float32 [S] to 16 kHz."""
     if rate == SAMPLE_RATE:
         return samples
-    # Imported here: most recordings do without it.
+    # Imported here, because most recordings need no resampling.
     import torch
 
     common = gcd(rate, SAMPLE_RATE)
@@ -182,57 +200,51 @@ def resampled(samples: np.ndarray, rate: int) -> np.ndarray:
 
 
 def levels(samples: np.ndarray) -> np.ndarray:
-    """Level of each frame of 25 ms, every 10 ms, float64 [T], in dB below full scale.
+    """Compute the level of each frame of 25 ms, every 10 ms, float64 [T] in dB below full scale.
 
-    Each frame's mean is left out of it, so that an offset of the microphone is no sound.
+    Each frame's mean is subtracted, so that a constant offset does not count as sound.
     """
-    level = np.empty(max(0, (len(samples) - FRAME) // SHIFT + 1))
-    for first in range(0, len(level), BLOCK):
-        last = min(first + BLOCK, len(level))
-        block = samples[first * SHIFT : (last - 1) * SHIFT + FRAME]
-        level[first:last] = _block_levels(block)
-    return level
+    parts = [np.empty(0)]
+    # Block by block, because the running sums take 16 bytes a sample.
+    for first in range(0, len(samples) - FRAME + 1, BLOCK * SHIFT):
+        block = samples[first : first + (BLOCK - 1) * SHIFT + FRAME]
+        sums = np.cumsum(np.concatenate([[0.0], block]), dtype=np.float64)
+        squares = np.cumsum(np.concatenate([[0.0], np.square(block, dtype=np.float64)]))
+        starts = np.arange(0, len(block) - FRAME + 1, SHIFT)
+        mean = (sums[starts + FRAME] - sums[starts]) / FRAME
+        power = (squares[starts + FRAME] - squares[starts]) / FRAME - mean**2
+        parts.append(10 * np.log10(np.maximum(power, 1e-12)))
+    return np.concatenate(parts)
 
 
-def _block_levels(samples: np.ndarray) -> np.ndarray:
-    """The levels of few samples, whose running sums take 16 bytes each."""
-    sums = np.cumsum(np.concatenate([[0.0], samples]), dtype=np.float64)
-    squares = np.cumsum(np.concatenate([[0.0], np.square(samples, dtype=np.float64)]))
-    starts = np.arange(0, len(samples) - FRAME + 1, SHIFT)
-    mean = (sums[starts + FRAME] - sums[starts]) / FRAME
-    power = (squares[starts + FRAME] - squares[starts]) / FRAME - mean**2
-    return 10 * np.log10(np.maximum(power, 1e-12))
-
-
-def _judged(
+def _quality(
     name: str, samples: np.ndarray, channels: np.ndarray, channel: int
 ) -> tuple[float, tuple[str, ...]]:
-    """Seconds of sound, and what is to be said against the recording."""
+    """Return the seconds of sound and the warnings."""
     level = levels(samples)
     loud, quiet = np.percentile(level, 99.5), np.percentile(level, 10)
     if loud < SILENT:
-        other = [c + 1 for c in range(channels.shape[1]) if _loudest(channels[:, c]) >= SILENT]
-        mend = f"take channel {other[0]}" if other else "choose another microphone or recording"
+        others = [c for c, row in enumerate(channels.T) if _loudest(row) >= SILENT]
+        fix = f"use channel {others[0]}" if others else "choose another microphone or recording"
         where = f" in channel {channel}" if channels.shape[1] > 1 else ""
-        raise TidyVoiceError(f"{name} is silent{where}: {mend}")
-    # Sound is what rises out of the pauses, or, where there are none, what is near the loudest.
+        raise TidyVoiceError(f"{name} is silent{where}: {fix}")
+    # Sound is louder than the pauses or, where there are no pauses, close to the loudest frames.
     edge = max(loud - 30, min(quiet + 6, loud - 6), SILENT)
     sound = float((level >= edge).sum() * SHIFT / SAMPLE_RATE)
-    seconds = len(samples) / SAMPLE_RATE
     if sound < SHORTEST:
         raise TidyVoiceError(
-            f"{name} holds {sound:.2f} s of sound in {seconds:.1f} s, too short to "
-            f"identify a speaker: record {3 * FEW:g} s of speech or more"
+            f"{name} holds {sound:.2f} s of sound in {len(samples) / SAMPLE_RATE:.1f} s, too short "
+            f"to identify a speaker: record {3 * FEW:g} s of speech or more"
         )
-    said = []
+    warnings = []
     if sound < FEW:
-        said.append(f"{name} holds only {sound:.1f} s of sound: scores of it are uncertain")
-    top = np.abs(channels[:, channel - 1]) >= TOP * max(np.abs(channels[:, channel - 1]).max(), 0.5)
-    if (share := float(top.mean())) > CLIPPED:
-        said.append(f"{name} is clipped ({share:.1%} of its samples): record it less loudly")
+        warnings.append(f"{name} holds only {sound:.1f} s of sound: its scores are uncertain")
+    size = np.abs(channels[:, channel])
+    if (share := float((size >= TOP * max(size.max(), 0.5)).mean())) > CLIPPED:
+        warnings.append(f"{name} is clipped ({share:.1%} of its samples): record at a lower level")
     if loud - quiet < STEADY:
-        said.append(f"{name} has one level throughout, as noise has and speech has not")
-    return sound, tuple(said)
+        warnings.append(f"{name} has a constant level, like noise and unlike speech")
+    return sound, tuple(warnings)
 
 
 def _loudest(samples: np.ndarray) -> float:

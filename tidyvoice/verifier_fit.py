@@ -1,24 +1,29 @@
-"""From a model's embeddings and a labelled trial list to its verifier."""
+"""Fitting a verifier to a model's embeddings and a labelled trial list."""
 
-import tempfile
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.scoring.calibration import Fit, fit_calibration
+from tidyvoice.scoring.cosine import cosine_scores
 from tidyvoice.scoring.distribution import Distribution
-from tidyvoice.scoring.embeddings import load_embeddings
-from tidyvoice.scoring.lineage import read_lineage
-from tidyvoice.scoring.pipeline import score_list
+from tidyvoice.scoring.embeddings import Embeddings
+from tidyvoice.scoring.groups import Groups, read_maps, speakers_of
+from tidyvoice.scoring.leaks import LeakGuard, People
+from tidyvoice.scoring.normalization import normalize
+from tidyvoice.scoring.provenance import describe
 from tidyvoice.scoring.quality import Features
-from tidyvoice.scoring.trials import read_scores
-from tidyvoice.verifier import Verifier
+from tidyvoice.scoring.tables import CohortFiles, Tables
+from tidyvoice.scoring.trials import ScoreTable, Trials, read_trials
+from tidyvoice.verifier import Scale, Verifier
 
-# Between that of the decision that most people ask for, one half, and those of fewer false alarms.
+# Between 0.5, at which most users decide, and the priors of applications with few false alarms.
 PRIOR = 0.1
+ENROLLED = (2, 4, 8)  # numbers of enrolment recordings with a calibration of their own
+DRAWN = 20_000  # target and non-target trials, at most, for each of them
+FEWEST = (50, 1000)  # target and non-target trials, at least
 
 
 def fit_verifier(
@@ -28,44 +33,112 @@ def fit_verifier(
     utt2spk: Sequence[Path] = (),
     prior: float = PRIOR,
     allow_overlap: bool = False,
+    cohort: CohortFiles | None = None,
 ) -> Verifier:
-    """Fit what turns a model's scores into decisions.
+    """Fit a verifier.
+
+    Enrolment with several recordings is calibrated on trials whose enrolment side is replaced by
+    the mean of as many utterances of the same speaker, if the list has enough of them.
 
     Args:
-        embeddings: of the trials' utterances, of speakers that the model does not know.
+        embeddings: embeddings of the trials' utterances, of speakers unknown to the model.
         trials: a labelled list.
-        mean: embeddings whose mean is subtracted first; nothing is without them.
-        utt2spk: speakers of the list, for the leak guard; else read off the ids.
-        prior: where the calibration is to fit best, see ``calibration.Fit``.
-        allow_overlap: allow speakers that the model or the mean has seen, and note it.
+        mean: embeddings whose mean is subtracted; by default nothing is.
+        utt2spk: speakers of the list; by default from the ids.
+        prior: see ``calibration.Fit``.
+        allow_overlap: allow speakers of the list in the model's training, the mean or the cohort,
+            and note them.
+        cohort: speakers for AS-norm; without it the score is the cosine.
 
     Raises:
-        TidyVoiceError: a faulty file, embeddings without the model that made them, too few trials,
-            scores that are no higher for targets, speakers that are known already; see
-            ``score_list``.
+        TidyVoiceError: a faulty file, embeddings that do not name their model, too few trials,
+            target scores that are no higher than the others, or overlaps of speakers.
     """
-    table = load_embeddings(embeddings)
+    tables = Tables([embeddings], mean, cohort)
+    table = tables.own
     if table.model is None:
-        raise TidyVoiceError(f"{embeddings} does not say which model made it: extract it again")
-    centre = load_embeddings(mean) if mean else None
-    # The scores and their provenance are files, which nobody needs afterwards.
-    with tempfile.TemporaryDirectory(dir=embeddings.parent, prefix=".verifier-") as scratch:
-        scores = Path(scratch) / "scores"
-        score_list(embeddings, trials, scores, mean, utt2spk, allow_overlap)
-        lineage = read_lineage(scores)
-        scored = read_scores(scores)
-    named = replace(scored.trials, source=str(trials))
-    made = fit_calibration(Features(named, [scored.scores]), Fit(prior=prior))
-    slope, offset = made.line()
+        raise TidyVoiceError(f"{embeddings} does not name its model: extract it again")
+    listed, spoken_by = read_trials(trials), read_maps(utt2spk, "speaker")
+    guard = LeakGuard(allow_overlap)
+    tables.check(guard, People.of("trials", trials, listed, spoken_by))
+    subtracted = np.zeros_like(table.vectors[0]) if tables.mean is None else tables.mean
+    scores, entries = cosine_scores(table, listed, subtracted), None
+    if cohort:
+        entries = tables.cohort()
+        scored = ScoreTable(listed, scores)
+        scores = normalize(scored, table, entries, subtracted, "asnorm", cohort.top_n)
+    kinds = ("in-sample", "unchecked")
+    remarks = {kind: [describe(r) for r in guard.remarks if r.kind == kind] for kind in kinds}
     notes = {
         "trials": Path(trials).name,
-        "targets": int(named.label.sum()),
-        "nontargets": int((~named.label).sum()),
-        "mean_of": len(centre.ids) if centre else 0,
+        "targets": int(listed.label.sum()) if listed.label is not None else 0,
+        "nontargets": int((~listed.label).sum()) if listed.label is not None else 0,
+        "mean_of": tables.averaged,
+        "cohort_of": len(entries) if entries else 0,
         "prior": prior,
-        "in_sample": lineage.in_sample,
-        "unchecked": lineage.unchecked,
+        "in_sample": remarks["in-sample"],
+        "unchecked": remarks["unchecked"],
     }
-    subtracted = centre.mean() if centre else np.zeros_like(table.vectors[0])
-    distribution = Distribution.of(scored.scores, named.label)
-    return Verifier(table.model, subtracted, float(slope[0]), offset, distribution, notes)
+    scales = [_fit_scale(1, listed, scores, prior)]
+    vectors, top_n = (entries.vectors, cohort.top_n) if entries else (None, 0)
+    verifier = Verifier(table.model, subtracted, tuple(scales), vectors, top_n, notes)
+    speakers = _speakers(listed, spoken_by)
+    for recordings in ENROLLED:
+        drawn = speakers and _draw(listed, speakers, recordings)
+        if drawn is None:
+            break
+        several, members = drawn
+        scores = _scores(verifier, table, several, members)
+        scales.append(_fit_scale(recordings, several, scores, prior))
+    return Verifier(table.model, subtracted, tuple(scales), vectors, top_n, notes)
+
+
+def _fit_scale(recordings: int, trials: Trials, scores: np.ndarray, prior: float) -> Scale:
+    slope, offset = fit_calibration(Features(trials, [scores]), Fit(prior=prior)).line()
+    distribution = Distribution.of(scores, trials.label)
+    return Scale(recordings, float(slope[0]), offset, distribution)
+
+
+def _speakers(trials: Trials, utt2spk: dict[str, str] | None) -> Groups | None:
+    """Find the speakers of the list; None if they are unknown or contradict the labels."""
+    speakers = speakers_of(trials, utt2spk)
+    if speakers is None:
+        return None
+    same = speakers.codes[trials.enroll] == speakers.codes[trials.test]
+    return speakers if (same == trials.label).all() else None
+
+
+def _draw(trials: Trials, speakers: Groups, recordings: int) -> tuple[Trials, np.ndarray] | None:
+    """Choose trials, and the utterances that enrol their speakers, int64 [T x recordings].
+
+    None if too few trials have enough other utterances of the enrolled speaker.
+    """
+    rng = np.random.default_rng(recordings)
+    utterances = [np.flatnonzero(speakers.codes == code) for code in range(len(speakers.names))]
+    rows, members = [], []
+    for kind, fewest in zip((True, False), FEWEST, strict=True):
+        of_kind = rng.permutation(np.flatnonzero(trials.label == kind))[:DRAWN]
+        chosen = []
+        for row in of_kind:
+            enrolled, test = trials.enroll[row], trials.test[row]
+            others = rng.permutation(utterances[speakers.codes[enrolled]])[: recordings + 1]
+            others = others[(others != enrolled) & (others != test)][: recordings - 1]
+            if len(others) == recordings - 1:
+                chosen.append(row)
+                members.append([enrolled, *others])
+        if len(chosen) < fewest:
+            return None
+        rows += chosen
+    label = trials.label[rows]
+    several = Trials(trials.ids, trials.enroll[rows], trials.test[rows], label, trials.source)
+    return several, np.array(members)
+
+
+def _scores(
+    verifier: Verifier, table: Embeddings, trials: Trials, members: np.ndarray
+) -> np.ndarray:
+    """Score trials whose enrolment side is the mean of several embeddings."""
+    places = trials.places_in(table.ids, "embedding")
+    enrolled = sum(table.vectors[places[column]] for column in members.T) / members.shape[1]
+    tests = table.vectors[places[trials.test]]
+    return verifier.scores(verifier.prepare(enrolled), verifier.prepare(tests))

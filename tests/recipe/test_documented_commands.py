@@ -20,6 +20,12 @@ def test_the_python_of_the_readme_runs(own):
     succeed("python readme.py", own)
 
 
+def test_the_python_of_the_model_page_runs(own):
+    code = re.search(r"```python\n(.*?)```", (ROOT / "docs/models.md").read_text(), re.DOTALL)[1]
+    (own / "page.py").write_text(code)
+    succeed("python page.py", own)
+
+
 def test_every_documented_command_runs(own):
     first, second, *others = documented_commands()
     set_up = "python3 -m venv .venv && .venv/bin/pip install -e '.[{}]' -c constraints.txt && {}"

@@ -8,6 +8,7 @@ import pytest
 
 from tests.preloaded import shell, succeed
 from tests.recipe.support import RECIPE, ROOT
+from tidyvoice import SpeakerEncoder
 
 
 def commands(printed):
@@ -159,18 +160,16 @@ def test_another_corpus_takes_the_place_of_the_one_before(own):
     assert second.count(" shards written") == 3
 
 
-def test_the_example_gives_the_score_of_the_recipe(finished):
+def test_python_gives_the_score_of_the_recipe(finished):
     folder, _ = finished
     exp, corpus = "exp/mini/finetune", "data/mini/corpus/TidyVoiceX_ASV/TidyVoiceX_Dev"
     first, second, score, _ = (folder / exp / "scores/dev.score").read_text().split("\n")[0].split()
-    said = succeed(
-        f"python {ROOT}/examples/compare_two_recordings/compare.py --model {exp}/models "
-        f"{corpus}/{first} {corpus}/{second}",
-        folder,
-    )
-    found = re.search(r"^score (\S+)", said, re.MULTILINE)[1]
-    assert float(found) == pytest.approx(float(score), abs=1e-3)
-    assert "log-likelihood ratio" in said
+    encoder = SpeakerEncoder.from_pretrained(folder / exp / "models", "cpu")
+    paths = folder / corpus / first, folder / corpus / second
+    assert encoder.similarity(*paths) == pytest.approx(float(score), abs=1e-3)
+    # Stage 7 gives the verifier the fine-tuning speakers as its cohort.
+    assert len(encoder.verifier.cohort) == 8
+    assert encoder.verify(*paths).llr is not None
 
 
 def test_a_metrics_table_is_machine_readable(finished):

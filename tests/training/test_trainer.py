@@ -21,7 +21,7 @@ from tidyvoice.training import trainer as module
 from tidyvoice.training.average import average_checkpoints
 from tidyvoice.training.checkpoint import epoch_checkpoints, load_checkpoint
 from tidyvoice.training.trainer import Trainer
-from tidyvoice.verifier import Verifier
+from tidyvoice.verifier import Scale, Verifier
 
 pytestmark = pytest.mark.usefixtures("shallow")
 
@@ -290,8 +290,8 @@ def test_a_verifier_goes_with_the_weights_that_it_is_of(experiment):
     exp = run(experiment).folder
     folder, _ = average_checkpoints(exp, last=2)
     verifier = Verifier(
-        fingerprint(load_model(folder)[0]), np.zeros(16, np.float32), 1.0, 0.0,
-        Distribution((0,) * BINS, (0,) * BINS, Tail(0.5, 0.01, 0.1, -0.1)),
+        fingerprint(load_model(folder)[0]), np.zeros(16, np.float32),
+        (Scale(1, 1.0, 0.0, Distribution((0,) * BINS, (0,) * BINS, Tail(0.5, 0.01, 0.1, -0.1))),),
     )  # fmt: skip
     verifier.save(folder)
     average_checkpoints(exp, last=2)

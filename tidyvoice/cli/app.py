@@ -1,12 +1,13 @@
-"""The command line's root, and the options that several commands share."""
+"""The root of the command line, and the options that several commands share."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+import tidyvoice
+
 app = typer.Typer(
-    add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -16,31 +17,59 @@ app = typer.Typer(
 Data = Annotated[Path, typer.Argument(help="data folder: wav.scp, utt2spk, ...")]
 Out = Annotated[Path, typer.Option(help="score file to write")]
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON instead of text")]
+Model = Annotated[
+    str,
+    typer.Option(
+        help="model folder, or Hugging Face repository OWNER/NAME", envvar="TIDYVOICE_MODEL"
+    ),
+]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps")]
 Languages = Annotated[
     list[Path] | None,
-    typer.Option(help="languages of the utterances (repeatable); else read off their ids"),
+    typer.Option(help="languages of the utterances (repeatable); by default from their ids"),
 ]
 Speakers = Annotated[
     list[Path] | None,
-    typer.Option(help="speakers of the utterances (repeatable); else read off their ids"),
+    typer.Option(help="speakers of the utterances (repeatable); by default from their ids"),
 ]
-Mean = Annotated[Path | None, typer.Option(help="embeddings whose mean is subtracted first")]
+Mean = Annotated[Path | None, typer.Option(help="embeddings whose mean is subtracted")]
 AllowOverlap = Annotated[
     bool,
-    typer.Option("--allow-overlap", help="allow speakers on both sides, and mark the results"),
+    typer.Option(
+        "--allow-overlap", help="allow speakers on both sides, and mark the results as in-sample"
+    ),
 ]
 CohortTable = Annotated[Path | None, typer.Option(help="embeddings of the cohort's utterances")]
-CohortSpeakers = Annotated[Path | None, typer.Option(help="their speakers")]
+CohortSpeakers = Annotated[Path | None, typer.Option(help="speakers of the cohort's utterances")]
 CohortLanguages = Annotated[
-    Path | None, typer.Option(help="their languages; else read off their ids")
+    Path | None,
+    typer.Option(help="languages of the cohort's utterances; by default from their ids"),
 ]
-TopN = Annotated[int, typer.Option(min=2, help="highest cohort scores that count")]
+TopN = Annotated[int, typer.Option(min=2, help="number of highest cohort scores used")]
 Blind = Annotated[
     bool, typer.Option("--blind", help="guess the languages from those of the cohort")
 ]
 
 
+def _print_version(version: bool) -> None:
+    if version:
+        typer.echo(f"tidyvoice {tidyvoice.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="print the version and exit"
+        ),
+    ] = False,
+) -> None:
+    """Speaker verification across languages: training, extraction, scoring, evaluation."""
+
+
 def name_and_path(text: str) -> tuple[str | None, Path]:
-    """A path, or NAME=PATH; a path that exists may hold "=" itself."""
+    """Split NAME=PATH; a path that exists may contain "="."""
     name, _, path = ("", "", text) if Path(text).exists() else text.partition("=")
     return (name or None, Path(path)) if path else (None, Path(name))

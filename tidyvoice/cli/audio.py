@@ -1,30 +1,34 @@
-"""Commands on recordings: embeddings, decisions, enrolled voices."""
+"""Commands on recordings: embeddings, decisions, enrolled speakers."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tidyvoice.cli.app import AllowOverlap, AsJson, Mean, Speakers, app
+from tidyvoice.cli.app import (
+    AllowOverlap,
+    AsJson,
+    CohortSpeakers,
+    CohortTable,
+    Device,
+    Mean,
+    Model,
+    Speakers,
+    TopN,
+    app,
+)
 from tidyvoice.errors import TidyVoiceError, one_line_errors
 from tidyvoice.terms import IDENTIFICATION
 
 if TYPE_CHECKING:
     from tidyvoice.encoder import SpeakerEncoder
-    from tidyvoice.verifier import Verification
 
-Model = Annotated[
-    str,
-    typer.Option(
-        help="model folder, or Hugging Face repository OWNER/NAME", envvar="TIDYVOICE_MODEL"
-    ),
-]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps")]
-Channel = Annotated[int, typer.Option(min=1, help="which channel of the recordings")]
-Voices = Annotated[Path, typer.Option(help="file of enrolled voices, .npz")]
-Recordings = Annotated[list[Path], typer.Argument(help="recordings, in any format")]
+Channel = Annotated[int, typer.Option(min=0, help="channel of the recordings, from 0")]
+VoiceFile = Annotated[Path, typer.Option(help="file of enrolled speakers, .npz")]
+Recordings = Annotated[list[Path], typer.Argument(help="recordings in any format")]
 
 
 @app.command()
@@ -32,12 +36,12 @@ Recordings = Annotated[list[Path], typer.Argument(help="recordings, in any forma
 def embed(
     recordings: Recordings,
     model: Model,
-    out: Annotated[Path | None, typer.Option(help="table of embeddings to write, .npz")] = None,
-    channel: Channel = 1,
+    out: Annotated[Path | None, typer.Option(help="embeddings to write, .npz")] = None,
+    channel: Channel = 0,
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """Embed recordings; their paths are the ids of the table.
+    """Embed recordings; their paths are the ids of the embeddings.
 
     Example: tidyvoice embed one.wav other.wav --model exp/mini/finetune/models --out voices.npz
     """
@@ -45,18 +49,16 @@ def embed(
     from tidyvoice.modelhub.folder import local_files
     from tidyvoice.scoring.embeddings import save_embeddings
 
-    if out is None and not as_json:
-        raise TidyVoiceError("say where the embeddings go: --out FILE.npz, or --json to print them")
     ids = [str(path) for path in recordings]
     if len(set(ids)) < len(ids):
         twice = next(name for name in ids if ids.count(name) > 1)
-        raise TidyVoiceError(f"{twice} is given twice: ids of a table are distinct")
-    if out is not None and (blank := next((name for name in ids if len(name.split()) != 1), None)):
-        raise TidyVoiceError(
-            f"{blank}: an id of a table may hold no blank, at which lists are split: rename it"
-        )
+        raise TidyVoiceError(f"{twice} is given twice, but ids must differ")
     if out is not None:
+        if spaced := next((name for name in ids if len(name.split()) != 1), None):
+            raise TidyVoiceError(f"{spaced}: an id must not contain spaces; rename the file")
         refuse_inputs([out], [*recordings, *local_files(model)])
+    elif not as_json:
+        raise TidyVoiceError("give --out FILE.npz for the embeddings, or --json to print them")
     encoder = _encoder(model, device)
     vectors = encoder.embed_many(recordings, channel=channel)
     if out is not None:
@@ -72,201 +74,221 @@ def embed(
 @one_line_errors()
 def verify(
     one: Annotated[Path, typer.Argument(help="a recording")],
-    other: Annotated[Path, typer.Argument(help="another one")],
+    other: Annotated[Path, typer.Argument(help="another recording")],
     model: Model,
     prior: Annotated[
-        float, typer.Option(help="probability of one speaker before the recordings were heard")
+        float, typer.Option(help="probability of one speaker before hearing the recordings")
     ] = 0.5,
-    channel: Annotated[
-        list[int] | None,
-        typer.Option(min=1, help="which channel, or twice, one for each recording; 1"),
+    threshold: Annotated[
+        float | None,
+        typer.Option(help="score that one speaker must exceed, instead of the prior's"),
     ] = None,
+    channel: Annotated[
+        list[int], typer.Option(min=0, help="channel of both recordings, or twice, one for each")
+    ] = [0],  # noqa: B006
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """Say whether two recordings are of one person.
+    """Decide whether two recordings are of one speaker.
 
     Example: tidyvoice verify one.wav other.wav --model exp/mini/finetune/models
     """
-    channels = channel or [1]
-    if len(channels) > 2:
-        raise TidyVoiceError(f"--channel: {len(channels)} for two recordings, give one or two")
-    found = _encoder(model, device).verify(one, other, prior, channel=(channels[0], channels[-1]))
+    from tidyvoice.recordings import Recording
+
+    if len(channel) > 2:
+        raise TidyVoiceError(f"--channel: {len(channel)} values for two recordings; give 1 or 2")
+    pair = zip((one, other), (channel[0], channel[-1]), strict=True)
+    voices = [Recording.load(path, channel=number) for path, number in pair]
+    result = _encoder(model, device).verify(*voices, prior, threshold)
     if as_json:
-        typer.echo(json.dumps(asdict(found)))
+        typer.echo(json.dumps(asdict(result)))
         return
-    _say_warnings(found.warnings)
-    typer.echo(describe(found))
-
-
-def describe(found: "Verification") -> str:
-    """A verification in a few lines."""
-    if found.llr is None:
-        return (
-            f"score {found.score:.3f} (cosine; the model carries no calibration, so that no "
-            "decision follows: `tidyvoice fit-verifier` makes one)"
+    _warn(result.warnings)
+    if result.same_speaker is None:
+        typer.echo(
+            f"score {result.score:.3f} (cosine; without a verifier there is no threshold: give "
+            "--threshold, or fit one with `tidyvoice fit-verifier`)"
         )
-    said = "the same speaker" if found.same_speaker else "different speakers"
-    return (
-        f"{said}: score {found.score:.3f}, threshold {found.threshold:.3f}\n"
-        f"log-likelihood ratio {found.llr:+.2f}; at a prior of {found.prior:g} the probability of "
-        f"the same speaker is {found.probability:.4g}"
-    )
+        return
+    answer = "the same speaker" if result.same_speaker else "different speakers"
+    typer.echo(f"{answer}: score {result.score:.3f}, threshold {result.threshold:.3f}")
+    if result.llr is not None:
+        typer.echo(
+            f"log-likelihood ratio {result.llr:+.2f}; probability of the same speaker "
+            f"{result.probability:.4g} at a prior of {result.prior:g}"
+        )
 
 
 @app.command(epilog=IDENTIFICATION)
 @one_line_errors()
 def enroll(
-    name: Annotated[str, typer.Argument(help="of the speaker")],
+    name: Annotated[str, typer.Argument(help="name of the speaker")],
     recordings: Recordings,
     model: Model,
-    voices: Voices,
-    replace: Annotated[
-        bool, typer.Option("--replace", help="replace a speaker of that name")
+    voices: VoiceFile,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="replace a speaker of this name")
     ] = False,
-    channel: Channel = 1,
+    channel: Channel = 0,
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """Enrol a speaker from recordings of theirs.
+    """Enroll a speaker with one or several recordings.
 
     Example: tidyvoice enroll Ann ann-1.wav ann-2.wav --model exp/mini/finetune/models
     --voices voices.npz
     """
-    from tidyvoice.enrolment import Gallery
+    from tidyvoice.enrollment import Gallery
     from tidyvoice.files import one_at_a_time
 
-    encoder = _encoder(model, device)
-    made = encoder.enrol(name, recordings, channel=channel)
-    # Read again after the embeddings, which take long: others may enrol meanwhile.
+    speaker = _encoder(model, device).enroll(name, recordings, channel=channel)
+    # Embedding takes long; only the update of the file excludes other programs.
     with one_at_a_time(voices):
         gallery = Gallery.load(voices) if voices.exists() else Gallery()
-        gallery.add(made, replace)
+        gallery.add(speaker, overwrite)
         gallery.save(voices)
     if as_json:
-        row = {"voices": str(voices), "name": made.name, "recordings": made.recordings}
-        typer.echo(json.dumps({**row, "seconds": made.seconds, "enrolled": len(gallery)}))
+        row = {"voices": str(voices), "name": speaker.name, "recordings": speaker.recordings}
+        typer.echo(json.dumps({**row, "seconds": speaker.seconds, "enrolled": len(gallery)}))
     else:
         typer.echo(
-            f"{voices}: {made.name} enrolled (recordings: {made.recordings}, {made.seconds:.1f} s; "
-            f"voices in all: {len(gallery):,})"
+            f"{voices}: {speaker.name} enrolled with {speaker.recordings} recordings, "
+            f"{speaker.seconds:.1f} s; speakers: {len(gallery):,}"
         )
 
 
 @app.command()
 @one_line_errors()
 def voices(
-    path: Annotated[Path, typer.Argument(metavar="VOICES", help="file of enrolled voices, .npz")],
-    remove: Annotated[str | None, typer.Option(help="name of a speaker to delete from it")] = None,
+    path: Annotated[Path, typer.Argument(metavar="VOICES", help="file of enrolled speakers, .npz")],
+    remove: Annotated[str | None, typer.Option(help="name of a speaker to delete")] = None,
     as_json: AsJson = False,
 ) -> None:
     """List the enrolled speakers, or delete one.
 
     Example: tidyvoice voices voices.npz --remove Ann
     """
-    from tidyvoice.enrolment import Gallery
+    from tidyvoice.enrollment import Gallery
     from tidyvoice.files import one_at_a_time
 
     gallery = Gallery.load(path)
     if remove is not None:
-        # Read again: others may enrol meanwhile.
         with one_at_a_time(path):
-            gallery = Gallery.load(path)
+            gallery = Gallery.load(path)  # another program may have changed the file
             gallery.remove(remove)
             gallery.save(path)
+    rows = [{"name": s.name, "recordings": s.recordings, "seconds": s.seconds} for s in gallery]
     if as_json:
-        rows = [
-            {"name": one.name, "recordings": one.recordings, "seconds": one.seconds}
-            for one in gallery
-        ]
         typer.echo(json.dumps({"voices": str(path), "enrolled": rows}))
         return
-    typer.echo(f"{path}: voices in all: {len(gallery):,}")
-    width = max((len(one.name) for one in gallery), default=0)
-    for one in gallery:
-        typer.echo(f"  {one.name:<{width}}  recordings: {one.recordings}, {one.seconds:.1f} s")
+    typer.echo(f"{path}: speakers: {len(rows):,}")
+    width = max((len(row["name"]) for row in rows), default=0)
+    for row in rows:
+        typer.echo(
+            f"  {row['name']:<{width}}  {row['recordings']} recordings, {row['seconds']:.1f} s"
+        )
 
 
 @app.command(epilog=IDENTIFICATION)
 @one_line_errors()
 def identify(
-    recording: Annotated[Path, typer.Argument(help="of an unknown speaker")],
+    recordings: Recordings,
     model: Model,
-    voices: Voices,
+    voices: VoiceFile,
     false_alarm: Annotated[
-        float, typer.Option(help="target rate of strangers taken for an enrolled speaker")
+        float, typer.Option(help="target rate of unknown speakers who are accepted")
     ] = 0.01,
-    top: Annotated[int, typer.Option(min=1, help="candidates to name")] = 5,
-    channel: Channel = 1,
+    top: Annotated[int, typer.Option(min=1, help="number of candidates to print")] = 5,
+    channel: Channel = 0,
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """Say who of the enrolled speakers it is, if any.
+    """Find the speaker of each recording among the enrolled speakers.
 
     Example: tidyvoice identify unknown.wav --model exp/mini/finetune/models --voices voices.npz
     """
-    from tidyvoice.enrolment import Gallery
+    from tidyvoice.enrollment import Gallery
 
     gallery = Gallery.load(voices)
-    found = _encoder(model, device).identify(recording, gallery, false_alarm, top, channel=channel)
+    encoder = _encoder(model, device)
+    results = encoder.identify(recordings, gallery, false_alarm, top, channel=channel)
+    pairs = list(zip(map(str, recordings), results, strict=True))
     if as_json:
-        typer.echo(json.dumps({**asdict(found), "enrolled": len(gallery)}))
+        rows = [{"recording": name, **asdict(result)} for name, result in pairs]
+        typer.echo(json.dumps({"enrolled": len(gallery), "results": rows}))
         return
-    _say_warnings(found.warnings)
+    for name, result in pairs:
+        _warn(result.warnings)
+        answer = result.name or "not an enrolled speaker"
+        typer.echo(f"{name}: {answer} (threshold {result.threshold:.3f})")
+        width = max(len(candidate.name) for candidate in result.candidates)
+        for row in result.candidates:
+            typer.echo(f"  {row.name:<{width}}  score {row.score:6.3f}  llr {row.llr:+.2f}")
     typer.echo(
-        f"{found.name or 'nobody who is enrolled'} (threshold {found.threshold:.3f}; voices: "
-        f"{len(gallery):,})\n"
-        f"target false-alarm rate {false_alarm:.2%}, for speech like that of {found.fitted_to}, to "
-        "which the verifier was fitted; fit it again for another kind of speech"
+        f"speakers: {len(gallery):,}; target false-alarm rate {false_alarm:.2%} for speech like "
+        f"that of {results[0].fitted_to}, to which the verifier was fitted"
     )
-    width = max(len(candidate.name) for candidate in found.candidates)
-    for candidate in found.candidates:
-        typer.echo(f"  {candidate.name:<{width}}  {candidate.score:6.3f}  llr {candidate.llr:+.2f}")
 
 
 @app.command()
 @one_line_errors()
 def fit_verifier(
-    model: Annotated[Path, typer.Option(help="model folder, which gets its verifier.json")],
+    model: Annotated[Path, typer.Option(help="model folder to write to", envvar="TIDYVOICE_MODEL")],
     embeddings: Annotated[Path, typer.Option(help="embeddings of the trials' utterances")],
-    trials: Annotated[Path, typer.Option(help="labelled trials of speakers it does not know")],
+    trials: Annotated[Path, typer.Option(help="labelled trials of speakers unknown to the model")],
     prior: Annotated[
-        float, typer.Option(help="prior of a target that the calibration is weighted for")
+        float, typer.Option(help="prior of target trials at which the calibration fits best")
     ] = 0.1,
     mean: Mean = None,
+    cohort: CohortTable = None,
+    cohort_utt2spk: CohortSpeakers = None,
+    top_n: TopN = 300,
     utt2spk: Speakers = None,
     allow_overlap: AllowOverlap = False,
     as_json: AsJson = False,
 ) -> None:
-    """Fit what `verify` and `identify` need: a calibration of cosines, and thresholds.
+    """Fit the calibration and the thresholds of `verify` and `identify`: verifier.json.
 
-    They hold for the kind of speech of the trials; fit again for another kind.
+    With a cohort, AS-norm normalises the scores. The thresholds hold for the kind of speech of the
+    trials.
 
     Example: tidyvoice fit-verifier --model exp/mini/finetune/models --embeddings calib.npz
     --trials data/mini/calib/trials --mean mean.npz
     """
     from tidyvoice.modelhub.folder import fingerprint, load_model, model_files
     from tidyvoice.publish.privacy import shown
+    from tidyvoice.scoring.tables import CohortFiles
     from tidyvoice.verifier_fit import fit_verifier as fit
 
+    if (cohort is None) != (cohort_utt2spk is None):
+        raise TidyVoiceError("give both --cohort and --cohort-utt2spk, or neither")
+    others = CohortFiles(cohort, cohort_utt2spk, None, top_n) if cohort else None
     weights = fingerprint(load_model(model)[0])
-    made = fit(embeddings, trials, mean, utt2spk or (), prior, allow_overlap)
-    if made.model != weights:
-        raise TidyVoiceError(f"{embeddings} are embeddings of another model than {model}")
+    verifier = fit(embeddings, trials, mean, utt2spk or (), prior, allow_overlap, others)
+    if verifier.model != weights:
+        raise TidyVoiceError(f"{embeddings} belongs to another model than {model}: extract again")
     data = {"embeddings": shown(embeddings), "trials": shown(trials)}
-    made = replace(made, notes={**made.notes, **data})
-    path = made.save(model_files(model).folder)
+    verifier = replace(verifier, notes={**verifier.notes, **data})
+    path, notes = verifier.save(model_files(model).folder), verifier.notes
     if as_json:
-        row = {"verifier": str(path), "slope": made.slope, "offset": made.offset}
-        typer.echo(json.dumps({**row, **made.notes}))
-    else:
-        neutral = -made.offset / made.slope
+        scales = [
+            {"recordings": scale.recordings, "slope": scale.slope, "offset": scale.offset}
+            for scale in verifier.scales
+        ]
+        typer.echo(json.dumps({"verifier": str(path), "scales": scales, **notes}))
+        return
+    scores = f"AS-norm with {notes['cohort_of']:,} speakers" if others else "cosine"
+    typer.echo(
+        f"{path}: {scores}, fitted to {notes['targets']:,} target and {notes['nontargets']:,} "
+        "non-target trials"
+    )
+    for scale in verifier.scales:
+        threshold = verifier.decide(0.0, recordings=scale.recordings).threshold
         typer.echo(
-            f"{path}: fitted to {made.notes['targets']:,} target and {made.notes['nontargets']:,} "
-            f"non-target trials; at a prior of 0.5 the threshold is {neutral:.3f}"
+            f"  {scale.recordings} enrolment recordings: threshold {threshold:.3f} at prior 0.5"
         )
-        for said in (*made.notes["in_sample"], *made.notes["unchecked"]):
-            typer.echo(f"  {said}", err=True)
+    for remark in (*notes["in_sample"], *notes["unchecked"]):
+        typer.echo(f"  {remark}", err=True)
 
 
 def _encoder(model: str, device: str) -> "SpeakerEncoder":
@@ -275,6 +297,6 @@ def _encoder(model: str, device: str) -> "SpeakerEncoder":
     return SpeakerEncoder.from_pretrained(model, device)
 
 
-def _say_warnings(said: tuple[str, ...]) -> None:
-    for line in said:
-        typer.echo(f"warning: {line}", err=True)
+def _warn(messages: Sequence[str]) -> None:
+    for message in messages:
+        typer.echo(f"warning: {message}", err=True)

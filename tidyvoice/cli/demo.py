@@ -1,11 +1,10 @@
-"""The command that serves a page on which two recordings are compared."""
+"""The command that serves the demo page."""
 
 from typing import Annotated
 
 import typer
 
-from tidyvoice.cli.app import app
-from tidyvoice.cli.audio import Device, Model
+from tidyvoice.cli.app import Device, Model, app
 from tidyvoice.errors import one_line_errors
 
 
@@ -13,19 +12,19 @@ from tidyvoice.errors import one_line_errors
 @one_line_errors()
 def demo(
     model: Model,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 for any that is free")] = 7860,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="port; 0 for a free one")] = 7860,
     prior: Annotated[
-        float, typer.Option(help="probability of one speaker that the page starts with")
+        float, typer.Option(help="probability of one speaker that is selected at first")
     ] = 0.5,
     browser: Annotated[
         bool, typer.Option("--open/--no-open", help="open the page in the browser")
     ] = True,
     device: Device = "auto",
 ) -> None:
-    """Serve a page, on this machine only, on which two clips are recorded or dropped.
+    """Serve a page on this machine that compares two recordings.
 
-    It shows whether they are of one speaker, how probable that is, and what it rests on. Needs the
-    extra `demo`: pip install -e '.[demo]' -c constraints.txt
+    It records or loads two clips, and shows whether they are of one speaker. It needs the extra
+    `demo`: pip install -e '.[demo]' -c constraints.txt
 
     Example: tidyvoice demo --model exp/mini/finetune/models
     """

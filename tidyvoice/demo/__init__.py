@@ -1,5 +1,4 @@
-"""A page on this machine on which two recordings are compared.
+"""A page on this machine that compares two recordings.
 
-``page`` lays it out, ``server`` serves it; ``figures`` and ``markup`` make what it shows and need
-no gradio.
+``server`` serves the layout of ``page``. ``figures`` and ``markup`` need no gradio.
 """

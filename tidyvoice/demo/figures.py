@@ -1,4 +1,4 @@
-"""The figures of the page: where a score lies among those of known trials, and spectrograms."""
+"""Figures of the page: the scores of known trials, and spectrograms."""
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -23,42 +23,43 @@ from tidyvoice.report.drawing import (
 )
 from tidyvoice.verifier import Verification, Verifier
 
-JOINED = 8  # bins of the verifier's distribution in one of the figure
-MARGIN = 0.05  # of the scores, on both sides of what is drawn
-HEIGHT, LOW = 2.1, 1.25  # inches, of the axes
+JOINED = 8  # bins of the verifier's distribution that form one bin of the figure
+MARGIN = 0.025  # of the span of the scores, on both sides of what is drawn
+HEIGHT, LOW = 2.1, 1.25  # heights of the axes in inches
 HERTZ = (500, 1000, 2000, 4000, 7000)
-SPREAD = (5, 99.8)  # percentiles of the energies at both ends of the colours
+SPREAD = (5, 99.8)  # percentiles of the energies at the ends of the colour map
 COLOURS = LinearSegmentedColormap.from_list("heat", HEAT)
 
 
-def scores_picture(verifier: Verifier, found: Verification) -> Picture:
-    """Densities of the scores that the verifier was fitted to; score and threshold among them."""
-    score, turn = (signed(value, 3, plus=False) for value in (found.score, found.threshold))
-    edges = verifier.distribution.edges[::JOINED]
-    counts = {
-        "same speaker": verifier.distribution.target,
-        "different speakers": verifier.distribution.nontarget,
-    }
+def scores_picture(verifier: Verifier, result: Verification) -> Picture:
+    """Draw the densities of the verifier's trials with the score and the threshold."""
+    score, threshold_text = (
+        signed(value, 3, plus=False) for value in (result.score, result.threshold)
+    )
+    distribution = verifier.scale().distribution
+    edges, (low, high) = distribution.edges[::JOINED], distribution.span
+    counts = {"same speaker": distribution.target, "different speakers": distribution.nontarget}
     densities = {}
     for kind, count in counts.items():
         joined = np.reshape(count, (-1, JOINED)).sum(axis=1)
         densities[kind] = joined / joined.sum() / np.diff(edges)
-    # A prior may ask for a score that no cosine reaches: then the line is outside, which is true.
-    threshold = float(np.clip(found.threshold, -1, 1))
+    # A prior may ask for a score beyond all known ones; the line then lies outside the figure.
+    threshold, score_shown = np.clip((result.threshold, result.score), low, high)
     held = edges[:-1][sum(densities.values()) > 0]
-    marks = (found.score, threshold, held.min(), held.max() + edges[1] - edges[0])
-    limits = (max(min(marks) - MARGIN, -1.0), min(max(marks) + MARGIN, 1.0))
+    marks = (score_shown, threshold, held.min(), held.max() + edges[1] - edges[0])
+    margin = MARGIN * (high - low)
+    limits = (max(min(marks) - margin, low), min(max(marks) + margin, high))
 
     def draw(figure: Figure, axes: Axes) -> None:
         for (kind, density), colour in zip(densities.items(), SERIES, strict=False):
             axes.stairs(density, edges, color=colour, alpha=0.14, fill=True)
             axes.stairs(density, edges, color=colour, linewidth=1.4, label=f"trials, {kind}")
-        axes.axvline(found.score, color=INK, linewidth=2, label=f"these two, {score}")
+        axes.axvline(result.score, color=INK, linewidth=2, label=f"these two, {score}")
         axes.axvline(
-            found.threshold, color=MUTED, linewidth=1.2, linestyle=DASHES[1],
-            label=f"threshold, {turn}",
+            result.threshold, color=MUTED, linewidth=1.2, linestyle=DASHES[1],
+            label=f"threshold, {threshold_text}",
         )  # fmt: skip
-        axes.set(title="Scores of known trials", xlabel="Score (cosine)", ylabel="Density")
+        axes.set(title="Scores of known trials", xlabel="Score", ylabel="Density")
         axes.set_xlim(limits)
         axes.set_ylim(bottom=0)
         for axis, most in ((axes.xaxis, 9), (axes.yaxis, 5)):
@@ -69,24 +70,24 @@ def scores_picture(verifier: Verifier, found: Verification) -> Picture:
         axes.grid(axis="x", visible=False)
         legend(figure, 4)
 
-    side = "above" if found.same_speaker else "not above"
+    side = "above" if result.same_speaker else "not above"
     title = (
         f"Scores of {sum(counts['same speaker']):,} trials of the same speaker and of "
         f"{sum(counts['different speakers']):,} of different speakers. The score of these two "
-        f"recordings, {score}, is {side} the threshold, {turn}."
+        f"recordings, {score}, is {side} the threshold, {threshold_text}."
     )
     return drawn("scores", title, HEIGHT, BELOW + legend_height(4), draw)
 
 
 def spectrogram(name: str, title: str, features: np.ndarray, frontend: Frontend) -> Picture:
-    """Draw features [T x F] over time, against frequency in Hz where they are bands.
+    """Draw the features [T x F] of the model, time in s against frequency in Hz, if it is known.
 
     Args:
-        name: what the ids of its elements begin with.
-        title: read aloud in place of the figure.
+        name: prefix of the ids in the figure.
+        title: text for screen readers.
     """
     frames, bins = features.shape
-    # Frames stand at their centres; the centres of the features at 1 ... F.
+    # A frame is drawn at its centre, a feature at its number from 1 to F.
     shift = frontend.frame_shift / SAMPLE_RATE
     start = (frontend.num_samples(1) / SAMPLE_RATE - shift) / 2
     ends = (start, start + frames * shift)

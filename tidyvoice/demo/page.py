@@ -1,4 +1,4 @@
-"""The page: two recordings, a verdict, and what it rests on. Needs gradio, the extra ``demo``."""
+"""The page with two recordings and the decision. Needs gradio, the extra ``demo``."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -20,18 +20,18 @@ from tidyvoice.demo.markup import (
     warning_list,
 )
 from tidyvoice.encoder import SpeakerEncoder
-from tidyvoice.enrolment import Enrolment
+from tidyvoice.enrollment import Enrollment
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.headers import SAMPLE_RATE
 from tidyvoice.recordings import Recording
 
 STYLE = Path(__file__).with_name("style.css")
-# A screen reader says the verdict when it changes.
+# Screen readers announce a new decision.
 SPEAK_UP = "element.setAttribute('aria-live', 'polite');"
-# Drawn by the browser on light paper and in the dark alike, where no variable reaches.
+# One colour for the light and the dark scheme: CSS variables do not reach the canvas.
 WAVE = gradio.WaveformOptions(waveform_color="#8b8a84", waveform_progress_color="#4c8a9e")
 BUSY = Lock()
-SHOWN = 20  # seconds of a spectrogram, so that its frames can be told apart
+SHOWN = 20  # seconds of a spectrogram, which keeps its frames visible
 PRIORS = {
     "1 in 1,000": 0.001,
     "1 in 100": 0.01,
@@ -43,62 +43,58 @@ PRIORS = {
 }
 
 
-def listen(encoder: SpeakerEncoder, number: int, path: str | None) -> tuple[Enrolment | None, str]:
-    """The voice in a file, and the markup below it: its spectrogram, or what is wrong with it.
+def listen(encoder: SpeakerEncoder, number: int, path: str | None) -> tuple[Enrollment | None, str]:
+    """Embed a file; return the voice, and its spectrogram or an error as HTML.
 
-    The page keeps the voice, so that the verdict at another prior needs no embedding.
+    The page keeps the voice, so that another prior needs no embedding.
 
     Args:
-        number: of the recording on the page; messages call it so, not by its temporary file.
+        number: number of the recording, which messages name instead of the temporary file.
     """
     if path is None:
         return None, ""
     name = f"recording {number}"
     try:
         recording = Recording.load(path)
-        # The page says the warnings, the terminal need not.
-        voice = encoder.enrol(name, [replace(recording, warnings=())])
+        # The page shows the warnings; the terminal need not.
+        voice = encoder.enroll(name, [replace(recording, warnings=())])
         features = features_of(encoder, recording.samples[: SHOWN * SAMPLE_RATE])
     except TidyVoiceError as error:
         return None, message(str(error).replace(path, name))
-    said = tuple(line.replace(path, name) for line in recording.warnings)
-    shown = f", the first {SHOWN} s" if recording.seconds > SHOWN else ""
-    caption = f"{recording.seconds:.1f} s, of which {recording.sound_seconds:.1f} s sound{shown}"
+    warnings = [line.replace(path, name) for line in recording.warnings]
+    part = f", the first {SHOWN} s" if recording.seconds > SHOWN else ""
+    caption = f"{recording.seconds:.1f} s, {recording.sound_seconds:.1f} s of sound{part}"
     title = f"Spectrogram of {name}: {caption}"
     picture = spectrogram(f"spectrogram-{number}", title, features, encoder.frontend)
-    return voice, figure(picture, caption) + warning_list(said)
+    return voice, figure(picture, caption) + warning_list(warnings)
 
 
 @torch.inference_mode()
 def features_of(encoder: SpeakerEncoder, samples: np.ndarray) -> np.ndarray:
-    """Features float32 [T x F] of samples float32 [S], as the model takes them."""
+    """Return the features float32 [T x F] of samples float32 [S]."""
     batch = torch.from_numpy(samples[None]).to(encoder.device)
     return encoder.frontend(batch)[0].cpu().numpy()
 
 
 def decide(
-    encoder: SpeakerEncoder, one: Enrolment | None, other: Enrolment | None, prior: float
+    encoder: SpeakerEncoder, one: Enrollment | None, other: Enrollment | None, prior: float
 ) -> tuple[str, str]:
-    """Markup of the verdict, and of the figure of the scores (empty without a verifier)."""
+    """Return the decision and the figure of the scores as HTML, which is empty without verifier."""
     if one is None or other is None:
         return waiting([one, other].count(None)), ""
-    found = encoder.verify(one, other, prior)
+    result = encoder.verify(one, other, prior)
     if encoder.verifier is None:
-        return verdict(found), ""
-    known = encoder.verifier.distribution
+        return verdict(result), ""
+    fitted = encoder.verifier.scale().distribution
     caption = (
-        f"Scores of {sum(known.target):,} trials of the same speaker and {sum(known.nontarget):,} "
-        "of different speakers, to which this model's calibration was fitted."
+        f"Scores of {sum(fitted.target):,} trials of the same speaker and "
+        f"{sum(fitted.nontarget):,} of different speakers, to which the calibration was fitted."
     )
-    return verdict(found), figure(scores_picture(encoder.verifier, found), caption)
+    return verdict(result), figure(scores_picture(encoder.verifier, result), caption)
 
 
 def build(encoder: SpeakerEncoder, prior: float = 0.5) -> gradio.Blocks:
-    """The page of an encoder.
-
-    Args:
-        prior: that is chosen at first.
-    """
+    """Lay out the page, with ``prior`` selected at first."""
     priors = PRIORS if prior in PRIORS.values() else {**PRIORS, f"{prior:g}": prior}
     ordered = sorted(priors.items(), key=lambda item: item[1])
     with gradio.Blocks(title="TidyVoice: is it the same speaker?", analytics_enabled=False) as page:
@@ -134,18 +130,18 @@ def build(encoder: SpeakerEncoder, prior: float = 0.5) -> gradio.Blocks:
         states = [state for _, _, state in sides]
         settle = _event(partial(decide, encoder), [*states, choice], [answer, scores])
         for number, (audio, below, state) in enumerate(sides, 1):
-            heard = _event(partial(listen, encoder, number), [audio], [state, below])
-            audio.change(**heard).then(**settle)
+            embedded = _event(partial(listen, encoder, number), [audio], [state, below])
+            audio.change(**embedded).then(**settle)
         choice.change(**settle)
     return page
 
 
 def _event(function: Callable, inputs: list, outputs: list) -> dict:
-    """Arguments of a listener that belongs to the page alone.
+    """Return the arguments of a listener that only the page can call.
 
-    Each call is one request, without gradio's queue: that loses, now and then, a
-    second event that follows the first at once, and the page waits for ever (gradio 6.31). What
-    the queue would do beside, one call at a time, a lock does: matplotlib's settings are global.
+    It does without gradio's queue, which now and then loses a second event that follows at once
+    (gradio 6.31); the page then waits forever. A lock replaces the queue, because matplotlib's
+    settings are global.
     """
 
     def alone(*values: object) -> tuple[object, ...]:
@@ -162,41 +158,34 @@ def _event(function: Callable, inputs: list, outputs: list) -> dict:
     }
 
 
+# Variables of ``report/colours.css``, and what each of them colours.
+COLOURS = {
+    "paper": """body_background_fill background_fill_primary block_background_fill
+        block_label_background_fill checkbox_background_color checkbox_background_color_selected
+        checkbox_label_background_fill""",
+    "panel": """background_fill_secondary checkbox_label_background_fill_hover
+        checkbox_label_background_fill_selected""",
+    "ink": """body_text_color block_label_text_color block_title_text_color
+        checkbox_label_text_color checkbox_label_text_color_selected""",
+    "muted": "body_text_color_subdued block_info_text_color",
+    "rule": """border_color_primary block_border_color checkbox_border_color
+        checkbox_border_color_focus checkbox_label_border_color""",
+    "series-1": "border_color_accent color_accent checkbox_border_color_selected",
+}
+
+
 def theme() -> gradio.themes.Base:
-    """Fonts of the system, colours of ``report/colours.css``."""
-    colours = {
-        "body_background_fill": "var(--paper)",
-        "body_text_color": "var(--ink)",
-        "body_text_color_subdued": "var(--muted)",
-        "background_fill_primary": "var(--paper)",
-        "background_fill_secondary": "var(--panel)",
-        "block_background_fill": "var(--paper)",
-        "block_label_background_fill": "var(--paper)",
-        "block_label_text_color": "var(--ink)",
-        "block_title_text_color": "var(--ink)",
-        "block_info_text_color": "var(--muted)",
-        "border_color_primary": "var(--rule)",
-        "border_color_accent": "var(--series-1)",
-        "block_border_color": "var(--rule)",
-        "color_accent": "var(--series-1)",
-        "checkbox_background_color": "var(--paper)",
-        "checkbox_background_color_selected": "var(--series-1)",
-        "checkbox_border_color": "var(--rule)",
-        "checkbox_border_color_focus": "var(--series-1)",
-        "checkbox_border_color_selected": "var(--series-1)",
-        "checkbox_label_background_fill": "var(--paper)",
-        "checkbox_label_background_fill_hover": "var(--panel)",
-        "checkbox_label_background_fill_selected": "var(--panel)",
-        "checkbox_label_border_color": "var(--rule)",
-        "checkbox_label_text_color": "var(--ink)",
-        "checkbox_label_text_color_selected": "var(--ink)",
-    }
-    fonts = ["system-ui", "-apple-system", "Segoe UI", "Helvetica Neue", "Arial", "sans-serif"]
-    made = gradio.themes.Base(
-        font=fonts,
+    """Return a theme with system fonts and the colours of the report."""
+    base = gradio.themes.Base(
+        font=["system-ui", "-apple-system", "Segoe UI", "Helvetica Neue", "Arial", "sans-serif"],
         font_mono=["ui-monospace", "Menlo", "Consolas", "monospace"],
         radius_size="sm",
     )
-    # Both schemes take the same variables, which differ by scheme themselves.
-    known = [name for name in colours if hasattr(made, f"{name}_dark")]
-    return made.set(**colours, **{f"{name}_dark": colours[name] for name in known})
+    values = {
+        name: f"var(--{colour})" for colour, names in COLOURS.items() for name in names.split()
+    }
+    # The variables themselves differ between the light and the dark scheme.
+    dark = {
+        f"{name}_dark": value for name, value in values.items() if hasattr(base, f"{name}_dark")
+    }
+    return base.set(**values, **dark)

@@ -1,4 +1,4 @@
-"""Serves the page on 127.0.0.1, and nowhere else."""
+"""Server of the page, on 127.0.0.1 only."""
 
 import contextlib
 import os
@@ -18,42 +18,44 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
 HOST = "127.0.0.1"
-LARGEST = "200mb"  # of an uploaded recording
-# Seconds that open connections are given at the end; every open page holds one.
-PATIENCE = 1
+LARGEST = "200mb"  # size limit of an uploaded recording
+PATIENCE = 1  # seconds for open connections at the end; every open page holds one
 
 
 def serve(encoder: SpeakerEncoder, port: int, prior: float, browser: bool) -> None:
-    """Serve the page until Ctrl-C. Recordings lie in a temporary folder that ends with it.
+    """Serve the page until Ctrl-C, then delete the recordings.
 
     Args:
-        port: 0 for any that is free.
-        prior: that is chosen at first.
-        browser: whether to open the page in one.
+        port: 0 for a free one.
+        prior: prior selected at first.
+        browser: open the page in the browser.
 
     Raises:
-        TidyVoiceError: gradio is not installed, or the port is taken.
+        TidyVoiceError: gradio is not installed, or the port is in use.
     """
-    with listening(port) as door, tempfile.TemporaryDirectory(prefix="tidyvoice-demo-") as folder:
-        # Both are read when gradio is first imported: it shall report to nobody.
+    with (
+        listening(port) as listener,
+        tempfile.TemporaryDirectory(prefix="tidyvoice-demo-") as folder,
+    ):
+        # gradio reads both when it is first imported.
         os.environ.update(GRADIO_ANALYTICS_ENABLED="False", GRADIO_TEMP_DIR=folder)
-        port = door.getsockname()[1]
+        port = listener.getsockname()[1]
         app = application(encoder, port, prior)
         import uvicorn
 
         settings = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=PATIENCE)
-        encoder.embed_waveforms(np.zeros((1, SAMPLE_RATE), np.float32))  # slow the first time
-        # It listens already: who comes before the server runs waits a moment.
+        encoder.embed_waveforms(np.zeros((1, SAMPLE_RATE), np.float32))  # the first call is slow
+        # The socket listens already: a page opened before the server runs waits a moment.
         print(f"the demo is at http://{HOST}:{port}, Ctrl-C ends it", flush=True)
         if browser:
             webbrowser.open(f"http://{HOST}:{port}")
-        # Raised again by uvicorn, after it has closed its connections.
+        # uvicorn raises it again after closing its connections.
         with contextlib.suppress(KeyboardInterrupt):
-            uvicorn.Server(settings).run(sockets=[door])
+            uvicorn.Server(settings).run(sockets=[listener])
 
 
 def application(encoder: SpeakerEncoder, port: int, prior: float) -> "FastAPI":
-    """The page as a web application.
+    """Build the page as a web application.
 
     Raises:
         TidyVoiceError: gradio is not installed.
@@ -72,7 +74,7 @@ def application(encoder: SpeakerEncoder, port: int, prior: float) -> "FastAPI":
     from tidyvoice.report.page import style_sheet
 
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-    # Other sites, whose names may be made to point here, are refused.
+    # Refuse other sites, whose names may resolve to this address.
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"])
     return gradio.mount_gradio_app(
         app,
@@ -88,26 +90,26 @@ def application(encoder: SpeakerEncoder, port: int, prior: float) -> "FastAPI":
         enable_monitoring=False,
         pwa=False,
         theme=theme(),
-        # Not as ``css``, of which gradio leaves out what is for the dark.
+        # Not as ``css``, from which gradio drops the dark scheme.
         head=f"<style>{style_sheet('colours.css')}</style>",
         css_paths=STYLE,
     )
 
 
 def listening(port: int) -> socket.socket:
-    """A socket that listens.
+    """Open a listening socket.
 
     Raises:
-        TidyVoiceError: the port is taken.
+        TidyVoiceError: the port is in use.
     """
-    door = socket.socket()
-    door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        door.bind((HOST, port))
-        door.listen()
+        listener.bind((HOST, port))
+        listener.listen()
     except OSError as error:
-        door.close()
+        listener.close()
         raise TidyVoiceError(
-            f"port {port} cannot be had ({error.strerror}): give another one with --port"
+            f"port {port} cannot be used ({error.strerror}): give another one with --port"
         ) from None
-    return door
+    return listener

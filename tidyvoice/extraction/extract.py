@@ -13,7 +13,8 @@ import numpy as np
 
 from tidyvoice.batch_plan import plan_batches, plan_items
 from tidyvoice.distributed import World
-from tidyvoice.encoder import LONGEST, SpeakerEncoder
+from tidyvoice.embedder import LONGEST
+from tidyvoice.encoder import SpeakerEncoder
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.extraction.memory import Budget
 from tidyvoice.extraction.run import Extracted, Extraction, refuse, too_short

@@ -70,7 +70,7 @@ def _refuse_another(encoder: SpeakerEncoder, folder: Path) -> None:
         one, other = (each.embed_samples(noise) for each in (encoder, again))
         same = same and one.tobytes() == other.tobytes()
         if encoder.verifier is not None:
-            before, after = (each.verifier.directions(one) for each in (encoder, again))
+            before, after = (each.verifier.prepare(one).units for each in (encoder, again))
             same = same and before.tobytes() == after.tobytes()
             decided = [each.verifier.decide(0.3) for each in (encoder, again)]
             same = same and decided[0] == decided[1]

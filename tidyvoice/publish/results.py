@@ -88,6 +88,11 @@ def _decisions(verifier: Verifier | None) -> str:
     notes = verifier.notes
     rows = [(f"{prior:g}", f"{verifier.decide(0, prior).threshold:.3f}") for prior in PRIORS]
     said = "`verifier.json` turns the cosine of two embeddings into a log-likelihood ratio."
+    if verifier.cohort is not None:
+        said += (
+            f" AS-norm normalises the cosine, with {len(verifier.cohort):,} cohort speakers, whose "
+            "mean embeddings the file contains without names."
+        )
     # A verifier that was made by other means than the command may say less.
     if "trials" in notes:
         said += (
@@ -96,13 +101,12 @@ def _decisions(verifier: Verifier | None) -> str:
         )
     if notes.get("mean_of"):
         said += f" The mean of {notes['mean_of']:,} embeddings is subtracted first."
-    parts = [said, table(["prior of one speaker", "threshold of the cosine"], rows)]
+    parts = [said, table(["prior of one speaker", "threshold of the score"], rows)]
     for title, key in (("**In sample**", "in_sample"), ("Not checked", "unchecked")):
         said = [without_names(without_folders(line)) for line in notes.get(key, ())]
         parts += [bullets([f"{title}: {line}" for line in said])] if said else []
     parts.append(
-        "The thresholds belong to recordings such as those of that list. What was done to the "
-        "scores of the results above beside a cosine, such as a normalisation with a cohort, "
-        "`verify` does not do."
+        "The thresholds belong to recordings such as those of that list. `verify` does not know "
+        "the languages of its recordings: it applies none of the steps above that use them."
     )
     return "\n\n".join(parts)

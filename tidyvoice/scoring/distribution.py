@@ -11,7 +11,7 @@ import numpy as np
 
 from tidyvoice.errors import TidyVoiceError, TidyVoiceWarning
 
-BINS = 400  # of -1..1
+BINS = 400
 TAIL = 0.005  # share of the non-target scores that the tail is fitted to, or,
 ENOUGH = 400  # if that is less, this many of them, or the upper quarter
 FEWEST = 10  # targets, and scores of the tail
@@ -73,11 +73,12 @@ class Tail:
 
 @dataclass(frozen=True)
 class Distribution:
-    """Cosines of target and non-target trials in ``BINS`` bins of equal width over -1..1.
+    """Histograms of target and non-target scores in ``BINS`` bins of equal width.
 
     Attributes:
-        target, nontarget: number of trials in each bin.
-        tail: tail of the non-target scores.
+        target, nontarget: trials in each bin.
+        tail: upper tail of the non-target scores.
+        span: lowest and highest edge of the bins.
 
     Example:
         >>> import numpy as np
@@ -91,10 +92,17 @@ class Distribution:
     target: tuple[int, ...]
     nontarget: tuple[int, ...]
     tail: Tail
+    span: tuple[float, float] = (-1.0, 1.0)
 
     @classmethod
     def of(cls, scores: np.ndarray, is_target: np.ndarray) -> "Distribution":
-        """Return the distribution of labelled cosines, float [T]."""
+        """Return the distribution of labelled scores, float [T].
+
+        The bins span -1..1 for cosines, and all scores otherwise.
+
+        Raises:
+            TidyVoiceError: too few trials of a kind.
+        """
         targets, nontargets = int(is_target.sum()), int((~is_target).sum())
         if targets < FEWEST:
             raise TidyVoiceError(f"{targets} target trials are too few. Use {FEWEST} or more.")
@@ -104,14 +112,18 @@ class Distribution:
                 TidyVoiceWarning,
                 stacklevel=3,
             )
-        clipped = scores.clip(-1, 1)
-        counts = (np.histogram(clipped[kind], BINS, (-1, 1))[0] for kind in (is_target, ~is_target))
-        return cls(*(tuple(count.tolist()) for count in counts), Tail.fit(clipped[~is_target]))
+        span = (-1.0, 1.0)
+        if np.abs(scores).max() > 1 + 1e-5:
+            span = (float(np.floor(scores.min())), float(np.ceil(scores.max())))
+        clipped = scores.clip(*span)
+        counts = (np.histogram(clipped[kind], BINS, span)[0] for kind in (is_target, ~is_target))
+        counts = (tuple(count.tolist()) for count in counts)
+        return cls(*counts, Tail.fit(clipped[~is_target]), span)
 
     @property
     def edges(self) -> np.ndarray:
         """Edges of the bins, float64 [BINS + 1]."""
-        return np.linspace(-1, 1, BINS + 1)
+        return np.linspace(*self.span, BINS + 1)
 
     def threshold(self, false_alarm: float, voices: int = 1) -> float:
         """Return the score that the best of ``voices`` strangers exceeds with ``false_alarm``.
@@ -126,6 +138,6 @@ class Distribution:
             )
         each = -math.expm1(math.log1p(-false_alarm) / voices)
         if each <= self.tail.share:
-            return min(self.tail.score_at(each), 1.0)
+            return self.tail.score_at(each)
         below = np.append(0, np.cumsum(self.nontarget)) / sum(self.nontarget)
         return min(float(np.interp(1 - each, below, self.edges)), self.tail.start)

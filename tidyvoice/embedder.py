@@ -1,0 +1,271 @@
+"""Recordings and waveforms to speaker embeddings."""
+
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from tidyvoice.batch_plan import plan_batches, plan_items
+from tidyvoice.device import choose_device
+from tidyvoice.errors import NotFiniteError, TidyVoiceError, TidyVoiceWarning
+from tidyvoice.frontends import FrontendSettings
+from tidyvoice.headers import INT16_SCALE, SAMPLE_RATE
+from tidyvoice.modelhub.folder import fingerprint
+from tidyvoice.models import frontend_of
+from tidyvoice.models.registry import EmbeddingModel, widest_frame
+from tidyvoice.readahead import one_ahead, read_ahead
+from tidyvoice.recordings import SHORTEST, Recording
+
+# Precisions of the convolutions.
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+READING_THREADS = 4
+AT_ONCE = 64  # recordings that are batched by length
+AT_ONCE_SECONDS = 600.0  # or fewer recordings of this total duration
+BATCH_FRAMES = 4000
+LONGEST = 120.0  # seconds in one piece; its feature maps take 0.7 GB at full width on a CPU
+Source = str | Path | np.ndarray | Recording
+
+
+class Embedder:
+    """A model with its front end, in evaluation mode: no dither, no augmentation.
+
+    Embeddings are raw: neither centred nor scaled to unit length.
+
+    Args:
+        model: network from features [B x T x F] to embeddings [B x D].
+        settings: settings of the front end.
+        device: device to compute on.
+        trained_on: speakers of the model's training; None if unknown.
+        precision: a key of ``PRECISIONS``. On CUDA, float32 convolutions use TF32 unless
+            ``torch.backends.cudnn.allow_tf32`` is False.
+
+    Attributes:
+        frontend: computes the features.
+        weights: SHA-256 of the weights.
+        inference: the copy of the model that embeds (see ``EmbeddingModel.for_inference``).
+        frame_bytes: bytes of one frame of the widest feature map.
+    """
+
+    def __init__(
+        self,
+        model: EmbeddingModel,
+        settings: FrontendSettings,
+        device: str = "auto",
+        trained_on: Sequence[str] | None = None,
+        precision: str = "float32",
+    ):
+        if precision not in PRECISIONS:
+            raise TidyVoiceError(f"no precision {precision}: use one of {', '.join(PRECISIONS)}")
+        self.trained_on = trained_on
+        self.weights = fingerprint(model)
+        self.device = choose_device(device)
+        self.precision = precision
+        self.model = model.to(self.device).eval()
+        self.inference = self.model.for_inference(PRECISIONS[precision])
+        self.settings = settings
+        self.frontend = frontend_of(self.model, settings).to(self.device).eval()
+        width = widest_frame(self.inference, self.frontend.feature_dim, self.device)
+        width *= getattr(self.inference, "extra_maps", 1)
+        self.frame_bytes = width * PRECISIONS[precision].itemsize
+
+    @property
+    def fewest_frames(self) -> int:
+        """Number of frames of the shortest utterance that the model accepts in this precision."""
+        return self.inference.fewest_frames
+
+    @torch.inference_mode()
+    def embed_waveforms(self, waveforms: np.ndarray) -> np.ndarray:
+        """Embed waveforms float32 [B x S] in -1..1 at 16 kHz: raw embeddings float32 [B x D].
+
+        Raises:
+            TidyVoiceError: fewer than ``fewest_frames``, or an embedding is not finite.
+
+        Example:
+            >>> encoder.embed_waveforms(np.zeros((2, 16000), np.float32)).shape
+            (2, 16)
+        """
+        features = self.frontend(torch.from_numpy(waveforms).to(self.device))
+        frames = features.shape[1]
+        if frames < self.fewest_frames:
+            raise TidyVoiceError(
+                f"{frames} frames are fewer than the {self.fewest_frames} that {self.precision} "
+                "needs: use float32"
+            )
+        embeddings = self.inference(features).cpu().numpy()
+        demand_finite(embeddings, frames, self.precision)
+        return embeddings
+
+    def embed_samples(self, samples: np.ndarray) -> np.ndarray:
+        """Embed 16-bit samples int16 [B x S]: raw embeddings float32 [B x D]."""
+        return self.embed_waveforms(samples.astype(np.float32) / INT16_SCALE)
+
+    def embed(
+        self,
+        recording: Source,
+        sample_rate: int | None = None,
+        channel: int = 0,
+        start: float = 0.0,
+        end: float | None = None,
+    ) -> np.ndarray:
+        """Embed a recording, or a segment of it: raw embedding float32 [D].
+
+        More than two minutes are cut into equal pieces, whose embeddings are averaged.
+
+        Args:
+            recording, sample_rate, channel, start, end: see ``Recording.load``.
+
+        Raises:
+            TidyVoiceError: see ``Recording.load``.
+
+        Warns:
+            TidyVoiceWarning: the recording is clipped or holds little speech.
+
+        Example:
+            >>> import soundfile
+            >>> samples, rate = soundfile.read("ann-1.wav")
+            >>> segment = encoder.embed("ann-1.wav", start=0.5, end=1.5)
+            >>> bool((encoder.embed(samples[8000:24000], rate) == segment).all())
+            True
+        """
+        loaded = Recording.load(recording, sample_rate, channel, start, end)
+        warn(loaded.warnings)
+        return self._embed([loaded])[0]
+
+    def embed_windows(
+        self,
+        recording: Source,
+        window: float,
+        step: float,
+        sample_rate: int | None = None,
+        channel: int = 0,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Embed sliding windows of a recording.
+
+        Args:
+            recording, sample_rate, channel: see ``Recording.load``.
+            window, step: length and distance of the windows in seconds. Windows end with the
+                recording; a shorter recording is one window.
+
+        Returns:
+            Start of each window in seconds, float64 [N], and raw embeddings, float32 [N x D].
+
+        Raises:
+            TidyVoiceError: see ``Recording.load``, or a window below 0.3 s.
+
+        Example:
+            >>> starts, embeddings = encoder.embed_windows("ann-1.wav", window=1.0, step=0.5)
+            >>> starts.tolist(), embeddings.shape
+            ([0.0, 0.5, 1.0], (3, 16))
+        """
+        loaded = Recording.load(recording, sample_rate, channel)
+        warn(loaded.warnings)
+        size, hop = round(window * SAMPLE_RATE), round(step * SAMPLE_RATE)
+        if size < SHORTEST * SAMPLE_RATE or hop < 1:
+            raise TidyVoiceError(
+                f"window {window:g} s, step {step:g} s: use a window of {SHORTEST} s or more and a "
+                "step above 0"
+            )
+        starts = np.arange(0, max(len(loaded.samples) - size, 0) + 1, hop)
+        windows = [
+            Recording(loaded.name, loaded.samples[start : start + size], 0.0) for start in starts
+        ]
+        return starts / SAMPLE_RATE, np.stack(self._embed(windows))
+
+    def embed_many(
+        self, recordings: Iterable[Source], sample_rate: int | None = None, channel: int = 0
+    ) -> np.ndarray:
+        """Embed N recordings in batches, reading ahead: raw embeddings float32 [N x D].
+
+        Raises, warns: as ``embed``.
+
+        Example:
+            >>> encoder.embed_many(["ann-1.wav", "ann-2.wav", "bob-1.wav"]).shape
+            (3, 16)
+        """
+        rows = []
+        for recording, row in self._stream(recordings, sample_rate, channel):
+            warn(recording.warnings)
+            rows.append(row)
+        if not rows:
+            raise TidyVoiceError("no recording to embed: give at least one")
+        return np.stack(rows)
+
+    def _stream(
+        self, sources: Iterable[Source], sample_rate: int | None, channel: int
+    ) -> Iterator[tuple[Recording, np.ndarray]]:
+        """Yield each recording with its raw embedding, in order."""
+        loaded = read_ahead(
+            lambda source: Recording.load(source, sample_rate, channel),
+            sources,
+            READING_THREADS,
+            ahead=READING_THREADS,
+        )
+        ahead = one_ahead(_portions(loaded))
+        with closing(loaded), closing(ahead):
+            for recordings in ahead:
+                yield from zip(recordings, self._embed(recordings), strict=True)
+
+    def _embed(self, recordings: Sequence[Recording]) -> list[np.ndarray]:
+        """Embed recordings, those with equal numbers of frames together, without padding."""
+        frontend = self.frontend
+        lengths = np.array([len(recording.samples) for recording in recordings])
+        longest = frontend.num_frames(round(LONGEST * SAMPLE_RATE))
+        items = plan_items(np.arange(len(recordings)), lengths, frontend, longest)
+        vectors: list[np.ndarray] = [np.empty(0)] * len(items)
+        for batch in plan_batches(items.frames, BATCH_FRAMES):
+            count = frontend.num_samples(int(items.frames[batch[0]]))
+            samples = [
+                recordings[items.rows[item]].samples[frontend.frame_shift * start :][:count]
+                for item, start in zip(batch, items.starts[batch], strict=True)
+            ]
+            try:
+                embeddings = self.embed_waveforms(np.stack(samples))
+            except NotFiniteError as error:
+                name = recordings[items.rows[batch[error.row]]].name
+                raise TidyVoiceError(f"{name}: {error}") from None
+            for item, vector in zip(batch, embeddings, strict=True):
+                vectors[item] = vector
+        parts = np.split(np.arange(len(items)), items.firsts[1:])
+        return [
+            np.average([vectors[item] for item in part], axis=0, weights=items.frames[part]).astype(
+                np.float32
+            )
+            for part in parts
+        ]
+
+
+def demand_finite(embeddings: np.ndarray, frames: int, precision: str) -> None:
+    """Check embeddings [B x D] of utterances of ``frames`` frames.
+
+    Raises:
+        NotFiniteError: a row holds NaN or infinity.
+    """
+    broken = np.flatnonzero(~np.isfinite(embeddings).all(axis=1))
+    if broken.size:
+        other = "" if precision == "float32" else "use float32, or "
+        raise NotFiniteError(
+            int(broken[0]),
+            f"the embedding of {frames} frames is not finite in {precision}: {other}check the "
+            "weights of the model",
+        )
+
+
+def _portions(loaded: Iterable[Recording]) -> Iterator[list[Recording]]:
+    """Yield lists of ``AT_ONCE`` recordings, or fewer that last ``AT_ONCE_SECONDS``."""
+    portion: list[Recording] = []
+    for recording in loaded:
+        portion.append(recording)
+        if len(portion) == AT_ONCE or sum(one.seconds for one in portion) >= AT_ONCE_SECONDS:
+            yield portion
+            portion = []
+    if portion:
+        yield portion
+
+
+def warn(messages: Iterable[str]) -> None:
+    """Issue a warning for each message, as of the caller's caller."""
+    for message in messages:
+        warnings.warn(message, TidyVoiceWarning, stacklevel=3)

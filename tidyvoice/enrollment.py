@@ -1,0 +1,222 @@
+"""Enrolled speakers, and the search for an unknown speaker among them."""
+
+import zipfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tidyvoice.errors import TidyVoiceError
+from tidyvoice.files import atomic_path
+from tidyvoice.verifier import Verifier, Voices
+
+COLUMNS = ("names", "vectors", "recordings", "seconds", "model")
+FIX = "`tidyvoice enroll` writes one"
+EMPTY = "nobody is enrolled: enroll speakers first"
+
+
+@dataclass(frozen=True)
+class Enrollment:
+    """A speaker as a model represents them.
+
+    Attributes:
+        name: name of the speaker.
+        vector: mean raw embedding of the recordings, float32 [D].
+        recordings: number of recordings.
+        seconds: their total duration.
+        model: the model of the embeddings, see ``SpeakerEncoder.weights``.
+
+    Example:
+        >>> ann = encoder.enroll("Ann", ["ann-1.wav", "ann-2.wav"])
+        >>> ann.recordings, encoder.verify(ann, "ann-3.wav").same_speaker
+        (2, True)
+    """
+
+    name: str
+    vector: np.ndarray
+    recordings: int
+    seconds: float
+    model: str | None = None
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An enrolled speaker who may have spoken.
+
+    Attributes:
+        name: name of the speaker.
+        score: the verifier's score.
+        llr: log-likelihood ratio of this speaker against another one, natural logarithm.
+        recordings: number of enrolment recordings.
+    """
+
+    name: str
+    score: float
+    llr: float
+    recordings: int
+
+
+@dataclass(frozen=True)
+class Identification:
+    """Result of searching for the speaker of a recording.
+
+    Attributes:
+        name: the enrolled speaker; None if no score reaches the threshold.
+        candidates: the best candidates, by decreasing score.
+        threshold: the score that the first candidate had to reach.
+        false_alarm: the target false-alarm rate. It holds for speech like that of ``fitted_to``.
+        fitted_to: see ``Verifier.fitted_to``.
+        warnings: quality problems of the recording, and a threshold above all known scores.
+
+    Example:
+        >>> gallery = Gallery([encoder.enroll("Ann", ["ann-1.wav"])])
+        >>> result = encoder.identify("ann-2.wav", gallery, false_alarm=0.2)
+        >>> result.name, result.candidates[0].score >= result.threshold
+        ('Ann', True)
+    """
+
+    name: str | None
+    candidates: tuple[Candidate, ...]
+    threshold: float
+    false_alarm: float
+    fitted_to: str
+    warnings: tuple[str, ...] = ()
+
+
+class Gallery:
+    """Enrolled speakers of one model, with distinct names.
+
+    Args:
+        enrollments: the speakers to begin with.
+
+    Raises:
+        TidyVoiceError: see ``add``.
+
+    Example:
+        >>> gallery = Gallery()
+        >>> gallery.add(encoder.enroll("Ann", ["ann-1.wav"]))
+        >>> gallery.save("voices.npz")
+        >>> Gallery.load("voices.npz").names
+        ('Ann',)
+    """
+
+    def __init__(self, enrollments: Iterable[Enrollment] = ()):
+        self._enrollments: dict[str, Enrollment] = {}
+        # What one search prepared for the next ones. A change replaces the list, so that a search
+        # in another thread fills the old one.
+        self._prepared: list[tuple[Verifier, Voices, tuple[Enrollment, ...]]] = []
+        for enrollment in enrollments:
+            self.add(enrollment)
+
+    def __len__(self) -> int:
+        return len(self._enrollments)
+
+    def __iter__(self) -> Iterator[Enrollment]:
+        return iter(self._enrollments.values())
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names in the order of enrolment."""
+        return tuple(self._enrollments)
+
+    @property
+    def model(self) -> str | None:
+        """The model of all speakers; None for an empty gallery."""
+        return next((speaker.model for speaker in self), None)
+
+    def add(self, enrollment: Enrollment, overwrite: bool = False) -> None:
+        """Add a speaker.
+
+        Raises:
+            TidyVoiceError: the name exists and ``overwrite`` is False, or the model differs from
+                that of the other speakers.
+        """
+        name = enrollment.name
+        if name in self._enrollments and not overwrite:
+            raise TidyVoiceError(
+                f"{name!r} is enrolled already: choose another name, or replace the speaker "
+                "(--overwrite, overwrite=True)"
+            )
+        first = next((speaker for speaker in self if speaker.name != name), enrollment)
+        if (first.model, first.vector.shape) != (enrollment.model, enrollment.vector.shape):
+            raise TidyVoiceError(
+                f"{name!r} is enrolled with another model than {first.name!r}: enroll all speakers "
+                "with one model"
+            )
+        self._enrollments[name] = enrollment
+        self._prepared = []
+
+    def remove(self, name: str) -> None:
+        """Remove a speaker.
+
+        Raises:
+            TidyVoiceError: nobody has this name.
+        """
+        if self._enrollments.pop(name, None) is None:
+            raise TidyVoiceError(f"{name!r} is not enrolled")
+        self._prepared = []
+
+    def nearest(
+        self, embedding: np.ndarray, verifier: Verifier, top: int = 5
+    ) -> tuple[Candidate, ...]:
+        """Return the ``top`` best candidates for a raw embedding [D], by decreasing score.
+
+        Other threads may add and remove speakers at the same time.
+
+        Raises:
+            TidyVoiceError: the gallery is empty, or ``top`` is below 1.
+        """
+        if top < 1:
+            raise TidyVoiceError(f"top {top}: ask for at least one candidate")
+        cache = self._prepared
+        if not cache or cache[0][0] is not verifier:
+            speakers = tuple(self)
+            if not speakers:
+                raise TidyVoiceError(EMPTY)
+            vectors = np.stack([speaker.vector for speaker in speakers])
+            cache[:] = [(verifier, verifier.prepare(vectors), speakers)]
+        _, voices, speakers = cache[0]
+        scores = verifier.scores(voices, verifier.prepare(embedding[None]))
+        places = np.argpartition(-scores, min(top, len(scores)) - 1)[:top]
+        candidates = []
+        for place in places[np.argsort(-scores[places], kind="stable")]:
+            speaker, score = speakers[place], float(scores[place])
+            llr = float(verifier.scale(speaker.recordings).llr(score))
+            candidates.append(Candidate(speaker.name, score, llr, speaker.recordings))
+        return tuple(candidates)
+
+    def save(self, path: str | Path) -> None:
+        """Write an ``.npz`` file without pickles, atomically."""
+        speakers = list(self)
+        vectors = [speaker.vector for speaker in speakers]
+        columns = {
+            "names": np.array(self.names, dtype=np.str_),
+            "vectors": np.stack(vectors) if vectors else np.empty((0, 0)),
+            "recordings": np.array([speaker.recordings for speaker in speakers], dtype=np.int64),
+            "seconds": np.array([speaker.seconds for speaker in speakers], dtype=np.float64),
+            "model": np.array(self.model or ""),
+        }
+        # An open file, because numpy adds ".npz" to names that end otherwise.
+        with atomic_path(path) as partial, open(partial, "wb") as file:
+            np.savez(file, **columns)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Gallery":
+        """Read a file that ``save`` wrote.
+
+        Raises:
+            TidyVoiceError: the file is missing or damaged.
+        """
+        if not Path(path).is_file():
+            raise TidyVoiceError(f"{path}: no such file; {FIX}")
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                names, vectors, recordings, seconds, model = (file[key] for key in COLUMNS)
+            rows = zip(names.tolist(), vectors, recordings.tolist(), seconds.tolist(), strict=True)
+            gallery = cls(Enrollment(*row, str(model) or None) for row in rows)
+        except (ValueError, KeyError, EOFError, OSError, zipfile.BadZipFile):
+            raise TidyVoiceError(f"{path} is not a file of enrolled speakers; {FIX}") from None
+        if not np.isfinite(vectors).all():
+            raise TidyVoiceError(f"{path}: a number is not finite; {FIX}")
+        return gallery
