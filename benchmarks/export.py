@@ -23,16 +23,16 @@ import numpy as np
 import torch
 
 from tidyvoice.encoder import SpeakerEncoder
-from tidyvoice.evaluation.bootstrap import interval
 from tidyvoice.evaluation.categories import POOLED
+from tidyvoice.evaluation.differences import differences
+from tidyvoice.evaluation.evaluate import Evaluation, evaluate
 from tidyvoice.export.command import export, export_int8
 from tidyvoice.export.encoders import ExportedEncoder, OnnxEncoder
 from tidyvoice.extraction.extract import extract
 from tidyvoice.frontend import FrontendSettings
 from tidyvoice.models import build_model
-from tidyvoice.report.system import SystemResult, examine, load_system
+from tidyvoice.report import load_system
 from tidyvoice.scoring.embeddings import load_embeddings
-from tidyvoice.scoring.metrics import Costs
 from tidyvoice.scoring.pipeline import score_list
 
 PLAIN, FLOAT32, INT8 = "PyTorch", "onnxruntime float32", "onnxruntime int8"
@@ -79,9 +79,8 @@ def measure_errors(args: argparse.Namespace, model: Path, folder: Path) -> None:
     cosines = (vectors[0] * vectors[1]).sum(axis=1) / (norms[0] * norms[1])
     print(f"{model}: cosine of int8 and float32 {cosines.mean():.4f}, least {cosines.min():.4f}")
     for category in (POOLED, HARDEST):
-        rows = [next(r for r in f.rows if r.category == category) for f in found.values()]
-        draws = [result.resampled[category].eer for result in found.values()]
-        low, high = (100 * end for end in interval(draws[1] - draws[0]))
+        rows = [evaluation.row(category) for evaluation in found.values()]
+        low, high = (100 * end for end in differences(*found.values()).eer[category].interval)
         eers, costs = ([getattr(row, key) for row in rows] for key in ("eer", "min_dcf"))
         print(
             f"  {category}: EER {100 * eers[0]:.2f} % in float32, {100 * eers[1]:.2f} % in int8, "
@@ -93,14 +92,14 @@ def measure_errors(args: argparse.Namespace, model: Path, folder: Path) -> None:
 
 def scored(
     args: argparse.Namespace, encoder: SpeakerEncoder | ExportedEncoder, folder: Path
-) -> SystemResult:
+) -> Evaluation:
     extract(encoder, args.data / "dev", folder / "dev.npz")
     extract(encoder, args.data / "finetune", folder / "mean.npz", limit=500)
     trials = args.data / "corpus/TidyVocieX_Dev_trialPairs.txt"
     score_list(folder / "dev.npz", trials, folder / "dev.score", folder / "mean.npz")
     maps = {"utt2lang": args.data / "dev/utt2lang", "utt2spk": args.data / "dev/utt2spk"}
     system = load_system(folder / "dev.score", **maps)
-    return examine(system, [Costs()], resamples=1000, main=False)
+    return evaluate(system.file, resamples=1000)
 
 
 def main() -> None:

@@ -20,13 +20,11 @@ from pathlib import Path
 
 import numpy as np
 
-from tidyvoice.evaluation.bootstrap import resample, with_intervals
-from tidyvoice.evaluation.categories import OPERATING_POINTS, evaluate
-from tidyvoice.evaluation.tables import format_table
+from tidyvoice.evaluation.evaluate import ScoreFile, evaluate
+from tidyvoice.evaluation.tables import categories_table
 from tidyvoice.scoring.embeddings import load_embeddings, save_embeddings
-from tidyvoice.scoring.groups import languages_of, speakers_of
 from tidyvoice.scoring.pipeline import CohortFiles, normalize_scores, score_list
-from tidyvoice.scoring.trials import Trials, read_scores, read_trials, write_trials
+from tidyvoice.scoring.trials import Trials, read_trials, write_trials
 
 SPEAKERS, LANGUAGES = 808, ("en", "fr", "de", "zh-CN", "sv-SE", "ckb")
 COHORT_SPEAKERS, COHORT_UTTERANCES, TOP_N = 3666, 10, 300
@@ -99,16 +97,13 @@ def normalize(folder: Path) -> str:
 
 def metrics(folder: Path) -> str:
     """EER, costs and Cllr, pooled and by category."""
-    table = read_scores(folder / "scores")
-    return format_table(evaluate(table, languages_of(table.trials)))
+    return categories_table(evaluate(ScoreFile(folder / "scores"))).to_text()
 
 
 def intervals(folder: Path) -> str:
     """The same with confidence intervals."""
-    table = read_scores(folder / "scores")
-    languages, speakers = languages_of(table.trials), speakers_of(table.trials)
-    found = resample(table, languages, speakers, OPERATING_POINTS, RESAMPLES)
-    return format_table(with_intervals(evaluate(table, languages), found))
+    evaluation = evaluate(ScoreFile(folder / "scores"), resamples=RESAMPLES)
+    return categories_table(evaluation).to_text()
 
 
 def naive(folder: Path) -> str:

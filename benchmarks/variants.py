@@ -23,8 +23,8 @@ import numpy as np
 
 from tidyvoice.evaluation.bootstrap import interval
 from tidyvoice.evaluation.categories import POOLED
-from tidyvoice.report.system import SystemResult, examine, load_system
-from tidyvoice.scoring.metrics import Costs
+from tidyvoice.evaluation.evaluate import Evaluation, evaluate
+from tidyvoice.report import load_system
 
 ROOT = Path(__file__).resolve().parent.parent
 HARDEST = "different/same"  # targets in two languages, non-targets in one
@@ -66,23 +66,23 @@ def call(command: list) -> None:
     subprocess.run(words, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
 
 
-def row(name: str, ours: list[SystemResult], baseline: list[SystemResult]) -> str:
+def row(name: str, ours: list[Evaluation], baseline: list[Evaluation]) -> str:
     """A line of the table: EER of both categories, and what it differs from the baseline by."""
     cells = [name]
     for category in (POOLED, HARDEST):
-        each = [100 * eer(result, category) for result in ours]
+        each = [100 * result.row(category).eer for result in ours]
         less = [
-            100 * (eer(one, category) - eer(two, category))
+            100 * (one.row(category).eer - two.row(category).eer)
             for one, two in zip(ours, baseline, strict=True)
         ]
-        draws = np.mean(
+        mean = np.mean(
             [
-                one.resampled[category].eer - two.resampled[category].eer
+                draws(one, category) - draws(two, category)
                 for one, two in zip(ours, baseline, strict=True)
             ],
             axis=0,
         )
-        low, high = (100 * end for end in interval(draws))
+        low, high = (100 * end for end in interval(mean))
         spread = statistics.stdev(less) if len(less) > 1 else 0.0
         sure = "*" if low > 0 or high < 0 else ""
         cells.append(f"{statistics.mean(each):.2f}")
@@ -90,8 +90,8 @@ def row(name: str, ours: list[SystemResult], baseline: list[SystemResult]) -> st
     return "| " + " | ".join(cells) + " |"
 
 
-def eer(result: SystemResult, category: str) -> float:
-    return next(row.eer for row in result.rows if row.category == category)
+def draws(result: Evaluation, category: str) -> np.ndarray:
+    return np.array(result.draws.eer[category], dtype=float)
 
 
 def main() -> None:
@@ -104,7 +104,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", default=variants(), choices=variants())
     parser.add_argument("--list", choices=["dev", "calib"], default="dev", help="trials")
     args = parser.parse_args()
-    found: dict[str, list[SystemResult]] = {}
+    found: dict[str, list[Evaluation]] = {}
     maps = {name: args.data / args.list / name for name in ("utt2lang", "utt2spk")}
     for variant in dict.fromkeys([BASELINE, *args.only]):
         for seed in args.seeds:
@@ -112,7 +112,7 @@ def main() -> None:
             if args.list == "calib":
                 score_calib(folder, args.data)
             system = load_system(folder, args.list, variant, **maps)
-            result = examine(system, [Costs()], resamples=1000, main=False)
+            result = evaluate(system.file, resamples=1000)
             found.setdefault(variant, []).append(result)
         print(row(variant, found[variant], found[BASELINE]), flush=True)
 

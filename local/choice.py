@@ -10,22 +10,18 @@ from collections.abc import Sequence
 
 from tidyvoice.cli.app import name_and_path
 from tidyvoice.errors import one_line_errors
-from tidyvoice.evaluation.categories import evaluate
-from tidyvoice.evaluation.tables import format_systems
-from tidyvoice.scoring.groups import languages_of
-from tidyvoice.scoring.trials import read_scores
+from tidyvoice.evaluation.evaluate import ScoreFile, evaluate
+from tidyvoice.evaluation.tables import brief_table
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Choose; ``arguments`` are those of the command line unless given."""
     parser = argparse.ArgumentParser("python -m local.choice", description=__doc__)
     parser.add_argument("scores", nargs="+", metavar="NAME=SCORES", help="score file with labels")
-    rows = {}
-    for name, path in map(name_and_path, parser.parse_args(arguments).scores):
-        table = read_scores(path)
-        rows[name] = evaluate(table, languages_of(table.trials))
-    print(format_systems(rows, ()))
-    best = min(rows, key=lambda name: (rows[name][0].eer, rows[name][0].min_dcf))
+    files = map(name_and_path, parser.parse_args(arguments).scores)
+    systems = {name: evaluate(ScoreFile(path)) for name, path in files}
+    print(brief_table(systems).to_text())
+    best = min(systems, key=lambda name: (systems[name].pooled.eer, systems[name].pooled.min_dcf))
     print(f"lowest EER (ties by minDCF): {best}")
 
 

@@ -16,7 +16,7 @@ score_released() {
   fi
   score released dev "$trials" dev-own dev --in-sample
   compared+=("mean of dev itself=$scores/dev-own.score")
-  show "$exp/released/compared.txt" "${compared[@]#*=}" -- tidyvoice compare \
+  show "$exp/released/compared.txt" "${compared[@]#*=}" -- tidyvoice metrics \
     --published "conf/$recipe/published.yaml" "${compared[@]}" --utt2lang "$data/dev/utt2lang"
   report results "$cosines" released "${of_dev[@]}"
 }

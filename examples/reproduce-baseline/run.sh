@@ -93,5 +93,5 @@ fi
 score own --mean "$exp/dev.npz" --in-sample
 columns+=("dev's own mean=$exp/own.score")
 
-run tidyvoice compare "${columns[@]}" --published conf/tidyvoice/published.yaml \
+run tidyvoice metrics "${columns[@]}" --published conf/tidyvoice/published.yaml \
   --utt2lang "$exp/data/dev/utt2lang" | tee "$exp/table.txt"

@@ -1,7 +1,8 @@
 """Commands that evaluate score files."""
 
 import json
-from dataclasses import asdict, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -18,7 +19,7 @@ Resamples = Annotated[
 @app.command()
 @one_line_errors()
 def metrics(
-    scores: Annotated[Path, typer.Argument(help="score file, with labels or with --trials")],
+    scores: Annotated[list[str], typer.Argument(help="score files, each SCORES or NAME=SCORES")],
     trials: Annotated[
         Path | None, typer.Option(help="trial list that gives the labels, by pair in any order")
     ] = None,
@@ -30,57 +31,97 @@ def metrics(
     c_miss: Annotated[float, typer.Option(help="cost of a miss")] = 1.0,
     c_fa: Annotated[float, typer.Option(help="cost of a false alarm")] = 1.0,
     bootstrap: Resamples = 0,
-    seed: Annotated[int, typer.Option(help="of the resamples")] = 1,
     languages: Annotated[bool, typer.Option("--languages", help="also each language")] = False,
     pairs: Annotated[bool, typer.Option("--pairs", help="also each pair of languages")] = False,
+    published: Annotated[
+        Path | None, typer.Option(help="YAML file of published results to compare with")
+    ] = None,
+    trial_list: Annotated[
+        str | None,
+        typer.Option("--list", help="list in --published; by default the one of the same length"),
+    ] = None,
+    system: Annotated[
+        str | None, typer.Option(help="system in --published to compare with; the first one")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """EER, detection costs and Cllr, over all trials and in the four language categories.
+    """Print EER, detection costs and Cllr of all trials and of the four language categories.
 
-    actDCF and Cllr take the scores for log-likelihood ratios.
+    Several score files are compared: one row each, then the differences to the first one. With
+    --published they are compared with published results.
+
+    The evaluation is kept in NAME.metrics.json beside NAME.score, and computed anew when anything
+    that it was computed from has changed.
 
     Example: tidyvoice metrics exp/mini/finetune/scores/dev.score --bootstrap 1000
     """
-    from tidyvoice.evaluation.bootstrap import enough, resample, with_intervals
-    from tidyvoice.evaluation.categories import OPERATING_POINTS, evaluate
-    from tidyvoice.evaluation.labels import read_labelled
-    from tidyvoice.evaluation.languages import by_language
-    from tidyvoice.evaluation.tables import format_languages, format_table, to_json
-    from tidyvoice.scoring.groups import languages_of, read_maps, speakers_of
-    from tidyvoice.scoring.lineage import read_lineage
+    from tidyvoice.evaluation import tables
+    from tidyvoice.evaluation.bootstrap import enough
+    from tidyvoice.evaluation.categories import OPERATING_POINTS
+    from tidyvoice.evaluation.differences import differences
+    from tidyvoice.evaluation.evaluate import ScoreFile, evaluate
+    from tidyvoice.evaluation.published import compare
     from tidyvoice.scoring.metrics import Costs
 
     enough(bootstrap)
-    priors = p_target or [point.p_target for point in OPERATING_POINTS]
-    points = [Costs(prior, c_miss, c_fa) for prior in priors]
-    table = read_labelled(scores, trials)
-    spoken = languages_of(table.trials, read_maps(utt2lang or (), "language"))
-    rows = evaluate(table, spoken, points)
-    if bootstrap:
-        speakers = speakers_of(table.trials, read_maps(utt2spk or (), "speaker"))
-        if speakers is None:
-            raise TidyVoiceError(f"{scores}: its ids tell no speaker; give --utt2spk")
-        rows = with_intervals(rows, resample(table, spoken, speakers, points, bootstrap, seed))
-    parts: dict[str, list] = {}
-    if languages or pairs:
-        if spoken is None:
-            raise TidyVoiceError(f"{scores}: its ids tell no language; give --utt2lang")
-        single, both = by_language(table, spoken, points[0])
-        parts = {"languages": single} if languages else {}
-        parts |= {"pairs": both} if pairs else {}
-    lineage = read_lineage(scores)
+    points = [Costs(p, c_miss, c_fa) for p in p_target or [at.p_target for at in OPERATING_POINTS]]
+    if published and points[0] != OPERATING_POINTS[0]:
+        raise TidyVoiceError("--published: published costs are at P 0.01; leave out --p-target")
+    if not published and (trial_list or system):
+        raise TidyVoiceError("--list and --system choose from the file that --published gives")
+    systems = {}
+    for name, path in _by_name(scores).items():
+        file = ScoreFile(path, trials, tuple(utt2lang or ()), tuple(utt2spk or ()))
+        found = systems[name] = evaluate(file, points, bootstrap)
+        if bootstrap and found.speakers is None:
+            raise TidyVoiceError(f"{path}: its ids do not name the speakers; give --utt2spk")
+        if (languages or pairs) and not found.languages:
+            raise TidyVoiceError(f"{path}: its ids do not name the languages; give --utt2lang")
+    name, main = next(iter(systems.items()))
+    compared = compare(published, systems, trial_list, system) if published else None
     if as_json:
-        calibrated = {"calibrated": lineage.calibrated, **lineage.to_json()}
-        typer.echo(to_json(categories=rows, **parts, **calibrated))
+        content = main.to_json()
+        if len(systems) > 1 or compared:
+            others = {key: differences(main, one) for key, one in systems.items() if key != name}
+            content = {
+                "systems": {key: one.to_json() for key, one in systems.items()},
+                "differences": {key: one and one.to_json() for key, one in others.items()},
+                **(compared.to_json() if compared else {}),
+            }
+        typer.echo(json.dumps(content, indent=2))
         return
-    tables = [format_table(rows), *(format_languages(part) for part in parts.values())]
-    typer.echo("\n\n".join(tables))
-    if not lineage.calibrated:
-        typer.echo(
-            "actDCF and Cllr assume calibrated log-likelihood ratios; these scores may be none"
-        )
-    for said in lineage.remarks():
-        typer.echo(said)
+    parts, remarks = [], []
+    if compared:
+        parts = [compared.categories_table().to_text()]
+        title = f"{compared.trial_list.name}, all trials, by EER:"
+        parts.append(f"{title}\n{compared.ranking_table().to_text()}")
+        remarks = compared.remarks()
+    elif len(systems) > 1:
+        parts.append(tables.systems_table(systems).transposed().to_text())
+    else:
+        parts.append(tables.categories_table(main).to_text())
+        if not main.calibrated:
+            remarks.append(
+                "actDCF and Cllr assume calibrated log-likelihood ratios; these scores may be none"
+            )
+    for name, one in systems.items():
+        about = f"{name}: " if len(systems) > 1 or compared else ""
+        for wanted, rows in ((languages, one.languages), (pairs, one.pairs)):
+            if wanted:
+                parts.append(about.replace(": ", ":\n") + tables.languages_table(rows).to_text())
+        remarks += one.lineage.remarks(about)
+    typer.echo("\n\n".join([*parts, *(["\n".join(remarks)] if remarks else [])]))
+
+
+def _by_name(scores: Sequence[str]) -> dict[str, Path]:
+    """Return the score files by the names of the systems."""
+    files: dict[str, Path] = {}
+    for name, path in map(name_and_path, scores):
+        name = name or path.name.removesuffix(".gz").removesuffix(".score")
+        if name in files:
+            raise TidyVoiceError(f"two score files are called {name}: write NAME={path}")
+        files[name] = path
+    return files
 
 
 @app.command()
@@ -89,13 +130,13 @@ def report(
     experiment: Annotated[Path, typer.Argument(help="experiment folder with scores")],
     compare: Annotated[
         list[str] | None,
-        typer.Option(help="experiment or score file, or NAME=it, to show beside it (repeatable)"),
+        typer.Option(help="experiment or score file, or NAME=it, to compare with (repeatable)"),
     ] = None,
     scores: Annotated[str, typer.Option(help="which scores: EXP/scores/NAME.score")] = "dev",
-    name: Annotated[str | None, typer.Option(help="how the system is called")] = None,
+    name: Annotated[str | None, typer.Option(help="name of the system; its folder's")] = None,
     trials: Annotated[
         list[str] | None,
-        typer.Option(help="NAME=LIST: the trial list that gives the labels of NAME (repeatable)"),
+        typer.Option(help="NAME=LIST: trial list that gives the labels of NAME (repeatable)"),
     ] = None,
     utt2lang: Languages = None,
     utt2spk: Speakers = None,
@@ -103,42 +144,38 @@ def report(
     out: Annotated[Path | None, typer.Option(help="page to write; EXP/report.html")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Print the systems' table and write one self-contained page, EXP/report.html.
+    """Write the page of an experiment, EXP/report.html, and print the table of its systems.
+
+    The page is one self-contained file: metrics with intervals, DET curves, languages,
+    calibration, the hardest trials, training curves, settings, and how the scores were made.
 
     Example: tidyvoice report exp/mini/finetune --compare exp/mini/pretrain
     """
     from tidyvoice.evaluation.bootstrap import enough
-    from tidyvoice.evaluation.tables import format_systems
+    from tidyvoice.evaluation.tables import brief_table
     from tidyvoice.report import load_system, write_report
 
     enough(bootstrap)
     if out is None and experiment.is_file():
-        raise TidyVoiceError(f"{experiment} is a score file: say with --out where the page goes")
+        raise TidyVoiceError(f"{experiment} is a score file: name the page to write with --out")
     maps = {"utt2lang": utt2lang or (), "utt2spk": utt2spk or ()}
     systems = [load_system(experiment, scores, name, **maps)]
-    for other in compare or []:
-        called, path = name_and_path(other)
-        systems.append(load_system(path, scores, called, **maps))
+    for title, path in map(name_and_path, compare or []):
+        systems.append(load_system(path, scores, title, **maps))
     keys = dict(map(name_and_path, trials or []))
-    systems = [replace(system, key_path=keys.pop(system.name, None)) for system in systems]
+    systems = [
+        replace(one, file=replace(one.file, trials=keys.pop(one.name, None))) for one in systems
+    ]
     if keys:
-        names = ", ".join(system.name for system in systems)
+        names = ", ".join(one.name for one in systems)
         raise TidyVoiceError(
             f"--trials {keys.popitem()[1]}: write NAME=LIST; NAME is one of {names}"
         )
     page = out or experiment / "report.html"
-    results = write_report(experiment, systems, page, resamples=bootstrap)
-    rows = {result.name: result.rows for result in results}
+    found = write_report(experiment, systems, page, resamples=bootstrap)
     if as_json:
-        table = {
-            result.name: {
-                "categories": [asdict(row) for row in result.rows],
-                "calibrated": result.calibrated,
-                **result.lineage.to_json(),
-            }
-            for result in results
-        }
-        typer.echo(json.dumps({"report": str(page), "systems": table}))
+        content = {key: one.to_json() for key, one in found.items()}
+        typer.echo(json.dumps({"report": str(page), "systems": content}))
     else:
-        calibrated = {result.name for result in results if result.calibrated}
-        typer.echo(f"{format_systems(rows, calibrated)}\n\nreport: {page}")
+        table = brief_table(found).to_text()
+        typer.echo(f"{table}\n\nreport: {page}")

@@ -1,4 +1,4 @@
-"""Commands on released models and published figures."""
+"""The command that fetches released models."""
 
 import json
 from dataclasses import asdict
@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from tidyvoice.cli.app import AsJson, Languages, app, name_and_path
-from tidyvoice.errors import TidyVoiceError, one_line_errors
+from tidyvoice.cli.app import AsJson, app
+from tidyvoice.errors import one_line_errors
 
 FINE_TUNING = Path("conf/tidyvoice/finetune.yaml")
 
@@ -91,46 +91,3 @@ def fetch_model(
             f"{made.source.revision} may move: to fetch this very model again give --revision "
             f"{made.source.commit}, or a YAML file with --pin"
         )
-
-
-@app.command()
-@one_line_errors()
-def compare(
-    scores: Annotated[
-        list[str], typer.Argument(help="score files with labels, each SCORES or NAME=SCORES")
-    ],
-    published: Annotated[Path, typer.Option(help="YAML file of published results")],
-    trial_list: Annotated[
-        str | None,
-        typer.Option("--list", help="which of its lists; by default the one of the same length"),
-    ] = None,
-    system: Annotated[
-        str | None, typer.Option(help="system for the categories; by default the first one")
-    ] = None,
-    utt2lang: Languages = None,
-    as_json: AsJson = False,
-) -> None:
-    """Compare score files with published results.
-
-    Prints the differences to one system by category, then ours among all systems on the list.
-    Scores that were made in-sample are marked, as are those of another number of trials.
-
-    Example: tidyvoice compare "dev's mean=dev.score" --published conf/tidyvoice/published.yaml
-    """
-    from tidyvoice.evaluation import published as results
-    from tidyvoice.scoring.groups import read_maps
-
-    files: dict[str, Path] = {}
-    for given in scores:
-        called, path = name_and_path(given)
-        called = called or path.stem
-        if called in files:
-            raise TidyVoiceError(f"two score files are called {called}: write NAME={path}")
-        files[called] = path
-    languages = read_maps(utt2lang or (), "language")
-    measured = [results.measure(called, path, languages) for called, path in files.items()]
-    found = results.compare(published, measured, trial_list, system)
-    if as_json:
-        typer.echo(json.dumps(results.comparison_json(found), indent=2))
-    else:
-        typer.echo(results.format_comparison(found))

@@ -1,8 +1,6 @@
-"""The command that sets experiments beside one another."""
+"""The command that lists and compares experiments."""
 
 import json
-import shutil
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -11,17 +9,15 @@ import typer
 from tidyvoice.cli.app import AsJson, Speakers, app
 from tidyvoice.errors import one_line_errors
 
-WIDTH = 120  # of the table where no terminal tells its own
-
 
 @app.command()
 @one_line_errors()
 def runs(
     folders: Annotated[
-        list[Path] | None, typer.Argument(help="folders that hold experiments; exp")
+        list[Path] | None, typer.Argument(help="folders with experiments; exp")
     ] = None,
     every: Annotated[
-        bool, typer.Option("--all", help="all score files with labels, not dev and dev-llr alone")
+        bool, typer.Option("--all", help="all score files with labels, not only dev and dev-llr")
     ] = False,
     bootstrap: Annotated[
         int, typer.Option(min=0, help="resamples for 95 % intervals, of two experiments; 0: none")
@@ -31,26 +27,19 @@ def runs(
 ) -> None:
     """List the experiments below folders, best EER first, with the settings that differ.
 
-    Two folders that are experiments themselves are compared: settings, what they ran with, results,
-    and where they scored the same trials the differences with their intervals.
+    Two folders that are experiments themselves are compared: settings, training records, results,
+    and the differences of the results with their intervals where both scored the same trials.
 
     Example: tidyvoice runs exp/mini/pretrain exp/mini/finetune
     """
     from tidyvoice.evaluation.bootstrap import enough
-    from tidyvoice.runs import find_experiments
+    from tidyvoice.runs import compare_experiments, find_experiments, list_experiments
 
     enough(bootstrap)
     folders = folders or [Path("exp")]
     found = find_experiments(folders)
     if len(folders) == 2 and [Path(one.name) for one in found] == folders:
-        from tidyvoice.runs import comparison
-
-        compared = comparison.compare_experiments(*found, every, bootstrap, utt2spk or ())
-        text, content = comparison.format_comparison, comparison.to_json
+        compared = compare_experiments(*found, every, bootstrap, utt2spk or ())
     else:
-        from tidyvoice.runs import listing
-
-        compared = listing.list_experiments(found, every)
-        width = shutil.get_terminal_size(fallback=(WIDTH, 0)).columns
-        text, content = partial(listing.format_listing, width=width), listing.to_json
-    typer.echo(json.dumps(content(compared), default=str) if as_json else text(compared))
+        compared = list_experiments(found, every, utt2spk=utt2spk or ())
+    typer.echo(json.dumps(compared.to_json(), default=str) if as_json else compared.to_text())

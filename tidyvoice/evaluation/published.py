@@ -1,35 +1,31 @@
-"""Metrics of score files beside the figures that others have published."""
+"""Our evaluations beside the results that others have published."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field
 
 from tidyvoice.errors import TidyVoiceError
-from tidyvoice.evaluation.categories import CATEGORIES, POOLED, Row, evaluate
-from tidyvoice.evaluation.tables import NOT_AVAILABLE, align, count
-from tidyvoice.scoring.groups import languages_of
-from tidyvoice.scoring.lineage import Lineage, read_lineage
-from tidyvoice.scoring.trials import read_scores
+from tidyvoice.evaluation.categories import CATEGORIES, POOLED
+from tidyvoice.evaluation.evaluate import Evaluation
+from tidyvoice.evaluation.tables import Table, decimals, marked, percent
 from tidyvoice.settings import Strict, load_settings
 
 Category = Literal[(POOLED, *CATEGORIES)]
+WRITE = {"eer": percent, "min_dcf": decimals}
 
 
 class TrialList(Strict):
     """A published trial list."""
 
     name: str
-    trials: int | None = Field(None, ge=1, description="how many it has")
+    trials: int | None = Field(None, ge=1, description="number of trials")
 
 
 class Figures(Strict):
-    """Figures of one system on one list.
-
-    The minDCF is the one of ``categories.OPERATING_POINTS[0]``: P_target 0.01, costs of 1.
-    """
+    """Published results of one system on one list; minDCF at P_target 0.01, costs of 1."""
 
     eer_percent: dict[Category, float] = Field(min_length=1)
     min_dcf: dict[Category, float] = Field(default_factory=dict)
@@ -38,72 +34,129 @@ class Figures(Strict):
 class System(Strict):
     """A published system."""
 
-    source: str = Field(description="where the figures are from")
+    source: str = Field(description="where the results were published")
     note: str | None = None
     results: dict[str, Figures] = Field(min_length=1, description="by list")
 
 
 class Published(Strict):
-    """A YAML file of published results; the first list and the first system are the defaults."""
+    """YAML file of published results; its first list and first system are the defaults."""
 
     lists: dict[str, TrialList] = Field(min_length=1)
     systems: dict[str, System] = Field(min_length=1)
 
 
 @dataclass(frozen=True)
-class Measured:
-    """The metrics of one of our score files.
-
-    Attributes:
-        rows: see ``categories.evaluate``.
-        lineage: how it was made.
-    """
-
-    name: str
-    path: Path
-    trials: int
-    rows: Sequence[Row]
-    lineage: Lineage
-
-    @property
-    def title(self) -> str:
-        flaws = ", ".join(self.lineage.flaws)
-        return f"{self.name} ({flaws})" if flaws else self.name
-
-    def metric(self, metric: str, category: str) -> float | None:
-        """``eer`` or ``min_dcf`` of a category; None where it is not available."""
-        return getattr(next(row for row in self.rows if row.category == category), metric)
-
-
-@dataclass(frozen=True)
 class Comparison:
-    """Our score files beside the published systems of one list.
+    """Our evaluations beside the published systems of one list.
 
     Attributes:
         trial_list: the list.
-        systems: those with results on it, by name.
+        systems: the published systems with results on it, by name.
         figures: their figures on it.
-        reference: name of the system whose figures ours are set beside, category by category.
+        reference: name of the system that ours are compared with, category by category.
+        ours: our evaluations, by name.
     """
 
     trial_list: TrialList
     systems: Mapping[str, System]
     figures: Mapping[str, Figures]
     reference: str
-    measured: Sequence["Measured"]
+    ours: Mapping[str, Evaluation]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the comparison for JSON: rates as fractions, null for what is not available."""
+        source = self.systems[self.reference].source
+        rows = [
+            {
+                "metric": metric,
+                "category": category,
+                "published": value,
+                "values": {name: getattr(e.row(category), metric) for name, e in self.ours.items()},
+            }
+            for metric, category, value in _published(self.figures[self.reference])
+        ]
+        return {
+            "published": {
+                "system": self.reference,
+                "list": self.trial_list.name,
+                "source": source,
+            },
+            "rows": rows,
+            "ranking": [{**row, "system": str(row["system"])} for row in self.ranking()],
+        }
+
+    def categories_table(self) -> Table:
+        """Return the categories of the reference, and ours with the differences."""
+        names = [marked(name, e.lineage) for name, e in self.ours.items()]
+        rows = []
+        for metric, category, published in _published(self.figures[self.reference]):
+            line = [
+                f"{'EER %' if metric == 'eer' else 'minDCF'} {category}",
+                WRITE[metric](published),
+            ]
+            for evaluation in self.ours.values():
+                value = getattr(evaluation.row(category), metric)
+                text = str(WRITE[metric](value))
+                if None not in (value, published):
+                    text += f" ({replace(WRITE[metric](value - published), signed=True)})"
+                line.append(text)
+            rows.append(line)
+        return Table(["", f"{self.reference}, published", *map(str, names)], rows)
+
+    def ranking(self) -> list[dict[str, Any]]:
+        """Return the published systems and ours by EER of all trials; without one, at the end."""
+        rows = []
+        for name, figures in self.figures.items():
+            values = {m: value for m, category, value in _published(figures) if category == POOLED}
+            rows.append({"system": name, **values, "source": self.systems[name].source})
+        for name, evaluation in self.ours.items():
+            pooled, source = evaluation.pooled, "ours"
+            if not self._same_length(evaluation):
+                source += f", on another list: {_trials(evaluation):,} trials"
+            system = marked(name, evaluation.lineage)
+            rows.append(
+                {"system": system, "eer": pooled.eer, "min_dcf": pooled.min_dcf, "source": source}
+            )
+        return sorted(rows, key=lambda row: (row["eer"] is None, row["eer"]))
+
+    def ranking_table(self) -> Table:
+        """Return the ranking as a table."""
+        rows = [
+            [row["system"], percent(row["eer"]), decimals(row["min_dcf"]), row["source"]]
+            for row in self.ranking()
+        ]
+        return Table(["system", "EER %", "minDCF", "source"], rows, left=(3,))
+
+    def remarks(self) -> list[str]:
+        """Return what a reader must know of the list, the reference and our scores."""
+        name, system = self.reference, self.systems[self.reference]
+        lines = [f"{name}: {self.trial_list.name}; {system.source}"]
+        lines += [f"{name}: {system.note}"] if system.note else []
+        for ours, evaluation in self.ours.items():
+            lines.append(f"{ours}: {'; '.join(step.text for step in evaluation.lineage.steps)}")
+            if not self._same_length(evaluation):
+                lines.append(
+                    f"{ours}: {_trials(evaluation):,} trials, but the published list has "
+                    f"{self.trial_list.trials:,}: results on different lists cannot be compared"
+                )
+        return lines
+
+    def _same_length(self, evaluation: Evaluation) -> bool:
+        return self.trial_list.trials in (None, _trials(evaluation))
 
 
 def compare(
     path: str | Path,
-    measured: Sequence["Measured"],
+    ours: Mapping[str, Evaluation],
     trial_list: str | None = None,
     system: str | None = None,
 ) -> Comparison:
-    """Set our metrics beside the published results of a YAML file.
+    """Compare our evaluations with the published results of a YAML file.
 
     Args:
-        trial_list: key of a list; by default the one with as many trials as the first score file,
-            or else the first one.
+        trial_list: key of a list; by default the one with as many trials as our first system, or
+            else the first one.
         system: the reference; by default the first one with results on the list.
 
     Raises:
@@ -112,127 +165,33 @@ def compare(
     published = load_settings(Published, path)
     for name, one in published.systems.items():
         for key in one.results:
-            _known(published.lists, key, f"{path}: systems.{name}.results")
+            _require(published.lists, key, f"{path}: systems.{name}.results")
     if trial_list is None:
-        lengths = {known.trials: key for key, known in published.lists.items()}
-        trial_list = lengths.get(measured[0].trials, next(iter(published.lists)))
-    chosen = _known(published.lists, trial_list, f"{path}: --list")
-    systems = {k: one for k, one in published.systems.items() if trial_list in one.results}
+        lengths = {entry.trials: key for key, entry in published.lists.items()}
+        first = next(iter(ours.values()))
+        trial_list = lengths.get(_trials(first), next(iter(published.lists)))
+    chosen = _require(published.lists, trial_list, f"{path}: --list")
+    systems = {key: one for key, one in published.systems.items() if trial_list in one.results}
     name = next(iter(systems), None) if system is None else system
-    _known(systems, name, f"{path}: --system, results on {trial_list}")
+    _require(systems, name, f"{path}: --system, results on {trial_list}")
     figures = {key: one.results[trial_list] for key, one in systems.items()}
-    return Comparison(chosen, systems, figures, name, measured)
+    return Comparison(chosen, systems, figures, name, ours)
 
 
-def _known(named: Mapping[str, Any], key: str | None, where: str) -> Any:
-    if key not in named:
-        raise TidyVoiceError(f"{where}: nothing is called {key!r}: take one of {list(named)}")
-    return named[key]
+def _require(entries: Mapping[str, Any], key: str | None, where: str) -> Any:
+    if key not in entries:
+        raise TidyVoiceError(f"{where}: there is no {key!r}; take one of {', '.join(entries)}")
+    return entries[key]
 
 
-def measure(name: str, path: Path, utt2lang: Mapping[str, str] | None = None) -> Measured:
-    """The metrics of a score file.
-
-    Raises:
-        TidyVoiceError: see ``trials.read_scores``, ``groups.languages_of`` and
-            ``categories.evaluate``.
-    """
-    table = read_scores(path)
-    rows = evaluate(table, languages_of(table.trials, utt2lang))
-    return Measured(name, path, len(table.trials), rows, read_lineage(path))
+def _trials(evaluation: Evaluation) -> int:
+    return evaluation.pooled.targets + evaluation.pooled.nontargets
 
 
-def format_comparison(found: Comparison) -> str:
-    """Each category beside the reference, then all systems by EER, then remarks."""
-    lines = [["", f"{found.reference}, published", *(ours.title for ours in found.measured)]]
-    for metric, published, category in _cells(found.figures[found.reference]):
-        label = f"{'EER %' if metric == 'eer' else 'minDCF'} {category}"
-        line = [label, _text(metric, published)]
-        for ours in found.measured:
-            value = ours.metric(metric, category)
-            said = _text(metric, value)
-            if None not in (value, published):
-                said += f" ({_text(metric, value - published, sign='+')})"
-            line.append(said)
-        lines.append(line)
-    ranking = [["system", "EER %", "minDCF", "source"]]
-    for row in _ranking(found):
-        cells = (_text(metric, row[metric]) for metric in ("eer", "min_dcf"))
-        ranking.append([row["system"], *cells, row["source"]])
-    width = max(len(row[-1]) for row in ranking)
-    table = align([[*row[:-1], row[-1].ljust(width)] for row in ranking])
-    ranked = "\n".join(line.rstrip() for line in table.splitlines())
-    title = f"{found.trial_list.name}, all trials, by EER:"
-    return "\n".join([align(lines), "", title, ranked, "", *_remarks(found)])
-
-
-def comparison_json(found: Comparison) -> dict[str, Any]:
-    """The same, rates as fractions, null for what is not available."""
-    name, trial_list = found.reference, found.trial_list.name
-    published = {"system": name, "list": trial_list, "source": found.systems[name].source}
-    rows = [
-        {
-            "metric": metric,
-            "category": category,
-            "published": known,
-            "values": {ours.name: ours.metric(metric, category) for ours in found.measured},
-        }
-        for metric, known, category in _cells(found.figures[name])
-    ]
-    about = {
-        ours.name: {
-            "scores": str(ours.path),
-            "trials": ours.trials,
-            **ours.lineage.to_json(),
-        }
-        for ours in found.measured
-    }
-    return {"published": published, "rows": rows, "ranking": _ranking(found), "systems": about}
-
-
-def _cells(figures: Figures) -> list[tuple[str, float | None, str]]:
-    """Metric, published value (a fraction) and category of each line of the table."""
-    rates = {category: value / 100 for category, value in figures.eer_percent.items()}
+def _published(figures: Figures) -> list[tuple[str, str, float | None]]:
+    """Return metric, category and published value (a fraction) of each line of the table."""
     order = (POOLED, *CATEGORIES)
-    cells = [("eer", rates.get(category), category) for category in order]
+    rates = {category: value / 100 for category, value in figures.eer_percent.items()}
+    cells = [("eer", category, rates.get(category)) for category in order]
     costs = [category for category in order if category == POOLED or category in figures.min_dcf]
-    return cells + [("min_dcf", figures.min_dcf.get(category), category) for category in costs]
-
-
-def _ranking(found: Comparison) -> list[dict[str, Any]]:
-    """The published systems and ours by EER of all trials; those without one come last."""
-    rows = []
-    for name, figures in found.figures.items():
-        values = {
-            metric: value for metric, value, category in _cells(figures) if category == POOLED
-        }
-        rows.append({"system": name, **values, "source": found.systems[name].source})
-    for ours in found.measured:
-        values = {metric: ours.metric(metric, POOLED) for metric in ("eer", "min_dcf")}
-        other = found.trial_list.trials not in (None, ours.trials)
-        source = f"ours, on another list: {count(ours.trials)} trials" if other else "ours"
-        rows.append({"system": ours.title, **values, "source": source})
-    return sorted(rows, key=lambda row: (row["eer"] is None, row["eer"]))
-
-
-def _text(metric: str, value: float | None, sign: str = "") -> str:
-    if value is None:
-        return NOT_AVAILABLE
-    return f"{100 * value:{sign}.2f}" if metric == "eer" else f"{value:{sign}.3f}"
-
-
-def _remarks(found: Comparison) -> list[str]:
-    """Return the remarks that explain the columns of the tables."""
-    name, trial_list = found.reference, found.trial_list
-    reference = found.systems[name]
-    said = [f"{name}: {trial_list.name}; {reference.source}"]
-    said += [f"{name}: {reference.note}"] if reference.note else []
-    for ours in found.measured:
-        said.append(f"{ours.name}: {'; '.join(step.text for step in ours.lineage.steps)}")
-        if trial_list.trials not in (None, ours.trials):
-            said.append(
-                f"{ours.name}: {count(ours.trials)} trials, the published list has "
-                f"{count(trial_list.trials)}: figures of different lists cannot be compared"
-            )
-        said += ours.lineage.remarks(f"{ours.name}: ")
-    return said
+    return cells + [("min_dcf", category, figures.min_dcf.get(category)) for category in costs]

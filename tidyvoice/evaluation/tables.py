@@ -1,113 +1,310 @@
-"""Metrics as plain-text tables and as JSON."""
+"""Tables of metrics, written as plain text, HTML or Markdown."""
 
-import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import dataclass
+from html import escape
 
-from tidyvoice.evaluation.categories import CATEGORIES, Interval, Row
+from tidyvoice.evaluation.categories import CATEGORIES, POOLED, Interval
+from tidyvoice.evaluation.differences import Difference, differences
+from tidyvoice.evaluation.evaluate import Evaluation
 from tidyvoice.evaluation.languages import LanguageRow
+from tidyvoice.scoring.lineage import UNKNOWN_ORIGIN, Lineage
 
 NOT_AVAILABLE = "n/a"
 
 
-def percent(rate: float | None, interval: Interval | None = None) -> str:
-    """A rate in percent, two decimals, with its confidence interval if there is one."""
-    if rate is None:
-        return NOT_AVAILABLE
-    text = f"{100 * rate:.2f}"
-    return (
-        text if interval is None else f"{text} [{100 * interval[0]:.2f}, {100 * interval[1]:.2f}]"
-    )
+@dataclass(frozen=True)
+class Number:
+    """A number in a table, with its confidence interval where there is one.
+
+    Attributes:
+        value: None where it is not available.
+        places: decimals; None for an integer with separators.
+        scale: factor between the value and what is shown, such as 100 for percent.
+        signed: True for a difference: it shows its sign, and is bold in HTML if its interval
+            leaves out 0.
+    """
+
+    value: float | None
+    interval: Interval | None = None
+    places: int | None = None
+    scale: int = 1
+    signed: bool = False
+
+    def __str__(self) -> str:
+        bounds = self.bounds()
+        return f"{self.text()} {bounds}" if bounds else self.text()
+
+    def text(self) -> str:
+        """Return the number without its interval."""
+        return NOT_AVAILABLE if self.value is None else self._format(self.value)
+
+    def bounds(self) -> str:
+        """Return the interval in brackets; "" without one."""
+        if self.value is None or self.interval is None:
+            return ""
+        return f"[{', '.join(map(self._format, self.interval))}]"
+
+    def html(self) -> str:
+        """Return the number with its interval below it, small."""
+        text, bounds = (part.replace("-", "−") for part in (self.text(), self.bounds()))
+        if self.signed and self.interval and not self.interval[0] <= 0 <= self.interval[1]:
+            text = f"<strong>{text}</strong>"
+        return f"{text}<small>{bounds}</small>" if bounds else text
+
+    def _format(self, value: float) -> str:
+        if self.places is None:
+            return f"{value:,}"
+        return f"{self.scale * value:{'+' if self.signed else ''}.{self.places}f}"
 
 
-def decimals(cost: float | None, interval: Interval | None = None) -> str:
-    """A cost, three decimals, with its confidence interval if there is one."""
-    if cost is None:
-        return NOT_AVAILABLE
-    text = f"{cost:.3f}"
-    return text if interval is None else f"{text} [{interval[0]:.3f}, {interval[1]:.3f}]"
+@dataclass(frozen=True)
+class Name:
+    """The name of a system, with marks such as "in-sample"."""
+
+    text: str
+    marks: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.text} ({', '.join(self.marks)})" if self.marks else self.text
+
+    def html(self) -> str:
+        """Return the name with its marks as labels."""
+        marks = "".join(f' <span class="mark">{escape(mark)}</span>' for mark in self.marks)
+        return escape(self.text) + marks
 
 
-def count(number: int | None) -> str:
-    """A number of trials, with separators."""
-    return NOT_AVAILABLE if number is None else f"{number:,}"
+# None is a dash: the cell does not apply to the row.
+Cell = str | Number | Name | None
 
 
-def format_table(rows: Sequence[Row]) -> str:
-    """The rows of one system: every metric, and where known the intervals of the main ones."""
-    points = [point.costs.p_target for point in rows[0].points]
+@dataclass(frozen=True)
+class Table:
+    """A head and rows of cells; a row of one string is a title for the rows below it.
+
+    Attributes:
+        left: columns of text, aligned to the left; the first column always is.
+    """
+
+    head: Sequence[str]
+    rows: Sequence[Sequence[Cell]]
+    left: Collection[int] = ()
+
+    def transposed(self) -> "Table":
+        """Return the table with rows as columns, which keeps few long rows readable as text."""
+        titles, columns, group = [], [], ""
+        for row in self.rows:
+            if len(row) < len(self.head):
+                group = f"{row[0]}: "
+                continue
+            titles.append(f"{group}{row[0]}")
+            columns.append(row[1:])
+        rows = zip(self.head[1:], *columns, strict=True)
+        return Table(["", *titles], [list(row) for row in rows])
+
+    def to_text(self) -> str:
+        """Return the table with aligned columns and a rule below the head."""
+        lines = [list(self.head), *([_text(cell) for cell in row] for row in self.rows)]
+        whole = [line for line in lines if len(line) == len(self.head)]
+        widths = [max(map(len, column)) for column in zip(*whole, strict=True)]
+        text = []
+        for line in lines:
+            if len(line) < len(self.head):
+                text.append(line[0])
+                continue
+            sides = [
+                cell.ljust(width) if place == 0 or place in self.left else cell.rjust(width)
+                for place, (cell, width) in enumerate(zip(line, widths, strict=True))
+            ]
+            text.append("  ".join(sides).rstrip())
+        rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
+        return "\n".join([text[0], rule, *text[1:]])
+
+    def to_markdown(self) -> str:
+        """Return the table as Markdown."""
+        rule = ["---" if place in {0, *self.left} else "---:" for place in range(len(self.head))]
+        cells = [[_text(cell).replace("|", "\\|") for cell in row] for row in self.rows]
+        return "\n".join(f"| {' | '.join(line)} |" for line in [self.head, rule, *cells])
+
+    def to_html(self, name: str, kind: str = "", main: bool = False) -> str:
+        """Return the table as HTML.
+
+        Args:
+            name: the id of the table.
+            kind: further CSS classes.
+            main: True to highlight the first row.
+        """
+        sides = [' class="text"' if at in self.left else "" for at in range(len(self.head))]
+        head = "".join(
+            f'<th scope="col"{side}>{_breakable(title)}</th>'
+            for title, side in zip(self.head, sides, strict=True)
+        )
+        body = ""
+        for number, row in enumerate(self.rows):
+            if len(row) < len(self.head):
+                columns = len(self.head)
+                body += '</tbody>\n<tbody><tr class="group">'
+                body += f'<th scope="rowgroup" colspan="{columns}">{escape(str(row[0]))}</th></tr>'
+                continue
+            first, *others = map(_html, row)
+            rest = "".join(f"<td{s}>{c}</td>" for c, s in zip(others, sides[1:], strict=True))
+            highlight = ' class="main"' if main and number == 0 else ""
+            body += f'<tr{highlight}><th scope="row"{sides[0]}>{first}</th>{rest}</tr>\n'
+        return (
+            f'<table id="{name}" class="{kind}"><thead><tr>{head}</tr></thead>\n'
+            f"<tbody>{body}</tbody></table>"
+        )
+
+
+def _text(cell: Cell) -> str:
+    return "-" if cell is None else str(cell)
+
+
+def _breakable(title: str) -> str:
+    """Return a column's title as HTML that may break before a bracket and after a slash."""
+    title = escape(title).replace("/", "/<wbr>").replace("(", "<wbr>(")
+    return title.replace(" %", "&nbsp;%").replace("non-", "non&#8209;")
+
+
+def _html(cell: Cell) -> str:
+    if cell is None:
+        return '<span class="muted">–</span>'
+    return escape(cell) if isinstance(cell, str) else cell.html()
+
+
+def percent(rate: float | None, interval: Interval | None = None) -> Number:
+    """Return a rate in percent, two decimals."""
+    return Number(rate, interval, places=2, scale=100)
+
+
+def decimals(cost: float | None, interval: Interval | None = None) -> Number:
+    """Return a cost, three decimals."""
+    return Number(cost, interval, places=3)
+
+
+def count(number: int | None) -> Number:
+    """Return a number of trials, with separators."""
+    return Number(number)
+
+
+def marked(name: str, lineage: Lineage) -> Name:
+    """Return a system's name with marks for what its results suffer from."""
+    return Name(name, (*lineage.flaws, *(() if lineage.known else (UNKNOWN_ORIGIN,))))
+
+
+def categories_table(evaluation: Evaluation, actual: bool = True) -> Table:
+    """Return every metric of all trials and of the four categories.
+
+    Args:
+        actual: False leaves out actDCF and Cllr, which mean nothing unless the scores are
+            log-likelihood ratios.
+    """
+    points = [point.p_target for point in evaluation.points]
     head = ["targets/non-targets", "targets", "non-targets", "EER %"]
-    head += [f"{name}({p:g})" for name in ("minDCF", "actDCF") for p in points]
-    lines = [[*head, "Cllr", "minCllr"]]
-    for row in rows:
-        costs = [decimals(point.min_dcf, point.min_dcf_interval) for point in row.points]
-        costs += [decimals(point.act_dcf, point.act_dcf_interval) for point in row.points]
-        lines.append(
+    names = ("minDCF", "actDCF") if actual else ("minDCF",)
+    head += [f"{name}({p:g})" for name in names for p in points]
+    head += ["Cllr", "minCllr"] if actual else ["minCllr"]
+    rows = []
+    for row in evaluation.categories:
+        missing = [decimals(None)] * len(points)
+        least = [decimals(p.min_dcf, p.min_dcf_interval) for p in row.points] or missing
+        costs = [decimals(p.act_dcf, p.act_dcf_interval) for p in row.points] or missing
+        costs.append(decimals(row.cllr, row.cllr_interval))
+        rows.append(
             [
                 row.category,
                 count(row.targets),
                 count(row.nontargets),
                 percent(row.eer, row.eer_interval),
-                *(costs or [NOT_AVAILABLE] * 2 * len(points)),
-                decimals(row.cllr, row.cllr_interval),
+                *least,
+                *(costs if actual else ()),
                 decimals(row.min_cllr),
             ]
         )
-    return align(lines)
+    return Table(head, rows)
 
 
-def format_systems(systems: Mapping[str, Sequence[Row]], calibrated: Collection[str]) -> str:
-    """Several systems, one a line: the costs and EER % of all trials, EER % of each category.
+def systems_table(systems: Mapping[str, Evaluation]) -> Table:
+    """Return one row for each system: metrics of all trials, then the EER of each category.
+
+    Below them are the differences to the main system of those scored on the same trials.
 
     Args:
-        calibrated: those whose scores are log-likelihood ratios; of others actual costs say
-            nothing.
+        systems: by name, the main one first; all with the same operating points.
     """
-    lines = [["system", "EER %", "minDCF", "actDCF", "Cllr", *CATEGORIES]]
-    for name, (pooled, *others) in systems.items():
+    name, main = next(iter(systems.items()))
+    points = [point.p_target for point in main.points]
+    head = ["system", "EER %", *(f"minDCF({p:g})" for p in points), f"actDCF({points[0]:g})"]
+    head += ["Cllr", "minCllr", *(f"EER % {category}" for category in CATEGORIES)]
+    rows: list[list[Cell]] = []
+    for title, evaluation in systems.items():
+        pooled = evaluation.pooled
         actual = [decimals(pooled.act_dcf), decimals(pooled.cllr)]
-        actual = actual if name in calibrated else ["-"] * 2
-        costs = [percent(pooled.eer), decimals(pooled.min_dcf), *actual]
-        lines.append([name, *costs, *(percent(row.eer) for row in others)])
-    return align(lines)
+        first, *others = pooled.points
+        rows.append(
+            [
+                marked(title, evaluation.lineage),
+                percent(pooled.eer, pooled.eer_interval),
+                decimals(first.min_dcf, first.min_dcf_interval),
+                *(decimals(point.min_dcf) for point in others),
+                *(actual if evaluation.calibrated else [None, None]),
+                decimals(pooled.min_cllr),
+                *(percent(evaluation.row(category).eer) for category in CATEGORIES),
+            ]
+        )
+    below = [_difference_row(title, main, other) for title, other in systems.items()]
+    below = [row for row in below[1:] if row]
+    rows += [[f"Difference to {name}"], *below] if below else []
+    return Table(head, rows)
 
 
-def format_languages(rows: Sequence[LanguageRow]) -> str:
-    """Languages, or pairs of them, one a line: trials, EER %, minDCF."""
-    lines = [["language", "targets", "non-targets", "EER %", "minDCF"]]
-    lines += [
+def brief_table(systems: Mapping[str, Evaluation]) -> Table:
+    """Return one row for each system without intervals, narrow enough for a terminal."""
+    rows = []
+    for name, evaluation in systems.items():
+        pooled, calibrated = evaluation.pooled, evaluation.calibrated
+        rows.append(
+            [
+                marked(name, evaluation.lineage),
+                percent(pooled.eer),
+                decimals(pooled.min_dcf),
+                decimals(pooled.act_dcf) if calibrated else None,
+                decimals(pooled.cllr) if calibrated else None,
+                *(percent(evaluation.row(category).eer) for category in CATEGORIES),
+            ]
+        )
+    return Table(["system", "EER %", "minDCF", "actDCF", "Cllr", *CATEGORIES], rows)
+
+
+def _difference_row(name: str, main: Evaluation, other: Evaluation) -> list[Cell] | None:
+    found = differences(main, other)
+    if found is None:
+        return None
+    cells = [name, difference(found.eer[POOLED], True)]
+    cells += [difference(point, False) for point in found.min_dcf]
+    return [*cells, None, None, None, *(difference(found.eer[c], True) for c in CATEGORIES)]
+
+
+def difference(found: Difference | None, rate: bool) -> Number | None:
+    """Return a difference as a cell: of a rate in percent points, or of a cost."""
+    if found is None:
+        return None
+    places, scale = (2, 100) if rate else (3, 1)
+    return Number(found.value, found.interval, places, scale, signed=True)
+
+
+def languages_table(rows: Sequence[LanguageRow]) -> Table:
+    """Return trials, EER and minDCF of languages or pairs of languages, the hardest first."""
+    ordered = sorted(rows, key=lambda row: -1 if row.eer is None else row.eer, reverse=True)
+    cells = [
         [
-            " / ".join(row.languages),
+            " – ".join(dict.fromkeys(row.languages)),
             count(row.targets),
             count(row.nontargets),
             percent(row.eer),
             decimals(row.min_dcf),
         ]
-        for row in rows
+        for row in ordered
     ]
-    return align(lines)
-
-
-def to_json(**parts: object) -> str:
-    """Lists of rows as JSON, by name: rates as fractions, null for what is not available."""
-    return json.dumps(parts, indent=2, default=_row)
-
-
-def _row(row: Row | LanguageRow) -> dict:
-    fields = asdict(row)
-    if isinstance(row, Row):
-        fields["min_dcf"], fields["act_dcf"] = row.min_dcf, row.act_dcf
-    return fields
-
-
-def align(lines: Sequence[Sequence[str]]) -> str:
-    """The first column to the left, the others to the right, a rule below the head."""
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    text = [
-        "  ".join(
-            [line[0].ljust(widths[0])]
-            + [cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True)]
-        )
-        for line in lines
-    ]
-    return "\n".join([text[0], "-" * len(text[0]), *text[1:]])
+    head = "language" if all(len(row.languages) == 1 for row in rows) else "languages"
+    return Table([head, "targets", "non-targets", "EER %", "minDCF"], cells)

@@ -88,7 +88,7 @@ def languages_of(facts: Facts) -> list[str]:
 
 
 def _measured(found: Evaluation) -> list[EvalResult]:
-    pooled, name = found.result.rows[0], list_of(found)
+    pooled, name = found.result.pooled, list_of(found)
     kind = re.sub(r"[^\w.-]+", "-", name)
     values = [("eer", f"EER in %, {found.name}", round(100 * pooled.eer, 3))]
     values += [

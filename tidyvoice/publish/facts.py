@@ -8,16 +8,15 @@ from pathlib import Path
 from tidyvoice.config import ModelSettings
 from tidyvoice.encoder import SpeakerEncoder
 from tidyvoice.errors import TidyVoiceError
-from tidyvoice.evaluation.categories import OPERATING_POINTS
+from tidyvoice.evaluation.evaluate import Evaluation as Metrics
+from tidyvoice.evaluation.evaluate import evaluate
 from tidyvoice.files import sha256
 from tidyvoice.modelhub.folder import REPOSITORY, model_files
 from tidyvoice.modelhub.wespeaker import network_of, read_config
 from tidyvoice.publish.training import Training, experiment_of, source_of, trainings_of
 from tidyvoice.released import Source
 from tidyvoice.report import load_system
-from tidyvoice.report.system import SystemResult, examine
-from tidyvoice.runs.experiments import read_experiment
-from tidyvoice.runs.listing import USUAL
+from tidyvoice.runs import USUAL, read_experiment
 from tidyvoice.scoring.embeddings import load_embeddings
 
 LICENCE = re.compile(r"[a-z0-9][a-z0-9.-]*")
@@ -29,12 +28,13 @@ class Evaluation:
     """How good the model was on one list.
 
     Attributes:
-        name: of its score file.
+        name, path: of its score file.
         sure: whether the scores are known to be made with embeddings of these very weights.
     """
 
     name: str
-    result: SystemResult
+    path: Path
+    result: Metrics
     sure: bool
 
     @property
@@ -151,15 +151,15 @@ def _evaluate(
     resamples: int,
 ) -> Evaluation:
     system = load_system(experiment, name, name, utt2lang, utt2spk)
-    result = examine(system, OPERATING_POINTS, resamples, main=False)
+    result = evaluate(system.file, resamples=resamples)
     steps = result.lineage.steps
     if any(step.step == "fusion" for step in steps):
         raise TidyVoiceError(
-            f"{system.scores_path} is a fusion of several systems, no result of this model alone"
+            f"{system.file.path} is a fusion of several systems, no result of this model alone"
         )
     made_from = [step.inputs for step in steps if step.step == "cosine"]
-    sure = [_is_of(inputs, weights, system.scores_path) for inputs in made_from]
-    return Evaluation(name, result, bool(sure) and all(sure))
+    sure = [_is_of(inputs, weights, system.file.path) for inputs in made_from]
+    return Evaluation(name, system.file.path, result, bool(sure) and all(sure))
 
 
 def _is_of(inputs: dict[str, str], weights: str, scores: Path) -> bool:

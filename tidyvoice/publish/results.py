@@ -3,8 +3,7 @@
 from collections.abc import Iterable
 
 from tidyvoice.evaluation.bootstrap import LEVEL
-from tidyvoice.evaluation.categories import Row
-from tidyvoice.evaluation.tables import count, decimals, percent
+from tidyvoice.evaluation.tables import categories_table
 from tidyvoice.publish.facts import INPUT, Evaluation, Facts
 from tidyvoice.publish.markdown import bullets, numbered, table
 from tidyvoice.publish.privacy import shown, without_folders
@@ -40,15 +39,15 @@ def list_of(found: Evaluation) -> str:
 
 def _evaluation(found: Evaluation) -> str:
     result = found.result
-    pooled = result.rows[0]
+    pooled = result.pooled
     of = [f"{pooled.targets + pooled.nontargets:,} trials of `{list_of(found)}`"]
-    of += [f"{len(result.speakers.names):,} speakers"] if result.speakers else []
-    of += [f"{len(result.languages.names):,} languages"] if result.languages else []
+    of += [f"{result.speakers:,} speakers"] if result.speakers else []
+    of += [f"{len(result.languages):,} languages"] if result.languages else []
     done = [CALLED.get(step.step, step.step) for step in result.lineage.steps]
     parts = [f"### {found.name}", f"{', '.join(of)}. Scores: {', then '.join(done)}."]
     for mark, reasons in result.lineage.flaws.items():
         parts += [FLAWS[mark], bullets(_said(reasons, found))]
-    parts.append(_metrics(found))
+    parts.append(categories_table(result, result.calibrated).to_markdown())
     parts.append(_remarks(found))
     steps = [step.text for step in result.lineage.steps]
     parts += ["How the scores were made:", numbered(_said(steps, found))]
@@ -57,39 +56,16 @@ def _evaluation(found: Evaluation) -> str:
     return "\n\n".join(parts)
 
 
-def _metrics(found: Evaluation) -> str:
-    rows = found.result.rows
-    points = rows[0].points
-    head = ["targets/non-targets", "targets", "non-targets", "EER, %"]
-    head += [f"minDCF, P {point.costs.p_target:g}" for point in points]
-    if found.result.calibrated:
-        head += [f"actDCF, P {points[0].costs.p_target:g}", "Cllr", "minCllr"]
-    known = [row for row in rows if row.eer is not None]
-    return table(head, [_cells(row, found.result.calibrated) for row in known])
-
-
-def _cells(row: Row, calibrated: bool) -> list[str]:
-    cells = [row.category, count(row.targets), count(row.nontargets)]
-    cells.append(percent(row.eer, row.eer_interval))
-    cells += [decimals(point.min_dcf, point.min_dcf_interval) for point in row.points]
-    if calibrated:
-        cells.append(decimals(row.act_dcf, row.points[0].act_dcf_interval))
-        cells += [decimals(row.cllr, row.cllr_interval), decimals(row.min_cllr)]
-    return cells
-
-
 def _remarks(found: Evaluation) -> str:
     said = (
         "Detection costs are normalised, with costs of 1 for a miss and for a false alarm. A "
         "category sets target trials in the same or in different languages against non-target "
         "trials in the same or in different languages."
     )
-    resampled = found.result.resampled
-    if resampled:
-        some = next(iter(resampled.values()))
+    if found.result.draws:
         said += (
-            f" Brackets: {100 * LEVEL:g} % confidence intervals, from {len(some.eer):,} resamples "
-            "of the speakers."
+            f" Brackets: {100 * LEVEL:g} % confidence intervals, from "
+            f"{found.result.resamples:,} resamples of the speakers."
         )
     if not found.sure:
         said += " That the scores were made with these very weights was not checked."
@@ -101,7 +77,7 @@ def _said(lines: Iterable[str], found: Evaluation) -> list[str]:
     steps = found.result.lineage.steps
     given = [value for step in steps for value in step.inputs.values()]
     known = [named[1] if (named := INPUT.fullmatch(value)) else value for value in given]
-    return [without_folders(line, [*known, found.result.scores_path]) for line in lines]
+    return [without_folders(line, [*known, found.path]) for line in lines]
 
 
 def _decisions(verifier: Verifier | None) -> str:

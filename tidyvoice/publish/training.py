@@ -13,7 +13,7 @@ from tidyvoice.headers import SAMPLE_RATE
 from tidyvoice.modelhub.folder import model_files
 from tidyvoice.publish.privacy import shown
 from tidyvoice.released import SOURCE_FILE, Source
-from tidyvoice.runs.experiments import Experiment, read_experiment
+from tidyvoice.runs import Experiment, read_experiment
 
 
 @dataclass(frozen=True)

@@ -60,8 +60,8 @@ def _settings(training: Training) -> str:
         lines.append(f"{processes} on {gpus}; seed {run.seed}")
         known = [f"{name} {run.versions[name]}" for name in VERSIONS if name in run.versions]
         lines.append(", ".join(known))
-    if experiment.sources:
-        lines.append(f"source at commit {', '.join(experiment.sources)}")
+    if experiment.commits:
+        lines.append(f"source at commit {', '.join(experiment.commits)}")
     text = yaml.safe_dump(_nested(training), sort_keys=False, allow_unicode=True)
     fold = f"<details><summary>All settings</summary>\n\n```yaml\n{text}```\n\n</details>"
     return "\n\n".join(filter(None, [bullets(lines), fold]))

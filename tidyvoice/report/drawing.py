@@ -1,5 +1,6 @@
 """What the figures of a report share: colours, measures, and SVG that a page can recolour."""
 
+import base64
 import io
 import re
 from collections.abc import Callable
@@ -67,12 +68,17 @@ STYLE = {
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure twice: ``inline`` takes its colours from the page, ``plain`` stands alone."""
+    """A figure as SVG: ``inline`` takes its colours from the page, ``plain`` stands alone."""
 
     name: str
     title: str
     inline: str
     plain: str
+
+    @property
+    def address(self) -> str:
+        """Return the plain figure as a ``data:`` address, for a download link."""
+        return f"data:image/svg+xml;base64,{base64.b64encode(self.plain.encode()).decode()}"
 
 
 def drawn(

@@ -6,36 +6,47 @@ from pathlib import Path
 
 import numpy as np
 
-LOG_KEYS = ("loss", "accuracy", "lr", "margin")
+LOG_KEYS = ("loss", "accuracy", "lr", "margin", "utt_per_s")
 
 
 @dataclass(frozen=True)
 class TrainingLog:
-    """The logged steps, one array [S] a key, by iteration; and the lines that were no JSON."""
+    """The logged steps, one array [S] a key, by iteration; and the number of unreadable lines."""
 
     iteration: np.ndarray
     values: dict[str, np.ndarray]
     unreadable: int
 
 
+def log_path(experiment: Path) -> Path:
+    """Return where an experiment keeps its log."""
+    return Path(experiment) / "log" / "train.jsonl"
+
+
 def read_log(path: str | Path) -> TrainingLog | None:
     """Read ``log/train.jsonl``; None if there is no such file or no step in it.
 
-    A resumed run appends, so the last line of an iteration counts. A run that was killed may
-    leave half a line: such lines are counted, not an error.
+    A resumed run appends to the log and repeats the steps after its checkpoint, so a line replaces
+    all steps from its iteration on. A run that was killed may leave half a line: such lines are
+    counted and skipped.
     """
     path = Path(path)
     if not path.is_file():
         return None
-    steps, unreadable = {}, 0
+    steps: dict[int, list[float]] = {}
+    unreadable = 0
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
             step = json.loads(line)
-            steps[int(step["iteration"])] = [float(step.get(key, np.nan)) for key in LOG_KEYS]
-        except (ValueError, TypeError, KeyError, AttributeError):
+            iteration = int(step["iteration"])
+            values = [float(step.get(key, np.nan)) for key in LOG_KEYS]
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
             unreadable += 1
+            continue
+        while steps and next(reversed(steps)) >= iteration:
+            steps.popitem()
+        steps[iteration] = values
     if not steps:
         return None
-    iteration = np.array(sorted(steps))
-    columns = np.array([steps[i] for i in iteration]).T
-    return TrainingLog(iteration, dict(zip(LOG_KEYS, columns, strict=True)), unreadable)
+    columns = np.array(list(steps.values())).T
+    return TrainingLog(np.array(list(steps)), dict(zip(LOG_KEYS, columns, strict=True)), unreadable)

@@ -1,195 +1,237 @@
-"""One table of several experiments: what they were made with and what came of it."""
+"""Tables of experiments: a list, best EER first, or two side by side."""
 
+import gzip
 import json
-import math
-import textwrap
-from collections import Counter
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
-from tidyvoice.evaluation.tables import align, decimals, percent
-from tidyvoice.runs.experiments import Experiment, told
-from tidyvoice.runs.results import Result, measure
-from tidyvoice.settings import differences
+import numpy as np
 
-USUAL = ("dev", "dev-llr")  # what the recipes report
-NONE = "-"
+from tidyvoice.evaluation.differences import differences
+from tidyvoice.evaluation.evaluate import Evaluation, evaluate
+from tidyvoice.evaluation.tables import Cell, Table, decimals, percent, systems_table
+from tidyvoice.record import run_differences
+from tidyvoice.report import load_system
+from tidyvoice.runs.experiments import Experiment, readable
+from tidyvoice.settings import differences as settings_differences
+
+USUAL = ("dev", "dev-llr")  # the score files that the recipes report
+CHECKSUM, CHECKSUM_SHOWN = re.compile("[0-9a-f]{32,}"), 12
+
+
+def evaluations(
+    experiment: Experiment,
+    every: bool = False,
+    resamples: int = 0,
+    utt2spk: Sequence[Path] = (),
+) -> dict[str, Evaluation]:
+    """Evaluate the labelled scores of an experiment, by name.
+
+    Args:
+        every: all score files, not only those of ``USUAL``.
+        resamples, utt2spk: see ``evaluate.evaluate``.
+    """
+
+    def one(path: Path) -> Evaluation | None:
+        with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:
+            if len(file.readline().split()) == 3:  # no labels
+                return None
+        return evaluate(load_system(path, utt2spk=utt2spk).file, resamples=resamples)
+
+    found = {
+        name: readable(one, path)
+        for name, path in experiment.scores.items()
+        if every or name in USUAL
+    }
+    return {name: evaluation for name, evaluation in found.items() if evaluation}
 
 
 @dataclass(frozen=True)
 class Listing:
-    """Experiments, the best first.
+    """Experiments with their results.
 
     Attributes:
-        settings: dotted keys of those settings that are not the same in all of them.
-        lists: names of the score files that are shown.
+        experiments: in the order of the table.
+        settings: dotted keys of the settings that are not the same in all experiments.
+        lists: names of the score files, the usual ones first.
         results: by experiment and by name of the score file.
     """
 
     experiments: list[Experiment]
     settings: list[str]
     lists: list[str]
-    results: dict[str, dict[str, Result]]
+    results: dict[str, dict[str, Evaluation]]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the listing for JSON: rates as fractions, null for what is not known."""
+        rows = [
+            {
+                "experiment": one.name,
+                "step": one.step,
+                "steps": one.steps,
+                "loss": one.loss,
+                "utterances_per_second": one.utterances_per_second,
+                "settings": {key: one.settings.get(key) for key in self.settings},
+                "results": {name: e.to_json() for name, e in self.results[one.name].items()},
+                "record": [run.model_dump(mode="json") for run in one.record],
+            }
+            for one in self.experiments
+        ]
+        return {"experiments": rows}
+
+    def to_text(self) -> str:
+        """Return the table, its remarks, and the settings that differ."""
+        head = [f"{metric} {name}" for name in self.lists for metric in ("EER %", "minDCF")]
+        head = ["experiment", *head, *self.experiments[0].facts()]
+        rows: list[list[Cell]] = []
+        for one in self.experiments:
+            cells = [cell for name in self.lists for cell in self._cells(one, name)]
+            rows.append([one.name, *cells, *one.facts().values()])
+        text = "\n".join([Table(head, rows).to_text(), *self.remarks()])
+        if not self.settings:
+            return text
+        lines = [
+            f"{one.name}: {', '.join(f'{key}={_setting(one, key)}' for key in self.settings)}"
+            for one in self.experiments
+        ]
+        return "\n".join([text, "", "settings that differ:", *lines])
+
+    def _cells(self, experiment: Experiment, name: str) -> list[Cell]:
+        """Return EER and minDCF; a star marks results that are too good."""
+        evaluation = self.results[experiment.name].get(name)
+        if evaluation is None:
+            return [None, None]
+        star = "*" if evaluation.lineage.flaws else ""
+        pooled = evaluation.pooled
+        return [f"{percent(pooled.eer)}{star}", f"{decimals(pooled.min_dcf)}{star}"]
+
+    def remarks(self) -> list[str]:
+        """Return what the stars stand for, and which results cannot be compared."""
+        lines = [
+            f"* {mark.upper()}: {one.name}, {name}: {reason}"
+            for one in self.experiments
+            for name, evaluation in self.results[one.name].items()
+            for mark, reasons in evaluation.lineage.flaws.items()
+            for reason in reasons
+        ]
+        for name in self.lists:
+            found = [results[name] for results in self.results.values() if name in results]
+            if len({evaluation.trials for evaluation in found}) > 1:
+                lines.append(f"{name}: the trial lists are different; do not compare the results")
+        return lines
 
 
-def list_experiments(experiments: Sequence[Experiment], every: bool = False) -> Listing:
-    """Measure the labelled scores of the experiments and sort them: by EER, then by name.
-
-    The EER is that of the first list; those without it follow, by the next list.
+def list_experiments(
+    experiments: Sequence[Experiment],
+    every: bool = False,
+    resamples: int = 0,
+    utt2spk: Sequence[Path] = (),
+) -> Listing:
+    """Evaluate experiments and sort them by the EER of the first list, then by name.
 
     Args:
-        every: all their score files, not only those of ``USUAL``.
+        every, resamples, utt2spk: see ``evaluations``.
     """
-    results: dict[str, dict[str, Result]] = {}
-    for experiment in experiments:
-        measured = {
-            name: told(measure, path)
-            for name, path in experiment.scores.items()
-            if every or name in USUAL
-        }
-        results[experiment.name] = {name: found for name, found in measured.items() if found}
-    names = {name for measured in results.values() for name in measured}
-    lists = [name for name in USUAL if name in names]
-    lists += sorted(names.difference(USUAL))
+    results = {one.name: evaluations(one, every, resamples, utt2spk) for one in experiments}
+    names = {name for found in results.values() for name in found}
+    lists = [name for name in USUAL if name in names] + sorted(names.difference(USUAL))
 
-    def rank(experiment: Experiment) -> tuple[list[float], str]:
-        measured = results[experiment.name]
-        eers = [measured[name].eer if name in measured else math.inf for name in lists]
-        return eers, experiment.name
+    def rank(one: Experiment) -> tuple[list[float], str]:
+        found = results[one.name]
+        return [found[name].pooled.eer if name in found else np.inf for name in lists], one.name
 
     first, *others = experiments
-    settings = {key for other in others for key in differences(first.settings, other.settings)}
-    return Listing(sorted(experiments, key=rank), sorted(settings), lists, results)
+    keys = {key for one in others for key in settings_differences(first.settings, one.settings)}
+    return Listing(sorted(experiments, key=rank), sorted(keys), lists, results)
 
 
-def to_row(listing: Listing, experiment: Experiment) -> dict[str, Any]:
-    """An experiment for JSON: rates as fractions, null for what is not known."""
-    progress, record = experiment.progress, experiment.record
-    return {
-        "experiment": experiment.name,
-        "step": progress and progress.step,
-        "steps": experiment.steps,
-        "loss": progress.loss if progress and math.isfinite(progress.loss) else None,
-        "utterances_per_second": progress and progress.utterances_per_second,
-        "settings": {key: experiment.settings.get(key) for key in listing.settings},
-        "results": {
-            name: found.model_dump() for name, found in listing.results[experiment.name].items()
-        },
-        "record": [run.model_dump(mode="json") for run in record],
-    }
+@dataclass(frozen=True)
+class Comparison:
+    """Two experiments in the order in which the user gave them.
 
-
-def to_json(listing: Listing) -> dict[str, Any]:
-    """The listing for JSON."""
-    return {"experiments": [to_row(listing, one) for one in listing.experiments]}
-
-
-def format_listing(listing: Listing, width: int) -> str:
-    """The table, and below it what must be known to read it.
-
-    Settings are columns of the table if it fits into ``width`` characters with them; else they
-    stand below it.
+    Attributes:
+        record: both values of what their last training runs differ in, by dotted key.
+        resamples: of the speakers, for the intervals.
     """
-    head = [f"{what} {name}" for name in listing.lists for what in ("EER %", "minDCF")]
-    lines = [["experiment", *head, "step", "loss", "utt/s", "commit", "begun (UTC)"]]
-    for one in listing.experiments:
-        line = [one.name]
-        for name in listing.lists:
-            line += result_cells(listing.results[one.name].get(name))
-        lines.append([*line, *progress_cells(one), ", ".join(one.sources) or NONE, begun_cell(one)])
-    cells = [[setting_cell(one, key) for key in listing.settings] for one in listing.experiments]
-    rows = [listing.settings, *cells]
-    whole = align([[*line, *row] for line, row in zip(lines, rows, strict=True)])
-    if max(map(len, whole.splitlines())) <= width:
-        return "\n".join([whole, *_remarks(listing)])
-    names = [one.name for one in listing.experiments]
-    below = _settings_below(names, listing.settings, cells, width)
-    return "\n".join([align(lines), *_remarks(listing), "", *below])
+
+    listing: Listing
+    record: dict[str, tuple[object, object]]
+    resamples: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the comparison for JSON: the second experiment minus the first one."""
+        found = {}
+        for name, pair in self._results().items():
+            both = differences(*pair.values()) if len(pair) == 2 else None
+            found[name] = both and both.to_json()
+        return {**self.listing.to_json(), "record": self.record, "differences": found}
+
+    def to_text(self) -> str:
+        """Return a table of settings and records, one of each list's results, and remarks."""
+        first, second = self.listing.experiments
+        facts = zip(first.facts().items(), second.facts().values(), strict=True)
+        rows = [[key, one, two] for (key, one), two in facts]
+        rows += [
+            [key, _setting(first, key), _setting(second, key)] for key in self.listing.settings
+        ]
+        rows += [[key, *map(_recorded, values)] for key, values in self.record.items()]
+        parts = [Table(["", first.name, second.name], rows).to_text()]
+        remarks = self.listing.remarks()
+        remarks += [f"{one.name}: no record.json" for one in (first, second) if not one.record]
+        for name, pair in self._results().items():
+            parts.append(f"{name}:\n{systems_table(pair).transposed().to_text()}")
+            if self.resamples and any(one.speakers is None for one in pair.values()):
+                remarks.append(
+                    f"{name}: no intervals, the ids do not name the speakers; give --utt2spk"
+                )
+        if self.resamples:
+            remarks.append(f"[95 % intervals from {self.resamples:,} resamples of the speakers]")
+        return "\n\n".join([*parts, "\n".join(remarks)] if remarks else parts)
+
+    def _results(self) -> dict[str, dict[str, Evaluation]]:
+        """Return the evaluations by list and by experiment, the first experiment first."""
+        results = self.listing.results
+        names = [one.name for one in self.listing.experiments]
+        return {
+            key: {name: results[name][key] for name in names if key in results[name]}
+            for key in self.listing.lists
+        }
 
 
-def _settings_below(
-    names: Sequence[str], keys: Sequence[str], cells: Sequence[Sequence[str]], width: int
-) -> list[str]:
-    """Of each setting the most frequent value, then what each experiment has instead.
+def compare_experiments(
+    first: Experiment,
+    second: Experiment,
+    every: bool = False,
+    resamples: int = 1000,
+    utt2spk: Sequence[Path] = (),
+) -> Comparison:
+    """Compare settings, records and results of two experiments.
 
     Args:
-        cells: values of the experiments, a row each, in the order of the keys.
+        every, resamples, utt2spk: see ``evaluations``.
     """
-    usual = [Counter(column).most_common(1)[0][0] for column in zip(*cells, strict=True)]
-    told = [("settings of most", dict(zip(keys, usual, strict=True)))]
-    for name, row in zip(names, cells, strict=True):
-        of_all = zip(keys, row, usual, strict=True)
-        told.append((name, {key: value for key, value, most in of_all if value != most}))
-    return [
-        textwrap.fill(
-            f"{name}: {', '.join(f'{key}={value}' for key, value in own.items()) or 'as most'}",
-            width,
-            subsequent_indent="    ",
-            break_long_words=False,
-            break_on_hyphens=False,
-        )
-        for name, own in told
-    ]
+    both = [first, second]
+    listing = replace(list_experiments(both, every, resamples, utt2spk), experiments=both)
+    record = {}
+    if first.record and second.record:
+        record = run_differences(first.record[-1], second.record[-1])
+        record.pop("command", None)  # two experiments always have two commands
+    return Comparison(listing, record, resamples)
 
 
-def progress_cells(experiment: Experiment) -> list[str]:
-    """Step of steps, loss, utterances a second."""
-    progress, steps = experiment.progress, experiment.steps
-    of = "?" if steps is None else str(steps)
-    if progress is None:
-        return [f"0/{of}", NONE, NONE]
-    speed = progress.utterances_per_second
-    shown = NONE if speed is None else f"{speed:.0f}"
-    return [f"{progress.step}/{of}", f"{progress.loss:.3f}", shown]
+def _setting(experiment: Experiment, key: str) -> str:
+    return _value(experiment.settings[key]) if key in experiment.settings else "-"
 
 
-def setting_cell(experiment: Experiment, key: str) -> str:
-    """A setting as its YAML file has it; ``NONE`` where it is not there."""
-    return value_cell(experiment.settings[key]) if key in experiment.settings else NONE
-
-
-def value_cell(value: object) -> str:
-    """A value as a YAML file has it."""
+def _value(value: object) -> str:
+    """Return a value as a YAML file has it."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 
-def result_cells(result: Result | None) -> list[str]:
-    """EER in percent and minDCF; a star marks those that may flatter."""
-    if result is None:
-        return [NONE, NONE]
-    star = star_of(result)
-    return [percent(result.eer) + star, decimals(result.min_dcf) + star]
-
-
-def star_of(result: Result | None) -> str:
-    """A star for a result that is in sample or confounded."""
-    return "*" if result and (result.in_sample or result.confounded) else ""
-
-
-def begun_cell(experiment: Experiment) -> str:
-    """When it was begun."""
-    return f"{experiment.record[0].when:%Y-%m-%d %H:%M}" if experiment.record else NONE
-
-
-def star_remarks(listing: Listing) -> list[str]:
-    """What the stars stand for."""
-    return [
-        f"* {kind}: {one.name}, {name}: {said}"
-        for one in listing.experiments
-        for name, found in listing.results[one.name].items()
-        for kind, reasons in (("IN-SAMPLE", found.in_sample), ("CONFOUNDED", found.confounded))
-        for said in reasons
-    ]
-
-
-def other_lists_remark(listing: Listing, name: str) -> str | None:
-    """A warning where scores of one name are not of the same trials."""
-    found = [listing.results[one.name].get(name) for one in listing.experiments]
-    kinds = len({result.trials for result in found if result})
-    return f"{name}: {kinds} different lists of trials; do not compare them" if kinds > 1 else None
-
-
-def _remarks(listing: Listing) -> list[str]:
-    others = [other_lists_remark(listing, name) for name in listing.lists]
-    return [*star_remarks(listing), *filter(None, others)]
+def _recorded(value: object) -> str:
+    """Return a value of a record; of a checksum only the beginning."""
+    text = "-" if value is None else _value(value)
+    return text[:CHECKSUM_SHOWN] if CHECKSUM.fullmatch(text) else text
