@@ -66,6 +66,12 @@ class Source:
     commit: str | None
     files: dict[str, str]
 
+    def in_words(self) -> str:
+        """Describe the source in Markdown, without folders of this machine."""
+        if self.commit is None:
+            return f"the files {', '.join(sorted(self.files))} of `{Path(self.source).name}`"
+        return f"`{self.source}` at commit `{self.commit}`"
+
 
 @dataclass(frozen=True)
 class Fetched:

@@ -58,15 +58,23 @@ def fit_verifier(
     made = fit_calibration(Features(named, [scored.scores]), Fit(prior=prior))
     slope, offset = made.line()
     (step,) = lineage.steps
+    paths = [embeddings, *([mean] if mean else []), *utt2spk]
     notes = {
         "trials": Path(trials).name,
         "targets": int(named.label.sum()),
         "nontargets": int((~named.label).sum()),
         "mean_of": len(centre.ids) if centre else 0,
         "prior": prior,
-        "in_sample": list(step.in_sample),
-        "unchecked": list(step.unchecked),
+        "in_sample": _without_folders(step.in_sample, paths),
+        "unchecked": _without_folders(step.unchecked, paths),
     }
     subtracted = centre.mean() if centre else np.zeros_like(table.vectors[0])
     distribution = Distribution.of(scored.scores, named.label)
     return Verifier(table.model, subtracted, float(slope[0]), offset, distribution, notes)
+
+
+def _without_folders(sentences: Sequence[str], paths: Sequence[Path]) -> list[str]:
+    """Replace paths by the names of their files, because a verifier is published."""
+    for path in paths:
+        sentences = [sentence.replace(str(path), Path(path).name) for sentence in sentences]
+    return list(sentences)

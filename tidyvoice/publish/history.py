@@ -1,0 +1,133 @@
+"""The trainings that led to a model, each with the weights that it began with."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tidyvoice.data.shards import ShardReader
+from tidyvoice.errors import TidyVoiceError
+from tidyvoice.files import sha256
+from tidyvoice.headers import SAMPLE_RATE
+from tidyvoice.model_files import ModelFiles
+from tidyvoice.modelhub.folder import model_files
+from tidyvoice.publish.privacy import shown
+from tidyvoice.released import SOURCE_FILE, Source
+from tidyvoice.runs import Experiment, read_experiment
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Contents of data folders."""
+
+    utterances: int
+    speakers: int
+    hours: float
+    languages: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training.
+
+    Attributes:
+        folder: of its experiment.
+        data: names of its data folders.
+        counts: contents of the data; None if the data are missing or have changed.
+        initial: the initial weights, in words.
+    """
+
+    folder: Path
+    experiment: Experiment
+    data: tuple[str, ...]
+    counts: Counts | None
+    initial: str
+
+
+def history(files: ModelFiles) -> tuple[tuple[Training, ...], Source | None]:
+    """Return the trainings that led to a model, the first one first, and the released model.
+
+    The released model is the one that the first training began with, or the model itself if it was
+    not trained here; None if it is unknown.
+
+    Raises:
+        TidyVoiceError: a ``source.json`` cannot be read.
+    """
+    folder, experiment = experiment_of(files.folder)
+    if experiment is None:
+        source = _source(files)
+        original = _local_original(files, source)
+        return history(original) if original else ((), source)
+    earlier, source, initial = _initial(experiment)
+    inputs = experiment.record[0].inputs if experiment.record else {}
+    train = experiment.settings.get("data.train") or ()
+    folders = (train,) if isinstance(train, str) else tuple(train)
+    counts = _count(folders, inputs.get("data"))
+    training = Training(folder, experiment, tuple(map(shown, folders)), counts, initial)
+    return (*earlier, training), source
+
+
+def experiment_of(folder: Path) -> tuple[Path, Experiment | None]:
+    """Return the folder above a model folder, and its experiment if it trained the model."""
+    above = folder.absolute().parent
+    return above, read_experiment(above) if folder.name == "models" else None
+
+
+def _initial(experiment: Experiment) -> tuple[tuple[Training, ...], Source | None, str]:
+    """Return the history of the initial weights, and the weights in words."""
+    init = experiment.settings.get("model.init")
+    if not init:
+        return (), None, "random weights"
+    name = f"`{shown(init)}`"
+    try:
+        files = model_files(init)
+    except TidyVoiceError:
+        return (), None, f"{name}, which no longer exists"
+    inputs = experiment.record[0].inputs if experiment.record else {}
+    if inputs.get("initial weights") != sha256(files.weights):
+        return (), None, f"{name}, whose weights may have changed since"
+    earlier, source = history(files)
+    if earlier:
+        return earlier, source, f"the model of `{shown(earlier[-1].folder)}`"
+    return (), source, source.in_words() if source else f"{name}, whose origin is unknown"
+
+
+def _source(files: ModelFiles) -> Source | None:
+    """Return where a model was fetched from; None if that is unknown or the weights differ."""
+    path = files.folder / SOURCE_FILE
+    if not path.is_file():
+        return None
+    try:
+        source = Source(**json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise TidyVoiceError(
+            f"{path}: cannot be read ({error}); fetch the model again, or delete the file"
+        ) from None
+    return source if source.files.get(files.weights.name) == sha256(files.weights) else None
+
+
+def _local_original(files: ModelFiles, source: Source | None) -> ModelFiles | None:
+    """Return the model of an experiment that a model was copied from, if it has not changed."""
+    if source is None or source.commit is not None:
+        return None
+    try:
+        original = model_files(source.source)
+    except TidyVoiceError:
+        return None
+    same = sha256(original.weights) == sha256(files.weights)
+    return original if same and experiment_of(original.folder)[1] else None
+
+
+def _count(folders: Sequence[str], content: str | None) -> Counts | None:
+    try:
+        reader = ShardReader(*folders)
+    except TidyVoiceError:
+        return None
+    if content not in (None, reader.content):
+        return None
+    return Counts(
+        len(reader),
+        reader.speakers.n_unique(),
+        float(reader.samples.sum()) / SAMPLE_RATE / 3600,
+        tuple(reader.languages.drop_nulls().unique().sort()),
+    )
