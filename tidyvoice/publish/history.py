@@ -1,6 +1,5 @@
 """The trainings that led to a model, each with the weights that it began with."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from tidyvoice.headers import SAMPLE_RATE
 from tidyvoice.model_files import ModelFiles
 from tidyvoice.modelhub.folder import model_files
 from tidyvoice.publish.privacy import shown
-from tidyvoice.released import SOURCE_FILE, Source
+from tidyvoice.released import Source, read_source
 from tidyvoice.runs import Experiment, read_experiment
 
 
@@ -55,7 +54,7 @@ def history(files: ModelFiles) -> tuple[tuple[Training, ...], Source | None]:
     """
     folder, experiment = experiment_of(files.folder)
     if experiment is None:
-        source = _source(files)
+        source = read_source(files.folder)
         original = _local_original(files, source)
         return history(original) if original else ((), source)
     earlier, source, initial = _initial(experiment)
@@ -90,20 +89,6 @@ def _initial(experiment: Experiment) -> tuple[tuple[Training, ...], Source | Non
     if earlier:
         return earlier, source, f"the model of `{shown(earlier[-1].folder)}`"
     return (), source, source.in_words() if source else f"{name}, whose origin is unknown"
-
-
-def _source(files: ModelFiles) -> Source | None:
-    """Return where a model was fetched from; None if that is unknown or the weights differ."""
-    path = files.folder / SOURCE_FILE
-    if not path.is_file():
-        return None
-    try:
-        source = Source(**json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
-        raise TidyVoiceError(
-            f"{path}: cannot be read ({error}); fetch the model again, or delete the file"
-        ) from None
-    return source if source.files.get(files.weights.name) == sha256(files.weights) else None
 
 
 def _local_original(files: ModelFiles, source: Source | None) -> ModelFiles | None:
