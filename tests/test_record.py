@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 from importlib import metadata
-from pathlib import Path
 
 import pytest
 import torch
@@ -105,21 +104,9 @@ def test_a_resumed_training_adds_a_run_and_reports_differences(tmp_path, monkeyp
     assert str(runs[2].git) == "bbbbbbbb+"
 
 
-@pytest.mark.parametrize(
-    ("words", "line"),
-    [
-        (["/a/tidyvoice", "train", "hf_token=xyz"], "tidyvoice train hf_token=HIDDEN"),
-        (["/a/tidyvoice", "--MDC_API_KEY=xyz"], "tidyvoice --MDC_API_KEY=HIDDEN"),
-        (["/a/tidyvoice", "--api-key", "xyz", "b=1"], "tidyvoice --api-key HIDDEN b=1"),
-        (["/a/tidyvoice", "db.password=a=xyz"], "tidyvoice db.password=HIDDEN"),
-        (["/a/tidyvoice", "init=https://me:xyz@h/m"], "tidyvoice init=https://HIDDEN@h/m"),
-        (["/a/tidyvoice/__main__.py", "train"], "python -m tidyvoice train"),
-        (["/a/tidyvoice", "keep_checkpoints=3", "a=b c"], "tidyvoice keep_checkpoints=3 'a=b c'"),
-    ],
-)
-def test_secrets_are_masked(words, line):
-    assert shell_line(words) == line
-    assert "xyz" not in line
+def test_a_command_is_a_shell_line():
+    assert shell_line(["/a/tidyvoice", "train", "a=b c"]) == "tidyvoice train 'a=b c'"
+    assert shell_line(["/a/tidyvoice/__main__.py", "train"]) == "python -m tidyvoice train"
 
 
 def test_the_state_of_the_source_tree(repository, tmp_path):
@@ -181,8 +168,3 @@ def test_keys_of_later_versions_are_ignored(tmp_path):
     content["runs"][0]["machine"]["memory"] = 1
     path.write_text(json.dumps(content))
     assert len(read_record(tmp_path)) == 1
-
-
-def test_reading_needs_no_torch():
-    code = "import sys, tidyvoice.record; sys.exit('torch' in sys.modules)"
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[1])

@@ -109,19 +109,6 @@ def test_a_repository_is_downloaded_once_and_then_read_from_the_cache(
     assert_equals(tmp_path / "second", model)
 
 
-def test_a_broken_download_is_continued(hub, model, tmp_path):
-    hub.drops = 1
-    result = fetch(hub, tmp_path, REPOSITORY, "--out", "out")
-    assert any(path.startswith("GET /cdn") for path in hub.asked)
-    assert hub.drops == 0
-    if result.returncode:
-        # Old versions of huggingface_hub do not try again themselves.
-        assert "run the command again" in failing(result)
-        result = fetch(hub, tmp_path, REPOSITORY, "--out", "out")
-    assert result.returncode == 0, result.stderr
-    assert_equals(tmp_path / "out", model)
-
-
 @pytest.mark.parametrize(
     ("message", "how", "environment"),
     [
@@ -149,13 +136,16 @@ with one_line_errors():
     assert len(result.stderr.splitlines()) == 1
 
 
-def test_an_interrupted_download_leaves_no_folder(hub, tmp_path):
-    before = set(tmp_path.iterdir())
+def test_an_interrupted_download_leaves_no_folder_and_is_continued(hub, model, tmp_path):
     hub.drops = 99
     line = failing(fetch(hub, tmp_path, REPOSITORY, "--out", "out"))
     assert "check the network and run the command again" in line
-    assert set(tmp_path.iterdir()) - before == {tmp_path / "home"}
+    assert not (tmp_path / "out").exists()
     assert not list((tmp_path / "home").rglob("avg_model.pt"))
+    hub.drops = 0
+    result = fetch(hub, tmp_path, REPOSITORY, "--out", "out")
+    assert result.returncode == 0, result.stderr
+    assert_equals(tmp_path / "out", model)
 
 
 def test_a_pinned_version_is_fetched_or_nothing(hub, released, tmp_path):
@@ -191,12 +181,6 @@ def test_a_damaged_cache_is_detected(hub, tmp_path):
     kept.write_bytes(data)
     line = failing(fetch(hub, tmp_path, REPOSITORY, "--out", "second"))
     assert f"{checksum} is damaged: delete it" in line
-
-
-def test_a_repository_without_config_is_refused(hub, tmp_path):
-    del hub.files["config.yaml"]
-    line = failing(fetch(hub, tmp_path, REPOSITORY, "--out", "out"))
-    assert f"{REPOSITORY} at {hub.commit} holds {WEIGHTS}, but no config.yaml beside it" in line
 
 
 def write_zip(path, files):
@@ -347,7 +331,7 @@ def test_the_published_training_is_compared_with_ours(released, tmp_path):
     assert rows["scheduler_args.epoch_iter"] == ["5463", "-"]
     assert rows["scheduler_args.initial_lr"] == ["5e-05", "3.75e-05", "differs"]
     assert rows["scheduler_args.initial_lr x scale_ratio"] == ["3.75e-05", "3.75e-05"]
-    assert rows["margin_update.initial_margin"] == ["0", "0.1", "differs"]
+    assert rows["margin_update.initial_margin"] == ["0.0", "0.1", "differs"]
     config = published_config(2, 8)
     few = {key: config[key] for key in ("model", "model_args", "dataset_args")}
     (released / "config.yaml").write_text(yaml.safe_dump({**few, "num_avg": 10}))

@@ -33,8 +33,6 @@ DISTRIBUTION = "tidyvoice"
 # Recorded also if the package is not installed, so that its requirements are unknown.
 ALWAYS = (DISTRIBUTION, "torch", "torchaudio", "numpy")
 GIT_SECONDS = 10.0  # a hanging network drive must not delay a training
-SECRET = re.compile("token|key|passw|secret|credential", re.IGNORECASE)
-HIDDEN = "HIDDEN"
 NO_DIFFERENCE = {"when", "steps"}
 
 
@@ -76,7 +74,7 @@ class Run(Part):
 
     Attributes:
         when: UTC.
-        command: as a shell line, without the folder of the program and with secrets masked.
+        command: as a shell line, without the folder of the program.
         steps: of the whole training.
         inputs: checksums of what it reads, by role.
         versions: of Python and of the required packages.
@@ -158,22 +156,12 @@ def run_differences(first: Run, second: Run) -> dict[str, tuple[object, object]]
 
 
 def shell_line(words: Sequence[str]) -> str:
-    """Return a command as a shell line, without the folder of the program, secrets masked."""
+    """Return a command as a shell line, without the folder of the program."""
     program = Path(words[0])
-    shown = [program.name]
+    name = [program.name]
     if program.name == "__main__.py":
-        shown = ["python", "-m", program.parent.name]
-    mask_next = False
-    for word in words[1:]:
-        key, given, _ = word.partition("=")
-        if mask_next:
-            word = HIDDEN
-        elif given and SECRET.search(key):
-            word = f"{key}={HIDDEN}"
-        mask_next = not given and word.startswith("-") and bool(SECRET.search(word))
-        # A URL may contain a name and a password.
-        shown.append(re.sub(r"://[^/@\s]+@", f"://{HIDDEN}@", word))
-    return shlex.join(shown)
+        name = ["python", "-m", program.parent.name]
+    return shlex.join([*name, *words[1:]])
 
 
 def package_versions() -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Licences and terms of the corpora: the one place that preparation, help and model cards read."""
+"""Licences and terms of the corpora, for their preparation, for help texts and model cards."""
 
 TERMS = {
     "TidyVoiceX": "TidyVoiceX and TidyVoiceX2 are made from Common Voice, which is CC0. The terms "

@@ -72,7 +72,11 @@ def training_table(settings: Sequence[Setting], ours: str) -> Table:
         ours: the title of our column.
     """
     rows = [
-        [setting.key, _text(setting.published), _text(setting.ours), "differs" * setting.differs]
+        [
+            setting.key,
+            *(None if value is None else str(value) for value in setting[1:]),
+            "differs" if setting.differs else "",
+        ]
         for setting in settings
     ]
     return Table(["setting", "published", ours, ""], rows, left={1, 2, 3})
@@ -81,9 +85,3 @@ def training_table(settings: Sequence[Setting], ours: str) -> Table:
 def _product(rate: Any, scale: Any) -> float | None:
     numbers = isinstance(rate, int | float) and isinstance(scale, int | float)
     return float(f"{rate * scale:.6g}") if numbers else None
-
-
-def _text(value: Any) -> str | None:
-    if value is None:
-        return None
-    return f"{value:g}" if isinstance(value, float) else str(value)

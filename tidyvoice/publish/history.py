@@ -68,8 +68,8 @@ def history(files: ModelFiles) -> tuple[tuple[Training, ...], Source | None]:
 
 def experiment_of(folder: Path) -> tuple[Path, Experiment | None]:
     """Return the folder above a model folder, and its experiment if it trained the model."""
-    above = folder.absolute().parent
-    return above, read_experiment(above) if folder.name == "models" else None
+    folder = folder.absolute()
+    return folder.parent, read_experiment(folder.parent) if folder.name == "models" else None
 
 
 def _initial(experiment: Experiment) -> tuple[tuple[Training, ...], Source | None, str]:
