@@ -115,7 +115,7 @@ def test_a_repository_is_downloaded_once_and_then_read_from_the_cache(
         ("is not in the cache", {}, {"HF_HUB_OFFLINE": "1"}),
         ("neither a path on this machine nor", {"refuse": (404, "RepoNotFound")}, {}),
         ("neither a path on this machine nor", {"refuse": (401, "RepoNotFound")}, {}),
-        ("HTTP status 403; check HF_TOKEN", {"refuse": (403, "")}, {}),
+        ("HTTP status 403; check that HF_TOKEN", {"refuse": (403, "")}, {}),
         ("HTTP status 503; try again later", {"refuse": (503, "")}, {}),
         (f"{REPOSITORY} has no revision main", {"refuse": (404, "RevisionNotFound")}, {}),
         (f"{REPOSITORY} asks its readers to accept conditions", {"gated": True}, {}),

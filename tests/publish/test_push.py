@@ -101,11 +101,11 @@ def test_private_repositories_are_created_and_public_ones_refused(hub, trained, 
     [
         ("no token to push with: set HF_TOKEN", {}, {"HF_TOKEN": ""}),
         ("HF_HUB_OFFLINE forbids to push", {}, {"HF_HUB_OFFLINE": "1"}),
-        ("rejects the token: set HF_TOKEN", {}, {"HF_TOKEN": "hf_wrong"}),
-        ("the token may not write someone/a-model", {}, {"HF_TOKEN": READ_TOKEN}),
-        ("the token may not write someone/a-model", {"exists": True}, {"HF_TOKEN": READ_TOKEN}),
+        ("HTTP status 401; check HF_TOKEN", {}, {"HF_TOKEN": "hf_wrong"}),
+        ("HTTP status 403; check that HF_TOKEN", {}, {"HF_TOKEN": READ_TOKEN}),
+        ("HTTP status 403; check that HF_TOKEN", {"exists": True}, {"HF_TOKEN": READ_TOKEN}),
         ("HTTP status 500", {"refuse": (500, "")}, {}),
-        ("somebody else changed someone/a-model", {"moves": 1}, {}),
+        ("somebody else changed the repository", {"moves": 1}, {}),
         ("rejects the files of someone/a-model: Invalid metadata", {"mistakes": ["license"]}, {}),
         ("could not be pushed to http://[::1]:9", {}, {"HF_ENDPOINT": "http://[::1]:9"}),
     ],
@@ -133,7 +133,7 @@ def test_nothing_but_a_model_is_pushed(hub, trained, tmp_path):
     assert "no token to push with" in line
     assert hub.asked == []
     line = failing(push(hub, tmp_path, trained.first, "another/name", *MODEL))
-    assert "may not write another/name" in line
+    assert "another/name could not be pushed" in line
     assert posted(hub) == ["/api/repos/create"]
 
 

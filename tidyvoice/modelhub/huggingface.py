@@ -36,11 +36,10 @@ from tidyvoice.model_files import INNER, MODEL_FILES
 # In any folder of the repository, because ``model_files.find_model`` chooses among them.
 WANTED = (*MODEL_FILES, *(f"*/{name}" for name in MODEL_FILES))
 SHA256 = re.compile(r"[0-9a-f]{64}")
-PUSH_REFUSED = {
-    401: "{endpoint} rejects the token: set HF_TOKEN to a valid one",
-    403: "the token may not write {repository}: use a token with write access, or a repository of "
-    "your own",
-    412: "somebody else changed {repository} at the same time: run the command again",
+FIXES = {
+    401: "check HF_TOKEN",
+    403: "check that HF_TOKEN has access",
+    412: "somebody else changed the repository at the same time, so run the command again",
 }
 
 
@@ -132,7 +131,7 @@ def upload(repository: str, folder: Path, private: bool = False) -> Pushed:
     """
     require_token()
     api, endpoint = HfApi(), constants.ENDPOINT
-    with _one_line(repository, f"{repository} could not be pushed to {endpoint}", PUSH_REFUSED):
+    with _one_line(repository, f"{repository} could not be pushed to {endpoint}"):
         # Without the argument the settings of the account decide.
         api.create_repo(repository, exist_ok=True, **({"private": True} if private else {}))
         info = api.model_info(repository)
@@ -166,16 +165,14 @@ def upload(repository: str, folder: Path, private: bool = False) -> Pushed:
 
 
 @contextmanager
-def _one_line(repository: str, failure: str, by_status: dict[int, str] | None = None) -> Iterator:
+def _one_line(repository: str, failure: str) -> Iterator[None]:
     """Turn the errors of huggingface_hub into one line.
 
     Args:
         failure: what could not be done, in words.
-        by_status: messages for HTTP statuses.
     """
     if not sys.stderr.isatty():
         disable_progress_bars()
-    endpoint = constants.ENDPOINT
     try:
         yield
     except TidyVoiceError:
@@ -184,11 +181,8 @@ def _one_line(repository: str, failure: str, by_status: dict[int, str] | None = 
         raise TidyVoiceError(f"{repository}: not a repository id ({_first(error)})") from None
     except HfHubHTTPError as error:
         status = error.response.status_code
-        if status in (by_status or {}):
-            message = by_status[status].format(endpoint=endpoint, repository=repository)
-            raise TidyVoiceError(message) from None
-        fix = "check HF_TOKEN" if status in (401, 403) else "try again later"
         message = f" ({error.server_message})" if error.server_message else ""
+        fix = FIXES.get(status, "try again later")
         raise TidyVoiceError(f"{failure}: HTTP status {status}{message}; {fix}") from None
     except Exception as error:
         # huggingface_hub passes on errors of its HTTP client, whose types depend on its version.

@@ -64,8 +64,7 @@ def model_card(facts: Facts, terms: Terms) -> str:
 
 
 def _metadata(facts: Facts, terms: Terms, name: str) -> ModelCardData:
-    counts = [training.counts for training in facts.trainings if training.counts]
-    names = {language for each in counts for language in each.languages}
+    names = {language for training in facts.trainings for language in training.languages}
     languages = sorted({code[1] for name in names if (code := ISO_639.fullmatch(name))})
     results = [entry for result in facts.results if result.fair for entry in _entries(result)]
     return ModelCardData(

@@ -16,31 +16,31 @@ from tidyvoice.runs import Experiment, read_experiment
 
 
 @dataclass(frozen=True)
-class Counts:
-    """Contents of data folders."""
-
-    utterances: int
-    speakers: int
-    hours: float
-    languages: tuple[str, ...]
-
-
-@dataclass(frozen=True)
 class Training:
     """One training.
 
     Attributes:
         folder: of its experiment.
         data: names of its data folders.
-        counts: contents of the data; None if the data are missing or have changed.
+        reader: of the data; None if they are missing or have changed.
         initial: the initial weights, in words.
     """
 
     folder: Path
     experiment: Experiment
     data: tuple[str, ...]
-    counts: Counts | None
+    reader: ShardReader | None
     initial: str
+
+    @property
+    def languages(self) -> list[str]:
+        """The languages of the data, in order."""
+        return self.reader.languages.drop_nulls().unique().sort().to_list() if self.reader else []
+
+    @property
+    def hours(self) -> float:
+        """The duration of the data."""
+        return float(self.reader.samples.sum()) / SAMPLE_RATE / 3600
 
 
 def history(files: ModelFiles) -> tuple[tuple[Training, ...], Source | None]:
@@ -61,8 +61,8 @@ def history(files: ModelFiles) -> tuple[tuple[Training, ...], Source | None]:
     inputs = experiment.record[0].inputs if experiment.record else {}
     train = experiment.settings.get("data.train") or ()
     folders = (train,) if isinstance(train, str) else tuple(train)
-    counts = _count(folders, inputs.get("data"))
-    training = Training(folder, experiment, tuple(map(shown, folders)), counts, initial)
+    reader = _reader(folders, inputs.get("data"))
+    training = Training(folder, experiment, tuple(map(shown, folders)), reader, initial)
     return (*earlier, training), source
 
 
@@ -103,16 +103,9 @@ def _local_original(files: ModelFiles, source: Source | None) -> ModelFiles | No
     return original if same and experiment_of(original.folder)[1] else None
 
 
-def _count(folders: Sequence[str], content: str | None) -> Counts | None:
+def _reader(folders: Sequence[str], content: str | None) -> ShardReader | None:
     try:
         reader = ShardReader(*folders)
     except TidyVoiceError:
         return None
-    if content not in (None, reader.content):
-        return None
-    return Counts(
-        len(reader),
-        reader.speakers.n_unique(),
-        float(reader.samples.sum()) / SAMPLE_RATE / 3600,
-        tuple(reader.languages.drop_nulls().unique().sort()),
-    )
+    return reader if content in (None, reader.content) else None
