@@ -27,9 +27,9 @@ from tidyvoice.evaluation.categories import POOLED
 from tidyvoice.evaluation.differences import differences
 from tidyvoice.evaluation.evaluate import Evaluation, evaluate
 from tidyvoice.export.command import export, export_int8
-from tidyvoice.export.encoders import ExportedEncoder, OnnxEncoder
+from tidyvoice.export.onnx_encoder import OnnxEncoder
 from tidyvoice.extraction.extract import extract
-from tidyvoice.frontend import FrontendSettings
+from tidyvoice.frontends import FrontendSettings
 from tidyvoice.models import build_model
 from tidyvoice.report import load_system
 from tidyvoice.scoring.embeddings import load_embeddings
@@ -52,7 +52,7 @@ def measure_speed(args: argparse.Namespace, folder: Path) -> None:
     random = np.random.default_rng(1)
     print(f"{args.planes} planes, one thread, ms an utterance:")
     for frames in args.frames:
-        samples = random.normal(0, 1000, (1, encoder.settings.num_samples(frames)))
+        samples = random.normal(0, 1000, (1, encoder.frontend.num_samples(frames)))
         samples = samples.astype(np.int16)
         times: dict[str, list[float]] = {name: [] for name in encoders}
         for run in range(args.runs + 1):
@@ -91,7 +91,7 @@ def measure_errors(args: argparse.Namespace, model: Path, folder: Path) -> None:
 
 
 def scored(
-    args: argparse.Namespace, encoder: SpeakerEncoder | ExportedEncoder, folder: Path
+    args: argparse.Namespace, encoder: SpeakerEncoder | OnnxEncoder, folder: Path
 ) -> Evaluation:
     extract(encoder, args.data / "dev", folder / "dev.npz")
     extract(encoder, args.data / "finetune", folder / "mean.npz", limit=500)

@@ -39,7 +39,8 @@ from tidyvoice.data.manifest import scan
 from tidyvoice.encoder import SpeakerEncoder
 from tidyvoice.extraction.extract import extract
 from tidyvoice.files import sha256
-from tidyvoice.frontend import INT16_SCALE, FrontendSettings
+from tidyvoice.frontends import FrontendSettings
+from tidyvoice.headers import INT16_SCALE
 from tidyvoice.modelhub.folder import save_model_config, save_torch
 from tidyvoice.models import build_model
 from tidyvoice.scoring.embeddings import load_embeddings
@@ -95,7 +96,7 @@ def operations(planes: int, wavs: list[Path]) -> int:
         model = build_model(MODEL, in_planes=planes).eval()
         with FlopCounterMode(display=False) as counter:
             for wav in wavs:
-                frames = FrontendSettings().num_frames(soundfile.info(wav).frames)
+                frames = FrontendSettings().build().num_frames(soundfile.info(wav).frames)
                 model(torch.empty(1, frames, 80))
     return counter.get_total_flops()
 

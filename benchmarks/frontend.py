@@ -14,7 +14,7 @@ from collections.abc import Callable
 import torch
 import torchaudio
 
-from tidyvoice.frontend import Frontend, FrontendSettings
+from tidyvoice.frontends.fbank import Fbank
 
 
 def seconds_of(function: Callable[[], object]) -> float:
@@ -34,7 +34,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     waveforms = 0.1 * torch.randn(args.batch, int(16000 * args.seconds))
-    frontend = Frontend(FrontendSettings(mean_norm=False)).eval()
+    frontend = Fbank(mean_norm=False).eval()
 
     def reference() -> list[torch.Tensor]:
         return [

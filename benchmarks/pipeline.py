@@ -33,7 +33,7 @@ from tidyvoice.data.augment import Augmenter
 from tidyvoice.data.batches import SNR_DB, TrainingData
 from tidyvoice.data.manifest import scan
 from tidyvoice.data.packing import write_shards
-from tidyvoice.frontend import Frontend, FrontendSettings
+from tidyvoice.frontends.fbank import Fbank
 
 RATE, CHUNK_FRAMES, BATCH = 16000, 200, 64
 
@@ -137,8 +137,8 @@ def main() -> None:
             train=[data / "speech"], noise=data / "noise", rirs=data / "rirs",
             chunk_frames=CHUNK_FRAMES, max_seconds=None, batch_size=BATCH,
         )  # fmt: skip
-        frontend = Frontend(FrontendSettings()).train()
-        samples = frontend.settings.num_samples(CHUNK_FRAMES)
+        frontend = Fbank().train()
+        samples = frontend.num_samples(CHUNK_FRAMES)
         ours, augment = TrainingData(settings, samples, 1), Augmenter(settings.speeds, samples)
         published = Published(root, settings, samples)
         position = iter(range(10**9))

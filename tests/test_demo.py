@@ -23,7 +23,7 @@ from tidyvoice.cli import app
 from tidyvoice.demo import figures, markup
 from tidyvoice.encoder import SpeakerEncoder
 from tidyvoice.enrolment import Enrolment
-from tidyvoice.frontend import Frontend, FrontendSettings
+from tidyvoice.frontends.fbank import Fbank
 from tidyvoice.verifier import Verification
 
 ROOT = Path(__file__).parents[1]
@@ -83,11 +83,11 @@ def test_a_threshold_that_no_cosine_reaches_leaves_the_axis_as_it_is(encoder, ax
 
 @pytest.mark.parametrize("hertz", [500, 1000, 4000])
 def test_a_tone_lies_at_its_frequency_and_time_in_the_spectrogram(axes_of, hertz):
-    settings = FrontendSettings(mean_norm=False)
+    frontend = Fbank(mean_norm=False).eval()
     time = np.arange(32000) / 16000
     tone = np.where(time > 1.2, 0.3 * np.sin(2 * np.pi * hertz * time), 0).astype(np.float32)
-    features = Frontend(settings).eval()(torch.from_numpy(tone[None]))[0].numpy()
-    axes = axes_of(figures.spectrogram, "s", "title", features, settings)
+    features = frontend(torch.from_numpy(tone[None]))[0].numpy()
+    axes = axes_of(figures.spectrogram, "s", "title", features, frontend)
     image = axes.images[0]
     left, right, bottom, top = image.get_extent()
     shown = image.get_array()

@@ -56,14 +56,14 @@ def test_many_are_those_of_each_in_order(encoder, voices, monkeypatch):
 
 
 def test_a_long_recording_is_the_mean_of_its_equal_pieces(encoder, monkeypatch):
-    settings = encoder.settings
-    samples = (0.1 * seeded(1).standard_normal(settings.num_samples(100))).astype(np.float32)
+    frontend = encoder.frontend
+    samples = (0.1 * seeded(1).standard_normal(frontend.num_samples(100))).astype(np.float32)
     samples[20 * 160 : 40 * 160] *= 0.01  # a pause
     wanted = np.zeros(16)
     for first, last in ((0, 33), (33, 66), (66, 100)):
-        piece = samples[160 * first :][: settings.num_samples(last - first)]
+        piece = samples[160 * first :][: frontend.num_samples(last - first)]
         wanted += (last - first) / 100 * encoder.embed_waveforms(piece[None])[0]
-    monkeypatch.setattr(module, "LONGEST", settings.num_samples(40) / 16000)
+    monkeypatch.setattr(module, "LONGEST", frontend.num_samples(40) / 16000)
     with pytest.warns(TidyVoiceWarning, match="only 0.8 s of sound"):
         assert close(encoder.embed(samples, 16000), wanted)
 

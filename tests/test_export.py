@@ -16,12 +16,11 @@ from tidyvoice.config import ModelSettings
 from tidyvoice.encoder import SpeakerEncoder
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.export import command
-from tidyvoice.export.encoders import OnnxEncoder, ProgramEncoder, is_exported, load_exported
-from tidyvoice.export.programs import FEWEST_FRAMES, trace
-from tidyvoice.export.waveform import ExportedFrontend
+from tidyvoice.export.graph import FEWEST_TRACED_FRAMES, onnx_model
+from tidyvoice.export.onnx_encoder import OnnxEncoder
 from tidyvoice.extraction.extract import extract
 from tidyvoice.files import sha256
-from tidyvoice.frontend import Frontend, FrontendSettings
+from tidyvoice.frontends import FrontendSettings
 from tidyvoice.modelhub.folder import fingerprint, load_model, save_model_config
 from tidyvoice.models import build_model
 from tidyvoice.scoring.embeddings import load_embeddings
@@ -35,8 +34,6 @@ ROOT = Path(__file__).parent.parent
 FILES = {
     "waveform.onnx": (),
     "features.onnx": ("--input", "features"),
-    "waveform.pt2": ("--format", "torch"),
-    "features.pt2": ("--format", "torch", "--input", "features"),
 }
 
 
@@ -46,7 +43,7 @@ def invoke(*arguments):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, shallow):
-    """A narrow model, a data folder of four speakers, and the model in every format."""
+    """A narrow model, a data folder of four speakers, and the model with either input."""
     folder = tmp_path_factory.mktemp("export")
     settings = ModelSettings(args={"in_planes": 2, "embed_dim": 16})
     model = fill_weights(build_model(settings.name, in_planes=2, embed_dim=16), seed=3)
@@ -79,13 +76,10 @@ def int8(folder):
 
 
 @pytest.mark.parametrize(
-    "settings",
-    [
-        FrontendSettings(),
-        FrontendSettings(num_mel_bins=40, frame_length=20, window_type="povey", mean_norm=False),
-    ],
+    "args",
+    [{}, {"num_mel_bins": 40, "frame_length": 20, "window_type": "povey", "mean_norm": False}],
 )
-def test_the_filterbank_is_the_frontends(settings):
+def test_the_exported_filterbank_is_the_filterbank(args):
     speech = reference_waveform(5, 20000)
     time = np.arange(20000) / 16000
     cases = {
@@ -97,7 +91,8 @@ def test_the_filterbank_is_the_frontends(settings):
         "constant": 0 * speech + 1000,
     }
     waveforms = torch.from_numpy(np.stack(list(cases.values())).astype(np.float32) / 32768)
-    ours, reference = ExportedFrontend(settings), Frontend(settings).eval()
+    reference = FrontendSettings(args=args).build().eval()
+    ours = reference.for_export()
     for length in (400, 559, 560, 7777, 20000):
         difference = (ours(waveforms[:, :length]) - reference(waveforms[:, :length])).abs()
         found = dict(zip(cases, difference.amax(dim=(1, 2)).tolist(), strict=True))
@@ -106,10 +101,10 @@ def test_the_filterbank_is_the_frontends(settings):
 
 @pytest.mark.parametrize("name", FILES)
 def test_a_file_computes_what_the_model_does_at_any_length(folder, encoder, name):
-    exported = load_exported(folder / name)
-    for frames in (*range(FEWEST_FRAMES, 30), 100, 201, 402, 803):
+    exported = OnnxEncoder(folder / name)
+    for frames in (*range(FEWEST_TRACED_FRAMES, 30), 100, 201, 402, 803):
         for batch in (1, 2, 5):
-            samples = reference_waveform(frames, batch * encoder.settings.num_samples(frames))
+            samples = reference_waveform(frames, batch * encoder.frontend.num_samples(frames))
             samples = samples.reshape(batch, -1)
             expected, found = encoder.embed_samples(samples), exported.embed_samples(samples)
             assert found.dtype == np.float32
@@ -117,28 +112,25 @@ def test_a_file_computes_what_the_model_does_at_any_length(folder, encoder, name
             assert (difference < 1e-4 * np.linalg.norm(expected, axis=1)).all(), (frames, batch)
 
 
-def test_onnx_takes_a_single_frame_and_a_program_says_how_many_it_needs(folder, encoder):
-    samples = reference_waveform(1, encoder.settings.num_samples(FEWEST_FRAMES - 1))[None]
-    for short in (samples, samples[:, :400]):
-        found = OnnxEncoder(folder / "waveform.onnx").embed_samples(short)
-        np.testing.assert_allclose(found, encoder.embed_samples(short), rtol=1e-3, atol=1e-4)
-    with pytest.raises(TidyVoiceError, match=r"of 399 samples is shorter than the 400 that .*onnx"):
-        OnnxEncoder(folder / "features.onnx").embed_samples(samples[:, :399])
-    with pytest.raises(TidyVoiceError, match=r"of 1520 samples is shorter than the 1680 that"):
-        ProgramEncoder(folder / "waveform.pt2").embed_samples(samples)
+def test_a_file_accepts_a_single_frame_and_nothing_shorter(folder, encoder):
+    for samples in (1520, 400):
+        short = reference_waveform(1, samples)[None]
+        embedding = OnnxEncoder(folder / "waveform.onnx").embed_samples(short)
+        np.testing.assert_allclose(embedding, encoder.embed_samples(short), rtol=1e-3, atol=1e-4)
+    with pytest.raises(TidyVoiceError, match="has 399 samples, fewer than the 400 of one frame"):
+        OnnxEncoder(folder / "features.onnx").embed_samples(short[:, :399])
 
 
 @pytest.mark.parametrize("name", FILES)
 def test_a_file_says_what_it_is_of_and_nothing_of_this_machine(folder, name):
     path = folder / name
-    exported = load_exported(path)
+    exported = OnnxEncoder(path)
     assert exported.weights == fingerprint(load_model(folder / "model")[0])
     assert exported.trained_on == ["somebody"]
     assert exported.settings == FrontendSettings()
     assert exported.description.embedding_dim == 16
     assert exported.description.frame_bytes == 2 * 80 * 4
     assert (exported.device.type, exported.precision) == ("cpu", "float32")
-    assert is_exported(path)
     content = path.read_bytes()
     assert str(ROOT).encode() not in content
     assert sys.prefix.encode() not in content
@@ -147,7 +139,7 @@ def test_a_file_says_what_it_is_of_and_nothing_of_this_machine(folder, name):
 def test_extraction_takes_a_file_in_the_place_of_a_model(folder, encoder, int8, tmp_path):
     tables = {}
     for name, one in (("model", encoder), ("int8", int8), ("onnx", folder / "waveform.onnx")):
-        one = load_exported(one) if isinstance(one, Path) else one
+        one = OnnxEncoder(one) if isinstance(one, Path) else one
         extract(one, folder / "data", tmp_path / f"{name}.npz")
         tables[name] = load_embeddings(tmp_path / f"{name}.npz")
     assert tables["onnx"].ids == tables["model"].ids
@@ -196,24 +188,23 @@ def test_a_file_that_computes_something_else_is_not_kept(folder, encoder, tmp_pa
         encoder.settings,
         "cpu",
     )
-    monkeypatch.setattr(command, "trace", lambda encoder, input: trace(other, input))
-    out = tmp_path / "model.pt2"
+    monkeypatch.setattr(
+        command, "onnx_model", lambda _, description: onnx_model(other, description)
+    )
+    out = tmp_path / "model.onnx"
     out.write_text("what was there")
-    with pytest.raises(TidyVoiceError, match=r"model\.pt2 is not written: its embeddings differ"):
-        command.export(encoder, out, "features", "torch")
-    assert [path.name for path in tmp_path.iterdir()] == ["model.pt2"]
+    with pytest.raises(TidyVoiceError, match=r"model\.onnx is not written"):
+        command.export(encoder, out, "features")
+    assert [path.name for path in tmp_path.iterdir()] == ["model.onnx"]
     assert out.read_text() == "what was there"
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--out", "m.pt2"), "--out m.pt2: the name of --format onnx ends in .onnx"),
-        (("--out", "m.onnx", "--format", "torch"), "of --format torch ends in .pt2"),
+        (("--out", "m.pt2"), "--out m.pt2"),
         (("--out", "m.onnx", "--int8"), "--int8 needs --calibrate"),
-        (("--out", "m.onnx", "--limit", 3), "--limit is of use with --int8 only"),
-        (("--out", "m.onnx", "--calibrate", "data"), "--calibrate is of use with --int8 only"),
-        (("--out", "m.pt2", "--int8", "--calibrate", "x", "--format", "torch"), "of --format onnx"),
+        (("--out", "m.onnx", "--calibrate", "data"), "--calibrate is for --int8"),
         (("--out", "m.onnx", "--int8", "--calibrate", "nowhere"), "nowhere is no folder"),
     ],
 )
@@ -235,22 +226,14 @@ def test_without_the_extra_the_mend_is_named(folder, monkeypatch, tmp_path, miss
     assert done.output.strip() == f"error: ONNX needs {missing}, which is not installed. {fix}"
 
 
-def test_files_of_others_are_named(folder, tmp_path):
+def test_other_files_are_refused(folder, tmp_path):
     foreign = onnx.load(folder / "waveform.onnx")
     del foreign.metadata_props[:]
     onnx.save(foreign, tmp_path / "foreign.onnx")
-    torch.export.save(
-        torch.export.export(torch.nn.ReLU(), (torch.zeros(2),)), tmp_path / "foreign.pt2"
-    )
-    for name in ("foreign.onnx", "foreign.pt2"):
-        with pytest.raises(TidyVoiceError, match=rf"{name} does not say its tidyvoice\.input"):
-            load_exported(tmp_path / name)
-    for name in ("broken.onnx", "broken.pt2"):
-        (tmp_path / name).write_bytes(b"nothing")
-        with pytest.raises(TidyVoiceError, match=rf"{name} cannot be read by"):
-            load_exported(tmp_path / name)
-        with pytest.raises(TidyVoiceError, match="no such file"):
-            load_exported(tmp_path / f"no-{name}")
+    (tmp_path / "broken.onnx").write_bytes(b"nothing")
+    for name in ("foreign.onnx", "broken.onnx", "missing.onnx"):
+        with pytest.raises(TidyVoiceError, match=name):
+            OnnxEncoder(tmp_path / name)
 
 
 def test_the_example_needs_neither_torch_nor_this_package(folder, encoder, tmp_path):
@@ -278,7 +261,7 @@ def test_the_example_needs_neither_torch_nor_this_package(folder, encoder, tmp_p
 
 def test_the_extract_command_takes_an_exported_file(folder, tmp_path):
     tables = {}
-    for name in ("model", "waveform.onnx", "features.pt2"):
+    for name in ("model", "waveform.onnx", "features.onnx"):
         out = tmp_path / f"{name}.npz"
         arguments = ["--model", folder / name, "--data", folder / "data", "--out", out]
         done = CliRunner().invoke(app, ["extract", *map(str, arguments)])

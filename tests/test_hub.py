@@ -35,7 +35,7 @@ def model():
 
 @pytest.fixture
 def folder(model, tmp_path):
-    save_model_config(tmp_path, SETTINGS, FrontendSettings(dither=0.5), ["id1", "id2"])
+    save_model_config(tmp_path, SETTINGS, FrontendSettings(args={"dither": 0.5}), ["id1", "id2"])
     save_torch(tmp_path / "avg_model.pt", model.state_dict())
     return tmp_path
 
@@ -43,7 +43,7 @@ def folder(model, tmp_path):
 def test_a_folder_gives_back_model_and_frontend(model, folder):
     loaded, frontend = load_model(folder)
     assert not loaded.training
-    assert frontend == FrontendSettings(dither=0.5)
+    assert frontend == FrontendSettings(args={"dither": 0.5})
     for name, tensor in model.state_dict().items():
         assert torch.equal(tensor, loaded.state_dict()[name])
 
@@ -80,7 +80,7 @@ def test_the_config_beside_the_weights_is_preferred(folder):
     """An experiment has another config.yaml above its model folder."""
     shutil.copytree(folder, folder / "exp" / "models")
     (folder / "exp" / "config.yaml").write_text("epochs: 3\n")
-    assert load_model(folder / "exp")[1] == FrontendSettings(dither=0.5)
+    assert load_model(folder / "exp")[1] == FrontendSettings(args={"dither": 0.5})
 
 
 def test_several_models_at_one_depth_are_refused(folder):
@@ -204,7 +204,7 @@ def compute_fbank(data, num_mel_bins=80, frame_length=25, frame_shift=10, dither
 
 @pytest.mark.parametrize("window", ["hamming", "povey"])
 def test_wespeaker_reads_our_settings_or_fails_on_another_window(tmp_path, window):
-    settings = FrontendSettings(dither=0.5, window_type=window)
+    settings = FrontendSettings(args={"dither": 0.5, "window_type": window})
     save_model_config(tmp_path, SETTINGS, settings, ["id1"])
     config = read_config(tmp_path / "config.yaml")
     arguments = config["dataset_args"]["fbank_args"]

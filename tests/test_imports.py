@@ -18,8 +18,8 @@ FLOORS = (
     "encoder runs",
     "data modelhub enrolment verifier_fit report",
     "config evaluation verifier submission",
-    "models losses scoring batch_plan recordings",
-    "audio frontend kaldi_tables record distributed",
+    "models losses scoring batch_plan recordings frontend",
+    "audio frontends kaldi_tables record distributed",
     "settings files headers model_files device",
     "errors packages readahead source terms",
 )

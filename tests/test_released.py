@@ -313,7 +313,7 @@ def test_a_folder_is_whole_or_absent(tmp_path):
     with atomic_folder(tmp_path / "out") as partial:
         (partial / "file").write_text("whole")
     assert (tmp_path / "out" / "file").read_text() == "whole"
-    with pytest.raises(TidyVoiceError, match="is there already"), atomic_folder(tmp_path / "out"):
+    with pytest.raises(TidyVoiceError, match="out exists"), atomic_folder(tmp_path / "out"):
         pass
 
 

@@ -1,4 +1,4 @@
-"""Audio files as samples at the rate that the models take."""
+"""Decoding of audio files to 16-bit samples at 16 kHz."""
 
 import os
 import shutil
@@ -18,7 +18,7 @@ WAV_HEADER = struct.Struct("<4sI4s 4sIHHIIHH 4sI")
 # PCM, channels, rate, bytes a second, bytes a frame, bits a sample.
 PLAIN_FORMAT = (1, 1, SAMPLE_RATE, 2 * SAMPLE_RATE, 2, 16)
 AU_HEADER = struct.Struct(">4sIIIII")
-# What ffmpeg may read. It also knows playlists, by which a file has others read in its place.
+# Formats that ffmpeg may read: no playlists, through which one file makes it read others.
 FORMATS = (
     "aac,ac3,aiff,amr,amrnb,amrwb,ape,asf,au,avi,caf,eac3,flac,flv,gsm,matroska,mov,mp3,mpeg,"
     "mpegts,ogg,tta,voc,w64,wav,wv"
@@ -26,14 +26,13 @@ FORMATS = (
 
 
 def read_pcm16(path: str | Path) -> np.ndarray:
-    """Samples int16 [S] of an audio file's first channel.
+    """Return the samples int16 [S] of an audio file's first channel.
 
-    What libsndfile does not read, such as the m4a files of VoxCeleb2, is decoded by ffmpeg, which
-    also resamples it; a WAV at another rate than 16 kHz is refused.
+    ffmpeg decodes and resamples what libsndfile does not read, such as the m4a files of VoxCeleb2.
 
     Raises:
-        TidyVoiceError: the file is missing, unreadable, empty, or not at 16 kHz; there is no
-            ffmpeg.
+        TidyVoiceError: the file is missing, unreadable, empty, or (if libsndfile reads it) not at
+            16 kHz; or ffmpeg is needed and not installed.
     """
     if not os.path.exists(path):
         raise TidyVoiceError(f"{path} is missing: restore it or prepare the data again")
@@ -49,10 +48,10 @@ def read_pcm16(path: str | Path) -> np.ndarray:
 
 
 def read_part(path: str | Path, start: int, count: int) -> tuple[np.ndarray, int]:
-    """Samples int16 [count] of a file's first channel from ``start``, and how many it has in all.
+    """Return samples int16 [count] of the first channel from ``start``, and their total number.
 
-    The file is read by seeking; what only ffmpeg reads is decoded whole. Fewer samples are
-    returned where the file ends before.
+    Files that libsndfile reads are read by seeking; others are decoded as a whole. At the end of
+    the file fewer samples are returned.
 
     Raises:
         TidyVoiceError: see ``read_pcm16``.
@@ -66,7 +65,7 @@ def read_part(path: str | Path, start: int, count: int) -> tuple[np.ndarray, int
 
 
 def _read(path: str | Path, start: int = 0, count: int = -1) -> tuple[np.ndarray, int]:
-    """What libsndfile reads: samples int16 of the first channel, and how many there are in all."""
+    """Return samples int16 of the first channel, and their total number, with libsndfile."""
     try:
         with soundfile.SoundFile(path) as file:
             if file.samplerate != SAMPLE_RATE:
@@ -85,24 +84,24 @@ def _read(path: str | Path, start: int = 0, count: int = -1) -> tuple[np.ndarray
 
 
 def _first_channel(file: soundfile.SoundFile, count: int) -> np.ndarray:
-    """Samples int16 [count] of an open file from where it stands (-1: all of it), contiguous."""
+    """Read contiguous samples int16 [count] from an open file (-1: to its end)."""
     if file.subtype in ("FLOAT", "DOUBLE"):
-        # libsndfile would cut -1..1 down to the integers in it.
+        # libsndfile would round -1..1 to the integers -1, 0 and 1.
         samples = file.read(count, dtype="float32", always_2d=True)[:, 0]
         return np.rint(samples * 32768).clip(-32768, 32767).astype("<i2")
     return np.ascontiguousarray(file.read(count, dtype="int16", always_2d=True)[:, 0])
 
 
 def _plain_samples(path: str | Path) -> np.ndarray | None:
-    """Samples int16 [S] of a whole 16-bit, mono WAV at 16 kHz; None if it is anything else.
+    """Return the samples int16 [S] of a complete 16-bit mono WAV at 16 kHz; None for other files.
 
-    Nearly every file is one, and is its samples: decoding would only copy them.
+    Nearly every file is of this kind, and its samples need no decoding.
     """
     with open(path, "rb") as file:
         head = file.peek(12)[:12]
         if head[:4] != b"RIFF" or head[8:] != b"WAVE":
             return None
-        # Not bytes: samples that cannot be written to are what torch warns of.
+        # A bytearray, because torch warns of read-only samples.
         content = bytearray(os.fstat(file.fileno()).st_size)
         file.readinto(content)
     start, plain = 12, False
@@ -119,41 +118,38 @@ def _plain_samples(path: str | Path) -> np.ndarray | None:
 
 
 def decoded(path: str | Path) -> np.ndarray:
-    """Samples int16 [S] at 16 kHz of the first channel of what ffmpeg reads in ``FORMATS``."""
+    """Return the first channel as samples int16 [S] at 16 kHz, with ffmpeg."""
     return np.frombuffer(_converted(path, "-af", "pan=mono|c0=c0", "-f", "s16le"), dtype="<i2")
 
 
 def decoded_channels(path: str | Path) -> np.ndarray:
-    """The same of all channels, int16 [S x C]."""
-    # AU, because its header says how many there are, and need not say how many samples.
+    """Return all channels as samples int16 [S x C] at 16 kHz, with ffmpeg."""
+    # The AU header has the number of channels and, unlike WAV, may leave the length open.
     content = _converted(path, "-f", "au")
     _, start, _, _, _, channels = AU_HEADER.unpack_from(content)
     return np.frombuffer(content, ">i2", offset=start).reshape(-1, channels).astype(np.int16)
 
 
 def _converted(path: str | Path, *output: str) -> bytes:
-    """What ffmpeg makes of the first audio stream of a file, at 16 kHz."""
+    """Convert the first audio stream of a file to 16 kHz, with ffmpeg."""
     program = shutil.which("ffmpeg")
     if program is None:
         raise TidyVoiceError(f"{path} needs ffmpeg, which is not installed: apt install ffmpeg")
-    # Several files are decoded at once, so that each gets one thread.
+    # One thread each, because several files are decoded at once.
     command = [program, "-nostdin", "-v", "error", "-xerror", "-threads", "1"]
     command += ["-format_whitelist", FORMATS, "-protocol_whitelist", "file,pipe"]
     command += ["-i", f"file:{path}", "-map", "0:a:0", "-ar", str(SAMPLE_RATE), *output, "-"]
     done = subprocess.run(command, capture_output=True)
     if done.returncode or not done.stdout:
-        said = done.stderr.decode(errors="replace").strip().splitlines()
-        if any("Format not on whitelist" in line for line in said):
-            said.append("no format of sound that is read here")
-        raise TidyVoiceError(
-            f"{path} cannot be decoded ({said[-1] if said else 'no audio in it'}): restore it or "
-            "leave it out"
-        )
+        lines = done.stderr.decode(errors="replace").strip().splitlines() or ["no audio in it"]
+        if any("Format not on whitelist" in line for line in lines):
+            lines.append("not a supported audio format")
+        raise TidyVoiceError(f"{path} cannot be decoded ({lines[-1]}): restore it or leave it out")
     return done.stdout
 
 
 def wav_header(samples: int) -> bytes:
-    """The 44 bytes before the samples of a 16-bit, mono WAV at 16 kHz."""
+    """Return the 44-byte header of a 16-bit mono WAV at 16 kHz."""
     size = 2 * samples
     return WAV_HEADER.pack(
         b"RIFF", WAV_HEADER.size - 8 + size, b"WAVE",
@@ -163,7 +159,7 @@ def wav_header(samples: int) -> bytes:
 
 
 def wav_bytes(samples: np.ndarray) -> bytes:
-    """A WAV file of int16 [S] samples: its header of 44 bytes, and they."""
+    """Return a WAV file with samples int16 [S]."""
     return wav_header(samples.size) + samples.astype("<i2", copy=False).tobytes()
 
 

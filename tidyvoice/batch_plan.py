@@ -1,6 +1,6 @@
-"""What is embedded at once: utterances, and pieces of long ones, in batches of equal length.
+"""Division of utterances into pieces, and of pieces into batches of equal length.
 
-Nothing is padded, so that an embedding does not depend on what else is in its batch.
+Nothing is padded, so an embedding does not depend on the other utterances in its batch.
 """
 
 from collections.abc import Sequence
@@ -8,18 +8,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tidyvoice.frontend import FrontendSettings
+from tidyvoice.frontends import Frontend
 
 
 @dataclass(frozen=True)
 class Items:
-    """M utterances and pieces of utterances; the pieces of one follow one another.
+    """M items: utterances, or consecutive pieces of long utterances.
 
     Attributes:
-        rows: the utterance of each, as its row in the source, int64 [M].
-        starts: first frame of each, int64 [M].
-        frames: number of frames of each, int64 [M].
-        whole: whether it is an utterance and no piece of one, bool [M].
+        rows: the utterance of each item, as its row in the source, int64 [M].
+        starts: first frame of each item, int64 [M].
+        frames: number of frames of each item, int64 [M].
+        whole: whether an item is a whole utterance, bool [M].
     """
 
     rows: np.ndarray
@@ -32,22 +32,20 @@ class Items:
 
     @property
     def firsts(self) -> np.ndarray:
-        """The first item of each utterance, int64 [N]."""
+        """Return the first item of each utterance, int64 [N]."""
         return np.flatnonzero(self.starts == 0)
 
 
-def plan_items(
-    rows: np.ndarray, samples: np.ndarray, settings: FrontendSettings, longest: int
-) -> Items:
-    """The items of utterances that are at least one frame long.
+def plan_items(rows: np.ndarray, samples: np.ndarray, frontend: Frontend, longest: int) -> Items:
+    """Return the items of utterances that are at least one frame long.
 
     Args:
-        rows: which utterances, int64 [N].
-        samples: samples of every utterance of the source.
-        longest: an utterance of more frames is cut into as few pieces as hold so many each, whose
-            lengths differ by one frame at most.
+        rows: the utterances, int64 [N].
+        samples: number of samples of every utterance of the source.
+        longest: frames of an item at most. A longer utterance is cut into as few pieces as
+            possible, whose lengths differ by one frame at most.
     """
-    frames = np.array([settings.num_frames(int(samples[row])) for row in rows], dtype=np.int64)
+    frames = np.array([frontend.num_frames(int(samples[row])) for row in rows], dtype=np.int64)
     pieces = -(-frames // longest)
     of = np.repeat(np.arange(len(rows)), pieces)
     number = np.arange(len(of)) - np.repeat(np.cumsum(pieces) - pieces, pieces)
@@ -57,14 +55,14 @@ def plan_items(
 
 
 def plan_batches(frames: Sequence[int] | np.ndarray, batch_frames: int) -> list[np.ndarray]:
-    """Batches of items with the same number of frames, the longest ones first.
+    """Put items with the same number of frames into batches, the longest items first.
 
     Args:
-        frames: of each item [M].
+        frames: number of frames of each item [M].
         batch_frames: frames of a batch at most; a longer item is a batch of its own.
 
     Returns:
-        For each batch its items, int64 [B]; a function of the arguments alone.
+        The items of each batch, int64 [B].
     """
     frames = np.asarray(frames)
     order = np.argsort(-frames, kind="stable")

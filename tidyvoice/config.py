@@ -7,18 +7,17 @@ an error that names the file, the key and the nearest valid name, all mistakes a
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import yaml
-from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
-from tidyvoice.errors import TidyVoiceError
 from tidyvoice.files import write_text
-from tidyvoice.frontend import FrontendSettings
+from tidyvoice.frontends import FrontendSettings
 from tidyvoice.losses import LOSSES
-from tidyvoice.models import MODELS, EmbeddingModel
+from tidyvoice.models import MODELS, EmbeddingModel, build_for
 from tidyvoice.settings import Strict, load_settings
-from tidyvoice.settings.registry import Registry, suggest
+from tidyvoice.settings.registry import ComponentSettings, Registry
 
 MAX_SPEED_DENOMINATOR = 100
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -77,41 +76,6 @@ class DataSettings(Strict):
         return self
 
 
-class ComponentSettings(Strict):
-    """A component of a registry, by name, and all of its settings.
-
-    Attributes:
-        decided_elsewhere: settings that another section decides: name and section.
-    """
-
-    registry: ClassVar[Registry]
-    decided_elsewhere: ClassVar[dict[str, str]] = {}
-
-    name: str
-    args: dict[str, Any] = Field({}, description="its settings", validate_default=True)
-
-    @field_validator("name")
-    @classmethod
-    def _known(cls, name: str) -> str:
-        if name not in cls.registry:
-            raise ValueError(suggest(name, cls.registry))
-        return name
-
-    @field_validator("args", mode="before")
-    @classmethod
-    def _all_settings(cls, given: object, info: ValidationInfo) -> object:
-        if "name" not in info.data or not isinstance(given, dict):
-            return given
-        for key, place in cls.decided_elsewhere.items():
-            if key in given:
-                raise ValueError(f"{key}: leave it out; {place} decides it")
-        try:
-            settings = cls.registry.arguments(info.data["name"], given)
-        except TidyVoiceError as error:
-            raise ValueError(str(error)) from None
-        return {key: value for key, value in settings.items() if key not in cls.decided_elsewhere}
-
-
 class ModelSettings(ComponentSettings):
     """The network; names and arguments as in a WeSpeaker config.yaml."""
 
@@ -147,10 +111,6 @@ class ModelSettings(ComponentSettings):
     def embed_dim(self) -> int:
         """Dimensions of an embedding: a setting of every network."""
         return self.args["embed_dim"]
-
-    def build(self, feat_dim: int) -> EmbeddingModel:
-        """Build the network for features [B x T x feat_dim], with torch's initial weights."""
-        return MODELS.build(self.name, feat_dim, **self.args)
 
 
 class LossSettings(ComponentSettings):
@@ -294,6 +254,10 @@ class Experiment(Strict):
                 "another class, from which the contrast would part it"
             )
         return self
+
+    def build_model(self) -> EmbeddingModel:
+        """Build the network for the features of the front end, with torch's initial weights."""
+        return build_for(self.frontend.build(), self.model.name, **self.model.args)
 
     def save(self, path: str | Path) -> None:
         """Write the resolved settings as YAML; reading them back gives the same experiment.

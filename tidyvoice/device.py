@@ -1,4 +1,4 @@
-"""Choice of the device that a command computes on."""
+"""Choice of the device."""
 
 import torch
 from torch import Tensor
@@ -7,10 +7,10 @@ from tidyvoice.errors import TidyVoiceError
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """The device called ``name``; with ``auto`` cuda, else mps, else cpu.
+    """Return the device ``name``; for "auto" the first available of cuda, mps and cpu.
 
     Raises:
-        TidyVoiceError: the named device is not there.
+        TidyVoiceError: the device is not available.
     """
     count = {
         "cuda": torch.cuda.device_count() if torch.cuda.is_available() else 0,
@@ -21,20 +21,20 @@ def choose_device(name: str = "auto") -> torch.device:
         return torch.device(next(kind for kind, number in count.items() if number))
     kind, _, index = name.partition(":")
     if not (index or "0").isdecimal() or int(index or 0) >= count.get(kind, 0):
-        raise TidyVoiceError(f"the device {name} is not available here: take auto or cpu")
+        raise TidyVoiceError(f"device {name} is not available here: choose auto or cpu")
     return torch.device(name)
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
-    """Whether a device's memory is exhausted, which only CUDA has an exception of its own for."""
-    told = ("can't allocate memory", "out of memory")  # the CPU's allocator; MPS
-    return isinstance(error, torch.OutOfMemoryError) or any(text in str(error) for text in told)
+    """Recognise exhausted memory, for which only CUDA raises an exception of its own."""
+    texts = ("can't allocate memory", "out of memory")  # the CPU's allocator; MPS
+    return isinstance(error, torch.OutOfMemoryError) or any(text in str(error) for text in texts)
 
 
 class LateNumbers:
-    """Numbers [N] that are read a while after they were computed, without waiting for what follows.
+    """Numbers [N] that are read some time after they were computed.
 
-    Reading a tensor on CUDA waits for everything that was queued before it is read.
+    Reading a CUDA tensor directly would also wait for everything queued after it.
     """
 
     def __init__(self, values: Tensor):

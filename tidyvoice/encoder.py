@@ -1,4 +1,4 @@
-"""A speaker encoder: a model with its frontend, and with what makes decisions of its embeddings."""
+"""A speaker encoder: a model with its front end and its verifier."""
 
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,7 +12,8 @@ from tidyvoice.batch_plan import plan_batches, plan_items
 from tidyvoice.device import choose_device
 from tidyvoice.enrolment import NOBODY, Enrolment, Gallery, Identification
 from tidyvoice.errors import NotFiniteError, TidyVoiceError, TidyVoiceWarning
-from tidyvoice.frontend import INT16_SCALE, Frontend, FrontendSettings
+from tidyvoice.frontends import FrontendSettings
+from tidyvoice.headers import INT16_SCALE, SAMPLE_RATE
 from tidyvoice.model_files import VERIFIER_FILE
 from tidyvoice.modelhub.folder import (
     fingerprint,
@@ -21,7 +22,8 @@ from tidyvoice.modelhub.folder import (
     model_folder,
     training_speakers,
 )
-from tidyvoice.models.registry import EmbeddingModel, widest_frame
+from tidyvoice.models import EmbeddingModel, frontend_of
+from tidyvoice.models.registry import widest_frame
 from tidyvoice.readahead import one_ahead, read_ahead
 from tidyvoice.recordings import Recording
 from tidyvoice.verifier import Verification, Verifier, directions, log_odds
@@ -43,7 +45,7 @@ class SpeakerEncoder:
 
     Args:
         model: maps features [B x T x F] to embeddings [B x D].
-        settings: of the frontend.
+        settings: of the front end.
         device: what to compute on.
         trained_on: the speakers that the model was trained on, where known.
         verifier: what its scores mean, where known.
@@ -51,6 +53,7 @@ class SpeakerEncoder:
             TF32 unless ``torch.backends.cudnn.allow_tf32`` is False.
 
     Attributes:
+        frontend: computes the features.
         weights: SHA-256 of the weights.
         inference: the copy of the model that embeds (see ``EmbeddingModel.for_inference``).
 
@@ -82,8 +85,9 @@ class SpeakerEncoder:
         self.model = model.to(self.device).eval()
         self._check_verifier()
         self.inference = self.model.for_inference(PRECISIONS[precision])
-        self.frontend = Frontend(settings).to(self.device).eval()
-        width = widest_frame(self.inference, settings.num_mel_bins, self.device)
+        self.settings = settings
+        self.frontend = frontend_of(self.model, settings).to(self.device).eval()
+        width = widest_frame(self.inference, self.frontend.feature_dim, self.device)
         width *= getattr(self.inference, "extra_maps", 1)
         self.frame_bytes = width * PRECISIONS[precision].itemsize
 
@@ -109,8 +113,8 @@ class SpeakerEncoder:
 
         Example:
             >>> from tidyvoice import SpeakerEncoder
-            >>> SpeakerEncoder.from_pretrained("model", device="cpu").settings.sample_rate
-            16000
+            >>> SpeakerEncoder.from_pretrained("model", device="cpu").frontend.feature_dim
+            80
         """
         folder = model_folder(source, revision)
         model, settings = load_model(folder)
@@ -135,11 +139,6 @@ class SpeakerEncoder:
             raise TidyVoiceError(
                 f"the verifier's mean has {found} dimensions, embeddings have {wanted}: {mend}"
             )
-
-    @property
-    def settings(self) -> FrontendSettings:
-        """Of the frontend."""
-        return self.frontend.settings
 
     @property
     def fewest_frames(self) -> int:
@@ -235,15 +234,15 @@ class SpeakerEncoder:
 
     def _embed(self, recordings: Sequence[Recording]) -> list[np.ndarray]:
         """Embeddings in order; equally many frames are computed together, nothing is padded."""
-        settings = self.settings
+        frontend = self.frontend
         lengths = np.array([len(recording.samples) for recording in recordings])
-        longest = settings.num_frames(round(LONGEST * settings.sample_rate))
-        items = plan_items(np.arange(len(recordings)), lengths, settings, longest)
+        longest = frontend.num_frames(round(LONGEST * SAMPLE_RATE))
+        items = plan_items(np.arange(len(recordings)), lengths, frontend, longest)
         vectors: list[np.ndarray] = [np.empty(0)] * len(items)
         for batch in plan_batches(items.frames, BATCH_FRAMES):
-            count = settings.num_samples(int(items.frames[batch[0]]))
+            count = frontend.num_samples(int(items.frames[batch[0]]))
             samples = [
-                recordings[items.rows[item]].samples[settings.shift_samples * start :][:count]
+                recordings[items.rows[item]].samples[frontend.frame_shift * start :][:count]
                 for item, start in zip(batch, items.starts[batch], strict=True)
             ]
             try:

@@ -1,4 +1,4 @@
-"""Errors that a user can mend, and how a command reports them: one line, non-zero exit status."""
+"""Errors that a user can fix. Commands report them in one line with a non-zero exit status."""
 
 import errno
 import os
@@ -9,15 +9,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import NoReturn
 
-INTERRUPTED = 130  # 128 + SIGINT, what shells expect of an interrupted command
+INTERRUPTED = 130  # 128 + SIGINT, the exit status that shells expect
 
 
 class TidyVoiceError(Exception):
-    """A mistake in the input. Its text is one line: the file, the line or key, and the fix."""
+    """A user's mistake. The message is one line: the file, the line or key, and how to fix it."""
 
 
 class NotFiniteError(TidyVoiceError):
-    """A row of a batch, which only the caller can name, has an embedding that is not finite."""
+    """An embedding that is not finite. The caller knows the utterance of ``row``."""
 
     def __init__(self, row: int, message: str):
         super().__init__(message)
@@ -25,11 +25,11 @@ class NotFiniteError(TidyVoiceError):
 
 
 class TidyVoiceWarning(UserWarning):
-    """Something in the input that may be a mistake; a command says it in one line and goes on."""
+    """A possible mistake in the input. Commands print it in one line and continue."""
 
 
 def summarise(problems: Sequence[str], limit: int = 10) -> str:
-    """One line for many problems: the first ``limit`` of them and how many more there are."""
+    """Join the first ``limit`` problems in one line, with the number of others."""
     shown = "; ".join(problems[:limit])
     rest = len(problems) - limit
     return f"{shown}; and {rest:,} more" if rest > 0 else shown
@@ -42,7 +42,7 @@ def _interrupt(signum: int, frame: object) -> None:
 def _show_warning(
     message: Warning | str, category: type[Warning], filename: str, lineno: int, *rest: object
 ) -> None:
-    """Print a warning; ours names its place in the input, any other its place in the code."""
+    """Print a warning in one line; only warnings of other packages name their place in the code."""
     where = "" if issubclass(category, TidyVoiceWarning) else f"{filename}:{lineno}: "
     kind = "warning" if issubclass(category, TidyVoiceWarning) else category.__name__
     sys.stderr.write(f"{where}{kind}: {message}\n")
@@ -57,10 +57,10 @@ def _stop(message: object) -> NoReturn:
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """Turn what a user can cause into one line on stderr and an exit status.
+    """Report a user's mistake in one line on stderr, and exit.
 
-    Bad input exits with 1, Ctrl-C and SIGTERM with 130. Anything else is a defect of ours and
-    keeps its traceback.
+    The exit status is 1 for bad input and 130 for Ctrl-C and SIGTERM. Other exceptions are defects
+    of this package and keep their traceback.
     """
     signal.signal(signal.SIGTERM, _interrupt)
     warnings.showwarning = _show_warning
@@ -69,13 +69,13 @@ def one_line_errors() -> Iterator[None]:
     except TidyVoiceError as error:
         _stop(error)
     except KeyboardInterrupt:
-        if os.environ.get("RANK", "0") == "0":  # one of the processes speaks for all
-            said = "interrupted: finished work is kept; run the same command again to resume"
-            sys.stderr.write(f"\n{said}\n")
+        if os.environ.get("RANK", "0") == "0":  # one of several processes prints it
+            message = "interrupted: finished work is kept; run the same command again to resume"
+            sys.stderr.write(f"\n{message}\n")
         sys.exit(INTERRUPTED)
     except OSError as error:
         where = f": {error.filename}" if error.filename else ""
-        # polars gives the number in the text only.
+        # An error of polars has the reason only in its text.
         if error.errno in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error):
             _stop(f"the disk is full{where}; free some space, then run the same command again")
         _stop(f"{error.strerror or error}{where}")

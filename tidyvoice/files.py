@@ -1,6 +1,5 @@
-"""Files that are either whole or absent: written under a temporary name, then renamed."""
+"""Atomic writes, locks and checksums of files."""
 
-import fcntl
 import glob
 import hashlib
 import itertools
@@ -14,16 +13,16 @@ from pathlib import Path
 from tidyvoice.errors import TidyVoiceError
 
 PARTIAL = ".partial"
-_numbers = itertools.count()  # of temporary names: threads may write the same file
+_numbers = itertools.count()  # for temporary names, because threads may write the same file
 
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yield a temporary name beside ``path``; rename it to ``path`` if the block succeeds.
 
-    The folder is made if it is missing. When the block fails, nothing is left behind and a file
-    that stood at ``path`` is untouched. The file is flushed to the disk before it is renamed. What
-    a process that was killed left behind is removed.
+    A missing folder is created. If the block fails, the temporary file is deleted and ``path`` is
+    unchanged. The file is flushed to the disk before it is renamed. Temporary files of killed
+    processes are deleted.
 
     Example:
         >>> with atomic_path("table.txt") as partial:  # doctest: +SKIP
@@ -44,14 +43,14 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 def atomic_folder(path: str | Path) -> Iterator[Path]:
     """Yield a new folder beside ``path``; rename it to ``path`` if the block succeeds.
 
-    ``path`` must not exist, or be an empty folder. When the block fails, nothing is left behind.
+    If the block fails, the new folder is deleted.
 
     Raises:
-        TidyVoiceError: something is at ``path``.
+        TidyVoiceError: ``path`` exists and is not an empty folder.
     """
     path = Path(path)
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise TidyVoiceError(f"{path} is there already: delete it or take another name")
+        raise TidyVoiceError(f"{path} exists: delete it or choose another name")
     partial = _partial_name(path)
     partial.mkdir()
     try:
@@ -66,9 +65,9 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
 
 
 def _partial_name(path: Path) -> Path:
-    """A name beside ``path`` for this call; what processes that ended left is removed."""
+    """Return a temporary name beside ``path``, and delete those of processes that have ended."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Other machines may share the folder; whether their processes still run is not known here.
+    # Only files of this machine: other machines may share the folder and still write theirs.
     begin = f".{path.name}.{platform.node().replace('.', '-')}"
     for left in path.parent.glob(f"{glob.escape(begin)}.*{PARTIAL}"):
         if _is_running(left.name.split(".")[-2].partition("-")[0]):
@@ -92,35 +91,37 @@ def _is_running(process: str) -> bool:
 
 @contextmanager
 def only_writer(folder: str | Path) -> Iterator[None]:
-    """Hold the right to write in ``folder``; the system takes it back when the process ends.
+    """Lock ``folder`` for writing; the system unlocks it when the process ends.
 
     Raises:
-        TidyVoiceError: another process holds it.
+        TidyVoiceError: another process has locked it.
     """
+    from filelock import FileLock, Timeout  # slow to import
+
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / ".lock", "w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise TidyVoiceError(
-                f"another process is writing in {folder}: wait for it or stop it"
-            ) from None
-        yield
+    try:
+        with FileLock(folder / ".lock", timeout=0):
+            yield
+    except Timeout:
+        raise TidyVoiceError(
+            f"another process is writing in {folder}: wait for it or stop it"
+        ) from None
 
 
 @contextmanager
 def one_at_a_time(path: str | Path) -> Iterator[None]:
-    """Wait until no other process is in such a block for ``path``: to read it and write it anew."""
+    """Lock ``path`` between reading and writing it, and wait for others that hold the lock."""
+    from filelock import FileLock  # slow to import
+
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path.with_name(f".{path.name}.lock"), "w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with FileLock(path.with_name(f".{path.name}.lock")):
         yield
 
 
 def refuse_inputs(outputs: Sequence[Path], inputs: Iterable[Path]) -> None:
-    """Refuse to write over a file that is read, or two outputs to one file.
+    """Refuse outputs that would overwrite an input or each other.
 
     Raises:
         TidyVoiceError: an output is one of the inputs, or another output.
@@ -128,19 +129,19 @@ def refuse_inputs(outputs: Sequence[Path], inputs: Iterable[Path]) -> None:
     read = [path for path in inputs if path.exists()]
     for number, out in enumerate(outputs):
         if out.exists() and any(map(out.samefile, read)):
-            raise TidyVoiceError(f"{out} is read, and would be written over; give another name")
+            raise TidyVoiceError(f"{out} is an input and would be overwritten: give another name")
         if out.resolve() in [other.resolve() for other in outputs[:number]]:
-            raise TidyVoiceError(f"{out} would be written twice; give two names")
+            raise TidyVoiceError(f"{out} is the name of two outputs: give two names")
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write ``text`` to ``path``, whole or not at all (see ``atomic_path``)."""
+    """Write ``text`` to ``path`` atomically, see ``atomic_path``."""
     with atomic_path(path) as partial:
         partial.write_text(text, encoding="utf-8")
 
 
 def sha256(path: str | Path) -> str:
-    """The SHA-256 of a file, in hexadecimal; the file is read in blocks."""
+    """Return the SHA-256 of a file, in hexadecimal."""
     digest = hashlib.sha256()
     with open(path, "rb") as file:
         while block := file.read(2**20):

@@ -15,6 +15,7 @@ from tqdm import tqdm
 from tidyvoice.readahead import read_ahead
 
 SAMPLE_RATE = 16000
+INT16_SCALE = 32768.0  # waveforms lie in -1..1
 # What libsndfile reads: the header tells rate and duration. The others take a decoder.
 WITH_HEADER = frozenset({".wav", ".flac", ".ogg", ".opus", ".mp3"})
 # What stands for a length where the writer could not go back to fill it in.

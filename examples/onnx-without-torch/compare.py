@@ -17,7 +17,7 @@ def main() -> None:
     args = parser.parse_args()
     session = onnxruntime.InferenceSession(args.model, providers=["CPUExecutionProvider"])
     metadata = session.get_modelmeta().custom_metadata_map
-    expected = json.loads(metadata["tidyvoice.frontend"])["sample_rate"]
+    expected = json.loads(metadata["tidyvoice.sample_rate"])
     centre = np.load(args.mean)
     if str(centre["model"]) != json.loads(metadata["tidyvoice.weights"]):
         sys.exit(f"error: {args.mean} holds embeddings of another model: extract it with this one")

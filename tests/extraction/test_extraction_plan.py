@@ -18,6 +18,7 @@ from tidyvoice.models import build_model
 from tidyvoice.readahead import usable_cores
 
 SETTINGS = FrontendSettings()
+FRONTEND = SETTINGS.build()
 MEASURE = """
 import re, sys
 import numpy as np
@@ -34,9 +35,9 @@ count = int(sys.argv[1])
 def most():
     # Not getrusage, whose maximum is inherited from the process that started this one.
     return 1024 * int(re.search("VmHWM:\\s*(\\d+)", open("/proc/self/status").read())[1])
-encoder.embed_samples(np.zeros((1, encoder.settings.num_samples(200)), np.int16))
+encoder.embed_samples(np.zeros((1, encoder.frontend.num_samples(200)), np.int16))
 before = most()
-encoder.embed_samples(np.ones((1, encoder.settings.num_samples(count)), np.int16))
+encoder.embed_samples(np.ones((1, encoder.frontend.num_samples(count)), np.int16))
 print((most() - before) / count / bytes_per_frame(encoder))
 """
 
@@ -61,8 +62,8 @@ def test_batches_hold_equal_frame_counts_and_keep_the_bound():
 
 
 def test_pieces_of_a_long_utterance_are_equal_and_cover_it():
-    samples = np.array([SETTINGS.num_samples(n) for n in (100, 101, 7, 250)])
-    items = plan_items(np.array([3, 0, 1]), samples, SETTINGS, longest=100)
+    samples = np.array([FRONTEND.num_samples(n) for n in (100, 101, 7, 250)])
+    items = plan_items(np.array([3, 0, 1]), samples, FRONTEND, longest=100)
     assert items.rows.tolist() == [3, 3, 3, 0, 1, 1]
     assert items.frames.tolist() == [83, 83, 84, 100, 50, 51]
     assert items.starts.tolist() == [0, 83, 166, 0, 0, 50]

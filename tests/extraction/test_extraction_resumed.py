@@ -46,7 +46,7 @@ def data(tmp_path):
 @pytest.fixture
 def kept_at_once(monkeypatch):
     monkeypatch.setattr(run, "SHARE", 0.0)
-    monkeypatch.setattr(run, "OFTENEST", 0.0)
+    monkeypatch.setattr(run, "SHORTEST", 0.0)
 
 
 def stop_after(encoder, monkeypatch, batches):
@@ -81,7 +81,7 @@ def test_what_was_stopped_goes_on_to_the_same_bytes(encoder, data, tmp_path, kep
     made = extract(encoder, data, out, memory_mib=None)  # keeps the batches it began with
     assert made.utterances == 12
     assert made.found > 0
-    assert "of 12 utterances are there already" in capsys.readouterr().err
+    assert "of 12 utterances" in capsys.readouterr().err
     assert out.read_bytes() == whole.read_bytes()
     assert not (tmp_path / "e.npz.parts").exists()
 
@@ -102,7 +102,7 @@ def test_parts_of_another_plan_are_discarded_and_it_is_said(
     options |= {"limit": 11} if change == "data" else {}
     made = extract(other, data, out, **options)
     assert made.found == 0
-    assert f"e.npz.parts is of other {named}: discarded" in capsys.readouterr().err
+    assert f"e.npz.parts has parts for another {named}: deleted" in capsys.readouterr().err
     extract(other, data, tmp_path / "fresh.npz", **options)
     assert out.read_bytes() == (tmp_path / "fresh.npz").read_bytes()
 
@@ -199,13 +199,13 @@ def test_a_long_recording_is_the_weighted_mean_of_its_pieces(encoder, tmp_path, 
         write_shards(tmp_path / "data")
         (tmp_path / "data" / "wav.scp").unlink()
     extract(encoder, tmp_path / "data", tmp_path / "e.npz", longest=1.0)
-    assert "recordings over 1 s (--longest): 1, in 3 pieces" in capsys.readouterr().err
+    assert "1 recordings over 1 s, embedded in 3 pieces" in capsys.readouterr().err
     pieced = load_embeddings(tmp_path / "e.npz")
     samples, _ = soundfile.read(folder / f"long.{ending}", dtype="int16")
-    assert encoder.settings.num_frames(samples.size) == 249
+    assert encoder.frontend.num_frames(samples.size) == 249
     weighted = np.zeros(24)
     for start, frames in ((0, 83), (83, 83), (166, 83)):
-        piece = samples[160 * start : 160 * start + encoder.settings.num_samples(frames)]
+        piece = samples[160 * start : 160 * start + encoder.frontend.num_samples(frames)]
         weighted += frames * encoder.embed_samples(piece[None])[0]
     found = pieced.vectors[[name.endswith(f"long.{ending}") for name in pieced.ids].index(True)]
     np.testing.assert_allclose(found, weighted / 249, rtol=1e-4, atol=1e-5)

@@ -1,78 +1,114 @@
-"""A network that is registered works everywhere: training, extraction, export, doctor, card."""
+"""A registered front end, network, pooling or loss works in every command."""
 
 import re
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import yaml
-from conftest import prepared
-from typer.testing import CliRunner
+from conftest import invoke, prepared, succeed
+from tidyvoice.export.encoders import OnnxEncoder
 
 from tidyvoice import SpeakerEncoder
-from tidyvoice.cli import app
 from tidyvoice.config import Experiment
+from tidyvoice.frontends import FRONTENDS
 from tidyvoice.losses import LOSSES
-from tidyvoice.models import MODELS
+from tidyvoice.models import MODELS, campplus, ecapa_tdnn
+from tidyvoice.models.pooling import MQMHASTP, POOLINGS
 from tidyvoice.scoring.embeddings import load_embeddings
 from tidyvoice.training.average import average_checkpoints
 from tidyvoice.training.trainer import Trainer
 
 EXTENDING = Path(__file__).parents[2] / "docs/extending.md"
+FBANK = {"name": "fbank", "args": {"num_mel_bins": 24, "frame_shift": 12.5}}
+# Network, arguments that make it narrow, front end.
+CASES = [
+    ("MeanOfFrames", {"hidden": 7}, {"name": "learned_filters", "args": {"filters": 5}}),
+    ("ResNet293", {"m_channels": 2, "pooling_func": "MQMHASTP"}, FBANK),
+    ("ECAPA_TDNN_GLOB_c512", {"channels": 8}, FBANK),
+    ("CAMPPlus", {"growth_rate": 4, "bn_size": 2, "init_channels": 8}, FBANK),
+    ("ReDimNetB2", {"C": 8, "pooling_func": "MAX"}, FBANK),
+]
 
 
 @pytest.fixture
-def own_components(monkeypatch):
-    """The network and the loss of docs/extending.md, as the page has them."""
-    for registry in (MODELS, LOSSES):
+def components(monkeypatch):
+    """Register the components of docs/extending.md, and make the networks of CASES shallow.
+
+    An export takes seconds for every ten layers.
+    """
+    for registry in (FRONTENDS, MODELS, POOLINGS, LOSSES):
         monkeypatch.setattr(registry, "_components", dict(registry._components))
     for code in re.findall(r"```python\n(.*?)```", EXTENDING.read_text(), re.DOTALL):
         exec(code, {"__name__": "own"})
+    monkeypatch.setattr(campplus, "DENSE_BLOCKS", ((2, 1),))
+    monkeypatch.setattr(ecapa_tdnn, "PARTS", 2)
+    POOLINGS._components["MQMHASTP"] = partial(MQMHASTP, heads=2)
+    resnet = MODELS["ResNet293"]
+    MODELS._components["ResNet293"] = partial(resnet.func, resnet.args[0], (1, 1, 1, 1))
+    stages, block = MODELS["ReDimNetB2"].args
+    MODELS._components["ReDimNetB2"] = partial(MODELS["ReDimNetB2"].func, stages[1:2], block)
 
 
-def run(*arguments):
-    done = CliRunner().invoke(app, list(map(str, arguments)))
-    assert done.exit_code == 0, done.output
-    return done.output
-
-
-@pytest.mark.usefixtures("own_components")
-@pytest.mark.parametrize(
-    ("name", "args"),
-    [
-        ("MeanOfFrames", {"embed_dim": 6, "hidden": 7}),
-        ("ResNet34", {"m_channels": 2, "embed_dim": 6, "pooling_func": "MQMHASTP"}),
-        ("ECAPA_TDNN_GLOB_c512", {"channels": 16, "embed_dim": 6}),
-    ],
-)
-def test_a_network_trains_extracts_and_shows_everywhere(experiment, tmp_path, name, args):
-    experiment["model"] = {"name": name, "args": args}
+@pytest.mark.usefixtures("components")
+@pytest.mark.parametrize(("name", "args", "frontend"), CASES, ids=[case[0] for case in CASES])
+def test_a_network_works_in_every_command(experiment, tmp_path, name, args, frontend):
+    experiment["model"] = {"name": name, "args": {"embed_dim": 6, **args}}
+    experiment["frontend"] = frontend
     experiment["loss"] = {"name": "QuadraticMargin", "args": {"growth": 1.0}}
     experiment |= {"epochs": 1, "epoch_iterations": 2}
     (tmp_path / "x.yaml").write_text(yaml.safe_dump(experiment))
-    assert (
-        "steps of 5 chunks"
-        in CliRunner().invoke(app, ["doctor", "--config", str(tmp_path / "x.yaml")]).output
-    )
+    assert "steps of 5 chunks" in invoke("doctor", "--config", tmp_path / "x.yaml").output
     trainer = Trainer(Experiment.model_validate(experiment))
+    before = {key: tensor.clone() for key, tensor in trainer.network.model.state_dict().items()}
     trainer.run()
+    trained = [key for key, _ in trainer.network.model.named_parameters()]
+    after = trainer.network.model.state_dict()
+    changed = {key for key in trained if not torch.equal(before[key], after[key])}
+    assert changed >= {key for key in trained if key.endswith(("conv1.weight", "filters.weight"))}
+    assert ("frontend.filters.weight" in changed) == (frontend["name"] == "learned_filters")
+
     average_checkpoints(trainer.folder)
     model = trainer.folder / "models"
     config = yaml.safe_load((model / "config.yaml").read_text())
-    assert (config["model"], config["model_args"]["feat_dim"]) == (name, 80)
+    assert config["model"] == name
     assert args.items() <= config["model_args"].items()
-    data = prepared(tmp_path / "data", speakers=2, utterances=2, seconds=1.0)
-    run("extract", "--model", model, "--data", data, "--out", tmp_path / "e.npz")
-    table = load_embeddings(tmp_path / "e.npz")
-    assert table.vectors.shape == (4, 6)
+    settings = config["dataset_args"][f"{frontend['name']}_args"]
+    assert frontend["args"].items() <= settings.items()
     encoder = SpeakerEncoder.from_pretrained(model, device="cpu")
-    assert encoder.frame_bytes > 0
-    waveforms = np.random.default_rng(1).standard_normal((1, 16000)).astype(np.float32)
+    assert config["model_args"]["feat_dim"] == encoder.frontend.feature_dim
+    waveforms = 0.1 * np.random.default_rng(1).standard_normal((2, 16000)).astype(np.float32)
     features = encoder.frontend(torch.from_numpy(waveforms))
+    assert features.shape[1:] == (encoder.frontend.num_frames(16000), encoder.frontend.feature_dim)
     with torch.no_grad():
-        np.testing.assert_allclose(
-            encoder.embed_waveforms(waveforms), encoder.model(features), rtol=1e-4, atol=1e-5
-        )
-    run("hub", "push", model, "me/model", "--licence", "mit", "--out", tmp_path / "card")
-    assert f"Network: {name}" in (tmp_path / "card" / "README.md").read_text()
+        expected = encoder.model(features).numpy()
+    np.testing.assert_allclose(
+        encoder.embed_waveforms(waveforms), expected, rtol=1e-3, atol=1e-4 * abs(expected).max()
+    )
+
+    data = prepared(tmp_path / "data", speakers=2, utterances=2, seconds=1.0)
+    succeed("extract", "--model", model, "--data", data, "--out", tmp_path / "e.npz")
+    assert load_embeddings(tmp_path / "e.npz").vectors.shape == (4, 6)
+    succeed("hub", "push", model, "me/model", "--licence", "mit", "--out", tmp_path / "card")
+    card = (tmp_path / "card" / "README.md").read_text()
+    assert f"Network: {name}" in card
+    assert f"front end {frontend['name']}" in card
+    # `export` compares the file with the model.
+    succeed("export", "--model", tmp_path / "card", "--out", tmp_path / "model.onnx")
+    samples = (32768 * waveforms).astype(np.int16)
+    exported = OnnxEncoder(tmp_path / "model.onnx").embed_samples(samples)
+    np.testing.assert_allclose(exported, expected, rtol=0.01, atol=0.01 * abs(expected).max())
+
+
+@pytest.mark.usefixtures("components")
+def test_features_of_a_trained_front_end_are_no_input_of_an_export(experiment, tmp_path):
+    name, args, frontend = CASES[0]
+    experiment |= {"epochs": 0, "model": {"name": name, "args": args}, "frontend": frontend}
+    trainer = Trainer(Experiment.model_validate(experiment))
+    trainer.run()
+    average_checkpoints(trainer.folder)
+    done = invoke("export", "--model", trainer.folder / "models", "--input", "features",
+                  "--out", tmp_path / "model.onnx")  # fmt: skip
+    assert "the front end learned_filters, which was trained with the model" in done.output

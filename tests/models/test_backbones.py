@@ -27,10 +27,13 @@ LARGE = [case for case in CASES if "embedding" not in case]
 RESNET34 = ("ResNet34", {"m_channels": 4, "pooling_func": "MQMHASTP"}, 16)
 RESNET152 = ("ResNet152", {"m_channels": 2, "pooling_func": "TSTP"}, 50)
 ECAPA = ("ECAPA_TDNN_GLOB_c512", {"channels": 16}, 3)
-CAMPPLUS = ("CAMPPlus", {"growth_rate": 4, "bn_size": 2, "init_channels": 8}, 4 + 52)
+CAMPPLUS = ("CAMPPlus", {"growth_rate": 8, "bn_size": 1, "init_channels": 32}, 4 + 52)
 REDIMNET_B2 = ("ReDimNetB2", {"C": 8}, 19 + 6)
 REDIMNET_B6 = ("ReDimNetB6", {"C": 16, "group_divisor": 4}, 40 + 6)
-NETWORKS = [RESNET34, RESNET152, ECAPA, CAMPPLUS, REDIMNET_B2, REDIMNET_B6]
+SIMAM34 = ("SimAM_ResNet34_ASP", {"in_planes": 4}, 16)
+SIMAM100 = ("SimAM_ResNet100_ASP", {"in_planes": 2}, 49)
+SIMAM293 = ("SimAM_ResNet293_ASP", {"in_planes": 2}, 97)
+NETWORKS = [RESNET34, RESNET152, ECAPA, CAMPPLUS, REDIMNET_B2, REDIMNET_B6, SIMAM34, SIMAM100]
 
 
 def title(case):
@@ -103,8 +106,8 @@ def test_an_ecapa_without_global_context_differs_in_the_attention_only():
     assert shapes == {name: tuple(tensor.shape) for name, tensor in plain.state_dict().items()}
 
 
-@pytest.mark.parametrize(("name", "settings", "blocks"), NETWORKS)
-def test_a_network_trains_and_takes_a_single_frame(name, settings, blocks):
+@pytest.mark.parametrize(("name", "settings", "blocks"), [*NETWORKS, SIMAM293])
+def test_a_network_trains_and_computes_in_half_precision(name, settings, blocks):
     torch.manual_seed(1)
     model = MODELS.build(name, 24, embed_dim=8, **settings)
     assert len(model.blocks()) == blocks
@@ -115,35 +118,46 @@ def test_a_network_trains_and_takes_a_single_frame(name, settings, blocks):
     assert all(g is not None and torch.isfinite(g).all() for g in gradients)
     with torch.no_grad():
         assert torch.isfinite(model.eval()(torch.randn(2, 1, 24))).all()
-
-
-@pytest.mark.parametrize(("name", "settings", "blocks"), NETWORKS)
-def test_an_inference_copy_computes_in_half_precision(name, settings, blocks):
-    torch.manual_seed(1)
-    model = MODELS.build(name, 24, embed_dim=8, **settings).eval()
-    copy = model.for_inference(torch.bfloat16)
-    for frames in (copy.fewest_frames, 40):
-        features = torch.randn(2, frames, 24)
-        with torch.no_grad():
+        copy = model.for_inference(torch.bfloat16)
+        for frames in (copy.fewest_frames, 40):
+            features = torch.randn(2, frames, 24)
             embeddings, half = model(features), copy(features)
-        assert half.dtype == torch.float32
-        assert torch.isfinite(half).all()
-    # bfloat16 rounds to 2^-9 of a value.
-    assert 0 < torch.linalg.norm(half - embeddings) < 0.1 * torch.linalg.norm(embeddings)
+            assert half.dtype == torch.float32
+            assert torch.isfinite(half).all()
+        # bfloat16 rounds to 2^-9 of a value.
+        assert 0 < torch.linalg.norm(half - embeddings) < 0.1 * torch.linalg.norm(embeddings)
+
+
+@pytest.mark.parametrize("pooling", POOLINGS)
+def test_every_network_takes_every_pooling(pooling):
+    for name, settings, _ in (RESNET34, ECAPA, CAMPPLUS, REDIMNET_B2, SIMAM34):
+        model = MODELS.build(name, 24, embed_dim=8, **{**settings, "pooling_func": pooling}).eval()
+        features = torch.randn(2, 20, 24)
+        with torch.no_grad():
+            embeddings = model(features)
+            for dtype, tolerance in ((torch.float32, 1e-3), (torch.bfloat16, 0.2)):
+                difference = torch.linalg.norm(model.for_inference(dtype)(features) - embeddings)
+                assert difference < tolerance * torch.linalg.norm(embeddings), (name, dtype)
 
 
 @pytest.mark.parametrize(
     ("name", "feat_dim", "arguments", "message"),
     [
-        ("ResNet34", 80, {"pooling_func": "TSP"}, "pooling_func: Input should be 'TSTP', 'ASTP'"),
+        ("ResNet34", 80, {"pooling_func": "TSP"}, "pooling_func: did you mean TSTP"),
         ("ResNet34", 80, {"two_emb_layer": True}, "two_emb_layer: Input should be False"),
-        ("ResNet34", 84, {}, "84 mel bins: this network takes a multiple of 8"),
+        ("ResNet34", 84, {}, "a multiple of 8 features a frame, not 84"),
+        ("SimAM_ResNet34_ASP", 42, {}, "a multiple of 8 features a frame, not 42"),
         ("ECAPA_TDNN_c512", 80, {"channels": 100}, "channels: Input should be a multiple of 8"),
-        ("CAMPPlus", 80, {"pooling_func": "ASTP"}, "pooling_func: Input should be 'TSTP'"),
+        ("CAMPPlus", 80, {"embed_dims": 9, "bn_size": "x"}, "bn_size: .*did you mean embed_dim"),
         ("ReDimNetB2", 72, {"two_emb_layer": True}, "two_emb_layer: Input should be False"),
-        ("ReDimNetB2", 80, {}, "ReDimNetB2 with C = 16 takes a multiple of 24 mel bins, not 80"),
-        ("ReDimNetB6", 40, {}, "takes a multiple of 12 mel bins, not 40: change num_mel_bins"),
-        ("ReDimNetB6", 72, {"C": 48}, "C = 48 cannot have groups of 32 channels"),
+        ("ReDimNetB2", 80, {}, "ReDimNet with C = 16 takes a multiple of 24 features a frame"),
+        ("ReDimNetB6", 40, {}, "takes a multiple of 12 features a frame, not 40"),
+        (
+            "ReDimNetB6",
+            72,
+            {"C": 48},
+            "group_divisor takes a multiple of 32 channels",
+        ),
     ],
 )
 def test_impossible_settings_are_errors(name, feat_dim, arguments, message):

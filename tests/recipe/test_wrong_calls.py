@@ -37,7 +37,7 @@ def test_without_arguments_it_lists_and_starts_nothing(untouched):
         ),
         (
             "--recipe mini --set model.name=ReDimNetB2 model.init=null",
-            "ReDimNetB2 with C = 16 takes a multiple of 24 mel bins, not 80",
+            "ReDimNet with C = 16 takes a multiple of 24 features a frame, not 80",
         ),
         ("--recipe mini --set learning_rate=0.4", "set one of learning_rate.initial_lr, "),
         (

@@ -306,7 +306,7 @@ def test_a_compiled_training_is_the_same(experiment, tmp_path, monkeypatch):
     plain = run({**experiment, "experiment": str(tmp_path / "plain")})
     experiment["model"]["compile"] = True
     traced_run = run(experiment)
-    assert compiled == ["SimAMResNet"]
+    assert compiled == ["ResidualTrunk"]
     first, second = final_state(plain.folder), final_state(traced_run.folder)
     for name, value in first["model"].items():
         # The tracer calls the same kernels in the same order.

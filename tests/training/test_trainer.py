@@ -241,8 +241,8 @@ def test_a_model_of_another_frontend_is_not_fine_tuned_silently(experiment, tmp_
     first = run({**experiment, "experiment": str(tmp_path / "pretrain")})
     folder, _ = average_checkpoints(first.folder, 1)
     experiment["model"]["init"] = str(folder)
-    experiment["frontend"] = {"window_type": "povey", "dither": 0.0}
-    with pytest.raises(TidyVoiceError, match=r"another frontend \(window_type hamming, here povey"):
+    experiment["frontend"] = {"args": {"window_type": "povey", "dither": 0.0}}
+    with pytest.raises(TidyVoiceError, match=r"front end .*window_type hamming, here povey"):
         run(experiment)
 
 

@@ -17,55 +17,49 @@ class Input(str, Enum):
     features = "features"
 
 
-class Format(str, Enum):
-    onnx = "onnx"
-    torch = "torch"
-
-
 @app.command()
 @one_line_errors()
 def export(
-    model: Annotated[Path, typer.Option(help="model folder, or OWNER/NAME of Hugging Face")],
-    out: Annotated[Path, typer.Option(help="file to write, .onnx or .pt2")],
-    input: Annotated[Input, typer.Option(help="what the file takes")] = Input.waveform,
-    format: Annotated[Format, typer.Option(help="ONNX, or torch.export")] = Format.onnx,
-    int8: Annotated[bool, typer.Option("--int8", help="convolutions in 8 bits")] = False,
+    model: Annotated[
+        Path,
+        typer.Option(envvar="TIDYVOICE_MODEL", help="model folder, or OWNER/NAME of Hugging Face"),
+    ],
+    out: Annotated[Path, typer.Option(help="ONNX file to write")],
+    input: Annotated[Input, typer.Option(help="input of the file")] = Input.waveform,
+    int8: Annotated[bool, typer.Option("--int8", help="use 8-bit convolutions")] = False,
     calibrate: Annotated[
-        Path | None, typer.Option(help="data folder that --int8 takes its ranges from")
+        Path | None, typer.Option(help="data folder from which --int8 measures its ranges")
     ] = None,
     limit: Annotated[
-        int | None, typer.Option(min=1, help="utterances of --calibrate at most; 200")
-    ] = None,
+        int, typer.Option(min=1, help="maximal number of utterances of --calibrate")
+    ] = 200,
     as_json: AsJson = False,
 ) -> None:
-    """Export a model to a file that runs without this package, and compare it with the model.
+    """Export a model to ONNX, and compare the file with the model.
 
-    The file takes any number of utterances of any equal length. Where its embeddings differ from
-    the model's by more than 1e-4 of their length it is not written; with --int8 they may, and what
-    that costs is for the error rates to say. The speakers of --calibrate count as trained on.
+    The file accepts any number of utterances of any equal length. It is not written if an embedding
+    differs from the model's by more than 1e-4 of its length (with --int8: 0.5; compare the error
+    rates). The speakers of --calibrate count as training speakers of the file.
 
     Example: tidyvoice export --model exp/mini/finetune/models --out model.onnx
     """
     if int8 and calibrate is None:
-        raise TidyVoiceError("--int8 needs --calibrate: a data folder to take the ranges from")
-    if int8 and format is Format.torch:
-        raise TidyVoiceError("--int8 is of --format onnx: leave out one of them")
-    if not int8 and (calibrate or limit):
-        given = "--calibrate" if calibrate else "--limit"
-        raise TidyVoiceError(f"{given} is of use with --int8 only: leave it out")
+        raise TidyVoiceError("--int8 needs --calibrate, a data folder to measure ranges from")
+    if calibrate and not int8:
+        raise TidyVoiceError("--calibrate is for --int8: add --int8 or leave it out")
     from tidyvoice.encoder import SpeakerEncoder
     from tidyvoice.export.command import export as run
     from tidyvoice.export.command import export_int8
 
     encoder = SpeakerEncoder.from_pretrained(model, "cpu")
     if int8:
-        made = export_int8(encoder, out, calibrate, input.value, limit or 200)
+        exported = export_int8(encoder, out, calibrate, input.value, limit)
     else:
-        made = run(encoder, out, input.value, format.value)
+        exported = run(encoder, out, input.value)
     if as_json:
-        typer.echo(json.dumps({**asdict(made), "path": str(made.path)}))
+        typer.echo(json.dumps({**asdict(exported), "path": str(exported.path)}))
         return
     typer.echo(
-        f"{out}: {made.bytes / 2**20:.1f} MiB; {made.compared} embeddings differ from the model's "
-        f"by {made.difference:.1e} of their length at most"
+        f"{out}: {exported.bytes / 2**20:.1f} MiB; {exported.compared} embeddings differ from the "
+        f"model's by at most {exported.difference:.1e} of their length"
     )

@@ -41,7 +41,7 @@ def train(
         chosen = load_experiment(config, tuple(settings or ()))
         check_settings_of(chosen)
         with torch.device("meta"):  # some arguments are only checked when the network is built
-            chosen.model.build(chosen.frontend.num_mel_bins)
+            chosen.build_model()
         if set(chosen.data.speeds) != {1.0}:
             load_torchaudio()
         if initial and chosen.model.init:
@@ -122,13 +122,13 @@ def extract(
     from tidyvoice.data.manifest import TABLES
     from tidyvoice.distributed import join_world
     from tidyvoice.encoder import SpeakerEncoder
-    from tidyvoice.export.encoders import is_exported, load_exported
+    from tidyvoice.export.onnx_encoder import ENDING, OnnxEncoder
     from tidyvoice.extraction.extract import extract as run
     from tidyvoice.files import refuse_inputs
     from tidyvoice.modelhub.folder import local_files
 
     refuse_inputs([out], [*local_files(model), *(data / name for name in TABLES.values())])
-    exported = is_exported(model)
+    exported = model.suffix == ENDING
     if exported and (device not in ("auto", "cpu") or precision != "float32"):
         raise TidyVoiceError(
             f"{model} is an exported file, which computes on the CPU as it was exported: leave "
@@ -136,7 +136,7 @@ def extract(
         )
     with join_world("cpu" if exported else device, timeout_seconds=SLOWEST) as world:
         if exported:
-            encoder = load_exported(model, threads=1)
+            encoder = OnnxEncoder(model, threads=1)
         else:
             encoder = SpeakerEncoder.from_pretrained(model, str(world.device), precision=precision)
         made = run(

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from tidyvoice.audio import load_torchaudio
 from tidyvoice.config import speed_fraction
 from tidyvoice.data.batches import RawBatch, source_samples
-from tidyvoice.frontend import INT16_SCALE
+from tidyvoice.headers import INT16_SCALE
 
 ENERGY_FLOOR = 1e-4
 

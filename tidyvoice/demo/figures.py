@@ -7,7 +7,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
 
 from tidyvoice.demo.markup import MINUS, signed
-from tidyvoice.frontend import LOWEST_HZ, FrontendSettings, mel
+from tidyvoice.frontends import Frontend
+from tidyvoice.headers import SAMPLE_RATE
 from tidyvoice.report.drawing import (
     BELOW,
     DASHES,
@@ -77,18 +78,18 @@ def scores_picture(verifier: Verifier, found: Verification) -> Picture:
     return drawn("scores", title, HEIGHT, BELOW + legend_height(4), draw)
 
 
-def spectrogram(name: str, title: str, features: np.ndarray, settings: FrontendSettings) -> Picture:
-    """Features [T x F] as the model takes them: time in s against frequency in Hz.
+def spectrogram(name: str, title: str, features: np.ndarray, frontend: Frontend) -> Picture:
+    """Draw features [T x F] over time, against frequency in Hz where they are bands.
 
     Args:
         name: what the ids of its elements begin with.
         title: read aloud in place of the figure.
     """
     frames, bins = features.shape
-    # Frames stand at their centres; bins lie evenly on the mel scale, their centres at 1 ... F.
-    start = (settings.frame_length - settings.frame_shift) / 2000
-    ends = (start, start + frames * settings.frame_shift / 1000)
-    step = (mel(settings.sample_rate / 2) - mel(LOWEST_HZ)) / (bins + 1)
+    # Frames stand at their centres; the centres of the features at 1 ... F.
+    shift = frontend.frame_shift / SAMPLE_RATE
+    start = (frontend.num_samples(1) / SAMPLE_RATE - shift) / 2
+    ends = (start, start + frames * shift)
     low, high = np.percentile(features, SPREAD)
 
     def draw(_: Figure, axes: Axes) -> None:
@@ -96,12 +97,15 @@ def spectrogram(name: str, title: str, features: np.ndarray, settings: FrontendS
             features.T, origin="lower", aspect="auto", interpolation="nearest",
             cmap=COLOURS, vmin=low, vmax=high, extent=(*ends, 0.5, bins + 0.5),
         )  # fmt: skip
-        axes.yaxis.set_major_locator(FixedLocator((mel(np.array(HERTZ)) - mel(LOWEST_HZ)) / step))
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda _, place: f"{HERTZ[place]:,}"))
+        axes.set_ylabel("Feature", labelpad=1)
+        if frontend.hertz is not None:
+            places = np.interp(HERTZ, frontend.hertz, np.arange(1, bins + 1))
+            axes.yaxis.set_major_locator(FixedLocator(places))
+            axes.yaxis.set_major_formatter(FuncFormatter(lambda _, place: f"{HERTZ[place]:,}"))
+            axes.set_ylabel("Frequency (Hz)", labelpad=1)
         axes.xaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 5, 10]))
-        axes.set(title="Log mel energies, as the model takes them")
+        axes.set(title="Features of the model")
         axes.set(xlabel="Time (s)", ylim=(0.5, bins + 0.5))
-        axes.set_ylabel("Frequency (Hz)", labelpad=1)
         axes.grid(visible=False)
 
     return drawn(name, title, LOW, BELOW, draw)

@@ -65,7 +65,7 @@ def listen(encoder: SpeakerEncoder, number: int, path: str | None) -> tuple[Enro
     shown = f", the first {SHOWN} s" if recording.seconds > SHOWN else ""
     caption = f"{recording.seconds:.1f} s, of which {recording.sound_seconds:.1f} s sound{shown}"
     title = f"Spectrogram of {name}: {caption}"
-    picture = spectrogram(f"spectrogram-{number}", title, features, encoder.settings)
+    picture = spectrogram(f"spectrogram-{number}", title, features, encoder.frontend)
     return voice, figure(picture, caption) + warning_list(said)
 
 

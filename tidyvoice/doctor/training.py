@@ -26,7 +26,7 @@ LONGEST_ON_CPU = 24 * 3600.0  # seconds; a longer training needs a GPU or consen
 def check(config: str, settings: Experiment, tables: Tables) -> Iterator[Finding]:
     """Check the initial model, the schedule, and the device that the training would run on."""
     try:
-        model = _build(settings)
+        model = settings.build_model()
     except TidyVoiceError as error:
         yield Finding("FAIL", f"{config} model", str(error))
         return
@@ -77,10 +77,6 @@ def needs(settings: Experiment, tables: Tables) -> Iterator[Need]:
         yield Need(exp, f"checkpoints of {exp}", missing)
 
 
-def _build(settings: Experiment) -> torch.nn.Module:
-    return settings.model.build(settings.frontend.num_mel_bins)
-
-
 def _initial_model(where: str, settings: Experiment) -> Finding:
     try:
         source = check_initial_model(settings)
@@ -105,7 +101,7 @@ def _checkpoint_bytes(settings: Experiment, data: pl.DataFrame) -> int:
     """
     loss, classes = settings.loss, data["speaker"].n_unique() * len(settings.data.speeds)
     with torch.device("meta"):
-        model = _build(settings)
+        model = settings.build_model()
         head = build_loss(loss.name, settings.model.embed_dim, max(classes, 2), **loss.args)
     of_model, of_head = (sum(p.numel() for p in part.parameters()) for part in (model, head))
     return 4 * (4 * of_model + 3 * of_head)
@@ -119,7 +115,7 @@ def _time_on_cpu(config: str, settings: Experiment, model: torch.nn.Module, chun
     """
     batch, frames = settings.data.batch_size, settings.data.chunk_frames
     threads, short = torch.get_num_threads(), min(frames, TIMED_FRAMES)
-    time_frame = partial(_seconds_a_frame, model, settings.frontend.num_mel_bins)
+    time_frame = partial(_seconds_a_frame, model, settings.frontend.outline().feature_dim)
     if time_frame(2, short, 1) * batch * frames <= LONGEST_TIMED:
         # Short steps of a narrow network take longer than their share, and two threads may take
         # longer than one: run.sh --recipe mini trains it with two processes of one thread each.
@@ -137,14 +133,14 @@ def _time_on_cpu(config: str, settings: Experiment, model: torch.nn.Module, chun
 
 
 def _seconds_a_frame(
-    model: torch.nn.Module, bins: int, batch: int, frames: int, threads: int
+    model: torch.nn.Module, features: int, batch: int, frames: int, threads: int
 ) -> float:
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     model.train().to(memory_format=torch.channels_last)  # as in training
     for _ in range(2):  # the first step also sets up the convolutions
         start = time.perf_counter()
-        model(torch.randn(batch, frames, bins)).sum().backward()
+        model(torch.randn(batch, frames, features)).sum().backward()
         seconds = time.perf_counter() - start
     torch.set_num_threads(before)
     return seconds / (batch * frames)

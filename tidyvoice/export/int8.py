@@ -1,13 +1,13 @@
-"""Static quantisation of the convolutions of an ONNX model to 8 bits.
+"""Static 8-bit quantisation of the convolutions of an ONNX model.
 
-Weights are int8 with a scale for each output channel, activations uint8 with a scale for each
-tensor, from the ranges that they take on utterances of a data folder (Jacob et al.: Quantization
-and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference, CVPR 2018). The
-filterbank, the first convolution, SimAM, pooling and the last layer stay in float32: they take
-little time, and the statistics need the precision.
+Weights are int8 with one scale per output channel, activations are uint8 with one scale per tensor.
+The scales come from the ranges of activations on utterances of a data folder (Jacob et al.,
+"Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference", CVPR
+2018). The filterbank, the first convolution, SimAM, the pooling and the last layer stay in float32,
+because they take little time and their statistics need the precision.
 
-Weights use 7 of their 8 bits: processors without VNNI add two products in 16 bits, which would
-overflow, so that the same file would give other embeddings on another machine.
+Weights use 7 of the 8 bits. Processors without VNNI add two products in 16 bits, which would
+overflow with 8, and the file would give other embeddings on those machines.
 """
 
 from collections.abc import Iterator
@@ -16,20 +16,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tidyvoice.export.encoders import OnnxEncoder
-from tidyvoice.export.programs import quiet
+from tidyvoice.export.graph import quiet
+from tidyvoice.export.onnx_encoder import OnnxEncoder
 
 if TYPE_CHECKING:
     import onnx
 
 
 def quantise(source: OnnxEncoder, batches: list[np.ndarray], out: Path) -> "onnx.ModelProto":
-    """The int8 model of a float32 one.
+    """Quantise a float32 model.
 
     Args:
         source: the float32 model.
-        batches: int16 [B x S] each, to take the ranges from.
-        out: name for a temporary file, which is overwritten.
+        batches: samples int16 [B x S] from which the ranges are measured.
+        out: path of a temporary file, which is overwritten.
     """
     import onnx
     from onnxruntime.quantization import (
@@ -54,7 +54,7 @@ def quantise(source: OnnxEncoder, batches: list[np.ndarray], out: Path) -> "onnx
             out,
             Reader(),
             quant_format=QuantFormat.QDQ,
-            nodes_to_quantize=_quantised(onnx.load(source.path)),
+            nodes_to_quantize=_nodes_to_quantise(onnx.load(source.path)),
             per_channel=True,
             reduce_range=True,
             activation_type=QuantType.QUInt8,
@@ -64,18 +64,18 @@ def quantise(source: OnnxEncoder, batches: list[np.ndarray], out: Path) -> "onnx
     return onnx.load(out)
 
 
-def _quantised(model: "onnx.ModelProto") -> list[str]:
-    """Names of the two-dimensional convolutions of more than one channel, and of their ReLUs.
+def _nodes_to_quantise(model: "onnx.ModelProto") -> list[str]:
+    """Return the two-dimensional convolutions of more than one channel, and their ReLUs.
 
-    With its ReLU a convolution spends all of the 256 steps on what the ReLU lets through.
+    Together with its ReLU, a convolution uses all 256 steps for the values that the ReLU passes.
     """
     shapes = {tensor.name: tensor.dims for tensor in model.graph.initializer}
-    chosen, outputs = [], set()
+    names, outputs = [], set()
     for node in model.graph.node:
         wide = node.op_type == "Conv" and tuple(shapes[node.input[1]][1:2]) != (1,)
         if (wide and len(shapes[node.input[1]]) == 4) or (
             node.op_type == "Relu" and node.input[0] in outputs
         ):
-            chosen.append(node.name)
+            names.append(node.name)
             outputs.update(node.output)
-    return chosen
+    return names

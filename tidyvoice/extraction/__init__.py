@@ -1,1 +1,1 @@
-"""The parts of extraction: what is read, how it is batched, computed, kept and merged."""
+"""Extraction of the embeddings of a data folder."""

@@ -1,9 +1,9 @@
-"""Extraction: the utterances of a data folder to a table of embeddings.
+"""Extraction of the embeddings of a data folder into one table.
 
-Any number of processes share the batches. What each has done it keeps beside the output, so that an
-extraction that was stopped goes on; the first one merges all in the folder's order. A batch is the
-same however many processes there are and whatever was done before, so that the table has the same
-bytes.
+Several processes can share the batches. Each keeps its finished batches as parts beside the
+output, so that an interrupted extraction resumes. The first process merges the parts in the order
+of the folder. A batch does not depend on the number of processes or on finished parts, so the table
+always has the same bytes.
 """
 
 from contextlib import closing
@@ -26,18 +26,18 @@ __all__ = ["LONGEST", "Extracted", "Source", "embed_rows", "extract", "plan_batc
 def embed_rows(
     encoder: SpeakerEncoder, source: Source, rows: np.ndarray, memory_mib: int | None = None
 ) -> np.ndarray:
-    """Embeddings float32 [N x D] of N utterances of a source, whole, in the order given.
+    """Return the embeddings float32 [N x D] of N utterances of a source, each in one piece.
 
     Args:
-        rows: int64 [N].
+        rows: rows of the utterances, int64 [N].
         memory_mib: see ``Budget``.
 
     Raises:
-        TidyVoiceError: an utterance is missing, unreadable, or shorter than one frame; it is named.
+        TidyVoiceError: an utterance is missing, unreadable, or shorter than one frame.
     """
     rows = np.asarray(rows)
     refuse(source, too_short(encoder, source, rows))
-    items = plan_items(rows, source.samples, encoder.settings, longest=int(source.samples.max()))
+    items = plan_items(rows, source.samples, encoder.frontend, longest=int(source.samples.max()))
     budget = Budget(encoder, memory_mib)
     batches = plan_batches(items.frames, budget.batch_frames)
     vectors: dict[int, np.ndarray] = {}
@@ -63,16 +63,16 @@ def extract(
 
     Args:
         memory_mib: see ``Budget``.
-        longest: seconds; a longer recording is read in pieces of equal length, and embedded as the
-            mean of their embeddings, weighted by their lengths.
-        limit: of a larger folder take this many utterances, drawn by ``seed``.
-        strict: stop at the first utterance that cannot be read. Else they are reported and listed
-            in ``out`` with ``.failed.txt``, each with the reason, and left out.
-        world: the processes that share the work; each calls this. Without it there is one.
+        longest: seconds. A longer recording is split into pieces of equal length; its embedding is
+            the mean of theirs, weighted by length.
+        limit: extract only this many utterances, drawn with ``seed``.
+        strict: stop at the first utterance that cannot be read. Without it, such utterances are
+            left out and listed with the reason in ``out`` + ".failed.txt".
+        world: the processes that share the work, each of which calls this function.
 
     Raises:
-        TidyVoiceError: an utterance cannot be read and ``strict`` is set; none can be read; another
-            process is writing ``out``, or that is a folder; see also ``embed_batches``.
+        TidyVoiceError: an utterance cannot be read (``strict``) or none can; another process
+            writes ``out``; ``out`` is a folder; see also ``embed_batches``.
     """
     if Path(out).is_dir():
         raise TidyVoiceError(f"{out} is a folder: give the file to write")

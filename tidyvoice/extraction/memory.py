@@ -1,4 +1,4 @@
-"""How much memory a batch takes, and how much all batches at once may take."""
+"""Memory of a batch, and of all batches that are computed at once."""
 
 import threading
 from collections.abc import Iterator
@@ -9,23 +9,22 @@ import torch
 from tidyvoice.encoder import SpeakerEncoder
 
 MIB = 2**20
-# Maps as wide as the widest that exist at once: a block's input, the outputs of its two
-# convolutions, and the workspace of a convolution; elsewhere than on a CPU also those within SimAM.
+# Feature maps of the widest size that exist at once: the input of a block, the outputs of its two
+# convolutions and the workspace of a convolution; on a GPU also those within SimAM.
 MAPS = {"cpu": 4, "cuda": 7, "mps": 7}
-# Copies of a waveform and of its features, float32; and what the filterbank makes of a frame, which
-# on a CPU is done a few frames at a time: windowed, padded, as a spectrum and as its power.
+# Copies of a waveform and of its features in float32.
 WAVEFORMS, FEATURES = 5, 5
-CPU_DEFAULT, CPU_BATCH = 2048 * MIB, 64 * MIB  # larger batches leave the caches
+CPU_DEFAULT, CPU_BATCH = 2048 * MIB, 64 * MIB  # larger batches do not fit in the caches
 OTHER_DEFAULT, OTHER_MOST = 1024 * MIB, 16384 * MIB
 
 
 def bytes_per_frame(encoder: SpeakerEncoder) -> int:
-    """Bytes that one frame of a batch takes while it is embedded, the weights aside."""
-    settings, kind = encoder.settings, encoder.device.type
+    """Return the bytes of one frame of a batch during embedding, without the weights."""
+    frontend, kind = encoder.frontend, encoder.device.type
     maps = MAPS[kind] * encoder.frame_bytes
-    numbers = WAVEFORMS * settings.shift_samples + FEATURES * settings.num_mel_bins
+    numbers = WAVEFORMS * frontend.frame_shift + FEATURES * frontend.feature_dim
     if kind != "cpu":
-        numbers += 3 * settings.window_samples + 3 * encoder.frontend.fft_size
+        numbers += frontend.working_numbers
     return maps + 4 * numbers
 
 
@@ -33,12 +32,12 @@ class Budget:
     """Memory for the batches that are computed at once.
 
     Args:
-        mib: in MiB; None chooses: 2 GiB on a CPU, half of what is free on a GPU (16 GiB at most).
+        mib: MiB. By default 2 GiB on a CPU and half of the free memory of a GPU, at most 16 GiB.
 
     Attributes:
         total: bytes.
-        batch_frames: frames of a batch at most. On a CPU a batch has 64 MiB at most, which is the
-            quickest, and several are computed at once.
+        batch_frames: largest number of frames of a batch. On a CPU a batch has at most 64 MiB,
+            which is fastest, and several batches are computed at once.
     """
 
     def __init__(self, encoder: SpeakerEncoder, mib: int | None = None):
@@ -55,7 +54,7 @@ class Budget:
 
     @contextmanager
     def hold(self, frames: int) -> Iterator[None]:
-        """Wait until so many frames fit beside what others hold; too many go alone."""
+        """Wait until the memory for ``frames`` is free; a batch above the total runs alone."""
         size = min(frames * self._frame, self.total)
         with self._changed:
             self._changed.wait_for(lambda: self._free >= size)

@@ -1,4 +1,4 @@
-"""What an extraction has done so far, in files beside its output, so that it can go on."""
+"""Finished parts of an extraction, kept in files beside its output so that it can resume."""
 
 import hashlib
 import json
@@ -13,22 +13,22 @@ from tidyvoice.errors import TidyVoiceError
 from tidyvoice.files import atomic_path, write_text
 
 PLAN = "plan.json"
-MANY = "batch_frames"
+BATCH_FRAMES = "batch_frames"
 
 
 def digest(*contents: bytes) -> str:
-    """SHA-256 of several byte strings, in hexadecimal."""
-    found = hashlib.sha256()
+    """Return the SHA-256 of several byte strings, in hexadecimal."""
+    sha256 = hashlib.sha256()
     for content in contents:
-        found.update(len(content).to_bytes(8, "little") + content)
-    return found.hexdigest()
+        sha256.update(len(content).to_bytes(8, "little") + content)
+    return sha256.hexdigest()
 
 
 class Parts:
-    """A folder of part files, each some items and their embeddings, and the plan they are of.
+    """A folder of part files, each with items and their embeddings, and the plan of the extraction.
 
     Args:
-        out: the table that is being made; the folder is its name with ``.parts``.
+        out: the table that the extraction writes; the folder is ``out`` + ".parts".
     """
 
     def __init__(self, out: str | Path):
@@ -36,46 +36,46 @@ class Parts:
         self.folder = out.with_name(out.name + ".parts")
 
     def begin(self, plan: dict[str, str], batch_frames: int, chosen: bool) -> tuple[int, str]:
-        """Keep the parts of the same plan, discard those of another. For the first process.
+        """Keep parts of the same plan and delete others. Only the first process calls this.
 
         Args:
-            plan: what the embeddings depend on, by name.
-            batch_frames: of this run; parts that are there were made with their own, which is
-                taken in place of one that was not ``chosen``, so that the bytes are the same.
+            plan: everything that the embeddings depend on, by name.
+            batch_frames: frames of a batch in this run. Parts of an interrupted run keep their own
+                value unless this one was ``chosen`` by the user, so that the bytes are the same.
 
         Returns:
-            The frames of a batch, and why parts were discarded ("" if none were).
+            The frames of a batch, and why parts were deleted ("" if none were).
         """
         path, reason = self.folder / PLAN, ""
         if path.exists():
             try:
-                found = json.loads(path.read_text(encoding="utf-8"))
-                kept = int(found.pop(MANY))
+                older = json.loads(path.read_text(encoding="utf-8"))
+                older_frames = int(older.pop(BATCH_FRAMES))
             except (ValueError, KeyError, AttributeError, TypeError):
-                found, kept = {}, 0
-            others = [name for name in plan if found.get(name) != plan[name]]
+                older, older_frames = {}, 0
+            others = [name for name in plan if older.get(name) != plan[name]]
             if not others:
-                batch_frames = batch_frames if chosen else kept
+                batch_frames = batch_frames if chosen else older_frames
             elif any(self._files()):
-                reason = f"{self.folder} is of other {', '.join(others)}: discarded, begun anew"
+                reason = f"{self.folder} has parts for another {', '.join(others)}: deleted"
             if others:
                 for file in self._files():
                     file.unlink()
         else:
             for file in self._files():
                 file.unlink()
-        write_text(path, json.dumps({**plan, MANY: batch_frames}, indent=1) + "\n")
+        write_text(path, json.dumps({**plan, BATCH_FRAMES: batch_frames}, indent=1) + "\n")
         return batch_frames, reason
 
     def next_run(self) -> int:
-        """The number of a run that comes after those whose parts are there."""
+        """Return the number of this run, one more than that of any part."""
         return max((int(file.name.split("-")[0]) for file in self._files()), default=0) + 1
 
     def write(self, name: tuple[int, int, int], items: np.ndarray, vectors: np.ndarray) -> None:
-        """Keep the embeddings float32 [K x D] of items int64 [K].
+        """Write a part: the embeddings float32 [K x D] of items int64 [K].
 
         Args:
-            name: number of the run, of the process, and of its part.
+            name: numbers of the run, of the process, and of the part.
         """
         run, rank, number = name
         path = self.folder / f"{run:04d}-{rank:04d}-{number:06d}.npz"
@@ -83,7 +83,7 @@ class Parts:
             np.savez(file, items=items, vectors=vectors)
 
     def read(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Items and embeddings of each part, the oldest first.
+        """Yield items and embeddings of each part, the oldest first.
 
         Raises:
             TidyVoiceError: a part is damaged.
@@ -93,18 +93,20 @@ class Parts:
                 with np.load(path, allow_pickle=False) as archive:
                     items, vectors = archive["items"], archive["vectors"]
             except (ValueError, KeyError, EOFError, zipfile.BadZipFile):
-                raise TidyVoiceError(f"{path} is damaged: delete it, it is made again") from None
+                raise TidyVoiceError(
+                    f"{path} is damaged: delete it, and run the same command again"
+                ) from None
             yield items, vectors
 
     def done(self, count: int) -> np.ndarray:
-        """Which of ``count`` items are in the parts, bool [count]."""
+        """Mark which of ``count`` items are in the parts, bool [count]."""
         found = np.zeros(count, dtype=bool)
         for items, _ in self.read():
             found[items] = True
         return found
 
     def collect(self, count: int) -> tuple[np.ndarray, np.ndarray]:
-        """Embeddings float32 [count x D] of the items in the parts, and which these are."""
+        """Return the embeddings float32 [count x D], and which are there, bool [count]."""
         matrix, found = np.zeros((count, 0), np.float32), np.zeros(count, dtype=bool)
         for items, vectors in self.read():
             if not matrix.shape[1]:

@@ -1,4 +1,4 @@
-"""One extraction: plan, what is done already, the batches of this process, and the merged table."""
+"""One extraction: plan, finished parts, the batches of this process, and the merged table."""
 
 import sys
 import time
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
 from tidyvoice.batch_plan import Items, plan_batches, plan_items
 from tidyvoice.distributed import World
@@ -14,29 +15,30 @@ from tidyvoice.encoder import SpeakerEncoder
 from tidyvoice.errors import TidyVoiceError, summarise
 from tidyvoice.extraction.memory import Budget
 from tidyvoice.extraction.parts import Parts, digest
-from tidyvoice.extraction.progress import Progress
 from tidyvoice.extraction.source import Source
 from tidyvoice.extraction.workers import embed_batches
 from tidyvoice.files import only_writer, write_text
+from tidyvoice.headers import SAMPLE_RATE
 from tidyvoice.scoring.embeddings import save_embeddings
 from tidyvoice.source import source_hash
 
-# Work is kept when it is a tenth of all so far, but no oftener and no rarer than this (seconds).
-SHARE, OFTENEST, RAREST = 0.1, 1.0, 30.0
-SAID = 10  # failures that a process reports; the rest are in the list alone
+# A part is written when it holds a tenth of the time so far, between these limits in seconds.
+SHARE, SHORTEST, LONGEST_PART = 0.1, 1.0, 30.0
+PRINTED = 10  # failures that a process prints; the list has all of them
 
 
 @dataclass(frozen=True)
 class Extracted:
-    """What an extraction made.
+    """Summary of an extraction.
 
     Attributes:
-        utterances: in the table.
-        found: of these, were there from an extraction that was stopped.
-        failed: utterances that could not be read.
-        failures: the list of them, where there are any; only the first process has it.
-        hours: of audio, that this run embedded.
-        seconds: that it took.
+        utterances: number of embeddings in the table.
+        found: how many of these an interrupted extraction had embedded before.
+        failed: number of utterances that could not be read.
+        failures: the file that lists them, if there are any; None in other processes than the
+            first.
+        hours: hours of audio embedded in this run.
+        seconds: duration of this run.
     """
 
     utterances: int
@@ -49,7 +51,7 @@ class Extracted:
 
 @dataclass
 class Extraction:
-    """See ``tidyvoice.extraction.extract.extract``. Each process makes one and calls ``run``."""
+    """One process of an extraction, see ``tidyvoice.extraction.extract.extract``."""
 
     encoder: SpeakerEncoder
     source: Source
@@ -64,7 +66,7 @@ class Extraction:
         self._failures: dict[int, str] = {}  # by row
 
     def run(self, memory_mib: int | None) -> Extracted:
-        """Embed this process' batches; the first one merges what all have done."""
+        """Embed this process's share of the batches; the first process writes the table."""
         first, rows = self.world.is_first, self.rows
         short = too_short(self.encoder, self.source, rows)
         if self.strict:
@@ -90,19 +92,19 @@ class Extraction:
         return Extracted(count, found, len(failed), listed, hours, time.monotonic() - start)
 
     def _plan(self, rows: np.ndarray) -> Items:
-        settings = self.encoder.settings
-        longest = settings.num_frames(round(self.longest * settings.sample_rate))
-        items = plan_items(rows, self.source.samples, settings, max(longest, 1))
+        frontend = self.encoder.frontend
+        longest = frontend.num_frames(round(self.longest * SAMPLE_RATE))
+        items = plan_items(rows, self.source.samples, frontend, max(longest, 1))
         pieces = int((~items.whole).sum())
         if pieces and self.world.is_first:
             count = int((~items.whole & (items.starts == 0)).sum())
-            _say(f"recordings over {self.longest:g} s (--longest): {count:,}, in {pieces:,} pieces")
+            _print(f"{count:,} recordings over {self.longest:g} s, embedded in {pieces:,} pieces")
         return items
 
     def _begin(
         self, items: Items, memory_mib: int | None
     ) -> tuple[list[np.ndarray], int, int, Budget]:
-        """This process' batches, how many utterances are done, the run's number, and the memory."""
+        """Return this process's batches, the number of finished utterances, the run and budget."""
         encoder, source, rows = self.encoder, self.source, self.rows
         budget = Budget(encoder, memory_mib)
         batch_frames = min(self.world.gather(budget.batch_frames))
@@ -115,72 +117,81 @@ class Extraction:
                 "model": encoder.weights,
                 "frontend": encoder.settings.model_dump_json(),
                 "precision": encoder.precision,
-                "device": encoder.device.type,  # whose last bits are its own
+                "device": encoder.device.type,  # rounding differs between devices
                 "longest": f"{self.longest:g}",
             }
             kept, reason = self._parts.begin(plan, batch_frames, memory_mib is not None)
             if reason:
-                _say(reason)
+                _print(reason)
             state = (kept, self._parts.next_run(), self._parts.done(len(items)))
         batch_frames, run, done = self.world.gather(state)[0]
-        # A batch of which something is missing is made whole again, as it was made at first.
+        # A batch with a missing item is computed again as a whole, so that the bytes are the same.
         batches = [b for b in plan_batches(items.frames, batch_frames) if not done[b].all()]
         missing = np.zeros(len(source.ids), dtype=bool)
         for batch in batches:
             missing[items.rows[batch]] = True
         found = int((~missing[items.rows[items.firsts]]).sum())
         if found and self.world.is_first:
-            _say(f"{self._parts.folder}: {found:,} of {len(rows):,} utterances are there already")
+            _print(f"{self._parts.folder}: resuming after {found:,} of {len(rows):,} utterances")
         return batches[self.world.rank :: self.world.size], found, run, budget
 
     def _embed(self, items: Items, batches: list[np.ndarray], run: int, budget: Budget) -> float:
-        """Embed batches into parts; hours of audio that were embedded."""
-        seconds = items.frames * self.encoder.settings.frame_shift / 1000
-        name = str(self.source.data) if self.world.is_first else None
-        if name and self.world.size > 1:
-            name += f" (1 of {self.world.size} processes)"
-        progress = Progress(name, float(sum(seconds[batch].sum() for batch in batches)))
-        kept: list[tuple[np.ndarray, np.ndarray]] = []
-        number, last = 0, 0.0
+        """Embed batches, write them as parts, and return the hours of audio embedded."""
+        seconds = items.frames * self.encoder.frontend.frame_shift / SAMPLE_RATE
+        unwritten: list[tuple[np.ndarray, np.ndarray]] = []
+        number, start = 0, time.monotonic()
+        last = start
 
-        def keep() -> None:
+        def write_part() -> None:
             nonlocal number, last
-            if kept:
-                items_done, vectors = map(np.concatenate, zip(*kept, strict=True))
-                self._parts.write((run, self.world.rank, number), items_done, vectors)
-                kept.clear()
+            if unwritten:
+                finished, vectors = map(np.concatenate, zip(*unwritten, strict=True))
+                self._parts.write((run, self.world.rank, number), finished, vectors)
+                unwritten.clear()
                 number += 1
-            last = progress.elapsed
+            last = time.monotonic()
 
-        done = embed_batches(self.encoder, self.source, items, batches, budget, self.strict)
+        results = embed_batches(self.encoder, self.source, items, batches, budget, self.strict)
+        progress = self._progress(float(sum(seconds[batch].sum() for batch in batches)))
+        audio = 0.0
         try:
-            with closing(done):
-                for batch in done:
+            with closing(results), progress:
+                for batch in results:
                     if len(batch.items):
-                        kept.append((batch.items, batch.values))
+                        unwritten.append((batch.items, batch.values))
                     self._fail({int(items.rows[item]): why for item, why in batch.failures})
-                    whole = batch.items[items.starts[batch.items] == 0]
-                    progress.add(len(whole), float(seconds[batch.items].sum()))
-                    wait = min(max(SHARE * progress.elapsed, OFTENEST), RAREST)
-                    if progress.elapsed - last >= wait:
-                        keep()
+                    audio += float(seconds[batch.items].sum())
+                    progress.update(float(seconds[batch.items].sum()))
+                    now = time.monotonic()
+                    wait = min(max(SHARE * (now - start), SHORTEST), LONGEST_PART)
+                    if now - last >= wait:
+                        write_part()
         finally:
-            keep()
-            progress.close()
-        return progress.audio / 3600
+            write_part()
+        return audio / 3600
+
+    def _progress(self, seconds: float) -> tqdm:
+        """Show seconds of audio: in a terminal all the time, in a log once a minute."""
+        name = str(self.source.data)
+        if self.world.size > 1:
+            name += f" (1 of {self.world.size} processes)"
+        return tqdm(
+            desc=name, total=seconds, unit="s", unit_scale=True,
+            disable=not self.world.is_first, mininterval=0.5 if sys.stderr.isatty() else 60,
+        )  # fmt: skip
 
     def _fail(self, failures: dict[int, str]) -> None:
         for row, why in failures.items():
             if row in self._failures:
                 continue
             self._failures[row] = why
-            if len(self._failures) <= SAID:
-                _say(f"left out: {self.source.ids[row]}: {why}")
-            elif len(self._failures) == SAID + 1:
-                _say("left out: more, which will be listed")
+            if len(self._failures) <= PRINTED:
+                _print(f"left out: {self.source.ids[row]}: {why}")
+            elif len(self._failures) == PRINTED + 1:
+                _print("left out: more, which will be listed")
 
     def _list(self, failed: list[int]) -> Path | None:
-        """Write which utterances failed; a list of before is removed when none did."""
+        """Write the list of failed utterances; without any, remove an older list."""
         path = self.out.with_name(self.out.name + ".failed.txt")
         if not failed:
             path.unlink(missing_ok=True)
@@ -189,7 +200,7 @@ class Extraction:
         return path
 
     def _merge(self, items: Items) -> None:
-        """Write the table of what is in the parts, then remove these."""
+        """Write the table from the parts, then remove them."""
         vectors, found = self._parts.collect(len(items))
         firsts = items.firsts
         whole = np.logical_and.reduceat(found, firsts) if len(firsts) else found
@@ -211,17 +222,17 @@ class Extraction:
 
 
 def too_short(encoder: SpeakerEncoder, source: Source, rows: np.ndarray) -> dict[int, str]:
-    """The utterances, by row, that are shorter than the encoder takes, and how short they are."""
+    """Return the rows of utterances that are too short for the encoder, with the reason."""
     fewest = encoder.fewest_frames
     limit = "one frame" if fewest == 1 else f"the {fewest} frames that {encoder.precision} needs"
     if encoder.precision == "bfloat16":
         limit += "; use --precision float32"
-    short = rows[source.samples[rows] < encoder.settings.num_samples(fewest)]
+    short = rows[source.samples[rows] < encoder.frontend.num_samples(fewest)]
     return {int(row): f"{source.samples[row]} samples, less than {limit}" for row in short}
 
 
 def refuse(source: Source, short: dict[int, str]) -> None:
-    """Raises: TidyVoiceError: there are utterances that are too short."""
+    """Raise a TidyVoiceError if there are utterances that are too short."""
     for row, why in short.items():
         raise TidyVoiceError(
             f"{source.ids[row]} has {why} ({len(short)} such utterances): leave them out of "
@@ -229,5 +240,5 @@ def refuse(source: Source, short: dict[int, str]) -> None:
         )
 
 
-def _say(line: str) -> None:
+def _print(line: str) -> None:
     print(line, file=sys.stderr, flush=True)

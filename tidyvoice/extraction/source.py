@@ -1,4 +1,4 @@
-"""The utterances of a data folder, from its WAV files or its shards."""
+"""Utterances of a data folder, read from its WAV files or its shards."""
 
 from pathlib import Path
 
@@ -17,18 +17,18 @@ class Source:
     Attributes:
         data: the folder.
         ids: utterance ids.
-        samples: number of samples of each, int64 [N], by which batches are planned.
+        samples: number of samples of each utterance, int64 [N].
 
     Raises:
-        TidyVoiceError: there is no such folder; see also ``Manifest.read`` and ``ShardReader``.
+        TidyVoiceError: the folder does not exist; see also ``Manifest.read`` and ``ShardReader``.
     """
 
     def __init__(self, data: str | Path):
         if not Path(data).is_dir():
-            raise TidyVoiceError(f"{data} is no folder: give a data folder")
+            raise TidyVoiceError(f"{data} is not a folder: give a data folder")
         self.data = Path(data)
         self._shards = None
-        # Without durations, as of what only a decoder can read, shards know the lengths.
+        # Compressed audio has no durations before it is decoded; the shards have the lengths.
         if all((Path(data) / name).exists() for name in ("wav.scp", "utt2dur")):
             table = Manifest.read(data).table
             self.ids: list[str] = table["utterance"].to_list()
@@ -40,12 +40,13 @@ class Source:
             self.samples = self._shards.samples
 
     def read(self, row: int, start: int = 0, count: int | None = None) -> np.ndarray:
-        """Samples int16 [count] of utterance ``row`` from sample ``start`` (to the end if None).
+        """Return samples int16 [count] of utterance ``row`` from ``start`` (default: to the end).
 
-        A part is read by seeking: the rest of the file does not go through the memory.
+        A part of a file is read by seeking.
 
         Raises:
-            TidyVoiceError: the file is missing, unreadable, or not as long as its ``utt2dur`` says.
+            TidyVoiceError: the file is missing or unreadable, or its length differs from
+                ``utt2dur``.
         """
         if self._shards is not None:
             return self._shards.read(row, start, count)

@@ -1,8 +1,8 @@
-"""Reading and computing side by side: threads that read, and workers that embed.
+"""Reading and embedding of batches in parallel threads.
 
-On a CPU each worker is one thread that computes a batch of its own. Threads that share the work
-within a batch would wait for one another at every operation, and the result's last bits would
-depend on their number.
+On a CPU each worker is one thread that computes a whole batch. Threads that share one batch would
+wait for each other at every operation, and the last bits of the result would depend on their
+number.
 """
 
 import os
@@ -26,12 +26,12 @@ READING_THREADS = 4
 
 @dataclass(frozen=True)
 class Batch:
-    """A batch that was read, or embedded.
+    """A batch after reading or embedding.
 
     Attributes:
-        items: those that could be read, int64 [B].
-        values: their samples int16 [B x S], or their embeddings float32 [B x D].
-        failures: the others, and why.
+        items: items that could be read, int64 [B].
+        values: their samples int16 [B x S] or embeddings float32 [B x D].
+        failures: the other items, with the reason.
     """
 
     items: np.ndarray
@@ -40,10 +40,10 @@ class Batch:
 
 
 def cpu_workers() -> int:
-    """Workers of this process on a CPU: OMP_NUM_THREADS, else its share of the usable cores."""
+    """Return OMP_NUM_THREADS, or by default this process's share of the usable cores."""
     local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     given = os.environ.get("OMP_NUM_THREADS", "")
-    # torchrun sets it to 1 by itself for several processes, which is no one's wish.
+    # torchrun sets OMP_NUM_THREADS=1 for several processes when the user has not set it.
     if given.isdecimal() and int(given) and not (local > 1 and given == "1"):
         return int(given)
     return max(usable_cores() // local, 1)
@@ -57,20 +57,20 @@ def embed_batches(
     budget: Budget,
     strict: bool,
 ) -> Iterator[Batch]:
-    """Embed batches of items, in order; close the iterator when it is left before its end.
+    """Embed batches of items, in order. Close the iterator if you leave it before its end.
 
     Raises:
-        TidyVoiceError: an utterance cannot be read and ``strict`` is set; the device's memory does
-            not hold a batch; an embedding is not finite.
+        TidyVoiceError: an utterance cannot be read (``strict``), a batch does not fit in the memory
+            of the device, or an embedding is not finite.
     """
-    settings, on_cpu = encoder.settings, encoder.device.type == "cpu"
+    frontend, on_cpu = encoder.frontend, encoder.device.type == "cpu"
     workers = cpu_workers() if on_cpu else 1
 
     def load(batch: np.ndarray) -> Batch:
         samples, failures = [], []
-        count = settings.num_samples(int(items.frames[batch[0]]))
+        count = frontend.num_samples(int(items.frames[batch[0]]))
         for item in batch.tolist():
-            row, start = int(items.rows[item]), int(items.starts[item]) * settings.shift_samples
+            row, start = int(items.rows[item]), int(items.starts[item]) * frontend.frame_shift
             try:
                 part = () if items.whole[item] else (start, count)
                 samples.append((item, source.read(row, *part)[:count]))

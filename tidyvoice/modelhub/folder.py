@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from tidyvoice.config import ModelSettings
 from tidyvoice.errors import TidyVoiceError, summarise
 from tidyvoice.files import atomic_path, write_text
-from tidyvoice.frontend import FrontendSettings
+from tidyvoice.frontends import FrontendSettings
 from tidyvoice.model_files import (
     ACCEPTED,
     ARCHIVES,
@@ -125,31 +125,20 @@ def save_model_config(
     speakers: Sequence[str],
 ) -> None:
     """Write ``config.yaml``, which WeSpeaker reads too, and ``speakers.txt`` of a model folder."""
-    fbank = frontend.model_dump(exclude={"sample_rate", "mean_norm"})
-    # WeSpeaker's compute_fbank has no such argument and uses a Hamming window. For another window
-    # the key stays, so that WeSpeaker stops instead of computing wrong features.
-    if fbank["window_type"] == "hamming":
-        del fbank["window_type"]
     config = {
         "model": model.name,
-        "model_args": _model_args(model, frontend.num_mel_bins),
-        "dataset_args": {
-            "frontend": "fbank",
-            "resample_rate": frontend.sample_rate,
-            "fbank_args": fbank,
-            "cmvn": frontend.mean_norm,
-            "cmvn_args": {"norm_mean": frontend.mean_norm, "norm_var": False},
-        },
+        "model_args": _model_args(model, frontend.outline().feature_dim),
+        "dataset_args": frontend.to_wespeaker(),
     }
     write_text(Path(folder) / SPEAKERS_FILE, "".join(f"{speaker}\n" for speaker in speakers))
     write_text(Path(folder) / CONFIG_FILE, yaml.safe_dump(config, sort_keys=False))
 
 
-def _model_args(model: ModelSettings, num_mel_bins: int) -> dict[str, Any]:
+def _model_args(model: ModelSettings, feature_dim: int) -> dict[str, Any]:
     """Return the arguments that differ from the defaults, and the two sizes."""
-    defaults, (bins,) = MODELS.arguments(model.name, {}), MODELS.provided(model.name)
+    defaults, (features,) = MODELS.arguments(model.name, {}), MODELS.provided(model.name)
     changed = {key: value for key, value in model.args.items() if value != defaults[key]}
-    return {**changed, "embed_dim": model.embed_dim, bins: num_mel_bins}
+    return {**changed, "embed_dim": model.embed_dim, features: feature_dim}
 
 
 def save_torch(path: str | Path, content: Mapping[str, Any]) -> None:
@@ -194,14 +183,13 @@ def load_weights(model: nn.Module, path: Path) -> None:
         WeightsMismatch: tensors are missing, unknown, or of another shape.
         TidyVoiceError: the file cannot be read.
     """
-    state = {
-        name.removeprefix("module."): tensor
-        for name, tensor in _read_state(path).items()
-        if not name.removeprefix("module.").startswith(NOT_THE_MODEL)
-    }
+    own = model.state_dict()
+    tensors = _read_state(path).items()
+    state = {name.removeprefix("module."): tensor for name, tensor in tensors}
+    for name in [name for name in state if name.startswith(NOT_THE_MODEL) and name not in own]:
+        del state[name]
     if any(name.startswith(OTHER_FRONTEND) for name in state):
         raise TidyVoiceError(f"{path} holds a front end ({OTHER_FRONTEND}*): {VOXBLINK2}")
-    own = model.state_dict()
     problems = [f"{name} is missing" for name in own if name not in state]
     problems += [f"{name} is unknown" for name in state if name not in own]
     problems += [

@@ -1,7 +1,7 @@
-"""What a WeSpeaker config.yaml says of a model and of its features, in the terms used here.
+"""Reading of a WeSpeaker config.yaml: which network it describes, and which features.
 
-Such a file also holds the whole training, and differs with the age of the toolkit. What does not
-concern the embeddings is ignored; what does must be understood, or it is refused by its name.
+Such a file also holds the whole training, and differs with the version of the toolkit. Keys that do
+not affect the embeddings are ignored; unknown values of the others are errors.
 """
 
 import warnings
@@ -10,36 +10,25 @@ from pathlib import Path
 from typing import Any
 
 from tidyvoice.errors import TidyVoiceError, TidyVoiceWarning
-from tidyvoice.frontend import FrontendSettings
+from tidyvoice.frontends import FRONTENDS, FrontendSettings
+from tidyvoice.headers import SAMPLE_RATE
 from tidyvoice.model_files import VOXBLINK2
-from tidyvoice.models import MODELS, EmbeddingModel
-from tidyvoice.settings import read_yaml, validate
+from tidyvoice.models import MODELS, EmbeddingModel, build_for
+from tidyvoice.settings import read_yaml
 
-# Arguments of Kaldi's filterbank that ours does not take, because it has these values built in.
-BUILT_IN = {
-    "low_freq": 20.0,
-    "high_freq": 0.0,
-    "preemphasis_coefficient": 0.97,
-    "remove_dc_offset": True,
-    "round_to_power_of_two": True,
-    "sample_frequency": 16000,
-    "snip_edges": True,
-    "use_energy": False,
-    "use_log_fbank": True,
-    "use_power": True,
-}
+SIZES = ("acoustic_dim", "feat_dim")  # two names for the number of features in a frame
 
 
 def read_config(path: Path) -> dict[str, Any]:
     """Read the config.yaml of a model.
 
     Raises:
-        TidyVoiceError: it is no YAML, or of VoxBlink2's own scripts.
+        TidyVoiceError: the file is not YAML, or belongs to VoxBlink2's own scripts.
     """
     try:
         return read_yaml(path)
     except TidyVoiceError:
-        # Theirs are programs of hyperpyyaml, which build a front end of this name.
+        # Their files are hyperpyyaml programs that build a front end of this name.
         if "featCal:" in path.read_text(encoding="utf-8", errors="replace"):
             raise TidyVoiceError(f"{path} is not WeSpeaker's: {VOXBLINK2}") from None
         raise
@@ -48,26 +37,27 @@ def read_config(path: Path) -> dict[str, Any]:
 def model_of(
     config: Mapping[str, Any], source: str | Path
 ) -> tuple[EmbeddingModel, FrontendSettings]:
-    """Build the model that a config.yaml describes, untrained; return the settings of its frontend.
+    """Build the untrained model that a config.yaml describes; return it and its front end.
 
     Args:
         source: the file, for error messages.
 
     Raises:
-        TidyVoiceError: an unknown model or argument, a number of bins other than the frontend's;
-            see ``frontend_settings``.
+        TidyVoiceError: the model or an argument is unknown, or the front end computes another
+            number of features; see also ``frontend_settings``.
     """
-    frontend = frontend_settings(section(config, "dataset_args", source), source)
+    chosen = frontend_settings(section(config, "dataset_args", source), source)
     name, args = network_of(config, source)
-    bins = frontend.num_mel_bins
-    for key in ("acoustic_dim", "feat_dim"):
+    frontend = chosen.build()
+    for key in SIZES:
         value = section(config, "model_args", source).get(key)
-        if value not in (None, bins):
+        if value not in (None, frontend.feature_dim):
             raise TidyVoiceError(
-                f"{source}: model_args.{key} is {value}, but fbank_args.num_mel_bins is {bins}"
+                f"{source}: model_args.{key} is {value}, but the front end {chosen.name} computes "
+                f"{frontend.feature_dim} features: correct model_args or {chosen.name}_args"
             )
     try:
-        return MODELS.build(name, bins, **args), frontend
+        return build_for(frontend, name, **args), chosen
     except TidyVoiceError as error:
         raise TidyVoiceError(f"{source}: {error}") from None
 
@@ -76,67 +66,57 @@ def network_of(config: Mapping[str, Any], source: str | Path) -> tuple[str, dict
     """Return the name of the network of a config.yaml, and all its arguments.
 
     Raises:
-        TidyVoiceError: an unknown model or argument.
+        TidyVoiceError: the model or an argument is unknown.
     """
     name = config.get("model")
     if not isinstance(name, str):
         raise TidyVoiceError(f"{source}: the key model is missing: it names the network")
-    given = dict(section(config, "model_args", source))
-    for key in ("acoustic_dim", "feat_dim"):  # the two names of the number of mel bins
-        given.pop(key, None)
+    args = section(config, "model_args", source).items()
     try:
-        return name, MODELS.arguments(name, given)
+        return name, MODELS.arguments(name, {k: v for k, v in args if k not in SIZES})
     except TidyVoiceError as error:
         raise TidyVoiceError(f"{source}: {error}") from None
 
 
 def frontend_settings(dataset_args: Mapping[str, Any], source: str | Path) -> FrontendSettings:
-    """Frontend settings from the ``dataset_args`` of a config.yaml.
+    """Return the front end that the ``dataset_args`` of a config.yaml describe.
 
     Args:
         source: the file, for error messages.
 
     Raises:
-        TidyVoiceError: a frontend other than the filterbank, an unknown or impossible argument of
-            it, or normalisation of the variance.
+        TidyVoiceError: the front end is unknown or cannot compute these features.
 
     Warns:
-        TidyVoiceWarning: the features are not named, and taken to be WeSpeaker's usual ones.
+        TidyVoiceWarning: the arguments of the filterbank are missing; the usual ones are assumed.
     """
-    if not dataset_args.get("fbank_args"):
+    name = dataset_args.get("frontend") or "fbank"
+    args = section(dataset_args, f"{name}_args", source)
+    if name == "fbank" and not args:
         warnings.warn(
             f"{source} has no dataset_args.fbank_args: WeSpeaker's usual 80 bins are assumed; "
             f"{VOXBLINK2}",
             TidyVoiceWarning,
             stacklevel=2,
         )
-    kind = dataset_args.get("frontend") or "fbank"
-    if kind != "fbank":
-        raise TidyVoiceError(f"{source}: the frontend {kind!r} is not supported: only fbank is")
-    cmvn = section(dataset_args, "cmvn_args", source)
-    if cmvn.get("norm_var"):
-        raise TidyVoiceError(f"{source}: cmvn_args.norm_var is not supported: only the mean is")
-    fbank = section(dataset_args, "fbank_args", source)
-    for name, value in BUILT_IN.items():
-        if fbank.get(name, value) != value:
-            raise TidyVoiceError(
-                f"{source}: fbank_args.{name} {fbank[name]} is not supported: only {value} is"
-            )
-    values = {
-        **{name: value for name, value in fbank.items() if name not in BUILT_IN},
-        "sample_rate": dataset_args.get("resample_rate", 16000),
-        "mean_norm": dataset_args.get("cmvn", True) and cmvn.get("norm_mean", True),
-    }
-    return validate(FrontendSettings, values, f"{source} dataset_args")
+    section(dataset_args, "cmvn_args", source)
+    rate = dataset_args.get("resample_rate", SAMPLE_RATE)
+    try:
+        if rate != SAMPLE_RATE:
+            raise TidyVoiceError(f"resample_rate {rate} is not supported: only {SAMPLE_RATE} is")
+        args = FRONTENDS[name].from_wespeaker(dataset_args, args)
+        return FrontendSettings(name=name, args=FRONTENDS.arguments(name, args))
+    except TidyVoiceError as error:
+        raise TidyVoiceError(f"{source}: dataset_args: {error}") from None
 
 
 def section(values: Mapping[str, Any], key: str, source: str | Path) -> Mapping[str, Any]:
-    """The group of settings called ``key``; an empty one where it is left out or null.
+    """Return the group of settings ``key``, which is empty if it is left out or null.
 
     Raises:
-        TidyVoiceError: it is something else.
+        TidyVoiceError: it is not a group of settings.
     """
-    found = values.get(key) or {}
-    if not isinstance(found, Mapping):
-        raise TidyVoiceError(f"{source}: {key} is {found!r}, not a group of settings")
-    return found
+    group = values.get(key) or {}
+    if not isinstance(group, Mapping):
+        raise TidyVoiceError(f"{source}: {key} is {group!r}, not a group of settings")
+    return group

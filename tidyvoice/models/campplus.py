@@ -4,21 +4,18 @@ Wang, Zheng, Chen, Cheng, Chen: CAM++: A Fast and Efficient Network for Speaker 
 Context-Aware Masking, Interspeech 2023. Tensor names are WeSpeaker's, so that its released
 checkpoints load.
 
-Shapes: B utterances, T frames of features, F mel bins, C channels, N = T/2 frames inside the TDNN,
+Shapes: B utterances, T frames, F features, C channels, N = T/2 frames inside the TDNN,
 D dimensions of the embedding.
 """
 
 from collections import OrderedDict
-from typing import Annotated, Literal
+from typing import Literal
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
-from tidyvoice.models.pooling import TSTP
-from tidyvoice.models.registry import MODELS, EmbeddingModel
-
-Size = Annotated[int, Field(ge=1)]
+from tidyvoice.models.pooling import PoolingName, build_pooling
+from tidyvoice.models.registry import MODELS, EmbeddingModel, Size
 
 HEAD_CHANNELS = 32
 SEGMENT_FRAMES = 100  # at the halved rate of the TDNN
@@ -131,7 +128,9 @@ class DenseBlock(nn.Sequential):
 class DenseTDNN(nn.Module):
     """TDNN layer, dense blocks, pooling and one linear layer: [B x C x T] to [B x D]."""
 
-    def __init__(self, channels: int, width: int, growth: int, bn_size: int, embed_dim: int):
+    def __init__(
+        self, channels: int, width: int, growth: int, bn_size: int, pooling: str, embed_dim: int
+    ):
         super().__init__()
         self.tdnn = _sequence(
             linear=nn.Conv1d(channels, width, 5, stride=2, padding=2, bias=False),
@@ -145,7 +144,7 @@ class DenseTDNN(nn.Module):
             self.add_module(f"transit{number}", _sequence(nonlinear=_norm_relu(width), linear=half))
             width //= 2
         self.out_nonlinear = _norm_relu(width)
-        self.stats = TSTP(width)
+        self.stats = build_pooling(pooling, width)
         self.dense = _sequence(
             linear=nn.Conv1d(self.stats.out_dim, embed_dim, 1, bias=False),
             nonlinear=_sequence(batchnorm=nn.BatchNorm1d(embed_dim, affine=False)),
@@ -181,8 +180,7 @@ class CAMPPlus(EmbeddingModel):
         growth_rate: channels that each dense layer adds.
         bn_size: channels inside a dense layer, as a multiple of ``growth_rate``.
         init_channels: channels of the first TDNN layer.
-        pooling_func, two_emb_layer: arguments of a WeSpeaker ``config.yaml``, of which the released
-            networks use one value.
+        two_emb_layer: an argument of WeSpeaker's, which its released networks have switched off.
     """
 
     fewest_half_frames = 3
@@ -195,14 +193,14 @@ class CAMPPlus(EmbeddingModel):
         growth_rate: Size = 32,
         bn_size: Size = 4,
         init_channels: Size = 128,
-        pooling_func: Literal["TSTP"] = "TSTP",
+        pooling_func: PoolingName = "TSTP",
         two_emb_layer: Literal[False] = False,
     ):
         super().__init__()
         self.embed_dim = embed_dim
         self.head = Head(feat_dim)
         self.xvector = DenseTDNN(
-            self.head.out_channels, init_channels, growth_rate, bn_size, embed_dim
+            self.head.out_channels, init_channels, growth_rate, bn_size, pooling_func, embed_dim
         )
 
     def forward(self, features: Tensor) -> Tensor:

@@ -2,22 +2,22 @@
 
 Desplanques, Thienpondt, Demuynck: ECAPA-TDNN: Emphasized Channel Attention, Propagation and
 Aggregation in TDNN Based Speaker Verification, Interspeech 2020. As in WeSpeaker, whose tensor
-names these are so that its released checkpoints load, each block sees the output of the one before
-it only, and the embedding has no batch norm.
+names these are so that its released checkpoints load, each block sees only the output of the one
+before it, and the embedding has no batch norm.
 
-Shapes: B utterances, T frames, F mel bins, C channels, D dimensions of the embedding.
+Shapes: B utterances, T frames, F features, C channels, D dimensions of the embedding.
 """
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Annotated, Literal
+from typing import Annotated
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from tidyvoice.models.pooling import ASTP
-from tidyvoice.models.registry import MODELS, EmbeddingModel
+from tidyvoice.models.pooling import PoolingName, build_pooling
+from tidyvoice.models.registry import MODELS, EmbeddingModel, Size
 
 PARTS = 8  # of the channels, in a Res2 convolution
 SQUEEZED = 128
@@ -37,7 +37,7 @@ class ConvReLUNorm(nn.Module):
 
 
 class Res2Conv(nn.Module):
-    """Dilated convolutions of eight parts of the channels, each of its part and the last result.
+    """Dilated convolutions of eight parts of the channels, each of its part plus the last result.
 
     Gao et al.: Res2Net: A New Multi-scale Backbone Architecture, TPAMI 2021. The last part passes
     through unchanged.
@@ -62,7 +62,7 @@ class Res2Conv(nn.Module):
 
 
 class SqueezeExcitation(nn.Module):
-    """Scale each channel by a number that all channels' means over time decide.
+    """Scale each channel by a number that depends on the means of all channels over time.
 
     Hu, Shen, Sun: Squeeze-and-Excitation Networks, CVPR 2018.
     """
@@ -94,10 +94,10 @@ class SERes2Block(nn.Module):
 
 
 class ECAPATDNN(EmbeddingModel):
-    """Three blocks, their outputs together, attentive pooling, linear layer: the embedding.
+    """Three blocks, a layer over all their outputs, pooling and one linear layer.
 
     Args:
-        global_context: show the attention of the pooling the statistics of the whole utterance.
+        global_context: show the pooling's attention the statistics of the whole utterance.
         feat_dim: F.
         channels: C, a multiple of 8.
         embed_dim: D.
@@ -109,8 +109,8 @@ class ECAPATDNN(EmbeddingModel):
         feat_dim: int,
         *,
         channels: Annotated[int, Field(ge=PARTS, multiple_of=PARTS)] = 512,
-        embed_dim: Annotated[int, Field(ge=1)] = 192,
-        pooling_func: Literal["ASTP"] = "ASTP",
+        embed_dim: Size = 192,
+        pooling_func: PoolingName = "ASTP",
     ):
         super().__init__()
         self.embed_dim = embed_dim
@@ -119,12 +119,12 @@ class ECAPATDNN(EmbeddingModel):
         self.layer3 = SERes2Block(channels, dilation=3)
         self.layer4 = SERes2Block(channels, dilation=4)
         self.conv = nn.Conv1d(3 * channels, AGGREGATED, 1)
-        self.pool = ASTP(AGGREGATED, global_context)
+        self.pool = build_pooling(pooling_func, AGGREGATED, global_context)
         self.bn = nn.BatchNorm1d(self.pool.out_dim)
         self.linear = nn.Linear(self.pool.out_dim, embed_dim)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Features [B x T x F] to embeddings [B x D]."""
+        """Map features [B x T x F] to embeddings [B x D]."""
         x = self.layer1(features.transpose(1, 2))
         outputs = []
         for block in self.blocks():

@@ -1,11 +1,11 @@
 """SimAM-ResNets for extraction: batch norm folded into the convolutions, few passes over maps.
 
-An evaluated batch norm is a scale and a shift a channel, which a convolution before it, or the
-1x1 convolution after it, takes up. Maps lie channels last, the layout that convolutions take
+In evaluation mode a batch norm scales and shifts each channel, which the convolution before it, or
+the 1x1 convolution after it, can do. Maps lie channels last, the layout that convolutions take
 without reordering on CPUs and GPUs. On a CPU, SimAM, the residual sum and ReLU work on tiles of
 a large map that stay in a core's cache.
 
-Shapes: B utterances, T frames, F mel bins, C channels, H x W positions of a map.
+Shapes: B utterances, T frames, F features, C channels, H x W positions of a map.
 """
 
 import copy
@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from tidyvoice.models.pooling import AttentiveStatisticsPooling
+from tidyvoice.models.pooling import AttentiveStatisticsPooling, Pooling
+from tidyvoice.models.resnet import Projection
 from tidyvoice.models.simam import LAMBDA, simam_residual
 from tidyvoice.models.simam_resnet import SimAMBlock, SimAMResNetASP
 
@@ -25,9 +26,9 @@ class FoldedSimAMResNet(nn.Module):
     """A copy of a SimAM-ResNet in evaluation mode: [B x T x F] to embeddings [B x D].
 
     Args:
-        model: in evaluation mode; it is not changed, and later changes of it are not seen.
-        dtype: of the convolutions and their maps. SimAM, the pooling and the last layer compute in
-            float32 always.
+        model: in evaluation mode.
+        dtype: of the convolutions and their maps. SimAM, the pooling and the last layer always
+            compute in float32.
 
     Attributes:
         fewest_frames: the smallest T that this copy takes.
@@ -40,7 +41,7 @@ class FoldedSimAMResNet(nn.Module):
         self.blocks = nn.Sequential(*map(_Block, front.blocks()))
         self.stem.to(dtype, memory_format=torch.channels_last)
         self.blocks.to(dtype, memory_format=torch.channels_last)
-        self.pooling = folded_pooling(model.pooling)
+        self.pooling = fold_attention(model.pooling)
         self.bottleneck = copy.deepcopy(model.bottleneck)
         self.dtype = dtype
         self.fewest_frames = 1 if dtype == torch.float32 else model.fewest_half_frames
@@ -49,7 +50,7 @@ class FoldedSimAMResNet(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         x = features.transpose(1, 2).unsqueeze(1).to(self.dtype)
         x = self.stem(x).relu_().contiguous(memory_format=torch.channels_last)
-        return self.bottleneck(self.pooling(self.blocks(x).flatten(1, 2)))
+        return self.bottleneck(self.pooling(self.blocks(x).float()))
 
 
 class _Block(nn.Module):
@@ -59,8 +60,8 @@ class _Block(nn.Module):
         super().__init__()
         self.conv1 = fuse_conv_bn_eval(block.conv1, block.bn1)
         self.conv2 = fuse_conv_bn_eval(block.conv2, block.bn2)
-        self.downsample: nn.Module = nn.Identity()
-        if len(block.downsample):
+        self.downsample = block.downsample
+        if isinstance(block.downsample, Projection):
             self.downsample = fuse_conv_bn_eval(*block.downsample)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -73,7 +74,7 @@ class _Block(nn.Module):
 
 
 def simam_and_sum_(x: Tensor, residual: Tensor) -> Tensor:
-    """ReLU of the sum of SimAM of x and a residual, both [B x C x H x W], written over x.
+    """Write the ReLU of the sum of SimAM of x and a residual, both [B x C x H x W], over x.
 
     Both lie channels last. The statistics and the attention are in float32. With d = x - mu and
     s^2 = c (see ``tidyvoice.models.simam``) the attention is sigmoid((s x - s mu)^2 + 1/2).
@@ -99,14 +100,16 @@ def simam_and_sum_(x: Tensor, residual: Tensor) -> Tensor:
 
 
 def _positions(x: Tensor) -> Tensor:
-    """A view [B x HW x C] of maps [B x C x H x W] that lie channels last."""
+    """Return a view [B x HW x C] of maps [B x C x H x W] that lie channels last."""
     batch, channels, height, width = x.shape
     return x.permute(0, 2, 3, 1).view(batch, height * width, channels)
 
 
-def folded_pooling(pooling: AttentiveStatisticsPooling) -> AttentiveStatisticsPooling:
-    """A copy whose attention has its batch norm folded into the convolution after it."""
+def fold_attention(pooling: Pooling) -> Pooling:
+    """Return a copy in which the batch norm of an ASP is folded into the convolution after it."""
     pooling = copy.deepcopy(pooling)
+    if not isinstance(pooling, AttentiveStatisticsPooling):
+        return pooling
     before, relu, norm, after, softmax = pooling.attention
     scale = norm.weight / (norm.running_var + norm.eps).sqrt()
     shift = norm.bias - scale * norm.running_mean

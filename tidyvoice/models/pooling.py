@@ -1,57 +1,84 @@
-"""From a sequence of frames to one vector an utterance.
+"""Poolings, which turn a sequence of frames into one vector for each utterance.
 
-A network chooses one of ``POOLINGS`` by the name that WeSpeaker gives it. These take frames
-[B x C x T], or maps [B x C x F x T] as frames [B x CF x T], and return [B x ``out_dim``]. Their
-statistics are computed in float32, also for half-precision frames: E[x^2] - E[x]^2 cancels badly.
+A network builds the one that its setting ``pooling_func`` names, in WeSpeaker's words. A new
+pooling is one class below ``@POOLINGS.register(NAME)``. Poolings take frames [B x C x T], or maps
+[B x C x F x T] as frames [B x CF x T]. Their statistics are computed in float32, also for
+half-precision frames: E[x^2] - E[x]^2 cancels badly.
+
+Shapes: B utterances, T frames, C channels of a frame, F rows of a map.
 """
 
 from collections import OrderedDict
-from typing import Literal
+from typing import Annotated
 
 import torch
+from pydantic import AfterValidator
 from torch import Tensor, nn
 
-VARIANCE_FLOOR = 1e-5
-TINY_VARIANCE = 1e-7
+from tidyvoice.models.registry import demand_multiple
+from tidyvoice.settings.registry import Registry
+
+ASP_VARIANCE_FLOOR = 1e-5
+VARIANCE_FLOOR = 1e-7
 
 
-class AttentiveStatisticsPooling(nn.Module):
+class Pooling(nn.Module):
+    """A module that maps frames [B x C x T], or maps, to vectors [B x out_dim].
+
+    Its first argument is C, or CF for maps.
+    """
+
+    out_dim: int
+
+
+POOLINGS: Registry[type[Pooling]] = Registry("pooling")
+PoolingName = Annotated[str, AfterValidator(POOLINGS.check_name)]
+
+
+def build_pooling(name: str, in_dim: int, global_context: bool = False) -> Pooling:
+    """Build a pooling of frames with ``in_dim`` channels.
+
+    Args:
+        global_context: set ``global_context_att`` of a pooling that has this setting.
+    """
+    settings = POOLINGS.arguments(name, {})
+    if global_context and "global_context_att" in settings:
+        settings["global_context_att"] = True
+    return POOLINGS.build(name, in_dim, **settings)
+
+
+@POOLINGS.register("ASP")
+class AttentiveStatisticsPooling(Pooling):
     """Mean and standard deviation over time, weighted by attention, one weight a channel and frame.
 
     Okabe, Koshinaka, Shinoda: Attentive Statistics Pooling for Deep Speaker Embedding,
-    Interspeech 2018, equations 3 to 5, with channel-wise attention. The statistics are computed
-    in float32 also under autocast: E[x^2] - E[x]^2 cancels badly in half precision.
+    Interspeech 2018, equations 3 to 5, with channel-wise attention.
     """
 
-    def __init__(self, channels: int, hidden: int = 128):
+    def __init__(self, in_dim: int, hidden: int = 128):
         super().__init__()
         self.attention = nn.Sequential(
-            nn.Conv1d(channels, hidden, kernel_size=1),
+            nn.Conv1d(in_dim, hidden, kernel_size=1),
             nn.ReLU(),
             nn.BatchNorm1d(hidden),
-            nn.Conv1d(hidden, channels, kernel_size=1),
+            nn.Conv1d(hidden, in_dim, kernel_size=1),
             nn.Softmax(dim=2),
         )
+        self.out_dim = 2 * in_dim
 
-    def forward(self, frames: Tensor) -> Tensor:
-        """[B x C x T] to [B x 2C]: the means, then the standard deviations."""
-        with torch.autocast(frames.device.type, enabled=False):
-            frames = frames.float()
-            weights = self.attention(frames)
-            weighted = weights * frames
-            mean = weighted.sum(dim=2)
-            variance = (weighted * frames).sum(dim=2) - mean.square()
-            return torch.cat([mean, variance.clamp(min=VARIANCE_FLOOR).sqrt()], dim=1)
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the means, then the standard deviations."""
+        with torch.autocast(x.device.type, enabled=False):
+            x = x.flatten(1, -2).to(self.attention[0].weight.dtype)
+            return _weighted_statistics(x, self.attention(x), ASP_VARIANCE_FLOOR)
 
 
-class TSTP(nn.Module):
+@POOLINGS.register("TSTP")
+class TSTP(Pooling):
     """Mean and unbiased standard deviation over time: temporal statistics pooling.
 
     Snyder, Garcia-Romero, Sell, Povey, Khudanpur: X-vectors: Robust DNN Embeddings for Speaker
     Recognition, ICASSP 2018.
-
-    Args:
-        in_dim: C, or CF for maps.
     """
 
     def __init__(self, in_dim: int):
@@ -63,7 +90,8 @@ class TSTP(nn.Module):
         return torch.cat(_statistics(x.flatten(1, -2)), dim=1).flatten(1)
 
 
-class ASTP(nn.Module):
+@POOLINGS.register("ASTP")
+class ASTP(Pooling):
     """Mean and standard deviation over time, weighted by attention: one weight a channel and frame.
 
     Okabe, Koshinaka, Shinoda: Attentive Statistics Pooling for Deep Speaker Embedding,
@@ -71,7 +99,6 @@ class ASTP(nn.Module):
     Interspeech 2020, section 3.1.
 
     Args:
-        in_dim: C, or CF for maps.
         global_context_att: show the attention the statistics of the whole utterance in each frame.
         hidden: channels between the two layers of the attention.
     """
@@ -86,14 +113,15 @@ class ASTP(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the means, then the standard deviations."""
         x = x.flatten(1, -2)
-        seen = x
+        context = x
         if self.global_context_att:
-            seen = torch.cat([x, *(value.expand_as(x) for value in _statistics(x))], dim=1)
-        weights = self.linear2(self.linear1(seen).tanh()).softmax(dim=2)
+            context = torch.cat([x, *(value.expand_as(x) for value in _statistics(x))], dim=1)
+        weights = self.linear2(self.linear1(context).tanh()).softmax(dim=2)
         return _weighted_statistics(x, weights)
 
 
-class MQMHASTP(nn.Module):
+@POOLINGS.register("MQMHASTP")
+class MQMHASTP(Pooling):
     """Several attentive statistics poolings of every part of the channels.
 
     Zhao, Ma, Ding, Zheng, Liu, Xu: Multi-query Multi-head Attention Pooling and Inter-topK Penalty
@@ -101,12 +129,12 @@ class MQMHASTP(nn.Module):
     frames of every head anew. As in WeSpeaker, each channel of a head has a weight of its own.
 
     Args:
-        in_dim: C, or CF for maps; a multiple of ``heads``.
         hidden: channels between the two layers of the attention.
     """
 
     def __init__(self, in_dim: int, queries: int = 2, heads: int = 8, hidden: int = 64):
         super().__init__()
+        demand_multiple(in_dim, heads, "channels of frames", "MQMHASTP")
         self.n_query = nn.ModuleList(_Query(in_dim // heads, heads, hidden) for _ in range(queries))
         self.out_dim = 2 * queries * in_dim
 
@@ -142,24 +170,20 @@ class _Query(nn.Module):
 
 
 def _statistics(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Means and unbiased standard deviations [B x C x 1] of frames [B x C x T].
+    """Return means and unbiased standard deviations [B x C x 1] of frames [B x C x T].
 
     A single frame has no unbiased variance; it counts as zero.
     """
     value, frames = x.float(), x.shape[2]
     mean = value.mean(dim=2, keepdim=True)
     variance = value.var(dim=2, correction=0, keepdim=True) * frames / max(frames - 1, 1)
-    return mean.to(x.dtype), (variance + TINY_VARIANCE).sqrt().to(x.dtype)
+    return mean.to(x.dtype), (variance + VARIANCE_FLOOR).sqrt().to(x.dtype)
 
 
-def _weighted_statistics(x: Tensor, weights: Tensor) -> Tensor:
-    """Means, then standard deviations [B x 2C], of frames and their weights [B x C x T]."""
+def _weighted_statistics(x: Tensor, weights: Tensor, floor: float = VARIANCE_FLOOR) -> Tensor:
+    """Return means, then standard deviations [B x 2C], of frames and their weights [B x C x T]."""
     value = x.float()
     weighted = weights.float() * value
     mean = weighted.sum(dim=2)
     variance = (weighted * value).sum(dim=2) - mean.square()
-    return torch.cat([mean, variance.clamp(min=TINY_VARIANCE).sqrt()], dim=1).to(x.dtype)
-
-
-POOLINGS = {"TSTP": TSTP, "ASTP": ASTP, "MQMHASTP": MQMHASTP}
-PoolingName = Literal[tuple(POOLINGS)]
+    return torch.cat([mean, variance.clamp(min=floor).sqrt()], dim=1).to(x.dtype)

@@ -7,7 +7,7 @@ Each stage multiplies the channels of its map by as much as it divides the frequ
 maps have the same size. Between stages a map [B x C x F x T] is a sequence [B x K x T], K = FC,
 with frequency as the slower index.
 
-Shapes: B utterances, T frames, F mel bins (in a stage, what the strides leave of them), C channels,
+Shapes: B utterances, T frames, F features (in a stage, what the strides leave of them), C channels,
 K channels of a sequence, D dimensions of the embedding.
 """
 
@@ -16,18 +16,14 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Literal
+from typing import Literal
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tidyvoice.errors import TidyVoiceError
-from tidyvoice.models.pooling import ASTP
-from tidyvoice.models.registry import MODELS, EmbeddingModel
-
-Size = Annotated[int, Field(ge=1)]
+from tidyvoice.models.pooling import PoolingName, build_pooling
+from tidyvoice.models.registry import MODELS, EmbeddingModel, Size, demand_multiple
 
 DIMENSIONS = {1: (nn.Conv1d, nn.BatchNorm1d), 2: (nn.Conv2d, nn.BatchNorm2d)}
 HEADS = 4
@@ -253,33 +249,42 @@ def _weighted_sum(outputs: list[Tensor], weights: Tensor) -> Tensor:
 
 
 class ReDimNet(EmbeddingModel):
-    """Backbone, attentive statistics pooling and one linear layer.
+    """Backbone, pooling over time and one linear layer.
 
     Args:
+        stages: settings of the stages.
+        block: builds the 2-D blocks.
         feat_dim: F, a multiple of 24 for B2 and of 12 for B6, or of another number if C differs.
         C: channels of the stem.
         group_divisor: channels in a group of the grouped convolutions; C is a multiple of it.
         embed_dim: D.
-        pooling_func, two_emb_layer: arguments of a WeSpeaker ``config.yaml``, of which its recipe
-            uses one value.
+        two_emb_layer: an argument of WeSpeaker's, which its recipe has switched off.
     """
 
     fewest_half_frames = 2
 
     def __init__(
         self,
-        feat_dim: int,
-        C: int,
-        group_divisor: int,
-        embed_dim: int,
         stages: Stages,
         block: BlockMaker,
+        feat_dim: int,
+        *,
+        C: Size = 16,
+        group_divisor: Size = 4,
+        embed_dim: Size = 192,
+        pooling_func: PoolingName = "ASTP",
+        two_emb_layer: Literal[False] = False,
     ):
         super().__init__()
-        self._check(feat_dim, C, group_divisor, stages)
+        demand_multiple(C, group_divisor, "channels (C)", "group_divisor")
+        # The strides divide the frequencies, and the attention heads the channels of a time block.
+        strides = math.prod(stage.stride for stage in stages)
+        parts = (HEADS * stage.reduction for stage in stages)
+        step = math.lcm(strides, *(part // math.gcd(part, C) for part in parts))
+        demand_multiple(feat_dim, step, who=f"ReDimNet with C = {C}")
         self.embed_dim = embed_dim
         self.backbone = Backbone(feat_dim, C, group_divisor, stages, block)
-        self.pool = ASTP(feat_dim * C, global_context_att=True)
+        self.pool = build_pooling(pooling_func, feat_dim * C, global_context=True)
         self.seg_1 = nn.Linear(self.pool.out_dim, embed_dim)
 
     def forward(self, features: Tensor) -> Tensor:
@@ -288,21 +293,6 @@ class ReDimNet(EmbeddingModel):
 
     def blocks(self) -> list[nn.Module]:
         return [part for part in self.modules() if isinstance(part, (MapBlock, TimeBlock))]
-
-    def _check(self, feat_dim: int, C: int, group_divisor: int, stages: Stages) -> None:
-        name = f"{type(self).__name__} with C = {C}"
-        if C % group_divisor:
-            raise TidyVoiceError(
-                f"{name} cannot have groups of {group_divisor} channels: let group_divisor divide C"
-            )
-        # The strides divide the frequencies, and the attention heads the channels of a time block.
-        strides = math.prod(stage.stride for stage in stages)
-        parts = (HEADS * stage.reduction for stage in stages)
-        step = math.lcm(strides, *(part // math.gcd(part, C) for part in parts))
-        if feat_dim % step:
-            raise TidyVoiceError(
-                f"{name} takes a multiple of {step} mel bins, not {feat_dim}: change num_mel_bins"
-            )
 
 
 B2_STAGES = (
@@ -323,36 +313,5 @@ B6_STAGES = (
 )
 
 
-@MODELS.register("ReDimNetB2")
-class ReDimNetB2(ReDimNet):
-    """ReDimNet of 5 million parameters, see ``ReDimNet``."""
-
-    def __init__(
-        self,
-        feat_dim: int,
-        *,
-        C: Size = 16,
-        group_divisor: Size = 4,
-        embed_dim: Size = 192,
-        pooling_func: Literal["ASTP"] = "ASTP",
-        two_emb_layer: Literal[False] = False,
-    ):
-        block = partial(ConvNeXtBlock, kernel=(3, 3))
-        super().__init__(feat_dim, C, group_divisor, embed_dim, B2_STAGES, block)
-
-
-@MODELS.register("ReDimNetB6")
-class ReDimNetB6(ReDimNet):
-    """ReDimNet of 15 million parameters, see ``ReDimNet``."""
-
-    def __init__(
-        self,
-        feat_dim: int,
-        *,
-        C: Size = 32,
-        group_divisor: Size = 32,
-        embed_dim: Size = 192,
-        pooling_func: Literal["ASTP"] = "ASTP",
-        two_emb_layer: Literal[False] = False,
-    ):
-        super().__init__(feat_dim, C, group_divisor, embed_dim, B6_STAGES, ResidualBlock)
+MODELS.register("ReDimNetB2")(partial(ReDimNet, B2_STAGES, partial(ConvNeXtBlock, kernel=(3, 3))))
+MODELS.register("ReDimNetB6")(partial(ReDimNet, B6_STAGES, ResidualBlock, C=32, group_divisor=32))

@@ -1,19 +1,29 @@
-"""The registry of networks that embed an utterance, and what they have in common."""
+"""The registry of networks, and what they have in common.
+
+Shapes: B utterances, T frames, F features, D dimensions of an embedding.
+"""
 
 import copy
 from collections.abc import Sequence
+from typing import Annotated
 
 import torch
+from pydantic import Field
 from torch import nn
 
+from tidyvoice.errors import TidyVoiceError
 from tidyvoice.settings.registry import Registry
+
+Size = Annotated[int, Field(ge=1)]
 
 
 class EmbeddingModel(nn.Module):
     """A network that maps features [B x T x F] to embeddings [B x D].
 
+    Its first argument is F, named as in WeSpeaker; all others have defaults.
+
     Attributes:
-        embed_dim: D.
+        embed_dim: D, a setting of every network.
         fewest_half_frames: the smallest T in bfloat16. On CPUs with AMX, oneDNN computes a strided
             bfloat16 convolution wrongly (NaN, or finite values) if its output has a single column.
     """
@@ -30,7 +40,7 @@ class EmbeddingModel(nn.Module):
         return self
 
     def initialise(self) -> None:
-        """Initialise the weights of a new model otherwise than torch does; not by default."""
+        """Initialise the weights of a new model; the default keeps those of torch."""
 
     def for_inference(self, dtype: torch.dtype) -> nn.Module:
         """Return a copy in evaluation mode that computes in ``dtype`` and returns float32."""
@@ -38,12 +48,12 @@ class EmbeddingModel(nn.Module):
 
 
 class InferenceCopy(nn.Module):
-    """A copy of a network for inference, as it is.
+    """A copy of a network for inference.
 
     Attributes:
-        fewest_frames: the smallest T that it takes.
-        extra_maps: its maps in memory at once, over those of a folded SimAM-ResNet. The largest
-            known is that of ReDimNet, which keeps the outputs of all its stages.
+        fewest_frames: the smallest T.
+        extra_maps: how many times more maps are in memory at once than in a folded SimAM-ResNet;
+            the value is ReDimNet's, which keeps the outputs of all its stages and needs the most.
     """
 
     extra_maps = 4
@@ -75,6 +85,21 @@ def widest_frame(model: nn.Module, feat_dim: int, device: torch.device) -> int:
         for hook in hooks:
             hook.remove()
     return widest
+
+
+def demand_multiple(
+    value: int, step: int, what: str = "features a frame", who: str = "this network"
+) -> None:
+    """Check that a size is a multiple of ``step``.
+
+    Raises:
+        TidyVoiceError: it is not.
+    """
+    if value % step:
+        raise TidyVoiceError(
+            f"{who} takes a multiple of {step} {what}, not {value}: change the settings of the "
+            "model or the front end"
+        )
 
 
 MODELS: Registry[type[EmbeddingModel]] = Registry("model")

@@ -1,26 +1,26 @@
-"""ResNet over log mel features, taken as images of one channel.
+"""ResNet over features, taken as images of one channel.
 
 He, Zhang, Ren, Sun: Deep Residual Learning for Image Recognition, CVPR 2016; sizes and tensor names
 are WeSpeaker's (Wang et al., ICASSP 2023), so that its released checkpoints load.
 
-Shapes: B utterances, T frames, F mel bins, M channels of the first stage, D dimensions of the
+Shapes: B utterances, T frames, F features, M channels of the first stage, D dimensions of the
 embedding.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable
 from functools import partial
-from typing import Annotated, Literal
+from typing import Literal
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tidyvoice.errors import TidyVoiceError
-from tidyvoice.models.pooling import POOLINGS, PoolingName
-from tidyvoice.models.registry import MODELS, EmbeddingModel
+from tidyvoice.models.pooling import PoolingName, build_pooling
+from tidyvoice.models.registry import MODELS, EmbeddingModel, Size, demand_multiple
 
 STAGE_STRIDES = (1, 2, 2, 2)
+REDUCTION = math.prod(STAGE_STRIDES)  # of frequency and of time
 
 
 class BasicBlock(nn.Module):
@@ -34,7 +34,7 @@ class BasicBlock(nn.Module):
         self.bn1 = nn.BatchNorm2d(planes)
         self.conv2 = nn.Conv2d(planes, planes, 3, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(planes)
-        self.shortcut = _shortcut(in_planes, planes, stride)
+        self.shortcut = shortcut(in_planes, planes, stride)
 
     def forward(self, x: Tensor) -> Tensor:
         out = self.bn1(self.conv1(x)).relu_()
@@ -56,7 +56,7 @@ class Bottleneck(nn.Module):
         self.bn2 = nn.BatchNorm2d(planes)
         self.conv3 = nn.Conv2d(planes, out_planes, 1, bias=False)
         self.bn3 = nn.BatchNorm2d(out_planes)
-        self.shortcut = _shortcut(in_planes, out_planes, stride)
+        self.shortcut = shortcut(in_planes, out_planes, stride)
 
     def forward(self, x: Tensor) -> Tensor:
         out = self.bn1(self.conv1(x)).relu_()
@@ -85,25 +85,64 @@ class Projection(nn.Sequential):
         return norm(functional.conv2d(x[:, :, ::rows, ::columns], convolution.weight))
 
 
-def _shortcut(in_planes: int, planes: int, stride: int) -> nn.Module:
+def shortcut(in_planes: int, planes: int, stride: int) -> nn.Module:
+    """Build the shortcut of a residual block."""
     same = stride == 1 and in_planes == planes
     return nn.Identity() if same else Projection(in_planes, planes, stride)
 
 
-class ResNet(EmbeddingModel):
-    """Residual network, pooling over time and one linear layer: the speaker embedding.
+class ResidualTrunk(nn.Module):
+    """Convolution and four stages of residual blocks: [B x T x F] to [B x C x F/8 x T/8].
 
     Args:
-        block: ``BasicBlock`` or ``Bottleneck``.
-        num_blocks: blocks in each of the four stages.
+        block: builds a block of its input channels, the stage's channels and the stride; its
+            attribute ``expansion`` says how many times more channels it puts out.
+        num_blocks: blocks in each stage.
+        planes: M; the stages have M, 2M, 4M and 8M channels.
+
+    Attributes:
+        out_channels: C.
+    """
+
+    def __init__(
+        self, block: Callable[[int, int, int], nn.Module], num_blocks: tuple[int, ...], planes: int
+    ):
+        super().__init__()
+        self.conv1 = nn.Conv2d(1, planes, 3, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(planes)
+        width = planes
+        for stage, (blocks, stride) in enumerate(zip(num_blocks, STAGE_STRIDES, strict=True)):
+            layers = []
+            for index in range(blocks):
+                layers.append(block(width, planes * 2**stage, stride if index == 0 else 1))
+                width = block.expansion * planes * 2**stage
+            self.add_module(f"layer{stage + 1}", nn.Sequential(*layers))
+        self.out_channels = width
+
+    def blocks(self) -> list[nn.Module]:
+        """Return the residual blocks in order."""
+        return [*self.layer1, *self.layer2, *self.layer3, *self.layer4]
+
+    def forward(self, features: Tensor) -> Tensor:
+        x = features.transpose(1, 2).unsqueeze(1)
+        x = self.bn1(self.conv1(x)).relu_()
+        for block in self.blocks():
+            x = block(x)
+        return x
+
+
+class ResNet(ResidualTrunk, EmbeddingModel):
+    """Residual network, pooling over time and one linear layer.
+
+    Args:
+        block, num_blocks: see ``ResidualTrunk``.
         feat_dim: F, a multiple of 8.
-        m_channels: M; the stages have M, 2M, 4M and 8M channels, ``Bottleneck`` puts out four
-            times as many.
+        m_channels: M.
         embed_dim: D.
         two_emb_layer: an argument of WeSpeaker's, which its released networks have switched off.
     """
 
-    fewest_half_frames = 9
+    fewest_half_frames = REDUCTION + 1
 
     def __init__(
         self,
@@ -111,37 +150,20 @@ class ResNet(EmbeddingModel):
         num_blocks: tuple[int, ...],
         feat_dim: int,
         *,
-        m_channels: Annotated[int, Field(ge=1)] = 32,
-        embed_dim: Annotated[int, Field(ge=1)] = 256,
+        m_channels: Size = 32,
+        embed_dim: Size = 256,
         pooling_func: PoolingName = "TSTP",
         two_emb_layer: Literal[False] = False,
     ):
-        super().__init__()
-        if feat_dim % 8:
-            raise TidyVoiceError(f"{feat_dim} mel bins: this network takes a multiple of 8")
+        super().__init__(block, num_blocks, m_channels)
+        demand_multiple(feat_dim, REDUCTION)
         self.embed_dim = embed_dim
-        self.conv1 = nn.Conv2d(1, m_channels, 3, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(m_channels)
-        width = m_channels
-        for stage, (blocks, stride) in enumerate(zip(num_blocks, STAGE_STRIDES, strict=True)):
-            planes = m_channels * 2**stage
-            layers = []
-            for index in range(blocks):
-                layers.append(block(width, planes, stride if index == 0 else 1))
-                width = block.expansion * planes
-            self.add_module(f"layer{stage + 1}", nn.Sequential(*layers))
-        self.pool = POOLINGS[pooling_func](width * (feat_dim // 8))
+        self.pool = build_pooling(pooling_func, self.out_channels * (feat_dim // REDUCTION))
         self.seg_1 = nn.Linear(self.pool.out_dim, embed_dim)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Features [B x T x F] to embeddings [B x D]."""
-        x = features.transpose(1, 2).unsqueeze(1)
-        x = self.bn1(self.conv1(x)).relu_()
-        x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
-        return self.seg_1(self.pool(x))
-
-    def blocks(self) -> Sequence[nn.Module]:
-        return [*self.layer1, *self.layer2, *self.layer3, *self.layer4]
+        """Map features [B x T x F] to embeddings [B x D]."""
+        return self.seg_1(self.pool(super().forward(features)))
 
 
 for _name, _block, _num_blocks in (

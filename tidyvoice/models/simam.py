@@ -15,7 +15,7 @@ POSITIONS = (2, 3)
 
 
 def simam(x: Tensor) -> Tensor:
-    """SimAM of x [B x C x H x W], computed in float32 and returned in the type of x."""
+    """Return SimAM of x [B x C x H x W], computed in float32, in the type of x."""
     with torch.autocast(x.device.type, enabled=False):
         value = x.float()
         n = value.shape[2] * value.shape[3] - 1
@@ -26,9 +26,9 @@ def simam(x: Tensor) -> Tensor:
 
 
 def simam_residual(x: Tensor, residual: Tensor) -> Tensor:
-    """ReLU of the sum of SimAM of x and a residual, both [B x C x H x W].
+    """Return the ReLU of the sum of SimAM of x and a residual, both [B x C x H x W].
 
-    The end of a residual block as one function, because in training the memory traffic of these
+    This end of a residual block is one function, because in training the memory traffic of these
     steps costs more than their arithmetic. It is fastest for maps that lie channels last.
     """
     if torch.is_grad_enabled() and (x.requires_grad or residual.requires_grad):
@@ -38,7 +38,7 @@ def simam_residual(x: Tensor, residual: Tensor) -> Tensor:
 
 
 class _SimAMResidual(torch.autograd.Function):
-    """Saves x, the output and two numbers a channel, where autograd would save six maps.
+    """Function that saves x, the output and two numbers a channel; autograd would save six maps.
 
     With q = sqrt(c) d, so that a = sigmoid(q^2 + 1/2), and s = g x a (1 - a) for a gradient g
     that has passed the ReLU, and because the deviations sum to zero, the gradient of x is
@@ -86,15 +86,15 @@ class _SimAMResidual(torch.autograd.Function):
 
 
 def _rows(x: Tensor) -> Tensor:
-    """A view [B x H x WC] in float32 of maps [B x C x H x W] that lie channels last."""
+    """Return a view [B x H x WC] in float32 of maps [B x C x H x W] that lie channels last."""
     return x.permute(0, 2, 3, 1).flatten(2).float()
 
 
 def _each_column(of_channels: Tensor, width: int) -> Tensor:
-    """Numbers of channels [B x C], repeated for the columns of ``_rows``: [B x 1 x WC]."""
+    """Repeat numbers of channels [B x C] for the columns of ``_rows``: [B x 1 x WC]."""
     return of_channels.repeat(1, width).unsqueeze(1)
 
 
 def _over_columns(sums: Tensor, channels: int) -> Tensor:
-    """Sums [B x WC] of the rows of ``_rows``, added up for each channel: [B x C]."""
+    """Add up sums [B x WC] over the rows of ``_rows`` for each channel: [B x C]."""
     return sums.unflatten(1, (-1, channels)).sum(1)

@@ -14,6 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from tidyvoice.evaluation.bootstrap import LEVEL
 from tidyvoice.evaluation.tables import categories_table
+from tidyvoice.headers import SAMPLE_RATE
 from tidyvoice.model_files import OTHERS
 from tidyvoice.publish.facts import Facts, Result, Terms
 from tidyvoice.publish.privacy import shown, without_folders
@@ -51,6 +52,7 @@ def model_card(facts: Facts, terms: Terms) -> str:
         facts=facts,
         terms=terms,
         encoder=facts.encoder,
+        sample_rate=SAMPLE_RATE,
         parameters=sum(p.numel() for p in facts.encoder.model.parameters()),
         verifier=facts.encoder.verifier,
         speakers=len(set(speakers) - {OTHERS}),

@@ -80,7 +80,7 @@ def build_network(settings: Experiment, data: TrainingData, world: World) -> Net
             norm without CUDA; see also ``build_objective``.
     """
     chosen, device = settings.model, world.device
-    model = chosen.build(settings.frontend.num_mel_bins)
+    model = settings.build_model()
     if chosen.init_scheme != "torch":
         model.initialise()
     if chosen.recompute:

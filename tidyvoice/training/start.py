@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from tidyvoice.config import Experiment
 from tidyvoice.data.batches import TrainingData, load_batches
 from tidyvoice.errors import TidyVoiceError
+from tidyvoice.frontends import FRONTENDS
 from tidyvoice.modelhub.folder import WeightsMismatch, load_weights, model_files
 from tidyvoice.modelhub.wespeaker import frontend_settings, network_of, read_config, section
 from tidyvoice.settings import differences
@@ -25,7 +26,7 @@ def start_from_model(model: nn.Module, settings: Experiment) -> Path:
     """Load ``settings.model.init`` into the model; the file that was read.
 
     Raises:
-        TidyVoiceError: it is another network, or was trained with another frontend.
+        TidyVoiceError: it is another network, or was trained with another front end.
     """
     files = model_files(settings.model.init)
     # A lone file of weights does not say which features they were trained on.
@@ -48,17 +49,18 @@ def check_initial_model(settings: Experiment) -> Path:
     """
     if settings.loss.init == "checkpoint":
         head_file(settings)
-    return start_from_model(settings.model.build(settings.frontend.num_mel_bins), settings)
+    return start_from_model(settings.build_model(), settings)
 
 
 def _refuse_other_frontend(config: Path, settings: Experiment) -> None:
     """A model takes the features that it was trained on."""
     theirs = frontend_settings(section(read_config(config), "dataset_args", config), config)
     changed = differences(theirs.model_dump(), settings.frontend.model_dump())
-    changed.pop("dither", None)
+    for key in FRONTENDS[theirs.name].training_only:
+        changed.pop(f"args.{key}", None)
     if changed:
         listed = "; ".join(f"{key} {old}, here {new}" for key, (old, new) in changed.items())
-        raise TidyVoiceError(f"{config}: another frontend ({listed}): set frontend accordingly")
+        raise TidyVoiceError(f"{config}: another front end ({listed}): set frontend accordingly")
 
 
 def _refuse_other_network(config: Path, settings: Experiment) -> None:

@@ -26,8 +26,8 @@ from tidyvoice.device import LateNumbers, choose_device
 from tidyvoice.distributed import World, join_world
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.files import only_writer
-from tidyvoice.frontend import Frontend
 from tidyvoice.modelhub.folder import save_torch
+from tidyvoice.models import frontend_of
 from tidyvoice.record import record_run
 from tidyvoice.source import source_hash
 from tidyvoice.training.checkpoint import (
@@ -64,11 +64,11 @@ class Trainer:
         self.folder = settings.experiment
         torch.manual_seed(settings.seed)
 
-        chunk_samples = settings.frontend.num_samples(settings.data.chunk_frames)
+        chunk_samples = settings.frontend.outline().num_samples(settings.data.chunk_frames)
         self.data = TrainingData(settings.data, chunk_samples, settings.seed)
         self.augment = Augmenter(settings.data.speeds, chunk_samples).to(world.device)
-        self.frontend = Frontend(settings.frontend).to(world.device)
         self.network = build_network(settings, self.data, world)
+        self.frontend = frontend_of(self.network.model, settings.frontend).to(world.device)
         self.objective = self.network.objective
         self.optimizer = build_optimizer(settings, self.network)
         self.inputs = checksums(settings, self.data)
@@ -251,7 +251,6 @@ class Trainer:
         losses = torch.stack([shown["loss"], own[names.index("loss")]])
         return shown, losses, torch.cat(rows)
 
-    @torch.no_grad()
     def features(self, raw: RawBatch) -> Tensor:
         """Features [B x T x F] of a batch, augmented, on the device."""
         return self.frontend(self.augment(raw), raw.dither_seeds)

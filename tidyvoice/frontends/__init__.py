@@ -1,0 +1,10 @@
+"""Front ends, which turn waveforms into features, built by name and arguments.
+
+A new front end is one file here, with a class below ``@FRONTENDS.register(NAME)``, and its import
+below.
+"""
+
+from tidyvoice.frontends import fbank
+from tidyvoice.frontends.registry import FRONTENDS, Frontend, FrontendSettings
+
+__all__ = ["FRONTENDS", "Frontend", "FrontendSettings", "fbank"]

@@ -1,0 +1,102 @@
+"""The registry of front ends, and what they have in common.
+
+Shapes: B utterances, S samples, T frames, F features.
+"""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from tidyvoice.headers import SAMPLE_RATE
+from tidyvoice.settings.registry import ComponentSettings, Registry
+
+
+class Frontend(nn.Module):
+    """A module that maps waveforms [B x S] in -1..1, at 16 kHz, to features [B x T x F].
+
+    Attributes:
+        feature_dim: F.
+        training_only: names of settings that have no effect outside training.
+        working_numbers: numbers in float32 that a GPU holds for each frame while it computes the
+            features, besides the waveforms and the features.
+        hertz: centre frequency of each feature, float64 [F]; None if features are not bands.
+    """
+
+    feature_dim: int
+    training_only: ClassVar[tuple[str, ...]] = ()
+    working_numbers = 0
+    hertz: np.ndarray | None = None
+
+    @property
+    def trainable(self) -> bool:
+        """Return whether training changes weights of this front end; they belong to the model."""
+        return any(parameter.requires_grad for parameter in self.parameters())
+
+    def num_frames(self, samples: int) -> int:
+        """Return the number of frames of ``samples`` samples; 0 if they are too few for one."""
+        raise NotImplementedError
+
+    def num_samples(self, frames: int) -> int:
+        """Return the fewest samples that have ``frames`` frames."""
+        raise NotImplementedError
+
+    @property
+    def frame_shift(self) -> int:
+        """Return the number of samples from one frame to the next."""
+        return self.num_samples(2) - self.num_samples(1)
+
+    def forward(self, waveforms: Tensor, dither_seeds: Tensor | None = None) -> Tensor:
+        """Return the features of waveforms.
+
+        Args:
+            dither_seeds: int64 [B], given in training only: one seed for each utterance, from which
+                a front end draws all its random numbers.
+        """
+        raise NotImplementedError
+
+    def for_export(self) -> nn.Module:
+        """Return a module that torch.export can trace for any length."""
+        return self
+
+    @staticmethod
+    def from_wespeaker(dataset_args: Mapping[str, Any], args: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the settings that the ``dataset_args`` of a WeSpeaker config.yaml describe.
+
+        Args:
+            args: the group ``NAME_args`` of ``dataset_args``.
+
+        Raises:
+            TidyVoiceError: they describe features that this front end cannot compute.
+        """
+        return dict(args)
+
+    @staticmethod
+    def to_wespeaker(args: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return the group ``NAME_args``, and further keys of ``dataset_args``."""
+        return dict(args), {}
+
+
+FRONTENDS: Registry[type[Frontend]] = Registry("front end")
+
+
+class FrontendSettings(ComponentSettings):
+    """The front end, which computes features from waveforms."""
+
+    registry: ClassVar[Registry] = FRONTENDS
+
+    name: str = Field("fbank", description="see tidyvoice.frontends")
+
+    def outline(self) -> Frontend:
+        """Build the front end without memory for its weights, to ask for its sizes."""
+        with torch.device("meta"):
+            return self.build()
+
+    def to_wespeaker(self) -> dict[str, Any]:
+        """Return the ``dataset_args`` of a WeSpeaker config.yaml."""
+        args, others = FRONTENDS[self.name].to_wespeaker(self.args)
+        own = {"frontend": self.name, "resample_rate": SAMPLE_RATE, f"{self.name}_args": args}
+        return own | others
