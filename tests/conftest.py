@@ -34,7 +34,6 @@ from tidyvoice.modelhub.folder import save_model_config
 from tidyvoice.models import MODELS, build_model
 from tidyvoice.models.simam_resnet import SimAMResNetASP
 from tidyvoice.readahead import usable_cores
-from tidyvoice.report import load_system, write_report
 from tidyvoice.scoring.pairs import make_trials
 from tidyvoice.scoring.trials import write_trials
 from tidyvoice.verifier_fit import fit_verifier
@@ -225,16 +224,9 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict:
     other = make_experiment(root / "scratch", shift=0.3, log=False, seed=1, steps=(COSINE,))
     bare = make_experiment(root / "bare", shift=9.0, log=False, flat=True)
     (bare / "config.yaml").unlink()
-    systems = [load_system(main), load_system(other)]
-    results = write_report(main, systems, root / "two.html", resamples=200)
-    write_report(bare, [load_system(bare)], root / "bare.html")
-    return {
-        "two": root / "two.html",
-        "bare": root / "bare.html",
-        "main": main,
-        "other": other,
-        "results": results,
-    }
+    succeed("report", main, "--compare", other, "--bootstrap", 200, "--out", root / "two.html")
+    succeed("report", bare, "--out", root / "bare.html")
+    return {"two": root / "two.html", "bare": root / "bare.html", "main": main, "other": other}
 
 
 @pytest.fixture(scope="module")

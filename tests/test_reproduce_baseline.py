@@ -121,7 +121,7 @@ def test_the_table_has_a_column_for_each_mean(finished):
             cell = table[column][f"EER % {row.category}"]
             assert cell.startswith(f"{100 * row.eer:.2f} (")
     assert "IN-SAMPLE: dev's own mean: " in text
-    assert "66 trials, the published list has 12,000,000" in text
+    assert "66 trials, but the published list has 12,000,000" in text
     # Without VoxCeleb2, as in the first command, its column is left out, and that is said.
     assert "no column for the mean of VoxCeleb2 dev" in outputs[0]
     assert "VoxCeleb2's mean=" not in outputs[0]

@@ -1,44 +1,38 @@
-"""`tidyvoice runs` on several experiments."""
+"""`tidyvoice runs`: experiments in a list, and two of them side by side."""
 
 import json
 import subprocess
 import sys
 
 import pytest
+from conftest import invoke, succeed
 from runs.support import make, make_run, write_record
-from typer.testing import CliRunner
 
 from tests.report.support import COHORT, COSINE, LLR
-from tidyvoice.cli import app
 from tidyvoice.record import Git
-from tidyvoice.runs.results import measure
-from tidyvoice.scoring.trials import ScoreTable, Trials, read_scores, write_scores
-
-
-def invoke(*arguments):
-    return CliRunner().invoke(app, ["runs", *map(str, arguments)])
+from tidyvoice.scoring.trials import read_scores
 
 
 def runs(*arguments):
-    result = invoke(*arguments)
-    assert result.exit_code == 0, result.output
-    return result.stdout
+    return succeed("runs", *arguments)
+
+
+def rows(text):
+    """Cells by the first cell of each line; columns are at least two spaces apart."""
+    lines = [
+        [cell.strip() for cell in line.split("  ") if cell.strip()] for line in text.split("\n")
+    ]
+    return {line[0]: line[1:] for line in lines if len(line) > 1}
 
 
 def table(text):
-    """Column and cells of each experiment by its name; columns are at least two spaces apart."""
-    lines = text.splitlines()
-    rule = next(number for number, line in enumerate(lines) if set(line) == {"-"})
-    head, *rows = (
-        [cell.strip() for cell in line.split("  ") if cell.strip()]
-        for line in [lines[0], *(line for line in lines[rule + 1 :] if line[:1] in ("/", "e"))]
-    )
-    return {row[0]: dict(zip(head, row, strict=True)) for row in rows}
+    """Column and cell of each experiment by its name."""
+    head, *cells = rows(text).items()
+    return {name: dict(zip(head[1], row, strict=True)) for name, row in cells}
 
 
-@pytest.fixture(autouse=True)
-def wide(monkeypatch):
-    monkeypatch.setenv("COLUMNS", "300")
+def pooled(path):
+    return json.loads(succeed("metrics", path, "--json"))["categories"][0]
 
 
 @pytest.fixture
@@ -56,94 +50,61 @@ def three(tmp_path, monkeypatch):
 
 
 def test_the_best_comes_first_with_the_settings_that_differ(three):
-    text = runs()
+    text, below = runs().split("\n\nsettings that differ:\n")
     found = table(text)
     assert list(found) == ["exp/x/good", "exp/fair", "exp/raw"]
-    columns = ["experiment", "EER % dev", "minDCF dev", "step", "loss", "utt/s", "commit"]
-    assert list(found["exp/fair"]) == [
-        *columns, "begun (UTC)", "data.train", "epochs", "seed",
-    ]  # fmt: skip
     fair, good, raw = (found[name] for name in ("exp/fair", "exp/x/good", "exp/raw"))
-    measured = measure(three / "fair" / "scores" / "dev.score")
-    assert fair["EER % dev"] == f"{100 * measured.eer:.2f}"
-    assert fair["minDCF dev"] == f"{measured.min_dcf:.3f}"
-    assert (fair["step"], fair["loss"], fair["utt/s"]) == ("8/12", "7.000", "105")
-    assert fair["commit"] == "01234567, fedcba98+"
-    assert fair["begun (UTC)"] == "2026-03-01 12:30"
-    assert (good["step"], good["epochs"], good["seed"], good["commit"]) == ("8/20", "5", "2", "-")
+    measured = pooled(three / "fair" / "scores" / "dev.score")
+    assert fair == {
+        "EER % dev": f"{100 * measured['eer']:.2f}", "minDCF dev": f"{measured['min_dcf']:.3f}",
+        "step": "8/12", "loss": "7.000", "utt/s": "105", "commit": "01234567, fedcba98+",
+        "begun (UTC)": "2026-03-01 12:30",
+    }  # fmt: skip
+    assert (good["step"], good["commit"]) == ("8/20", "-")
     assert (raw["step"], raw["loss"], raw["EER % dev"]) == ("0/12", "-", "-")
-    assert raw["data.train"] == '["data/a", "data/b"]'
-
-
-def test_settings_that_do_not_fit_stand_below_the_table(three, monkeypatch):
-    many = [f"data/{n}" for n in range(9)]
-    make(three / "wide", settings={"seed": 3, "data": {"train": many, "batch_size": 5}})
-    wide = table(runs())
-    monkeypatch.setenv("COLUMNS", "110")
-    text = runs()
-    assert max(map(len, text.splitlines())) <= 110
-    narrow, below = text.split("\n\n")
-    found = table(narrow)
-    for name, row in found.items():
-        assert list(row)[-1] == "begun (UTC)"
-        assert row.items() <= wide[name].items()
-    told = dict(line.split(": ", 1) for line in below.replace("\n    ", " ").splitlines())
-    assert list(told) == ["settings of most", *found]
-    assert told["settings of most"] == 'data.train=["data/a"], epochs=3, seed=1'
-    assert told["exp/fair"] == "as most"
-    assert told["exp/x/good"] == "epochs=5, seed=2"
-    assert told["exp/raw"] == 'data.train=["data/a", "data/b"]'
-    assert told["exp/wide"] == f"data.train={json.dumps(many)}, seed=3"
+    assert below.splitlines() == [
+        'exp/x/good: data.train=["data/a"], epochs=5, seed=2',
+        'exp/fair: data.train=["data/a"], epochs=3, seed=1',
+        'exp/raw: data.train=["data/a", "data/b"], epochs=3, seed=1',
+    ]
+    assert "settings" not in runs("exp/fair")
 
 
 def test_json_has_the_same_as_fractions(three):
-    rows = json.loads(runs(three, "--json"))["experiments"]
-    assert [row["experiment"] for row in rows] == [
+    found = json.loads(runs(three, "--json"))["experiments"]
+    assert [row["experiment"] for row in found] == [
         str(three / n) for n in ("x/good", "fair", "raw")
     ]
-    assert rows[0]["settings"] == {"data.train": ["data/a"], "epochs": 5, "seed": 2}
-    assert rows[1]["results"]["dev"]["eer"] == measure(three / "fair/scores/dev.score").eer
-    assert len(rows[1]["record"]) == 2
-    assert rows[2]["results"] == {}
-    assert rows[2]["loss"] is None
+    assert found[0]["settings"] == {"data.train": ["data/a"], "epochs": 5, "seed": 2}
+    assert found[1]["results"]["dev"]["categories"][0] == pooled(three / "fair/scores/dev.score")
+    assert len(found[1]["record"]) == 2
+    assert found[2]["results"] == {}
+    assert found[2]["loss"] is None
 
 
-def test_of_scores_those_called_dev_and_dev_llr_unless_all_are_asked_for(three):
+def test_dev_and_dev_llr_are_shown_unless_all_lists_are_asked_for(three):
     make(three / "fair", steps=(COSINE, LLR), name="dev-llr")
     make(three / "fair", name="calib")
-    (three / "fair" / "scores" / "eval.score").write_text("a b 0.5\n")
-    shown = [column for column in table(runs())["exp/fair"] if column.startswith("EER")]
-    assert shown == ["EER % dev", "EER % dev-llr"]
-    shown = [column for column in table(runs("--all"))["exp/fair"] if column.startswith("EER")]
-    assert shown == ["EER % dev", "EER % dev-llr", "EER % calib"]
+    (three / "fair" / "scores" / "eval.score").write_text("a b 0.5\n")  # without labels
+
+    def shown(*arguments):
+        return [name for name in table(runs("exp/fair", *arguments))["exp/fair"] if "EER" in name]
+
+    assert shown() == ["EER % dev", "EER % dev-llr"]
+    assert shown("--all") == ["EER % dev", "EER % dev-llr", "EER % calib"]
 
 
-def test_scores_in_sample_are_marked(three):
+def test_results_that_are_too_good_or_of_other_trials_are_marked(three):
     make(three / "fair", shift=0.2, steps=(COSINE, COHORT))
     text = runs()
-    assert table(text)["exp/fair"]["EER % dev"].endswith("*")
-    assert not table(text)["exp/x/good"]["EER % dev"].endswith("*")
+    found = table(text.split("\n* ")[0])
+    assert found["exp/fair"]["EER % dev"].endswith("*")
+    assert not found["exp/x/good"]["EER % dev"].endswith("*")
     assert f"* IN-SAMPLE: exp/fair, dev: {COHORT.in_sample[0]}" in text
-
-
-def test_scores_of_other_trials_are_said_to_be(three):
-    assert "different lists" not in runs()
+    assert "trial lists are different" not in text
     path = three / "fair" / "scores" / "dev.score"
-    whole = read_scores(path)
-    part = slice(0, 1000)
-    fewer = Trials(
-        whole.trials.ids,
-        whole.trials.enroll[part],
-        whole.trials.test[part],
-        whole.trials.label[part],
-    )
-    write_scores(path, ScoreTable(fewer, whole.scores[part]))
-    assert "dev: 2 different lists of trials; do not compare them" in runs()
-
-
-def test_a_single_experiment_has_no_settings_that_differ(three):
-    (row,) = table(runs("exp/fair")).values()
-    assert list(row)[-1] == "begun (UTC)"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:1000]))
+    assert "dev: the trial lists are different; do not compare" in runs()
 
 
 @pytest.mark.parametrize(
@@ -154,23 +115,22 @@ def test_a_single_experiment_has_no_settings_that_differ(three):
         ("scores/dev.score.json", "[]"),
         ("record.json", "{"),
         ("config.yaml", "experiment: [\n"),
+        ("log/train.jsonl", "nothing\n"),
     ],
 )
 def test_a_damaged_file_is_one_line_on_stderr_and_the_others_are_listed(three, name, text):
     (three / "fair" / name).write_text(text)
-    result = invoke()
+    result = invoke("runs")
     assert result.exit_code == 0
-    assert result.exception is None
     (line,) = result.stderr.splitlines()
     assert line.startswith(f"warning: exp/fair/{name}")
-    assert "exp/x/good" in table(result.stdout)
-    assert json.loads(invoke("--json").stdout)
+    assert "exp/x/good" in rows(result.stdout)
 
 
-def test_no_experiment_is_one_line(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    for arguments in ([], [tmp_path]):
-        result = invoke(*arguments)
+def test_no_experiment_and_too_few_resamples_are_one_line(tmp_path, three):
+    (tmp_path / "none").mkdir()
+    for arguments in (["none"], ["nowhere"], ["exp/fair", "exp/x/good", "--bootstrap", "5"]):
+        result = invoke("runs", *arguments)
         assert result.exit_code == 1
         (line,) = result.output.splitlines()
         assert line.startswith("error: ")
@@ -186,3 +146,87 @@ def test_the_command_loads_no_torch(three, folders):
     run = subprocess.run([sys.executable, "-c", code], cwd=three.parent, capture_output=True)
     assert run.returncode == 0, run.stderr
     assert b"exp/fair" in run.stdout
+
+
+@pytest.fixture
+def two(tmp_path):
+    one = make(tmp_path / "b", shift=0.2)
+    other = make(tmp_path / "a", shift=0.6, seed=1, settings={"seed": 2})
+    write_record(one, make_run(versions={"torch": "2.8.0"}), make_run())
+    write_record(other, make_run(versions={"torch": "2.10.0"}, inputs={"data": "cd" * 32}))
+    return one, other
+
+
+def test_two_experiments_stand_side_by_side(two):
+    text = runs(*two)
+    assert text.splitlines()[0].split() == [str(folder) for folder in two]
+    found = rows(text)
+    assert found["seed"] == ["1", "2"]
+    assert "epochs" not in found
+    # The last training runs count, because the scores are those of their models.
+    assert found["versions.torch"] == ["2.9.0", "2.10.0"]
+    assert found["inputs.data"] == ["ab" * 6, "cd" * 6]
+    assert "command" not in found
+    eers = [100 * pooled(folder / "scores" / "dev.score")["eer"] for folder in two]
+    assert [float(cell.split()[0]) for cell in found["EER %"]] == [
+        pytest.approx(value, abs=0.0051) for value in (*eers, eers[1] - eers[0])
+    ]
+    assert all("[" in cell for cell in found["EER %"])
+    assert len(found["EER % same/same"]) == 3
+    assert "95 % intervals from 1,000 resamples of the speakers" in text
+
+
+def test_the_differences_are_those_of_metrics(two):
+    found = json.loads(runs(*two, "--bootstrap", "200", "--json"))["differences"]["dev"]
+    paths = [
+        f"{name}={folder / 'scores' / 'dev.score'}" for name, folder in zip("ba", two, strict=True)
+    ]
+    expected = json.loads(succeed("metrics", *paths, "--bootstrap", 200, "--json"))
+    assert found == expected["differences"]["a"]
+    assert found["eer"]["all/all"]["interval"][1] < 0
+    assert "[" not in "".join(rows(runs(*two, "--bootstrap", "0"))["EER %"])
+
+
+def test_scores_of_one_alone_and_of_other_trials_are_not_subtracted(two):
+    path = two[0] / "scores" / "dev.score"
+    lines = path.read_text().splitlines(keepends=True)
+    (two[0] / "scores" / "dev-llr.score").write_text("".join(lines))
+    path.write_text("".join(lines[:1000]))
+    text = runs(*two)
+    assert "dev: the trial lists are different" in text
+    assert "Difference" not in text
+    assert json.loads(runs(*two, "--json"))["differences"] == {"dev": None, "dev-llr": None}
+
+
+def test_ids_that_do_not_name_speakers_have_no_interval_unless_they_are_given(two, tmp_path):
+    for folder in two:
+        path = folder / "scores" / "dev.score"
+        path.write_text(path.read_text().replace("/", "-"))
+    text = runs(*two)
+    assert "dev: no intervals, the ids do not name the speakers; give --utt2spk" in text
+    assert "[" not in "".join(rows(text)["EER %"])
+    ids = read_scores(path).trials.ids
+    speakers = tmp_path / "utt2spk"
+    speakers.write_text("".join(f"{name} {name.split('-')[0]}\n" for name in ids))
+    assert "[" in rows(runs(*two, "--utt2spk", speakers))["EER %"][2]
+    speakers.write_text("".join(f"{name} same\n" for name in ids))
+    result = invoke("runs", *two, "--utt2spk", speakers)
+    assert result.exit_code == 0
+    assert "which their speakers contradict" in result.stderr
+
+
+def test_what_is_in_sample_or_not_recorded_is_said(two):
+    make(two[0], shift=0.2, steps=(COSINE, COHORT))
+    (two[1] / "record.json").unlink()
+    text = runs(*two)
+    assert f"{two[0]} (in-sample)" in text
+    assert f"* IN-SAMPLE: {two[0]}, dev: {COHORT.in_sample[0]}" in text
+    assert f"{two[1]}: no record.json" in text
+    assert "versions.torch" not in text
+
+
+def test_two_folders_of_experiments_are_listed_not_compared(two, tmp_path):
+    for folder in two:
+        (tmp_path / f"of-{folder.name}").mkdir()
+        folder.rename(tmp_path / f"of-{folder.name}" / "x")
+    assert runs(tmp_path / "of-a", tmp_path / "of-b").startswith("experiment ")

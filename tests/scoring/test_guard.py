@@ -189,7 +189,7 @@ def test_a_language_match_that_gives_the_answer_away_is_warned_of_and_marked(tmp
     (tmp_path / "exp" / "config.yaml").write_text("experiment: exp\n")
     assert f"* CONFOUNDED: {tmp_path / 'exp'}, dev: quality" in succeed("runs", tmp_path / "exp")
     published = ("--published", "conf/tidyvoice/published.yaml")
-    said = succeed("compare", f"ours={out}", *published)
+    said = succeed("metrics", f"ours={out}", *published)
     assert "ours (confounded)" in said
     assert "CONFOUNDED: ours: quality measures" in said
     succeed("report", out, "--out", tmp_path / "page.html", "--bootstrap", 0)

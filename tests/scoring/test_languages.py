@@ -5,7 +5,6 @@ import pytest
 
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.evaluation.languages import by_language
-from tidyvoice.evaluation.tables import format_languages
 from tidyvoice.scoring.groups import languages_of
 from tidyvoice.scoring.metrics import Costs, eer, min_dcf
 from tidyvoice.scoring.trials import ScoreTable, Trials
@@ -43,8 +42,6 @@ def test_each_row_holds_its_trials(names):
         assert row.eer == eer(scores, label)
         assert row.min_dcf == min_dcf(scores, label, 0.1)
     assert sum(row.targets + row.nontargets for row in pairs) == len(table.trials)
-    lines = format_languages(pairs).splitlines()
-    assert lines[2].split()[:3] == ["en", "/", "en"]
 
 
 def test_a_pair_of_one_kind_has_counts_alone():

@@ -242,13 +242,13 @@ def test_options_and_files_of_no_use_are_refused(folder, tmp_path):
               tmp_path / "x")  # fmt: skip
     assert "--blind: only --method language minds" in refusal(*asnorm, "--blind")
     dev = folder / "dev.score"
-    assert "20 resamples: the ends" in refusal("metrics", dev, "--bootstrap", 20)
+    assert "20 resamples are too few" in refusal("metrics", dev, "--bootstrap", 20)
     assert f"{folder} is a folder; give" in refusal("metrics", folder)
     missing = refusal("metrics", dev, "--utt2lang", tmp_path / "none")
     assert "none is missing; give a file of lines 'utterance language'" in missing
     assert "b'" not in refusal("metrics", folder / "dev.npz")
     assert len(refusal("metrics", folder / "dev.npz")) < 400
-    assert "is a score file: say with --out" in refusal("report", dev)
+    assert "is a score file: name the page" in refusal("report", dev)
     durations = tmp_path / "utt2dur"
     durations.write_text("".join(f"{i} long\n" for i in load_embeddings(folder / "dev.npz").ids))
     said = refusal("calibrate", "--fit", dev, "--apply", dev, "--utt2dur", durations, "--out",
@@ -289,7 +289,7 @@ def test_a_path_with_an_equals_sign_can_be_compared(folder, tmp_path):
 def test_metrics_by_language_with_intervals(folder):
     scores = folder / "dev.score"
     text = succeed("metrics", scores, "--bootstrap", 100, "--languages", "--pairs")
-    assert "en / fr" in text
+    assert "en – fr" in text
     found = json.loads(succeed("metrics", scores, "--bootstrap", 100, "--languages", "--json"))
     assert len(found["languages"]) == 3
     low, high = found["categories"][0]["eer_interval"]

@@ -1,10 +1,9 @@
 """Confidence intervals by resampling speakers.
 
-The trials of one speaker are not independent, so that resampling trials gives intervals that are
-far too narrow: speakers are drawn with replacement instead. A target trial then counts as often as
-its speaker was drawn, a non-target trial as often as both of its speakers together (w_a w_b): what
-one would have if the draw's copies were speakers of their own, without trials of one copy against
-another.
+The trials of one speaker are not independent, so resampling trials would give intervals that are
+far too narrow. Instead, speakers are drawn with replacement. A speaker that was drawn w times
+stands for w different speakers: a target trial counts w times, and a non-target trial of speakers a
+and b counts w_a w_b times. Trials between two copies of one speaker do not exist.
 
 References:
     B. Efron, R. Tibshirani, "An Introduction to the Bootstrap", 1993, chapters 8 and 13.
@@ -32,18 +31,18 @@ from tidyvoice.scoring.groups import Groups
 from tidyvoice.scoring.metrics import Costs
 from tidyvoice.scoring.trials import ScoreTable
 
-# Operating points that a resampled curve is computed at: a share of them spread evenly over the
-# ranks of the scores, and over the logarithms of the ranks from each end, where low rates lie.
+# Thresholds of a resampled curve for each kind of trial: so many at even ranks of the scores, and
+# as many at logarithmic ranks from each end, where the error rates are low.
 RANKS = 1500
-PAIRS = 2**15  # pairs of speakers whose weights a thread holds at a time
-CHUNK = 64  # resamples at a time: one row of weights then is four cache lines
+PAIRS = 2**15  # pairs of speakers whose weights a thread holds at once
+CHUNK = 64  # resamples at once, so that a row of weights has four cache lines
 LEVEL = 0.95
-LEAST = 100  # resamples: of fewer, the two ends of the interval are single ones
+LEAST = 100  # resamples; with fewer, an end of the interval is a single resample
 
 
 @dataclass(frozen=True)
 class Resampled:
-    """The metrics of one category in R resamples; NaN where a resample has no trials of a kind.
+    """The metrics of a category in R resamples; NaN where a resample lacks a kind of trial.
 
     Attributes:
         eer, cllr: float64 [R].
@@ -64,20 +63,20 @@ def resample(
     resamples: int = 1000,
     seed: int = 1,
 ) -> dict[str, Resampled]:
-    """The metrics of each category in resamples of the speakers.
+    """Compute the metrics of each category in resamples of the speakers.
 
-    Scores are binned once, at about 6 x ``RANKS`` thresholds; a resample then costs one
-    multiplication and addition a distinct (pair of speakers, bin), whatever the number of trials.
-    Resample r draws the same speakers for every table with the same speakers, so that two systems
-    can be compared resample by resample.
+    Scores are binned once, at about 6 x ``RANKS`` thresholds. A resample then costs one
+    multiplication and addition for each distinct (pair of speakers, bin), however many trials there
+    are. Resample r draws the same speakers for all tables with the same speakers, so that two
+    systems can be compared resample by resample.
 
     Args:
         table: T scored trials with labels.
-        languages, speakers: see ``groups``; without languages all trials alone are resampled.
+        languages, speakers: see ``groups``; without languages only all trials are resampled.
         points: priors and costs.
 
     Raises:
-        TidyVoiceError: no labels, or a label that the speakers contradict.
+        TidyVoiceError: the trials have no labels, or the speakers contradict a label.
     """
     trials, kinds = table.trials, trial_kinds(table, languages)
     codes = speakers.codes.astype(np.int32)
@@ -135,20 +134,20 @@ def resample(
 
 
 def enough(resamples: int) -> None:
-    """Refuse to take intervals from few resamples.
+    """Refuse too few resamples for an interval.
 
     Raises:
-        TidyVoiceError: neither 0, for no intervals, nor ``LEAST`` or more.
+        TidyVoiceError: fewer than ``LEAST``, but not 0, which turns intervals off.
     """
     if 0 < resamples < LEAST:
         raise TidyVoiceError(
-            f"{resamples} resamples: the ends of a 95 % interval take {LEAST} at least; 1000 is "
-            "usual, 0 leaves the intervals out"
+            f"{resamples} resamples are too few for 95 % intervals: give at least {LEAST} (1000 is "
+            "usual), or 0 for no intervals"
         )
 
 
 def interval(values: np.ndarray, level: float = LEVEL) -> Interval | None:
-    """The percentile interval of resampled values [R]; None when they are all NaN."""
+    """Return the percentile interval of resampled values [R]; None if all are NaN."""
     if np.isnan(values).all():
         return None
     low, high = np.nanquantile(values, [(1 - level) / 2, (1 + level) / 2])
@@ -156,7 +155,7 @@ def interval(values: np.ndarray, level: float = LEVEL) -> Interval | None:
 
 
 def with_intervals(rows: Sequence[Row], resampled: dict[str, Resampled]) -> list[Row]:
-    """The rows with the confidence intervals of those categories that were resampled."""
+    """Return the rows with intervals for the categories that were resampled."""
     done = []
     for row in rows:
         if row.eer is None or row.category not in resampled:
@@ -179,7 +178,7 @@ def with_intervals(rows: Sequence[Row], resampled: dict[str, Resampled]) -> list
 
 
 def _edges(table: ScoreTable, points: Sequence[Costs]) -> np.ndarray:
-    """Thresholds, ascending: scores at chosen ranks of targets and non-targets, and Bayes'."""
+    """Return ascending thresholds: scores at chosen ranks, and the Bayes thresholds."""
     edges = [np.array([at.threshold for at in points])]
     for side in (table.trials.label, ~table.trials.label):
         scores = np.sort(table.scores[side])
@@ -198,7 +197,7 @@ def _bin_means(bins: np.ndarray, values: np.ndarray, edges: int) -> np.ndarray:
 def _count(
     enroll: np.ndarray, test: np.ndarray, bins: np.ndarray, edges: int
 ) -> tuple[np.ndarray, np.ndarray, sparse.csc_array]:
-    """Speakers of each pair that has trials, [P] twice, and its trials by bin [bins x P]."""
+    """Return both speakers of each pair with trials, [P] each, and counts [bins x P]."""
     one, other = np.minimum(enroll, test), np.maximum(enroll, test)
     speakers = int(other.max(initial=0)) + 1
     key = (one.astype(np.int64) * speakers + other) * (edges + 1) + bins
@@ -213,7 +212,7 @@ def _count(
 def _weighted(
     count: tuple[np.ndarray, np.ndarray, sparse.csc_array], weights: np.ndarray, targets: bool
 ) -> np.ndarray:
-    """Trials by bin in each resample: float [bins x R], of speakers' weights [S x R]."""
+    """Return counts by bin, float [bins x R], given the speakers' weights [S x R]."""
     one, other, matrix = count
     total = np.zeros((matrix.shape[0], weights.shape[1]), dtype=np.float32)
     for start in range(0, len(one), PAIRS):
@@ -232,7 +231,7 @@ def _metrics(
     edges: np.ndarray,
     points: Sequence[Costs],
 ) -> Resampled:
-    """The metrics of R resamples from their trials by bin, [bins x R] each."""
+    """Compute the metrics of R resamples from counts by bin, [bins x R] each."""
     with np.errstate(invalid="ignore", divide="ignore"):
         # Threshold edges[k] rejects the bins up to k.
         fnr = np.cumsum(targets, axis=0, dtype=np.float64)

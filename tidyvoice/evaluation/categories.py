@@ -1,8 +1,8 @@
 """Metrics by language: all trials, and four kinds of targets against non-targets.
 
-A category is named "targets/non-targets": "different/same" sets target trials whose two sides are
-in different languages against non-target trials in the same language, the hardest case, in which
-the language speaks against the truth twice (TidyVoice evaluation plan, arXiv 2601.21960).
+A category is named "targets/non-targets": "different/same" sets target trials in two different
+languages against non-target trials in the same language. It is the hardest category, because the
+language misleads in both kinds of trials (TidyVoice evaluation plan, arXiv 2601.21960).
 """
 
 from collections.abc import Iterator, Sequence
@@ -34,7 +34,7 @@ Interval = tuple[float, float]
 
 @dataclass(frozen=True)
 class Point:
-    """Detection costs at one operating point, with their confidence intervals where asked for."""
+    """Detection costs at one operating point, with confidence intervals if requested."""
 
     costs: Costs
     min_dcf: float
@@ -50,10 +50,10 @@ class Row:
     Attributes:
         category: one of ``CATEGORIES``, or ``POOLED``.
         targets, nontargets: numbers of trials; None where the languages are not known.
-        eer: a fraction; this and what follows is None without trials of both kinds.
-        points: detection costs, one an operating point; empty without trials of both kinds.
+        eer: a fraction; None without trials of both kinds, as are ``cllr`` and ``min_cllr``.
+        points: detection costs by operating point; empty without trials of both kinds.
         cllr, min_cllr: in bits.
-        eer_interval, cllr_interval: confidence intervals, where asked for.
+        eer_interval, cllr_interval: confidence intervals, if requested.
     """
 
     category: str
@@ -82,7 +82,7 @@ def evaluate(
     languages: Groups | None,
     points: Sequence[Costs] = OPERATING_POINTS,
 ) -> list[Row]:
-    """The metrics of all trials and of the four categories: five rows, in this order.
+    """Compute the metrics of all trials and of the four categories: five rows, in this order.
 
     Args:
         table: T scored trials with labels.
@@ -99,7 +99,7 @@ def evaluate(
 
 
 def row_of(category: str, scores: SortedScores, points: Sequence[Costs]) -> Row:
-    """The metrics of one category's scores."""
+    """Compute the metrics of one category."""
     rates = error_rates(scores)
     targets, nontargets = len(scores.targets), len(scores.nontargets)
     costs = tuple(Point(at, min_dcf_of(rates, at), act_dcf(scores, at)) for at in points)
@@ -110,10 +110,10 @@ def row_of(category: str, scores: SortedScores, points: Sequence[Costs]) -> Row:
 def category_scores(
     table: ScoreTable, languages: Groups | None
 ) -> Iterator[tuple[str, int | None, int | None, SortedScores | None]]:
-    """Category, numbers of targets and of non-targets, and scores: ``POOLED``, then the four.
+    """Yield category, numbers of targets and non-targets, and scores: ``POOLED``, then the four.
 
-    The numbers are None where the languages are not known, the scores also where the trials are
-    all of one kind.
+    The numbers are None where the languages are not known. The scores are None there too, and
+    where the trials are all of one kind.
 
     Raises:
         TidyVoiceError: the trials carry no labels, or are all of one kind.
@@ -124,7 +124,7 @@ def category_scores(
             yield category, None, None, None
             continue
         scores = SortedScores(
-            # A stable sort recognises sorted runs and merges them.
+            # A stable sort merges sorted runs, which is fast.
             *(
                 np.sort(np.concatenate([kinds[kind] for kind in side]), kind="stable")
                 for side in (targets, nontargets)
@@ -140,7 +140,7 @@ def category_scores(
 
 
 def category_kinds() -> dict[str, tuple[tuple[int, ...], tuple[int, ...]]]:
-    """The kinds (see ``trial_kinds``) of each category's targets and of its non-targets."""
+    """Return the kinds (see ``trial_kinds``) of targets and of non-targets by category."""
     kinds: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {POOLED: ((2, 3), (0, 1))}
     for category in CATEGORIES:
         targets, nontargets = (kind == "same" for kind in category.split("/"))
@@ -149,7 +149,9 @@ def category_kinds() -> dict[str, tuple[tuple[int, ...], tuple[int, ...]]]:
 
 
 def trial_kinds(table: ScoreTable, languages: Groups | None) -> np.ndarray:
-    """Each trial's kind: 2 for a target, plus 1 in the same language (0 if not known): uint8 [T].
+    """Return the kind of each trial, uint8 [T]: 2 for a target, plus 1 within one language.
+
+    Without languages all trials count as cross-language.
 
     Raises:
         TidyVoiceError: the trials carry no labels.
@@ -171,7 +173,7 @@ def require_labels(trials: Trials) -> None:
 
 
 def sorted_kinds(table: ScoreTable, languages: Groups | None) -> list[np.ndarray]:
-    """The scores of each of the four kinds of trials (see ``trial_kinds``), float64, ascending.
+    """Return the scores of each of the four kinds (see ``trial_kinds``), float64, ascending.
 
     Raises:
         TidyVoiceError: the trials carry no labels.

@@ -1,4 +1,4 @@
-"""Labels of scores from a trial list, such as one whose labels are announced after a challenge."""
+"""Labels for scores from a trial list, such as the labels that a challenge publishes later."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +19,7 @@ from tidyvoice.scoring.trials import (
 
 
 def read_labelled(scores: str | Path, key: str | Path | None = None) -> ScoreTable:
-    """Read a score file; with ``key``, take the labels from that trial list.
+    """Read a score file; ``key`` is a trial list that gives the labels.
 
     Raises:
         TidyVoiceError: see ``read_scores``, ``read_trials`` and ``with_labels``.
@@ -43,14 +43,14 @@ def with_labels(table: ScoreTable, key: Trials) -> ScoreTable:
             f"{key.source}:1: a list without labels; give lines '1|0 enroll test' or 'enroll test "
             "target|nontarget'"
         )
-    # Sorting 12 million pairs takes seconds, this comparison a tenth of one.
+    # Sorting 12 million pairs takes seconds, this comparison 0.1 s.
     same = len(trials) == len(key) and trials.first_other(key) is None
     label = key.label if same else _joined(trials, key)
     if trials.label is not None and len(other := np.flatnonzero(label != trials.label)):
         first = int(other[0])
         raise TidyVoiceError(
             f"{trials.source}:{first + 1}: '{trials.pair(first)}' is a "
-            f"{LABELS[0 if trials.label[first] else 1]} trial here, and none in {key.source}"
+            f"{LABELS[0 if trials.label[first] else 1]} trial here, but not in {key.source}"
             f"{more(len(other) - 1)}; remove the labels that are wrong"
         )
     return ScoreTable(replace(trials, label=label), table.scores)
@@ -63,7 +63,7 @@ def _joined(trials: Trials, key: Trials) -> np.ndarray:
     own = np.array([places.get(stem(i), -1) for i in key.ids], dtype=np.int64)
     scored = trials.enroll.astype(np.int64) << 32 | trials.test
     listed = own[key.enroll] << 32 | own[key.test]  # below 0 with an id that has no score
-    # Both are sorted, because searching in order is five times as fast.
+    # Searching in sorted order is five times as fast.
     by_score, by_key = np.argsort(scored), np.argsort(listed)
     scored, listed = scored[by_score], listed[by_key]
     _refuse_missing(by_score[~_among(scored, listed)], trials, f"is not in {key.source}")

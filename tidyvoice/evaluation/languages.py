@@ -15,8 +15,9 @@ class LanguageRow:
     """The metrics of one language, or of one pair of languages.
 
     Attributes:
-        languages: one: the trials with at least one side in it; two, in the order of the
-            alphabet: the trials with a side in each; twice the same: those within it.
+        languages: one language for the trials with at least one side in it. Two languages, in
+            alphabetical order, for the trials with a side in each; twice the same one for the
+            trials within it.
         targets, nontargets: numbers of trials.
         eer: a fraction; None without trials of both kinds, as ``min_dcf``.
         min_dcf: normalised.
@@ -32,7 +33,7 @@ class LanguageRow:
 def by_language(
     table: ScoreTable, languages: Groups, costs: Costs | None = None
 ) -> tuple[list[LanguageRow], list[LanguageRow]]:
-    """The metrics of each language, and of each pair of languages that has trials.
+    """Compute the metrics of each language and of each pair of languages that has trials.
 
     A trial across two languages counts for both of them.
 
@@ -49,7 +50,7 @@ def by_language(
     key = (np.minimum(enroll, test) * len(names) + np.maximum(enroll, test)) * 2
     key += table.trials.label
     if 2 * len(names) ** 2 <= 2**16:
-        key = key.astype(np.uint16)  # sorted by radix, in a tenth of the time
+        key = key.astype(np.uint16)  # radix sort takes a tenth of the time
     order = np.argsort(key, kind="stable")
     scores = table.scores[order]
     bounds = np.searchsorted(key[order], np.arange(2 * len(names) ** 2 + 1))

@@ -209,7 +209,7 @@ def categories_table(evaluation: Evaluation, actual: bool = True) -> Table:
         missing = [decimals(None)] * len(points)
         least = [decimals(p.min_dcf, p.min_dcf_interval) for p in row.points] or missing
         costs = [decimals(p.act_dcf, p.act_dcf_interval) for p in row.points] or missing
-        costs.append(decimals(row.cllr, row.cllr_interval))
+        costs = [*costs, decimals(row.cllr, row.cllr_interval)]
         rows.append(
             [
                 row.category,

@@ -1,4 +1,4 @@
-"""What the figures draw, computed from scores and thinned to what a page needs."""
+"""The curves of the figures, computed from scores and thinned to what a page needs."""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -21,14 +21,14 @@ from tidyvoice.scoring.trials import ScoreTable
 DET_POINTS = 300
 BINS = (40, 100)
 COST_POINTS = 400
-COST_SHOWN = 1.2  # a normalised cost of 1 is that of not listening at all
+COST_SHOWN = 1.2  # a normalised cost of 1 is that of ignoring the score
 LOG_ODDS = np.arange(-56, 57) / 8
 LLR_EDGES = np.arange(-10.0, 11.0)
 
 
 @dataclass(frozen=True)
 class DetCurve:
-    """Operating points of one category, float [P] each, and its EER, a fraction."""
+    """Operating points of a category, float [P] each, and its EER, a fraction."""
 
     fpr: np.ndarray
     fnr: np.ndarray
@@ -37,7 +37,7 @@ class DetCurve:
 
 @dataclass(frozen=True)
 class CostCurve:
-    """The normalised detection cost at P thresholds, float64 [P] each, and where it is least."""
+    """Normalised detection cost at P thresholds, float64 [P] each, and its minimum."""
 
     threshold: np.ndarray
     cost: np.ndarray
@@ -47,7 +47,7 @@ class CostCurve:
 
 @dataclass(frozen=True)
 class BayesError:
-    """Normalised cost at each of ``LOG_ODDS``, float64 [P]; ``actual`` of LLRs only."""
+    """Normalised cost at each of ``LOG_ODDS``, float64 [P]; ``actual`` for LLRs only."""
 
     minimum: np.ndarray
     actual: np.ndarray | None
@@ -55,12 +55,12 @@ class BayesError:
 
 @dataclass(frozen=True)
 class Reliability:
-    """LLRs in the B bins that ``LLR_EDGES`` part, the outermost open.
+    """LLRs in the B bins between ``LLR_EDGES``; the outermost bins are open.
 
     Attributes:
         targets, nontargets: numbers of trials, int64 [B].
-        predicted: mean LLR where targets and non-targets weigh the same, float64 [B]; NaN in an
-            empty bin.
+        predicted: mean LLR, with equal weight for targets and non-targets, float64 [B]; NaN in
+            an empty bin.
         observed: ln of the share of all targets over the share of all non-targets, float64 [B]: the
             log odds of a target at prior 0.5; infinite where a kind is missing, NaN where both are.
     """
@@ -72,10 +72,10 @@ class Reliability:
 
 
 def det_curve(rates: ErrorRates, eer: float) -> DetCurve:
-    """At most ``DET_POINTS`` operating points, evenly spaced on the probit axes.
+    """Return at most ``DET_POINTS`` operating points, evenly spaced on the probit axes.
 
-    Rates of 0 and 1, which those axes do not have, are left out: without any error no point is
-    left.
+    These axes have no rates of 0 and 1, so such points are left out; a system without errors has
+    an empty curve.
     """
     inside = (rates.fnr > 0) & (rates.fpr > 0) & (rates.fnr < 1) & (rates.fpr < 1)
     fnr, fpr = rates.fnr[inside], rates.fpr[inside]
@@ -90,10 +90,9 @@ def det_curve(rates: ErrorRates, eer: float) -> DetCurve:
 def histograms(
     table: ScoreTable, languages: Groups | None
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Edges of the bins, float64 [B + 1], and the density [B] of each kind of trial.
+    """Return the edges of the bins, float64 [B + 1], and the density [B] of each kind of trial.
 
-    As many bins as the rarest kind fills without raggedness: 2 n^(1/3) (the Rice rule), within
-    ``BINS``.
+    The number of bins follows the Rice rule for the rarest kind, 2 n^(1/3), within ``BINS``.
     """
     kinds = trial_kinds(table, languages)
     number = np.bincount(kinds)
@@ -110,7 +109,7 @@ def histograms(
 
 
 def eer_threshold(scores: SortedScores, rates: ErrorRates) -> float:
-    """The score at which both error rates are closest to the EER, and to each other."""
+    """Return the score at which both error rates are closest to the EER and to each other."""
     rate = eer_of(rates)
     candidates = []
     for side, share in ((scores.targets, rate), (scores.nontargets, 1 - rate)):
@@ -121,18 +120,18 @@ def eer_threshold(scores: SortedScores, rates: ErrorRates) -> float:
 
 
 def rates_at(scores: SortedScores, thresholds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """FNR and FPR at thresholds [P], float64 [P] each; a score that reaches one is accepted."""
+    """Return FNR and FPR at thresholds [P], float64 [P] each; a score at one is accepted."""
     fnr = np.searchsorted(scores.targets, thresholds) / len(scores.targets)
     return fnr, 1 - np.searchsorted(scores.nontargets, thresholds) / len(scores.nontargets)
 
 
 def cost_curve(scores: SortedScores, rates: ErrorRates, costs: Costs) -> CostCurve:
-    """The cost against the threshold, from where false alarms alone make it ``COST_SHOWN``."""
+    """Return the cost against the threshold, from a cost of ``COST_SHOWN`` by false alarms."""
     miss, false_alarm = costs.weights
     at_points = miss * rates.fnr + false_alarm * rates.fpr
     best = int(np.argmin(at_points))
     least = rates.thresholds[best]
-    if not np.isfinite(least):  # nothing is worth accepting
+    if not np.isfinite(least):  # the best decision is to reject everything
         least = max(scores.targets[-1], scores.nontargets[-1])
     low = np.quantile(scores.nontargets, max(0.0, 1 - COST_SHOWN / false_alarm))
     high = np.quantile(scores.targets, min(1.0, COST_SHOWN / miss, 0.98))
@@ -143,7 +142,7 @@ def cost_curve(scores: SortedScores, rates: ErrorRates, costs: Costs) -> CostCur
 
 
 def bayes_error(scores: SortedScores, rates: ErrorRates, calibrated: bool) -> BayesError:
-    """Actual and minimum normalised cost against the prior log odds ``LOG_ODDS``.
+    """Return actual and minimum normalised cost at the prior log odds ``LOG_ODDS``.
 
     N. Brümmer, J. du Preez, "Application-independent evaluation of speaker detection", Computer
     Speech and Language 20, 2006.
@@ -155,7 +154,7 @@ def bayes_error(scores: SortedScores, rates: ErrorRates, calibrated: bool) -> Ba
 
 
 def reliability(scores: SortedScores) -> Reliability:
-    """Predicted and observed log odds at prior 0.5, by bins of the LLR."""
+    """Return predicted and observed log odds at prior 0.5, by bins of the LLR."""
     counts, sums = zip(*(_binned(side) for side in scores), strict=True)
     shares = [number / len(side) for number, side in zip(counts, scores, strict=True)]
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -166,7 +165,7 @@ def reliability(scores: SortedScores) -> Reliability:
 
 
 def _binned(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Number and sum of ascending values in each bin."""
+    """Return number and sum of ascending values in each bin."""
     inner = np.searchsorted(values, LLR_EDGES)
     bounds = [0, *inner.tolist(), len(values)]
     sums = [values[low:high].sum() for low, high in pairwise(bounds)]

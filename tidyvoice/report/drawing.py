@@ -1,4 +1,4 @@
-"""What the figures of a report share: colours, measures, and SVG that a page can recolour."""
+"""Colours and sizes that all figures share, and SVG that a page can recolour."""
 
 import base64
 import io
@@ -11,16 +11,16 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-# Each colour is drawn as it stands here, for light paper, and is also a variable of colours.css.
+# Colours on light paper. Each is also a variable of colours.css, which has those of dark mode.
 INK, MUTED, GRID, PAPER = "#1d1d1b", "#6a6a64", "#e3e1da", "#fdfdfb"
 SERIES = ("#1f5fa8", "#c4501b", "#2b7f62", "#7c4d9e", "#8f6c00")
-# Ten steps of even lightness (Oklab, B. Ottosson, 2020), from the paper's own to the far end, so
-# that a heat map is read alike in grey, in print and by the colour-blind.
+# Ten steps of even lightness (Oklab, B. Ottosson, 2020), so that a heat map can be read in grey, in
+# print and by colour-blind readers.
 HEAT = (
     *("#f0efe4", "#cddcd1", "#aac9be", "#86b7ab", "#69a1a5"),
     *("#4c8a9e", "#2d7596", "#285d85", "#224674", "#1d2f63"),
 )
-# Writing on the middle steps: ink on light paper, but paper on dark.
+# Text on the middle steps: dark on a light page, light on a dark page.
 ON_MIDDLE = "#1d1d1c"
 VARIABLES = (
     {INK: "--ink", MUTED: "--muted", GRID: "--grid", PAPER: "--paper", ON_MIDDLE: "--on-middle"}
@@ -29,8 +29,8 @@ VARIABLES = (
 )
 DASHES = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)))
 FONT = "system-ui, -apple-system, 'Segoe UI', 'Helvetica Neue', Arial, sans-serif"
-# Inches; at 72 units an inch a figure needs no scaling on a telephone. Margins are fixed, so that
-# the axes of figures below each other line up.
+# Inches; at 72 units an inch a figure fits a telephone without scaling. Margins are fixed, so that
+# the axes of figures line up.
 WIDTH, LEFT, RIGHT, TOP, BELOW = 4.6, 0.62, 0.08, 0.28, 0.48
 LEGEND_LINE, LEGEND_GAP = 0.19, 0.14
 STYLE = {
@@ -84,11 +84,11 @@ class Picture:
 def drawn(
     name: str, title: str, height: float, below: float, draw: Callable[[Figure, Axes], None]
 ) -> Picture:
-    """A matplotlib figure of the common width, the same bytes every time.
+    """Draw a matplotlib figure of the common width. Same input, same bytes.
 
     Args:
-        name: the file's name, and what the ids of its elements begin with.
-        title: read aloud in place of the figure.
+        name: name of the file, and prefix of the ids of its elements.
+        title: text for screen readers.
         height: of the axes, in inches.
         below: room beneath the axes, in inches.
         draw: called with the figure and its axes.
@@ -105,31 +105,30 @@ def drawn(
 
 
 def axes_at(figure: Figure, bottom: float, height: float) -> Axes:
-    """Axes of the common width, ``height`` inches high, ``bottom`` inches above the lower edge."""
+    """Add axes of the common width, ``height`` inches high, ``bottom`` inches above the edge."""
     whole = figure.get_figheight()
     width = (WIDTH - LEFT - RIGHT) / WIDTH
     return figure.add_axes((LEFT / WIDTH, bottom / whole, width, height / whole))
 
 
 def entry(label: str) -> str:
-    """A label for the legend, of which matplotlib leaves out what begins with an underscore."""
+    """Return a label for the legend; matplotlib drops labels that begin with an underscore."""
     return f" {label}" if label.startswith("_") else label
 
 
 def legend(figure: Figure, entries: int, columns: int = 2) -> None:
-    """A legend at the foot of the figure, in the room that ``legend_height`` gives it."""
-    # What is above its lines parts it from the axis.
+    """Draw a legend at the foot of the figure, in the room that ``legend_height`` leaves."""
     top = (legend_height(entries, columns) - LEGEND_GAP) / figure.get_figheight()
     figure.legend(loc="upper left", bbox_to_anchor=(0, top), ncols=columns, borderaxespad=0)
 
 
 def legend_height(entries: int, columns: int = 2) -> float:
-    """Inches that a legend takes; of three lines at least, so that captions line up."""
+    """Return the height of a legend in inches; at least three lines, so that captions line up."""
     return LEGEND_LINE * max(-(-entries // columns), 3) + LEGEND_GAP
 
 
 def picture(name: str, title: str, svg: str) -> Picture:
-    """Both forms of an SVG file drawn in the colours above."""
+    """Return both forms of an SVG file that is drawn in the colours above."""
     plain = re.sub(r"font-family: [^;\"]*", f"font-family: {FONT}", svg)
     inline = plain[plain.index("<svg") :]
     inline = re.sub(r"<style.*?</style>", "", inline, flags=re.DOTALL)

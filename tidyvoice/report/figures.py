@@ -1,16 +1,30 @@
-"""DET curves, score distributions and training curves."""
+"""The figures of a report: DET curves, score distributions, calibration, training curves."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+from matplotlib.ticker import (
+    FixedLocator,
+    FuncFormatter,
+    MaxNLocator,
+    NullLocator,
+    StrMethodFormatter,
+)
 from scipy.special import ndtri
 
 from tidyvoice.evaluation.categories import POOLED
-from tidyvoice.report.curves import DetCurve
+from tidyvoice.report.curves import (
+    COST_SHOWN,
+    LLR_EDGES,
+    LOG_ODDS,
+    BayesError,
+    CostCurve,
+    DetCurve,
+    Reliability,
+)
 from tidyvoice.report.drawing import (
     BELOW,
     DASHES,
@@ -21,6 +35,7 @@ from tidyvoice.report.drawing import (
     SERIES,
     WIDTH,
     Picture,
+    axes_at,
     drawn,
     entry,
     legend,
@@ -33,31 +48,30 @@ T = TypeVar("T")
 CURVE_POINTS = 600
 RATE_TICKS = (0.001, 0.01, 0.1, 0.5, 1, 2, 5, 10, 20, 40, 60, 80, 95)  # percent
 SIDE = WIDTH - LEFT - RIGHT
+STRIP, GAP = 0.85, 0.16  # inches
+LIMIT = float(LLR_EDGES[-1]) + 1
 
 
-def det_picture(name: str, title: str, curves: Mapping[str, DetCurve], pooled: bool) -> Picture:
-    """DET curves (Martin et al., 1997): both error rates on probit axes.
+def named(curves: Mapping[str, T]) -> dict[str, T]:
+    """Return the curves of a system's categories by their names in legends."""
+    return {"all trials" if key == POOLED else key: curve for key, curve in curves.items()}
+
+
+def det_picture(name: str, title: str, curves: Mapping[str, DetCurve]) -> Picture:
+    """Draw DET curves (Martin et al., 1997): both error rates on probit axes.
 
     Args:
-        curves: by label; the legend adds the EER.
-        pooled: whether the first curve is that of all trials, drawn in ink.
+        curves: by label, the main one first; the legend adds the EER.
     """
     columns = 1 if max(map(len, curves)) > 22 else 2
     low, high = _rate_limits(curves.values())
     ticks = [tick for tick in RATE_TICKS if low <= ndtri(tick / 100) <= high]
 
-    def draw(figure: Figure, axes: Axes) -> None:
-        for (label, curve), (colour, dash) in zip(
-            curves.items(), line_styles(len(curves), pooled), strict=True
-        ):
-            axes.plot(
-                ndtri(curve.fpr),
-                ndtri(curve.fnr),
-                color=colour,
-                linestyle=dash,
-                linewidth=2 if colour == INK else 1.5,
-                label=entry(f"{label}, {100 * curve.eer:.2f} %"),
-            )
+    def draw(_: Figure, axes: Axes) -> None:
+        for label, curve, style in _styled(curves):
+            style["linewidth"] = 2 if style["color"] == INK else 1.5
+            legend_entry = entry(f"{label}, {100 * curve.eer:.2f} %")
+            axes.plot(ndtri(curve.fpr), ndtri(curve.fnr), label=legend_entry, **style)
         axes.plot([low, high], [low, high], color=MUTED, linewidth=0.7, zorder=1)
         for axis, rate in ((axes.xaxis, "positive"), (axes.yaxis, "negative")):
             axis.set_major_locator(FixedLocator(ndtri(np.array(ticks) / 100)))
@@ -65,9 +79,8 @@ def det_picture(name: str, title: str, curves: Mapping[str, DetCurve], pooled: b
             axis.set_minor_locator(NullLocator())
             axis.set_label_text(f"False {rate} rate (%)")
         axes.set(xlim=(low, high), ylim=(low, high))
-        legend(figure, len(curves), columns)
 
-    return drawn(name, title, SIDE, BELOW + legend_height(len(curves), columns), draw)
+    return _with_legend(name, title, len(curves), draw, columns)
 
 
 def histogram_picture(
@@ -77,15 +90,15 @@ def histogram_picture(
     histograms: Mapping[str, np.ndarray],
     threshold: float,
 ) -> Picture:
-    """Score densities by kind of trial: colour tells the label, the dash the language.
+    """Draw score densities by kind of trial: the colour is the label, the dash the language.
 
     Args:
         edges: scores [B + 1].
-        histograms: by kind, density [B].
+        histograms: density [B] by kind of trial.
         threshold: marked by a line.
     """
 
-    def draw(figure: Figure, axes: Axes) -> None:
+    def draw(_: Figure, axes: Axes) -> None:
         for kind, density in histograms.items():
             colour = SERIES[0] if kind.startswith("target") else SERIES[1]
             cross = kind.endswith("cross-language")
@@ -97,13 +110,109 @@ def histogram_picture(
         axes.set(xlabel="Score", ylabel="Density", xlim=(edges[0], edges[-1]))
         axes.set_ylim(bottom=0)
         axes.grid(axis="x", visible=False)
-        legend(figure, len(histograms))
 
-    return drawn(name, title, SIDE, BELOW + legend_height(len(histograms)), draw)
+    return _with_legend(name, title, len(histograms), draw)
+
+
+def reliability_picture(name: str, title: str, systems: Mapping[str, Reliability]) -> Picture:
+    """Draw observed against predicted log odds at prior 0.5, above the first system's counts.
+
+    On the diagonal the log-likelihood ratios are right; a flatter curve is overconfident.
+    """
+    below = BELOW + legend_height(len(systems) + 2) + STRIP + GAP
+
+    def draw(figure: Figure, axes: Axes) -> None:
+        axes.plot([-LIMIT, LIMIT], [-LIMIT, LIMIT], color=MUTED, linewidth=0.7, zorder=1)
+        for number, (label, found, style) in enumerate(_styled(systems)):
+            width, size = (1.3, 2.2) if number else (1.8, 3.2)
+            style |= {"linewidth": width, "marker": "o", "markersize": size, "label": entry(label)}
+            finite = np.isfinite(found.observed)
+            axes.plot(found.predicted[finite], found.observed[finite], **style)
+        axes.set(xlim=(-LIMIT, LIMIT), ylim=(-LIMIT, LIMIT), ylabel="Observed log odds")
+        axes.tick_params(labelbottom=False)
+        strip = axes_at(figure, below - STRIP - GAP, STRIP)
+        first = next(iter(systems.values()))
+        edges = np.concatenate([[-LIMIT], LLR_EDGES, [LIMIT]])
+        for counts, colour, label in (
+            (first.targets, SERIES[0], "targets"),
+            (first.nontargets, SERIES[1], "non-targets"),
+        ):
+            # A logarithmic axis has no 0, so empty bins are drawn at its foot.
+            strip.stairs(np.maximum(counts, 0.8), edges, color=colour, label=label, baseline=0.8)
+        top = 2.0 * max(first.targets.max(), first.nontargets.max(), 10)
+        strip.set(xlim=(-LIMIT, LIMIT), yscale="log", ylim=(0.8, top), ylabel="Trials")
+        strip.set_xlabel("Predicted log odds (the log-likelihood ratio)")
+        decades = 10.0 ** np.arange(0, np.log10(top) + 1, 2)
+        strip.yaxis.set_major_locator(FixedLocator(decades[decades < top]))
+        strip.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+        strip.yaxis.set_minor_locator(NullLocator())
+        for axis in (axes.xaxis, strip.xaxis, axes.yaxis):
+            axis.set_major_locator(FixedLocator(np.arange(-10, 11, 5)))
+        legend(figure, len(systems) + 2)
+
+    # The figure ends level with the one beside it.
+    return drawn(name, title, SIDE - STRIP - GAP, below, draw)
+
+
+def cost_picture(
+    name: str, title: str, curves: Mapping[str, CostCurve], bayes_threshold: float | None
+) -> Picture:
+    """Draw the normalised cost against the threshold, with a dot at each curve's minimum.
+
+    Args:
+        curves: by label, the first of all trials.
+        bayes_threshold: the best threshold of perfect log-likelihood ratios; None for other scores.
+    """
+
+    def draw(_: Figure, axes: Axes) -> None:
+        for label, curve, style in _styled(curves):
+            axes.plot(curve.threshold, curve.cost, label=entry(label), **style)
+            axes.plot(
+                curve.best_threshold, curve.best_cost, "o", color=style["color"], markersize=4
+            )
+        low = min(curve.threshold[0] for curve in curves.values())
+        high = max(curve.threshold[-1] for curve in curves.values())
+        if bayes_threshold is not None:
+            style = {"color": MUTED, "linewidth": 1, "linestyle": DASHES[2]}
+            axes.axvline(bayes_threshold, **style)
+            axes.plot([], [], label="Bayes threshold", **style)
+            low, high = min(low, bayes_threshold), max(high, bayes_threshold)
+        room = 0.03 * (high - low)
+        axes.set(xlim=(low - room, high + room), ylim=(0, COST_SHOWN))
+        axes.set(xlabel="Threshold", ylabel="Normalised DCF")
+        axes.xaxis.set_major_locator(MaxNLocator(8))
+
+    return _with_legend(name, title, len(curves) + (bayes_threshold is not None), draw)
+
+
+def bayes_error_picture(
+    name: str, title: str, systems: Mapping[str, BayesError], marks: Sequence[float]
+) -> Picture:
+    """Draw the actual (full) and the minimum (dashed) normalised cost against prior log odds.
+
+    Args:
+        systems: by label.
+        marks: prior log odds of the operating points, marked by lines.
+    """
+
+    def draw(_: Figure, axes: Axes) -> None:
+        for mark in marks:
+            axes.axvline(mark, color=MUTED, linewidth=0.8, linestyle=DASHES[2], zorder=1)
+        for label, found, style in _styled(systems):
+            colour = style["color"]
+            if found.actual is not None:
+                axes.plot(LOG_ODDS, found.actual, color=colour, label=entry(f"{label}, actual"))
+            style = {"color": colour, "linestyle": DASHES[1], "linewidth": 1.2}
+            axes.plot(LOG_ODDS, found.minimum, label=entry(f"{label}, minimum"), **style)
+        axes.set(xlim=(LOG_ODDS[0], LOG_ODDS[-1]), ylim=(0, COST_SHOWN))
+        axes.set(xlabel="Prior log odds of a target", ylabel="Normalised DCF")
+
+    entries = sum(1 + (found.actual is not None) for found in systems.values())
+    return _with_legend(name, title, entries, draw)
 
 
 def training_pictures(prefix: str, log: TrainingLog) -> list[Picture]:
-    """Loss, accuracy, learning rate and margin against the iteration, one picture each."""
+    """Draw loss, accuracy, learning rate and margin against the iteration, one picture each."""
     panels = (
         ("loss", "Loss", "{:g}"),
         ("accuracy", "Training accuracy (%)", "{:g}"),
@@ -135,21 +244,27 @@ def training_pictures(prefix: str, log: TrainingLog) -> list[Picture]:
     return pictures
 
 
-def named(curves: Mapping[str, T]) -> dict[str, T]:
-    """The curves of a system's categories by the names that figures give these."""
-    return {"all trials" if key == POOLED else key: curve for key, curve in curves.items()}
+def _with_legend(
+    name: str, title: str, entries: int, draw: Callable[[Figure, Axes], None], columns: int = 2
+) -> Picture:
+    def both(figure: Figure, axes: Axes) -> None:
+        draw(figure, axes)
+        legend(figure, entries, columns)
+
+    return drawn(name, title, SIDE, BELOW + legend_height(entries, columns), both)
 
 
-def line_styles(number: int, pooled: bool) -> list[tuple[str, object]]:
-    """Colour and dash of each of ``number`` curves; ink for the first if it is of all trials."""
-    places = range(-pooled, number - pooled)
-    return [
-        (INK, "-") if p < 0 else (SERIES[p % len(SERIES)], DASHES[p % len(DASHES)]) for p in places
-    ]
+def _styled(curves: Mapping[str, T]) -> list[tuple[str, T, dict[str, object]]]:
+    """Return label, curve, and colour and dash of each curve; ink for the first one."""
+    styles = [{"color": INK, "linestyle": "-"}]
+    for place in range(len(curves) - 1):
+        dash = DASHES[place % len(DASHES)]
+        styles.append({"color": SERIES[place % len(SERIES)], "linestyle": dash})
+    return [(*item, style) for item, style in zip(curves.items(), styles, strict=True)]
 
 
 def _rate_limits(curves: Sequence[DetCurve]) -> tuple[float, float]:
-    """Probit limits of both axes: room for every EER, rates far from it cut off."""
+    """Return the probit limits of both axes, with room for every EER."""
     eers = [curve.eer for curve in curves if curve.eer > 0] or [0.01]
     low = max([t for t in RATE_TICKS if t <= 100 * min(eers) / 15], default=RATE_TICKS[0])
     high = min([t for t in RATE_TICKS if t >= max(40.0, 250 * max(eers))], default=RATE_TICKS[-1])

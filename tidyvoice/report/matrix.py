@@ -1,4 +1,4 @@
-"""The heat map of language pairs: SVG with a title on every cell, for there is no script."""
+"""The heat map of language pairs: SVG with a title on every cell, which needs no script."""
 
 from collections.abc import Sequence
 from html import escape
@@ -19,32 +19,32 @@ from tidyvoice.report.drawing import (
 )
 
 # Units of the drawing, shown one to a pixel where there is room.
-FEW, CELL, SMALL_CELL = 20, 38, 22  # languages up to which cells hold figures; cells' sides
+FEW, CELL, SMALL_CELL = 20, 38, 22  # languages up to which cells show numbers; sides of cells
 LETTER = 6.6
 MARGIN = 10
-BAR, BAR_HEIGHT, BAR_ROOM = 24, 10, 58  # the key: a step's width and height, room for all of it
-SMALLEST = 0.72  # how far a figure may shrink before it scrolls
+BAR, BAR_HEIGHT, BAR_ROOM = 24, 10, 58  # of the key: width and height of a step, height of all
+SMALLEST = 0.72  # factor by which the figure may shrink before it scrolls
 NICE = (1, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10)
 
 
 def matrix_picture(
     name: str, title: str, languages: Sequence[str], pairs: Sequence[LanguageRow]
 ) -> Picture:
-    """One cell a pair of languages, the row's and the column's; on the diagonal within one.
+    """Draw the EER of each pair of languages; the diagonal is within one language.
 
-    Hatched cells lack trials of a kind, empty ones have no trials.
+    Hatched cells lack targets or non-targets, empty ones have no trials.
 
     Args:
         languages: in the order of rows and columns.
-        pairs: see ``scoring.languages.by_language``.
+        pairs: see ``languages.by_language``.
     """
     number = len(languages)
     side = CELL if number <= FEW else SMALL_CELL
     left = round(LETTER * max(map(len, languages))) + MARGIN
-    # A language's name stands on the diagonal above its column: the last one's needs room.
+    # Names stand above their columns, and the last one needs room on the right.
     width = max(left + number * side + left, left + BAR * len(HEAT) + 4 * MARGIN)
     height = left + number * side
-    # The key stands in the empty corner if that holds it, else below.
+    # The key goes into the empty corner if it fits, and below the matrix otherwise.
     key = (width - BAR * len(HEAT) - 3 * MARGIN, 18 + left)
     if number * side < 2 * (BAR * len(HEAT) + 6 * MARGIN):
         key = (left, height + 18)
@@ -76,10 +76,10 @@ def matrix_picture(
 
 
 def scale_top(rates: Sequence[float]) -> float:
-    """The rate that the darkest step begins below: a round one.
+    """Return the upper end of the colour scale, a round rate.
 
-    Three times the median where some pairs lie above: a pair with few targets is often far off,
-    and would leave all the others pale.
+    It is at most three times the median: a pair with few targets often has a very high rate, which
+    would leave all the others pale.
     """
     if not rates:
         return 0.1
@@ -89,7 +89,7 @@ def scale_top(rates: Sequence[float]) -> float:
 
 
 def step(rate: float, top: float) -> int:
-    """Which colour of ``HEAT`` a rate gets: even steps from 0 to ``top``, the last one open."""
+    """Return the place in ``HEAT`` of a rate: even steps from 0 to ``top``, the last one open."""
     return min(int(rate / top * len(HEAT)), len(HEAT) - 1)
 
 

@@ -25,7 +25,7 @@ from tidyvoice.evaluation.tables import (
 )
 from tidyvoice.files import refuse_inputs, write_text
 from tidyvoice.record import package_versions, source_state
-from tidyvoice.report import calibration_figures, figures
+from tidyvoice.report import figures
 from tidyvoice.report.curves import LLR_EDGES, Reliability
 from tidyvoice.report.drawing import Picture
 from tidyvoice.report.matrix import matrix_picture
@@ -117,13 +117,11 @@ def write_report(
 def _error_pictures(results: Sequence[SystemFigures]) -> dict[str, Picture]:
     main, *others = results
     title = f"DET curves of {main.name}"
-    pictures = {"det": figures.det_picture("det", title, figures.named(main.det), pooled=True)}
+    pictures = {"det": figures.det_picture("det", title, figures.named(main.det))}
     pictures["scores"] = _histogram(main, "scores")
     if others:
         curves = {result.name: result.det[POOLED] for result in results}
-        pictures["systems"] = figures.det_picture(
-            "det-systems", "DET curves by system", curves, pooled=True
-        )
+        pictures["systems"] = figures.det_picture("det-systems", "DET curves by system", curves)
     for number, other in enumerate(others, 2):
         name = f"scores-{number}"
         pictures[name] = _histogram(other, name)
@@ -149,16 +147,16 @@ def _calibration_pictures(results: Sequence[SystemFigures]) -> dict[str, Picture
     pictures = {}
     if main.reliability is not None:
         shown = {r.name: r.reliability for r in results if r.reliability is not None}
-        pictures["reliability"] = calibration_figures.reliability_picture(
+        pictures["reliability"] = figures.reliability_picture(
             "reliability", f"Reliability of {main.name}", shown
         )
-    pictures["cost"] = calibration_figures.cost_picture(
+    pictures["cost"] = figures.cost_picture(
         "cost",
         f"Cost of {main.name} by threshold",
         figures.named(main.costs),
         threshold if main.evaluation.calibrated else None,
     )
-    pictures["bayes_error"] = calibration_figures.bayes_error_picture(
+    pictures["bayes_error"] = figures.bayes_error_picture(
         "bayes-error",
         "Normalised Bayes error",
         {result.name: result.bayes_error for result in results},
@@ -166,7 +164,7 @@ def _calibration_pictures(results: Sequence[SystemFigures]) -> dict[str, Picture
     )
     calibrated = {r.name: r.costs[POOLED] for r in results if r.evaluation.calibrated}
     if len(calibrated) > 1:
-        pictures["systems"] = calibration_figures.cost_picture(
+        pictures["systems"] = figures.cost_picture(
             "cost-systems", "Cost by threshold", calibrated, threshold
         )
     return pictures

@@ -41,19 +41,19 @@ class Costs:
 
     @property
     def weights(self) -> tuple[float, float]:
-        """What a rate of misses and one of false alarms weigh in the normalised cost."""
+        """Weights of the miss rate and of the false-alarm rate in the normalised cost."""
         miss, false_alarm = self.c_miss * self.p_target, self.c_fa * (1 - self.p_target)
         return miss / min(miss, false_alarm), false_alarm / min(miss, false_alarm)
 
     @property
     def threshold(self) -> float:
-        """The Bayes threshold: at least this log-likelihood ratio is worth accepting."""
+        """Bayes threshold: the log-likelihood ratio from which accepting costs less."""
         miss, false_alarm = self.weights
         return float(np.log(false_alarm / miss))
 
 
 class SortedScores(NamedTuple):
-    """The scores of target and of non-target trials, each float64, ascending, not empty."""
+    """Scores of target and of non-target trials, each float64, ascending, not empty."""
 
     targets: np.ndarray
     nontargets: np.ndarray
@@ -62,9 +62,9 @@ class SortedScores(NamedTuple):
 class ErrorRates(NamedTuple):
     """Both error rates at the K operating points where their curve turns.
 
-    A trial is accepted when its score reaches the threshold. The first point accepts every trial
-    (FNR 0, FPR 1), the last, with threshold infinity, none (FNR 1, FPR 0). Between neighbours the
-    curve is straight: operating points left out there lie on the line.
+    A trial is accepted if its score is at least the threshold. The first point accepts every trial
+    (FNR 0, FPR 1), the last one, with threshold infinity, none (FNR 1, FPR 0). All other operating
+    points lie on straight lines between these.
 
     Attributes:
         thresholds: float64 [K], ascending.
@@ -78,7 +78,7 @@ class ErrorRates(NamedTuple):
 
 
 def sort_scores(scores: np.ndarray, is_target: np.ndarray) -> SortedScores:
-    """Set the targets' scores apart from the others'.
+    """Split the scores into those of targets and of non-targets, and sort them.
 
     Args:
         scores: float [T].
@@ -102,20 +102,20 @@ def sort_scores(scores: np.ndarray, is_target: np.ndarray) -> SortedScores:
 
 
 def error_rates(scores: SortedScores) -> ErrorRates:
-    """FNR(θ) = P(s < θ | target) and FPR(θ) = P(s ≥ θ | non-target) for every θ that matters.
+    """Compute FNR(θ) = P(s < θ | target) and FPR(θ) = P(s ≥ θ | non-target).
 
-    Trials of equal score are accepted or rejected together: operating points exist only between
-    distinct scores, so that the order of the trials has no influence.
+    Trials with equal scores are accepted or rejected together, so the order of the trials has no
+    influence.
     """
     targets, nontargets = scores
     total, others = len(targets), len(nontargets)
-    # Non-targets below each target, and those not above it: they differ only where scores tie.
+    # Numbers of non-targets below each target and at most equal to it; they differ only at ties.
     below = np.searchsorted(nontargets, targets)
     tied = nontargets[np.minimum(below, others - 1)] == targets
     upto = below.copy()
     upto[tied] = np.searchsorted(nontargets, targets[tied], side="right")
 
-    # Runs of targets that no non-target comes between: only their ends are points.
+    # Of a run of targets without a non-target in between, only the ends are turning points.
     turns = (below[1:] != upto[:-1]) | tied[1:] | tied[:-1]
     turns &= targets[1:] != targets[:-1]
     starts = np.append(0, np.flatnonzero(turns) + 1)
@@ -131,7 +131,7 @@ def error_rates(scores: SortedScores) -> ErrorRates:
 
 
 def eer(scores: np.ndarray, is_target: np.ndarray) -> float:
-    """Equal error rate, a fraction: where FNR = FPR.
+    """Return the equal error rate, a fraction: where FNR = FPR.
 
     Between neighbouring operating points i and i + 1 the rates run along a straight line, with
     d = FNR − FPR rising from below to at least zero: with w = −d_i / (d_{i+1} − d_i),
@@ -155,7 +155,7 @@ def min_dcf(
     c_miss: float = 1.0,
     c_fa: float = 1.0,
 ) -> float:
-    """Minimum over the thresholds of the normalised detection cost (NIST SRE plan):
+    """Return the minimum of the normalised detection cost over all thresholds (NIST SRE plan):
 
         DCF(θ) = [C_miss P_target FNR(θ) + C_fa (1 − P_target) FPR(θ)] / DCF_0
         DCF_0  = min(C_miss P_target, C_fa (1 − P_target))
@@ -177,7 +177,7 @@ def min_dcf(
 
 
 def eer_of(rates: ErrorRates) -> float:
-    """``eer`` of error rates at hand."""
+    """Return the equal error rate, see ``eer``."""
     difference = rates.fnr - rates.fpr
     after = int(np.argmax(difference >= 0))  # at least 1: the first point has difference -1
     before = after - 1
@@ -186,16 +186,17 @@ def eer_of(rates: ErrorRates) -> float:
 
 
 def min_dcf_of(rates: ErrorRates, costs: Costs) -> float:
-    """``min_dcf`` of error rates at hand."""
+    """Return the minimum detection cost, see ``min_dcf``."""
     miss, false_alarm = costs.weights
     return float((miss * rates.fnr + false_alarm * rates.fpr).min())
 
 
 def act_dcf(scores: SortedScores, costs: Costs) -> float:
-    """The actual cost: DCF at the Bayes threshold ln[C_fa (1 − P_target) / (C_miss P_target)].
+    """Return the actual cost: DCF at the Bayes threshold.
 
-    It takes the scores for log-likelihood ratios (natural logarithm); above ``min_dcf`` by what
-    their calibration lacks.
+    The threshold is ln[C_fa (1 − P_target) / (C_miss P_target)]. The scores are taken as natural
+    log-likelihood ratios. The excess over ``min_dcf`` is the calibration loss at this operating
+    point.
     """
     fnr = np.searchsorted(scores.targets, costs.threshold) / len(scores.targets)
     fpr = 1 - np.searchsorted(scores.nontargets, costs.threshold) / len(scores.nontargets)
@@ -204,7 +205,7 @@ def act_dcf(scores: SortedScores, costs: Costs) -> float:
 
 
 def cllr(scores: SortedScores) -> float:
-    """Cost of log-likelihood ratios l in bits: 0 if they are right and sure, 1 if they say nothing.
+    """Return the cost of log-likelihood ratios l in bits: 0 if perfect, 1 if uninformative.
 
     Cllr = 1/2 [mean over targets of log2(1 + e^−l) + mean over non-targets of log2(1 + e^l)]
     """
@@ -214,7 +215,7 @@ def cllr(scores: SortedScores) -> float:
 
 
 def min_cllr(rates: ErrorRates, targets: int, nontargets: int) -> float:
-    """Cllr after the best non-decreasing map of the scores (pool adjacent violators).
+    """Return Cllr after the best non-decreasing map of the scores (pool adjacent violators).
 
     Args:
         rates: of ``targets`` target and ``nontargets`` non-target trials.
@@ -222,7 +223,7 @@ def min_cllr(rates: ErrorRates, targets: int, nontargets: int) -> float:
     hits = np.rint(np.diff(rates.fnr) * targets)
     others = np.rint(-np.diff(rates.fpr) * nontargets)
     posterior = isotonic_regression(hits / (hits + others), weights=hits + others).x
-    # Ratios of the map's likelihoods; where a side has none of them its cost is not counted.
+    # Log-likelihood ratios of the map; an infinite one is never counted on its wrong side.
     with np.errstate(divide="ignore"):
         odds = np.log(posterior) - np.log1p(-posterior) + np.log(nontargets / targets)
     miss = (hits[hits > 0] * np.logaddexp(0, -odds[hits > 0])).sum() / targets
@@ -231,7 +232,7 @@ def min_cllr(rates: ErrorRates, targets: int, nontargets: int) -> float:
 
 
 def _mean_softplus(values: np.ndarray, sign: int) -> float:
-    """Mean of ln(1 + e^(sign v)), in blocks that stay in the cache."""
+    """Return the mean of ln(1 + e^(sign v)), in blocks that fit into the cache."""
     total = 0.0
     for start in range(0, len(values), SOFTPLUS_BLOCK):
         part = sign * values[start : start + SOFTPLUS_BLOCK]
