@@ -1,4 +1,4 @@
-"""A server on this machine that answers what huggingface_hub asks of the Hub."""
+"""A local server that answers the requests of huggingface_hub like the Hub."""
 
 import hashlib
 import json
@@ -14,20 +14,20 @@ from tests.preloaded import environment
 
 
 class FakeHub(ThreadingHTTPServer):
-    """One repository, whose branch main moves when another folder is served.
+    """A Hub with one repository, whose branch main changes with its files.
 
     Attributes:
-        files: its content now, by path; those that end with ``LARGE`` are served as the Hub serves
-            large files, from another address.
-        refuse: status and error code instead of every answer about the repository.
-        gated: whether its files may be listed, but not read.
-        drops: how many times a large file is cut in the middle.
-        exists: whether the repository is there; a push makes it.
-        private: whether it is seen with a token alone.
-        mistakes: what a validation finds in the metadata of a card.
-        moves: how many pushes find that somebody else pushed meanwhile.
-        asked: paths of every request.
-        messages: of the commits that were pushed.
+        files: current content by path. Names that end with ``LARGE`` are served from another
+            address, as the Hub serves large files.
+        refuse: status and error code of every answer about the repository.
+        gated: True if its files can be listed, but not read.
+        drops: how often a large file is cut in the middle.
+        exists: False until a push creates the repository.
+        private: True if a token is needed to see it.
+        mistakes: messages of the validation of a card.
+        moves: how many pushes conflict with one of somebody else.
+        asked: method and path of every request.
+        messages: of the pushed commits.
     """
 
     daemon_threads = True
@@ -62,14 +62,14 @@ class FakeHub(ThreadingHTTPServer):
         self.commits[self.commit] = dict(self.files)
 
     def at(self, revision: str) -> dict[str, bytes] | None:
-        """The files of a revision."""
+        """Return the files of a revision."""
         return self.files if revision in ("main", self.commit) else self.commits.get(revision)
 
     def environment(self, home: Path, **more: str) -> dict[str, str]:
-        """For a process that shall know no other Hub, with a cache of its own at ``home``."""
+        """Return an environment with this Hub only, and with a cache in ``home``."""
         kept = {name: value for name, value in environment().items() if not name.startswith("HF_")}
         own = {"HF_ENDPOINT": self.address, "HF_HOME": str(home), "HF_HUB_DISABLE_TELEMETRY": "1"}
-        # The protocol that replaces LFS needs a server of its own.
+        # The protocol that replaces LFS needs another server.
         own["HF_HUB_DISABLE_XET"] = "1"
         return {**kept, **own, **more}
 
@@ -133,7 +133,7 @@ class _Handler(Uploads, BaseHTTPRequestHandler):
             data = files[name]
             checksum = sha256(data)
             linked = {"X-Linked-Etag": f'"{checksum}"', "X-Linked-Size": str(len(data))}
-            # Another host, as on the Hub: a client asks the Hub, not it, what the file is.
+            # Another host, as on the Hub.
             elsewhere = hub.address.replace("127.0.0.1", "localhost")
             location = {"Location": f"{elsewhere}/cdn/{checksum}"}
             self._head(302, {**linked, **location, "Content-Length": "0"})
@@ -141,7 +141,7 @@ class _Handler(Uploads, BaseHTTPRequestHandler):
             self._content(files[name])
 
     def _tree(self, files: dict[str, bytes], below: PurePosixPath, deep: bool) -> list[dict]:
-        """Files and folders in a folder, or with ``deep`` in those in it too."""
+        """List the files and folders in a folder, with ``deep`` recursively."""
         paths = [PurePosixPath(name) for name in files]
         folders = {above for path in paths for above in path.parents if above.name}
         listed = [

@@ -1,4 +1,4 @@
-"""What a server on this machine answers to huggingface_hub that pushes to it (see ``fake_hub``)."""
+"""The uploads of the local Hub (see ``fake_hub``)."""
 
 import base64
 import hashlib
@@ -16,19 +16,19 @@ def sha256(data: bytes) -> str:
 
 
 def _mode(name: str) -> dict:
-    """How a file is to be sent."""
+    """Return how a client has to send a file."""
     mode = "lfs" if name.endswith(LARGE) else "regular"
     return {"path": name, "uploadMode": mode, "shouldIgnore": False}
 
 
 class Uploads:
-    """The part of a request handler that takes files: large ones by LFS, then a commit."""
+    """Request handler for uploads: large files by LFS, then a commit."""
 
     def do_PUT(self) -> None:
-        """A large file, sent to where the answer about it said."""
+        """Receive a large file."""
         data = self._body()
         self.server.asked.append(f"PUT {self.path}")
-        # Whoever sends something else than was announced is refused, as by the Hub's storage.
+        # The storage of the Hub refuses other content than was announced, too.
         if self.path != f"/upload/{sha256(data)}":
             self._error(400, "BadDigest")
             return
@@ -67,13 +67,13 @@ class Uploads:
             return
         status = 409 if hub.exists else 200
         if not hub.exists:
-            # Named otherwise by versions of the library.
+            # The key depends on the version of huggingface_hub.
             hub.private = asked.get("visibility") == "private" or asked.get("private") is True
             hub.exists = True
         self._json({"url": f"{hub.address}/{name}"}, status)
 
     def _upload_of(self, asked: dict) -> dict:
-        """Where to send a large file; nothing where its content is known."""
+        """Return the address for a large file; none if its content is known."""
         if asked["oid"] in self.server.uploaded:
             return asked
         upload = {"href": f"{self.server.address}/upload/{asked['oid']}"}

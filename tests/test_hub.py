@@ -1,3 +1,5 @@
+"""Model folders: layouts, weights and their settings."""
+
 import errno
 import os
 import shutil
@@ -52,7 +54,7 @@ LAYOUTS = (
 
 
 def write_weights(path, bias):
-    """A state dict that is told by its bias."""
+    """Write weights that can be recognised by their bias."""
     state = build_model("SimAM_ResNet34_ASP", in_planes=2, embed_dim=8).state_dict()
     state["bottleneck.bias"].fill_(bias)
     path.parent.mkdir(exist_ok=True)
@@ -63,7 +65,7 @@ def write_weights(path, bias):
 
 
 @pytest.mark.parametrize("above", ["", "inner", "one/inner"])
-def test_every_layout_is_read_and_the_first_of_several_wins(folder, above, tmp_path):
+def test_of_several_layouts_the_first_is_read(folder, above, tmp_path):
     (folder / "avg_model.pt").unlink()
     inside = tmp_path / "outer" / above
     shutil.copytree(folder, inside)
@@ -74,28 +76,20 @@ def test_every_layout_is_read_and_the_first_of_several_wins(folder, above, tmp_p
         assert encoder.trained_on == ["id1", "id2"]
 
 
-def test_the_settings_beside_the_weights_come_before_those_above(folder):
-    """An experiment has its own config.yaml above the folder of its model."""
+def test_the_config_beside_the_weights_is_preferred(folder):
+    """An experiment has another config.yaml above its model folder."""
     shutil.copytree(folder, folder / "exp" / "models")
     (folder / "exp" / "config.yaml").write_text("epochs: 3\n")
     assert load_model(folder / "exp")[1] == FrontendSettings(args={"dither": 0.5})
 
 
-def test_several_models_equally_deep_are_not_chosen_from(folder):
+def test_several_models_at_one_depth_are_refused(folder):
     for name in ("b", "a/models"):
         (folder / name).mkdir(parents=True)
         shutil.copy(folder / "avg_model.pt", folder / name)
     (folder / "avg_model.pt").unlink()
     with pytest.raises(TidyVoiceError, match=" holds several models: give one of a; b"):
         load_model(folder)
-
-
-def test_what_published_checkpoints_carry_beside_the_model_is_left_out(model, folder):
-    state = {f"module.{name}": tensor.float() for name, tensor in model.state_dict().items()}
-    state["module.projection.weight"] = torch.zeros(5, 8)
-    save_torch(folder / "avg_model.pt", state)
-    loaded, _ = load_model(folder)
-    assert torch.equal(loaded.bottleneck.weight, model.bottleneck.weight)
 
 
 def test_a_published_checkpoint_gives_the_published_embeddings(golden, tmp_path):
@@ -130,38 +124,26 @@ def test_the_dither_of_a_published_config_is_for_training_only(folder):
     assert (embeddings[1] == embeddings[2]).all()
 
 
-def test_the_first_tensor_that_does_not_fit_is_named_and_none_is_loaded(model, folder):
+def test_tensors_that_do_not_fit_are_named(model, folder):
     state = model.state_dict()
-    del state["front.conv1.weight"]
-    state["extra"] = torch.zeros(1)
+    del state["front.conv1.weight"], state["front.bn1.bias"]
     state["bottleneck.bias"] = torch.zeros(9)
+    state["extra"] = torch.zeros(1)
     save_torch(folder / "avg_model.pt", state)
-    with pytest.raises(
-        WeightsMismatch, match=r"front\.conv1\.weight is missing; and 2 more"
-    ) as error:
+    missing = "front.conv1.weight is missing; front.bn1.bias is missing; extra is unknown"
+    with pytest.raises(WeightsMismatch, match=f"avg_model.pt .*: {missing}; and 1 more"):
         load_model(folder)
-    for problem in ("front.conv1.weight is missing", "extra is unknown", "bottleneck.bias is (9,)"):
-        assert problem in "; ".join(error.value.problems)
-
-
-def test_more_tensors_than_fit_a_line_are_counted_and_kept(model, folder):
-    save_torch(folder / "avg_model.pt", {"extra": torch.zeros(1)})
-    with pytest.raises(
-        WeightsMismatch, match=r"; and 2\d\d more \(`tidyvoice fetch-model"
-    ) as error:
-        load_model(folder)
-    assert len(error.value.problems) == len(model.state_dict()) + 1
 
 
 @pytest.mark.parametrize("read", [load_model, model_files])
-def test_what_is_no_model_folder_is_told_how_to_become_one(folder, read, monkeypatch):
+def test_archives_and_repositories_are_fetched_first(folder, read, monkeypatch):
     monkeypatch.chdir(folder)
     (folder / "model.zip").write_bytes(b"")
     (folder / "outer").mkdir()
     accepted = "avg_model.pt, model.safetensors or models/avg_model.pt"
     for given, message in (
-        ("model.zip", "model.zip is an archive: `tidyvoice fetch-model model.zip --out FOLDER`"),
-        ("someone/a-model", "if it is a Hugging Face repository, `tidyvoice fetch-model someone/"),
+        ("model.zip", "`tidyvoice fetch-model model.zip --out FOLDER`"),
+        ("someone/a-model", "`tidyvoice fetch-model someone/a-model --out FOLDER`"),
         ("outer", f"outer holds no {accepted}: give the folder of a model"),
         ("/no/such/place", f"no folder /no/such/place: give one with {accepted}"),
     ):
@@ -196,11 +178,11 @@ def test_missing_parts_of_a_folder_are_named(folder):
         load_model(folder)
 
 
-def test_checkpoints_of_other_features_are_refused_by_what_gives_them_away(model, folder):
-    """VoxBlink2's own scripts name the tensors as WeSpeaker does, and take other features."""
+def test_checkpoints_with_other_features_are_refused(model, folder):
+    """VoxBlink2's own scripts give the tensors WeSpeaker's names, but need other features."""
     theirs = {**model.state_dict(), "featCal.fbankCal.mel_scale.fb": torch.zeros(257, 80)}
     save_torch(folder / "avg_model.pt", theirs)
-    with pytest.raises(TidyVoiceError, match=r"holds a front end \(featCal.*take WeSpeaker's"):
+    with pytest.raises(TidyVoiceError, match=r"holds a front end \(featCal.*use WeSpeaker's"):
         load_model(folder)
     save_torch(folder / "avg_model.pt", {"state_dict": model.state_dict(), "epoch": 3})
     with pytest.raises(TidyVoiceError, match="holds no state dict but state_dict, epoch"):
@@ -217,11 +199,11 @@ def test_checkpoints_of_other_features_are_refused_by_what_gives_them_away(model
 
 
 def compute_fbank(data, num_mel_bins=80, frame_length=25, frame_shift=10, dither=1.0):
-    """The arguments that WeSpeaker's function of this name takes."""
+    """Take the arguments of WeSpeaker's function of this name."""
 
 
 @pytest.mark.parametrize("window", ["hamming", "povey"])
-def test_wespeaker_reads_our_settings_or_fails_on_a_window_it_has_not(tmp_path, window):
+def test_wespeaker_reads_our_settings_or_fails_on_another_window(tmp_path, window):
     settings = FrontendSettings(args={"dither": 0.5, "window_type": window})
     save_model_config(tmp_path, SETTINGS, settings, ["id1"])
     config = read_config(tmp_path / "config.yaml")
@@ -235,7 +217,7 @@ def test_wespeaker_reads_our_settings_or_fails_on_a_window_it_has_not(tmp_path, 
 
 
 class Hostile:
-    """A pickle that would make a folder when it is loaded."""
+    """A pickle that creates a folder when it is loaded."""
 
     def __init__(self, path):
         self.path = path

@@ -1,4 +1,4 @@
-"""``record.json``: what a training ran with."""
+"""The record of a training, ``record.json``."""
 
 import json
 import os
@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 from importlib import metadata
-from pathlib import Path
 
 import pytest
 import torch
@@ -23,7 +22,7 @@ INPUTS = {"data": "ab" * 32, "noise": "cd" * 32}
 
 @pytest.fixture
 def repository(tmp_path, monkeypatch):
-    """A repository with a copy of the package's layout, which the record takes for its own."""
+    """Create a repository that seems to contain the package; return a function that calls git."""
     require(shutil.which("git") is not None, "no git")
     package = tmp_path / "source" / "tidyvoice"
     package.mkdir(parents=True)
@@ -43,7 +42,7 @@ def repository(tmp_path, monkeypatch):
     return git
 
 
-def test_the_first_run_is_written_with_all_that_it_ran_with(tmp_path, monkeypatch):
+def test_a_run_is_recorded_without_secrets_and_folders(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["/home/me/bin/tidyvoice", "train", "a b.yaml", "seed=3"])
     monkeypatch.setenv("WORLD_SIZE", "4")
     monkeypatch.setenv("HF_TOKEN", "do-not-write-me")
@@ -62,16 +61,16 @@ def test_the_first_run_is_written_with_all_that_it_ran_with(tmp_path, monkeypatc
     assert list((tmp_path / "exp").iterdir()) == [tmp_path / "exp" / "record.json"]
 
 
-def test_every_required_package_is_recorded_and_no_extra():
-    found = record.package_versions()
+def test_required_packages_are_recorded_without_extras():
+    versions = record.package_versions()
     required = [Requirement(text) for text in metadata.requires("tidyvoice")]
     core = {r.name for r in required if "extra" not in str(r.marker)}
     assert {"torch", "polars", "scipy"} <= core
-    assert set(found) == core | {"python", "tidyvoice"}
-    assert found["torch"] == metadata.version("torch")
+    assert set(versions) == core | {"python", "tidyvoice"}
+    assert versions["torch"] == metadata.version("torch")
 
 
-def test_a_source_tree_that_was_not_installed_is_recorded_too(monkeypatch):
+def test_versions_are_recorded_without_an_installed_package(monkeypatch):
     def absent(name):
         raise metadata.PackageNotFoundError(name)
 
@@ -79,13 +78,11 @@ def test_a_source_tree_that_was_not_installed_is_recorded_too(monkeypatch):
     assert set(record.package_versions()) == {"python", "tidyvoice", "torch", "torchaudio", "numpy"}
     monkeypatch.setattr(metadata, "version", absent)
     assert record.package_versions()["torch"] == "not installed"
-    monkeypatch.setattr(metadata, "version", lambda name: None)
-    assert record.package_versions()["torch"] == "not installed"
 
 
-def test_a_training_that_goes_on_adds_to_the_record_and_says_what_is_new(tmp_path, monkeypatch):
+def test_a_resumed_training_adds_a_run_and_reports_differences(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["tidyvoice", "train", "x.yaml"])
-    git = Git(commit="a" * 40, branch="main", changed=0)
+    git = Git(commit="a" * 40, changed=0)
     monkeypatch.setattr(record, "source_state", lambda: git)
     monkeypatch.setattr(record, "package_versions", lambda: {"torch": "2.9.0", "numpy": "2.0"})
     assert record_run(tmp_path, INPUTS, 1, 10) == []
@@ -107,26 +104,14 @@ def test_a_training_that_goes_on_adds_to_the_record_and_says_what_is_new(tmp_pat
     assert str(runs[2].git) == "bbbbbbbb+"
 
 
-@pytest.mark.parametrize(
-    ("words", "line"),
-    [
-        (["/a/tidyvoice", "train", "hf_token=xyz"], "tidyvoice train hf_token=HIDDEN"),
-        (["/a/tidyvoice", "--MDC_API_KEY=xyz"], "tidyvoice --MDC_API_KEY=HIDDEN"),
-        (["/a/tidyvoice", "--api-key", "xyz", "b=1"], "tidyvoice --api-key HIDDEN b=1"),
-        (["/a/tidyvoice", "db.password=a=xyz"], "tidyvoice db.password=HIDDEN"),
-        (["/a/tidyvoice", "init=https://me:xyz@h/m"], "tidyvoice init=https://HIDDEN@h/m"),
-        (["/a/tidyvoice/__main__.py", "train"], "python -m tidyvoice train"),
-        (["/a/tidyvoice", "keep_checkpoints=3", "a=b c"], "tidyvoice keep_checkpoints=3 'a=b c'"),
-    ],
-)
-def test_secrets_are_masked(words, line):
-    assert shell_line(words) == line
-    assert "xyz" not in line
+def test_a_command_is_a_shell_line():
+    assert shell_line(["/a/tidyvoice", "train", "a=b c"]) == "tidyvoice train 'a=b c'"
+    assert shell_line(["/a/tidyvoice/__main__.py", "train"]) == "python -m tidyvoice train"
 
 
 def test_the_state_of_the_source_tree(repository, tmp_path):
     commit = repository("rev-parse", "HEAD")
-    assert record.source_state() == Git(commit=commit, branch="work", changed=0)
+    assert record.source_state() == Git(commit=commit, changed=0)
     source = tmp_path / "source"
     (source / "notes").write_text("no part of the package")
     (source / "tidyvoice" / "x.pyc").write_text("ignored")
@@ -135,18 +120,13 @@ def test_the_state_of_the_source_tree(repository, tmp_path):
     (source / "tidyvoice" / "record.py").write_text("# two\n")
     assert record.source_state().changed == 2
     assert str(record.source_state()) == f"{commit[:8]}+"
-    repository("checkout", "-q", "--detach")
-    assert record.source_state().branch is None
-
-
-def test_a_package_inside_a_repository_that_does_not_track_it_is_no_checkout(repository, tmp_path):
-    repository("rm", "-q", "--cached", "tidyvoice/record.py")
+    repository("rm", "-q", "--cached", "tidyvoice/record.py")  # untracked, as in a user's project
     assert record.source_state() is None
-    shutil.rmtree(tmp_path / "source" / ".git")
+    shutil.rmtree(source / ".git")
     assert record.source_state() is None
 
 
-def test_without_git_or_with_one_that_hangs_there_is_no_state(repository, tmp_path, monkeypatch):
+def test_the_state_is_unknown_without_git_or_if_git_hangs(repository, tmp_path, monkeypatch):
     assert record.source_state() is not None
     monkeypatch.setattr(record, "GIT_SECONDS", 0.2)
     bin_folder = tmp_path / "bin"
@@ -162,7 +142,7 @@ def test_without_git_or_with_one_that_hangs_there_is_no_state(repository, tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("{", "record.json: cannot be read"),
         ("[]", "record.json"),
@@ -171,25 +151,20 @@ def test_without_git_or_with_one_that_hangs_there_is_no_state(repository, tmp_pa
         ('{"what": 1}', "the key runs is missing"),
     ],
 )
-def test_a_damaged_record_is_an_error_and_is_not_written_over(tmp_path, text, said):
+def test_a_damaged_record_is_an_error_and_is_kept(tmp_path, text, message):
     path = tmp_path / "record.json"
     path.write_text(text)
-    with pytest.raises(TidyVoiceError, match=said) as error:
+    with pytest.raises(TidyVoiceError, match=message) as error:
         record_run(tmp_path, INPUTS, 1, 10)
     assert str(path) in str(error.value)
     assert "\n" not in str(error.value)
     assert path.read_text() == text
 
 
-def test_what_a_later_version_adds_is_no_mistake(tmp_path):
+def test_keys_of_later_versions_are_ignored(tmp_path):
     record_run(tmp_path, INPUTS, 1, 10)
     path = tmp_path / "record.json"
     content = json.loads(path.read_text())
     content["runs"][0]["machine"]["memory"] = 1
     path.write_text(json.dumps(content))
     assert len(read_record(tmp_path)) == 1
-
-
-def test_reading_needs_no_torch():
-    code = "import sys, tidyvoice.record; sys.exit('torch' in sys.modules)"
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[1])

@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import platform
+import re
 import tarfile
 import zipfile
 from pathlib import Path
@@ -12,13 +13,11 @@ import pytest
 import soundfile
 import torch
 import yaml
-from conftest import fill_weights, seeded
-from typer.testing import CliRunner
+from conftest import fill_weights, invoke, seeded, succeed
 
 from tests.fake_hub import REPOSITORY, fake_hub
 from tests.preloaded import run
 from tests.releases import published_config, write_release
-from tidyvoice.cli import app
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.files import atomic_folder
 from tidyvoice.modelhub.folder import load_model, training_speakers
@@ -51,19 +50,17 @@ def hub(released):
 
 
 def fetch(hub, tmp_path, *arguments, **changes):
-    """The command in a process of its own: huggingface_hub reads its environment once."""
+    """Run the command in its own process, because huggingface_hub reads its environment once."""
     hub.asked.clear()
     env = hub.environment(tmp_path / "home", **changes)
     return run("tidyvoice", "fetch-model", *arguments, cwd=tmp_path, env=env)
 
 
 def failing(result):
-    """The one line of an error; nothing is left of what was begun."""
+    """Return the only line of an error, which may follow lines of progress."""
     assert result.returncode == 1, result.stdout + result.stderr
     assert "Traceback" not in result.stderr
-    *before, line = result.stderr.splitlines()
-    assert not [other for other in before if other.startswith("error")]
-    assert line.startswith("error: ")
+    (line,) = [line for line in result.stderr.splitlines() if line.startswith("error")]
     return line
 
 
@@ -73,7 +70,7 @@ def assert_equals(folder, model):
         assert torch.equal(tensor, loaded.state_dict()[name])
 
 
-def test_a_repository_becomes_a_folder_once_then_from_the_cache_then_without_network(
+def test_a_repository_is_downloaded_once_and_then_read_from_the_cache(
     hub, model, released, tmp_path
 ):
     result = fetch(hub, tmp_path, REPOSITORY, "--out", "first")
@@ -94,7 +91,7 @@ def test_a_repository_becomes_a_folder_once_then_from_the_cache_then_without_net
     assert training_speakers(tmp_path / "first") == ["*"]
 
     again = fetch(hub, tmp_path, REPOSITORY, "--out", "first", "--json")
-    assert json.loads(again.stdout)["found"] is True
+    assert json.loads(again.stdout)["existing"] is True
     assert not any("cdn" in path for path in hub.asked)
 
     hub.asked.clear()
@@ -112,33 +109,20 @@ def test_a_repository_becomes_a_folder_once_then_from_the_cache_then_without_net
     assert_equals(tmp_path / "second", model)
 
 
-def test_a_broken_connection_is_taken_up_again(hub, model, tmp_path):
-    hub.drops = 1
-    result = fetch(hub, tmp_path, REPOSITORY, "--out", "out")
-    assert any(path.startswith("GET /cdn") for path in hub.asked)
-    assert hub.drops == 0
-    if result.returncode:
-        # Old versions of huggingface_hub leave the second attempt to the user.
-        assert "the same command tries again" in failing(result)
-        result = fetch(hub, tmp_path, REPOSITORY, "--out", "out")
-    assert result.returncode == 0, result.stderr
-    assert_equals(tmp_path / "out", model)
-
-
 @pytest.mark.parametrize(
     ("message", "how", "environment"),
     [
         ("is not in the cache", {}, {"HF_HUB_OFFLINE": "1"}),
-        ("shows no such repository", {"refuse": (404, "RepoNotFound")}, {}),
-        ("shows no such repository", {"refuse": (401, "RepoNotFound")}, {}),
-        ("status 403; check HF_TOKEN", {"refuse": (403, "")}, {}),
-        ("status 503; try again later", {"refuse": (503, "")}, {}),
+        ("neither a path on this machine nor", {"refuse": (404, "RepoNotFound")}, {}),
+        ("neither a path on this machine nor", {"refuse": (401, "RepoNotFound")}, {}),
+        ("HTTP status 403; check that HF_TOKEN", {"refuse": (403, "")}, {}),
+        ("HTTP status 503; try again later", {"refuse": (503, "")}, {}),
         (f"{REPOSITORY} has no revision main", {"refuse": (404, "RevisionNotFound")}, {}),
         (f"{REPOSITORY} asks its readers to accept conditions", {"gated": True}, {}),
-        ("check the network, the same command tries again", {}, {"HF_ENDPOINT": "http://[::1]:9"}),
+        ("check the network and run the command again", {}, {"HF_ENDPOINT": "http://[::1]:9"}),
     ],
 )
-def test_what_cannot_be_downloaded_is_one_line(hub, tmp_path, message, how, environment):
+def test_failed_downloads_are_one_line(hub, tmp_path, message, how, environment):
     for name, value in how.items():
         setattr(hub, name, value)
     code = f"""
@@ -152,28 +136,31 @@ with one_line_errors():
     assert len(result.stderr.splitlines()) == 1
 
 
-def test_a_connection_that_keeps_breaking_ends_in_one_line_and_leaves_nothing(hub, tmp_path):
-    before = set(tmp_path.iterdir())
+def test_an_interrupted_download_leaves_no_folder_and_is_continued(hub, model, tmp_path):
     hub.drops = 99
     line = failing(fetch(hub, tmp_path, REPOSITORY, "--out", "out"))
-    assert "check the network, the same command tries again" in line
-    assert set(tmp_path.iterdir()) - before == {tmp_path / "home"}
+    assert "check the network and run the command again" in line
+    assert not (tmp_path / "out").exists()
     assert not list((tmp_path / "home").rglob("avg_model.pt"))
+    hub.drops = 0
+    result = fetch(hub, tmp_path, REPOSITORY, "--out", "out")
+    assert result.returncode == 0, result.stderr
+    assert_equals(tmp_path / "out", model)
 
 
-def test_a_pinned_model_is_that_one_or_none(hub, released, tmp_path):
+def test_a_pinned_version_is_fetched_or_nothing(hub, released, tmp_path):
     text = (ROOT / "conf/tidyvoice/released.yaml").read_text()
     pins = tmp_path / "released.yaml"
     pins.write_text(text.replace("areffarhadi/Resnet34-tidyvoiceX-ASV", REPOSITORY))
     result = fetch(hub, tmp_path, pins, "--out", "first", "--pin")
     assert result.returncode == 0, result.stderr
-    assert "may move" not in result.stdout
+    assert "may change" not in result.stdout
     pinned = load_settings(Release, pins)
     assert pinned.revision == hub.commit
     assert pinned.sha256 == hashlib.sha256(hub.files[WEIGHTS]).hexdigest()
     assert pins.read_text().splitlines()[:11] == text.splitlines()[:11]
 
-    # The branch moves on: the pinned commit is in the cache, and it alone is taken.
+    # After another commit to the branch, the pinned one still comes from the cache.
     old = hub.commit
     other = fill_weights(build_model("SimAM_ResNet34_ASP", in_planes=2, embed_dim=8), 2)
     torch.save(other.state_dict(), released / WEIGHTS)
@@ -181,11 +168,11 @@ def test_a_pinned_model_is_that_one_or_none(hub, released, tmp_path):
     result = fetch(hub, tmp_path, pins, "--out", "first", "--json")
     assert json.loads(result.stdout)["commit"] == old
     line = failing(fetch(hub, tmp_path, pins, "--out", "other", "--revision", "main"))
-    assert f"released.yaml says {pinned.sha256}: it is not the model that was meant" in line
+    assert f"released.yaml says {pinned.sha256}" in line
     assert not (tmp_path / "other").exists()
 
 
-def test_a_damaged_cache_is_found_out(hub, tmp_path):
+def test_a_damaged_cache_is_detected(hub, tmp_path):
     assert fetch(hub, tmp_path, REPOSITORY, "--out", "first").returncode == 0
     checksum = hashlib.sha256(hub.files[WEIGHTS]).hexdigest()
     (kept,) = (tmp_path / "home").rglob(f"blobs/{checksum}")
@@ -194,12 +181,6 @@ def test_a_damaged_cache_is_found_out(hub, tmp_path):
     kept.write_bytes(data)
     line = failing(fetch(hub, tmp_path, REPOSITORY, "--out", "second"))
     assert f"{checksum} is damaged: delete it" in line
-
-
-def test_a_repository_without_its_config_says_so(hub, tmp_path):
-    del hub.files["config.yaml"]
-    line = failing(fetch(hub, tmp_path, REPOSITORY, "--out", "out"))
-    assert f"{REPOSITORY} at {hub.commit} holds {WEIGHTS}, but no config.yaml beside it" in line
 
 
 def write_zip(path, files):
@@ -226,7 +207,7 @@ def write_tar(path, files):
         ("avg_model.pt", "config.yaml"),
     ],
 )
-def test_archives_as_they_are_released(model, released, tmp_path, ending, weights, config):
+def test_archives_in_every_layout(model, released, tmp_path, ending, weights, config):
     archive = tmp_path / f"voxblink2_samresnet34{ending}"
     files = {
         weights: (released / WEIGHTS).read_bytes(),
@@ -234,23 +215,14 @@ def test_archives_as_they_are_released(model, released, tmp_path, ending, weight
         "__MACOSX/._config.yaml": b"junk",
     }
     (write_zip if ending == ".zip" else write_tar)(archive, files)
-    made = fetch_model(str(archive), tmp_path / "out")
-    assert not made.found
-    assert made.source.commit is None
+    fetched = fetch_model(str(archive), tmp_path / "out")
+    assert not fetched.existing
+    assert fetched.source.commit is None
+    assert fetched.parameters == sum(parameter.numel() for parameter in model.parameters())
     assert_equals(tmp_path / "out", model)
 
 
-@pytest.mark.parametrize("below", ["", "inner", "one/inner"])
-def test_a_folder_that_holds_one(model, released, tmp_path, below):
-    outer = tmp_path / "outer"
-    (outer / below).parent.mkdir(parents=True, exist_ok=True)
-    released.rename(outer / below)
-    made = fetch_model(str(outer), tmp_path / "out")
-    assert made.parameters == sum(parameter.numel() for parameter in model.parameters())
-    assert_equals(tmp_path / "out", model)
-
-
-def test_archives_that_are_not_to_be_trusted_write_nothing(released, tmp_path):
+def test_unsafe_and_damaged_archives_write_nothing(released, tmp_path):
     files = {name: (released / name).read_bytes() for name in (WEIGHTS, "config.yaml")}
     for name in ("/etc/evil", "../evil", "a/../../evil"):
         for write, ending in ((write_zip, "zip"), (write_tar, "tar.gz")):
@@ -274,26 +246,12 @@ def test_archives_that_are_not_to_be_trusted_write_nothing(released, tmp_path):
     assert not list(tmp_path.rglob("*evil"))
 
 
-def test_several_models_are_not_chosen_from(released, tmp_path):
-    files = {name: (released / name).read_bytes() for name in (WEIGHTS, "config.yaml")}
-    both = {f"{folder}/{name}": data for folder in "ab" for name, data in files.items()}
-    write_zip(tmp_path / "two.zip", both)
-    with pytest.raises(TidyVoiceError, match="holds several models: give one of a; b"):
-        fetch_model(str(tmp_path / "two.zip"), tmp_path / "out")
-
-
-def test_tensors_that_do_not_fit_are_all_listed(released, tmp_path):
+def test_a_model_that_does_not_work_is_refused(model, released, tmp_path):
     (released / "config.yaml").write_text(yaml.safe_dump(published_config(4, 8)))
-    with pytest.raises(TidyVoiceError, match="released does not fit its config") as error:
+    with pytest.raises(TidyVoiceError, match=f"^{released}: avg_model.pt does not fit") as error:
         fetch_model(str(released), tmp_path / "out")
-    assert f"(all are in {tmp_path / 'out-mismatch.txt'})" in str(error.value)
-    listed = (tmp_path / "out-mismatch.txt").read_text().splitlines()
-    assert "front.conv1.weight is (2, 1, 3, 3), the model's (4, 1, 3, 3)" in listed
-    assert len(listed) > 150
-    assert not (tmp_path / "out").exists()
-
-
-def test_a_model_that_gives_no_numbers_is_refused(model, released, tmp_path):
+    assert "front.conv1.weight has the shape (2, 1, 3, 3), not (4, 1, 3, 3)" in str(error.value)
+    (released / "config.yaml").write_text(yaml.safe_dump(published_config(2, 8)))
     state = model.state_dict()
     state["bottleneck.bias"] = torch.full((8,), torch.nan)
     torch.save(state, released / WEIGHTS)
@@ -302,30 +260,24 @@ def test_a_model_that_gives_no_numbers_is_refused(model, released, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_speakers_are_those_that_it_names_and_those_that_are_given(released, tmp_path):
+def test_the_leak_guard_knows_named_and_given_speakers(released, tmp_path):
     (tmp_path / "utt2spk").write_text("a/en/1.wav a\nb/en/1.wav b\n")
-    result = CliRunner().invoke(
-        app,
-        [
-            "fetch-model", str(released), "--out", str(tmp_path / "one"),
-            "--trained-on", str(tmp_path / "utt2spk"),
-        ],
-    )  # fmt: skip
-    assert result.exit_code == 0, result.output
-    assert "2 speakers known by name, and others" in result.output
+    command = ("fetch-model", released, "--out", tmp_path / "one")
+    text = succeed(*command, "--trained-on", tmp_path / "utt2spk")
+    assert "2 speakers whose names are known and on others" in text
     assert training_speakers(tmp_path / "one") == ["*", "a", "b"]
     (released / "speakers.txt").write_text("c\n")
     fetch_model(str(released), tmp_path / "two", trained_on=["a"])
     assert training_speakers(tmp_path / "two") == ["a", "c"]
 
 
-def test_another_model_is_not_written_over(released, tmp_path):
+def test_another_model_is_not_replaced(released, tmp_path):
     out = tmp_path / "out"
     out.mkdir()
-    assert not fetch_model(str(released), out).found
-    assert fetch_model(str(released), out).found
+    assert not fetch_model(str(released), out).existing
+    assert fetch_model(str(released), out).existing
     (out / "config.yaml").write_text(yaml.safe_dump({**published_config(2, 8), "seed": 1}))
-    with pytest.raises(TidyVoiceError, match=r"out is there and its config.* is another one"):
+    with pytest.raises(TidyVoiceError, match=r"out exists and its config.yaml differs"):
         fetch_model(str(released), out)
     assert "seed: 1\n" in (out / "config.yaml").read_text()
 
@@ -336,16 +288,16 @@ def test_another_model_is_not_written_over(released, tmp_path):
         (["nothing"], "nothing: no folder, archive (.zip, .tar.gz, .tgz, .tar), YAML file"),
         (["missing.yaml"], "missing.yaml is missing"),
         (["wrong.yaml"], "wrong.yaml: unknown key revison: did you mean revision?"),
-        (["here", "--revision", "main"], "--revision main: only repositories have them"),
+        (["here", "--revision", "main"], "--revision main: here is not a repository"),
         (["here", "--pin"], "--pin: give a YAML file that names here"),
         (["here"], "here holds no avg_model.pt, model.safetensors or models/avg_model.pt"),
     ],
 )
-def test_a_source_that_is_none_is_one_line(tmp_path, monkeypatch, arguments, message):
+def test_wrong_sources_are_one_line(tmp_path, monkeypatch, arguments, message):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "here").mkdir()
     (tmp_path / "wrong.yaml").write_text("repo: a/b\nrevison: main\n")
-    result = CliRunner().invoke(app, ["fetch-model", *arguments, "--out", "out"])
+    result = invoke("fetch-model", *arguments, "--out", "out")
     assert result.exit_code == 1
     (line,) = result.output.splitlines()
     assert message in line
@@ -361,5 +313,29 @@ def test_a_folder_is_whole_or_absent(tmp_path):
     with atomic_folder(tmp_path / "out") as partial:
         (partial / "file").write_text("whole")
     assert (tmp_path / "out" / "file").read_text() == "whole"
-    with pytest.raises(TidyVoiceError, match="exists: delete it"), atomic_folder(tmp_path / "out"):
+    with pytest.raises(TidyVoiceError, match="out exists"), atomic_folder(tmp_path / "out"):
         pass
+
+
+def test_the_published_training_is_compared_with_ours(released, tmp_path):
+    ours = ROOT / "conf/tidyvoice/finetune.yaml"
+    command = ("fetch-model", released, "--config", ours, "--out")
+    lines = [re.split(r"\s{2,}", line) for line in succeed(*command, tmp_path / "a").splitlines()]
+    first = next(number for number, line in enumerate(lines) if line[0] == "setting")
+    assert lines[first] == ["setting", "published", str(ours)]
+    rows = {name: values for name, *values in lines[first + 1 :]}
+    assert rows["gpus"] == ["[0, 1]", "-"]
+    assert rows["dataloader_args.batch_size"] == ["24", "48", "differs"]
+    assert rows["projection_args.num_class"] == ["7", "-"]
+    assert rows["num_epochs"] == ["6", "6"]
+    assert rows["scheduler_args.epoch_iter"] == ["5463", "-"]
+    assert rows["scheduler_args.initial_lr"] == ["5e-05", "3.75e-05", "differs"]
+    assert rows["scheduler_args.initial_lr x scale_ratio"] == ["3.75e-05", "3.75e-05"]
+    assert rows["margin_update.initial_margin"] == ["0.0", "0.1", "differs"]
+    config = published_config(2, 8)
+    few = {key: config[key] for key in ("model", "model_args", "dataset_args")}
+    (released / "config.yaml").write_text(yaml.safe_dump({**few, "num_avg": 10}))
+    training = json.loads(succeed(*command, tmp_path / "b", "--json"))["training"]
+    assert {row["key"] for row in training if row["published"] is not None} == {"num_avg"}
+    (released / "config.yaml").write_text(yaml.safe_dump(few))
+    assert "config.yaml says nothing about the training" in succeed(*command, tmp_path / "c")

@@ -1,8 +1,8 @@
-"""What a training ran with: ``record.json`` of an experiment, one entry each time it was run.
+"""The record of a training: ``record.json`` of an experiment, with one entry for each run.
 
-The settings stand in ``config.yaml``; the record holds what they do not say and what another result
-may come from: program, packages, machine, data. Nothing in it names the host or its user, and the
-environment's variables are left out.
+The settings are in ``config.yaml``. The record holds everything else that can change the result:
+program, packages, machine and data. It contains no environment variables and no name of the host
+or its user.
 
 Only ``record_run`` needs torch: ``tidyvoice runs`` reads records without it.
 """
@@ -30,22 +30,20 @@ from tidyvoice.settings import differences, validate
 
 RECORD = "record.json"
 DISTRIBUTION = "tidyvoice"
-# Recorded also where the package runs from its source tree, whose requirements nothing tells.
+# Recorded also if the package is not installed, so that its requirements are unknown.
 ALWAYS = (DISTRIBUTION, "torch", "torchaudio", "numpy")
-GIT_SECONDS = 10.0  # a repository on a network that hangs must not hold up a training
-SECRET = re.compile("token|key|passw|secret|credential", re.IGNORECASE)
-HIDDEN = "HIDDEN"
+GIT_SECONDS = 10.0  # a hanging network drive must not delay a training
 NO_DIFFERENCE = {"when", "steps"}
 
 
 class Part(BaseModel):
-    """A part of the record; what a later version adds to it is no mistake."""
+    """A part of the record; keys of later versions are ignored."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
 
 class Machine(Part):
-    """What it ran on; ``cores`` are those that the process may use."""
+    """The machine; ``cores`` are those that the process may use."""
 
     platform: str
     cpu: str
@@ -60,13 +58,11 @@ class Git(Part):
 
     Attributes:
         commit: None before the first one.
-        branch: None where none is checked out.
-        changed: tracked files that differ from the commit, and files of the package that git
-            neither tracks nor ignores.
+        changed: number of tracked files that differ from the commit, and of new files in the
+            package.
     """
 
     commit: str | None
-    branch: str | None
     changed: int
 
     def __str__(self) -> str:
@@ -74,15 +70,15 @@ class Git(Part):
 
 
 class Run(Part):
-    """One run of a training, from its start or from a checkpoint on.
+    """One run of a training, from its start or from a checkpoint.
 
     Attributes:
         when: UTC.
-        command: as a line for a shell, the program without its folder; secrets masked.
+        command: as a shell line, without the folder of the program.
         steps: of the whole training.
         inputs: checksums of what it reads, by role.
-        versions: of Python and of the packages that this one requires.
-        git: None where git, or a repository that holds this package, is not there.
+        versions: of Python and of the required packages.
+        git: None without git or without a repository that tracks this package.
     """
 
     when: datetime
@@ -103,20 +99,19 @@ class Record(Part):
 
 
 def record_run(folder: Path, inputs: Mapping[str, str], seed: int, steps: int) -> list[str]:
-    """Add this run of a training to ``folder/record.json``; call it before the first step.
+    """Add this run of a training to ``folder/record.json``, before its first step.
 
-    The file is written whole or not at all, and runs that stand in it already stay. With several
-    processes the first one alone calls it.
+    In a distributed training only the first process calls it.
 
     Args:
         inputs: checksums of what is read, by role: "data", "noise".
         steps: of the whole training.
 
     Returns:
-        What is not as in the first run, a line each; nothing if this is the first.
+        A line for each difference to the first run.
 
     Raises:
-        TidyVoiceError: there is a record that cannot be read.
+        TidyVoiceError: the existing record cannot be read.
     """
     before = read_record(folder)
     run = Run(
@@ -137,10 +132,10 @@ def record_run(folder: Path, inputs: Mapping[str, str], seed: int, steps: int) -
 
 
 def read_record(folder: Path) -> tuple[Run, ...]:
-    """The runs of a training, the first one first; none where nothing was recorded.
+    """Return the runs of a training, the first one first; none without a record.
 
     Raises:
-        TidyVoiceError: what stands there is no such record.
+        TidyVoiceError: the record cannot be read.
     """
     path = folder / RECORD
     try:
@@ -149,73 +144,52 @@ def read_record(folder: Path) -> tuple[Run, ...]:
         return ()
     except ValueError as error:
         raise TidyVoiceError(
-            f"{path}: cannot be read ({error}); move it away, what it held is then not known"
+            f"{path}: cannot be read ({error}); move it away to start a new record"
         ) from None
     return validate(Record, values, path).runs
 
 
 def run_differences(first: Run, second: Run) -> dict[str, tuple[object, object]]:
-    """Dotted keys of what two runs differ in (None where absent), and both values."""
+    """Return the differences of two runs: dotted keys, and both values (None if absent)."""
     one, two = (run.model_dump(mode="json", exclude=NO_DIFFERENCE) for run in (first, second))
     return differences(one, two)
 
 
 def shell_line(words: Sequence[str]) -> str:
-    """A command as a line for a shell, secrets masked, the program without its folder."""
+    """Return a command as a shell line, without the folder of the program."""
     program = Path(words[0])
-    shown = [program.name]
+    name = [program.name]
     if program.name == "__main__.py":
-        shown = ["python", "-m", program.parent.name]
-    after_secret = False
-    for word in words[1:]:
-        key, given, _ = word.partition("=")
-        if after_secret:
-            word = HIDDEN
-        elif given and SECRET.search(key):
-            word = f"{key}={HIDDEN}"
-        after_secret = not given and word.startswith("-") and bool(SECRET.search(word))
-        # The name and password of an address.
-        shown.append(re.sub(r"://[^/@\s]+@", f"://{HIDDEN}@", word))
-    return shlex.join(shown)
+        name = ["python", "-m", program.parent.name]
+    return shlex.join([*name, *words[1:]])
 
 
 def package_versions() -> dict[str, str]:
-    """Versions of Python and of each package that this one requires, itself among them."""
+    """Return the versions of Python, this package and the packages that it requires."""
     try:
         required = [Requirement(text) for text in metadata.requires(DISTRIBUTION) or []]
     except metadata.PackageNotFoundError:
         required = []
     core = [r.name for r in required if r.marker is None or r.marker.evaluate({"extra": ""})]
-    found = {"python": platform.python_version()}
-    return found | {name: installed_version(name) for name in dict.fromkeys([*ALWAYS, *core])}
+    python = {"python": platform.python_version()}
+    return python | {name: installed_version(name) for name in dict.fromkeys([*ALWAYS, *core])}
 
 
 def source_state() -> Git | None:
-    """The state of the repository that tracks this package; None if there is none to be had."""
-    # An installed copy may lie inside somebody else's repository, which does not track it.
+    """Return the state of the repository that tracks this package; None without one."""
+    # An installed copy may lie inside a repository of the user, which does not track it.
     if _git("ls-files", "--error-unmatch", str(Path(__file__).resolve())) is None:
         return None
-    state = _git("status", "--porcelain=v2", "--branch", "--untracked-files=no")
+    changed = _git("status", "--porcelain", "--untracked-files=no")
     new = _git("ls-files", "--others", "--exclude-standard")
-    if state is None or new is None:
+    if changed is None or new is None:
         return None
-    about, changed = {}, len(new.splitlines())
-    for line in state.splitlines():
-        words = line.split(" ", 2)
-        if words[0] == "#":
-            about[words[1]] = words[2]
-        else:
-            changed += 1
-    commit, branch = about.get("branch.oid"), about.get("branch.head")
-    return Git(
-        commit=None if commit == "(initial)" else commit,
-        branch=None if branch == "(detached)" else branch,
-        changed=changed,
-    )
+    commit = _git("rev-parse", "--verify", "--quiet", "HEAD")
+    return Git(commit=commit and commit.strip(), changed=len((changed + new).splitlines()))
 
 
 def _git(*arguments: str) -> str | None:
-    """What git prints about the package's folder; None if it fails or takes too long."""
+    """Return what git prints about the package's folder; None if it fails or takes too long."""
     here = Path(__file__).resolve().parent
     quiet = ["--no-optional-locks", "-c", "core.fsmonitor=false"]
     try:
@@ -232,6 +206,7 @@ def _git(*arguments: str) -> str | None:
 
 
 def machine() -> Machine:
+    """Return what this process runs on."""
     import torch
 
     gpus = range(torch.cuda.device_count() if torch.cuda.is_available() else 0)
@@ -246,10 +221,10 @@ def machine() -> Machine:
 
 
 def _cpu() -> str:
-    """The model of the processor, as far as the system tells it."""
+    """Return the model of the processor, as far as the system tells it."""
     try:
-        told = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:
-        told = ""
-    model = re.search(r"^model name\s*:\s*(.+)$", told, re.MULTILINE)
+        text = ""
+    model = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
     return model[1].strip() if model else platform.processor() or platform.machine()

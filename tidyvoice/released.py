@@ -1,8 +1,7 @@
 """Released models: from a Hugging Face repository, an archive or a folder to a model folder.
 
-What is fetched is loaded and tried before the folder gets its name. Beside the files as they were
-released it holds ``source.json``, where they are from and their checksums, and ``speakers.txt``,
-for the leak guard.
+A model is loaded and tried before its folder appears. Beside the released files the folder holds
+``source.json``, their origin and checksums, and ``speakers.txt`` for the leak guard.
 """
 
 import json
@@ -16,7 +15,7 @@ import numpy as np
 from pydantic import Field
 
 from tidyvoice.encoder import SpeakerEncoder
-from tidyvoice.errors import TidyVoiceError, summarise
+from tidyvoice.errors import TidyVoiceError
 from tidyvoice.files import atomic_folder, sha256, write_text
 from tidyvoice.model_files import (
     ARCHIVES,
@@ -26,13 +25,7 @@ from tidyvoice.model_files import (
     copy_model,
     unpack_model,
 )
-from tidyvoice.modelhub.folder import (
-    REPOSITORY,
-    SHOWN,
-    WeightsMismatch,
-    model_files,
-    training_speakers,
-)
+from tidyvoice.modelhub.folder import REPOSITORY, model_files, training_speakers
 from tidyvoice.modelhub.huggingface import download
 from tidyvoice.settings import Strict, load_settings
 
@@ -43,7 +36,7 @@ TRIED_SAMPLES = 16000
 
 
 class Release(Strict):
-    """A YAML file that names a released model, and which version of it is meant."""
+    """A YAML file that names a released model and its version."""
 
     repo: str = Field(description="Hugging Face repository, OWNER/NAME")
     revision: str = Field("main", description="commit, tag or branch")
@@ -52,12 +45,12 @@ class Release(Strict):
 
 @dataclass(frozen=True)
 class Source:
-    """Where a model is from, as ``source.json`` says it.
+    """The origin of a model, as in ``source.json``.
 
     Attributes:
-        source: the id of a repository, or the path of an archive or a folder.
-        revision: what was asked for; None for a path.
-        commit: the commit that this was; None for a path.
+        source: the id of a repository, or the path of an archive or folder.
+        revision: the requested revision; None for a path.
+        commit: the commit of that revision; None for a path.
         files: SHA-256 of each file, by name.
     """
 
@@ -66,27 +59,33 @@ class Source:
     commit: str | None
     files: dict[str, str]
 
+    def in_words(self) -> str:
+        """Describe the origin in Markdown, without folders of this machine."""
+        if self.commit is None:
+            return f"the files {', '.join(sorted(self.files))} of `{Path(self.source).name}`"
+        return f"`{self.source}` at commit `{self.commit}`"
+
 
 @dataclass(frozen=True)
 class Fetched:
-    """A model folder, and what it holds.
+    """A model folder and its contents.
 
     Attributes:
-        found: whether it was there already, with the same files.
-        parameters: how many the model has.
-        speakers: those that it was trained on, see ``hub.training_speakers``.
+        parameters: the number of the model's parameters.
+        speakers: that it was trained on, see ``training_speakers``.
+        existing: True if the folder existed with the same files.
     """
 
     folder: Path
     source: Source
     parameters: int
     speakers: list[str]
-    found: bool
+    existing: bool
 
     @property
-    def moves(self) -> bool:
-        """Whether the same command may fetch another model tomorrow."""
-        return self.source.revision is not None and not COMMIT.fullmatch(self.source.revision)
+    def pinned(self) -> bool:
+        """True if the same command always fetches the same model."""
+        return self.source.revision is None or bool(COMMIT.fullmatch(self.source.revision))
 
 
 def fetch_model(
@@ -96,19 +95,18 @@ def fetch_model(
     trained_on: Iterable[str] = (),
     pin: bool = False,
 ) -> Fetched:
-    """Write the model folder ``out``, or find it there with the same files.
+    """Write the model folder ``out``, or check that it already holds the same files.
 
     Args:
         source: the id of a Hugging Face repository, a YAML file that names one (see ``Release``),
             an archive, or a folder.
-        revision: of a repository, instead of that of the YAML file or main.
-        trained_on: speakers that the model was trained on, beside those that it names itself.
+        revision: of the repository; by default that of the YAML file, or main.
+        trained_on: further speakers that the model was trained on.
         pin: write the commit and the checksum to the YAML file.
 
     Raises:
-        TidyVoiceError: there is no such source, or it cannot be read; its checksum is not that of
-            the YAML file; it is no model that can be built here; tensors do not fit; its embeddings
-            are not finite; or something else is at ``out``.
+        TidyVoiceError: the source is missing or unreadable, does not match the checksum of the YAML
+            file, or is not a working model; or ``out`` holds something else.
     """
     out, path = Path(out), Path(source)
     is_yaml = path.suffix in YAML
@@ -116,17 +114,16 @@ def fetch_model(
     if release is None and not path.exists() and REPOSITORY.fullmatch(source):
         release = Release(repo=source)
     if revision and release is None:
-        raise TidyVoiceError(f"--revision {revision}: only repositories have them; leave it out")
+        raise TidyVoiceError(f"--revision {revision}: {source} is not a repository; leave it out")
     if pin and not is_yaml:
-        raise TidyVoiceError(f"--pin: give a YAML file that names {source}, it is written there")
+        raise TidyVoiceError(f"--pin: give a YAML file that names {source} to write the commit to")
     if release is not None and revision:
         release = release.model_copy(update={"revision": revision})
     if out.is_dir() and any(out.iterdir()):
-        # Nothing but a comparison is to be made of it, so it needs no better place.
         with tempfile.TemporaryDirectory() as scratch:
             fetched = _collect(source, release, Path(scratch), out, trained_on)
-            _refuse_another(out, Path(scratch), fetched.source)
-        fetched = replace(fetched, found=True)
+            _compare(out, Path(scratch), fetched.source)
+        fetched = replace(fetched, existing=True)
     else:
         with atomic_folder(out) as partial:
             fetched = _collect(source, release, partial, out, trained_on)
@@ -138,18 +135,16 @@ def fetch_model(
 def _collect(
     source: str, release: Release | None, into: Path, out: Path, trained_on: Iterable[str]
 ) -> Fetched:
-    """Fill the folder ``into`` and try what it holds; ``out`` is what it will be called."""
-    commit = None
+    """Fill the folder ``into``, which will become ``out``, and try the model in it."""
+    commit, name = None, source
     if release is not None:
         snapshot = download(release.repo, release.revision)
         commit = snapshot.name
         name = f"{release.repo} at {commit}"
         copy_model(snapshot, into, name)
     elif Path(source).is_dir():
-        name = source
         copy_model(Path(source), into, source)
     elif source.endswith(ARCHIVES) and Path(source).is_file():
-        name = source
         unpack_model(Path(source), into)
     else:
         raise TidyVoiceError(
@@ -161,54 +156,47 @@ def _collect(
     weights = model.weights.name
     if release is not None and release.sha256 not in (None, files[weights]):
         raise TidyVoiceError(
-            f"{name}: {weights} has the SHA-256 {files[weights]}, {source} says {release.sha256}: "
-            "it is not the model that was meant"
+            f"{name}: {weights} has the SHA-256 {files[weights]}, but {source} says "
+            f"{release.sha256}: the model was replaced, or the YAML file is wrong"
         )
-    parameters = _try(into, name, out)
+    parameters = _try(into, name)
     speakers = sorted({*(training_speakers(into) or [OTHERS]), *trained_on})
-    found = Source(release.repo if release else source, release and release.revision, commit, files)
+    origin = Source(
+        release.repo if release else source, release and release.revision, commit, files
+    )
     write_text(into / SPEAKERS_FILE, "".join(f"{speaker}\n" for speaker in speakers))
-    write_text(into / SOURCE_FILE, json.dumps(asdict(found), indent=2) + "\n")
-    return Fetched(out, found, parameters, speakers, found=False)
+    write_text(into / SOURCE_FILE, json.dumps(asdict(origin), indent=2) + "\n")
+    return Fetched(out, origin, parameters, speakers, existing=False)
 
 
-def _try(folder: Path, name: str, out: Path) -> int:
-    """Load a model and embed a second of noise; the number of its parameters.
+def _try(folder: Path, name: str) -> int:
+    """Load a model and embed a second of noise; return the number of its parameters.
 
-    Raises:
-        TidyVoiceError: it does not work; the source is called ``name``. Tensors that do not fit are
-            listed in a file beside ``out`` where they are many.
+    Args:
+        name: the origin of the model, for error messages.
     """
     noise = np.random.default_rng(1).integers(-3000, 3000, (1, TRIED_SAMPLES), dtype=np.int16)
     try:
         encoder = SpeakerEncoder.from_pretrained(folder, "cpu")
         encoder.embed_samples(noise)
-    except WeightsMismatch as error:
-        listed = summarise(error.problems, SHOWN)
-        if len(error.problems) > SHOWN:
-            beside = out.with_name(f"{out.name}-mismatch.txt")
-            write_text(beside, "".join(f"{problem}\n" for problem in error.problems))
-            listed += f" (all are in {beside})"
-        raise TidyVoiceError(f"{name} does not fit its {CONFIG_FILE}: {listed}") from None
     except TidyVoiceError as error:
-        said = str(error).replace(f"{folder}/", "")
-        raise TidyVoiceError(f"{name}: {said}") from None
+        raise TidyVoiceError(f"{name}: {str(error).replace(f'{folder}/', '')}") from None
     return sum(parameter.numel() for parameter in encoder.model.parameters())
 
 
-def _refuse_another(out: Path, new: Path, source: Source) -> None:
-    """Refuse a folder that holds anything else than what was fetched anew."""
+def _compare(out: Path, new: Path, source: Source) -> None:
+    """Check that a folder holds the files that were just fetched."""
     expected = {**source.files, SPEAKERS_FILE: sha256(new / SPEAKERS_FILE)}
     for name, checksum in expected.items():
         if not (out / name).is_file() or sha256(out / name) != checksum:
             raise TidyVoiceError(
-                f"{out} is there and its {name} is another one than that of {source.source}: "
-                "delete it or give another --out"
+                f"{out} exists and its {name} differs from that of {source.source}: delete the "
+                "folder or give another --out"
             )
 
 
 def _pin(path: Path, source: Source) -> None:
-    """Write commit and checksum to the YAML file, and leave its other lines as they are."""
+    """Write commit and checksum to the YAML file; keep its other lines."""
     text = path.read_text(encoding="utf-8")
     weights = next(checksum for name, checksum in source.files.items() if name != CONFIG_FILE)
     for key, value in (("revision", source.commit), ("sha256", weights)):
@@ -217,3 +205,22 @@ def _pin(path: Path, source: Source) -> None:
         if not count:
             text = f"{text.rstrip()}\n{line}\n"
     write_text(path, text)
+
+
+def read_source(folder: Path) -> Source | None:
+    """Read the origin of a model folder; None if it is unknown or the weights have changed.
+
+    Raises:
+        TidyVoiceError: ``source.json`` cannot be read.
+    """
+    path = folder / SOURCE_FILE
+    if not path.is_file():
+        return None
+    try:
+        source = Source(**json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise TidyVoiceError(
+            f"{path}: cannot be read ({error}); fetch the model again, or delete the file"
+        ) from None
+    weights = model_files(folder).weights
+    return source if source.files.get(weights.name) == sha256(weights) else None

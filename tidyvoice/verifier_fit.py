@@ -68,7 +68,11 @@ def fit_verifier(
         scored = ScoreTable(listed, scores)
         scores = normalize(scored, table, entries, subtracted, "asnorm", cohort.top_n)
     kinds = ("in-sample", "unchecked")
-    remarks = {kind: [describe(r) for r in guard.remarks if r.kind == kind] for kind in kinds}
+    # The verifier is published with the model: names of files, not their folders.
+    remarks = {
+        kind: [describe(r, lambda path: Path(path).name) for r in guard.remarks if r.kind == kind]
+        for kind in kinds
+    }
     notes = {
         "trials": Path(trials).name,
         "targets": int(listed.label.sum()) if listed.label is not None else 0,

@@ -1,4 +1,4 @@
-"""What the tests of publishing share."""
+"""Experiments and helpers for the tests of publishing."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +24,7 @@ TEXTS = (".md", ".json", ".yaml", ".txt")
 
 @dataclass(frozen=True)
 class Trained:
-    """Two experiments in ``folder``, the second one begun with the first; and all speakers."""
+    """Two experiments in ``folder``, the second one fine-tuned from the first; and all speakers."""
 
     folder: Path
     first: Path
@@ -33,7 +33,7 @@ class Trained:
 
 
 def run(hub: FakeHub, where: Path, *command: object, **changes: str):
-    """A command in a process of its own: huggingface_hub reads its environment once."""
+    """Run a command in its own process, because huggingface_hub reads its environment once."""
     env = hub.environment(where / "home", **{"HF_TOKEN": TOKEN, **changes})
     return preloaded.run(*command, cwd=where, env=env)
 
@@ -43,7 +43,7 @@ def push(hub: FakeHub, where: Path, *arguments: object, **changes: str):
 
 
 def failing(result) -> str:
-    """The one line of an error."""
+    """Return the only line of an error."""
     assert result.returncode == 1, result.stdout + result.stderr
     (line,) = result.stderr.splitlines()
     assert line.startswith("error: ")
@@ -51,19 +51,19 @@ def failing(result) -> str:
 
 
 def texts(folder: Path) -> dict[str, str]:
-    """The texts of a folder by the names of their files."""
+    """Return the texts of a folder by file name."""
     return {path.name: path.read_text() for path in folder.iterdir() if path.suffix in TEXTS}
 
 
 def make_trained(folder: Path, corpus: Path, trials: Path) -> Trained:
-    """Train and score on a corpus of eight speakers and trials of them.
+    """Train and score on a corpus of eight speakers.
 
-    Four speakers are learnt from; "dev" holds the four others, "dev-llr" is in sample.
+    Four speakers are in the training data, "dev" has the four others, "dev-llr" is in-sample.
     """
     known = scan(corpus, language_folder=True)
     known.write(folder / "data" / "known")
     names = known.speakers()
-    known.select(names[:4]).write(folder / "data" / "train", terms="The tones are CC0.")
+    known.select(names[:4]).write(folder / "data" / "train")
     write_shards(folder / "data" / "train", per_shard=20)
     first = _train(folder, "first")
     second = _train(folder, "second", init=str(first / "models"))
@@ -72,9 +72,9 @@ def make_trained(folder: Path, corpus: Path, trials: Path) -> Trained:
     extract(encoder, folder / "data" / "known", table)
     _write_list(folder / "fair.txt", known.select(names[4:]))
     score_list(table, folder / "fair.txt", second / "scores" / "dev.score")
-    learnt = {"mean": table, "allow_overlap": True}
-    score_list(table, trials, second / "scores" / "dev-llr.score", **learnt)
-    fit_verifier(table, trials, **learnt).save(second / "models")
+    seen = {"mean": table, "allow_overlap": True}
+    score_list(table, trials, second / "scores" / "dev-llr.score", **seen)
+    fit_verifier(table, trials, **seen).save(second / "models")
     return Trained(folder, first, second, names)
 
 
@@ -88,10 +88,10 @@ def _train(folder: Path, name: str, **model: object) -> Path:
             "train": str(folder / "data" / "train"),
             "chunk_frames": 40,
             "batch_size": 4,
-            "num_workers": 1,
+            "readers": 1,
         },
         "model": {"args": {"in_planes": 2, "embed_dim": 16}, **model},
-        "learning_rate": {"args": {"initial_lr": 0.001, "final_lr": 0.001}},
+        "learning_rate": {"initial_lr": 0.001, "final_lr": 0.001},
     }
     (folder / f"{name}.yaml").write_text(yaml.safe_dump(settings))
     train(folder / f"{name}.yaml")

@@ -2,6 +2,7 @@
 
 import json
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -27,31 +28,28 @@ def _group() -> None:
 @hub.command()
 @one_line_errors()
 def push(
-    source: Annotated[Path, typer.Argument(help="experiment or model folder")],
+    model: Annotated[Path, typer.Argument(help="experiment or model folder")],
     repository: Annotated[str, typer.Argument(help="Hugging Face repository, OWNER/NAME")],
     licence: Annotated[
         str,
         typer.Option(
             "--licence",
             "--license",
-            help="of the weights, as the Hub has it: apache-2.0, other",
+            help="licence of the weights as the Hub writes it, such as apache-2.0, or other",
         ),
     ],
     out: Annotated[
-        Path | None, typer.Option(help="only write this folder; nothing leaves the machine")
+        Path | None, typer.Option(help="folder to write; nothing is pushed then")
     ] = None,
-    about: Annotated[str, typer.Option(help="what the model is, for the head of its card")] = "",
+    about: Annotated[str, typer.Option(help="description of the model for its card")] = "",
     scores: Annotated[
         list[str] | None,
-        typer.Option(help="EXP/scores/NAME.score to report (repeatable); dev and dev-llr"),
+        typer.Option(help="score file EXP/scores/NAME.score to report (repeatable)"),
     ] = None,
-    with_speakers: Annotated[
-        bool, typer.Option("--with-speakers", help="publish the names of the training's speakers")
-    ] = False,
     private: Annotated[
-        bool, typer.Option("--private", help="make the repository private, or demand that it is")
+        bool,
+        typer.Option("--private", help="create a private repository; refuse a public one"),
     ] = False,
-    message: Annotated[str, typer.Option(help="of the commit")] = "",
     utt2lang: Languages = None,
     utt2spk: Speakers = None,
     bootstrap: Annotated[
@@ -59,10 +57,11 @@ def push(
     ] = 1000,
     as_json: AsJson = False,
 ) -> None:
-    """Publish a model: weights, settings, calibration, and a card made from its experiment.
+    """Publish a model: weights, settings, calibration and a model card made from its experiment.
 
-    The folder is loaded back and compared bit for bit before it is pushed. No path of this machine
-    is written. huggingface_hub does the upload: HF_TOKEN is a token that may write.
+    The folder is loaded back and compared bit for bit before it is pushed. It contains no path of
+    this machine and no name of a speaker. The card reports the score files dev and dev-llr if they
+    exist; --scores chooses others. Set HF_TOKEN to a token that may write.
 
     Example: tidyvoice hub push exp/mini/finetune me/my-model --licence apache-2.0 --out my-model
     """
@@ -70,33 +69,30 @@ def push(
     from tidyvoice.publish import Terms, gather, write_folder
 
     enough(bootstrap)
-    terms = Terms(repository, licence, about, with_speakers)
-    if out is not None and (private or message):
-        option = "--private" if private else "--message"
-        raise TidyVoiceError(f"{option}: nothing is pushed with --out; leave it out")
+    terms = Terms(repository, licence, about)
     if out is None:
-        from tidyvoice.modelhub.huggingface import refuse_anonymous
+        from tidyvoice.modelhub.huggingface import require_token, upload
 
-        refuse_anonymous()
-    facts = gather(source, scores or (), utt2lang or (), utt2spk or (), bootstrap)
-    row = {"repository": repository, "weights": facts.encoder.weights}
-    row["scores"] = [found.name for found in facts.evaluations]
-    if out is not None:
-        row |= {"folder": str(out), "files": write_folder(facts, terms, out)}
-        text = f"{out}: {', '.join(row['files'])}; loaded back, the same embeddings"
-    else:
-        from tidyvoice.modelhub.huggingface import upload
-
-        with tempfile.TemporaryDirectory() as scratch:
-            folder = Path(scratch) / "model"
-            row["files"] = write_folder(facts, terms, folder)
-            pushed = upload(repository, folder, private, message)
-        row |= {"url": pushed.url, "commit": pushed.commit, "private": pushed.private}
-        seen = "private" if pushed.private else "public"
-        text = f"{pushed.url} ({seen}): {', '.join(row['files'])}; commit {pushed.commit}"
+        require_token()
+    elif private:
+        raise TidyVoiceError("--private: nothing is pushed with --out; leave one of them out")
+    facts = gather(model, scores or (), utt2lang or (), utt2spk or (), bootstrap)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = out or Path(scratch) / "model"
+        files = write_folder(facts, terms, folder)
+        row = {"repository": repository, "weights": facts.encoder.weights, "files": files}
+        row["scores"] = [result.name for result in facts.results]
+        if out is not None:
+            row["folder"] = str(out)
+            text = f"{out}: {', '.join(files)}; loaded back and compared"
+        else:
+            pushed = upload(repository, folder, private)
+            row |= asdict(pushed)
+            access = "private" if pushed.private else "public"
+            text = f"{pushed.url} ({access}): {', '.join(files)}; commit {pushed.commit}"
     if as_json:
         typer.echo(json.dumps(row))
         return
     typer.echo(text)
-    if not facts.evaluations:
-        typer.echo("the card reports no result: --scores NAME takes score files of an experiment")
+    if not facts.results:
+        typer.echo("the card reports no results: --scores NAME adds score files of an experiment")

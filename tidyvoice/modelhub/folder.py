@@ -1,11 +1,10 @@
-"""Model folders: weights and the settings that belong to them, in the published layout.
+"""Model folders: the weights of a model and the settings that belong to them.
 
 A folder holds ``config.yaml`` with ``model``, ``model_args`` and ``dataset_args`` as WeSpeaker
-writes them, and the weights: ``avg_model.pt`` (a flat state dict), ``model.safetensors``, or one of
-these in ``models`` (see ``archives.find_model``). Ours adds ``speakers.txt``, the speakers that the
-model was trained on, those of its initial weights included where these say so; ``verifier.json``,
-what its scores mean (see ``tidyvoice.verifier``); and ``head.pt``, the classes of its training (see
-``tidyvoice.training.head``).
+writes them, and the weights: ``avg_model.pt`` (a flat state dict) or ``model.safetensors``, also in
+the sub-folder ``models`` (see ``model_files.find_model``). Optional files are ``speakers.txt``, the
+speakers of its training and of its initial weights, ``verifier.json`` (see ``tidyvoice.verifier``)
+and ``head.pt``, the weights of the loss (see ``tidyvoice.training.head``).
 """
 
 import hashlib
@@ -37,34 +36,23 @@ from tidyvoice.modelhub.wespeaker import model_of, read_config
 from tidyvoice.models import MODELS
 
 REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
-# What a training checkpoint of WeSpeaker carries beside the embedding model.
+# Tensors in a training checkpoint of WeSpeaker that do not belong to the embedding model.
 NOT_THE_MODEL = ("projection.", "frontend.")
-# The front end inside the networks of VoxBlink2's own scripts, whose other tensors are WeSpeaker's.
+# The front end in checkpoints of VoxBlink2's own scripts, whose other tensors are WeSpeaker's.
 OTHER_FRONTEND = "featCal."
-SHOWN = 1  # tensors in one line
+SHOWN = 3  # tensors in an error message
 
 
 class WeightsMismatch(TidyVoiceError):
-    """Weights that do not fit a model.
-
-    Attributes:
-        problems: every tensor that is missing, unknown or of another shape.
-    """
-
-    def __init__(self, path: Path, problems: Sequence[str]):
-        text = f"{path} does not fit the model: {summarise(problems, SHOWN)}"
-        if len(problems) > SHOWN:
-            text += " (`tidyvoice fetch-model MODEL --out FOLDER` lists them all)"
-        super().__init__(text)
-        self.problems = list(problems)
+    """Weights that do not fit a model."""
 
 
 def load_model(folder: str | Path) -> tuple[nn.Module, FrontendSettings]:
-    """The model of a folder in evaluation mode, and the settings of its frontend.
+    """Load the model of a folder in evaluation mode; return it and the settings of its front end.
 
     Raises:
-        WeightsMismatch: tensors do not match; nothing is loaded in part.
-        TidyVoiceError: a file is missing, or the model or an argument of it is unknown.
+        WeightsMismatch: the tensors do not fit the model.
+        TidyVoiceError: a file is missing, or the model or one of its arguments is unknown.
     """
     files = model_files(folder)
     if files.config is None:
@@ -78,32 +66,34 @@ def load_model(folder: str | Path) -> tuple[nn.Module, FrontendSettings]:
 
 
 def model_folder(source: str | Path, revision: str = "main") -> Path:
-    """The folder ``source``, or that of a Hugging Face repository in the cache of its library.
+    """Return the folder ``source``, or the cached folder of a Hugging Face repository.
 
     Raises:
         TidyVoiceError: see ``huggingface.download``.
     """
     if Path(source).exists() or not REPOSITORY.fullmatch(str(source)):
         return Path(source)
-    # Imported here: a folder does without.
+    # Imported here, because a local folder needs no huggingface_hub.
     from tidyvoice.modelhub.huggingface import download
 
     return download(str(source), revision)
 
 
 def local_files(source: str | Path) -> list[Path]:
-    """What is read of a model on this machine: nothing where ``source`` names a repository."""
+    """Return the files of a model on this machine; none if ``source`` is a repository."""
     path = Path(source)
     if path.is_dir():
-        return [Path(one) for one in model_in(path).paths]
+        return list(map(Path, model_in(path).paths))
     return [path] if path.exists() else []
 
 
 def fingerprint(model: nn.Module | Mapping[str, Tensor]) -> str:
-    """SHA-256 of the weights of a model, whatever file they are in: names, types, shapes, bytes.
+    """Return the SHA-256 of the weights of a model: names, types, shapes and bytes.
+
+    It does not depend on the format of the file.
 
     Args:
-        model: itself, or its state dict.
+        model: the model, or its state dict.
     """
     state = model.state_dict() if isinstance(model, nn.Module) else model
     digest = hashlib.sha256()
@@ -115,12 +105,12 @@ def fingerprint(model: nn.Module | Mapping[str, Tensor]) -> str:
 
 
 def training_speakers(folder: str | Path) -> list[str] | None:
-    """The speakers that a model was trained on; None where that is not written.
+    """Return the speakers that a model was trained on; None if they are unknown.
 
-    ``archives.OTHERS`` among them stands for some whose names are not known.
+    ``model_files.OTHERS`` among them stands for further speakers whose names are unknown.
 
     Args:
-        folder: its folder, or its file of weights.
+        folder: the folder of the model, or its file of weights.
     """
     if not Path(folder).exists():
         return None
@@ -134,7 +124,7 @@ def save_model_config(
     frontend: FrontendSettings,
     speakers: Sequence[str],
 ) -> None:
-    """Write ``config.yaml`` and ``speakers.txt`` of a model folder, which WeSpeaker reads too."""
+    """Write ``config.yaml``, which WeSpeaker reads too, and ``speakers.txt`` of a model folder."""
     config = {
         "model": model.name,
         "model_args": _model_args(model, frontend.outline().feature_dim),
@@ -152,10 +142,10 @@ def _model_args(model: ModelSettings, feature_dim: int) -> dict[str, Any]:
 
 
 def save_torch(path: str | Path, content: Mapping[str, Any]) -> None:
-    """Write with ``torch.save``, whole or not at all.
+    """Write a file with ``torch.save``, whole or not at all.
 
     Raises:
-        OSError: the disk is full, or another failure to write (torch reports its own, later one).
+        OSError: the disk is full, or writing fails otherwise. torch itself raises a RuntimeError.
     """
     try:
         with atomic_path(path) as partial, open(partial, "wb") as file:
@@ -167,16 +157,16 @@ def save_torch(path: str | Path, content: Mapping[str, Any]) -> None:
 
 
 def model_files(path: str | Path) -> ModelFiles:
-    """The files of the model at ``path``, a model's folder or a file of weights.
+    """Return the files of the model at ``path``, a folder or a file of weights.
 
     Raises:
-        TidyVoiceError: there is none; the message explains how to use an archive or a Hugging Face
-            repository instead. See also ``archives.find_model``.
+        TidyVoiceError: there is no model; the message explains how to use an archive or a Hugging
+            Face repository. See also ``model_files.find_model``.
     """
     path = Path(path)
     if path.is_dir():
         return model_in(path)
-    first = f"`tidyvoice fetch-model {path} --out FOLDER` makes a model folder of it"
+    first = f"make a model folder of it with `tidyvoice fetch-model {path} --out FOLDER`"
     if path.is_file():
         if path.name.endswith(ARCHIVES):
             raise TidyVoiceError(f"{path} is an archive: {first}")
@@ -187,7 +177,7 @@ def model_files(path: str | Path) -> ModelFiles:
 
 
 def load_weights(model: nn.Module, path: Path) -> None:
-    """Load a flat state dict into ``model``, all of it or nothing.
+    """Load a flat state dict into ``model``, completely or not at all.
 
     Raises:
         WeightsMismatch: tensors are missing, unknown, or of another shape.
@@ -198,12 +188,12 @@ def load_weights(model: nn.Module, path: Path) -> None:
     problems = [f"{name} is missing" for name in own if name not in state]
     problems += [f"{name} is unknown" for name in state if name not in own]
     problems += [
-        f"{name} is {tuple(state[name].shape)}, the model's {tuple(own[name].shape)}"
+        f"{name} has the shape {tuple(state[name].shape)}, not {tuple(own[name].shape)}"
         for name in own
         if name in state and state[name].shape != own[name].shape
     ]
     if problems:
-        raise WeightsMismatch(path, problems)
+        raise WeightsMismatch(f"{path} does not fit the model: {summarise(problems, SHOWN)}")
     model.load_state_dict(state)
 
 
@@ -240,7 +230,7 @@ def _read_state(path: Path) -> Mapping[str, Tensor]:
     if not isinstance(state, Mapping) or not all(map(torch.is_tensor, state.values())):
         keys = f" but {', '.join(map(str, list(state)[:5]))}" if isinstance(state, Mapping) else ""
         raise TidyVoiceError(
-            f"{path} holds no state dict{keys}: give what torch.save(model.state_dict(), FILE) "
-            "writes"
+            f"{path} holds no state dict{keys}: give a file that torch.save(model.state_dict(), "
+            "FILE) wrote"
         )
     return state

@@ -1,11 +1,13 @@
-"""Files of a Hugging Face repository, there and back, by way of huggingface_hub and its cache.
+"""Download from and upload to the Hugging Face Hub, with huggingface_hub and its cache.
 
-The environment decides as it does for every user of that library: HF_HOME for the cache, HF_TOKEN
-for what is not public, HF_ENDPOINT for a mirror, HF_HUB_OFFLINE for no network at all.
+The library's environment variables apply: HF_HOME for the cache, HF_TOKEN for private
+repositories, HF_ENDPOINT for a mirror, HF_HUB_OFFLINE to forbid the network.
 """
 
 import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,20 +33,19 @@ from tidyvoice.errors import TidyVoiceError
 from tidyvoice.files import sha256
 from tidyvoice.model_files import INNER, MODEL_FILES
 
-# In any folder of the repository: ``archives.find_model`` then chooses.
+# In any folder of the repository, because ``model_files.find_model`` chooses among them.
 WANTED = (*MODEL_FILES, *(f"*/{name}" for name in MODEL_FILES))
 SHA256 = re.compile(r"[0-9a-f]{64}")
+FIXES = {
+    401: "check HF_TOKEN",
+    403: "check that HF_TOKEN has access",
+    412: "somebody else changed the repository at the same time, so run the command again",
+}
 
 
 @dataclass(frozen=True)
 class Pushed:
-    """Where a model's files went.
-
-    Attributes:
-        url: of the repository's page.
-        commit: that holds the files.
-        private: whether others cannot see it.
-    """
+    """The result of an upload: the page of the repository, the new commit, and the visibility."""
 
     url: str
     commit: str
@@ -52,166 +53,146 @@ class Pushed:
 
 
 def download(repository: str, revision: str) -> Path:
-    """Bring a model's files into the cache, where they are not there yet.
+    """Download the files of a model into the cache, if they are not there yet.
 
     Args:
         repository: OWNER/NAME.
         revision: commit, tag or branch.
 
     Returns:
-        The folder of the files, which is called as the commit that ``revision`` stands for.
+        The folder of the files. Its name is the commit that ``revision`` stands for.
 
     Raises:
-        TidyVoiceError: there is no such repository or revision, it may not be read, it cannot be
-            reached and is not in the cache, or the cache is damaged.
+        TidyVoiceError: the repository or revision does not exist, is not readable, or is neither
+            reachable nor in the cache; or the cache is damaged.
     """
-    if not sys.stderr.isatty():
-        disable_progress_bars()
     what, endpoint = f"{repository} at {revision}", constants.ENDPOINT
-    try:
-        folder = Path(snapshot_download(repository, revision=revision, allow_patterns=WANTED))
-    except HFValidationError as error:
-        raise TidyVoiceError(f"{repository}: no id of a repository ({_line(error)})") from None
-    except GatedRepoError:
-        raise TidyVoiceError(
-            f"{repository} asks its readers to accept conditions: do so at {endpoint}/{repository} "
-            "and set HF_TOKEN to a token of yours"
-        ) from None
-    except RepositoryNotFoundError:
-        raise TidyVoiceError(
-            f"{repository}: no such path here, and {endpoint} shows no such repository; check the "
-            "name, and set HF_TOKEN if it is private"
-        ) from None
-    except RevisionNotFoundError:
-        raise TidyVoiceError(
-            f"{repository} has no revision {revision}: give a commit, a tag or a branch of it"
-        ) from None
-    except LocalEntryNotFoundError as error:
-        if constants.HF_HUB_OFFLINE:
+    with _one_line(repository, f"{what} could not be fetched from {endpoint}"):
+        try:
+            folder = Path(snapshot_download(repository, revision=revision, allow_patterns=WANTED))
+        except GatedRepoError:
+            raise TidyVoiceError(
+                f"{repository} asks its readers to accept conditions: accept them at "
+                f"{endpoint}/{repository} and set HF_TOKEN to your token"
+            ) from None
+        except RepositoryNotFoundError:
+            raise TidyVoiceError(
+                f"{repository}: neither a path on this machine nor a repository on {endpoint}; "
+                "check the name, and set HF_TOKEN if the repository is private"
+            ) from None
+        except RevisionNotFoundError:
+            raise TidyVoiceError(
+                f"{repository} has no revision {revision}: give one of its commits, tags or "
+                "branches"
+            ) from None
+        except LocalEntryNotFoundError as error:
+            if not constants.HF_HUB_OFFLINE:
+                raise (error.__cause__ or error) from None
             raise TidyVoiceError(
                 f"{what} is not in the cache {constants.HF_HUB_CACHE}, and HF_HUB_OFFLINE forbids "
-                "to fetch it: unset it, or copy a model folder from elsewhere"
+                "downloads: unset it, or copy a model folder from another machine"
             ) from None
-        raise TidyVoiceError(_unreachable(what, error.__cause__ or error)) from None
-    except HfHubHTTPError as error:
-        raise TidyVoiceError(_unreachable(what, error)) from None
-    except Exception as error:
-        # The library lets errors of its HTTP client through, which differs by version.
-        if isinstance(error, OSError) and error.errno is not None:
-            raise
-        raise TidyVoiceError(_unreachable(what, error)) from None
-    _refuse_damaged(folder)
+    for path in folder.rglob("*"):
+        # The cache keeps a large file under its SHA-256, which reveals damage.
+        blob = path.resolve()
+        if SHA256.fullmatch(blob.name) and sha256(blob) != blob.name:
+            raise TidyVoiceError(f"{blob} is damaged: delete it and run the command again")
     return folder
 
 
-def refuse_anonymous() -> None:
-    """Refuse to push where it cannot come to anything.
+def require_token() -> None:
+    """Check that an upload is possible, before anything is computed for it.
 
     Raises:
         TidyVoiceError: there is no token, or the network is forbidden.
     """
     if constants.HF_HUB_OFFLINE:
-        raise TidyVoiceError("HF_HUB_OFFLINE forbids to push: unset it, or only write --out FOLDER")
+        raise TidyVoiceError("HF_HUB_OFFLINE forbids to push: unset it, or write --out FOLDER only")
     if not get_token():
         raise TidyVoiceError(
-            "no token to push with: set HF_TOKEN to one that may write (it is made at "
-            f"{constants.ENDPOINT}/settings/tokens), or only write --out FOLDER"
+            "no token to push with: set HF_TOKEN to one with write access (create it at "
+            f"{constants.ENDPOINT}/settings/tokens), or write --out FOLDER only"
         )
 
 
-def upload(repository: str, folder: Path, private: bool = False, message: str = "") -> Pushed:
-    """Put a model folder's files into a repository, which is made if it is not there: one commit.
+def upload(repository: str, folder: Path, private: bool = False) -> Pushed:
+    """Push a model folder in one commit; create the repository if it does not exist.
 
-    Files of a model that the folder does not hold are removed from it in the same commit: weights
-    or a calibration of another model would be taken for this one's.
+    The same commit deletes all other files of a model from the repository, because weights or a
+    calibration of another model would be taken for those of this one.
 
     Args:
         repository: OWNER/NAME.
-        private: demand that others cannot see it.
-        message: of the commit.
+        private: create the repository as a private one, and refuse a public one.
 
     Raises:
-        TidyVoiceError: the repository may not be written, is public but was to be private, changed
-            meanwhile, refuses the card, or cannot be reached; no file is written then.
+        TidyVoiceError: the repository cannot be written, is public although ``private`` is True,
+            changed in the meantime or is unreachable, or the card is invalid. Nothing is written.
     """
-    refuse_anonymous()
-    if not sys.stderr.isatty():
-        disable_progress_bars()
+    require_token()
     api, endpoint = HfApi(), constants.ENDPOINT
-    try:
-        # Left out, the choice is the account's, which may make private what it makes.
-        choice = {"private": True} if private else {}
-        api.create_repo(repository, exist_ok=True, **choice)
-        found = api.model_info(repository)
-        if private and not found.private:
+    with _one_line(repository, f"{repository} could not be pushed to {endpoint}"):
+        # Without the argument the settings of the account decide.
+        api.create_repo(repository, exist_ok=True, **({"private": True} if private else {}))
+        info = api.model_info(repository)
+        if private and not info.private:
             raise TidyVoiceError(
-                f"{repository} is there and public: make it private at {endpoint}/{repository}"
+                f"{repository} exists and is public: make it private at {endpoint}/{repository}"
                 "/settings first, or leave --private out"
             )
         new = sorted(path for path in folder.iterdir() if path.is_file())
-        kept = {path.name for path in new}
-        there = {sibling.rfilename for sibling in found.siblings or ()}
-        others = {n for n in there - kept if n.removeprefix(f"{INNER}/") in MODEL_FILES}
-        commit = api.create_commit(
-            repository,
-            [
-                *(CommitOperationAdd(path.name, path) for path in new),
-                *(CommitOperationDelete(name) for name in sorted(others)),
-            ],
-            commit_message=message or "Model, settings and card",
-            parent_commit=found.sha,
-        )
+        existing = {sibling.rfilename for sibling in info.siblings or ()}
+        others = sorted(existing - {path.name for path in new})
+        others = [name for name in others if name.removeprefix(f"{INNER}/") in MODEL_FILES]
+        try:
+            commit = api.create_commit(
+                repository,
+                [
+                    *(CommitOperationAdd(path.name, path) for path in new),
+                    *map(CommitOperationDelete, others),
+                ],
+                commit_message="Model, settings and card",
+                parent_commit=info.sha,
+            )
+        except ValueError as error:
+            if isinstance(error, HfHubHTTPError):
+                raise
+            reason = " ".join(str(error).split())
+            raise TidyVoiceError(
+                f"{endpoint} rejects the files of {repository}: {reason}"
+            ) from None
+    return Pushed(f"{endpoint}/{repository}", commit.oid, bool(info.private))
+
+
+@contextmanager
+def _one_line(repository: str, failure: str) -> Iterator[None]:
+    """Turn the errors of huggingface_hub into one line.
+
+    Args:
+        failure: what could not be done, in words.
+    """
+    if not sys.stderr.isatty():
+        disable_progress_bars()
+    try:
+        yield
     except TidyVoiceError:
         raise
     except HFValidationError as error:
-        raise TidyVoiceError(f"{repository}: no id of a repository ({_line(error)})") from None
+        raise TidyVoiceError(f"{repository}: not a repository id ({_first(error)})") from None
     except HfHubHTTPError as error:
-        raise TidyVoiceError(_refused(repository, error)) from None
-    except ValueError as error:
-        said = " ".join(str(error).split())
-        raise TidyVoiceError(f"{endpoint} refuses the files of {repository}: {said}") from None
+        status = error.response.status_code
+        message = f" ({error.server_message})" if error.server_message else ""
+        fix = FIXES.get(status, "try again later")
+        raise TidyVoiceError(f"{failure}: HTTP status {status}{message}; {fix}") from None
     except Exception as error:
-        # The library lets errors of its HTTP client through, which differs by version.
+        # huggingface_hub passes on errors of its HTTP client, whose types depend on its version.
         if isinstance(error, OSError) and error.errno is not None:
             raise
-        raise TidyVoiceError(_unreachable(repository, error, "pushed to")) from None
-    return Pushed(f"{endpoint}/{repository}", commit.oid, bool(found.private))
+        raise TidyVoiceError(
+            f"{failure} ({type(error).__name__}: {_first(error)}): check the network and run the "
+            "command again"
+        ) from None
 
 
-def _refused(repository: str, error: HfHubHTTPError) -> str:
-    status, endpoint = error.response.status_code, constants.ENDPOINT
-    if status == 401:
-        return f"{endpoint} does not know the token: set HF_TOKEN to one that is valid"
-    if status == 403:
-        return (
-            f"the token may not write {repository}: give one with the right to write for "
-            f"{repository.partition('/')[0]}, or take a repository of your own"
-        )
-    if status == 412:
-        return f"{repository} was changed by somebody else meanwhile; the same command tries again"
-    said = f" ({error.server_message})" if error.server_message else ""
-    return f"{repository}: {endpoint} answers with status {status}{said}; try again later"
-
-
-def _unreachable(what: str, error: BaseException, done: str = "fetched from") -> str:
-    if isinstance(error, HfHubHTTPError):
-        status = error.response.status_code
-        mend = "check HF_TOKEN" if status in (401, 403) else "try again later"
-        return f"{what}: {constants.ENDPOINT} answers with status {status}; {mend}"
-    reason = f"{type(error).__name__}: {_line(error)}"
-    return (
-        f"{what} could not be {done} {constants.ENDPOINT} ({reason}): check the network, the "
-        "same command tries again"
-    )
-
-
-def _line(error: BaseException) -> str:
+def _first(error: BaseException) -> str:
     return (str(error).strip() or "no reason given").splitlines()[0]
-
-
-def _refuse_damaged(folder: Path) -> None:
-    """Large files are kept under their SHA-256: what was cut or changed in the cache is found."""
-    for path in folder.rglob("*"):
-        kept = path.resolve()
-        if SHA256.fullmatch(kept.name) and sha256(kept) != kept.name:
-            raise TidyVoiceError(f"{kept} is damaged: delete it, the same command fetches it again")

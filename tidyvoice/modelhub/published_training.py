@@ -1,12 +1,13 @@
-"""How a released model was trained, as its WeSpeaker config.yaml tells, beside settings of ours."""
+"""The training of a released model, read from its WeSpeaker config.yaml, beside one of ours."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from tidyvoice.config import Experiment
+from tidyvoice.evaluation.tables import Table
 from tidyvoice.settings import flatten
 
-# Keys that WeSpeaker's train.py writes, and ours for the same; None where the settings do not say.
+# Keys of WeSpeaker's train.py and ours (None without an equivalent), as in docs/wespeaker.md.
 KEYS = {
     "gpus": None,
     "dataloader_args.batch_size": "data.batch_size",
@@ -27,11 +28,10 @@ KEYS = {
 }
 RATES = ("scheduler_args.initial_lr", "scheduler_args.final_lr")
 SCALE = "scheduler_args.scale_ratio"
-UNKNOWN = "-"
 
 
-class Row(NamedTuple):
-    """A setting of both trainings; None where one does not say."""
+class Setting(NamedTuple):
+    """A setting of both trainings; None where a training does not give it."""
 
     key: str
     published: Any
@@ -42,49 +42,45 @@ class Row(NamedTuple):
         return None not in (self.published, self.ours) and self.published != self.ours
 
 
-def compare_training(published: Mapping[str, Any], ours: Experiment | None) -> list[Row]:
-    """Compare how a model was trained with settings of ours.
+def compare_training(published: Mapping[str, Any], ours: Experiment | None) -> list[Setting]:
+    """Compare the training of a released model with one of ours.
 
-    The learning rates that were in effect follow those in the file: WeSpeaker multiplies them by
-    scale_ratio.
+    The learning rates in effect come last: WeSpeaker multiplies those in the file by scale_ratio.
 
     Args:
         published: the config.yaml of the model.
 
     Returns:
-        Nothing if the file tells nothing of the training.
+        Nothing if the file does not describe the training.
     """
     theirs = flatten(published)
     own = flatten(ours.model_dump(mode="json")) if ours else {}
     if not any(key in theirs for key in KEYS):
         return []
-    rows = [Row(key, theirs.get(key), own.get(same)) for key, same in KEYS.items()]
-    values = {row.key: row for row in rows}
+    settings = [Setting(key, theirs.get(key), own.get(same)) for key, same in KEYS.items()]
     for key in RATES:
-        row = values[key]
-        in_effect = _product(row.published, values[SCALE].published)
-        rows.append(Row(f"{key} x scale_ratio", in_effect, row.ours))
-    return rows
+        in_effect = _product(theirs.get(key), theirs.get(SCALE))
+        settings.append(Setting(f"{key} x scale_ratio", in_effect, own.get(KEYS[key])))
+    return settings
 
 
-def format_training(rows: list[Row], ours: str) -> str:
-    """The rows as a table, whose last column marks what differs; ``ours`` names our settings."""
-    head = ("setting", "published", ours, "")
-    cells = [
-        (row.key, _shown(row.published), _shown(row.ours), "differs" if row.differs else "")
-        for row in rows
+def training_table(settings: Sequence[Setting], ours: str) -> Table:
+    """Return the settings as a table whose last column marks differences.
+
+    Args:
+        ours: the title of our column.
+    """
+    rows = [
+        [
+            setting.key,
+            *(None if value is None else str(value) for value in setting[1:]),
+            "differs" if setting.differs else "",
+        ]
+        for setting in settings
     ]
-    widths = [max(len(line[column]) for line in (head, *cells)) for column in range(3)]
-    form = "  ".join(f"{{:<{width}}}" for width in widths) + "  {}"
-    return "\n".join(form.format(*line).rstrip() for line in (head, *cells))
+    return Table(["setting", "published", ours, ""], rows, left={1, 2, 3})
 
 
 def _product(rate: Any, scale: Any) -> float | None:
-    known = isinstance(rate, int | float) and isinstance(scale, int | float)
-    return float(f"{rate * scale:.6g}") if known else None
-
-
-def _shown(value: Any) -> str:
-    if value is None:
-        return UNKNOWN
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    numbers = isinstance(rate, int | float) and isinstance(scale, int | float)
+    return float(f"{rate * scale:.6g}") if numbers else None

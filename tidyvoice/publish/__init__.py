@@ -1,7 +1,7 @@
-"""Publishing a model: a folder with weights, settings, calibration and a model card, and its push.
+"""Publishing a model: its folder with weights, settings, calibration and card, and the upload.
 
-Everything that is written is made anew from what was loaded: nothing is copied that might name
-folders, commands or speakers of the machine that it was trained on.
+Every published file is written anew from what was loaded. Nothing is copied that could name
+folders, commands or speakers of the machine that trained the model.
 """
 
 from tidyvoice.publish.facts import Facts, Terms, gather

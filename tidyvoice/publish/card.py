@@ -1,170 +1,129 @@
-"""The model card: metadata as the Hugging Face Hub reads it, and what a user must know.
+"""The model card: ``card.md`` filled with facts, below the metadata that the Hub reads.
 
-The fields are those of https://github.com/huggingface/hub-docs/blob/main/modelcard.md; how a card
-reports results, "model-index", is read by other sites too. Results in sample are left out of it.
+The fields are those of https://github.com/huggingface/hub-docs/blob/main/modelcard.md. Its results
+("model-index") are read by other sites too, so they hold neither in-sample nor confounded ones.
 """
 
 import re
+from pathlib import Path, PurePath
+from typing import Any
 
+import yaml
 from huggingface_hub import EvalResult, ModelCardData
+from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from tidyvoice.config import ModelSettings
 from tidyvoice.data.manifest import terms_of
+from tidyvoice.evaluation.bootstrap import LEVEL
+from tidyvoice.evaluation.tables import categories_table
 from tidyvoice.headers import SAMPLE_RATE
-from tidyvoice.publish.facts import Evaluation, Facts, Terms
-from tidyvoice.publish.markdown import bullets
-from tidyvoice.publish.results import list_of, results_section
-from tidyvoice.publish.training import describe_source
-from tidyvoice.publish.training_section import training_section
+from tidyvoice.model_files import OTHERS
+from tidyvoice.publish.facts import Facts, Result, Terms
+from tidyvoice.publish.privacy import shown, without_folders
+from tidyvoice.scoring.lineage import in_words
+from tidyvoice.scoring.provenance import FLAWS, describe
+from tidyvoice.settings import read_yaml
 from tidyvoice.terms import IDENTIFICATION
 
 TAGS = ["speaker-verification", "speaker-recognition", "speaker-embedding", "speech", "audio"]
-# There is no task of its own for speaker verification among the Hub's.
+# The Hub has no pipeline of its own for speaker verification.
 PIPELINE = "audio-classification"
 TASK = "speaker-verification"
 ISO_639 = re.compile(r"([a-z]{2,3})(?:[-_][A-Za-z0-9]+)*")
-SENTENCES = {
-    "intended": (
-        "Comparing voices in research: verification, retrieval, clustering, selection of data.",
-        "As one of several signals in a product, after measuring its errors on recordings of the "
-        "kind, the languages and the people that it will meet.",
-    ),
-    "limits": (
-        "A score is evidence, not a proof of identity. It must not be what alone decides over a "
-        "person's rights, money, or freedom.",
-        IDENTIFICATION,
-        "Voices are personal data, and in many countries biometric data: ask the people whose "
-        "voices are embedded, and protect embeddings as you protect recordings.",
-        "Recordings that are played back, synthesised, or converted from another voice are not "
-        "recognised as such: nothing here detects spoofing.",
-        "Error rates, thresholds and probabilities hold for data such as they were measured on. "
-        "Other languages, microphones, codecs, noise, ages, states of health, and shorter "
-        "recordings change them, mostly for the worse.",
-        "Errors are not spread evenly: some speakers, languages, and groups meet many more than "
-        "the average tells.",
-    ),
-}
 
 
 def model_card(facts: Facts, terms: Terms) -> str:
-    """The text of README.md."""
-    sections = [
-        f"---\n{_metadata(facts, terms)}\n---",
-        f"# {terms.repository.rpartition('/')[2]}",
-        *([terms.about] if terms.about else []),
-        _lead(facts),
-        f"## Use\n\n{_use(facts, terms)}",
-        results_section(facts),
-        training_section(facts, terms),
-        f"## Intended use\n\n{bullets(SENTENCES['intended'])}",
-        f"## Limits\n\n{bullets(SENTENCES['limits'])}",
-        f"## Licence\n\n{_licence(facts, terms)}",
-    ]
-    return "\n\n".join(sections) + "\n"
+    """Return the text of README.md."""
+    environment = Environment(
+        loader=PackageLoader("tidyvoice", "publish"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {
+        "count": "{:,}".format,
+        "described": lambda record: describe(record, lambda path: PurePath(path).name),
+        "shown": shown,
+        "without_folders": without_folders,
+        "table": lambda evaluation: categories_table(evaluation, evaluation.calibrated),
+    }
+    name = terms.repository.rpartition("/")[2]
+    speakers = facts.encoder.trained_on or []
+    return environment.get_template("card.md").render(
+        metadata=_metadata(facts, terms, name).to_yaml(),
+        name=name,
+        facts=facts,
+        terms=terms,
+        encoder=facts.encoder,
+        sample_rate=SAMPLE_RATE,
+        parameters=sum(p.numel() for p in facts.encoder.model.parameters()),
+        verifier=facts.encoder.verifier,
+        speakers=len(set(speakers) - {OTHERS}),
+        others=OTHERS in speakers,
+        system=in_words,
+        flaws=FLAWS,
+        settings=_settings,
+        level=f"{100 * LEVEL:g}",
+        identification=IDENTIFICATION,
+        corpora=_corpus_terms(facts),
+    )
 
 
-def _metadata(facts: Facts, terms: Terms) -> str:
-    results = [one for found in facts.evaluations if not found.flatters for one in _measured(found)]
-    source = facts.source
-    data = ModelCardData(
-        language=languages_of(facts) or None,
+def _metadata(facts: Facts, terms: Terms, name: str) -> ModelCardData:
+    names = {language for training in facts.trainings for language in training.languages}
+    languages = sorted({code[1] for name in names if (code := ISO_639.fullmatch(name))})
+    results = [entry for result in facts.results if result.fair for entry in _entries(result)]
+    return ModelCardData(
+        language=languages or None,
         license=terms.licence,
         library_name="tidyvoice",
         pipeline_tag=PIPELINE,
         tags=TAGS,
-        base_model=source.source if source and source.commit else None,
-        model_name=terms.repository.rpartition("/")[2],
+        base_model=facts.source.source if facts.source and facts.source.commit else None,
+        model_name=name,
         eval_results=results or None,
     )
-    return data.to_yaml()
 
 
-def languages_of(facts: Facts) -> list[str]:
-    """ISO 639 codes of the trainings' languages, as far as they are called by such."""
-    spoken = {
-        language
-        for training in facts.trainings
-        for language in (training.counts.languages if training.counts else ())
-    }
-    return sorted({found[1] for language in spoken if (found := ISO_639.fullmatch(language))})
-
-
-def _measured(found: Evaluation) -> list[EvalResult]:
-    pooled, name = found.result.pooled, list_of(found)
-    kind = re.sub(r"[^\w.-]+", "-", name)
-    values = [("eer", f"EER in %, {found.name}", round(100 * pooled.eer, 3))]
-    values += [
-        (
-            "min_dcf",
-            f"minDCF at P(target) {point.costs.p_target:g}, {found.name}",
-            round(point.min_dcf, 4),
-        )
-        for point in pooled.points
-    ]
+def _entries(result: Result) -> list[EvalResult]:
+    pooled = result.evaluation.pooled
+    values = [("eer", f"EER in %, {result.name}", round(100 * pooled.eer, 3))]
+    for point in pooled.points:
+        label = f"minDCF at P(target) {point.costs.p_target:g}, {result.name}"
+        values.append(("min_dcf", label, round(point.min_dcf, 4)))
     return [
         EvalResult(
-            task_type=TASK, task_name="Speaker Verification", dataset_type=kind, dataset_name=name,
-            metric_type=metric, metric_name=label, metric_value=value,
+            task_type=TASK,
+            task_name="Speaker Verification",
+            dataset_type=re.sub(r"[^\w.-]+", "-", result.trials),
+            dataset_name=result.trials,
+            metric_type=metric,
+            metric_name=label,
+            metric_value=value,
         )
         for metric, label, value in values
-    ]  # fmt: skip
+    ]
 
 
-def _lead(facts: Facts) -> str:
-    network, encoder = facts.network, facts.encoder
-    return (
-        f"Maps speech to an embedding of {network.embed_dim} dimensions; the cosine of two "
-        "embeddings tells whether one person is speaking.\n\n"
-        + bullets(
-            [
-                f"Network: {network.name} ({_arguments(network)}), {facts.parameters:,} parameters",
-                f"Input: {SAMPLE_RATE:,} Hz, one channel; front end {encoder.settings.name} "
-                f"({encoder.frontend.feature_dim} features a frame)",
-                f"SHA-256 of the weights, whatever file they are in: `{encoder.weights}`",
-            ]
-        )
-    )
-
-
-def _arguments(network: ModelSettings) -> str:
-    return ", ".join(f"{key} {value}" for key, value in network.args.items())
-
-
-def _use(facts: Facts, terms: Terms) -> str:
-    decision = "found.score                            # a cosine; the model carries no calibration"
-    if facts.encoder.verifier is not None:
-        decision = (
-            "found.same_speaker                     # at a prior of one half\n"
-            "found.llr                              # log-likelihood ratio, in nats"
-        )
-    return f"""With the Python package `tidyvoice`:
-
-```python
-from tidyvoice import SpeakerEncoder
-
-encoder = SpeakerEncoder.from_pretrained("{terms.repository}")
-encoder.embed("one.wav")               # float32 [{facts.network.embed_dim}]
-found = encoder.verify("one.wav", "other.wav")
-{decision}
-```
-
-Or `tidyvoice verify one.wav other.wav --model {terms.repository}`. Give
-`revision=` a commit to have the very same model tomorrow."""
-
-
-def _licence(facts: Facts, terms: Terms) -> str:
-    said = f"The weights are published under `{terms.licence}`, as the publisher of this page says."
-    if terms.licence == "other":
-        said = "The weights are under no common licence: ask the publisher of this page for terms."
-    if facts.source is not None:
-        said += f" They come from {describe_source(facts.source)}, whose licence binds as well."
-    said += " The corpora that they were trained on have terms of their own."
-    known = corpus_terms(facts)
-    return f"{said}\n\n{bullets(known)}" if known else said
-
-
-def corpus_terms(facts: Facts) -> list[str]:
-    """Return the terms of the corpora of all trainings whose data folders are still there."""
-    chosen = [training.setting("data.train") or [] for training in facts.trainings]
-    folders = [folder for data in chosen for folder in ([data] if isinstance(data, str) else data)]
+def _corpus_terms(facts: Facts) -> list[str]:
+    """Return the terms of the trainings' corpora whose data folders still exist."""
+    folders = []
+    for training in facts.trainings:
+        train = training.experiment.settings.get("data.train") or []
+        folders += [train] if isinstance(train, str) else train
     return sorted({terms for folder in folders for terms in terms_of(folder)})
+
+
+def _settings(folder: Path) -> str:
+    """Return the settings of an experiment as YAML, paths shortened."""
+    settings = read_yaml(folder / "config.yaml")
+    settings.pop("experiment")
+    return yaml.safe_dump(_published(settings), sort_keys=False, allow_unicode=True)
+
+
+def _published(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _published(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_published(inner) for inner in value]
+    return shown(value) if isinstance(value, str) and "/" in value else value

@@ -1,4 +1,4 @@
-"""What is known of a model: how it was trained, on what, and how good it was found to be."""
+"""What a model card says: the model, its trainings and its results."""
 
 import re
 from collections.abc import Sequence
@@ -8,66 +8,66 @@ from pathlib import Path
 from tidyvoice.config import ModelSettings
 from tidyvoice.encoder import SpeakerEncoder
 from tidyvoice.errors import TidyVoiceError
-from tidyvoice.evaluation.evaluate import Evaluation as Metrics
-from tidyvoice.evaluation.evaluate import evaluate
+from tidyvoice.evaluation.evaluate import Evaluation, evaluate
 from tidyvoice.files import sha256
 from tidyvoice.modelhub.folder import REPOSITORY, model_files
 from tidyvoice.modelhub.wespeaker import network_of, read_config
-from tidyvoice.publish.training import Training, experiment_of, source_of, trainings_of
+from tidyvoice.publish.history import Training, experiment_of, history
+from tidyvoice.publish.privacy import shown
 from tidyvoice.released import Source
 from tidyvoice.report import load_system
-from tidyvoice.runs import USUAL, read_experiment
+from tidyvoice.runs import USUAL
+from tidyvoice.scoring import provenance
 from tidyvoice.scoring.embeddings import load_embeddings
 
 LICENCE = re.compile(r"[a-z0-9][a-z0-9.-]*")
-INPUT = re.compile(r"(.+) \(sha256 ([0-9a-f]{64})\)")
 
 
 @dataclass(frozen=True)
-class Evaluation:
-    """How good the model was on one list.
+class Result:
+    """An evaluation of the model.
 
     Attributes:
-        name, path: of its score file.
-        sure: whether the scores are known to be made with embeddings of these very weights.
+        name, path: of the score file.
+        verified: True if the scores are known to come from these very weights.
     """
 
     name: str
     path: Path
-    result: Metrics
-    sure: bool
+    evaluation: Evaluation
+    verified: bool
 
     @property
-    def flatters(self) -> bool:
-        """True if the results are in-sample or confounded, or if that is not known at all."""
-        return not self.result.lineage.known or bool(self.result.lineage.flaws)
+    def fair(self) -> bool:
+        """True if the results are known to be neither in-sample nor confounded."""
+        lineage = self.evaluation.lineage
+        return lineage.known and not lineage.flaws
+
+    @property
+    def trials(self) -> str:
+        """The name of the trial list; that of the score file if it is unknown."""
+        sources = [source for step in self.evaluation.lineage.steps for source in step.inputs]
+        paths = [source.path for source in sources if source.role == "trials"]
+        return shown(paths[0]).removesuffix(".txt") if paths else self.name
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What there is to say of a model.
+    """A model and what is known of it.
 
     Attributes:
-        encoder: the model itself.
-        network: its name and size.
-        trainings: those that led to it, the first one first; empty where none is known.
-        source: where the weights are from that the first training began with, or if there was none
-            the model itself; None where that is not known.
-        evaluations: on lists of trials.
-        private: folders that were looked at.
+        network: its name and arguments.
+        trainings: those that led to it, the first one first; empty if none is known.
+        source: the released model that it is or that its first training began with, if any.
+        private: folders whose paths must not be published.
     """
 
     encoder: SpeakerEncoder
     network: ModelSettings
     trainings: tuple[Training, ...]
     source: Source | None
-    evaluations: tuple[Evaluation, ...]
+    results: tuple[Result, ...]
     private: tuple[Path, ...]
-
-    @property
-    def parameters(self) -> int:
-        """How many the model has."""
-        return sum(parameter.numel() for parameter in self.encoder.model.parameters())
 
 
 @dataclass(frozen=True)
@@ -76,22 +76,20 @@ class Terms:
 
     Attributes:
         repository: OWNER/NAME.
-        licence: of the weights, as the Hub abbreviates it.
-        about: what the model is, in the publisher's words.
-        with_speakers: whether the names of the training's speakers are published.
+        licence: of the weights, as the Hub writes it.
+        about: the model in the publisher's words.
 
     Raises:
-        TidyVoiceError: one of the first two is written otherwise than the Hub does.
+        TidyVoiceError: the repository or the licence is malformed.
     """
 
     repository: str
     licence: str
     about: str = ""
-    with_speakers: bool = False
 
     def __post_init__(self) -> None:
         if not REPOSITORY.fullmatch(self.repository):
-            raise TidyVoiceError(f"{self.repository}: no id of a repository; write OWNER/NAME")
+            raise TidyVoiceError(f"{self.repository}: not a repository id; write OWNER/NAME")
         if not LICENCE.fullmatch(self.licence):
             raise TidyVoiceError(
                 f"--licence {self.licence!r}: write it as the Hub does (apache-2.0, cc-by-4.0), or "
@@ -100,80 +98,66 @@ class Terms:
 
 
 def gather(
-    source: str | Path,
+    model: str | Path,
     scores: Sequence[str] = (),
     utt2lang: Sequence[Path] = (),
     utt2spk: Sequence[Path] = (),
     resamples: int = 1000,
 ) -> Facts:
-    """Read a model with all that is known of it.
+    """Read a model with its trainings and results.
 
     Args:
-        source: an experiment, or a model folder; one called ``models`` belongs to the experiment
-            above it.
-        scores: which score files of the experiment to report; those of ``USUAL`` that are there.
-        utt2lang, utt2spk: of their utterances; else read off the ids.
+        model: an experiment or a model folder.
+        scores: names of the score files of the experiment to report; by default those of ``USUAL``
+            that exist.
+        utt2lang, utt2spk: languages and speakers of the utterances; see ``load_system``.
         resamples: of the speakers, for confidence intervals; 0 for none.
 
     Raises:
-        TidyVoiceError: it is no model; a score file is missing, faulty, without labels, of several
-            systems or of another model.
+        TidyVoiceError: there is no such model; or a score file is missing, faulty, without labels,
+            a fusion, or made with another model.
     """
-    above = Path(source)
-    experiment = read_experiment(above)
-    files = model_files(source)
-    folder = files.folder
-    if experiment is None:
-        above, experiment = experiment_of(folder)
-    encoder = SpeakerEncoder.from_pretrained(folder, "cpu")
-    network = _network(files.config)
-    if experiment is None:
-        if scores:
-            raise TidyVoiceError(f"--scores {scores[0]}: {source} is no experiment; leave it out")
-        return Facts(encoder, network, (), source_of(folder), (), (folder,))
-    trainings, origin = trainings_of(above, experiment)
-    names = scores or [name for name in USUAL if name in experiment.scores]
-    made = (_evaluate(above, name, encoder.weights, utt2lang, utt2spk, resamples) for name in names)
-    return Facts(encoder, network, trainings, origin, tuple(made), (folder, above))
+    files = model_files(model)
+    encoder = SpeakerEncoder.from_pretrained(files.folder, "cpu")
+    name, args = network_of(read_config(files.config), files.config)
+    folder, experiment = experiment_of(files.folder)
+    if experiment is None and scores:
+        raise TidyVoiceError(f"--scores {scores[0]}: {model} is not an experiment; leave it out")
+    trainings, source = history(files)
+    names = scores or [name for name in USUAL if experiment and name in experiment.scores]
+    results = []
+    for list_name in names:
+        file = load_system(folder, list_name, list_name, utt2lang, utt2spk).file
+        evaluation = evaluate(file, resamples=resamples)
+        verified = _is_of(evaluation, encoder.weights, file.path)
+        results.append(Result(list_name, file.path, evaluation, verified))
+    private = (files.folder, *(training.folder for training in trainings))
+    network = ModelSettings(name=name, args=args)
+    return Facts(encoder, network, trainings, source, tuple(results), private)
 
 
-def _network(path: Path) -> ModelSettings:
-    name, args = network_of(read_config(path), path)
-    return ModelSettings(name=name, args=args)
-
-
-def _evaluate(
-    experiment: Path,
-    name: str,
-    weights: str,
-    utt2lang: Sequence[Path],
-    utt2spk: Sequence[Path],
-    resamples: int,
-) -> Evaluation:
-    system = load_system(experiment, name, name, utt2lang, utt2spk)
-    result = evaluate(system.file, resamples=resamples)
-    steps = result.lineage.steps
-    if any(step.step == "fusion" for step in steps):
-        raise TidyVoiceError(
-            f"{system.file.path} is a fusion of several systems, no result of this model alone"
-        )
-    made_from = [step.inputs for step in steps if step.step == "cosine"]
-    sure = [_is_of(inputs, weights, system.file.path) for inputs in made_from]
-    return Evaluation(name, system.file.path, result, bool(sure) and all(sure))
-
-
-def _is_of(inputs: dict[str, str], weights: str, scores: Path) -> bool:
-    """Whether the embeddings that were scored are known to be of these weights.
+def _is_of(evaluation: Evaluation, weights: str, scores: Path) -> bool:
+    """Check that the scored embeddings are those of a model; return False if that is unknown.
 
     Raises:
-        TidyVoiceError: they are of others.
+        TidyVoiceError: they are of another model, or of several.
     """
-    named = INPUT.fullmatch(inputs.get("embeddings", ""))
-    if named is None or not Path(named[1]).is_file() or sha256(named[1]) != named[2]:
-        return False
-    model = load_embeddings(named[1]).model
-    if model not in (None, weights):
+    steps = evaluation.lineage.steps
+    if any(step.step == "fusion" for step in steps):
         raise TidyVoiceError(
-            f"{scores} was made with embeddings of another model than this: extract and score again"
+            f"{scores} is a fusion of several systems, not a result of this model alone"
         )
-    return model is not None
+    sources = [source for step in steps if step.step == "cosine" for source in step.inputs]
+    tables = [source for source in sources if source.role == "embeddings"]
+    if not tables or not all(_unchanged(table) for table in tables):
+        return False
+    models = {load_embeddings(table.path).model for table in tables}
+    if models - {None, weights}:
+        raise TidyVoiceError(
+            f"{scores} was made with embeddings of another model: extract and score again"
+        )
+    return None not in models
+
+
+def _unchanged(source: provenance.Source) -> bool:
+    return Path(source.path).is_file() and sha256(source.path) == source.sha256

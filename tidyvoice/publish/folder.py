@@ -1,4 +1,4 @@
-"""The folder of a published model, and the proof that it is the model it was made from."""
+"""The folder of a published model."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -20,61 +20,58 @@ TRIED_SAMPLES = (16000, 24321, 48000)
 
 
 def write_folder(facts: Facts, terms: Terms, out: Path) -> list[str]:
-    """Write the folder ``out``, or nothing: the model, what belongs to it, and its card.
+    """Write the folder ``out`` with the model and its card, whole or not at all.
 
     Returns:
         The names of its files.
 
     Raises:
-        TidyVoiceError: something is at ``out``, a text would tell of this machine, or what was
-            written is not the same model.
+        TidyVoiceError: ``out`` exists, a text names a folder of this machine, or the model that
+            was written differs from the one that was read.
     """
     with atomic_folder(out) as partial:
         _write(facts, terms, partial)
         refuse_leaks(partial, facts.private)
-        _refuse_another(facts.encoder, partial)
+        _compare(facts.encoder, partial)
     return sorted(path.name for path in out.iterdir())
 
 
 def _write(facts: Facts, terms: Terms, folder: Path) -> None:
     encoder = facts.encoder
     state = {name: tensor.contiguous() for name, tensor in encoder.model.state_dict().items()}
-    # The metadata by which other programs know whose tensors they are.
+    # Other programs read from the metadata that these are tensors of PyTorch.
     (folder / WEIGHTS).write_bytes(safetensors.torch.save(state, {"format": "pt"}))
-    names = encoder.trained_on if terms.with_speakers else None
-    save_model_config(folder, facts.network, encoder.settings, names or [OTHERS])
+    save_model_config(folder, facts.network, encoder.settings, [OTHERS])
     if encoder.verifier is not None:
-        notes = {key: _cleaned(value) for key, value in encoder.verifier.notes.items()}
+        notes = {key: _without_folders(note) for key, note in encoder.verifier.notes.items()}
         replace(encoder.verifier, notes=notes).save(folder)
     write_text(folder / CARD, model_card(facts, terms))
 
 
-def _cleaned(note: object) -> object:
-    """A note of the verifier without folders."""
-    if isinstance(note, str):
-        return without_folders(note)
-    return [_cleaned(one) for one in note] if isinstance(note, list) else note
+def _without_folders(note: object) -> object:
+    if isinstance(note, list):
+        return [_without_folders(item) for item in note]
+    return without_folders(note) if isinstance(note, str) else note
 
 
-def _refuse_another(encoder: SpeakerEncoder, folder: Path) -> None:
-    """Load what was written, and compare it bit for bit.
+def _compare(encoder: SpeakerEncoder, folder: Path) -> None:
+    """Load the model in a folder and compare it with an encoder, bit for bit.
 
     Raises:
-        TidyVoiceError: its weights, embeddings or decisions are others.
+        TidyVoiceError: weights, front end, embeddings or decisions differ.
     """
-    again = SpeakerEncoder.from_pretrained(folder, "cpu")
+    copy = SpeakerEncoder.from_pretrained(folder, "cpu")
     rng = np.random.default_rng(1)
-    same = again.weights == encoder.weights and again.settings == encoder.settings
+    same = copy.weights == encoder.weights and copy.settings == encoder.settings
     for samples in TRIED_SAMPLES:
         noise = rng.integers(-3000, 3000, (2, samples), dtype=np.int16)
-        one, other = (each.embed_samples(noise) for each in (encoder, again))
-        same = same and one.tobytes() == other.tobytes()
+        before, after = (each.embed_samples(noise) for each in (encoder, copy))
+        same = same and before.tobytes() == after.tobytes()
         if encoder.verifier is not None:
-            before, after = (each.verifier.prepare(one).units for each in (encoder, again))
-            same = same and before.tobytes() == after.tobytes()
-            decided = [each.verifier.decide(0.3) for each in (encoder, again)]
-            same = same and decided[0] == decided[1]
+            units = [each.verifier.prepare(before).units.tobytes() for each in (encoder, copy)]
+            decisions = [each.verifier.decide(0.3) for each in (encoder, copy)]
+            same = same and units[0] == units[1] and decisions[0] == decisions[1]
     if not same:
         raise TidyVoiceError(
-            f"{folder}: what was written is not the model that was read; nothing is published"
+            f"{folder}: the written model differs from the one that was read; nothing is published"
         )
