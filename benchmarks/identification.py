@@ -13,10 +13,10 @@ import time
 
 import numpy as np
 
-from tidyvoice.enrollment import Enrollment, Gallery
 from tidyvoice.errors import TidyVoiceError, one_line_errors
 from tidyvoice.scoring.embeddings import load_embeddings
-from tidyvoice.verifier import Verifier, Voices
+from tidyvoice.verification.enrollment import Enrollment, Gallery
+from tidyvoice.verification.verifier import Verifier, Voices
 
 UTTERANCES = 3
 DRAWS = 100

@@ -36,7 +36,7 @@ from tidyvoice.models.simam_resnet import SimAMResNetASP
 from tidyvoice.readahead import usable_cores
 from tidyvoice.scoring.pairs import make_trials
 from tidyvoice.scoring.trials import write_trials
-from tidyvoice.verifier_fit import fit_verifier
+from tidyvoice.verification.fit import fit_verifier
 
 # Tests may share the machine: threads that wait for each other on a busy core are slower than one.
 torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))

@@ -23,7 +23,7 @@ from tidyvoice.cli import app
 from tidyvoice.demo import figures, markup
 from tidyvoice.encoder import SpeakerEncoder
 from tidyvoice.frontend import Frontend, FrontendSettings
-from tidyvoice.verifier import Verification
+from tidyvoice.verification.verifier import Verification
 
 ROOT = Path(__file__).parents[1]
 PATIENCE = 15_000  # ms

@@ -6,8 +6,9 @@ import soundfile
 import torch
 from conftest import seeded
 
-from tidyvoice import Enrollment, Gallery, Recording, SpeakerEncoder, TidyVoiceError, embedder
+from tidyvoice import Enrollment, Gallery, Recording, SpeakerEncoder, TidyVoiceError
 from tidyvoice.audio import read_pcm16
+from tidyvoice.encoder import embedder
 from tidyvoice.errors import TidyVoiceWarning
 from tidyvoice.model_files import VERIFIER_FILE
 from tidyvoice.modelhub.folder import fingerprint, load_model

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from conftest import seeded
 
-from tidyvoice.enrollment import Enrollment, Gallery
 from tidyvoice.errors import TidyVoiceError
-from tidyvoice.verifier import Verifier
+from tidyvoice.verification.enrollment import Enrollment, Gallery
+from tidyvoice.verification.verifier import Verifier
 
 
 def speakers(count, dimension=16, model="m"):

@@ -12,19 +12,17 @@ ROOT = Path(__file__).parents[1]
 # From the top down: a sub-package or module imports only from the floors below its own.
 FLOORS = (
     "cli",
-    "doctor training export publish",
-    "extraction released demo",
-    "encoder runs",
-    "embedder",
-    "data modelhub enrollment verifier_fit report",
-    "config evaluation verifier submission",
-    "models losses optimizers schedules samplers augmentations scoring batch_plan recordings"
-    " frontend",
-    "audio frontends kaldi_tables record distributed",
+    "training export publish",
+    "extraction released demo runs",
+    "encoder report doctor published_training",
+    "data evaluation modelhub verification submission",
+    "config scoring batch_plan recordings frontend",
+    "models losses optimizers schedules samplers augmentations audio frontends kaldi_tables record"
+    " distributed",
     "settings files headers model_files device",
     "errors packages readahead source terms",
 )
-TORCH_FREE = ("scoring", "evaluation", "report", "runs", "verifier", "submission", "cli")
+TORCH_FREE = ("scoring", "evaluation", "report", "runs", "verification", "submission", "cli")
 
 
 def imported(path: Path) -> set[str]:

@@ -10,8 +10,8 @@ from tidyvoice.scoring.distribution import BINS, Distribution, Tail
 from tidyvoice.scoring.embeddings import save_embeddings
 from tidyvoice.scoring.normalization import as_norm
 from tidyvoice.scoring.pipeline import CohortFiles
-from tidyvoice.verifier import Verifier, unit_length
-from tidyvoice.verifier_fit import fit_verifier
+from tidyvoice.verification.fit import fit_verifier
+from tidyvoice.verification.verifier import Verifier, unit_length
 
 
 def listed(targets=2000, nontargets=20_000, seed=1):

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tidyvoice.encoder import SpeakerEncoder
-    from tidyvoice.enrollment import Candidate, Enrollment, Gallery, Identification
     from tidyvoice.errors import TidyVoiceError, TidyVoiceWarning
     from tidyvoice.evaluation.categories import evaluate
     from tidyvoice.recordings import Recording
     from tidyvoice.scoring.metrics import eer, min_dcf
-    from tidyvoice.verifier import Verification, Verifier
+    from tidyvoice.verification.enrollment import Candidate, Enrollment, Gallery, Identification
+    from tidyvoice.verification.verifier import Verification, Verifier
 
 __version__ = "0.1.0"
 __all__ = [
@@ -39,12 +39,12 @@ __all__ = [
 
 _MODULES = {
     "encoder": ("SpeakerEncoder",),
-    "enrollment": ("Candidate", "Enrollment", "Gallery", "Identification"),
+    "verification.enrollment": ("Candidate", "Enrollment", "Gallery", "Identification"),
     "errors": ("TidyVoiceError", "TidyVoiceWarning"),
     "evaluation.categories": ("evaluate",),
     "recordings": ("Recording",),
     "scoring.metrics": ("eer", "min_dcf"),
-    "verifier": ("Verification", "Verifier"),
+    "verification.verifier": ("Verification", "Verifier"),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 

@@ -16,9 +16,9 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from tidyvoice.augmentations import AUGMENTATIONS
 from tidyvoice.files import write_text
-from tidyvoice.frontends import FrontendSettings
+from tidyvoice.frontends import FrontendSettings, with_frontend
 from tidyvoice.losses import LOSSES
-from tidyvoice.models import MODELS, EmbeddingModel, build_for
+from tidyvoice.models import MODELS, EmbeddingModel
 from tidyvoice.optimizers import OPTIMIZERS
 from tidyvoice.samplers import SAMPLERS
 from tidyvoice.schedules import LEARNING_RATES, MARGINS
@@ -277,7 +277,8 @@ class Experiment(Strict):
 
     def build_model(self) -> EmbeddingModel:
         """Build the network for the features of the front end, with torch's initial weights."""
-        return build_for(self.frontend.build(), self.model.name, **self.model.args)
+        frontend = self.frontend.build()
+        return with_frontend(self.model.build(frontend.feature_dim), frontend)
 
     def save(self, path: str | Path) -> None:
         """Write the settings with all defaults as YAML; loading them gives the same experiment.

@@ -42,11 +42,11 @@ PACKAGES = (
     "tidyvoice.runs",
     "tidyvoice.scoring.calibrated",
     "tidyvoice.scoring.pipeline",
-    "tidyvoice.verifier_fit",
+    "tidyvoice.verification.fit",
     "tidyvoice.submission",
     "tidyvoice.training.average",
     "tidyvoice.training.trainer",
-    "tidyvoice.verifier",
+    "tidyvoice.verification.verifier",
 )
 
 

@@ -17,7 +17,7 @@ from tidyvoice.scoring.pipeline import score_list
 from tidyvoice.scoring.trials import write_trials
 from tidyvoice.training.average import average_checkpoints
 from tidyvoice.training.trainer import train
-from tidyvoice.verifier_fit import fit_verifier
+from tidyvoice.verification.fit import fit_verifier
 
 TEXTS = (".md", ".json", ".yaml", ".txt")
 

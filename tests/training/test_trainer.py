@@ -21,7 +21,7 @@ from tidyvoice.training import trainer as module
 from tidyvoice.training.average import average_checkpoints
 from tidyvoice.training.checkpoint import epoch_checkpoints, load_checkpoint
 from tidyvoice.training.trainer import Trainer
-from tidyvoice.verifier import Scale, Verifier
+from tidyvoice.verification.verifier import Scale, Verifier
 
 pytestmark = pytest.mark.usefixtures("shallow")
 

@@ -138,8 +138,8 @@ def enroll(
     Example: tidyvoice enroll Ann ann-1.wav ann-2.wav --model exp/mini/finetune/models
     --voices voices.npz
     """
-    from tidyvoice.enrollment import Gallery
     from tidyvoice.files import one_at_a_time
+    from tidyvoice.verification.enrollment import Gallery
 
     speaker = _encoder(model, device).enroll(name, recordings, channel=channel)
     # Embedding takes long; only the update of the file excludes other programs.
@@ -168,8 +168,8 @@ def voices(
 
     Example: tidyvoice voices voices.npz --remove Ann
     """
-    from tidyvoice.enrollment import Gallery
     from tidyvoice.files import one_at_a_time
+    from tidyvoice.verification.enrollment import Gallery
 
     gallery = Gallery.load(path)
     if remove is not None:
@@ -207,7 +207,7 @@ def identify(
 
     Example: tidyvoice identify unknown.wav --model exp/mini/finetune/models --voices voices.npz
     """
-    from tidyvoice.enrollment import Gallery
+    from tidyvoice.verification.enrollment import Gallery
 
     gallery = Gallery.load(voices)
     encoder = _encoder(model, device)
@@ -258,7 +258,7 @@ def fit_verifier(
     from tidyvoice.modelhub.folder import fingerprint, load_model, model_files
     from tidyvoice.publish.privacy import shown
     from tidyvoice.scoring.tables import CohortFiles
-    from tidyvoice.verifier_fit import fit_verifier as fit
+    from tidyvoice.verification.fit import fit_verifier as fit
 
     if (cohort is None) != (cohort_utt2spk is None):
         raise TidyVoiceError("give both --cohort and --cohort-utt2spk, or neither")

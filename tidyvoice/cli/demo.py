@@ -30,7 +30,7 @@ def demo(
     """
     from tidyvoice.demo.server import serve
     from tidyvoice.encoder import SpeakerEncoder
-    from tidyvoice.verifier import log_odds
+    from tidyvoice.verification.verifier import log_odds
 
     log_odds(prior)
     serve(SpeakerEncoder.from_pretrained(model, device), port, prior, browser)

@@ -53,8 +53,8 @@ def fetch_model(
     """
     from tidyvoice.config import load_experiment
     from tidyvoice.model_files import CONFIG_FILE, OTHERS
-    from tidyvoice.modelhub.published_training import compare_training, training_table
     from tidyvoice.modelhub.wespeaker import read_config
+    from tidyvoice.published_training import compare_training, training_table
     from tidyvoice.released import fetch_model as fetch
     from tidyvoice.scoring.groups import read_maps
 

@@ -21,7 +21,7 @@ from tidyvoice.report.drawing import (
     legend,
     legend_height,
 )
-from tidyvoice.verifier import Verification, Verifier
+from tidyvoice.verification.verifier import Verification, Verifier
 
 JOINED = 8  # bins of the verifier's distribution that form one bin of the figure
 MARGIN = 0.025  # of the span of the scores, on both sides of what is drawn

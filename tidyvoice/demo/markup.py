@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from html import escape
 
 from tidyvoice.report.drawing import Picture
-from tidyvoice.verifier import Verification, Verifier
+from tidyvoice.verification.verifier import Verification, Verifier
 
 MINUS = "\N{MINUS SIGN}"
 

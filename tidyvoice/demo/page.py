@@ -20,10 +20,10 @@ from tidyvoice.demo.markup import (
     warning_list,
 )
 from tidyvoice.encoder import SpeakerEncoder
-from tidyvoice.enrollment import Enrollment
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.headers import SAMPLE_RATE
 from tidyvoice.recordings import Recording
+from tidyvoice.verification.enrollment import Enrollment
 
 STYLE = Path(__file__).with_name("style.css")
 # Screen readers announce a new decision.

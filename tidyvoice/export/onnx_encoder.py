@@ -7,7 +7,7 @@ from types import ModuleType
 import numpy as np
 import torch
 
-from tidyvoice.embedder import demand_finite
+from tidyvoice.encoder.embedder import demand_finite
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.export.description import Description
 from tidyvoice.files import sha256

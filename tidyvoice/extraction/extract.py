@@ -13,8 +13,8 @@ import numpy as np
 
 from tidyvoice.batch_plan import plan_batches, plan_items
 from tidyvoice.distributed import World
-from tidyvoice.embedder import LONGEST
 from tidyvoice.encoder import SpeakerEncoder
+from tidyvoice.encoder.embedder import LONGEST
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.extraction.memory import Budget
 from tidyvoice.extraction.run import Extracted, Extraction, refuse, too_short

@@ -5,6 +5,12 @@ below.
 """
 
 from tidyvoice.frontends import fbank
-from tidyvoice.frontends.registry import FRONTENDS, Frontend, FrontendSettings
+from tidyvoice.frontends.registry import (
+    FRONTENDS,
+    Frontend,
+    FrontendSettings,
+    frontend_of,
+    with_frontend,
+)
 
-__all__ = ["FRONTENDS", "Frontend", "FrontendSettings", "fbank"]
+__all__ = ["FRONTENDS", "Frontend", "FrontendSettings", "fbank", "frontend_of", "with_frontend"]

@@ -100,3 +100,18 @@ class FrontendSettings(ComponentSettings):
         args, others = FRONTENDS[self.name].to_wespeaker(self.args)
         own = {"frontend": self.name, "resample_rate": SAMPLE_RATE, f"{self.name}_args": args}
         return own | others
+
+
+def with_frontend(model: nn.Module, frontend: Frontend) -> nn.Module:
+    """Make a trainable front end part of the model, as ``model.frontend``, and return the model.
+
+    Its weights are then trained, saved and loaded with the model's, under WeSpeaker's names.
+    """
+    if frontend.trainable:
+        model.frontend = frontend
+    return model
+
+
+def frontend_of(model: nn.Module, settings: FrontendSettings) -> Frontend:
+    """Return the trainable front end of a model, or build one that has no trainable weights."""
+    return getattr(model, "frontend", None) or settings.build()

@@ -3,8 +3,8 @@
 A folder holds ``config.yaml`` with ``model``, ``model_args`` and ``dataset_args`` as WeSpeaker
 writes them, and the weights: ``avg_model.pt`` (a flat state dict) or ``model.safetensors``, also in
 the sub-folder ``models`` (see ``model_files.find_model``). Optional files are ``speakers.txt``, the
-speakers of its training and of its initial weights, ``verifier.json`` (see ``tidyvoice.verifier``)
-and ``head.pt``, the weights of the loss (see ``tidyvoice.training.head``).
+speakers of its training and of its initial weights, ``verifier.json`` (see ``verification``) and
+``head.pt``, the weights of the loss (see ``tidyvoice.training.head``).
 """
 
 import hashlib

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from tidyvoice.errors import TidyVoiceError, TidyVoiceWarning
-from tidyvoice.frontends import FRONTENDS, FrontendSettings
+from tidyvoice.frontends import FRONTENDS, FrontendSettings, with_frontend
 from tidyvoice.headers import SAMPLE_RATE
 from tidyvoice.model_files import VOXBLINK2
-from tidyvoice.models import MODELS, EmbeddingModel, build_for
+from tidyvoice.models import MODELS, EmbeddingModel
 from tidyvoice.settings import read_yaml
 
 SIZES = ("acoustic_dim", "feat_dim")  # two names for the number of features in a frame
@@ -57,7 +57,8 @@ def model_of(
                 f"{frontend.feature_dim} features: correct model_args or {chosen.name}_args"
             )
     try:
-        return build_for(frontend, name, **args), chosen
+        model = MODELS.build(name, frontend.feature_dim, **args)
+        return with_frontend(model, frontend), chosen
     except TidyVoiceError as error:
         raise TidyVoiceError(f"{source}: {error}") from None
 

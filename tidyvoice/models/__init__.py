@@ -5,18 +5,15 @@ A new model is one file here, with a class below ``@MODELS.register(NAME)``, and
 
 from typing import Any
 
-from tidyvoice.frontends import Frontend, FrontendSettings
 from tidyvoice.models import campplus, ecapa_tdnn, redimnet, resnet, simam_resnet
 from tidyvoice.models.registry import MODELS, EmbeddingModel
 
 __all__ = [
     "MODELS",
     "EmbeddingModel",
-    "build_for",
     "build_model",
     "campplus",
     "ecapa_tdnn",
-    "frontend_of",
     "redimnet",
     "resnet",
     "simam_resnet",
@@ -42,23 +39,3 @@ def build_model(name: str, *, acoustic_dim: int = 80, **args: Any) -> EmbeddingM
         torch.Size([2, 64])
     """
     return MODELS.build(name, args.pop("feat_dim", acoustic_dim), **args)
-
-
-def build_for(frontend: Frontend, name: str, **args: Any) -> EmbeddingModel:
-    """Build a model for the features of a front end.
-
-    A trainable front end becomes part of the model, as ``model.frontend``: so its weights are
-    trained, saved and loaded with the model's, under the names that WeSpeaker gives them.
-
-    Raises:
-        TidyVoiceError: see ``build_model``.
-    """
-    model = MODELS.build(name, frontend.feature_dim, **args)
-    if frontend.trainable:
-        model.frontend = frontend
-    return model
-
-
-def frontend_of(model: EmbeddingModel, settings: FrontendSettings) -> Frontend:
-    """Return the trainable front end of a model, or build one that has no trainable weights."""
-    return getattr(model, "frontend", None) or settings.build()

@@ -13,7 +13,7 @@ from tidyvoice.modelhub.folder import fingerprint, save_model_config, save_torch
 from tidyvoice.training.checkpoint import epoch_checkpoints, load_checkpoint
 from tidyvoice.training.head import save_head
 from tidyvoice.training.validation import best_epoch, history
-from tidyvoice.verifier import Verifier
+from tidyvoice.verification.verifier import Verifier
 
 
 def average_checkpoints(

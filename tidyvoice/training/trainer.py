@@ -23,8 +23,8 @@ from tidyvoice.device import LateNumbers, choose_device
 from tidyvoice.distributed import World, join_world
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.files import only_writer
+from tidyvoice.frontends import frontend_of
 from tidyvoice.modelhub.folder import save_torch
-from tidyvoice.models import frontend_of
 from tidyvoice.record import record_run
 from tidyvoice.source import source_hash
 from tidyvoice.training.checkpoint import (

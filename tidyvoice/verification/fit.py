@@ -17,7 +17,7 @@ from tidyvoice.scoring.provenance import describe
 from tidyvoice.scoring.quality import Features
 from tidyvoice.scoring.tables import CohortFiles, Tables
 from tidyvoice.scoring.trials import ScoreTable, Trials, read_trials
-from tidyvoice.verifier import Scale, Verifier
+from tidyvoice.verification.verifier import Scale, Verifier
 
 # Between 0.5, at which most users decide, and the priors of applications with few false alarms.
 PRIOR = 0.1

@@ -11,10 +11,9 @@ import torch
 from tidyvoice.batch_plan import plan_batches, plan_items
 from tidyvoice.device import choose_device
 from tidyvoice.errors import NotFiniteError, TidyVoiceError, TidyVoiceWarning
-from tidyvoice.frontends import FrontendSettings
+from tidyvoice.frontends import FrontendSettings, frontend_of
 from tidyvoice.headers import INT16_SCALE, SAMPLE_RATE
 from tidyvoice.modelhub.folder import fingerprint
-from tidyvoice.models import frontend_of
 from tidyvoice.models.registry import EmbeddingModel, widest_frame
 from tidyvoice.readahead import one_ahead, read_ahead
 from tidyvoice.recordings import SHORTEST, Recording

@@ -9,7 +9,7 @@ import numpy as np
 
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.files import atomic_path
-from tidyvoice.verifier import Verifier, Voices
+from tidyvoice.verification.verifier import Verifier, Voices
 
 COLUMNS = ("names", "vectors", "recordings", "seconds", "model")
 FIX = "`tidyvoice enroll` writes one"

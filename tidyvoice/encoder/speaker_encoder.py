@@ -7,15 +7,15 @@ from pathlib import Path
 
 import numpy as np
 
-from tidyvoice.embedder import Embedder, Source, warn
-from tidyvoice.enrollment import EMPTY, Enrollment, Gallery, Identification
+from tidyvoice.encoder.embedder import Embedder, Source, warn
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.frontends import FrontendSettings
 from tidyvoice.model_files import VERIFIER_FILE
 from tidyvoice.modelhub.folder import load_model, model_files, model_folder, training_speakers
 from tidyvoice.models.registry import EmbeddingModel
 from tidyvoice.recordings import Recording
-from tidyvoice.verifier import Verification, Verifier, log_odds, unit_length
+from tidyvoice.verification.enrollment import EMPTY, Enrollment, Gallery, Identification
+from tidyvoice.verification.verifier import Verification, Verifier, log_odds, unit_length
 
 Voice = Source | Enrollment
 
