@@ -51,7 +51,7 @@ def test_the_examples_are_true(name, voices, tmp_path, monkeypatch):
         (shutil.copytree if path.is_dir() else shutil.copy)(path, tmp_path / path.name)
     monkeypatch.chdir(tmp_path)
     module, names = importlib.import_module(name), {"np": np}
-    if name.rpartition(".")[2] in ("embedder", "encoder", "enrollment", "verifier"):
+    if name.rpartition(".")[2] in ("embedder", "speaker_encoder", "enrollment", "verifier"):
         names["encoder"] = tidyvoice.SpeakerEncoder.from_pretrained("model", "cpu")
         names["Gallery"] = tidyvoice.Gallery
     failed, tried = doctest.testmod(module, extraglobs=names, optionflags=FLAGS)
