@@ -88,10 +88,10 @@ def _train(folder: Path, name: str, **model: object) -> Path:
             "train": str(folder / "data" / "train"),
             "chunk_frames": 40,
             "batch_size": 4,
-            "readers": 1,
+            "num_workers": 1,
         },
         "model": {"args": {"in_planes": 2, "embed_dim": 16}, **model},
-        "learning_rate": {"initial_lr": 0.001, "final_lr": 0.001},
+        "learning_rate": {"args": {"initial_lr": 0.001, "final_lr": 0.001}},
     }
     (folder / f"{name}.yaml").write_text(yaml.safe_dump(settings))
     train(folder / f"{name}.yaml")
