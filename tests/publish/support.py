@@ -63,7 +63,7 @@ def make_trained(folder: Path, corpus: Path, trials: Path) -> Trained:
     known = scan(corpus, language_folder=True)
     known.write(folder / "data" / "known")
     names = known.speakers()
-    known.select(names[:4]).write(folder / "data" / "train")
+    known.select(names[:4]).write(folder / "data" / "train", "The tones are free.")
     write_shards(folder / "data" / "train", per_shard=20)
     first = _train(folder, "first")
     second = _train(folder, "second", init=str(first / "models"))
