@@ -84,7 +84,10 @@ report() {
 
 # report_calibrated TABLE [OPTION ...]: the same with the systems of stage 7.
 report_calibrated() {
-  if [ -z "$mean" ]; then report "$1" "$dev_cosines" "$title" "${@:2}" && return; fi
+  if [ -z "$mean" ]; then
+    report "$1" "$dev_cosines" "$title" "${@:2}"
+    return
+  fi
   report "$1" dev-llr "$title, $norm, calibrated" \
     --compare "$title, $norm=$scores/dev-$normalize.score" \
     --compare "$title=$scores/$dev_cosines.score" ${compared[@]+"${compared[@]}"} "${@:2}"

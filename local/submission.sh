@@ -45,7 +45,7 @@ for list in eval-A:task1 eval-U:task2; do
   labels=$corpus/${list#*:}_labels.txt list=${list%:*}
   if [ -e "$labels" ]; then
     measured+=(--trials "$list=$labels")
-  elif [ "$(head -n 1 "$corpus/tv26_$list.txt" | wc -w)" != 3 ]; then
+  elif [ "$(head -n 1 "$corpus/tv26_$list.txt" | wc -w)" -ne 3 ]; then
     continue
   fi
   measured+=(--compare "$list=$scores/$list$kind.score")

@@ -58,7 +58,7 @@ def test_the_checker_reports_every_problem_at_once(data):
         "id000001/en/en_0.wav cannot be read as audio",
         "id000001/fr/fr_1.wav has 8000 Hz, expected 16000",
         "id000002/en/en_0.wav lasts 0.006 s, under the minimum 0.1 s",
-        "speaker stranger is in only one of utt2spk and spk2utt",
+        "speaker stranger has other utterances in utt2spk than in spk2utt",
         f"speaker id000002 is in {data} and in {other}",
     ):
         assert expected in problems

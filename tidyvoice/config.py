@@ -71,7 +71,7 @@ class DataSettings(Strict):
     speeds: tuple[Annotated[float, Field(gt=0.25, lt=4)], ...] = Field(
         (1.0, 0.9, 1.1), min_length=1, description="each speed makes a speaker a new class"
     )
-    augment_probability: Probability = Field(0.6, description="of noise or reverberation")
+    augment_probability: Probability = Field(0.6, description="of adding noise or reverberation")
     augmentations: tuple[AugmentationSettings, ...] = Field(
         (), description="further ones, applied in this order"
     )
@@ -91,7 +91,9 @@ class DataSettings(Strict):
                 )
         for speed in self.speeds:
             if abs(speed_fraction(speed) - speed) > 1e-6:
-                raise ValueError(f"the speed {speed} is no fraction with a denominator up to 100")
+                raise ValueError(
+                    f"the speed {speed} is not a fraction with a denominator up to 100: round it"
+                )
         return self
 
 
@@ -155,10 +157,14 @@ class LanguageSettings(Strict):
     They need the languages of the data (utt2lang); they leave out utterances without one.
     """
 
-    adversary: float = Field(0.0, ge=0, description="weight of a language classifier's reversal")
+    adversary: float = Field(
+        0.0, ge=0, description="weight of a language classifier with reversed gradient"
+    )
     adversary_hidden: int = Field(256, ge=1, description="units of its hidden layer")
-    contrast: float = Field(0.0, ge=0, description="weight of pairs of a speaker in two languages")
-    temperature: float = Field(0.1, gt=0, description="of the contrast")
+    contrast: float = Field(
+        0.0, ge=0, description="weight of the contrastive loss between languages"
+    )
+    temperature: float = Field(0.1, gt=0, description="temperature of the contrastive loss")
     negatives: Literal["all", "same_language"] = Field(
         "all", description="the other speakers' utterances that the contrast uses"
     )
@@ -232,14 +238,14 @@ class Experiment(Strict):
         None, ge=1, description="also save between epochs, every so many steps"
     )
     keep_checkpoints: int = Field(10, ge=1, description="epochs whose checkpoints stay on disk")
-    average: int = Field(1, ge=1, description="last epochs whose mean is the model")
+    average: int = Field(1, ge=1, description="number of last checkpoints to average")
     log_iterations: int = Field(50, ge=1, description="steps between two lines of the log")
     gradient_accumulation: int = Field(1, ge=1, description="batches of each process in one step")
     reference_batch_size: int | None = Field(
         None, ge=1, description="global batch size for which the learning rate was tuned"
     )
     clip_gradient: float | None = Field(
-        None, gt=0, description="longest gradient of the network (L2 norm)"
+        None, gt=0, description="maximal norm of the gradient of the network (L2 norm)"
     )
     timeout_seconds: float = Field(
         600, gt=0, description="how long a process waits for the others before it gives up"

@@ -159,7 +159,9 @@ def unpack_model(archive: Path, into: Path) -> None:
         with _opened(archive) as (members, read):
             outside = [name for name in members if name.is_absolute() or ".." in name.parts]
             if outside:
-                raise TidyVoiceError(f"{archive}: the path {outside[0]} leads out of the archive")
+                raise TidyVoiceError(
+                    f"{archive}: the path {outside[0]} leads out of the archive: do not unpack it"
+                )
             for path in find_model(members, archive).paths:
                 with read(members[path]) as file, open(into / path.name, "wb") as copy:
                     shutil.copyfileobj(file, copy)

@@ -112,7 +112,7 @@ class Recording:
 def _read(path: Path, start: float, end: float | None) -> tuple[np.ndarray, int]:
     """Read samples float32 [S x C] of a file's segment, and their rate."""
     if not path.exists():
-        raise TidyVoiceError(f"{path}: no such file")
+        raise TidyVoiceError(f"{path}: no such file. Check the path")
     if path.is_dir():
         raise TidyVoiceError(f"{path} is a folder: give an audio file")
     try:

@@ -66,7 +66,10 @@ def metrics(
     enough(bootstrap)
     points = [Costs(p, c_miss, c_fa) for p in p_target or [at.p_target for at in OPERATING_POINTS]]
     if published and points[0] != OPERATING_POINTS[0]:
-        raise TidyVoiceError("--published: published costs are at P 0.01; leave out --p-target")
+        raise TidyVoiceError(
+            "--published: the published costs use P(target) 0.01 and unit costs; leave out "
+            "--p-target, --c-miss and --c-fa"
+        )
     if not published and (trial_list or system):
         raise TidyVoiceError("--list and --system choose from the file that --published gives")
     systems = {}

@@ -114,7 +114,7 @@ class TrainingData:
             raise TidyVoiceError(
                 f"{', '.join(map(str, settings.train))}: {len(self._eligible)} utterances last "
                 f"{settings.min_seconds} s or longer, fewer than data.batch_size "
-                f"{settings.batch_size}: make it smaller"
+                f"{settings.batch_size}: reduce data.batch_size or data.min_seconds"
             )
         self.augmentations = [chosen.build() for chosen in settings.augmentations]
         utterances = Utterances(

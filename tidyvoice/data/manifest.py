@@ -99,7 +99,9 @@ class Manifest:
         try:
             table = table.with_columns(pl.col("seconds").cast(pl.Float64))
         except pl.exceptions.InvalidOperationError:
-            raise TidyVoiceError(f"{folder / 'utt2dur'}: a duration is not a number") from None
+            raise TidyVoiceError(
+                f"{folder / 'utt2dur'}: a duration is not a number. Give seconds."
+            ) from None
         return cls(table.sort("utterance"))
 
     def write(self, folder: str | Path, terms: str | None = None) -> None:
@@ -217,11 +219,16 @@ def check(
         manifest = Manifest.read(folder)
     except TidyVoiceError as error:
         return [str(error)]
+    listed = read_table(Path(folder) / "spk2utt", "utterances").select(
+        speaker="utterance", utterance=pl.col("utterances").str.split(" ")
+    )
+    listed, spoken = listed.explode("utterance"), manifest.table.select("speaker", "utterance")
+    pair = ["speaker", "utterance"]
+    odd = pl.concat([listed.join(spoken, pair, "anti"), spoken.join(listed, pair, "anti")])
     speakers = set(manifest.speakers())
-    listed = read_table(Path(folder) / "spk2utt", "utterances")["utterance"].to_list()
     problems = [
-        f"speaker {name} is in only one of utt2spk and spk2utt"
-        for name in sorted(speakers.symmetric_difference(listed))
+        f"speaker {name} has other utterances in utt2spk than in spk2utt"
+        for name in sorted(odd["speaker"].unique())
     ]
     for other in disjoint_from:
         shared = sorted(speakers & set(Manifest.read(other).speakers()))
@@ -259,7 +266,9 @@ def find_audio(
             names += [f"{folder}/{file}" for file in files if file[0] != "."]
     names = sorted(name for name in names if name.lower().endswith(tuple(endings)))
     if not names:
-        raise TidyVoiceError(f"{root} contains no {' or '.join(endings)} file. Is it the root?")
+        raise TidyVoiceError(
+            f"{root} contains no {' or '.join(endings)} file. Give the folder of the speakers."
+        )
     # Python reads bytes that are not UTF-8 as surrogates.
     if broken := next((name for name in names if re.search("[\udc80-\udcff]", name)), None):
         raise TidyVoiceError(f"{root}: {os.fsencode(broken)!r} is not UTF-8. Rename the file")
@@ -281,7 +290,9 @@ def of_layout(
     parts = pl.col("name").str.split("/")
     strays = table.filter(parts.list.len() != 3)
     if len(strays) == len(table):
-        raise TidyVoiceError(f"{root} contains no SPEAKER/FOLDER/FILE. Is it the root?")
+        raise TidyVoiceError(
+            f"{root} contains no SPEAKER/FOLDER/FILE. Give the folder of the speakers."
+        )
     if len(strays):
         message = f"{root}: {len(strays):,} files are not SPEAKER/FOLDER/FILE and left out: "
         warnings.warn(f"{message}{strays[0, 0]} ..", TidyVoiceWarning, stacklevel=2)

@@ -1,4 +1,4 @@
-"""Recordings and waveforms to speaker embeddings."""
+"""Speaker embeddings of recordings and waveforms."""
 
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
@@ -145,8 +145,8 @@ class Embedder:
 
         Args:
             recording, sample_rate, channel: see ``Recording.load``.
-            window, step: length and distance of the windows in seconds. Windows end with the
-                recording; a shorter recording is one window.
+            window, step: length and distance of the windows in seconds. No window extends
+                beyond the recording: the rest is dropped. A shorter recording is one window.
 
         Returns:
             Start of each window in seconds, float64 [N], and raw embeddings, float32 [N x D].

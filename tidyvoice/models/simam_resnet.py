@@ -10,9 +10,10 @@ of the embedding.
 import copy
 from collections.abc import Sequence
 from functools import partial
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from tidyvoice.models.pooling import PoolingName, build_pooling
@@ -48,8 +49,8 @@ class SimAMResNetASP(EmbeddingModel):
         acoustic_dim: F, a multiple of 8.
         in_planes: P; the stages have P, 2P, 4P and 8P channels.
         embed_dim: D.
-        dropout, two_emb_layer: arguments of WeSpeaker's networks. This one has no dropout, and
-            one linear layer.
+        dropout, two_emb_layer: arguments of WeSpeaker's networks, which must be 0 and False: this
+            network has no dropout and one linear layer.
     """
 
     fewest_half_frames = REDUCTION + 1
@@ -61,7 +62,7 @@ class SimAMResNetASP(EmbeddingModel):
         *,
         in_planes: Size = 64,
         embed_dim: Size = 256,
-        dropout: float = 0.0,
+        dropout: Annotated[float, Field(ge=0, le=0)] = 0.0,
         pooling_func: PoolingName = "ASP",
         two_emb_layer: Literal[False] = False,
     ):

@@ -23,7 +23,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Field, FiniteFloat, model_validator
 
-from tidyvoice.errors import TidyVoiceError
+from tidyvoice.errors import TidyVoiceError, TidyVoiceWarning
 from tidyvoice.files import write_text
 from tidyvoice.scoring.provenance import COMPARED, Remark, Step
 from tidyvoice.scoring.quality import Features
@@ -232,6 +232,7 @@ def fit_calibration(
                 f"{trials.source}: the weight of {name} is not positive{where}, although it alone "
                 "is higher for targets: the other features contain its information. Compare the "
                 "result without it.",
+                TidyVoiceWarning,
                 stacklevel=2,
             )
     notes |= {"l2": fit.l2, "limit": fit.limit, "seed": fit.seed}

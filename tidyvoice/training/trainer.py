@@ -267,7 +267,7 @@ class Trainer:
             if not math.isfinite(own):
                 cause = f"check the utterances {' '.join(self.data.utterance_ids(rows))}"
             raise TidyVoiceError(
-                f"the loss or the gradient is not finite ({mean}) around step {self.iteration}: "
+                f"the loss or the weights are not finite ({mean}) around step {self.iteration}: "
                 f"start another experiment with a lower learning rate, or {cause}"
             )
 

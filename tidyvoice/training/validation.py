@@ -58,7 +58,7 @@ class Validation:
         labels = self._trials.label
         if labels is None or not 0 < int(labels.sum()) < len(labels):
             raise TidyVoiceError(
-                f"{chosen.trials}: a validation needs labelled targets and non-targets"
+                f"{chosen.trials}: no labelled targets and non-targets. Give a list with both"
             )
         self._rows = np.sort(self._trials.places_in(self._source.ids, "utterance"))
         self._measured = history(settings.experiment)

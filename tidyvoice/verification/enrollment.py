@@ -154,7 +154,7 @@ class Gallery:
             TidyVoiceError: nobody has this name.
         """
         if self._enrollments.pop(name, None) is None:
-            raise TidyVoiceError(f"{name!r} is not enrolled")
+            raise TidyVoiceError(f"{name!r} is not enrolled: `tidyvoice voices` lists the names")
         self._prepared = []
 
     def nearest(
@@ -175,16 +175,25 @@ class Gallery:
             if not speakers:
                 raise TidyVoiceError(EMPTY)
             vectors = np.stack([speaker.vector for speaker in speakers])
-            cache[:] = [(verifier, verifier.prepare(vectors), speakers)]
-        _, voices, speakers = cache[0]
+            scales = [verifier.scale(speaker.recordings) for speaker in speakers]
+            slopes, offsets = (
+                np.array([getattr(s, k) for s in scales]) for k in ("slope", "offset")
+            )
+            cache[:] = [(verifier, verifier.prepare(vectors), speakers, slopes, offsets)]
+        _, voices, speakers, slopes, offsets = cache[0]
         scores = verifier.scores(voices, verifier.prepare(embedding[None]))
-        places = np.argpartition(-scores, min(top, len(scores)) - 1)[:top]
-        candidates = []
-        for place in places[np.argsort(-scores[places], kind="stable")]:
-            speaker, score = speakers[place], float(scores[place])
-            llr = float(verifier.scale(speaker.recordings).llr(score))
-            candidates.append(Candidate(speaker.name, score, llr, speaker.recordings))
-        return tuple(candidates)
+        # Scores of speakers with different numbers of recordings have different scales.
+        llrs = slopes * scores + offsets
+        places = np.argpartition(-llrs, min(top, len(llrs)) - 1)[:top]
+        return tuple(
+            Candidate(
+                speakers[place].name,
+                float(scores[place]),
+                float(llrs[place]),
+                speakers[place].recordings,
+            )
+            for place in places[np.argsort(-llrs[places], kind="stable")]
+        )
 
     def save(self, path: str | Path) -> None:
         """Write an ``.npz`` file without pickles, atomically."""
