@@ -22,6 +22,7 @@ from tidyvoice.data.manifest import Manifest, find_audio
 from tidyvoice.errors import TidyVoiceError, one_line_errors, summarise
 from tidyvoice.files import write_text
 from tidyvoice.headers import WITH_HEADER
+from tidyvoice.kaldi_tables import read_table
 from tidyvoice.readahead import read_ahead
 from tidyvoice.recordings import Recording
 
@@ -61,14 +62,14 @@ def of_tables(data: Path) -> Manifest:
             f"{data / 'segments'}: segments of recordings are not supported. Write each utterance "
             "to its own file, and list these in wav.scp"
         )
-    manifest = Manifest.read(data)
-    piped = manifest.table.filter(pl.col("path").str.ends_with("|"))
+    paths = read_table(data / "wav.scp", "path")
+    piped = paths.filter(pl.col("path").str.ends_with("|"))
     if len(piped):
         raise TidyVoiceError(
             f"{data / 'wav.scp'}: '{piped['utterance'][0]}' is a command ({len(piped):,} such "
             "lines). Run it once, and list the file that it writes"
         )
-    return manifest
+    return Manifest.read(data)
 
 
 def converted(manifest: Manifest, out: Path) -> Manifest:

@@ -169,7 +169,7 @@ def test_what_is_read_is_not_written_over(here, command, read):
     before = {name: (here / name).read_bytes() for name in read}
     for name in read:
         said = refuse(*command.split(), "--out", name)
-        assert f"{name} is read, and would be written over" in said
+        assert f"{name} is an input and would be overwritten" in said
     assert before == {name: (here / name).read_bytes() for name in read}
 
 
@@ -191,7 +191,7 @@ def test_the_layout_of_a_release_serves_every_command(here):
     assert (here / "model/verifier.json").is_file()
     assert not (here / "model/models/verifier.json").exists()
     said = refuse("embed", "ann-1.wav", "--out", "model/models/avg_model.pt")
-    assert "model/models/avg_model.pt is read, and would be written over" in said
+    assert "model/models/avg_model.pt is an input and would be overwritten" in said
 
 
 def test_a_poor_recording_warns_and_an_unfit_one_fails(here):

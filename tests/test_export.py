@@ -16,7 +16,7 @@ from tidyvoice.config import ModelSettings
 from tidyvoice.encoder import SpeakerEncoder
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.export import command
-from tidyvoice.export.graph import FEWEST_TRACED_FRAMES, onnx_model
+from tidyvoice.export.graph import FEWEST_TRACED_FRAMES
 from tidyvoice.export.onnx_encoder import OnnxEncoder
 from tidyvoice.extraction.extract import extract
 from tidyvoice.files import sha256
@@ -102,8 +102,8 @@ def test_the_exported_filterbank_is_the_filterbank(args):
 @pytest.mark.parametrize("name", FILES)
 def test_a_file_computes_what_the_model_does_at_any_length(folder, encoder, name):
     exported = OnnxEncoder(folder / name)
-    for frames in (*range(FEWEST_TRACED_FRAMES, 30), 100, 201, 402, 803):
-        for batch in (1, 2, 5):
+    for frames in (*range(FEWEST_TRACED_FRAMES, 18), 29, 201, 402):
+        for batch in (1, 3):
             samples = reference_waveform(frames, batch * encoder.frontend.num_samples(frames))
             samples = samples.reshape(batch, -1)
             expected, found = encoder.embed_samples(samples), exported.embed_samples(samples)
@@ -183,18 +183,13 @@ def test_maps_are_reduced_along_one_axis_after_the_other(folder):
 
 
 def test_a_file_that_computes_something_else_is_not_kept(folder, encoder, tmp_path, monkeypatch):
-    other = SpeakerEncoder(
-        fill_weights(build_model("SimAM_ResNet34_ASP", in_planes=2, embed_dim=16), seed=4),
-        encoder.settings,
-        "cpu",
-    )
-    monkeypatch.setattr(
-        command, "onnx_model", lambda _, description: onnx_model(other, description)
-    )
+    other = fill_weights(build_model("SimAM_ResNet34_ASP", in_planes=2, embed_dim=16), seed=4)
+    wrong = onnx.load(folder / "features.onnx")
+    monkeypatch.setattr(command, "onnx_model", lambda *_: wrong)
     out = tmp_path / "model.onnx"
     out.write_text("what was there")
     with pytest.raises(TidyVoiceError, match=r"model\.onnx is not written"):
-        command.export(encoder, out, "features")
+        command.export(SpeakerEncoder(other, encoder.settings, "cpu"), out, "features")
     assert [path.name for path in tmp_path.iterdir()] == ["model.onnx"]
     assert out.read_text() == "what was there"
 

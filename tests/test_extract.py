@@ -100,5 +100,5 @@ def test_an_utterance_shorter_than_a_frame_is_named(encoder, data, tmp_path):
 
 @pytest.mark.parametrize("name", ["cuda:99", "gpu", "cpu:1", "cuda:x"])
 def test_a_device_that_is_not_there_is_named(name):
-    with pytest.raises(TidyVoiceError, match=f"the device {name} is not available"):
+    with pytest.raises(TidyVoiceError, match=f"device {name} is not available"):
         choose_device(name)

@@ -96,7 +96,7 @@ def test_speakers_of_the_cohort_are_not_those_of_the_list(corpus):
     arguments = (corpus / "list.npz", corpus / "trials")
     with pytest.raises(TidyVoiceError, match="share 12 speakers"):
         fit_verifier(*arguments, cohort=others)
-    made = fit_verifier(*arguments, cohort=others, in_sample=True)
+    made = fit_verifier(*arguments, cohort=others, allow_overlap=True)
     assert "the cohort" in made.notes["in_sample"][0]
 
 

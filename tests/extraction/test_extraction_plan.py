@@ -110,7 +110,7 @@ def test_workers_follow_cores_processes_and_the_environment(
 
 
 def test_a_precision_that_is_not_there_is_named():
-    with pytest.raises(TidyVoiceError, match="no precision float8: there are float32, bfloat16"):
+    with pytest.raises(TidyVoiceError, match="no precision float8: use one of float32, bfloat16"):
         SpeakerEncoder(
             build_model("SimAM_ResNet34_ASP", in_planes=2, embed_dim=8),
             SETTINGS,

@@ -114,6 +114,8 @@ def test_a_network_works_in_every_command(experiment, components, tmp_path, name
     card = (tmp_path / "card" / "README.md").read_text()
     assert f"Network: {name}" in card
     assert f"front end {frontend['name']}" in card
+    if name in ("ResNet293", "ECAPA_TDNN_GLOB_c512"):
+        return  # an export takes seconds, and these have the operations of the others
     # `export` compares the file with the model.
     succeed("export", "--model", tmp_path / "card", "--out", tmp_path / "model.onnx")
     samples = (32768 * waveforms).astype(np.int16)

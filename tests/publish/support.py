@@ -63,7 +63,7 @@ def make_trained(folder: Path, corpus: Path, trials: Path) -> Trained:
     known = scan(corpus, language_folder=True)
     known.write(folder / "data" / "known")
     names = known.speakers()
-    known.select(names[:4]).write(folder / "data" / "train")
+    known.select(names[:4]).write(folder / "data" / "train", "The tones are free.")
     write_shards(folder / "data" / "train", per_shard=20)
     first = _train(folder, "first")
     second = _train(folder, "second", init=str(first / "models"))
@@ -88,10 +88,10 @@ def _train(folder: Path, name: str, **model: object) -> Path:
             "train": str(folder / "data" / "train"),
             "chunk_frames": 40,
             "batch_size": 4,
-            "readers": 1,
+            "num_workers": 1,
         },
         "model": {"args": {"in_planes": 2, "embed_dim": 16}, **model},
-        "learning_rate": {"initial_lr": 0.001, "final_lr": 0.001},
+        "learning_rate": {"args": {"initial_lr": 0.001, "final_lr": 0.001}},
     }
     (folder / f"{name}.yaml").write_text(yaml.safe_dump(settings))
     train(folder / f"{name}.yaml")

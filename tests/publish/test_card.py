@@ -133,7 +133,7 @@ def test_the_card_states_use_limits_and_licence(card):
         assert word in limits
     assert "forbid determining who a speaker is" in limits
     assert "`cc-by-4.0`" in section(card, "## Licence")
-    assert "- VoxBlink2 is CC BY-NC-SA" in section(card, "## Licence")
+    assert "- The tones are free." in section(card, "## Licence")
 
 
 def test_no_text_names_this_machine_or_a_speaker(trained, published):

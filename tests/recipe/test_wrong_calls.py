@@ -41,7 +41,7 @@ def test_without_arguments_it_lists_and_starts_nothing(untouched):
         ("--recipe mini --sed 1", "unknown option --sed"),
         ("--recipe mini --set finetune.margn.final_margin=1", "margn: did you mean margin?"),
         ("--recipe mini --topn 30", "unknown option --topn"),
-        ("--recipe mini --set average=4", "epochs is 3, and 4 epochs are to be averaged"),
+        ("--recipe mini --set average=4", "epochs is 3, but 4 epochs are to be averaged"),
         ("--recipe mini --set seed", "--set seed: write KEY=VALUE"),
         ("--stage 1", "give --recipe"),
         ("--recipe", "--recipe needs a value"),

@@ -183,7 +183,7 @@ def test_mistakes_are_one_line_and_no_page_is_written(tmp_path):
     assert "run `tidyvoice score` first" in refusal(tmp_path / "empty")
     scores = folder / "scores" / "dev.score"
     for path in (scores, folder / "config.yaml", folder / "log/train.jsonl"):
-        assert f"{path} is read" in refusal(folder, "--out", path)
+        assert f"{path} is an input" in refusal(folder, "--out", path)
     assert "--trials x: write NAME=LIST" in refusal(folder, "--trials", "none=x")
     for table in ("utt2lang", "utt2spk"):
         (folder / table).write_text("s0/en/0 en\n")

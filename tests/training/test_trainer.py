@@ -74,8 +74,10 @@ def test_fine_tuning_takes_the_model_or_the_tensors_that_fit(experiment, tmp_pat
     with pytest.raises(TidyVoiceError, match=r"model\.init_partial=true"):
         run(experiment)
     experiment["model"]["init_partial"] = True
-    povey = {"window_type": "povey", "dither": 0.0}
-    with pytest.raises(TidyVoiceError, match=r"another frontend \(window_type hamming, here povey"):
+    povey = {"args": {"window_type": "povey", "dither": 0.0}}
+    with pytest.raises(
+        TidyVoiceError, match=r"another front end \(args.window_type hamming, here povey"
+    ):
         run({**experiment, "frontend": povey})
     trainer = run(experiment)
     begun = final_state(trainer.folder)["model"]
