@@ -111,9 +111,7 @@ def test_tables_that_are_missing_or_disagree_fail(good):
     with open("train/spk2utt", "a") as file:
         file.writelines(f"stranger{number:02d} x\n" for number in range(13))
     output = fail("--data", "train")
-    assert (
-        "FAIL  train: speaker stranger09 has other utterances in utt2spk than in spk2utt" in output
-    )
+    assert "FAIL  train: speaker stranger09 has other utterances in utt2spk" in output
     assert "stranger10" not in output
     assert "3 more such problems" in output
     Path("train/utt2spk").unlink()

@@ -1,9 +1,9 @@
 # shellcheck shell=bash disable=SC2034,SC2154
-# What the recipe mini does beside its trainings. Each variable is an option of run.sh, too.
-calib_speakers=30       # speakers held out of the fine-tuning for the calibration; with 0 dev calibrates itself
+# Settings and steps of the recipe mini. Each variable below is an option of run.sh.
+calib_speakers=30       # speakers held out of the fine-tuning for calibration; 0: cross-fitting on dev
 mean_utterances=500     # utterances for the mean of the pretrained model
 normalize=language      # score normalisation: language, asnorm or snorm
-top_n=40                # highest cohort scores that count, of 80 speakers, each a few times over
+top_n=40                # highest cohort scores used, of 80 speakers with an entry for each language
 calib_targets=4000      # target trials for the calibration
 calib_nontargets=20000  # non-target trials for the calibration
 # On two cores, two processes of one thread each train this narrow network faster than one process of
@@ -13,7 +13,7 @@ processes=2             # processes of a training on this machine, one for each 
 pretraining=(pretrain)
 training_data() { echo "$data/$1"; }
 
-require_inputs() { :; } # stage 1 makes them
+require_inputs() { :; } # stage 1 makes all inputs
 
 prepare() {
   local setting settings=()
@@ -29,6 +29,6 @@ prepare() {
   fi
 }
 
-examine() { :; } # it is as it should be
+examine() { :; } # the corpus is made here, so nothing needs a check
 
 pack_pretraining() { pack "$data/pretrain"; }

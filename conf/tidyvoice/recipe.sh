@@ -1,14 +1,14 @@
 # shellcheck shell=bash disable=SC2034,SC2154
-# What the recipe tidyvoice does beside its trainings. Each variable is an option of run.sh, too.
-calib_speakers=100      # speakers held out of the fine-tuning for the calibration; with 0 dev calibrates itself
+# Settings and steps of the recipe tidyvoice. Each variable below is an option of run.sh.
+calib_speakers=100      # speakers held out of the fine-tuning for calibration; 0: cross-fitting on dev
 mean_utterances=20000   # utterances for the mean of the pretrained models
 normalize=language      # score normalisation: language, asnorm or snorm
-top_n=300               # highest cohort scores that count, of 3,566 speakers, a few times over
+top_n=300               # highest cohort scores used, of 3,566 speakers with an entry for each language
 calib_targets=20000     # target trials for the calibration
 calib_nontargets=100000 # non-target trials for the calibration
 processes=1             # processes of a training on this machine, one for each GPU
-tolerate=0.01           # share of the video files that may be broken
-counts=official         # expected sizes of data and lists; any: do not check them
+tolerate=0.01           # share of the video files that may be unreadable
+counts=official         # official: check the sizes of data and lists; any: do not
 
 if [[ " $* " = *" --variant published "* ]]; then calib_speakers=0; fi # it trains on all speakers
 pretraining=(pretrain large_margin)

@@ -20,8 +20,8 @@ class Embeddings:
         ids: N utterance ids, each once.
         vectors: float32 [N x D], row n belongs to ``ids[n]``.
         trained_on: the speakers that the model was trained on; None if they are not known.
-        model: SHA-256 of the weights of the model (``modelhub.folder.fingerprint``); None if it is
-            not known.
+        model: SHA-256 of the weights of the model (``modelhub.folder.fingerprint``); None if it
+            is not known.
     """
 
     ids: list[str]
