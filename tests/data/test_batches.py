@@ -84,7 +84,7 @@ def test_an_utterance_shorter_than_the_chunk_is_repeated(settings):
 
 
 def test_too_few_utterances_for_a_batch_say_so(settings):
-    with pytest.raises(TidyVoiceError, match=r"batch_size 25: make it smaller"):
+    with pytest.raises(TidyVoiceError, match=r"batch_size 25: reduce data.batch_size"):
         TrainingData(DataSettings(**{**settings, "batch_size": 25}), CHUNK, seed=3)
 
 

@@ -10,10 +10,9 @@ of the embedding.
 import copy
 from collections.abc import Sequence
 from functools import partial
-from typing import Annotated, Literal
+from typing import Literal
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
 from tidyvoice.models.pooling import PoolingName, build_pooling
@@ -49,8 +48,8 @@ class SimAMResNetASP(EmbeddingModel):
         acoustic_dim: F, a multiple of 8.
         in_planes: P; the stages have P, 2P, 4P and 8P channels.
         embed_dim: D.
-        dropout, two_emb_layer: arguments of WeSpeaker's networks, which must be 0 and False: this
-            network has no dropout and one linear layer.
+        dropout: has no effect, as in WeSpeaker's network of this name, whose configurations set it.
+        two_emb_layer: False; the network has one linear layer.
     """
 
     fewest_half_frames = REDUCTION + 1
@@ -62,7 +61,7 @@ class SimAMResNetASP(EmbeddingModel):
         *,
         in_planes: Size = 64,
         embed_dim: Size = 256,
-        dropout: Annotated[float, Field(ge=0, le=0)] = 0.0,
+        dropout: float = 0.0,
         pooling_func: PoolingName = "ASP",
         two_emb_layer: Literal[False] = False,
     ):
