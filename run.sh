@@ -16,7 +16,7 @@ corpus=         # folder of the corpora: DATA/corpus if left out, where mini mak
 data=           # folder of prepared data: data/RECIPE if left out
 exp=            # folder of models and results: exp/RECIPE if left out
 init_from=      # pretrained model in place of stage 3: folder, archive, or OWNER/NAME of Hugging Face
-from_released=  # the challenge's released model, or the one given, in place of stages 2 to 4
+from_released=  # score a released model (by default the challenge's) and train nothing
 variant=        # fine-tune with conf/variants/NAME.yaml or conf/RECIPE/finetune_NAME.yaml
 force=          # repeat finished stages; trainings, shards and corpus are renamed to NAME.1, ...
 
@@ -25,7 +25,7 @@ overrides=() # of --set
 if [ -x .venv/bin/python ]; then PATH=$PWD/.venv/bin:$PATH; fi
 command -v tidyvoice >/dev/null || fail "the package is not installed: pip install -e . -c constraints.txt"
 data=${data:-data/$recipe} exp=${exp:-exp/$recipe}
-corpus=${corpus:-$data/corpus} made=${corpus:-$data/corpus}/corpus.json # of the built-in corpus
+corpus=${corpus:-$data/corpus} corpus_stamp=${corpus:-$data/corpus}/corpus.json # of the built-in corpus
 tidyvoicex=$corpus/TidyVoiceX_ASV
 trials=$corpus/TidyVocieX_Dev_trialPairs.txt # the challenge's own spelling
 held_out=$data/calib                         # the speakers who calibrate; nobody if empty
@@ -72,9 +72,9 @@ if stage 1 "prepare the data"; then
   prepare_tidyvoicex
   [ -z "$held_out" ] || make "$held_out/trials" -- tidyvoice trials "$held_out" \
     --targets "$calib_targets" --nontargets "$calib_nontargets" --out "$held_out/trials"
-  make "$data/noise/wav.scp" "$made" -- \
+  make "$data/noise/wav.scp" "$corpus_stamp" -- \
     python -m local.musan --download "$corpus" --out "$data/noise"
-  make "$data/rirs/wav.scp" "$made" -- \
+  make "$data/rirs/wav.scp" "$corpus_stamp" -- \
     python -m local.rirs --download "$corpus" --out "$data/rirs"
   make "$data/check.txt" -- tidyvoice check "$data/finetune" --no-audio \
     ${held_out:+--disjoint "$held_out"} --disjoint "$data/dev"

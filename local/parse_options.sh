@@ -21,6 +21,8 @@ if [[ " $* " =~ ' --recipe '([^ ]+) ]]; then
   . "conf/$recipe/recipe.sh"
 fi
 [ $# -gt 0 ] || set -- --help
+options=$(sed -nE '/^(recipe|calib_speakers)=/,/^$/s/^([a-z_]+)=.*/\1/p' run.sh \
+  "conf/${recipe:-tidyvoice}/recipe.sh")
 while [ $# -gt 0 ]; do
   option=$1 name=${1#--}
   name=${name//-/_}
@@ -39,7 +41,9 @@ while [ $# -gt 0 ]; do
       done
       ;;
     *)
-      [[ $option =~ ^--[a-z_-]+$ && -n ${!name+set} ]] || fail "unknown option $option: see ./run.sh"
+      if [[ $option != --* ]] || ! grep -qx -- "$name" <<<"$options"; then
+        fail "unknown option $option: see ./run.sh"
+      fi
       [ $# -gt 0 ] || fail "$option needs a value"
       [[ ! ${!name} =~ ^[0-9]+$ || $1 =~ ^[0-9]+$ ]] || fail "$option $1: give a whole number"
       printf -v "$name" %s "$1" && shift

@@ -1,4 +1,4 @@
-"""What MUSAN and RIRS_NOISES share: collections of sounds, laid out as KIND/SOURCE/FILE.wav."""
+"""Common code of MUSAN and RIRS_NOISES: collections of sounds, laid out as KIND/SOURCE/FILE.wav."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -4,10 +4,10 @@
 # prepare_tidyvoicex: unpack TidyVoiceX where its folders are missing, and write the data folders.
 prepare_tidyvoicex() {
   local dev=$tidyvoicex/TidyVoiceX_Dev train=$tidyvoicex/TidyVoiceX_Train
-  make "$data/dev/wav.scp" "$made" -- \
+  make "$data/dev/wav.scp" "$corpus_stamp" -- \
     python -m local.tidyvoice --archive "$dev.tar.gz" --root "$dev" --out "$data/dev"
   if [ -e "$train" ] || [ -e "$train.tar.gz" ]; then
-    make "$data/finetune/wav.scp" "$made" -- \
+    make "$data/finetune/wav.scp" "$corpus_stamp" -- \
       python -m local.tidyvoice --archive "$train.tar.gz" --root "$train" --out "$data/finetune" \
       ${held_out:+--calib "$held_out" --calib-speakers "$calib_speakers"}
   fi

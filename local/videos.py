@@ -1,4 +1,4 @@
-"""What VoxCeleb2 and VoxBlink2 share: videos laid out as SPEAKER/VIDEO/UTTERANCE, m4a or WAV.
+"""Common code of VoxCeleb2 and VoxBlink2: videos laid out as SPEAKER/VIDEO/UTTERANCE, m4a or WAV.
 
 Preparation converts nothing: the data folder lists the files, and `tidyvoice shards` decodes each
 once, with ffmpeg where it is m4a, into 16 kHz PCM; it leaves out and lists the files that cannot be

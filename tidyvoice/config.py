@@ -64,7 +64,7 @@ class DataSettings(Strict):
     )
     noise: Path | None = Field(None, description="data folder of noise, with shards; none if null")
     rirs: Path | None = Field(None, description="data folder of impulse responses, with shards")
-    # Shorter chunks give maps of one column, see EmbeddingModel.fewest_half_frames.
+    # Shorter chunks give maps of one column, see EmbeddingModel.min_frames_bf16.
     chunk_frames: int = Field(200, ge=9, description="frames of a training chunk")
     min_seconds: float = Field(2.0, ge=0, description="shorter utterances are left out")
     max_seconds: float | None = Field(8.0, gt=0, description="longer ones are cropped at random")

@@ -21,10 +21,10 @@ prepare() {
     [[ $setting != corpus.* ]] || settings+=("${setting#corpus.}")
   done
   set_aside "$corpus"
-  make "$made" conf/mini/corpus.yaml -- python -m local.mini --config conf/mini/corpus.yaml \
+  make "$corpus_stamp" conf/mini/corpus.yaml -- python -m local.mini --config conf/mini/corpus.yaml \
     --out "$corpus" ${settings[@]+"${settings[@]}"}
   if [ -z "$init_from" ]; then
-    make "$data/pretrain/wav.scp" "$made" -- \
+    make "$data/pretrain/wav.scp" "$corpus_stamp" -- \
       python -m local.tidyvoice --root "$corpus/pretrain" --out "$data/pretrain"
   fi
 }

@@ -5,7 +5,7 @@ from torch.nn import functional as F
 from tests.losses.reference import CASES, expected_loss
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.losses import LOSSES, SphereFace2, build_loss
-from tidyvoice.losses.angles import narrower, wider
+from tidyvoice.losses.angles import add_margin, subtract_margin
 
 DIM, CLASSES = 6, 9
 
@@ -122,11 +122,11 @@ def test_widened_and_narrowed_angles_keep_their_order():
     # Floored sines next to a cosine of one are 1e-6 off.
     cosines = torch.linspace(-1, 1, 20001, dtype=torch.float64)
     for margin in (0.06, 0.3, 0.5):
-        for moved in (wider(cosines, margin), narrower(cosines, margin)):
+        for moved in (add_margin(cosines, margin), subtract_margin(cosines, margin)):
             steps = moved.diff()
             assert (steps > -1e-6).all()
             assert (steps[1:-1] > 0).all()
-        torch.testing.assert_close(wider(-cosines, margin), -narrower(cosines, margin))
+        torch.testing.assert_close(add_margin(-cosines, margin), -subtract_margin(cosines, margin))
 
 
 @pytest.mark.parametrize("t", [1.0, 2.5])

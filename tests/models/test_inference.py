@@ -18,7 +18,7 @@ def distance(a, b):
 
 # With 16 planes the first stage is tiled from 52 frames on.
 @pytest.mark.parametrize("planes", [4, 16])
-@pytest.mark.parametrize("frames", [1, SimAMResNetASP.fewest_half_frames, 200])
+@pytest.mark.parametrize("frames", [1, SimAMResNetASP.min_frames_bf16, 200])
 def test_the_folded_copy_gives_the_same_embeddings(planes, frames):
     model = fill_weights(build_model("SimAM_ResNet34_ASP", in_planes=planes, embed_dim=24), 3)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
@@ -27,7 +27,7 @@ def test_the_folded_copy_gives_the_same_embeddings(planes, frames):
         wanted = model(features)
         # 36 layers, each of which rounds twice more than the other does: 72 eps and some room.
         assert distance(FoldedSimAMResNet(model)(features), wanted) < 1e-5
-        if frames >= SimAMResNetASP.fewest_half_frames:
+        if frames >= SimAMResNetASP.min_frames_bf16:
             half = FoldedSimAMResNet(model, torch.bfloat16)(features)
             # The root of 2 x 36 roundings that are independent, each of eps / 2 = 2^-9, is 0.017.
             assert 1e-5 < distance(half, wanted) < 0.05
@@ -45,8 +45,8 @@ def test_no_map_of_the_shortest_bfloat16_input_has_a_single_column():
         if isinstance(module, torch.nn.Conv2d):
             module.register_forward_hook(lambda *call: columns.append(call[-1].shape[-1]))
     for frames, narrowest in (
-        (SimAMResNetASP.fewest_half_frames, 2),
-        (SimAMResNetASP.fewest_half_frames - 1, 1),
+        (SimAMResNetASP.min_frames_bf16, 2),
+        (SimAMResNetASP.min_frames_bf16 - 1, 1),
     ):
         columns.clear()
         model(torch.zeros(1, frames, 80))

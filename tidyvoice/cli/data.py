@@ -15,7 +15,8 @@ from tidyvoice.errors import TidyVoiceError, one_line_errors
 def check(
     data: Data,
     disjoint: Annotated[
-        list[Path] | None, typer.Option(help="data folder that may share no speaker (repeatable)")
+        list[Path] | None,
+        typer.Option(help="data folder that must not share a speaker with DATA (repeatable)"),
     ] = None,
     minimum: Annotated[float, typer.Option(help="shortest utterance in seconds")] = 0.1,
     audio: Annotated[bool, typer.Option(help="check the header of every file")] = True,
@@ -79,7 +80,7 @@ def shards(
             row |= {"found": packed.found, "unreadable": packed.unreadable}
             typer.echo(json.dumps(row))
             continue
-        state = "found finished" if packed.found else "written"
+        state = "already up to date" if packed.found else "written"
         left_out = f", {packed.unreadable:,} unreadable files left out" if packed.unreadable else ""
         typer.echo(
             f"{packed.folder}: {packed.utterances:,} utterances in {packed.shards:,} shards {state}"
@@ -123,4 +124,4 @@ def trials(
         return
     typer.echo(f"{out}: {found:,} target and {len(made) - found:,} non-target trials")
     for kind, number in lacking.items():
-        typer.echo(f"{number:,} fewer than asked for, {kind}: {data} has no more pairs", err=True)
+        typer.echo(f"{data} has {number:,} {kind} fewer than requested", err=True)

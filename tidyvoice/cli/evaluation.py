@@ -26,22 +26,26 @@ def metrics(
     utt2lang: Languages = None,
     utt2spk: Speakers = None,
     p_target: Annotated[
-        list[float] | None, typer.Option(help="prior of a target trial (repeatable); 0.01, 0.05")
+        list[float] | None,
+        typer.Option(show_default="0.01, 0.05", help="prior of a target trial (repeatable)"),
     ] = None,
     c_miss: Annotated[float, typer.Option(help="cost of a miss")] = 1.0,
     c_fa: Annotated[float, typer.Option(help="cost of a false alarm")] = 1.0,
     bootstrap: Resamples = 0,
-    languages: Annotated[bool, typer.Option("--languages", help="also each language")] = False,
-    pairs: Annotated[bool, typer.Option("--pairs", help="also each pair of languages")] = False,
+    languages: Annotated[bool, typer.Option("--languages", help="print each language too")] = False,
+    pairs: Annotated[
+        bool, typer.Option("--pairs", help="print each pair of languages too")
+    ] = False,
     published: Annotated[
         Path | None, typer.Option(help="YAML file of published results to compare with")
     ] = None,
     trial_list: Annotated[
         str | None,
-        typer.Option("--list", help="list in --published; by default the one of the same length"),
+        typer.Option("--list", show_default="of the same length", help="list in --published"),
     ] = None,
     system: Annotated[
-        str | None, typer.Option(help="system in --published to compare with; the first one")
+        str | None,
+        typer.Option(show_default="the first one", help="system in --published to compare with"),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -133,10 +137,12 @@ def report(
     experiment: Annotated[Path, typer.Argument(help="experiment folder with scores")],
     compare: Annotated[
         list[str] | None,
-        typer.Option(help="experiment or score file, or NAME=it, to compare with (repeatable)"),
+        typer.Option(help="[NAME=]EXPERIMENT or [NAME=]SCORES to compare with (repeatable)"),
     ] = None,
     scores: Annotated[str, typer.Option(help="which scores: EXP/scores/NAME.score")] = "dev",
-    name: Annotated[str | None, typer.Option(help="name of the system; its folder's")] = None,
+    name: Annotated[
+        str | None, typer.Option(show_default="that of the folder", help="name of the system")
+    ] = None,
     trials: Annotated[
         list[str] | None,
         typer.Option(help="NAME=LIST: trial list that gives the labels of NAME (repeatable)"),
@@ -144,7 +150,9 @@ def report(
     utt2lang: Languages = None,
     utt2spk: Speakers = None,
     bootstrap: Resamples = 1000,
-    out: Annotated[Path | None, typer.Option(help="page to write; EXP/report.html")] = None,
+    out: Annotated[
+        Path | None, typer.Option(show_default="EXP/report.html", help="page to write")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Write the page of an experiment, EXP/report.html, and print the table of its systems.

@@ -14,13 +14,15 @@ from tidyvoice.errors import one_line_errors
 @one_line_errors()
 def runs(
     folders: Annotated[
-        list[Path] | None, typer.Argument(help="folders with experiments; exp")
+        list[Path] | None,
+        typer.Argument(show_default="exp", help="folders with experiments"),
     ] = None,
     every: Annotated[
         bool, typer.Option("--all", help="all score files with labels, not only dev and dev-llr")
     ] = False,
     bootstrap: Annotated[
-        int, typer.Option(min=0, help="resamples for 95 % intervals, of two experiments; 0: none")
+        int,
+        typer.Option(min=0, help="resamples for the 95 % intervals of two experiments; 0 for none"),
     ] = 1000,
     utt2spk: Speakers = None,
     as_json: AsJson = False,

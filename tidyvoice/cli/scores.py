@@ -110,7 +110,9 @@ def calibrate(
     context: typer.Context,
     apply: Annotated[list[Path], typer.Option(help="scores to calibrate")],
     out: Out,
-    fit: Annotated[list[Path] | None, typer.Option(help="labelled scores of others")] = None,
+    fit: Annotated[
+        list[Path] | None, typer.Option(help="labelled scores of other speakers, to fit on")
+    ] = None,
     cross_fit: Annotated[
         int | None, typer.Option(min=3, help="folds of a fit to the list's other speakers")
     ] = None,

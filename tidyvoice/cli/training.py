@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tidyvoice.cli.app import AsJson, app
+from tidyvoice.cli.app import AsJson, Device, app
 from tidyvoice.errors import TidyVoiceError, one_line_errors
 
 SLOWEST = 7 * 24 * 3600.0  # seconds that a finished process waits for the others
@@ -78,11 +78,14 @@ def average(
 @one_line_errors()
 def extract(
     model: Annotated[
-        Path, typer.Option(help="model folder, OWNER/NAME of Hugging Face, or exported file")
+        Path,
+        typer.Option(
+            envvar="TIDYVOICE_MODEL", help="model folder, OWNER/NAME of Hugging Face, or ONNX file"
+        ),
     ],
     data: Annotated[Path, typer.Option(help="data folder")],
     out: Annotated[Path, typer.Option(help="table of embeddings to write, .npz")],
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps")] = "auto",
+    device: Device = "auto",
     precision: Annotated[
         str,
         typer.Option(help="float32, or bfloat16 for the convolutions: faster on some machines"),
@@ -90,13 +93,15 @@ def extract(
     memory: Annotated[
         int | None,
         typer.Option(
-            min=1, help="MiB for batches; default: 2048 on a CPU, half of the free on a GPU"
+            min=1,
+            show_default="2048 on a CPU, half of the free memory of a GPU",
+            help="MiB for batches",
         ),
     ] = None,
     longest: Annotated[
         float, typer.Option(min=1, help="seconds; longer recordings are embedded in pieces")
     ] = 120.0,
-    limit: Annotated[int | None, typer.Option(min=1, help="at most so many utterances")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="maximal number of utterances")] = None,
     seed: Annotated[int, typer.Option(help="seed of the choice for --limit")] = 1,
     strict: Annotated[
         bool, typer.Option("--strict", help="stop at the first file that cannot be read")

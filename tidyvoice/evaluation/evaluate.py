@@ -45,7 +45,7 @@ class Loaded:
 
 @dataclass(frozen=True)
 class ScoreFile:
-    """A score file, and the files that tell labels, languages and speakers of its trials.
+    """A score file, and the files with the labels, languages and speakers of its trials.
 
     Attributes:
         path: the scores.

@@ -33,7 +33,7 @@ class Frontend(nn.Module):
 
     @property
     def trainable(self) -> bool:
-        """Return whether training changes weights of this front end; they belong to the model."""
+        """True if training changes weights of this front end, which then belong to the model."""
         return any(parameter.requires_grad for parameter in self.parameters())
 
     def num_frames(self, samples: int) -> int:

@@ -18,7 +18,7 @@ def sine(cosine: Tensor) -> Tensor:
     return (1.0 - cosine.square()).clamp(min=SINE_FLOOR).sqrt()
 
 
-def wider(cosine: Tensor, margin: float, easy: bool = False) -> Tensor:
+def add_margin(cosine: Tensor, margin: float, easy: bool = False) -> Tensor:
     """Return cos(theta + margin), and cos(theta) - 1 - cos(pi - margin) where theta + margin > pi.
 
     With ``easy`` the margin applies only where theta < pi/2.
@@ -30,7 +30,7 @@ def wider(cosine: Tensor, margin: float, easy: bool = False) -> Tensor:
     return torch.where(cosine > turn, widened, cosine - 1.0 - turn)
 
 
-def narrower(cosine: Tensor, margin: float) -> Tensor:
+def subtract_margin(cosine: Tensor, margin: float) -> Tensor:
     """Return cos(theta - margin), and cos(theta) + 1 - cos(margin) where theta < margin."""
     turn = math.cos(margin)
     narrowed = cosine * turn + sine(cosine) * math.sin(margin)

@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import Field
 from torch import Tensor
 
-from tidyvoice.losses.angles import wider
+from tidyvoice.losses.angles import add_margin
 from tidyvoice.losses.head import Head
 from tidyvoice.losses.registry import LOSSES
 
@@ -44,4 +44,4 @@ class ArcMargin(Head):
         self.easy_margin = easy_margin
 
     def target_similarity(self, cosine: Tensor) -> Tensor:
-        return wider(cosine, self.margin, self.easy_margin)
+        return add_margin(cosine, self.margin, self.easy_margin)

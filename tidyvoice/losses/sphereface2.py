@@ -13,7 +13,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tidyvoice.losses.angles import narrower, wider
+from tidyvoice.losses.angles import add_margin, subtract_margin
 from tidyvoice.losses.head import Head
 from tidyvoice.losses.registry import LOSSES
 
@@ -105,13 +105,13 @@ class SphereFace2(Head):
     def target_similarity(self, cosine: Tensor) -> Tensor:
         if self.margin_type == "C":
             return self.adjusted(cosine) - self.margin
-        widened = wider(cosine, self.margin)
+        widened = add_margin(cosine, self.margin)
         return self.adjusted(widened) + (widened + 1).clamp(max=0)
 
     def other_similarity(self, cosines: Tensor) -> Tensor:
         if self.margin_type == "C":
             return self.adjusted(cosines) + self.margin
-        return self.adjusted(narrower(cosines, self.margin))
+        return self.adjusted(subtract_margin(cosines, self.margin))
 
     def class_logits(self, cosines: Tensor, labels: Tensor) -> Tensor:
         return super().class_logits(cosines, labels) + self.bias

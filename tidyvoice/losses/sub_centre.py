@@ -12,7 +12,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from tidyvoice.losses.angles import narrower, wider
+from tidyvoice.losses.angles import add_margin, subtract_margin
 from tidyvoice.losses.head import Head, require
 from tidyvoice.losses.registry import LOSSES
 
@@ -68,9 +68,9 @@ class SubCentreArcMargin(Head):
         if self.top_k and self.penalty:
             others = cosines.detach().scatter(1, labels.unsqueeze(1), -torch.inf)
             nearest = others.topk(self.top_k, dim=1).indices
-            penalised = narrower(cosines.gather(1, nearest), self.penalty)
+            penalised = subtract_margin(cosines.gather(1, nearest), self.penalty)
             cosines = cosines.scatter(1, nearest, penalised)
         return super().class_logits(cosines, labels)
 
     def target_similarity(self, cosine: Tensor) -> Tensor:
-        return wider(cosine, self.margin, self.easy_margin)
+        return add_margin(cosine, self.margin, self.easy_margin)

@@ -183,7 +183,7 @@ class CAMPPlus(EmbeddingModel):
         two_emb_layer: an argument of WeSpeaker's, which its released networks have switched off.
     """
 
-    fewest_half_frames = 3
+    min_frames_bf16 = 3
 
     def __init__(
         self,

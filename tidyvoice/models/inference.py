@@ -44,7 +44,7 @@ class FoldedSimAMResNet(nn.Module):
         self.pooling = fold_attention(model.pooling)
         self.bottleneck = copy.deepcopy(model.bottleneck)
         self.dtype = dtype
-        self.fewest_frames = 1 if dtype == torch.float32 else model.fewest_half_frames
+        self.fewest_frames = 1 if dtype == torch.float32 else model.min_frames_bf16
         self.requires_grad_(False)
 
     def forward(self, features: Tensor) -> Tensor:

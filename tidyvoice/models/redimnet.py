@@ -261,7 +261,7 @@ class ReDimNet(EmbeddingModel):
         two_emb_layer: an argument of WeSpeaker's, which its recipe has switched off.
     """
 
-    fewest_half_frames = 2
+    min_frames_bf16 = 2
 
     def __init__(
         self,

@@ -24,12 +24,12 @@ class EmbeddingModel(nn.Module):
 
     Attributes:
         embed_dim: D, a setting of every network.
-        fewest_half_frames: the smallest T in bfloat16. On CPUs with AMX, oneDNN computes a strided
+        min_frames_bf16: the smallest T in bfloat16. On CPUs with AMX, oneDNN computes a strided
             bfloat16 convolution wrongly (NaN, or finite values) if its output has a single column.
     """
 
     embed_dim: int
-    fewest_half_frames = 1
+    min_frames_bf16 = 1
 
     def blocks(self) -> Sequence[nn.Module]:
         """Return the modules of which activation checkpointing keeps only the input."""
@@ -62,7 +62,7 @@ class InferenceCopy(nn.Module):
         super().__init__()
         self.model = copy.deepcopy(model).eval().requires_grad_(False).to(dtype)
         self.dtype = dtype
-        self.fewest_frames = 1 if dtype == torch.float32 else model.fewest_half_frames
+        self.fewest_frames = 1 if dtype == torch.float32 else model.min_frames_bf16
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         return self.model(features.to(self.dtype)).float()

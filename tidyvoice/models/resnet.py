@@ -142,7 +142,7 @@ class ResNet(ResidualTrunk, EmbeddingModel):
         two_emb_layer: an argument of WeSpeaker's, which its released networks have switched off.
     """
 
-    fewest_half_frames = REDUCTION + 1
+    min_frames_bf16 = REDUCTION + 1
 
     def __init__(
         self,

@@ -52,7 +52,7 @@ class SimAMResNetASP(EmbeddingModel):
         two_emb_layer: False; the network has one linear layer.
     """
 
-    fewest_half_frames = REDUCTION + 1
+    min_frames_bf16 = REDUCTION + 1
 
     def __init__(
         self,

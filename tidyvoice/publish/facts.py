@@ -1,4 +1,4 @@
-"""What a model card says: the model, its trainings and its results."""
+"""Facts for a model card: the model, its trainings and its results."""
 
 import re
 from collections.abc import Sequence
@@ -72,7 +72,7 @@ class Facts:
 
 @dataclass(frozen=True)
 class Terms:
-    """What the publisher decides.
+    """Decisions of the publisher.
 
     Attributes:
         repository: OWNER/NAME.

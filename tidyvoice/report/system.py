@@ -30,7 +30,7 @@ class System:
 
 @dataclass
 class SystemFigures:
-    """What the page draws of a system, thinned so that the page stays small.
+    """Figures of a system for the page, thinned so that the page stays small.
 
     Attributes:
         threshold: the score at the EER.

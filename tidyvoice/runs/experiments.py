@@ -24,7 +24,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Experiment:
-    """What an experiment folder holds.
+    """Contents of an experiment folder.
 
     Attributes:
         name: the folder's path as the user gave it.

@@ -126,7 +126,7 @@ def load_calibration(path: str | Path) -> Calibration:
 
 @dataclass(frozen=True)
 class Fit:
-    """How a calibration is fitted.
+    """Options of the fit of a calibration.
 
     With p the prior and H(p) its entropy, the fit is the minimum over weights w and offset of
 

@@ -41,7 +41,7 @@ class Source(Strict):
 
 
 class Remark(Strict):
-    """What a reader of the results must know.
+    """Caveat about a result.
 
     Attributes:
         kind: "in-sample" and "confounded" results are too optimistic; an "unchecked" comparison

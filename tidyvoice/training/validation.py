@@ -64,7 +64,7 @@ class Validation:
         self._measured = history(settings.experiment)
 
     def is_due(self, epoch: int) -> bool:
-        """Return whether to validate at the end of this epoch: always at epoch 0 and the last."""
+        """Return True for the epochs that end with a validation: always 0 and the last."""
         return epoch % self._settings.validation.every_epochs == 0 or epoch == self._settings.epochs
 
     @property
