@@ -125,11 +125,12 @@ class Tracker:
         }
         row |= {name: round(value, 5) for name, value in means.items()}
         if not self._quiet:
-            self._write(row, list(means))
+            left = elapsed / len(self._values) * (self._total - iteration)
+            self._write(row, list(means), tqdm.format_interval(left))
             self._advise(row["data_wait"])
         self._reset()
 
-    def _write(self, row: dict, others: list[str]) -> None:
+    def _write(self, row: dict, others: list[str], left: str) -> None:
         self._numbers.write(json.dumps(row) + "\n")
         for name in ("loss", "accuracy", "margin", "lr", "utt_per_s", "data_wait", *others):
             self._board.add_scalar(name, row[name], row["iteration"])
@@ -139,7 +140,7 @@ class Tracker:
             f"lr {row['lr']:.2e} {row['utt_per_s']:.0f} utt/s wait {row['data_wait']:.0%}"
         )
         self._bar.set_postfix_str(shown)
-        line = f"step {row['iteration']}/{self._total} epoch {row['epoch']} {shown}"
+        line = f"step {row['iteration']}/{self._total} epoch {row['epoch']} {shown} left {left}"
         if self._bar.disable:
             self.say(line)
         else:
