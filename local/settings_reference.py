@@ -33,15 +33,15 @@ def section(model: type[BaseModel], prefix: str) -> Iterator[str]:
     yield f"\n## `{prefix[:-1]}`\n\n{summary}\n{TABLE}" if prefix else TABLE
     for key, field in model.model_fields.items():
         types = [field.annotation, *get_args(field.annotation)]
-        below = [one for one in types if hasattr(one, "model_fields")]
-        inner += [(one, f"{prefix}{key}.") for one in below]
+        below = [kind for kind in types if hasattr(kind, "model_fields")]
+        inner += [(kind, f"{prefix}{key}.") for kind in below]
         if key != "args" and (not below or field.default in (None, ())):
             meaning = TEXTS["keys"].get(prefix + key, TEXTS["keys"].get(key, field.description))
             yield row(prefix + key, field.default, meaning, field.annotation)
     if hasattr(model, "registry"):
         yield from components(model.registry, prefix, model.decided_elsewhere)
-    for one, name in inner:
-        yield from section(one, name)
+    for kind, name in inner:
+        yield from section(kind, name)
 
 
 def components(registry: Registry, prefix: str, elsewhere: dict[str, str]) -> Iterator[str]:
@@ -49,7 +49,7 @@ def components(registry: Registry, prefix: str, elsewhere: dict[str, str]) -> It
     alike = defaultdict(list)
     for name in registry:
         source = getattr(registry[name], "func", registry[name])
-        docs = "\n".join(inspect.getdoc(one) or "" for one in getattr(source, "__mro__", [source]))
+        docs = "\n".join(inspect.getdoc(cls) or "" for cls in getattr(source, "__mro__", [source]))
         meanings = dict(re.findall(r"^    (\w+): (.*?)\.?$", docs, re.MULTILINE)) | TEXTS["args"]
         text = f"{docs.splitlines()[0]}\n{TABLE}"
         for key, arg in inspect.signature(registry[name]).parameters.items():

@@ -67,8 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     manifest = manifest.measured()
     manifest.write(args.out, args.terms)
     hours = manifest.table["seconds"].sum() / 3600
-    known = f"{len(manifest.speakers()):,} speakers" if paths else "speakers not known"
-    print(f"{args.out}: {len(manifest):,} utterances, {hours:.2f} h, {known}")
+    speakers = f"{len(manifest.speakers()):,} speakers" if paths else "speakers not known"
+    print(f"{args.out}: {len(manifest):,} utterances, {hours:.2f} h, {speakers}")
 
 
 if __name__ == "__main__":

@@ -75,5 +75,5 @@ def measure(
     """Return the seconds of each file, float64 [N], and its problem ("" if there is none) [N]."""
     inspect = partial(inspect_audio, minimum=minimum)
     with closing(read_ahead(inspect, paths, threads, ahead=64)) as results:
-        found = list(tqdm(results, "headers", len(paths), unit=" files", disable=None))
-    return np.array([seconds for seconds, _ in found]), [problem for _, problem in found]
+        rows = list(tqdm(results, "headers", len(paths), unit=" files", disable=None))
+    return np.array([seconds for seconds, _ in rows]), [problem for _, problem in rows]

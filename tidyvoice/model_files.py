@@ -79,9 +79,9 @@ def find_model(names: Iterable[PurePosixPath], source: str | Path) -> ModelFiles
         TidyVoiceError: there are no weights, no config.yaml for them, or several models equally
             near the top.
     """
-    known = set(names)
+    paths = set(names)
     weights: dict[PurePosixPath, list[tuple[bool, int, PurePosixPath]]] = {}
-    for path in known:
+    for path in paths:
         if path.name in WEIGHT_FILES:
             inner = path.parent.name == INNER
             folder = path.parent.parent if inner else path.parent
@@ -96,8 +96,8 @@ def find_model(names: Iterable[PurePosixPath], source: str | Path) -> ModelFiles
     preferred = [path for _, _, path in sorted(weights[nearest[0]])]
     for path in preferred:
         for folder in dict.fromkeys((path.parent, nearest[0])):
-            if folder / CONFIG_FILE in known:
-                optional = (folder / name for name in OPTIONAL if folder / name in known)
+            if folder / CONFIG_FILE in paths:
+                optional = (folder / name for name in OPTIONAL if folder / name in paths)
                 return ModelFiles(path, folder / CONFIG_FILE, tuple(optional))
     raise TidyVoiceError(
         f"{source} holds {preferred[0]}, but no {CONFIG_FILE} beside it: add WeSpeaker's, which "

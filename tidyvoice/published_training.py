@@ -42,7 +42,7 @@ class Setting(NamedTuple):
         return None not in (self.published, self.ours) and self.published != self.ours
 
 
-def compare_training(published: Mapping[str, Any], ours: Experiment | None) -> list[Setting]:
+def compare_training(published: Mapping[str, Any], experiment: Experiment | None) -> list[Setting]:
     """Compare the training of a released model with one of ours.
 
     The learning rates in effect come last: WeSpeaker multiplies those in the file by scale_ratio.
@@ -53,22 +53,22 @@ def compare_training(published: Mapping[str, Any], ours: Experiment | None) -> l
     Returns:
         Nothing if the file does not describe the training.
     """
-    theirs = flatten(published)
-    own = flatten(ours.model_dump(mode="json")) if ours else {}
-    if not any(key in theirs for key in KEYS):
+    reference = flatten(published)
+    values = flatten(experiment.model_dump(mode="json")) if experiment else {}
+    if not any(key in reference for key in KEYS):
         return []
-    settings = [Setting(key, theirs.get(key), own.get(same)) for key, same in KEYS.items()]
+    settings = [Setting(key, reference.get(key), values.get(same)) for key, same in KEYS.items()]
     for key in RATES:
-        in_effect = _product(theirs.get(key), theirs.get(SCALE))
-        settings.append(Setting(f"{key} x scale_ratio", in_effect, own.get(KEYS[key])))
+        in_effect = _product(reference.get(key), reference.get(SCALE))
+        settings.append(Setting(f"{key} x scale_ratio", in_effect, values.get(KEYS[key])))
     return settings
 
 
-def training_table(settings: Sequence[Setting], ours: str) -> Table:
+def training_table(settings: Sequence[Setting], title: str) -> Table:
     """Return the settings as a table whose last column marks differences.
 
     Args:
-        ours: the title of our column.
+        title: of our column.
     """
     rows = [
         [
@@ -78,7 +78,7 @@ def training_table(settings: Sequence[Setting], ours: str) -> Table:
         ]
         for setting in settings
     ]
-    return Table(["setting", "published", ours, ""], rows, left={1, 2, 3})
+    return Table(["setting", "published", title, ""], rows, left={1, 2, 3})
 
 
 def _product(rate: Any, scale: Any) -> float | None:

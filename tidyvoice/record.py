@@ -151,8 +151,8 @@ def read_record(folder: Path) -> tuple[Run, ...]:
 
 def run_differences(first: Run, second: Run) -> dict[str, tuple[object, object]]:
     """Return the differences of two runs: dotted keys, and both values (None if absent)."""
-    one, two = (run.model_dump(mode="json", exclude=NO_DIFFERENCE) for run in (first, second))
-    return differences(one, two)
+    left, right = (run.model_dump(mode="json", exclude=NO_DIFFERENCE) for run in (first, second))
+    return differences(left, right)
 
 
 def shell_line(words: Sequence[str]) -> str:

@@ -96,8 +96,8 @@ def write_submission(
         sha256(out),
         {name: len(column) for name, column in values.items()},
         {NAMES[which]: in_words(path) for which, path in scores.items()},
-        list(dict.fromkeys(text for one in lineages.values() for text in one.in_sample)),
-        list(dict.fromkeys(text for one in lineages.values() for text in one.confounded)),
+        list(dict.fromkeys(text for lineage in lineages.values() for text in lineage.in_sample)),
+        list(dict.fromkeys(text for lineage in lineages.values() for text in lineage.confounded)),
     )
 
 

@@ -97,7 +97,7 @@ def test_parts_are_made_by_themselves_and_read_as_one(tmp_path):
     with pytest.raises(TidyVoiceError, match=r"part-002-of-003/shards is missing or unfinished"):
         ShardReader(out)
     done = command("shards", out)
-    assert done.stdout.count("found finished") == 2, done.stderr
+    assert done.stdout.count("already up to date") == 2, done.stderr
     assert done.stdout.count("written") == 1
     reader = ShardReader(out)
     assert len(reader) == 15

@@ -23,7 +23,7 @@ def data(tmp_path):
 
 def test_any_part_of_any_utterance_is_read_back(data):
     made = write_shards(data, per_shard=4)
-    assert (made.shards, made.utterances, made.found) == (3, 9, False)
+    assert (made.shards, made.utterances, made.up_to_date) == (3, 9, False)
     reader = ShardReader(data)
     table = Manifest.read(data).table
     assert sorted(reader.keys) == table["utterance"].to_list()
@@ -53,7 +53,7 @@ def test_the_tar_is_one_that_other_tools_read(data):
 def test_the_same_tables_make_the_same_bytes_and_are_made_once(data, tmp_path):
     write_shards(data, per_shard=4)
     first = {p.name: p.read_bytes() for p in (data / "shards").iterdir()}
-    assert write_shards(data, per_shard=4).found
+    assert write_shards(data, per_shard=4).up_to_date
     shutil.rmtree(data / "shards")
     write_shards(data, per_shard=4, threads=1)
     assert {p.name: p.read_bytes() for p in (data / "shards").iterdir()} == first
@@ -67,7 +67,7 @@ def test_other_settings_or_files_replace_the_shards(data):
     wav = next((data.parent / "corpus").rglob("*.wav"))
     content = ShardReader(data).content
     soundfile.write(wav, 0.5 * soundfile.read(wav)[0], 16000)
-    assert not write_shards(data, per_shard=9).found
+    assert not write_shards(data, per_shard=9).up_to_date
     assert ShardReader(data).content != content
 
 

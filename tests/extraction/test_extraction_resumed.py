@@ -74,13 +74,13 @@ def stopped(encoder, data, out, batches, **options):
 def test_what_was_stopped_goes_on_to_the_same_bytes(encoder, data, tmp_path, kept_at_once, capsys):
     whole, out = tmp_path / "whole.npz", tmp_path / "e.npz"
     made = extract(encoder, data, whole, memory_mib=1)
-    assert (made.utterances, made.found, made.failed) == (12, 0, 0)
+    assert (made.utterances, made.resumed, made.failed) == (12, 0, 0)
     for batches in (1, 2):
         stopped(encoder, data, out, batches)
         assert not out.exists()
     made = extract(encoder, data, out, memory_mib=None)  # keeps the batches it began with
     assert made.utterances == 12
-    assert made.found > 0
+    assert made.resumed > 0
     assert "of 12 utterances" in capsys.readouterr().err
     assert out.read_bytes() == whole.read_bytes()
     assert not (tmp_path / "e.npz.parts").exists()
@@ -101,7 +101,7 @@ def test_parts_of_another_plan_are_discarded_and_it_is_said(
     options = {"longest": 60.0} if change == "longest" else {}
     options |= {"limit": 11} if change == "data" else {}
     made = extract(other, data, out, **options)
-    assert made.found == 0
+    assert made.resumed == 0
     assert f"e.npz.parts has parts for another {named}: deleted" in capsys.readouterr().err
     extract(other, data, tmp_path / "fresh.npz", **options)
     assert out.read_bytes() == (tmp_path / "fresh.npz").read_bytes()
@@ -266,7 +266,7 @@ def test_killed_twice_and_ended_by_two_processes_it_has_the_same_bytes(model_fol
         process.communicate()
         assert not out.exists()
     made = json.loads(finish(start(model_folder, tmp_path / "data", out, 2, "--json")))
-    assert 0 < made["found"] < 500
+    assert 0 < made["resumed"] < 500
     assert out.read_bytes() == whole.read_bytes()
     assert not (tmp_path / "e.npz.parts").exists()
 

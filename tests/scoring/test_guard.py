@@ -129,7 +129,7 @@ def test_scores_of_unknown_origin_stay_so(lost, tmp_path):
         assert "not checked: the trials of dev.score against" in text
         assert ORIGIN in text
     for path in (first, then, fused):
-        assert not read_lineage(path).known
+        assert not read_lineage(path).complete
     found = json.loads(succeed(f"metrics {then} --json"))
     assert found["in_sample"] is None
     assert ORIGIN in found["unchecked"][0]
@@ -154,7 +154,7 @@ def test_provenance_of_other_scores_does_not_count(tmp_path):
     write_with_lineage(path, ScoreTable(trials, np.array([0.5, 1.5])), [Step(step="cosine")])
     assert [step.step for step in read_lineage(path).steps] == ["cosine"]
     path.write_text(path.read_text().replace("0.5", "0.6"))
-    assert not read_lineage(path).known
+    assert not read_lineage(path).complete
     beside = tmp_path / "dev.score.json"
     for broken in ("{", "[]", '{"steps": 3}', '{"fingerprint": "", "steps": [{}]}'):
         beside.write_text(broken)

@@ -239,11 +239,11 @@ def test_other_data_does_not_go_on_in_the_same_folder(experiment, tmp_path, tiny
     run(experiment)
     shutil.copytree(tiny / "corpus", tmp_path / "corpus")
     scan(tmp_path / "corpus", language_folder=True).write(tmp_path / "train")
-    assert not write_shards(tmp_path / "train").found
+    assert not write_shards(tmp_path / "train").up_to_date
     run(experiment)
     wav = next((tmp_path / "corpus").rglob("*.wav"))
     soundfile.write(wav, 0.5 * soundfile.read(wav)[0], 16000)
-    assert not write_shards(tmp_path / "train").found
+    assert not write_shards(tmp_path / "train").up_to_date
     with pytest.raises(TidyVoiceError, match="started with other data than"):
         run(experiment)
 

@@ -36,12 +36,12 @@ def submission(
     from tidyvoice.submission import write_submission
 
     scores, trials = {"A": scores_a, "U": scores_u}, {"A": trials_a, "U": trials_u}
-    made = write_submission(out, scores, trials, any_count)
+    archive = write_submission(out, scores, trials, any_count)
     if as_json:
-        row = asdict(made)
+        row = asdict(archive)
         typer.echo(json.dumps({"submission": str(row.pop("out")), **row}))
         return
-    for file, count in made.lines.items():
-        system = made.systems[file]
+    for file, count in archive.lines.items():
+        system = archive.systems[file]
         typer.echo(f"{file}: {f'{name}, {system}' if name else system}; {count:,} scores")
-    typer.echo(f"{out}: read back and equal; SHA-256 {made.sha256}")
+    typer.echo(f"{out}: read back and equal; SHA-256 {archive.sha256}")

@@ -77,10 +77,10 @@ def shards(
                 "count": packed.shards,
                 "utterances": packed.utterances,
             }
-            row |= {"found": packed.found, "unreadable": packed.unreadable}
+            row |= {"up_to_date": packed.up_to_date, "unreadable": packed.unreadable}
             typer.echo(json.dumps(row))
             continue
-        state = "already up to date" if packed.found else "written"
+        state = "already up to date" if packed.up_to_date else "written"
         left_out = f", {packed.unreadable:,} unreadable files left out" if packed.unreadable else ""
         typer.echo(
             f"{packed.folder}: {packed.utterances:,} utterances in {packed.shards:,} shards {state}"
@@ -111,17 +111,16 @@ def trials(
 
     refuse_inputs([out], [data / name for name in TABLES.values()])
     table = Manifest.read(data).table
-    known = table["language"].null_count() == 0
-    languages = table["language"].to_list() if known else None
+    languages = None if table["language"].null_count() else table["language"].to_list()
     ids, speakers = table["utterance"].to_list(), table["speaker"].to_list()
-    made, lacking = make_trials(ids, speakers, languages, targets, nontargets, seed)
+    pairs, lacking = make_trials(ids, speakers, languages, targets, nontargets, seed)
     with atomic_path(out) as partial, open(partial, "wb") as file:
-        write_trials(file, made)
-    found = int(made.label.sum())
+        write_trials(file, pairs)
+    count = int(pairs.label.sum())
     if as_json:
-        row = {"trials": str(out), "targets": found, "nontargets": len(made) - found}
+        row = {"trials": str(out), "targets": count, "nontargets": len(pairs) - count}
         typer.echo(json.dumps({**row, "lacking": lacking}))
         return
-    typer.echo(f"{out}: {found:,} target and {len(made) - found:,} non-target trials")
+    typer.echo(f"{out}: {count:,} target and {len(pairs) - count:,} non-target trials")
     for kind, number in lacking.items():
         typer.echo(f"{data} has {number:,} {kind} fewer than requested", err=True)

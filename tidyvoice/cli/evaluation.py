@@ -79,20 +79,20 @@ def metrics(
     systems = {}
     for name, path in _by_name(scores).items():
         file = ScoreFile(path, trials, tuple(utt2lang or ()), tuple(utt2spk or ()))
-        found = systems[name] = evaluate(file, points, bootstrap)
-        if bootstrap and found.speakers is None:
+        evaluation = systems[name] = evaluate(file, points, bootstrap)
+        if bootstrap and evaluation.speakers is None:
             raise TidyVoiceError(f"{path}: its ids do not name the speakers; give --utt2spk")
-        if (languages or pairs) and not found.languages:
+        if (languages or pairs) and not evaluation.languages:
             raise TidyVoiceError(f"{path}: its ids do not name the languages; give --utt2lang")
     name, main = next(iter(systems.items()))
     compared = compare(published, systems, trial_list, system) if published else None
     if as_json:
         content = main.to_json()
         if len(systems) > 1 or compared:
-            others = {key: differences(main, one) for key, one in systems.items() if key != name}
+            others = {key: differences(main, item) for key, item in systems.items() if key != name}
             content = {
-                "systems": {key: one.to_json() for key, one in systems.items()},
-                "differences": {key: one and one.to_json() for key, one in others.items()},
+                "systems": {key: evaluation.to_json() for key, evaluation in systems.items()},
+                "differences": {key: delta and delta.to_json() for key, delta in others.items()},
                 **(compared.to_json() if compared else {}),
             }
         typer.echo(json.dumps(content, indent=2))
@@ -111,12 +111,12 @@ def metrics(
             remarks.append(
                 "actDCF and Cllr assume calibrated log-likelihood ratios; these scores may be none"
             )
-    for name, one in systems.items():
+    for name, evaluation in systems.items():
         about = f"{name}: " if len(systems) > 1 or compared else ""
-        for wanted, rows in ((languages, one.languages), (pairs, one.pairs)):
+        for wanted, rows in ((languages, evaluation.languages), (pairs, evaluation.pairs)):
             if wanted:
                 parts.append(about.replace(": ", ":\n") + tables.languages_table(rows).to_text())
-        remarks += one.lineage.remarks(about)
+        remarks += evaluation.lineage.remarks(about)
     typer.echo("\n\n".join([*parts, *(["\n".join(remarks)] if remarks else [])]))
 
 
@@ -175,18 +175,19 @@ def report(
         systems.append(load_system(path, scores, title, **maps))
     keys = dict(map(name_and_path, trials or []))
     systems = [
-        replace(one, file=replace(one.file, trials=keys.pop(one.name, None))) for one in systems
+        replace(system, file=replace(system.file, trials=keys.pop(system.name, None)))
+        for system in systems
     ]
     if keys:
-        names = ", ".join(one.name for one in systems)
+        names = ", ".join(system.name for system in systems)
         raise TidyVoiceError(
             f"--trials {keys.popitem()[1]}: write NAME=LIST; NAME is one of {names}"
         )
     page = out or experiment / "report.html"
-    found = write_report(experiment, systems, page, resamples=bootstrap)
+    evaluations = write_report(experiment, systems, page, resamples=bootstrap)
     if as_json:
-        content = {key: one.to_json() for key, one in found.items()}
+        content = {key: evaluation.to_json() for key, evaluation in evaluations.items()}
         typer.echo(json.dumps({"report": str(page), "systems": content}))
     else:
-        table = brief_table(found).to_text()
+        table = brief_table(evaluations).to_text()
         typer.echo(f"{table}\n\nreport: {page}")

@@ -58,11 +58,11 @@ def fetch_model(
     from tidyvoice.released import fetch_model as fetch
     from tidyvoice.scoring.groups import read_maps
 
-    ours = load_experiment(config) if config else None
+    experiment = load_experiment(config) if config else None
     speakers = set((read_maps(trained_on or (), "speaker") or {}).values())
     fetched = fetch(source, out, revision, speakers, pin)
     folder, origin = fetched.folder, fetched.source
-    training = compare_training(read_config(folder / CONFIG_FILE), ours)
+    training = compare_training(read_config(folder / CONFIG_FILE), experiment)
     named = len(set(fetched.speakers) - {OTHERS})
     if as_json:
         row = {"model": str(folder), "parameters": fetched.parameters}

@@ -39,9 +39,9 @@ def runs(
 
     enough(bootstrap)
     folders = folders or [Path("exp")]
-    found = find_experiments(folders)
-    if len(folders) == 2 and [Path(one.name) for one in found] == folders:
-        compared = compare_experiments(*found, every, bootstrap, utt2spk or ())
+    experiments = find_experiments(folders)
+    if len(folders) == 2 and [Path(experiment.name) for experiment in experiments] == folders:
+        compared = compare_experiments(*experiments, every, bootstrap, utt2spk or ())
     else:
-        compared = list_experiments(found, every, utt2spk=utt2spk or ())
+        compared = list_experiments(experiments, every, utt2spk=utt2spk or ())
     typer.echo(json.dumps(compared.to_json(), default=str) if as_json else compared.to_text())

@@ -23,7 +23,7 @@ from tidyvoice.cli.app import (
 from tidyvoice.errors import TidyVoiceError, one_line_errors
 
 if TYPE_CHECKING:
-    from tidyvoice.scoring.pipeline import Made
+    from tidyvoice.scoring.pipeline import ScoringResult
 
 CALIBRATE = """Turn scores into log-likelihood ratios, by logistic regression on labelled scores.
 
@@ -96,11 +96,11 @@ def normalize(
         options = {"utt2lang": utt2lang, "cohort-utt2lang": cohort_utt2lang, "blind": blind}
         _refuse(options, f"it has an effect only with --method {BY_LANGUAGE}")
     members = CohortFiles(cohort, cohort_utt2spk, cohort_utt2lang, top_n)
-    made = normalize_scores(
+    result = normalize_scores(
         scores, embeddings, members, out, mean, method, utt2lang or (), blind, utt2spk or (),
         allow_overlap,
     )  # fmt: skip
-    _print(made, as_json)
+    _print(result, as_json)
 
 
 @app.command("fuse", help=FUSE)
@@ -172,10 +172,10 @@ def calibrate(
     calibrator = Calibrator(apply, out, measures, utt2spk or (), allow_overlap)
     how = Fit() if prior is None else Fit(prior)
     if fit:
-        made = calibrator.fit(fit, how, save)
+        result = calibrator.fit(fit, how, save)
     else:
-        made = calibrator.use(use) if use else calibrator.cross_fit(cross_fit, how)
-    _print(made, as_json)
+        result = calibrator.use(use) if use else calibrator.cross_fit(cross_fit, how)
+    _print(result, as_json)
 
 
 def _refuse(options: dict[str, object], why: str) -> None:
@@ -185,14 +185,14 @@ def _refuse(options: dict[str, object], why: str) -> None:
             raise TidyVoiceError(f"--{name}: {why}. Leave it out.")
 
 
-def _print(made: "Made", as_json: bool) -> None:
+def _print(result: "ScoringResult", as_json: bool) -> None:
     from tidyvoice.scoring.provenance import describe
 
-    lineage, step = made.lineage, made.lineage.steps[-1]
+    lineage, step = result.lineage, result.lineage.steps[-1]
     if as_json:
-        row = {"scores": str(made.out), "trials": made.trials, **step.model_dump(mode="json")}
+        row = {"scores": str(result.out), "trials": result.trials, **step.model_dump(mode="json")}
         typer.echo(json.dumps({**row, **lineage.to_json()}))
         return
-    typer.echo(f"{made.out}: {made.trials:,} trials, {describe(step)}")
+    typer.echo(f"{result.out}: {result.trials:,} trials, {describe(step)}")
     for line in lineage.remarks():
         typer.echo(line)

@@ -90,8 +90,8 @@ class Manifest:
                 table = table.with_columns(pl.lit(None, pl.String).alias(column))
                 continue
             other = read_table(folder / name, column)
-            for one, two, where in ((table, other, name), (other, table, "wav.scp")):
-                absent = one.join(two, "utterance", how="anti")["utterance"].to_list()
+            for left, right, where in ((table, other, name), (other, table, "wav.scp")):
+                absent = left.join(right, "utterance", how="anti")["utterance"].to_list()
                 problems += [f"{utterance} is not in {folder / where}" for utterance in absent]
             table = table.join(other, "utterance", how="left")
         if problems:
@@ -186,16 +186,16 @@ def parts_of(folder: str | Path) -> list[Path]:
         TidyVoiceError: parts are missing, or the folder has been divided twice.
     """
     folder = Path(folder)
-    found = sorted(path.name for path in folder.glob("part-*-of-*") if path.is_dir())
-    if not found:
+    names = sorted(path.name for path in folder.glob("part-*-of-*") if path.is_dir())
+    if not names:
         return [folder]
-    divisions = sorted({int(name.rpartition("-")[2]) for name in found})
+    divisions = sorted({int(name.rpartition("-")[2]) for name in names})
     if len(divisions) > 1:
         raise TidyVoiceError(
             f"{folder} has parts of {' and of '.join(map(str, divisions))}. Remove one division"
         )
     wanted = [PART.format(number, divisions[0]) for number in range(1, divisions[0] + 1)]
-    missing = [name for name in wanted if name not in found]
+    missing = [name for name in wanted if name not in names]
     if missing:
         raise TidyVoiceError(
             f"{folder} lacks {summarise(missing, 3)}. Prepare these parts as well (--part)"

@@ -39,12 +39,12 @@ COLUMNS = {
 
 @dataclass(frozen=True)
 class ShardSummary:
-    """Result of ``write_shards``; ``found`` is True if the shards had been written before."""
+    """Result of ``write_shards``; ``up_to_date`` is True if the shards had been written before."""
 
     folder: Path
     shards: int
     utterances: int
-    found: bool
+    up_to_date: bool
     unreadable: int = 0
 
 

@@ -77,12 +77,12 @@ def features_of(encoder: SpeakerEncoder, samples: np.ndarray) -> np.ndarray:
 
 
 def decide(
-    encoder: SpeakerEncoder, one: Enrollment | None, other: Enrollment | None, prior: float
+    encoder: SpeakerEncoder, first: Enrollment | None, second: Enrollment | None, prior: float
 ) -> tuple[str, str]:
     """Return the decision and the figure of the scores as HTML, which is empty without verifier."""
-    if one is None or other is None:
-        return waiting([one, other].count(None)), ""
-    result = encoder.verify(one, other, prior)
+    if first is None or second is None:
+        return waiting([first, second].count(None)), ""
+    result = encoder.verify(first, second, prior)
     if encoder.verifier is None:
         return verdict(result), ""
     fitted = encoder.verifier.scale().distribution

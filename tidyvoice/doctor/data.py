@@ -120,12 +120,12 @@ def _problems(folder: Path, table: pl.DataFrame, of_tables: Sequence[str]) -> li
 def overlaps(tables: Mapping[Path, pl.DataFrame]) -> Iterator[Finding]:
     """Report speakers that two data folders share: training and evaluation must not."""
     speakers = {folder: set(table["speaker"].unique()) for folder, table in tables.items()}
-    for one, other in combinations(speakers, 2):
-        shared = sorted(speakers[one] & speakers[other])
-        if shared and not one.samefile(other):
+    for first, second in combinations(speakers, 2):
+        shared = sorted(speakers[first] & speakers[second])
+        if shared and not first.samefile(second):
             message = f"they share {len(shared):,} speakers, such as {', '.join(shared[:3])}"
             fix = "Leave these out of one folder, or prepare one corpus with a --prefix"
-            yield Finding("FAIL", f"{one} and {other}", message, fix)
+            yield Finding("FAIL", f"{first} and {second}", message, fix)
 
 
 def corpora(

@@ -257,7 +257,7 @@ def _portions(loaded: Iterable[Recording]) -> Iterator[list[Recording]]:
     portion: list[Recording] = []
     for recording in loaded:
         portion.append(recording)
-        if len(portion) == AT_ONCE or sum(one.seconds for one in portion) >= AT_ONCE_SECONDS:
+        if len(portion) == AT_ONCE or sum(item.seconds for item in portion) >= AT_ONCE_SECONDS:
             yield portion
             portion = []
     if portion:

@@ -332,8 +332,8 @@ class SpeakerEncoder(Embedder):
 
     def _cosines(self, left: list[_Embedded], right: list[_Embedded]) -> np.ndarray:
         mean = None if self.verifier is None else self.verifier.mean
-        one, other = (unit_length(_stacked(side), mean) for side in (left, right))
-        return np.einsum("nd,nd->n", one, np.broadcast_to(other, one.shape))
+        first, second = (unit_length(_stacked(side), mean) for side in (left, right))
+        return np.einsum("nd,nd->n", first, np.broadcast_to(second, first.shape))
 
     def _strangers(self, recordings: Sequence[Recording], vectors: np.ndarray) -> list[str]:
         """Report the recording that is least like the others, if it is of another speaker."""

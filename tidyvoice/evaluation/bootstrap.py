@@ -106,7 +106,7 @@ def resample(
     if languages is None:
         categories = {POOLED: categories[POOLED]}
 
-    def one(chunk: np.ndarray) -> dict[str, Resampled]:
+    def evaluate(chunk: np.ndarray) -> dict[str, Resampled]:
         chunk = np.ascontiguousarray(chunk, dtype=np.float32)
         curves = [_weighted(count, chunk, kind >= 2) for kind, count in enumerate(counts)]
         return {
@@ -121,7 +121,7 @@ def resample(
         }
 
     with ThreadPoolExecutor(usable_cores()) as pool:
-        parts = list(pool.map(one, chunks))
+        parts = list(pool.map(evaluate, chunks))
     return {
         category: Resampled(
             *(
@@ -161,17 +161,17 @@ def with_intervals(rows: Sequence[Row], resampled: dict[str, Resampled]) -> list
         if row.eer is None or row.category not in resampled:
             done.append(row)
             continue
-        found = resampled[row.category]
+        draws = resampled[row.category]
         points = tuple(
             replace(point, min_dcf_interval=interval(least), act_dcf_interval=interval(actual))
-            for point, least, actual in zip(row.points, found.min_dcf, found.act_dcf, strict=True)
+            for point, least, actual in zip(row.points, draws.min_dcf, draws.act_dcf, strict=True)
         )
         done.append(
             replace(
                 row,
                 points=points,
-                eer_interval=interval(found.eer),
-                cllr_interval=interval(found.cllr),
+                eer_interval=interval(draws.eer),
+                cllr_interval=interval(draws.cllr),
             )
         )
     return done
@@ -198,9 +198,9 @@ def _count(
     enroll: np.ndarray, test: np.ndarray, bins: np.ndarray, edges: int
 ) -> tuple[np.ndarray, np.ndarray, sparse.csc_array]:
     """Return both speakers of each pair with trials, [P] each, and counts [bins x P]."""
-    one, other = np.minimum(enroll, test), np.maximum(enroll, test)
-    speakers = int(other.max(initial=0)) + 1
-    key = (one.astype(np.int64) * speakers + other) * (edges + 1) + bins
+    low, high = np.minimum(enroll, test), np.maximum(enroll, test)
+    speakers = int(high.max(initial=0)) + 1
+    key = (low.astype(np.int64) * speakers + high) * (edges + 1) + bins
     key, number = np.unique(key, return_counts=True)
     pair, row = np.divmod(key, edges + 1)
     pair, sizes = np.unique(pair, return_counts=True)
@@ -213,13 +213,13 @@ def _weighted(
     count: tuple[np.ndarray, np.ndarray, sparse.csc_array], weights: np.ndarray, targets: bool
 ) -> np.ndarray:
     """Return counts by bin, float [bins x R], given the speakers' weights [S x R]."""
-    one, other, matrix = count
+    low, high, matrix = count
     total = np.zeros((matrix.shape[0], weights.shape[1]), dtype=np.float32)
-    for start in range(0, len(one), PAIRS):
+    for start in range(0, len(low), PAIRS):
         part = slice(start, start + PAIRS)
-        times = weights[one[part]]
+        times = weights[low[part]]
         if not targets:
-            times *= weights[other[part]]
+            times *= weights[high[part]]
         total += matrix[:, part] @ times
     return total
 

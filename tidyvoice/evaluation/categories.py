@@ -130,13 +130,13 @@ def category_scores(
                 for side in (targets, nontargets)
             )
         )
-        known = len(scores.targets) and len(scores.nontargets)
-        if category == POOLED and not known:
+        has_both = len(scores.targets) and len(scores.nontargets)
+        if category == POOLED and not has_both:
             kind = "non-target" if len(scores.targets) else "target"
             raise TidyVoiceError(
                 f"{table.trials.source}: no {kind} trial in it; metrics need both kinds"
             )
-        yield category, len(scores.targets), len(scores.nontargets), scores if known else None
+        yield category, len(scores.targets), len(scores.nontargets), scores if has_both else None
 
 
 def category_kinds() -> dict[str, tuple[tuple[int, ...], tuple[int, ...]]]:

@@ -46,17 +46,17 @@ def differences(main: Evaluation, other: Evaluation) -> Differences | None:
     """
     if main.trials != other.trials:
         return None
-    one, two = main.draws, other.draws
-    if one is None or two is None or one.speakers != two.speakers:
-        one = two = None
+    left, right = main.draws, other.draws
+    if left is None or right is None or left.speakers != right.speakers:
+        left = right = None
     eer: dict[str, Difference | None] = {}
     for first, second in zip(main.categories, other.categories, strict=True):
         category = first.category
         if first.eer is None or second.eer is None:
             eer[category] = None
             continue
-        paired = one and category in one.eer and category in two.eer
-        between = _interval(one.eer[category], two.eer[category]) if paired else None
+        paired = left and category in left.eer and category in right.eer
+        between = _interval(left.eer[category], right.eer[category]) if paired else None
         eer[category] = Difference(second.eer - first.eer, between)
     points = zip(main.pooled.points, other.pooled.points, strict=True)
     return Differences(
@@ -64,12 +64,12 @@ def differences(main: Evaluation, other: Evaluation) -> Differences | None:
         tuple(
             Difference(
                 second.min_dcf - first.min_dcf,
-                _interval(one.min_dcf[place], two.min_dcf[place]) if one else None,
+                _interval(left.min_dcf[place], right.min_dcf[place]) if left else None,
             )
             for place, (first, second) in enumerate(points)
         ),
     )
 
 
-def _interval(one: tuple[float | None, ...], two: tuple[float | None, ...]) -> Interval | None:
-    return interval(np.array(two, dtype=float) - np.array(one, dtype=float))
+def _interval(left: tuple[float | None, ...], right: tuple[float | None, ...]) -> Interval | None:
+    return interval(np.array(right, dtype=float) - np.array(left, dtype=float))

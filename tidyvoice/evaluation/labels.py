@@ -60,9 +60,9 @@ def _joined(trials: Trials, key: Trials) -> np.ndarray:
     """Look up the label of each trial by its pair: bool [T]."""
     places = by_stem(trials.ids, trials.source)
     by_stem(key.ids, key.source)
-    own = np.array([places.get(stem(i), -1) for i in key.ids], dtype=np.int64)
+    rows = np.array([places.get(stem(i), -1) for i in key.ids], dtype=np.int64)
     scored = trials.enroll.astype(np.int64) << 32 | trials.test
-    listed = own[key.enroll] << 32 | own[key.test]  # below 0 with an id that has no score
+    listed = rows[key.enroll] << 32 | rows[key.test]  # below 0 with an id that has no score
     # Searching in sorted order is five times as fast.
     by_score, by_key = np.argsort(scored), np.argsort(listed)
     scored, listed = scored[by_score], listed[by_key]
@@ -79,11 +79,11 @@ def _among(values: np.ndarray, others: np.ndarray) -> np.ndarray:
     return others[places] == values
 
 
-def _refuse_missing(rows: np.ndarray, trials: Trials, said: str) -> None:
+def _refuse_missing(rows: np.ndarray, trials: Trials, problem: str) -> None:
     """Refuse trials that are in one list only."""
     if len(rows):
         first = int(rows.min())
         raise TidyVoiceError(
-            f"{trials.source}:{first + 1}: the trial '{trials.pair(first)}' {said}"
+            f"{trials.source}:{first + 1}: the trial '{trials.pair(first)}' {problem}"
             f"{more(len(rows) - 1)}; give the list that was scored"
         )

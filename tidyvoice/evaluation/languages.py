@@ -62,14 +62,16 @@ def by_language(
             np.sort(scores[targets:end]), np.sort(scores[nontargets:targets])
         )
     pairs = [
-        LanguageRow((names[one], names[other]), *_metrics(part, costs))
-        for (one, other), part in parts.items()
+        LanguageRow((names[first], names[second]), *_metrics(part, costs))
+        for (first, second), part in parts.items()
     ]
     single = []
     for code, name in enumerate(names):
-        own = [part for pair, part in parts.items() if code in pair]
-        if own:
-            both = (np.sort(np.concatenate(side), kind="stable") for side in zip(*own, strict=True))
+        portions = [part for pair, part in parts.items() if code in pair]
+        if portions:
+            both = (
+                np.sort(np.concatenate(side), kind="stable") for side in zip(*portions, strict=True)
+            )
             single.append(LanguageRow((name,), *_metrics(SortedScores(*both), costs)))
     return single, pairs
 

@@ -56,14 +56,14 @@ class Comparison:
         systems: the published systems with results on it, by name.
         figures: their figures on it.
         reference: name of the system that ours are compared with, category by category.
-        ours: our evaluations, by name.
+        evaluations: ours, by name.
     """
 
     trial_list: TrialList
     systems: Mapping[str, System]
     figures: Mapping[str, Figures]
     reference: str
-    ours: Mapping[str, Evaluation]
+    evaluations: Mapping[str, Evaluation]
 
     def to_json(self) -> dict[str, Any]:
         """Return the comparison for JSON: rates as fractions, null for what is not available."""
@@ -73,7 +73,9 @@ class Comparison:
                 "metric": metric,
                 "category": category,
                 "published": value,
-                "values": {name: getattr(e.row(category), metric) for name, e in self.ours.items()},
+                "values": {
+                    name: getattr(e.row(category), metric) for name, e in self.evaluations.items()
+                },
             }
             for metric, category, value in _published(self.figures[self.reference])
         ]
@@ -89,14 +91,14 @@ class Comparison:
 
     def categories_table(self) -> Table:
         """Return the categories of the reference, and ours with the differences."""
-        names = [marked(name, e.lineage) for name, e in self.ours.items()]
+        names = [marked(name, e.lineage) for name, e in self.evaluations.items()]
         rows = []
         for metric, category, published in _published(self.figures[self.reference]):
             line = [
                 f"{'EER %' if metric == 'eer' else 'minDCF'} {category}",
                 WRITE[metric](published),
             ]
-            for evaluation in self.ours.values():
+            for evaluation in self.evaluations.values():
                 value = getattr(evaluation.row(category), metric)
                 text = str(WRITE[metric](value))
                 if None not in (value, published):
@@ -111,7 +113,7 @@ class Comparison:
         for name, figures in self.figures.items():
             values = {m: value for m, category, value in _published(figures) if category == POOLED}
             rows.append({"system": name, **values, "source": self.systems[name].source})
-        for name, evaluation in self.ours.items():
+        for name, evaluation in self.evaluations.items():
             pooled, source = evaluation.pooled, "ours"
             if not self._same_length(evaluation):
                 source += f", on another list: {_trials(evaluation):,} trials"
@@ -134,11 +136,11 @@ class Comparison:
         name, system = self.reference, self.systems[self.reference]
         lines = [f"{name}: {self.trial_list.name}; {system.source}"]
         lines += [f"{name}: {system.note}"] if system.note else []
-        for ours, evaluation in self.ours.items():
-            lines.append(f"{ours}: {'; '.join(map(describe, evaluation.lineage.steps))}")
+        for title, evaluation in self.evaluations.items():
+            lines.append(f"{title}: {'; '.join(map(describe, evaluation.lineage.steps))}")
             if not self._same_length(evaluation):
                 lines.append(
-                    f"{ours}: {_trials(evaluation):,} trials, but the published list has "
+                    f"{title}: {_trials(evaluation):,} trials, but the published list has "
                     f"{self.trial_list.trials:,}: results on different lists cannot be compared"
                 )
         return lines
@@ -149,7 +151,7 @@ class Comparison:
 
 def compare(
     path: str | Path,
-    ours: Mapping[str, Evaluation],
+    evaluations: Mapping[str, Evaluation],
     trial_list: str | None = None,
     system: str | None = None,
 ) -> Comparison:
@@ -164,19 +166,19 @@ def compare(
         TidyVoiceError: keys or values are wrong, or there is no such list or system.
     """
     published = load_settings(Published, path)
-    for name, one in published.systems.items():
-        for key in one.results:
+    for name, item in published.systems.items():
+        for key in item.results:
             _require(published.lists, key, f"{path}: systems.{name}.results")
     if trial_list is None:
         lengths = {entry.trials: key for key, entry in published.lists.items()}
-        first = next(iter(ours.values()))
+        first = next(iter(evaluations.values()))
         trial_list = lengths.get(_trials(first), next(iter(published.lists)))
     chosen = _require(published.lists, trial_list, f"{path}: --list")
-    systems = {key: one for key, one in published.systems.items() if trial_list in one.results}
+    systems = {key: item for key, item in published.systems.items() if trial_list in item.results}
     name = next(iter(systems), None) if system is None else system
     _require(systems, name, f"{path}: --system, results on {trial_list}")
-    figures = {key: one.results[trial_list] for key, one in systems.items()}
-    return Comparison(chosen, systems, figures, name, ours)
+    figures = {key: item.results[trial_list] for key, item in systems.items()}
+    return Comparison(chosen, systems, figures, name, evaluations)
 
 
 def _require(entries: Mapping[str, Any], key: str | None, where: str) -> Any:

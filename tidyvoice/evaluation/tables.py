@@ -190,7 +190,7 @@ def count(number: int | None) -> Number:
 
 def marked(name: str, lineage: Lineage) -> Name:
     """Return a system's name with marks for what its results suffer from."""
-    return Name(name, (*lineage.flaws, *(() if lineage.known else (UNKNOWN_ORIGIN,))))
+    return Name(name, (*lineage.flaws, *(() if lineage.complete else (UNKNOWN_ORIGIN,))))
 
 
 def categories_table(evaluation: Evaluation, actual: bool = True) -> Table:
@@ -278,20 +278,20 @@ def brief_table(systems: Mapping[str, Evaluation]) -> Table:
 
 
 def _difference_row(name: str, main: Evaluation, other: Evaluation) -> list[Cell] | None:
-    found = differences(main, other)
-    if found is None:
+    deltas = differences(main, other)
+    if deltas is None:
         return None
-    cells = [name, difference(found.eer[POOLED], True)]
-    cells += [difference(point, False) for point in found.min_dcf]
-    return [*cells, None, None, None, *(difference(found.eer[c], True) for c in CATEGORIES)]
+    cells = [name, difference(deltas.eer[POOLED], True)]
+    cells += [difference(point, False) for point in deltas.min_dcf]
+    return [*cells, None, None, None, *(difference(deltas.eer[c], True) for c in CATEGORIES)]
 
 
-def difference(found: Difference | None, rate: bool) -> Number | None:
+def difference(delta: Difference | None, rate: bool) -> Number | None:
     """Return a difference as a cell: of a rate in percent points, or of a cost."""
-    if found is None:
+    if delta is None:
         return None
     places, scale = (2, 100) if rate else (3, 1)
-    return Number(found.value, found.interval, places, scale, signed=True)
+    return Number(delta.value, delta.interval, places, scale, signed=True)
 
 
 def languages_table(rows: Sequence[LanguageRow]) -> Table:

@@ -100,19 +100,19 @@ class Parts:
 
     def done(self, count: int) -> np.ndarray:
         """Mark which of ``count`` items are in the parts, bool [count]."""
-        found = np.zeros(count, dtype=bool)
+        mask = np.zeros(count, dtype=bool)
         for items, _ in self.read():
-            found[items] = True
-        return found
+            mask[items] = True
+        return mask
 
     def collect(self, count: int) -> tuple[np.ndarray, np.ndarray]:
         """Return the embeddings float32 [count x D], and which are there, bool [count]."""
-        matrix, found = np.zeros((count, 0), np.float32), np.zeros(count, dtype=bool)
+        matrix, mask = np.zeros((count, 0), np.float32), np.zeros(count, dtype=bool)
         for items, vectors in self.read():
             if not matrix.shape[1]:
                 matrix = np.zeros((count, vectors.shape[1]), np.float32)
-            matrix[items], found[items] = vectors, True
-        return matrix, found
+            matrix[items], mask[items] = vectors, True
+        return matrix, mask
 
     def remove(self) -> None:
         shutil.rmtree(self.folder)

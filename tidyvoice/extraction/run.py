@@ -33,7 +33,7 @@ class Extracted:
 
     Attributes:
         utterances: number of embeddings in the table.
-        found: how many of these an interrupted extraction had embedded before.
+        resumed: how many of these an interrupted extraction had embedded before.
         failed: number of utterances that could not be read.
         failures: the file that lists them, if there are any; None in other processes than the
             first.
@@ -42,7 +42,7 @@ class Extracted:
     """
 
     utterances: int
-    found: int
+    resumed: int
     failed: int
     failures: Path | None
     hours: float
@@ -77,7 +77,7 @@ class Extraction:
         with ExitStack() as stack:
             if first:
                 stack.enter_context(only_writer(self._parts.folder))
-            batches, found, run, budget = self._begin(items, memory_mib)
+            batches, resumed, run, budget = self._begin(items, memory_mib)
             start = time.monotonic()
             everyone = self.world.gather((self._embed(items, batches, run, budget), self._failures))
             for _, failures in everyone:
@@ -89,7 +89,7 @@ class Extraction:
                 self._merge(items)
         hours = sum(hours for hours, _ in everyone)
         count = len(rows) - len(failed)
-        return Extracted(count, found, len(failed), listed, hours, time.monotonic() - start)
+        return Extracted(count, resumed, len(failed), listed, hours, time.monotonic() - start)
 
     def _plan(self, rows: np.ndarray) -> Items:
         frontend = self.encoder.frontend
@@ -130,10 +130,10 @@ class Extraction:
         missing = np.zeros(len(source.ids), dtype=bool)
         for batch in batches:
             missing[items.rows[batch]] = True
-        found = int((~missing[items.rows[items.firsts]]).sum())
-        if found and self.world.is_first:
-            _print(f"{self._parts.folder}: resuming after {found:,} of {len(rows):,} utterances")
-        return batches[self.world.rank :: self.world.size], found, run, budget
+        resumed = int((~missing[items.rows[items.firsts]]).sum())
+        if resumed and self.world.is_first:
+            _print(f"{self._parts.folder}: resuming after {resumed:,} of {len(rows):,} utterances")
+        return batches[self.world.rank :: self.world.size], resumed, run, budget
 
     def _embed(self, items: Items, batches: list[np.ndarray], run: int, budget: Budget) -> float:
         """Embed batches, write them as parts, and return the hours of audio embedded."""
@@ -201,9 +201,9 @@ class Extraction:
 
     def _merge(self, items: Items) -> None:
         """Write the table from the parts, then remove them."""
-        vectors, found = self._parts.collect(len(items))
+        vectors, mask = self._parts.collect(len(items))
         firsts = items.firsts
-        whole = np.logical_and.reduceat(found, firsts) if len(firsts) else found
+        whole = np.logical_and.reduceat(mask, firsts) if len(firsts) else mask
         if not whole.any():
             self._parts.remove()
             why = summarise([f"{self.source.ids[r]}: {w}" for r, w in self._failures.items()], 1)

@@ -52,13 +52,13 @@ class Source:
             return self._shards.read(row, start, count)
         path, length = self._paths[row], int(self.samples[row])
         if count is not None:
-            samples, found = read_part(path, start, count)
+            samples, total = read_part(path, start, count)
         else:
             samples = read_pcm16(path)
-            found = samples.size
+            total = samples.size
             samples = samples[start:]
-        if found != length:
+        if total != length:
             raise TidyVoiceError(
-                f"{path} has {found} samples, its utt2dur says {length}: prepare the data again"
+                f"{path} has {total} samples, its utt2dur says {length}: prepare the data again"
             )
         return samples

@@ -42,10 +42,10 @@ class Batch:
 def cpu_workers() -> int:
     """Return OMP_NUM_THREADS, or by default this process's share of the usable cores."""
     local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    given = os.environ.get("OMP_NUM_THREADS", "")
+    setting = os.environ.get("OMP_NUM_THREADS", "")
     # torchrun sets OMP_NUM_THREADS=1 for several processes when the user has not set it.
-    if given.isdecimal() and int(given) and not (local > 1 and given == "1"):
-        return int(given)
+    if setting.isdecimal() and int(setting) and not (local > 1 and setting == "1"):
+        return int(setting)
     return max(usable_cores() // local, 1)
 
 

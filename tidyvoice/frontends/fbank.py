@@ -152,19 +152,19 @@ class Fbank(Frontend):
                 raise TidyVoiceError(
                     f"fbank_args.{name} {args[name]} is not supported: only {value} is"
                 )
-        own = {name: value for name, value in args.items() if name not in BUILT_IN}
-        return own | {"mean_norm": dataset_args.get("cmvn", True) and cmvn.get("norm_mean", True)}
+        fbank = {name: value for name, value in args.items() if name not in BUILT_IN}
+        return fbank | {"mean_norm": dataset_args.get("cmvn", True) and cmvn.get("norm_mean", True)}
 
     @staticmethod
     def to_wespeaker(args: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-        own = dict(args)
-        mean_norm = own.pop("mean_norm")
+        fbank = dict(args)
+        mean_norm = fbank.pop("mean_norm")
         # WeSpeaker's compute_fbank has no such argument and uses a Hamming window. For another
         # window the key stays, so that WeSpeaker stops instead of computing wrong features.
-        if own["window_type"] == "hamming":
-            del own["window_type"]
+        if fbank["window_type"] == "hamming":
+            del fbank["window_type"]
         cmvn = {"norm_mean": mean_norm, "norm_var": False}
-        return own, {"cmvn": mean_norm, "cmvn_args": cmvn}
+        return fbank, {"cmvn": mean_norm, "cmvn_args": cmvn}
 
 
 class ExportedFbank(nn.Module):

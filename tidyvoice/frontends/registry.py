@@ -98,8 +98,8 @@ class FrontendSettings(ComponentSettings):
     def to_wespeaker(self) -> dict[str, Any]:
         """Return the ``dataset_args`` of a WeSpeaker config.yaml."""
         args, others = FRONTENDS[self.name].to_wespeaker(self.args)
-        own = {"frontend": self.name, "resample_rate": SAMPLE_RATE, f"{self.name}_args": args}
-        return own | others
+        settings = {"frontend": self.name, "resample_rate": SAMPLE_RATE, f"{self.name}_args": args}
+        return settings | others
 
 
 def with_frontend(model: nn.Module, frontend: Frontend) -> nn.Module:

@@ -55,13 +55,13 @@ class LanguageAdversary(nn.Module):
             # Scaled to unit variance of each coordinate.
             direction = F.normalize(embeddings.float()) * embeddings.shape[1] ** 0.5
             logits = self.classifier(_Reversal.apply(direction, self.weight))
-        known = languages != UNKNOWN_LANGUAGE
-        count = known.sum().clamp(min=1)
+        mask = languages != UNKNOWN_LANGUAGE
+        count = mask.sum().clamp(min=1)
         loss = (
             F.cross_entropy(logits, languages, ignore_index=UNKNOWN_LANGUAGE, reduction="sum")
             / count
         )
-        return loss, ((logits.argmax(dim=1) == languages) & known).sum() / count
+        return loss, ((logits.argmax(dim=1) == languages) & mask).sum() / count
 
 
 class CrossLanguageContrast(nn.Module):
@@ -99,8 +99,8 @@ class CrossLanguageContrast(nn.Module):
             similarity = unit @ unit.T / self.temperature
         speaker = labels[:, None] == labels
         language = languages[:, None] == languages
-        known = languages != UNKNOWN_LANGUAGE
-        positive = speaker & ~language & known[:, None] & known
+        mask = languages != UNKNOWN_LANGUAGE
+        positive = speaker & ~language & mask[:, None] & mask
         negative = ~speaker
         if self.negatives == "same_language":
             negative &= language

@@ -183,32 +183,32 @@ def load_weights(model: nn.Module, path: Path) -> None:
         WeightsMismatch: tensors are missing, unknown, or of another shape.
         TidyVoiceError: see ``read_weights``.
     """
-    own = model.state_dict()
-    state = read_weights(path, own)
-    problems = [f"{name} is missing" for name in own if name not in state]
-    problems += [f"{name} is unknown" for name in state if name not in own]
+    tensors = model.state_dict()
+    state = read_weights(path, tensors)
+    problems = [f"{name} is missing" for name in tensors if name not in state]
+    problems += [f"{name} is unknown" for name in state if name not in tensors]
     problems += [
-        f"{name} has the shape {tuple(state[name].shape)}, not {tuple(own[name].shape)}"
-        for name in own
-        if name in state and state[name].shape != own[name].shape
+        f"{name} has the shape {tuple(state[name].shape)}, not {tuple(tensors[name].shape)}"
+        for name in tensors
+        if name in state and state[name].shape != tensors[name].shape
     ]
     if problems:
         raise WeightsMismatch(f"{path} does not fit the model: {summarise(problems, SHOWN)}")
     model.load_state_dict(state)
 
 
-def read_weights(path: Path, own: Collection[str]) -> dict[str, Tensor]:
+def read_weights(path: Path, names: Collection[str]) -> dict[str, Tensor]:
     """Read the tensors of a model by name, without those of its loss and of another front end.
 
     Args:
-        own: names of the tensors of our network.
+        names: of the tensors of our network.
 
     Raises:
         TidyVoiceError: the file is unreadable, or holds a front end of VoxBlink2's scripts.
     """
     tensors = _read_state(path).items()
     state = {name.removeprefix("module."): tensor for name, tensor in tensors}
-    for name in [name for name in state if name.startswith(NOT_THE_MODEL) and name not in own]:
+    for name in [name for name in state if name.startswith(NOT_THE_MODEL) and name not in names]:
         del state[name]
     if any(name.startswith(OTHER_FRONTEND) for name in state):
         raise TidyVoiceError(f"{path} holds a front end ({OTHER_FRONTEND}*): {VOXBLINK2}")

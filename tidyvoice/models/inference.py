@@ -80,18 +80,18 @@ def simam_and_sum_(x: Tensor, residual: Tensor) -> Tensor:
     s^2 = c (see ``tidyvoice.models.simam``) the attention is sigmoid((s x - s mu)^2 + 1/2).
     """
     half = torch.tensor(0.5)
-    for one, other in zip(_positions(x), _positions(residual), strict=True):
-        positions, channels = one.shape
-        tiles = one.split(max(TILE // channels, 1))
+    for first, second in zip(_positions(x), _positions(residual), strict=True):
+        positions, channels = first.shape
+        tiles = first.split(max(TILE // channels, 1))
         buffer = torch.empty(tiles[0].shape)
-        mean = one.sum(0, dtype=torch.float32).div_(positions)
+        mean = first.sum(0, dtype=torch.float32).div_(positions)
         squares = torch.zeros(channels)
         for tile in tiles:
             deviation = torch.sub(tile, mean, out=buffer[: len(tile)])
             squares += deviation.square_().sum(0)
         scale = squares.div_(positions - 1).add_(LAMBDA).rsqrt_().mul_(0.5)
         shift = -mean * scale
-        for tile, added in zip(tiles, other.split(len(tiles[0])), strict=True):
+        for tile, added in zip(tiles, second.split(len(tiles[0])), strict=True):
             value, added = tile.float(), added.float()  # no copies in float32
             attention = torch.addcmul(shift, value, scale, out=buffer[: len(tile)])
             torch.addcmul(half, attention, attention, out=attention).sigmoid_()

@@ -41,7 +41,7 @@ class Result:
     def fair(self) -> bool:
         """True if the results are known to be neither in-sample nor confounded."""
         lineage = self.evaluation.lineage
-        return lineage.known and not lineage.flaws
+        return lineage.complete and not lineage.flaws
 
     @property
     def trials(self) -> str:

@@ -23,13 +23,13 @@ def shown(path: str | PurePath) -> str:
     return "/".join(path.parts[-2:])
 
 
-def without_folders(text: str, known: Iterable[str | PurePath] = ()) -> str:
+def without_folders(text: str, paths: Iterable[str | PurePath] = ()) -> str:
     """Replace the paths in a text by the names of their files.
 
     Args:
-        known: paths that the text may contain; only these may contain spaces.
+        paths: paths that the text may contain; only these may contain spaces.
     """
-    for path in sorted(map(str, known), key=len, reverse=True):
+    for path in sorted(map(str, paths), key=len, reverse=True):
         text = text.replace(path, PurePath(path).name)
     return PATH.sub(lambda match: PurePath(match[0]).name, text)
 

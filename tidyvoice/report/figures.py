@@ -123,11 +123,11 @@ def reliability_picture(name: str, title: str, systems: Mapping[str, Reliability
 
     def draw(figure: Figure, axes: Axes) -> None:
         axes.plot([-LIMIT, LIMIT], [-LIMIT, LIMIT], color=MUTED, linewidth=0.7, zorder=1)
-        for number, (label, found, style) in enumerate(_styled(systems)):
+        for number, (label, curve, style) in enumerate(_styled(systems)):
             width, size = (1.3, 2.2) if number else (1.8, 3.2)
             style |= {"linewidth": width, "marker": "o", "markersize": size, "label": entry(label)}
-            finite = np.isfinite(found.observed)
-            axes.plot(found.predicted[finite], found.observed[finite], **style)
+            finite = np.isfinite(curve.observed)
+            axes.plot(curve.predicted[finite], curve.observed[finite], **style)
         axes.set(xlim=(-LIMIT, LIMIT), ylim=(-LIMIT, LIMIT), ylabel="Observed log odds")
         axes.tick_params(labelbottom=False)
         strip = axes_at(figure, below - STRIP - GAP, STRIP)
@@ -198,16 +198,16 @@ def bayes_error_picture(
     def draw(_: Figure, axes: Axes) -> None:
         for mark in marks:
             axes.axvline(mark, color=MUTED, linewidth=0.8, linestyle=DASHES[2], zorder=1)
-        for label, found, style in _styled(systems):
+        for label, curve, style in _styled(systems):
             colour = style["color"]
-            if found.actual is not None:
-                axes.plot(LOG_ODDS, found.actual, color=colour, label=entry(f"{label}, actual"))
+            if curve.actual is not None:
+                axes.plot(LOG_ODDS, curve.actual, color=colour, label=entry(f"{label}, actual"))
             style = {"color": colour, "linestyle": DASHES[1], "linewidth": 1.2}
-            axes.plot(LOG_ODDS, found.minimum, label=entry(f"{label}, minimum"), **style)
+            axes.plot(LOG_ODDS, curve.minimum, label=entry(f"{label}, minimum"), **style)
         axes.set(xlim=(LOG_ODDS[0], LOG_ODDS[-1]), ylim=(0, COST_SHOWN))
         axes.set(xlabel="Prior log odds of a target", ylabel="Normalised DCF")
 
-    entries = sum(1 + (found.actual is not None) for found in systems.values())
+    entries = sum(1 + (curve.actual is not None) for curve in systems.values())
     return _with_legend(name, title, entries, draw)
 
 

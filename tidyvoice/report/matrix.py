@@ -51,14 +51,14 @@ def matrix_picture(
         height += BAR_ROOM
     top = scale_top([pair.eer for pair in pairs if pair.eer is not None])
     place = {language: at for at, language in enumerate(languages)}
-    known = {tuple(sorted(place[language] for language in p.languages)): p for p in pairs}
+    cells = {tuple(sorted(place[language] for language in p.languages)): p for p in pairs}
     parts = []
     for row in range(number):
         y = left + row * side
         for column in range(row + 1):
             x = left + column * side
-            found = known.get((column, row))
-            parts.append(_cell(found, (languages[column], languages[row]), x, y, side, top))
+            pair = cells.get((column, row))
+            parts.append(_cell(pair, (languages[column], languages[row]), x, y, side, top))
         middle = y + side / 2
         parts.append(_text(left - 6, middle, languages[row], "end"))
         x, y = left + row * side + side / 2, y - 6
@@ -99,12 +99,12 @@ def _cell(
     label = names[0] if names[0] == names[1] else f"{names[0]} – {names[1]}"
     inside = f'x="{x + 0.5:g}" y="{y + 0.5:g}" width="{side - 1}" height="{side - 1}"'
     if pair is None:
-        said, paint, writing = "no trials", f'fill="none" stroke="{GRID}"', ""
+        text, paint, writing = "no trials", f'fill="none" stroke="{GRID}"', ""
     elif pair.eer is None:
-        said = _counts(pair) + ": no EER without both"
+        text = _counts(pair) + ": no EER without both"
         paint, writing = 'fill="url(#hatch)"', ""
     else:
-        said = f"EER {percent(pair.eer)} %, {_counts(pair)}"
+        text = f"EER {percent(pair.eer)} %, {_counts(pair)}"
         at, middle = step(pair.eer, top), len(HEAT) // 2
         colour = ON_MIDDLE if at in (middle - 1, middle) else INK if at < middle else PAPER
         paint = f'fill="{HEAT[at]}"'
@@ -113,7 +113,7 @@ def _cell(
         writing = ""
         if side == CELL:
             writing = _text(x + side / 2, y + side / 2, figure, "middle", colour=colour)
-    return f"<g><title>{escape(label)}: {said}</title><rect {inside} {paint}/>{writing}</g>"
+    return f"<g><title>{escape(label)}: {text}</title><rect {inside} {paint}/>{writing}</g>"
 
 
 def _counts(pair: LanguageRow) -> str:

@@ -172,16 +172,16 @@ def _calibration_pictures(results: Sequence[SystemFigures]) -> dict[str, Picture
     return pictures
 
 
-def _bins(found: Reliability) -> Table:
+def _bins(bins: Reliability) -> Table:
     edges = [f"{edge:g}".replace("-", "−") for edge in LLR_EDGES]
     names = [f"below {edges[0]}", *(f"{low} to {high}" for low, high in pairwise(edges))]
     rows = []
     for name, targets, nontargets, *odds in zip(
         [*names, f"{edges[-1]} and above"],
-        found.targets.tolist(),
-        found.nontargets.tolist(),
-        found.predicted.tolist(),
-        found.observed.tolist(),
+        bins.targets.tolist(),
+        bins.nontargets.tolist(),
+        bins.predicted.tolist(),
+        bins.observed.tolist(),
         strict=True,
     ):
         shares = [None if np.isnan(value) else percent(float(expit(value))) for value in odds]

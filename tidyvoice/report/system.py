@@ -99,8 +99,8 @@ def _score_file(folder: Path, scores: str) -> Path:
             return path
     names = sorted(path.name for path in folder.glob("scores/*.score*"))
     names = [name for name in names if name.endswith((".score", ".gz")) and name[0] != "."]
-    found = f"there are: {', '.join(names)}" if names else "run `tidyvoice score` first"
-    raise TidyVoiceError(f"{folder / 'scores'}: no score file '{scores}.score'; {found}")
+    hint = f"there are: {', '.join(names)}" if names else "run `tidyvoice score` first"
+    raise TidyVoiceError(f"{folder / 'scores'}: no score file '{scores}.score'; {hint}")
 
 
 def _maps(paths: Paths, folder: Path | None, name: str) -> tuple[Path, ...]:
@@ -135,7 +135,7 @@ def draw(system: System, resamples: int = 0, main: bool = True) -> SystemFigures
             bayes_error = curves.bayes_error(scores, rates, calibrated)
             reliability = curves.reliability(scores) if calibrated else None
     edges, histograms = curves.histograms(table, languages)
-    found = SystemFigures(
+    figures = SystemFigures(
         name=system.name,
         file=system.file,
         evaluation=evaluation,
@@ -150,7 +150,7 @@ def draw(system: System, resamples: int = 0, main: bool = True) -> SystemFigures
         log=read_log(log_path(system.experiment)) if system.experiment else None,
     )
     if main:
-        found.hard_trials = hardest_trials(table, languages)
+        figures.hard_trials = hardest_trials(table, languages)
         if speakers is not None:
-            found.hard_speakers = hardest_speakers(table, speakers, languages, threshold)
-    return found
+            figures.hard_speakers = hardest_speakers(table, speakers, languages, threshold)
+    return figures

@@ -93,13 +93,13 @@ def find_experiments(folders: Sequence[Path]) -> list[Experiment]:
         if not folder.is_dir():
             raise TidyVoiceError(f"{folder}: no such folder; give a folder with experiments")
     seen: set[Path] = set()
-    found = [experiment for folder in folders for experiment in _below(folder, seen)]
-    if not found:
+    experiments = [experiment for folder in folders for experiment in _below(folder, seen)]
+    if not experiments:
         raise TidyVoiceError(
             f"no experiment below {', '.join(map(str, folders))}: an experiment is a folder with "
             "the config.yaml of a training"
         )
-    return found
+    return experiments
 
 
 def read_experiment(folder: Path) -> Experiment | None:

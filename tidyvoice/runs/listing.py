@@ -35,18 +35,18 @@ def evaluations(
         resamples, utt2spk: see ``evaluate.evaluate``.
     """
 
-    def one(path: Path) -> Evaluation | None:
+    def evaluate_labelled(path: Path) -> Evaluation | None:
         with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:
             if len(file.readline().split()) == 3:  # no labels
                 return None
         return evaluate(load_system(path, utt2spk=utt2spk).file, resamples=resamples)
 
-    found = {
-        name: readable(one, path)
+    results = {
+        name: readable(evaluate_labelled, path)
         for name, path in experiment.scores.items()
         if every or name in USUAL
     }
-    return {name: evaluation for name, evaluation in found.items() if evaluation}
+    return {name: evaluation for name, evaluation in results.items() if evaluation}
 
 
 @dataclass(frozen=True)
@@ -69,16 +69,16 @@ class Listing:
         """Return the listing for JSON: rates as fractions, null for what is not known."""
         rows = [
             {
-                "experiment": one.name,
-                "step": one.step,
-                "steps": one.steps,
-                "loss": one.loss,
-                "utterances_per_second": one.utterances_per_second,
-                "settings": {key: one.settings.get(key) for key in self.settings},
-                "results": {name: e.to_json() for name, e in self.results[one.name].items()},
-                "record": [run.model_dump(mode="json") for run in one.record],
+                "experiment": experiment.name,
+                "step": experiment.step,
+                "steps": experiment.steps,
+                "loss": experiment.loss,
+                "utterances_per_second": experiment.utterances_per_second,
+                "settings": {key: experiment.settings.get(key) for key in self.settings},
+                "results": {name: e.to_json() for name, e in self.results[experiment.name].items()},
+                "record": [run.model_dump(mode="json") for run in experiment.record],
             }
-            for one in self.experiments
+            for experiment in self.experiments
         ]
         return {"experiments": rows}
 
@@ -87,15 +87,15 @@ class Listing:
         head = [f"{metric} {name}" for name in self.lists for metric in ("EER %", "minDCF")]
         head = ["experiment", *head, *self.experiments[0].facts()]
         rows: list[list[Cell]] = []
-        for one in self.experiments:
-            cells = [cell for name in self.lists for cell in self._cells(one, name)]
-            rows.append([one.name, *cells, *one.facts().values()])
+        for experiment in self.experiments:
+            cells = [cell for name in self.lists for cell in self._cells(experiment, name)]
+            rows.append([experiment.name, *cells, *experiment.facts().values()])
         text = "\n".join([Table(head, rows).to_text(), *self.remarks()])
         if not self.settings:
             return text
         lines = [
-            f"{one.name}: {', '.join(f'{key}={_setting(one, key)}' for key in self.settings)}"
-            for one in self.experiments
+            f"{run.name}: {', '.join(f'{key}={_setting(run, key)}' for key in self.settings)}"
+            for run in self.experiments
         ]
         return "\n".join([text, "", "settings that differ:", *lines])
 
@@ -111,15 +111,15 @@ class Listing:
     def remarks(self) -> list[str]:
         """Return what the stars stand for, and which results cannot be compared."""
         lines = [
-            f"* {mark.upper()}: {one.name}, {name}: {reason}"
-            for one in self.experiments
-            for name, evaluation in self.results[one.name].items()
+            f"* {mark.upper()}: {experiment.name}, {name}: {reason}"
+            for experiment in self.experiments
+            for name, evaluation in self.results[experiment.name].items()
             for mark, reasons in evaluation.lineage.flaws.items()
             for reason in reasons
         ]
         for name in self.lists:
-            found = [results[name] for results in self.results.values() if name in results]
-            if len({evaluation.trials for evaluation in found}) > 1:
+            entries = [results[name] for results in self.results.values() if name in results]
+            if len({evaluation.trials for evaluation in entries}) > 1:
                 lines.append(f"{name}: the trial lists are different; do not compare the results")
         return lines
 
@@ -135,16 +135,16 @@ def list_experiments(
     Args:
         every, resamples, utt2spk: see ``evaluations``.
     """
-    results = {one.name: evaluations(one, every, resamples, utt2spk) for one in experiments}
-    names = {name for found in results.values() for name in found}
+    results = {run.name: evaluations(run, every, resamples, utt2spk) for run in experiments}
+    names = {name for by_list in results.values() for name in by_list}
     lists = [name for name in USUAL if name in names] + sorted(names.difference(USUAL))
 
-    def rank(one: Experiment) -> tuple[list[float], str]:
-        found = results[one.name]
-        return [found[name].pooled.eer if name in found else np.inf for name in lists], one.name
+    def rank(run: Experiment) -> tuple[list[float], str]:
+        by_list = results[run.name]
+        return [by_list[name].pooled.eer if name in by_list else np.inf for name in lists], run.name
 
     first, *others = experiments
-    keys = {key for one in others for key in settings_differences(first.settings, one.settings)}
+    keys = {key for other in others for key in settings_differences(first.settings, other.settings)}
     return Listing(sorted(experiments, key=rank), sorted(keys), lists, results)
 
 
@@ -163,27 +163,27 @@ class Comparison:
 
     def to_json(self) -> dict[str, Any]:
         """Return the comparison for JSON: the second experiment minus the first one."""
-        found = {}
+        content = {}
         for name, pair in self._results().items():
             both = differences(*pair.values()) if len(pair) == 2 else None
-            found[name] = both and both.to_json()
-        return {**self.listing.to_json(), "record": self.record, "differences": found}
+            content[name] = both and both.to_json()
+        return {**self.listing.to_json(), "record": self.record, "differences": content}
 
     def to_text(self) -> str:
         """Return a table of settings and records, one of each list's results, and remarks."""
         first, second = self.listing.experiments
         facts = zip(first.facts().items(), second.facts().values(), strict=True)
-        rows = [[key, one, two] for (key, one), two in facts]
+        rows = [[key, left, right] for (key, left), right in facts]
         rows += [
             [key, _setting(first, key), _setting(second, key)] for key in self.listing.settings
         ]
         rows += [[key, *map(_recorded, values)] for key, values in self.record.items()]
         parts = [Table(["", first.name, second.name], rows).to_text()]
         remarks = self.listing.remarks()
-        remarks += [f"{one.name}: no record.json" for one in (first, second) if not one.record]
+        remarks += [f"{run.name}: no record.json" for run in (first, second) if not run.record]
         for name, pair in self._results().items():
             parts.append(f"{name}:\n{systems_table(pair).transposed().to_text()}")
-            if self.resamples and any(one.speakers is None for one in pair.values()):
+            if self.resamples and any(evaluation.speakers is None for evaluation in pair.values()):
                 remarks.append(
                     f"{name}: no intervals, the ids do not name the speakers; give --utt2spk"
                 )
@@ -194,7 +194,7 @@ class Comparison:
     def _results(self) -> dict[str, dict[str, Evaluation]]:
         """Return the evaluations by list and by experiment, the first experiment first."""
         results = self.listing.results
-        names = [one.name for one in self.listing.experiments]
+        names = [experiment.name for experiment in self.listing.experiments]
         return {
             key: {name: results[name][key] for name in names if key in results[name]}
             for key in self.listing.lists

@@ -15,7 +15,7 @@ from tidyvoice.scoring.leaks import LeakGuard, People
 from tidyvoice.scoring.lineage import read_lineage, refuse_to_lose, source
 from tidyvoice.scoring.measures import Measures
 from tidyvoice.scoring.pairs import same_trials
-from tidyvoice.scoring.pipeline import Made, write_made
+from tidyvoice.scoring.pipeline import ScoringResult, write_result
 from tidyvoice.scoring.provenance import COMPARED, UNKNOWN_ORIGIN, Remark, Source, Step
 from tidyvoice.scoring.quality import SEPARATING, Features, separation
 from tidyvoice.scoring.trials import ScoreTable, read_scores
@@ -51,7 +51,7 @@ class Calibrator:
         self._apply, self._out, self._measures = apply, out, measures or Measures()
         self._utt2spk, self._guard = utt2spk, LeakGuard(allow_overlap)
 
-    def fit(self, fit: Sequence[Path], how: Fit, save: Path | None = None) -> Made:
+    def fit(self, fit: Sequence[Path], how: Fit, save: Path | None = None) -> ScoringResult:
         """Fit a calibration on labelled scores, and apply it.
 
         Args:
@@ -61,7 +61,7 @@ class Calibrator:
         self._protect([*fit], save)
         lineages = [read_lineage(path) for path in fit]
         self._same_systems([lineage.steps for lineage in lineages], fit)
-        known, fitted = self._features(fit, "calibration trials")
+        fit_features, fitted = self._features(fit, "calibration trials")
         features, people = self._features(self._apply, "trials")
         self._guard.disjoint(people, fitted)
         self._inherit([step for lineage in lineages for step in lineage.steps])
@@ -71,14 +71,14 @@ class Calibrator:
             speakers=fitted.names and tuple(sorted(fitted.names)),
             remarks=self._guard.remarks,
         )
-        calibration = fit_calibration(known, how, origin=origin)
+        calibration = fit_calibration(fit_features, how, origin=origin)
         if save:
             calibration.save(save)
         inputs = [Source(role="fit", path=str(path)) for path in fit]
-        settings = {"trials": len(known.trials), "prior": calibration.prior}
+        settings = {"trials": len(fit_features.trials), "prior": calibration.prior}
         return self._write(features, calibration.apply(features), settings, inputs)
 
-    def use(self, path: Path) -> Made:
+    def use(self, path: Path) -> ScoringResult:
         """Apply a saved calibration."""
         self._protect([path])
         calibration = load_calibration(path)
@@ -93,7 +93,7 @@ class Calibrator:
         inputs = [source("calibration", path, origin.speakers and len(origin.speakers))]
         return self._write(features, calibration.apply(features), settings, inputs)
 
-    def cross_fit(self, folds: int, how: Fit) -> Made:
+    def cross_fit(self, folds: int, how: Fit) -> ScoringResult:
         """Calibrate labelled scores by cross-fitting over their own speakers.
 
         Use it for a model whose training left no other speakers for a calibration.
@@ -174,25 +174,25 @@ class Calibrator:
             )
         for before, path, scores in zip(fitted, paths, self._apply, strict=True):
             both = [list(read_lineage(scores).steps), list(before)]
-            known = [[step for step in steps if step.step != UNKNOWN_ORIGIN] for steps in both]
-            if known != both or not before:
+            sides = [[step for step in steps if step.step != UNKNOWN_ORIGIN] for steps in both]
+            if sides != both or not before:
                 self._unknown(scores, path, "unknown steps")
-                common = min(map(len, known))
-                known = [steps[len(steps) - common :] for steps in known]
-            self._same_steps(scores, known[0], path, known[1])
+                common = min(map(len, sides))
+                sides = [steps[len(steps) - common :] for steps in sides]
+            self._same_steps(scores, sides[0], path, sides[1])
 
     def _same_steps(
         self, scores: Path, now: Sequence[Step], path: Path, before: Sequence[Step]
     ) -> None:
         """Check that two lists of steps agree in all that is known of both."""
         same = [step.step for step in now] == [step.step for step in before]
-        for one, other in zip(now, before, strict=False):
-            ours, theirs = one.compared(), other.compared()
-            for key in COMPARED.get(one.step, ()) if same else ():
-                if None in (ours[key], theirs[key]):
-                    self._unknown(scores, path, "unknown setting", setting=key, step=one.step)
+        for left, right in zip(now, before, strict=False):
+            values, others = left.compared(), right.compared()
+            for key in COMPARED.get(left.step, ()) if same else ():
+                if None in (values[key], others[key]):
+                    self._unknown(scores, path, "unknown setting", setting=key, step=left.step)
                 else:
-                    same &= ours[key] == theirs[key]
+                    same &= values[key] == others[key]
         if not same:
             raise TidyVoiceError(
                 f"{scores} was made by {_steps(now)}, but {path} is fitted to scores made by "
@@ -200,9 +200,9 @@ class Calibrator:
             )
 
     def _unknown(self, scores: Path, path: Path, reason: str, **details: Any) -> None:
-        one, other = (Source(role="scores", path=str(each)) for each in (scores, path))
+        first, second = (Source(role="scores", path=str(each)) for each in (scores, path))
         self._guard.add(
-            Remark(kind="unchecked", reason=reason, one=one, other=other, details=details)
+            Remark(kind="unchecked", reason=reason, one=first, other=second, details=details)
         )
 
     def _write(
@@ -211,7 +211,7 @@ class Calibrator:
         values: np.ndarray,
         settings: Mapping[str, Any],
         inputs: Sequence[Source],
-    ) -> Made:
+    ) -> ScoringResult:
         lineages = [read_lineage(path).steps for path in self._apply]
         fusion = len(lineages) > 1
         systems = [Source(role="scores", path=str(path)) for path in self._apply] if fusion else []
@@ -223,7 +223,7 @@ class Calibrator:
             systems=tuple(lineages) if fusion else (),
         )
         steps = [step] if fusion else [*lineages[0], step]
-        return write_made(self._out, ScoreTable(features.trials, values), steps)
+        return write_result(self._out, ScoreTable(features.trials, values), steps)
 
 
 def _steps(steps: Sequence[Step]) -> str:

@@ -164,7 +164,7 @@ def fit_calibration(
     features: Features,
     fit: Fit | None = None,
     origin: Origin | None = None,
-    known: np.ndarray | None = None,
+    mask: np.ndarray | None = None,
     seed: list[int] | None = None,
     where: str = "",
 ) -> Calibration:
@@ -175,7 +175,7 @@ def fit_calibration(
 
     Args:
         origin: provenance, kept with the calibration.
-        known: bool [T], the trials that the fit may use; all by default.
+        mask: bool [T], the trials that the fit may use; all by default.
         seed: replaces that of ``fit``.
         where: names the trials that may be used in error messages.
 
@@ -193,7 +193,7 @@ def fit_calibration(
         )
     rng = np.random.Generator(np.random.PCG64(fit.seed if seed is None else seed))
     targets, nontargets = (
-        np.flatnonzero(kind if known is None else kind & known)
+        np.flatnonzero(kind if mask is None else kind & mask)
         for kind in (trials.label, ~trials.label)
     )
     if not len(targets) or not len(nontargets):

@@ -34,9 +34,9 @@ def cross_fit(
 
     slopes, offsets = np.zeros((len(pairs), len(features.names))), np.zeros(len(pairs))
     for number in np.unique(group):
-        known = ~np.isin(pairs, pairs[number]).any(axis=1)[group]
+        mask = ~np.isin(pairs, pairs[number]).any(axis=1)[group]
         where = f" outside folds {' and '.join(map(str, np.unique(pairs[number]) + 1))} of {folds}"
-        calibration = fit_calibration(features, fit, None, known, [fit.seed, number], where)
+        calibration = fit_calibration(features, fit, None, mask, [fit.seed, number], where)
         slopes[number], offsets[number] = calibration.line()
     llrs = np.empty(len(trials))
     for part, block in features.blocks():

@@ -93,10 +93,10 @@ def same_model(tables: Mapping[str | Path, Embeddings]) -> None:
     Args:
         tables: by their names in the message. Tables of unknown models pass.
     """
-    known = {name: table.model for name, table in tables.items() if table.model is not None}
-    first = next(iter(known), None)
-    for name, model in known.items():
-        if model != known[first]:
+    models = {name: table.model for name, table in tables.items() if table.model is not None}
+    first = next(iter(models), None)
+    for name, model in models.items():
+        if model != models[first]:
             raise TidyVoiceError(
                 f"{first} and {name} are embeddings of different models. Extract both with the "
                 "same model."
@@ -122,12 +122,12 @@ def save_embeddings(
     ids = np.asarray(ids, dtype=np.str_)
     matrix = np.asarray(matrix, dtype=np.float32)
     _check(path, ids, matrix)
-    known = {} if model is None else {"model": np.array(model)}
+    origin = {} if model is None else {"model": np.array(model)}
     if trained_on is not None:
-        known["trained_on"] = np.frombuffer("\n".join(trained_on).encode(), dtype=np.uint8)
+        origin["trained_on"] = np.frombuffer("\n".join(trained_on).encode(), dtype=np.uint8)
     # An open file, because numpy would add ".npz" to a name that ends otherwise.
     with atomic_path(path) as partial, open(partial, "wb") as file:
-        np.savez(file, ids=ids, embeddings=matrix, **known)
+        np.savez(file, ids=ids, embeddings=matrix, **origin)
 
 
 def _check(path: str | Path, ids: np.ndarray, vectors: np.ndarray) -> None:

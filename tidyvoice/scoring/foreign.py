@@ -59,8 +59,8 @@ def read_foreign(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _matrix(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    beside = path.with_suffix(".txt")
-    rule = f"{beside} must hold the ids of the rows of {path}, one a line"
+    ids_file = path.with_suffix(".txt")
+    rule = f"{ids_file} must hold the ids of the rows of {path}, one a line"
     try:
         matrix = np.lib.format.open_memmap(path, mode="r")  # compares the sizes
     except (ValueError, TypeError, OSError, OverflowError, TokenError) as error:
@@ -69,7 +69,7 @@ def _matrix(path: Path) -> tuple[np.ndarray, np.ndarray]:
             "np.save."
         ) from None
     try:
-        ids = beside.read_text(encoding="utf-8").splitlines()
+        ids = ids_file.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise TidyVoiceError(f"{rule}, but it cannot be read ({type(error).__name__}).") from None
     broken = [number for number, line in enumerate(ids, 1) if len(line.split()) != 1]

@@ -91,10 +91,10 @@ def language_posteriors(
     order = order[np.argsort(codes[order], kind="stable")]
     rank = np.arange(len(order)) - np.searchsorted(codes[order], codes[order])
     chosen = order[rank < per_language]
-    known = unit_vectors(cohort_embeddings, chosen, mean)
+    vectors = unit_vectors(cohort_embeddings, chosen, mean)
     # Components of unit variance: the scale that scikit-learn's default penalty is meant for.
-    scale = np.float32(np.sqrt(known.shape[1]))
-    model = LogisticRegression(max_iter=500).fit(known * scale, codes[chosen])
+    scale = np.float32(np.sqrt(vectors.shape[1]))
+    model = LogisticRegression(max_iter=500).fit(vectors * scale, codes[chosen])
     weights = model.predict_proba(unknown * scale).astype(np.float32)
     return LanguageWeights(languages.names, weights)
 
@@ -202,12 +202,12 @@ def normalize_by_language(
     vectors = vectors_of(table, embeddings, mean)
     mu, first, second = language_statistics(vectors, cohort, languages.languages, top_n, shrinkage)
 
-    def mixture(own: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def mixture(side: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return μ = Σ_l p_l μ_l and σ² = Σ_l p_l (σ_l² + μ_l²) − μ² of n trials."""
         p = weights[other]
-        mean = np.einsum("nl,nl->n", p, first[own])
-        square = np.einsum("nl,nl->n", p, second[own])
+        mean = np.einsum("nl,nl->n", p, first[side])
+        square = np.einsum("nl,nl->n", p, second[side])
         # Rounding may push a variance of zero below it.
-        return mu[own] + mean, np.sqrt(np.maximum(square - mean**2, 0))
+        return mu[side] + mean, np.sqrt(np.maximum(square - mean**2, 0))
 
     return symmetric_z(table, mixture)

@@ -29,13 +29,13 @@ class People:
     Attributes:
         source: the file in its role.
         read: names from the ids; None if the ids do not contain speakers.
-        given: names from a file or a model; None without one.
+        listing: names from a file or a model; None without one.
         utterances: ids without ``.wav``; empty if only the speakers are known.
     """
 
     source: Source
     read: frozenset[str] | None = None
-    given: frozenset[str] | None = None
+    listing: frozenset[str] | None = None
     utterances: frozenset[str] = frozenset()
 
     @classmethod
@@ -63,23 +63,23 @@ class People:
                     "begin with say otherwise. Correct the label, or give --utt2spk if the ids do "
                     "not begin with speakers."
                 )
-        given = None if utt2spk is None else frozenset(speakers_of(trials, utt2spk).names)
+        listing = None if utt2spk is None else frozenset(speakers_of(trials, utt2spk).names)
         names = read and frozenset(read.names)
-        count = next((len(known) for known in (given, names) if known is not None), None)
+        count = next((len(group) for group in (listing, names) if group is not None), None)
         source = Source(role=role, path=str(path), speakers=count)
-        return cls(source, names, given, frozenset(map(stem, trials.ids)))
+        return cls(source, names, listing, frozenset(map(stem, trials.ids)))
 
     @classmethod
     def named(cls, role: str, path: str | Path, speakers: Iterable[str] | None) -> "People":
         """Take speakers by their names; None if the names are not known."""
-        given = None if speakers is None else frozenset(speakers)
-        count = None if given is None else len(given)
-        return cls(Source(role=role, path=str(path), speakers=count), given=given)
+        listing = None if speakers is None else frozenset(speakers)
+        count = None if listing is None else len(listing)
+        return cls(Source(role=role, path=str(path), speakers=count), listing=listing)
 
     @property
     def names(self) -> frozenset[str] | None:
         """The names that were given, else those from the ids."""
-        return self.read if self.given is None else self.given
+        return self.read if self.listing is None else self.listing
 
 
 class LeakGuard:
@@ -105,8 +105,8 @@ class LeakGuard:
         Raises:
             TidyVoiceError: they do, and overlaps are not allowed.
         """
-        ours, theirs = ((each.read or set()) | (each.given or set()) for each in (one, other))
-        speakers = (ours & theirs) - {OTHERS}
+        first, second = ((each.read or set()) | (each.listing or set()) for each in (one, other))
+        speakers = (first & second) - {OTHERS}
         # Common utterances show common speakers even if the two sets name them differently.
         shared = sorted(speakers or one.utterances & other.utterances)
         both = {"one": one.source, "other": other.source}
@@ -125,7 +125,7 @@ class LeakGuard:
                 reason = "unknown speakers"
             elif OTHERS in people.names:
                 reason = "unknown others"
-            elif people.read not in (None, people.names) and against.given is None:
+            elif people.read not in (None, people.names) and against.listing is None:
                 reason = "renamed speakers"
             else:
                 continue

@@ -46,7 +46,7 @@ class Lineage:
         return self.steps[-1].step in CALIBRATED
 
     @property
-    def known(self) -> bool:
+    def complete(self) -> bool:
         """True if the steps are all those that made the scores."""
         return all(step.step != UNKNOWN_ORIGIN for step in _all_steps(self.steps))
 
@@ -91,7 +91,7 @@ class Lineage:
 
     def to_json(self) -> dict[str, list[str] | None]:
         """Return the remarks by kind; None where only unknown steps could have recorded them."""
-        nothing = [] if self.known else None
+        nothing = [] if self.complete else None
         return {
             "in_sample": self.in_sample or nothing,
             "confounded": self.confounded or nothing,
@@ -120,12 +120,12 @@ def refuse_to_lose(out: Path, inputs: Iterable[Path], save: Path | None = None) 
         TidyVoiceError: an output is an input or another output, or a file of another kind already
             has the name of the provenance.
     """
-    beside = lineage_path(out)
-    refuse_inputs([out, beside, *([save] if save else [])], companions(inputs))
-    if beside.exists() and not _is_record(beside):
+    sidecar = lineage_path(out)
+    refuse_inputs([out, sidecar, *([save] if save else [])], companions(inputs))
+    if sidecar.exists() and not _is_record(sidecar):
         raise TidyVoiceError(
-            f"{beside}: not the provenance of scores, and would be replaced. Move it away, or give "
-            "another --out."
+            f"{sidecar}: not the provenance of scores, and would be replaced. Move it away, or "
+            "give another --out."
         )
 
 
@@ -139,11 +139,11 @@ def _is_record(path: Path) -> bool:
 def write_with_lineage(path: str | Path, table: ScoreTable, steps: Sequence[Step]) -> None:
     """Write a score file and its provenance beside it."""
     path = Path(path)
-    beside = lineage_path(path)
-    beside.unlink(missing_ok=True)
+    sidecar = lineage_path(path)
+    sidecar.unlink(missing_ok=True)
     write_scores(path, table)
     record = _Record(fingerprint=fingerprint(path), steps=tuple(steps))
-    write_text(beside, record.model_dump_json(indent=2, exclude_defaults=True) + "\n")
+    write_text(sidecar, record.model_dump_json(indent=2, exclude_defaults=True) + "\n")
 
 
 def read_lineage(path: str | Path) -> Lineage:
@@ -153,14 +153,14 @@ def read_lineage(path: str | Path) -> Lineage:
         TidyVoiceError: the provenance cannot be read.
     """
     path = Path(path)
-    beside = lineage_path(path)
-    if beside.is_file():
+    sidecar = lineage_path(path)
+    if sidecar.is_file():
         try:
-            record = _Record.model_validate_json(beside.read_bytes())
+            record = _Record.model_validate_json(sidecar.read_bytes())
         except ValidationError:
             raise TidyVoiceError(
-                f"{beside}: not a provenance of this version. Make {path.name} again, or delete "
-                f"{beside.name}."
+                f"{sidecar}: not a provenance of this version. Make {path.name} again, or delete "
+                f"{sidecar.name}."
             ) from None
         # Another program may have replaced the scores.
         if record.steps and record.fingerprint == fingerprint(path):

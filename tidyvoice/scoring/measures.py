@@ -75,16 +75,16 @@ class Measures:
         """Return ``Features.utterance`` and ``Features.language_match`` of a list."""
         tables, cohort_scores, match = self.tables, None, None
         if self.cohort:
-            rows = trials.places_in(tables.own.ids, "embedding")
-            vectors = unit_vectors(tables.own, rows, tables.mean)
+            rows = trials.places_in(tables.embeddings.ids, "embedding")
+            vectors = unit_vectors(tables.embeddings, rows, tables.mean)
             cohort_scores = cohort_statistics(vectors, tables.cohort(), self.cohort.top_n)[0]
         if self.language_match:
             match = language_match(tables.languages(trials, self.utt2lang, self.blind), trials)
-        return quality_measures(trials, self._seconds, tables.own, cohort_scores), match
+        return quality_measures(trials, self._seconds, tables.embeddings, cohort_scores), match
 
     def step(self) -> Step:
         """Return the record of the files and settings."""
-        settings = {"model": self.tables.own.model} if self.tables.own else {}
+        settings = {"model": self.tables.embeddings.model} if self.tables.embeddings else {}
         if self.cohort:
             settings["top_n"] = self.cohort.top_n
         if self.language_match:

@@ -94,7 +94,7 @@ def normalize(
         raise TidyVoiceError(f"no method '{method}'. Use one of {', '.join(METHODS)}.")
     vectors = vectors_of(table, embeddings, mean)
     mu, sigma = cohort_statistics(vectors, cohort, None if method == "snorm" else top_n)
-    return symmetric_z(table, lambda own, other: (mu[own], sigma[own]))
+    return symmetric_z(table, lambda side, other: (mu[side], sigma[side]))
 
 
 def cohort_statistics(
@@ -159,9 +159,9 @@ def symmetric_z(
     def work(part: slice) -> None:
         sides = trials.enroll[part], trials.test[part]
         total = 0.0
-        for own, other in (sides, sides[::-1]):
-            mu, sigma = moments(own, other)
-            _check_spread(sigma, lambda n, own=own: f"'{trials.ids[own[n]]}'")
+        for side, other in (sides, sides[::-1]):
+            mu, sigma = moments(side, other)
+            _check_spread(sigma, lambda n, side=side: f"'{trials.ids[side[n]]}'")
             total += (table.scores[part] - mu) / sigma
         normalized[part] = total / 2
 

@@ -73,31 +73,31 @@ def make_trials(
     return Trials(names, enroll, test, np.concatenate(labels), f"trials of seed {seed}"), lacking
 
 
-def difference(one: Trials, other: Trials) -> str | None:
+def difference(left: Trials, right: Trials) -> str | None:
     """Describe the first line in which two lists differ; None if they hold the same trials.
 
     Ids match with or without ``.wav``. Labels are compared where both lists have them.
     """
-    line = one.first_other(other)
-    if one.label is not None and other.label is not None:
-        both = min(len(one), len(other)) if line is None else line
-        differs = np.flatnonzero(one.label[:both] != other.label[:both])
+    line = left.first_other(right)
+    if left.label is not None and right.label is not None:
+        both = min(len(left), len(right)) if line is None else line
+        differs = np.flatnonzero(left.label[:both] != right.label[:both])
         line = int(differs[0]) if len(differs) else line
     if line is not None:
         return (
-            f"{one.source}:{line + 1} has '{_line(one, line)}', but {other.source}:{line + 1} has "
-            f"'{_line(other, line)}'"
+            f"{left.source}:{line + 1} has '{_line(left, line)}', but {right.source}:{line + 1} "
+            f"has '{_line(right, line)}'"
         )
-    if len(one) == len(other):
+    if len(left) == len(right):
         return None
-    short, long = sorted((one, other), key=len)
+    short, long = sorted((left, right), key=len)
     ends = f"{short.source}:{len(short)}: the file ends here"
     return f"{ends}, but {long.source} has {len(long):,} lines"
 
 
-def same_trials(one: Trials, other: Trials) -> None:
+def same_trials(left: Trials, right: Trials) -> None:
     """Make sure that two lists hold the same trials in the same order."""
-    if text := difference(one, other):
+    if text := difference(left, right):
         raise TidyVoiceError(f"{text}. Score the same trial list with each system.")
 
 
@@ -127,8 +127,8 @@ def _targets(
     starts = np.searchsorted(speaker, np.arange(speaker.max(initial=-1) + 2))
     unit, rank = _draw(np.diff(edges[starts]), wanted, rng)
     rank += edges[starts][unit]
-    one = np.searchsorted(edges, rank, side="right") - 1
-    return np.stack([one, first[one] + rank - edges[one]])
+    rows = np.searchsorted(edges, rank, side="right") - 1
+    return np.stack([rows, first[rows] + rank - edges[rows]])
 
 
 def _nontargets(
@@ -155,14 +155,14 @@ def _nontargets(
         edges = np.cumsum(sizes, axis=1)
         place = (edges <= rank[:, None]).sum(axis=1)
         row = np.arange(len(a))
-        one, two = np.divmod(rank - (edges - sizes)[row, place], partners[row, place])
-        own = starts[b, place]
+        i, j = np.divmod(rank - (edges - sizes)[row, place], partners[row, place])
+        begin = starts[b, place]
         if same:
-            two += own
+            j += begin
         else:
-            two += starts[b, 0]
-            two += counts[b, place] * (two >= own)
-        drawn[:, part] = starts[a, place] + one, two
+            j += starts[b, 0]
+            j += counts[b, place] * (j >= begin)
+        drawn[:, part] = starts[a, place] + i, j
     return drawn
 
 

@@ -21,7 +21,7 @@ BY_LANGUAGE = "language"
 
 
 @dataclass(frozen=True)
-class Made:
+class ScoringResult:
     """A new score file: its number of trials, and its provenance."""
 
     out: Path
@@ -36,7 +36,7 @@ def score_list(
     mean: Path | None = None,
     utt2spk: Sequence[Path] = (),
     allow_overlap: bool = False,
-) -> Made:
+) -> ScoringResult:
     """Write the cosine scores of a trial list.
 
     Args:
@@ -50,10 +50,10 @@ def score_list(
     guard = LeakGuard(allow_overlap)
     tables.check(guard, evaluated)
     inputs = (*tables.sources(), evaluated.source)
-    settings = {"model": tables.own.model, "averaged": tables.averaged}
+    settings = {"model": tables.embeddings.model, "averaged": tables.averaged}
     step = Step(step="cosine", inputs=inputs, settings=settings, remarks=guard.remarks)
-    scores = cosine_scores(tables.own, listed, tables.mean)
-    return write_made(out, ScoreTable(listed, scores), [step])
+    scores = cosine_scores(tables.embeddings, listed, tables.mean)
+    return write_result(out, ScoreTable(listed, scores), [step])
 
 
 def normalize_scores(
@@ -67,7 +67,7 @@ def normalize_scores(
     blind: bool = False,
     utt2spk: Sequence[Path] = (),
     allow_overlap: bool = False,
-) -> Made:
+) -> ScoringResult:
     """Write normalised scores of a file of cosine scores.
 
     Args:
@@ -90,19 +90,19 @@ def normalize_scores(
         settings["languages"] = "guessed" if blind else "known"
         settings["absent"] = _absent(languages, entries)
         values = normalize_by_language(
-            scored, tables.own, entries, languages, tables.mean, cohort.top_n
+            scored, tables.embeddings, entries, languages, tables.mean, cohort.top_n
         )
     else:
-        values = normalize(scored, tables.own, entries, tables.mean, method, cohort.top_n)
+        values = normalize(scored, tables.embeddings, entries, tables.mean, method, cohort.top_n)
     inputs = tuple(tables.sources())
     step = Step(step=method, inputs=inputs, settings=settings, remarks=guard.remarks)
-    return write_made(out, ScoreTable(scored.trials, values), [*read_lineage(scores).steps, step])
+    return write_result(out, ScoreTable(scored.trials, values), [*read_lineage(scores).steps, step])
 
 
-def write_made(out: Path, table: ScoreTable, steps: Sequence[Step]) -> Made:
+def write_result(out: Path, table: ScoreTable, steps: Sequence[Step]) -> ScoringResult:
     """Write a score file with its provenance."""
     write_with_lineage(out, table, steps)
-    return Made(out, len(table.trials), Lineage(tuple(steps)))
+    return ScoringResult(out, len(table.trials), Lineage(tuple(steps)))
 
 
 def _absent(languages: LanguageWeights, cohort: Cohort) -> list[str]:

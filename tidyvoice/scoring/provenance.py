@@ -207,5 +207,5 @@ def _calibration(step: Step, paths: dict[str, list[str]], show: Callable[[str], 
     if "features" in values:
         text += f" on {', '.join(values['features'])}; prior {values['prior']:g}"
     for number, steps in enumerate(step.systems, 1):
-        text += f"; system {number}: {', then '.join(describe(one, show) for one in steps)}"
+        text += f"; system {number}: {', then '.join(describe(part, show) for part in steps)}"
     return text

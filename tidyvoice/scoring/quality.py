@@ -59,8 +59,8 @@ class Features:
         scores = [np.asarray(scores[part], dtype=np.float64)[:, None] for scores in self.scores]
         measures = []
         for values in self.utterance.values():
-            one, other = values[enroll], values[test]
-            measures += [np.minimum(one, other), np.maximum(one, other)]
+            left, right = values[enroll], values[test]
+            measures += [np.minimum(left, right), np.maximum(left, right)]
         if self.language_match is not None:
             measures.append(self.language_match[part])
         # The memory layout decides how a product with the weights is rounded.

@@ -43,7 +43,7 @@ class Tables:
     """Embeddings of one model.
 
     Attributes:
-        own: embeddings of the trials' utterances; None without any.
+        embeddings: embeddings of the trials' utterances; None without any.
         mean: the embedding to subtract, float32 [D]; None without one.
         averaged: number of embeddings in the mean.
     """
@@ -54,15 +54,15 @@ class Tables:
         mean: Path | None = None,
         cohort: CohortFiles | None = None,
     ):
-        self._embeddings, self._cohort = embeddings, cohort
+        self._files, self._cohort = embeddings, cohort
         self._paths = {"mean": mean} if mean else {}
         self._paths |= cohort.files() if cohort else {}
         read = [*embeddings, *(self._paths[r] for r in ("mean", "cohort") if r in self._paths)]
         tables = {path: load_embeddings(path) for path in dict.fromkeys(read)}
         same_model(tables)
-        own = {path: tables[path] for path in embeddings}
-        self.own = _joined(own) if own else None
-        self._people = [People.named("training", path, own[path].trained_on) for path in own]
+        inputs = {path: tables[path] for path in embeddings}
+        self.embeddings = _joined(inputs) if inputs else None
+        self._people = [People.named("training", path, inputs[path].trained_on) for path in inputs]
         self.mean, self.averaged = None, 0
         if mean:
             self.mean, self.averaged = tables[mean].mean(), len(tables[mean].ids)
@@ -77,7 +77,7 @@ class Tables:
     def sources(self) -> list[Source]:
         """Return the records of the files."""
         counts = {people.source.role: people.source.speakers for people in self._people}
-        paths = [*(("embeddings", path) for path in self._embeddings), *self._paths.items()]
+        paths = [*(("embeddings", path) for path in self._files), *self._paths.items()]
         return [source(role, path, counts.get(role)) for role, path in paths]
 
     def check(self, guard: LeakGuard, evaluated: People) -> None:
@@ -95,7 +95,7 @@ class Tables:
         """Find the languages of a list's utterances, or guess them from those of the cohort."""
         if blind:
             spoken = self._cohort_languages()
-            return language_posteriors(trials, self.own, self._members, spoken, self.mean)
+            return language_posteriors(trials, self.embeddings, self._members, spoken, self.mean)
         languages = languages_of(trials, read_maps(utt2lang, "language"))
         if languages is None:
             raise TidyVoiceError(
@@ -106,13 +106,13 @@ class Tables:
 
     def _cohort_languages(self) -> dict[str, str]:
         path, files = self._cohort.embeddings, self._cohort.utt2lang
-        known = read_maps([files] if files else [], "language")
-        found = languages_of(every_id(self._members, str(path)), known)
-        if found is None:
+        mapping = read_maps([files] if files else [], "language")
+        languages = languages_of(every_id(self._members, str(path)), mapping)
+        if languages is None:
             raise TidyVoiceError(
                 f"{path}: the ids do not contain languages. Give --cohort-utt2lang."
             )
-        names = (found.names[code] for code in found.codes)
+        names = (languages.names[code] for code in languages.codes)
         return dict(zip(self._members.ids, names, strict=True))
 
 

@@ -66,10 +66,10 @@ class Trials:
         Ids match with or without ``.wav``. Trials after the end of the shorter list do not count.
         """
         places = by_stem(other.ids, other.source)
-        own = np.array([places.get(i, -1) for i in by_stem(self.ids, self.source)], dtype=np.int32)
+        rows = np.array([places.get(i, -1) for i in by_stem(self.ids, self.source)], dtype=np.int32)
         both = slice(min(len(self), len(other)))
-        wrong = own[self.enroll[both]] != other.enroll[both]
-        wrong |= own[self.test[both]] != other.test[both]
+        wrong = rows[self.enroll[both]] != other.enroll[both]
+        wrong |= rows[self.test[both]] != other.test[both]
         return int(np.argmax(wrong)) if wrong.any() else None
 
     def places_in(self, others: Sequence[str], what: str) -> np.ndarray:
@@ -81,8 +81,8 @@ class Trials:
         """
         by_stem(self.ids, self.source)
         places = by_stem(others, f"the ids with {what}")
-        found = np.array([places.get(stem(i), -1) for i in self.ids], dtype=np.int64)
-        missing = found < 0
+        rows = np.array([places.get(stem(i), -1) for i in self.ids], dtype=np.int64)
+        missing = rows < 0
         if missing.any():
             line, first = self.first_use(missing)
             rest = int(missing.sum()) - 1
@@ -91,7 +91,7 @@ class Trials:
                 + (f", nor for {rest:,} more ids of this list" if rest else "")
                 + f"; the {len(others):,} ids with one look like '{next(iter(others), '')}'"
             )
-        return found
+        return rows
 
     def first_use(self, chosen: np.ndarray) -> tuple[int, int]:
         """Return the line of the first trial that uses a chosen id, and the place of that id.

@@ -147,22 +147,22 @@ def _explain(model: type[BaseModel], problem: dict[str, Any]) -> str:
     location = [str(part) for part in problem["loc"]]
     key = ".".join(location)
     if problem["type"] == "extra_forbidden":
-        known = _fields_at(model, location[:-1])
-        near = difflib.get_close_matches(location[-1], known, n=1, cutoff=0.5)
+        fields = _fields_at(model, location[:-1])
+        near = difflib.get_close_matches(location[-1], fields, n=1, cutoff=0.5)
         prefix = key[: len(key) - len(location[-1])]
-        fix = f"did you mean {prefix}{near[0]}?" if near else f"known are {', '.join(known)}"
-        if "args" in known and not near:
+        fix = f"did you mean {prefix}{near[0]}?" if near else f"known are {', '.join(fields)}"
+        if "args" in fields and not near:
             fix += f" (settings of the component belong under {prefix}args)"
         return f"unknown key {key}: {fix}"
     if problem["type"] == "model_type":
-        known = ", ".join(f"{key}.{name}" for name in _fields_at(model, location))
-        return f"{key} is a group of settings, not {problem['input']!r}: set one of {known}"
+        keys = ", ".join(f"{key}.{name}" for name in _fields_at(model, location))
+        return f"{key} is a group of settings, not {problem['input']!r}: set one of {keys}"
     if problem["type"] == "missing":
         return f"the key {key} is missing"
     message = problem["msg"].removeprefix("Value error, ")
-    given = "" if isinstance(problem["input"], dict) else f" (it is {problem['input']!r})"
+    suffix = "" if isinstance(problem["input"], dict) else f" (it is {problem['input']!r})"
     # A mistake of the settings as a whole has no key.
-    return f"{key}: {message}{given}" if key else message
+    return f"{key}: {message}{suffix}" if key else message
 
 
 def _fields_at(model: type[BaseModel], location: Sequence[str]) -> list[str]:
@@ -191,9 +191,9 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
     """Dotted keys whose values differ (None where absent), and both values, sorted by key."""
-    one, two = flatten(first), flatten(second)
+    left, right = flatten(first), flatten(second)
     return {
-        key: (one.get(key), two.get(key))
-        for key in sorted({*one, *two})
-        if one.get(key) != two.get(key)
+        key: (left.get(key), right.get(key))
+        for key in sorted({*left, *right})
+        if left.get(key) != right.get(key)
     }

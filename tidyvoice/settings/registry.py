@@ -67,14 +67,14 @@ class Registry(Generic[Component]):
     def __iter__(self) -> Iterator[str]:
         return iter(self._components)
 
-    def arguments(self, name: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    def arguments(self, name: str, values: Mapping[str, Any]) -> dict[str, Any]:
         """Return all settings of a component: those given, the others at their defaults.
 
         Raises:
             TidyVoiceError: no such component, or unknown or impossible arguments; all of them are
                 named, unknown ones with the nearest known name.
         """
-        return validate(_settings_of(self[name], name), given, name).model_dump()
+        return validate(_settings_of(self[name], name), values, name).model_dump()
 
     def provided(self, name: str) -> list[str]:
         """Return the names of the parameters of a component that come from the program."""
@@ -90,11 +90,11 @@ class Registry(Generic[Component]):
         return self[name](*provided, **self.arguments(name, args))
 
 
-def suggest(given: str, known: Iterable[str]) -> str:
+def suggest(name: str, names: Iterable[str]) -> str:
     """Say which known name is nearest to a given one, or which names there are."""
-    known = list(known)
-    near = difflib.get_close_matches(given, known, n=1, cutoff=0.5)
-    return f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
+    names = list(names)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    return f"did you mean {near[0]}?" if near else f"known are {', '.join(names)}"
 
 
 def _is_setting(parameter: inspect.Parameter) -> bool:

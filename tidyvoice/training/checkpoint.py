@@ -40,12 +40,12 @@ def epoch_checkpoint(experiment: Path, epoch: int) -> Path:
 
 def epoch_checkpoints(experiment: Path) -> dict[int, Path]:
     """Return the checkpoints at the end of an epoch, by epoch, in order."""
-    found = {}
+    checkpoints = {}
     for path in sorted((experiment / "models").glob("model_*.pt")):
         match = re.fullmatch(r"model_(\d+)\.pt", path.name)
         if match:
-            found[int(match[1])] = path
-    return dict(sorted(found.items()))
+            checkpoints[int(match[1])] = path
+    return dict(sorted(checkpoints.items()))
 
 
 def newest_checkpoint(experiment: Path) -> tuple[Path, dict[str, Any]] | None:
@@ -54,14 +54,14 @@ def newest_checkpoint(experiment: Path) -> tuple[Path, dict[str, Any]] | None:
     between = experiment / "models" / BETWEEN_EPOCHS
     if between.exists():
         paths.append(between)
-    found = [(path, load_checkpoint(path)) for path in paths]
-    return max(found, key=lambda pair: pair[1]["iteration"], default=None)
+    states = [(path, load_checkpoint(path)) for path in paths]
+    return max(states, key=lambda pair: pair[1]["iteration"], default=None)
 
 
 def remove_old_checkpoints(experiment: Path, keep: int, best: int | None = None) -> None:
     """Delete checkpoints, but for epoch 0, the last ``keep`` epochs and epoch ``best``."""
-    found = epoch_checkpoints(experiment)
-    trained = [epoch for epoch in found if epoch > 0]
+    checkpoints = epoch_checkpoints(experiment)
+    trained = [epoch for epoch in checkpoints if epoch > 0]
     for epoch in trained[:-keep]:
         if epoch != best:
-            found[epoch].unlink()
+            checkpoints[epoch].unlink()

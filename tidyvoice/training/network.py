@@ -132,7 +132,7 @@ def parameter_groups(settings: Experiment, network: Network) -> Parameters:
     groups: Parameters = [{"params": [], "lr_factor": group.lr_factor} for group in chosen]
     others: dict[str, Any] = {"params": [], "lr_factor": 1.0}
     for name, parameter in network.named_parameters():
-        place = next((i for i, one in enumerate(chosen) if re.search(one.pattern, name)), None)
+        place = next((i for i, group in enumerate(chosen) if re.search(group.pattern, name)), None)
         (others if place is None else groups[place])["params"].append(parameter)
     for group, options in zip(groups, chosen, strict=True):
         if not group["params"]:

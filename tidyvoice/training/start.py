@@ -49,9 +49,9 @@ def start_from_model(model: nn.Module, settings: Experiment) -> list[str]:
 
 def _load_fitting(model: nn.Module, path: Path) -> list[str]:
     """Load the tensors whose names and shapes fit; return which were kept, dropped and new."""
-    own = model.state_dict()
-    state = read_weights(path, own)
-    kept = [name for name in own if name in state and state[name].shape == own[name].shape]
+    tensors = model.state_dict()
+    state = read_weights(path, tensors)
+    kept = [name for name in tensors if name in state and state[name].shape == tensors[name].shape]
     if not kept:
         raise TidyVoiceError(
             f"{path}: no tensor fits {type(model).__name__}: set model.init to another model, or "
@@ -61,7 +61,7 @@ def _load_fitting(model: nn.Module, path: Path) -> list[str]:
     groups = {
         "kept": kept,
         "dropped": [name for name in state if name not in kept],
-        "new": [name for name in own if name not in kept],
+        "new": [name for name in tensors if name not in kept],
     }
     return [f"{group}: {_listed(names)}" for group, names in groups.items()]
 
@@ -78,9 +78,9 @@ def _listed(names: Sequence[str]) -> str:
 
 def _refuse_other_frontend(config: Path, settings: Experiment) -> None:
     """Raise an error if the model was trained on other features."""
-    theirs = frontend_settings(section(read_config(config), "dataset_args", config), config)
-    changed = differences(theirs.model_dump(), settings.frontend.model_dump())
-    for key in FRONTENDS[theirs.name].training_only:
+    frontend = frontend_settings(section(read_config(config), "dataset_args", config), config)
+    changed = differences(frontend.model_dump(), settings.frontend.model_dump())
+    for key in FRONTENDS[frontend.name].training_only:
         changed.pop(f"args.{key}", None)
     if changed:
         listed = "; ".join(f"{key} {old}, here {new}" for key, (old, new) in changed.items())
@@ -89,9 +89,9 @@ def _refuse_other_frontend(config: Path, settings: Experiment) -> None:
 
 def _refuse_other_network(config: Path, settings: Experiment) -> None:
     """Raise an error that names the settings of the network that differ, if there are any."""
-    ours = {"name": settings.model.name, "args": settings.model.args}
+    network = {"name": settings.model.name, "args": settings.model.args}
     name, args = network_of(read_config(config), config)
-    changed = differences({"name": name, "args": args}, ours)
+    changed = differences({"name": name, "args": args}, network)
     if changed:
         listed = "; ".join(f"model.{key} {old}, here {new}" for key, (old, new) in changed.items())
         fix = " ".join(f"model.{key}={old}" for key, (old, _) in changed.items())

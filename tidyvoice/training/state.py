@@ -36,12 +36,12 @@ ANOTHER_FOLDER = (
 def checksums(settings: Experiment, data: TrainingData) -> dict[str, str]:
     """Return checksums of the data and the initial model that a training reads."""
     stores = {"data": data.reader, "noise": data.noise, "rirs": data.rirs}
-    found = {name: store.content for name, store in stores.items() if store}
+    digests = {name: store.content for name, store in stores.items() if store}
     if settings.model.init:
-        found["initial weights"] = sha256(model_files(settings.model.init).weights)
+        digests["initial weights"] = sha256(model_files(settings.model.init).weights)
     if settings.loss.init == "checkpoint":
-        found["initial head"] = sha256(head_file(settings))
-    return found
+        digests["initial head"] = sha256(head_file(settings))
+    return digests
 
 
 def state_of(trainer: "Trainer") -> dict[str, Any]:

@@ -241,9 +241,9 @@ class Trainer:
         self.network.update_average()
         names = list(parts[0])
         stacked = torch.stack([torch.stack([part[name] for name in names]) for part in parts])
-        own = stacked.mean(0)
-        shown = dict(zip(names, self.world.mean(own), strict=True))
-        losses = torch.stack([shown["loss"], own[names.index("loss")]])
+        local_mean = stacked.mean(0)
+        shown = dict(zip(names, self.world.mean(local_mean), strict=True))
+        losses = torch.stack([shown["loss"], local_mean[names.index("loss")]])
         return shown, losses, torch.cat(rows)
 
     def features(self, raw: RawBatch) -> Tensor:
@@ -261,10 +261,10 @@ class Trainer:
 
     def _check_finite(self, values: LateNumbers, rows: Tensor) -> None:
         """Raise an error unless a number of all processes, and of this one, is finite."""
-        mean, own = values.read()
+        mean, local_value = values.read()
         if not math.isfinite(mean):
             cause = "see the error of the other rank"
-            if not math.isfinite(own):
+            if not math.isfinite(local_value):
                 cause = f"check the utterances {' '.join(self.data.utterance_ids(rows))}"
             raise TidyVoiceError(
                 f"the loss or the weights are not finite ({mean}) around step {self.iteration}: "

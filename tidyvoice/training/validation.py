@@ -26,8 +26,8 @@ STANDARD_ERRORS = 2.0
 def history(experiment: Path) -> dict[int, float]:
     """Return the EER, as a fraction, of each epoch that an experiment validated."""
     path = _file(experiment)
-    found = json.loads(path.read_text()) if path.exists() else {}
-    return {int(epoch): value for epoch, value in found.items()}
+    rates = json.loads(path.read_text()) if path.exists() else {}
+    return {int(epoch): value for epoch, value in rates.items()}
 
 
 def best_epoch(measured: dict[int, float]) -> int | None:
@@ -78,10 +78,10 @@ class Validation:
         # Sorted by length, so that every process gets the same amount of work.
         by_length = self._rows[np.argsort(source.samples[self._rows], kind="stable")]
         share = by_length[world.rank :: world.size]
-        own = np.empty((0, self._settings.model.embed_dim), np.float32)
+        vectors = np.empty((0, self._settings.model.embed_dim), np.float32)
         if len(share):  # there may be more processes than utterances
-            own = embed_rows(encoder, source, share)
-        parts = world.gather((share, own))
+            vectors = embed_rows(encoder, source, share)
+        parts = world.gather((share, vectors))
         rows = np.concatenate([rows for rows, _ in parts])
         matrix = np.concatenate([matrix for _, matrix in parts])
         embeddings = Embeddings([source.ids[row] for row in rows], matrix)

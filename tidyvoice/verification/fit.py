@@ -55,7 +55,7 @@ def fit_verifier(
             target scores that are no higher than the others, or overlaps of speakers.
     """
     tables = Tables([embeddings], mean, cohort)
-    table = tables.own
+    table = tables.embeddings
     if table.model is None:
         raise TidyVoiceError(f"{embeddings} does not name its model: extract it again")
     listed, spoken_by = read_trials(trials), read_maps(utt2spk, "speaker")

@@ -131,13 +131,13 @@ class Verifier:
         cohort = Cohort(self.cohort, [], None, "the verifier's cohort")
         return Voices(units, *cohort_statistics(units, cohort, self.top_n))
 
-    def scores(self, one: Voices, other: Voices) -> np.ndarray:
-        """Score voices in pairs, float64 [N]; ``other`` may be a single voice."""
-        if len(other.units) == 1:
-            cosines = one.units @ other.units[0]
+    def scores(self, left: Voices, right: Voices) -> np.ndarray:
+        """Score voices in pairs, float64 [N]; ``right`` may be a single voice."""
+        if len(right.units) == 1:
+            cosines = left.units @ right.units[0]
         else:
-            cosines = np.einsum("nd,nd->n", one.units, other.units)
-        sides = ((cosines - side.mean) / side.deviation for side in (one, other))
+            cosines = np.einsum("nd,nd->n", left.units, right.units)
+        sides = ((cosines - side.mean) / side.deviation for side in (left, right))
         return sum(sides) / 2
 
     def scale(self, recordings: int = 1) -> Scale:
