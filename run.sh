@@ -4,8 +4,8 @@
 #: steps are skipped. When the code has changed, stages 5 to 8 run again; stages 1 to 4 keep what
 #: they made, and say so.
 #:
-#: --set KEY=VALUE ... changes the YAML files of conf/RECIPE: finetune.KEY=VALUE that of the fine-tuning
-#: (pretrain., large_margin. and corpus. alike), KEY=VALUE those of all trainings.
+#: --set KEY=VALUE ... overrides settings of conf/RECIPE/*.yaml for this run: finetune.KEY=VALUE those
+#: of the fine-tuning (pretrain., large_margin. and corpus. alike), KEY=VALUE those of all trainings.
 set -euo pipefail
 cd "$(dirname "$0")" # paths are relative to this folder
 
@@ -41,6 +41,9 @@ case $normalize in
   snorm) norm=S-norm ;;
   *) fail "--normalize $normalize: there are language, asnorm, snorm" ;;
 esac
+for number in "$stage" "$stop_stage"; do
+  [[ $number = [1-8] ]] || fail "stages are 1 to 8, not $number"
+done
 [ "$stage" -le "$stop_stage" ] || fail "--stage $stage comes after --stop-stage $stop_stage"
 
 # The system that is reported, the mean that is subtracted from its embeddings, its scores of dev.

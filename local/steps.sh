@@ -41,7 +41,7 @@ make() {
   local file=$1 stamp=${1%/*}/.${1##*/}.command older=''
   if [ -z "$force" ] && finished "$@"; then
     if [ -n "$older" ] && [ "$warned" != "$current" ]; then
-      echo "  made by older code and kept; --force --stage $current --stop-stage $current repeats it"
+      echo "  made by other code and kept; --force --stage $current --stop-stage $current repeats it"
       warned=$current
     fi
     echo "  $file is up to date"

@@ -74,7 +74,7 @@ def test_a_finished_recipe_is_left_alone(finished, own):
     assert "shards written" not in again
     first = finished[1]
     assert first[first.rindex("system ") : first.index("== stage 8")] in again
-    assert "older code" not in again
+    assert "other code" not in again
     assert not commands(again)
 
 

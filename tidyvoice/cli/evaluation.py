@@ -105,6 +105,11 @@ def metrics(
         remarks = compared.remarks()
     elif len(systems) > 1:
         parts.append(tables.systems_table(systems).transposed().to_text())
+        remarks += [
+            f"{other}: other trials than {name}, so there are no differences"
+            for other, evaluation in systems.items()
+            if evaluation.trials != main.trials
+        ]
     else:
         parts.append(tables.categories_table(main).to_text())
         if not main.calibrated:

@@ -111,7 +111,10 @@ def _mistakes(path: Path, first_line: list[str], columns: Columns | None) -> Ite
     """Yield line and kind of each mistake."""
     if columns is None and first_line:
         shown = " ".join(first_line)
-        if not shown.isprintable() or len(shown) > SHOWN:
+        if "\N{REPLACEMENT CHARACTER}" in shown or not shown.isprintable():
+            yield ": not a text file"
+            return
+        if len(shown) > SHOWN:
             shown = f"{shown[:SHOWN]}..."
         yield f":1: {len(first_line)} columns in {shown!r}"
         return

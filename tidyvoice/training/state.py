@@ -29,7 +29,7 @@ FREE_SETTINGS = {
 
 ANOTHER_FOLDER = (
     "choose another experiment folder (./run.sh --exp DIR, tidyvoice train experiment=DIR), or "
-    "rename this one (./run.sh --force does)"
+    "rename this one (./run.sh --force --stage N --stop-stage N does)"
 )
 
 
