@@ -46,8 +46,11 @@ training() {
     finetune*) settings+=("validation.data=$held_out" "validation.trials=$held_out/trials") ;;
   esac
   for setting in ${overrides[@]+"${overrides[@]}"}; do
-    case " $steps " in
-      *" ${setting%%.*} "*) [[ $setting != "$1".* ]] || settings+=("${setting#*.}") ;;
+    case " $steps pretrain large_margin corpus " in
+      *" ${setting%%.*} "*)
+        [[ " $steps " = *" ${setting%%.*} "* ]] || fail "--set $setting: this run does not include ${setting%%.*}"
+        [[ $setting != "$1".* ]] || settings+=("${setting#*.}")
+        ;;
       *) settings+=("$setting") ;;
     esac
   done

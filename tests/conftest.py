@@ -84,7 +84,7 @@ def invoke(*arguments: object) -> Result:
 
 
 def succeed(*arguments: object) -> str:
-    """What `tidyvoice` prints with these arguments, which it must take."""
+    """Return what `tidyvoice` prints with these arguments; it must succeed."""
     result = invoke(*arguments)
     assert result.exit_code == 0, result.output
     return result.output

@@ -44,7 +44,7 @@ def call(module: str, *arguments: object, **changes: str) -> Completed:
 
 
 def succeed(module: str, *arguments: object, **environment: str) -> str:
-    """What the command says, once it has succeeded without a warning."""
+    """Return the output of the command, which must succeed without a warning."""
     done = call(module, *arguments, **environment)
     assert done.returncode == 0, done.stderr
     assert "warning" not in done.stderr

@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 @dataclass
 class Server:
-    """What is served and how.
+    """Contents of a server and how it behaves.
 
     Attributes:
         files: contents by path.
@@ -17,7 +17,7 @@ class Server:
         drop_after: bytes after which the connection is dropped, one request after the other.
         failures: statuses that are answered first, one request after the other.
         after_drop: replaces ``files`` when a connection was dropped.
-        headers: those of the requests, in order.
+        headers: headers of the requests, in order.
     """
 
     files: dict[str, bytes]

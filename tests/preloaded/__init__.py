@@ -75,7 +75,7 @@ def shell(command: str, folder: Path, env: Mapping[str, str] | None = None) -> C
 
 
 def succeed(command: str, folder: Path, env: Mapping[str, str] | None = None) -> str:
-    """What a line of bash prints, which must succeed."""
+    """Return what a line of bash prints; it must succeed."""
     result = shell(command, folder, env)
     assert result.returncode == 0, f"{command}\n{result.stdout[-6000:]}{result.stderr[-6000:]}"
     return result.stdout

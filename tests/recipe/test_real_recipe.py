@@ -165,7 +165,7 @@ WHOLE = f"{LINE} large_margin.log_iterations=7"
 
 @pytest.fixture(scope="module")
 def whole(project):
-    """What the whole recipe printed."""
+    """Output of the whole recipe."""
     return succeed(WHOLE.format("whole"), project)
 
 
@@ -340,7 +340,7 @@ PUBLISHED = (
 
 @pytest.fixture(scope="module")
 def published(project):
-    """What the published fine-tuning printed."""
+    """Output of the fine-tuning with the published settings."""
     return succeed(PUBLISHED.format("published"), project)
 
 

@@ -1,4 +1,4 @@
-"""What the page says, against the same computed here from the scores, the plain way."""
+"""Numbers of the page against a plain computation from the scores."""
 
 import json
 import re

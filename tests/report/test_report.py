@@ -14,7 +14,7 @@ from tidyvoice.report import drawing
 
 
 def report(*arguments):
-    """What the command returns as JSON, and the page."""
+    """Return the JSON output of the command, and the page."""
     found = json.loads(succeed("report", *arguments, "--json"))
     with open(found["report"]) as file:
         return found["systems"], file.read()

@@ -71,7 +71,7 @@ def test_binned_scores_lose_little(monkeypatch):
 
 
 def test_intervals_are_as_wide_as_repeated_experiments_spread():
-    """What resampled trials would not give: their intervals are some five times narrower here."""
+    """Resampled trials would fail here: their intervals are about five times narrower."""
     eers = []
     for seed in range(60):
         table = scored(seed, each=8)

@@ -1,4 +1,4 @@
-"""What the commands that write scores refuse: to lose a file, to treat two lists unlike."""
+"""Commands that write scores refuse to lose a file and to treat two lists differently."""
 
 import json
 from pathlib import Path

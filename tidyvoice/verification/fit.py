@@ -67,6 +67,7 @@ def fit_verifier(
         entries = tables.cohort()
         scored = ScoreTable(listed, scores)
         scores = normalize(scored, table, entries, subtracted, "asnorm", cohort.top_n)
+    scales = [_fit_scale(1, listed, scores, prior)]
     kinds = ("in-sample", "unchecked")
     # The verifier is published with the model: names of files, not their folders.
     remarks = {
@@ -75,15 +76,14 @@ def fit_verifier(
     }
     notes = {
         "trials": Path(trials).name,
-        "targets": int(listed.label.sum()) if listed.label is not None else 0,
-        "nontargets": int((~listed.label).sum()) if listed.label is not None else 0,
+        "targets": int(listed.label.sum()),
+        "nontargets": int((~listed.label).sum()),
         "mean_of": tables.averaged,
         "cohort_of": len(entries) if entries else 0,
         "prior": prior,
         "in_sample": remarks["in-sample"],
         "unchecked": remarks["unchecked"],
     }
-    scales = [_fit_scale(1, listed, scores, prior)]
     vectors, top_n = (entries.vectors, cohort.top_n) if entries else (None, 0)
     verifier = Verifier(table.model, subtracted, tuple(scales), vectors, top_n, notes)
     speakers = _speakers(listed, spoken_by)
