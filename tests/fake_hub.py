@@ -1,27 +1,33 @@
 """A local server that answers the requests of huggingface_hub like the Hub."""
 
+import base64
 import hashlib
 import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path, PurePosixPath
-from urllib.parse import parse_qs, unquote, urlsplit
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
-from tests.fake_uploads import LARGE, REPOSITORY, Uploads, sha256
 from tests.preloaded import environment
+
+REPOSITORY = "someone/a-model"
+TOKEN = "hf_abc"  # may write
+READ_TOKEN = "hf_def"
+
+
+def sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
 
 
 class FakeHub(ThreadingHTTPServer):
     """A Hub with one repository, whose branch main changes with its files.
 
     Attributes:
-        files: current content by path. Names that end with ``LARGE`` are served from another
-            address, as the Hub serves large files.
+        files: current content by path.
         refuse: status and error code of every answer about the repository.
         gated: True if its files can be listed, but not read.
-        drops: how often a large file is cut in the middle.
         exists: False until a push creates the repository.
         private: True if a token is needed to see it.
         mistakes: messages of the validation of a card.
@@ -38,14 +44,12 @@ class FakeHub(ThreadingHTTPServer):
         self.commits: dict[str, dict[str, bytes]] = {}
         self.refuse: tuple[int, str] | None = None
         self.gated = False
-        self.drops = 0
         self.exists = True
         self.private = False
         self.mistakes: list[str] = []
         self.moves = 0
         self.asked: list[str] = []
         self.messages: list[str] = []
-        self.uploaded: dict[str, bytes] = {}
 
     @property
     def address(self) -> str:
@@ -58,19 +62,17 @@ class FakeHub(ThreadingHTTPServer):
 
     def serve_folder(self, folder: Path) -> None:
         paths = sorted(path for path in folder.rglob("*") if path.is_file())
-        self.files = {str(path.relative_to(folder)): path.read_bytes() for path in paths}
-        self.commits[self.commit] = dict(self.files)
+        self.serve({str(path.relative_to(folder)): path.read_bytes() for path in paths})
 
-    def at(self, revision: str) -> dict[str, bytes] | None:
-        """Return the files of a revision."""
-        return self.files if revision in ("main", self.commit) else self.commits.get(revision)
+    def serve(self, files: dict[str, bytes]) -> None:
+        self.files = files
+        self.commits[self.commit] = files
 
     def environment(self, home: Path, **more: str) -> dict[str, str]:
         """Return an environment with this Hub only, and with a cache in ``home``."""
         kept = {name: value for name, value in environment().items() if not name.startswith("HF_")}
         own = {"HF_ENDPOINT": self.address, "HF_HOME": str(home), "HF_HUB_DISABLE_TELEMETRY": "1"}
-        # The protocol that replaces LFS needs another server.
-        own["HF_HUB_DISABLE_XET"] = "1"
+        own["HF_HUB_DISABLE_XET"] = "1"  # this protocol needs another server
         return {**kept, **own, **more}
 
 
@@ -86,108 +88,116 @@ def fake_hub() -> Iterator[FakeHub]:
             thread.join()
 
 
-class _Handler(Uploads, BaseHTTPRequestHandler):
+class _Handler(BaseHTTPRequestHandler):
     server: FakeHub
-    commit = ""
 
     def log_message(self, *_: object) -> None:
         pass
 
-    def do_HEAD(self) -> None:
-        self._respond()
-
     def do_GET(self) -> None:
-        self._respond()
-
-    def _respond(self) -> None:
-        hub, address = self.server, urlsplit(self.path)
-        path = unquote(address.path)
+        hub, path = self.server, unquote(urlsplit(self.path).path)
         hub.asked.append(f"{self.command} {path}")
-        if path.startswith("/cdn/"):
-            data = next(data for data in hub.files.values() if path == f"/cdn/{sha256(data)}")
-            self._content(data, may_drop=True)
-            return
         kind, _, rest = path.removeprefix("/api/models").partition(REPOSITORY)
-        known = hub.exists and (not hub.private or self.headers["Authorization"])
-        if kind != "/" or hub.refuse or not known:
+        readable = hub.exists and (not hub.private or self.headers["Authorization"])
+        if kind != "/" or hub.refuse or not readable:
             self._error(*(hub.refuse or (401, "RepoNotFound")))
             return
         what, revision, *parts = (rest or "/revision/main").strip("/").split("/")
-        name = "/".join(parts)
-        files = hub.at(revision)
-        self.commit = hub.commit if revision == "main" else revision
+        commit, name = hub.commit if revision == "main" else revision, "/".join(parts)
+        files = hub.commits.get(commit, hub.files if commit == hub.commit else None)
         if files is None:
             self._error(404, "RevisionNotFound")
         elif what == "revision":
             siblings = [{"rfilename": file} for file in files]
-            about = {"id": REPOSITORY, "sha": self.commit, "private": hub.private}
+            about = {"id": REPOSITORY, "sha": commit, "private": hub.private}
             self._json({**about, "siblings": siblings})
-        elif what == "tree":
-            deep = parse_qs(address.query).get("recursive", ["false"])[0].lower() in ("true", "1")
-            self._json(self._tree(files, PurePosixPath(name), deep))
+        elif what == "tree":  # recursive, as snapshot_download asks for it
+            entries = {"type": "file", "oid": "0" * 40}
+            self._json([{**entries, "path": n, "size": len(d)} for n, d in files.items()])
         elif hub.gated:
             self._error(403, "GatedRepo")
         elif name not in files:
             self._error(404, "EntryNotFound")
-        elif name.endswith(LARGE):
-            data = files[name]
-            checksum = sha256(data)
-            linked = {"X-Linked-Etag": f'"{checksum}"', "X-Linked-Size": str(len(data))}
-            # Another host, as on the Hub.
-            elsewhere = hub.address.replace("127.0.0.1", "localhost")
-            location = {"Location": f"{elsewhere}/cdn/{checksum}"}
-            self._head(302, {**linked, **location, "Content-Length": "0"})
         else:
-            self._content(files[name])
+            # The Hub, too, names large files by their SHA-256.
+            large = name.endswith((".pt", ".safetensors"))
+            tag = sha256(files[name]) if large else hashlib.sha1(files[name]).hexdigest()
+            self._answer(200, files[name], {"ETag": f'"{tag}"', "X-Repo-Commit": commit})
 
-    def _tree(self, files: dict[str, bytes], below: PurePosixPath, deep: bool) -> list[dict]:
-        """List the files and folders in a folder, with ``deep`` recursively."""
-        paths = [PurePosixPath(name) for name in files]
-        folders = {above for path in paths for above in path.parents if above.name}
-        listed = [
-            path
-            for path in sorted({*paths, *folders})
-            if (below in path.parents if deep else path.parent == below)
-        ]
-        return [
-            {"type": "directory", "path": str(path), "size": 0, "oid": sha256(b"")[:40]}
-            if path in folders
-            else self._entry(str(path), files[str(path)])
-            for path in listed
-        ]
+    do_HEAD = do_GET
 
-    def _entry(self, name: str, data: bytes) -> dict:
-        oid = hashlib.sha1(data).hexdigest()
-        entry = {"type": "file", "path": name, "size": len(data), "oid": oid}
-        if name.endswith(LARGE):
-            entry["lfs"] = {"oid": sha256(data), "size": len(data), "pointerSize": 130}
-        return entry
+    def do_POST(self) -> None:
+        hub, path, body = self.server, urlsplit(self.path).path, self._body()
+        hub.asked.append(f"POST {path}")
+        token = (self.headers["Authorization"] or "").removeprefix("Bearer ")
+        if token not in (TOKEN, READ_TOKEN):
+            self._error(401, "")
+        elif hub.refuse:
+            self._error(*hub.refuse)
+        elif path == "/api/validate-yaml":
+            errors = [{"message": mistake} for mistake in hub.mistakes]
+            self._json({"errors": errors, "warnings": []}, 400 if errors else 200)
+        elif token == READ_TOKEN:
+            self._error(403, "")
+        elif path == "/api/repos/create":
+            self._create(json.loads(body))
+        elif path == f"/api/models/{REPOSITORY}/preupload/main":
+            names = [file["path"] for file in json.loads(body)["files"]]
+            mode = {"uploadMode": "regular", "shouldIgnore": False}
+            self._json({"files": [{"path": name, **mode} for name in names]})
+        elif path == f"/api/models/{REPOSITORY}/commit/main":
+            self._commit([json.loads(line) for line in body.splitlines()])
+        else:
+            self._error(404, "RepoNotFound")
 
-    def _content(self, data: bytes, may_drop: bool = False) -> None:
-        start = int((self.headers["Range"] or "bytes=0-").partition("=")[2].partition("-")[0])
-        headers = {"ETag": f'"{hashlib.sha1(data).hexdigest()}"', "Accept-Ranges": "bytes"}
-        if start:
-            headers["Content-Range"] = f"bytes {start}-{len(data) - 1}/{len(data)}"
-        part = data[start:]
-        self._head(206 if start else 200, {**headers, "Content-Length": str(len(part))})
-        if self.command == "HEAD":
+    def _create(self, wanted: dict) -> None:
+        hub = self.server
+        if f"{wanted['organization']}/{wanted['name']}" != REPOSITORY:
+            self._error(403, "")
             return
-        if may_drop and self.server.drops:
-            self.server.drops -= 1
-            part = part[: len(data) // 2] if not start else b""
-            self.close_connection = True
-        self.wfile.write(part)
+        status = 409 if hub.exists else 200
+        if not hub.exists:
+            # The key depends on the version of huggingface_hub.
+            hub.private = wanted.get("visibility") == "private" or wanted.get("private") is True
+            hub.exists = True
+        self._json({"url": f"{hub.address}/{REPOSITORY}"}, status)
+
+    def _commit(self, lines: list[dict]) -> None:
+        hub, files = self.server, dict(self.server.files)
+        header, *changes = ((line["key"], line["value"]) for line in lines)
+        if hub.moves or header[1].get("parentCommit") not in (None, hub.commit):
+            self._error(412, "")
+            return
+        for kind, value in changes:
+            if kind == "deletedFile":
+                del files[value["path"]]
+            else:
+                files[value["path"]] = base64.b64decode(value["content"])
+        hub.serve(files)
+        hub.messages.append(header[1]["summary"])
+        address = f"{hub.address}/{REPOSITORY}/commit/{hub.commit}"
+        self._json({"commitUrl": address, "commitOid": hub.commit})
+
+    def _body(self) -> bytes:
+        if self.headers["Transfer-Encoding"] != "chunked":
+            return self.rfile.read(int(self.headers["Content-Length"] or 0))
+        parts = []
+        while size := int(self.rfile.readline(), 16):
+            parts.append(self.rfile.read(size))
+            self.rfile.readline()
+        self.rfile.readline()
+        return b"".join(parts)
 
     def _json(self, content: object, status: int = 200) -> None:
-        data = json.dumps(content).encode()
-        self._head(status, {"Content-Type": "application/json", "Content-Length": str(len(data))})
-        self.wfile.write(data)
+        self._answer(status, json.dumps(content).encode(), {"Content-Type": "application/json"})
 
     def _error(self, status: int, code: str) -> None:
-        self._head(status, {"X-Error-Code": code, "X-Error-Message": code, "Content-Length": "0"})
+        self._answer(status, b"", {"X-Error-Code": code, "X-Error-Message": code})
 
-    def _head(self, status: int, headers: dict[str, str]) -> None:
+    def _answer(self, status: int, data: bytes, headers: dict[str, str]) -> None:
         self.send_response(status)
-        for name, value in {"X-Repo-Commit": self.commit, **headers}.items():
+        for name, value in {**headers, "Content-Length": str(len(data))}.items():
             self.send_header(name, value)
         self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(data)

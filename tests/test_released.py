@@ -17,6 +17,7 @@ from conftest import fill_weights, invoke, seeded, succeed
 
 from tests.fake_hub import REPOSITORY, fake_hub
 from tests.preloaded import run
+from tests.publish.support import failing
 from tests.releases import published_config, write_release
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.files import atomic_folder
@@ -56,14 +57,6 @@ def fetch(hub, tmp_path, *arguments, **changes):
     return run("tidyvoice", "fetch-model", *arguments, cwd=tmp_path, env=env)
 
 
-def failing(result):
-    """Return the only line of an error, which may follow lines of progress."""
-    assert result.returncode == 1, result.stdout + result.stderr
-    assert "Traceback" not in result.stderr
-    (line,) = [line for line in result.stderr.splitlines() if line.startswith("error")]
-    return line
-
-
 def assert_equals(folder, model):
     loaded, _ = load_model(folder)
     for name, tensor in model.state_dict().items():
@@ -82,22 +75,19 @@ def test_a_repository_is_downloaded_once_and_then_read_from_the_cache(
     assert sorted(path.name for path in (tmp_path / "first").iterdir()) == [
         "avg_model.pt", "config.yaml", "source.json", "speakers.txt",
     ]  # fmt: skip
-    checksum = hashlib.sha256((released / WEIGHTS).read_bytes()).hexdigest()
     source = json.loads((tmp_path / "first" / "source.json").read_text())
-    assert source["source"] == REPOSITORY
-    assert source["revision"] == "main"
+    assert (source["source"], source["revision"]) == (REPOSITORY, "main")
     assert source["commit"] == hub.commit
-    assert source["files"]["avg_model.pt"] == checksum
+    weights = (released / WEIGHTS).read_bytes()
+    assert source["files"]["avg_model.pt"] == hashlib.sha256(weights).hexdigest()
     assert training_speakers(tmp_path / "first") == ["*"]
 
     again = fetch(hub, tmp_path, REPOSITORY, "--out", "first", "--json")
-    assert json.loads(again.stdout)["existing"] is True
-    assert not any("cdn" in path for path in hub.asked)
+    assert json.loads(again.stdout)["commit"] == hub.commit
+    assert not any(path.startswith("GET") and WEIGHTS in path for path in hub.asked)
 
-    hub.asked.clear()
-    offline = fetch(hub, tmp_path, REPOSITORY, "--out", "second", "--json", HF_HUB_OFFLINE="1")
+    offline = fetch(hub, tmp_path, REPOSITORY, "--out", "second", HF_HUB_OFFLINE="1")
     assert offline.returncode == 0, offline.stderr
-    assert json.loads(offline.stdout)["commit"] == hub.commit
     soundfile.write(tmp_path / "noise.wav", seeded(1).standard_normal(16000) / 10, 16000)
     embed = ["tidyvoice", "embed", "noise.wav", "--json", "--model"]
     env = hub.environment(tmp_path / "home", HF_HUB_OFFLINE="1")
@@ -106,19 +96,17 @@ def test_a_repository_is_downloaded_once_and_then_read_from_the_cache(
     )
     assert json.loads(of_cache) == json.loads(of_folder)
     assert hub.asked == []
-    assert_equals(tmp_path / "second", model)
 
 
 @pytest.mark.parametrize(
     ("message", "how", "environment"),
     [
-        ("is not in the cache", {}, {"HF_HUB_OFFLINE": "1"}),
+        ("not in the cache", {}, {"HF_HUB_OFFLINE": "1"}),
         ("neither a path on this machine nor", {"refuse": (404, "RepoNotFound")}, {}),
-        ("neither a path on this machine nor", {"refuse": (401, "RepoNotFound")}, {}),
-        ("HTTP status 403; check that HF_TOKEN", {"refuse": (403, "")}, {}),
-        ("HTTP status 503; try again later", {"refuse": (503, "")}, {}),
-        (f"{REPOSITORY} has no revision main", {"refuse": (404, "RevisionNotFound")}, {}),
-        (f"{REPOSITORY} asks its readers to accept conditions", {"gated": True}, {}),
+        ("HTTP status 403 .*; check that HF_TOKEN", {"refuse": (403, "")}, {}),
+        ("HTTP status 503 .*; try again later", {"refuse": (503, "")}, {}),
+        (f"{REPOSITORY} at main: no such revision", {"refuse": (404, "RevisionNotFound")}, {}),
+        ("accept the conditions of the repository", {"gated": True}, {}),
         ("check the network and run the command again", {}, {"HF_ENDPOINT": "http://[::1]:9"}),
     ],
 )
@@ -132,20 +120,7 @@ with one_line_errors():
     download({REPOSITORY!r}, "main")
 """
     result = run("python", "-c", code, env=hub.environment(tmp_path / "home", **environment))
-    assert message in failing(result)
-    assert len(result.stderr.splitlines()) == 1
-
-
-def test_an_interrupted_download_leaves_no_folder_and_is_continued(hub, model, tmp_path):
-    hub.drops = 99
-    line = failing(fetch(hub, tmp_path, REPOSITORY, "--out", "out"))
-    assert "check the network and run the command again" in line
-    assert not (tmp_path / "out").exists()
-    assert not list((tmp_path / "home").rglob("avg_model.pt"))
-    hub.drops = 0
-    result = fetch(hub, tmp_path, REPOSITORY, "--out", "out")
-    assert result.returncode == 0, result.stderr
-    assert_equals(tmp_path / "out", model)
+    assert re.search(message, failing(result))
 
 
 def test_a_pinned_version_is_fetched_or_nothing(hub, released, tmp_path):
@@ -158,7 +133,8 @@ def test_a_pinned_version_is_fetched_or_nothing(hub, released, tmp_path):
     pinned = load_settings(Release, pins)
     assert pinned.revision == hub.commit
     assert pinned.sha256 == hashlib.sha256(hub.files[WEIGHTS]).hexdigest()
-    assert pins.read_text().splitlines()[:11] == text.splitlines()[:11]
+    comments = [line for line in text.splitlines() if line.startswith("#")]
+    assert pins.read_text().splitlines()[: len(comments)] == comments
 
     # After another commit to the branch, the pinned one still comes from the cache.
     old = hub.commit
@@ -197,14 +173,13 @@ def write_tar(path, files):
             archive.addfile(entry, io.BytesIO(data))
 
 
-@pytest.mark.parametrize("ending", [".zip", ".tar.gz", ".tgz", ".tar"])
 @pytest.mark.parametrize(
-    ("weights", "config"),
+    ("ending", "weights", "config"),
     [
-        ("voxblink2_samresnet34/avg_model.pt", "voxblink2_samresnet34/config.yaml"),
-        ("./models/ft/avg_model.pt", "./models/ft/config.yaml"),
-        ("exp/models/avg_model.pt", "exp/config.yaml"),
-        ("avg_model.pt", "config.yaml"),
+        (".zip", "voxblink2_samresnet34/avg_model.pt", "voxblink2_samresnet34/config.yaml"),
+        (".tar.gz", "./models/ft/avg_model.pt", "./models/ft/config.yaml"),
+        (".tgz", "exp/models/avg_model.pt", "exp/config.yaml"),
+        (".tar", "avg_model.pt", "config.yaml"),
     ],
 )
 def test_archives_in_every_layout(model, released, tmp_path, ending, weights, config):
@@ -215,16 +190,13 @@ def test_archives_in_every_layout(model, released, tmp_path, ending, weights, co
         "__MACOSX/._config.yaml": b"junk",
     }
     (write_zip if ending == ".zip" else write_tar)(archive, files)
-    fetched = fetch_model(str(archive), tmp_path / "out")
-    assert not fetched.existing
-    assert fetched.source.commit is None
-    assert fetched.parameters == sum(parameter.numel() for parameter in model.parameters())
+    assert fetch_model(str(archive), tmp_path / "out").commit is None
     assert_equals(tmp_path / "out", model)
 
 
 def test_unsafe_and_damaged_archives_write_nothing(released, tmp_path):
     files = {name: (released / name).read_bytes() for name in (WEIGHTS, "config.yaml")}
-    for name in ("/etc/evil", "../evil", "a/../../evil"):
+    for name in ("/etc/evil", "a/../../evil"):
         for write, ending in ((write_zip, "zip"), (write_tar, "tar.gz")):
             write(tmp_path / f"evil.{ending}", {**files, name: b"x"})
             with pytest.raises(TidyVoiceError, match="leads out of the archive"):
@@ -248,9 +220,8 @@ def test_unsafe_and_damaged_archives_write_nothing(released, tmp_path):
 
 def test_a_model_that_does_not_work_is_refused(model, released, tmp_path):
     (released / "config.yaml").write_text(yaml.safe_dump(published_config(4, 8)))
-    with pytest.raises(TidyVoiceError, match=f"^{released}: avg_model.pt does not fit") as error:
+    with pytest.raises(TidyVoiceError, match=f"^{released}: avg_model.pt does not fit"):
         fetch_model(str(released), tmp_path / "out")
-    assert "front.conv1.weight has the shape (2, 1, 3, 3), not (4, 1, 3, 3)" in str(error.value)
     (released / "config.yaml").write_text(yaml.safe_dump(published_config(2, 8)))
     state = model.state_dict()
     state["bottleneck.bias"] = torch.full((8,), torch.nan)
@@ -274,8 +245,7 @@ def test_the_leak_guard_knows_named_and_given_speakers(released, tmp_path):
 def test_another_model_is_not_replaced(released, tmp_path):
     out = tmp_path / "out"
     out.mkdir()
-    assert not fetch_model(str(released), out).existing
-    assert fetch_model(str(released), out).existing
+    assert fetch_model(str(released), out) == fetch_model(str(released), out)
     (out / "config.yaml").write_text(yaml.safe_dump({**published_config(2, 8), "seed": 1}))
     with pytest.raises(TidyVoiceError, match=r"out exists and its config.yaml differs"):
         fetch_model(str(released), out)
@@ -286,7 +256,6 @@ def test_another_model_is_not_replaced(released, tmp_path):
     ("arguments", "message"),
     [
         (["nothing"], "nothing: no folder, archive (.zip, .tar.gz, .tgz, .tar), YAML file"),
-        (["missing.yaml"], "missing.yaml is missing"),
         (["wrong.yaml"], "wrong.yaml: unknown key revison: did you mean revision?"),
         (["here", "--revision", "main"], "--revision main: here is not a repository"),
         (["here", "--pin"], "--pin: give a YAML file that names here"),
@@ -315,27 +284,3 @@ def test_a_folder_is_whole_or_absent(tmp_path):
     assert (tmp_path / "out" / "file").read_text() == "whole"
     with pytest.raises(TidyVoiceError, match="out exists"), atomic_folder(tmp_path / "out"):
         pass
-
-
-def test_the_published_training_is_compared_with_ours(released, tmp_path):
-    ours = ROOT / "conf/tidyvoice/finetune.yaml"
-    command = ("fetch-model", released, "--config", ours, "--out")
-    lines = [re.split(r"\s{2,}", line) for line in succeed(*command, tmp_path / "a").splitlines()]
-    first = next(number for number, line in enumerate(lines) if line[0] == "setting")
-    assert lines[first] == ["setting", "published", str(ours)]
-    rows = {name: values for name, *values in lines[first + 1 :]}
-    assert rows["gpus"] == ["[0, 1]", "-"]
-    assert rows["dataloader_args.batch_size"] == ["24", "48", "differs"]
-    assert rows["projection_args.num_class"] == ["7", "-"]
-    assert rows["num_epochs"] == ["6", "6"]
-    assert rows["scheduler_args.epoch_iter"] == ["5463", "-"]
-    assert rows["scheduler_args.initial_lr"] == ["5e-05", "3.75e-05", "differs"]
-    assert rows["scheduler_args.initial_lr x scale_ratio"] == ["3.75e-05", "3.75e-05"]
-    assert rows["margin_update.initial_margin"] == ["0.0", "0.1", "differs"]
-    config = published_config(2, 8)
-    few = {key: config[key] for key in ("model", "model_args", "dataset_args")}
-    (released / "config.yaml").write_text(yaml.safe_dump({**few, "num_avg": 10}))
-    training = json.loads(succeed(*command, tmp_path / "b", "--json"))["training"]
-    assert {row["key"] for row in training if row["published"] is not None} == {"num_avg"}
-    (released / "config.yaml").write_text(yaml.safe_dump(few))
-    assert "config.yaml says nothing about the training" in succeed(*command, tmp_path / "c")

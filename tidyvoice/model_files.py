@@ -1,8 +1,4 @@
-"""The files of a model: how to find them in a folder, an archive or a repository.
-
-A model folder holds ``config.yaml`` and the weights, either beside it or in the sub-folder
-``models`` as in an experiment of WeSpeaker. Every command chooses the files with ``find_model``.
-"""
+"""The files of a model: how to find them in a folder, an archive or a repository."""
 
 import gzip
 import shutil
@@ -12,8 +8,9 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePath, PurePosixPath
-from typing import IO, Any
+from typing import IO
 
 from tidyvoice.errors import TidyVoiceError, summarise
 
@@ -22,12 +19,12 @@ CONFIG_FILE, SPEAKERS_FILE, VERIFIER_FILE = "config.yaml", "speakers.txt", "veri
 HEAD_FILE = "head.pt"
 OPTIONAL = (SPEAKERS_FILE, VERIFIER_FILE, HEAD_FILE)
 MODEL_FILES = (*WEIGHT_FILES, CONFIG_FILE, *OPTIONAL)
-INNER = "models"
+INNER = "models"  # the folder of the weights in an experiment of WeSpeaker
+# Places of the weights in a model folder, the preferred one first.
+LAYOUTS = tuple(PurePosixPath(inner, name) for inner in ("", INNER) for name in WEIGHT_FILES)
 # A line of SPEAKERS_FILE that stands for further speakers whose names are unknown.
 OTHERS = "*"
 ARCHIVES = (".zip", ".tar.gz", ".tgz", ".tar")
-# Folders to search, nearest first.
-DEPTHS = ("", "*/", "*/*/")
 ACCEPTED = f"{', '.join(WEIGHT_FILES)} or {INNER}/{WEIGHT_FILES[0]}"
 # Their tensors have the names of WeSpeaker's, but they need other features.
 VOXBLINK2 = (
@@ -42,13 +39,7 @@ DAMAGED = (
 
 @dataclass(frozen=True)
 class ModelFiles:
-    """Paths of a model's files.
-
-    Attributes:
-        weights: the state dict.
-        config: the settings of the network and its features; None for a lone file of weights.
-        optional: those of ``OPTIONAL`` that exist.
-    """
+    """Paths of a model's files; ``config`` is None for a lone file of weights."""
 
     weights: PurePath
     config: PurePath | None
@@ -56,7 +47,7 @@ class ModelFiles:
 
     @property
     def folder(self) -> Path:
-        """The model folder, which also holds the verifier."""
+        """The model folder, which also holds the optional files."""
         return Path((self.config or self.weights).parent)
 
     @property
@@ -68,9 +59,8 @@ class ModelFiles:
 def find_model(names: Iterable[PurePosixPath], source: str | Path) -> ModelFiles:
     """Choose the files of a model among ``names``.
 
-    The model folder is the one nearest the top. Its weights are the first of avg_model.pt,
-    model.safetensors, models/avg_model.pt and models/model.safetensors. In ``models``, a
-    config.yaml beside the weights is preferred to the one above.
+    The model folder is the one nearest the top, its weights are the first of ``LAYOUTS``. A
+    config.yaml beside weights in ``models`` is preferred to the one above.
 
     Args:
         source: the folder, archive or repository, for error messages.
@@ -80,69 +70,48 @@ def find_model(names: Iterable[PurePosixPath], source: str | Path) -> ModelFiles
             near the top.
     """
     paths = set(names)
-    weights: dict[PurePosixPath, list[tuple[bool, int, PurePosixPath]]] = {}
-    for path in paths:
-        if path.name in WEIGHT_FILES:
-            inner = path.parent.name == INNER
-            folder = path.parent.parent if inner else path.parent
-            weights.setdefault(folder, []).append((inner, WEIGHT_FILES.index(path.name), path))
-    if not weights:
+    folders = {
+        path.parents[len(layout.parts) - 1]
+        for path in paths
+        for layout in LAYOUTS
+        if path.match(str(layout))
+    }
+    if not folders:
         raise TidyVoiceError(f"{source} holds no {ACCEPTED}: give the folder of a model")
-    depth = min(len(folder.parts) for folder in weights)
-    nearest = sorted(folder for folder in weights if len(folder.parts) == depth)
+    depth = min(len(folder.parts) for folder in folders)
+    nearest = sorted(folder for folder in folders if len(folder.parts) == depth)
     if len(nearest) > 1:
-        folders = summarise([str(folder) for folder in nearest])
-        raise TidyVoiceError(f"{source} holds several models: give one of {folders}")
-    preferred = [path for _, _, path in sorted(weights[nearest[0]])]
-    for path in preferred:
-        for folder in dict.fromkeys((path.parent, nearest[0])):
-            if folder / CONFIG_FILE in paths:
-                optional = (folder / name for name in OPTIONAL if folder / name in paths)
-                return ModelFiles(path, folder / CONFIG_FILE, tuple(optional))
+        several = summarise([str(folder) for folder in nearest])
+        raise TidyVoiceError(f"{source} holds several models: give one of {several}")
+    weights = next(nearest[0] / layout for layout in LAYOUTS if nearest[0] / layout in paths)
+    for folder in (weights.parent, nearest[0]):
+        if folder / CONFIG_FILE in paths:
+            optional = (folder / name for name in OPTIONAL if folder / name in paths)
+            return ModelFiles(weights, folder / CONFIG_FILE, tuple(optional))
     raise TidyVoiceError(
-        f"{source} holds {preferred[0]}, but no {CONFIG_FILE} beside it: add WeSpeaker's, which "
-        f"names the network and its features; {VOXBLINK2}"
+        f"{source} holds {weights}, but no {CONFIG_FILE} beside it: add WeSpeaker's, which names "
+        f"the network and its features; {VOXBLINK2}"
     )
 
 
 def model_in(folder: Path, source: str | Path = "") -> ModelFiles:
     """Return the files of the model in a folder or in its sub-folders, at most two levels deep.
 
-    Args:
-        source: the origin of the folder, for error messages; by default the folder.
-
-    Raises:
-        TidyVoiceError: see ``find_model``.
+    See ``find_model``; ``source`` is by default the folder.
     """
     names: list[PurePosixPath] = []
-    for depth in DEPTHS:
-        patterns = (depth + inner + name for inner in ("", f"{INNER}/") for name in MODEL_FILES)
-        paths = (path for pattern in patterns for path in folder.glob(pattern) if path.is_file())
-        names += (PurePosixPath(path.relative_to(folder)) for path in paths)
-        # Deeper levels may hold millions of files.
+    for depth in ("", "*/", "*/*/"):  # deeper levels may hold millions of files
+        for name in MODEL_FILES:
+            for inner in ("", f"{INNER}/"):
+                names += (
+                    PurePosixPath(path.relative_to(folder))
+                    for path in folder.glob(depth + inner + name)
+                    if path.is_file()
+                )
         if any(name.name in WEIGHT_FILES for name in names):
             break
-    weights, config, *optional = (
-        folder / path for path in find_model(names, source or folder).paths
-    )
+    weights, config, *optional = (folder / p for p in find_model(names, source or folder).paths)
     return ModelFiles(weights, config, tuple(optional))
-
-
-def model_of_weights(path: Path) -> ModelFiles:
-    """Return the files of the model with the weights ``path``, with or without a config.yaml."""
-    above = [path.parent.parent] if path.parent.name == INNER else []
-    configs = (folder / CONFIG_FILE for folder in (path.parent, *above))
-    return ModelFiles(path, next((config for config in configs if config.is_file()), None))
-
-
-def copy_model(folder: Path, into: Path, source: str | Path) -> None:
-    """Copy the files of the model in ``folder`` into one folder.
-
-    Raises:
-        TidyVoiceError: see ``find_model``.
-    """
-    for path in model_in(folder, source).paths:
-        shutil.copyfile(path, into / path.name)
 
 
 def unpack_model(archive: Path, into: Path) -> None:
@@ -156,14 +125,14 @@ def unpack_model(archive: Path, into: Path) -> None:
             ``find_model``.
     """
     try:
-        with _opened(archive) as (members, read):
-            outside = [name for name in members if name.is_absolute() or ".." in name.parts]
-            if outside:
-                raise TidyVoiceError(
-                    f"{archive}: the path {outside[0]} leads out of the archive: do not unpack it"
-                )
+        with _members(archive) as members:
+            for name in members:
+                if name.is_absolute() or ".." in name.parts:
+                    raise TidyVoiceError(
+                        f"{archive}: the path {name} leads out of the archive: do not unpack it"
+                    )
             for path in find_model(members, archive).paths:
-                with read(members[path]) as file, open(into / path.name, "wb") as copy:
+                with members[path]() as file, open(into / path.name, "wb") as copy:
                     shutil.copyfileobj(file, copy)
     except DAMAGED as error:
         reason = str(error) or type(error).__name__
@@ -171,13 +140,13 @@ def unpack_model(archive: Path, into: Path) -> None:
 
 
 @contextmanager
-def _opened(archive: Path) -> Iterator[tuple[dict[PurePosixPath, Any], Callable[[Any], IO]]]:
-    """Yield the regular files of an archive by path, and the function that opens one of them."""
+def _members(archive: Path) -> Iterator[dict[PurePosixPath, Callable[[], IO[bytes]]]]:
+    """Yield the regular files of an archive by path, each as a function that opens it."""
     if archive.suffix == ".zip":
         with zipfile.ZipFile(archive) as opened:
-            entries = (entry for entry in opened.infolist() if not entry.is_dir())
-            yield {PurePosixPath(entry.filename): entry for entry in entries}, opened.open
-        return
-    with tarfile.open(archive) as opened:
-        entries = (entry for entry in opened if entry.isfile())
-        yield {PurePosixPath(entry.name): entry for entry in entries}, opened.extractfile
+            entries = [(e.filename, e) for e in opened.infolist() if not e.is_dir()]
+            yield {PurePosixPath(name): partial(opened.open, entry) for name, entry in entries}
+    else:
+        with tarfile.open(archive) as opened:
+            entries = [(e.name, e) for e in opened if e.isfile()]
+            yield {PurePosixPath(name): partial(opened.extractfile, e) for name, e in entries}

@@ -6,8 +6,7 @@ from pathlib import Path
 import yaml
 
 from tests import preloaded
-from tests.fake_hub import FakeHub
-from tests.fake_uploads import TOKEN
+from tests.fake_hub import TOKEN, FakeHub
 from tidyvoice.data.manifest import Manifest, scan
 from tidyvoice.data.packing import write_shards
 from tidyvoice.encoder import SpeakerEncoder

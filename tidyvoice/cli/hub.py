@@ -2,7 +2,6 @@
 
 import json
 import tempfile
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -86,10 +85,9 @@ def push(
             row["folder"] = str(out)
             text = f"{out}: {', '.join(files)}; loaded back and compared"
         else:
-            pushed = upload(repository, folder, private)
-            row |= asdict(pushed)
-            access = "private" if pushed.private else "public"
-            text = f"{pushed.url} ({access}): {', '.join(files)}; commit {pushed.commit}"
+            row |= upload(repository, folder, private)
+            access = "private" if row["private"] else "public"
+            text = f"{row['url']} ({access}): {', '.join(files)}; commit {row['commit']}"
     if as_json:
         typer.echo(json.dumps(row))
         return

@@ -26,11 +26,11 @@ from tidyvoice.model_files import (
     ACCEPTED,
     ARCHIVES,
     CONFIG_FILE,
+    INNER,
     SPEAKERS_FILE,
     VOXBLINK2,
     ModelFiles,
     model_in,
-    model_of_weights,
 )
 from tidyvoice.modelhub.wespeaker import model_of, read_config
 from tidyvoice.models import MODELS
@@ -56,9 +56,8 @@ def load_model(folder: str | Path) -> tuple[nn.Module, FrontendSettings]:
     """
     files = model_files(folder)
     if files.config is None:
-        name = files.weights.name
         raise TidyVoiceError(
-            f"{files.folder / CONFIG_FILE} is missing: it names the network of {name}"
+            f"{files.folder / CONFIG_FILE} is missing: it names the network of {files.weights.name}"
         )
     model, frontend = model_of(read_config(files.config), files.config)
     load_weights(model, files.weights)
@@ -66,11 +65,7 @@ def load_model(folder: str | Path) -> tuple[nn.Module, FrontendSettings]:
 
 
 def model_folder(source: str | Path, revision: str = "main") -> Path:
-    """Return the folder ``source``, or the cached folder of a Hugging Face repository.
-
-    Raises:
-        TidyVoiceError: see ``huggingface.download``.
-    """
+    """Return the folder ``source``, or the cached folder of a Hugging Face repository."""
     if Path(source).exists() or not REPOSITORY.fullmatch(str(source)):
         return Path(source)
     # Imported here, because a local folder needs no huggingface_hub.
@@ -88,12 +83,9 @@ def local_files(source: str | Path) -> list[Path]:
 
 
 def fingerprint(model: nn.Module | Mapping[str, Tensor]) -> str:
-    """Return the SHA-256 of the weights of a model: names, types, shapes and bytes.
+    """Return the SHA-256 of a model or its state dict: names, types, shapes and bytes.
 
     It does not depend on the format of the file.
-
-    Args:
-        model: the model, or its state dict.
     """
     state = model.state_dict() if isinstance(model, nn.Module) else model
     digest = hashlib.sha256()
@@ -125,20 +117,16 @@ def save_model_config(
     speakers: Sequence[str],
 ) -> None:
     """Write ``config.yaml``, which WeSpeaker reads too, and ``speakers.txt`` of a model folder."""
+    defaults, (features,) = MODELS.arguments(model.name, {}), MODELS.provided(model.name)
+    changed = {key: value for key, value in model.args.items() if value != defaults[key]}
+    sizes = {"embed_dim": model.embed_dim, features: frontend.outline().feature_dim}
     config = {
         "model": model.name,
-        "model_args": _model_args(model, frontend.outline().feature_dim),
+        "model_args": {**changed, **sizes},
         "dataset_args": frontend.to_wespeaker(),
     }
     write_text(Path(folder) / SPEAKERS_FILE, "".join(f"{speaker}\n" for speaker in speakers))
     write_text(Path(folder) / CONFIG_FILE, yaml.safe_dump(config, sort_keys=False))
-
-
-def _model_args(model: ModelSettings, feature_dim: int) -> dict[str, Any]:
-    """Return the arguments that differ from the defaults, and the two sizes."""
-    defaults, (features,) = MODELS.arguments(model.name, {}), MODELS.provided(model.name)
-    changed = {key: value for key, value in model.args.items() if value != defaults[key]}
-    return {**changed, "embed_dim": model.embed_dim, features: feature_dim}
 
 
 def save_torch(path: str | Path, content: Mapping[str, Any]) -> None:
@@ -160,20 +148,18 @@ def model_files(path: str | Path) -> ModelFiles:
     """Return the files of the model at ``path``, a folder or a file of weights.
 
     Raises:
-        TidyVoiceError: there is no model; the message explains how to use an archive or a Hugging
-            Face repository. See also ``model_files.find_model``.
+        TidyVoiceError: there is no model. See also ``model_files.find_model``.
     """
     path = Path(path)
     if path.is_dir():
         return model_in(path)
-    first = f"make a model folder of it with `tidyvoice fetch-model {path} --out FOLDER`"
-    if path.is_file():
-        if path.name.endswith(ARCHIVES):
-            raise TidyVoiceError(f"{path} is an archive: {first}")
-        return model_of_weights(path)
-    if REPOSITORY.fullmatch(str(path)):
-        raise TidyVoiceError(f"no folder {path}; if it is a Hugging Face repository, {first}")
-    raise TidyVoiceError(f"no folder {path}: give one with {ACCEPTED}")
+    if path.name.endswith(ARCHIVES) or not path.is_file():
+        remote = path.is_file() or REPOSITORY.fullmatch(str(path))
+        fix = f"fetch one first with `tidyvoice fetch-model {path} --out FOLDER`" if remote else ""
+        raise TidyVoiceError(f"{path}: no model folder: {fix or f'give one with {ACCEPTED}'}")
+    folders = [path.parent, *([path.parent.parent] if path.parent.name == INNER else [])]
+    configs = (folder / CONFIG_FILE for folder in folders)
+    return ModelFiles(path, next((config for config in configs if config.is_file()), None))
 
 
 def load_weights(model: nn.Module, path: Path) -> None:
@@ -206,31 +192,28 @@ def read_weights(path: Path, names: Collection[str]) -> dict[str, Tensor]:
     Raises:
         TidyVoiceError: the file is unreadable, or holds a front end of VoxBlink2's scripts.
     """
-    tensors = _read_state(path).items()
-    state = {name.removeprefix("module."): tensor for name, tensor in tensors}
-    for name in [name for name in state if name.startswith(NOT_THE_MODEL) and name not in names]:
-        del state[name]
-    if any(name.startswith(OTHER_FRONTEND) for name in state):
-        raise TidyVoiceError(f"{path} holds a front end ({OTHER_FRONTEND}*): {VOXBLINK2}")
-    return state
-
-
-def _read_state(path: Path) -> Mapping[str, Tensor]:
     try:
         if path.suffix == ".safetensors":
-            return safetensors.torch.load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
+            content = safetensors.torch.load_file(path)
+        else:
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, MemoryError):
         raise
     except Exception as error:
         reason = str(error).splitlines()[0]
         raise TidyVoiceError(f"{path} cannot be read as a state dict: {reason}") from None
-    if isinstance(state, Mapping) and isinstance(state.get("model"), Mapping):
-        state = state["model"]
-    if not isinstance(state, Mapping) or not all(map(torch.is_tensor, state.values())):
-        keys = f" but {', '.join(map(str, list(state)[:5]))}" if isinstance(state, Mapping) else ""
+    if isinstance(content, Mapping):
+        content = content.get("model", content)
+    if not isinstance(content, Mapping) or not all(map(torch.is_tensor, content.values())):
         raise TidyVoiceError(
-            f"{path} holds no state dict{keys}: give a file that torch.save(model.state_dict(), "
-            "FILE) wrote"
+            f"{path} holds no state dict: give a file that torch.save(model.state_dict(), FILE) "
+            "wrote"
         )
+    state = {}
+    for name, tensor in content.items():
+        name = name.removeprefix("module.")
+        if name in names or not name.startswith(NOT_THE_MODEL):
+            state[name] = tensor
+    if any(name.startswith(OTHER_FRONTEND) for name in state):
+        raise TidyVoiceError(f"{path} holds a front end ({OTHER_FRONTEND}*): {VOXBLINK2}")
     return state

@@ -1,26 +1,36 @@
-"""Facts for a model card: the model, its trainings and its results."""
+"""Facts for a model card: the model, its training and its results."""
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from tidyvoice.config import ModelSettings
+from tidyvoice.data.shards import ShardReader
 from tidyvoice.encoder import SpeakerEncoder
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.evaluation.evaluate import Evaluation, evaluate
 from tidyvoice.files import sha256
 from tidyvoice.modelhub.folder import REPOSITORY, model_files
 from tidyvoice.modelhub.wespeaker import network_of, read_config
-from tidyvoice.publish.history import Training, experiment_of, history
-from tidyvoice.publish.privacy import shown
-from tidyvoice.released import Source
+from tidyvoice.released import Source, read_source
 from tidyvoice.report import load_system
-from tidyvoice.runs import USUAL
-from tidyvoice.scoring import provenance
-from tidyvoice.scoring.embeddings import load_embeddings
+from tidyvoice.runs import USUAL, Experiment, read_experiment
 
 LICENCE = re.compile(r"[a-z0-9][a-z0-9.-]*")
+
+
+def shown(path: str | PurePath) -> str:
+    """Return the part of a path that may be published.
+
+    That is the last two parts of a path in the working directory, and the last one of any other.
+    """
+    path = Path(path)
+    if path.is_absolute() and path.is_relative_to(Path.cwd()):
+        path = path.relative_to(Path.cwd())
+    if path.is_absolute() or ".." in path.parts:
+        return path.name
+    return "/".join(path.parts[-2:])
 
 
 @dataclass(frozen=True)
@@ -52,22 +62,43 @@ class Result:
 
 
 @dataclass(frozen=True)
+class Training:
+    """The training of the model.
+
+    Attributes:
+        folders: of its data.
+        reader: of the data; None if they are missing or have changed.
+        initial: the initial weights, in words.
+    """
+
+    experiment: Experiment
+    folders: tuple[str, ...]
+    reader: ShardReader | None
+    initial: str
+
+    @property
+    def languages(self) -> list[str]:
+        """The languages of the data, in order."""
+        return self.reader.languages.drop_nulls().unique().sort().to_list() if self.reader else []
+
+
+@dataclass(frozen=True)
 class Facts:
     """A model and what is known of it.
 
     Attributes:
+        folder: of the model; its path must not be published.
         network: its name and arguments.
-        trainings: those that led to it, the first one first; empty if none is known.
-        source: the released model that it is or that its first training began with, if any.
-        private: folders whose paths must not be published.
+        training: None if it is unknown.
+        source: the released model that it is or that its training began with, if any.
     """
 
     encoder: SpeakerEncoder
+    folder: Path
     network: ModelSettings
-    trainings: tuple[Training, ...]
+    training: Training | None
     source: Source | None
     results: tuple[Result, ...]
-    private: tuple[Path, ...]
 
 
 @dataclass(frozen=True)
@@ -104,7 +135,7 @@ def gather(
     utt2spk: Sequence[Path] = (),
     resamples: int = 1000,
 ) -> Facts:
-    """Read a model with its trainings and results.
+    """Read a model with its training and results.
 
     Args:
         model: an experiment or a model folder.
@@ -118,46 +149,55 @@ def gather(
             a fusion, or made with another model.
     """
     files = model_files(model)
-    encoder = SpeakerEncoder.from_pretrained(files.folder, "cpu")
+    folder = files.folder.absolute()
+    encoder = SpeakerEncoder.from_pretrained(folder, "cpu")
     name, args = network_of(read_config(files.config), files.config)
-    folder, experiment = experiment_of(files.folder)
+    experiment = read_experiment(folder.parent) if folder.name == "models" else None
     if experiment is None and scores:
         raise TidyVoiceError(f"--scores {scores[0]}: {model} is not an experiment; leave it out")
-    trainings, source = history(files)
-    names = scores or [name for name in USUAL if experiment and name in experiment.scores]
+    training, source = _training(experiment) if experiment else (None, read_source(folder))
     results = []
-    for list_name in names:
-        file = load_system(folder, list_name, list_name, utt2lang, utt2spk).file
-        evaluation = evaluate(file, resamples=resamples)
-        verified = _is_of(evaluation, encoder.weights, file.path)
-        results.append(Result(list_name, file.path, evaluation, verified))
-    private = (files.folder, *(training.folder for training in trainings))
+    for name_of_scores in scores or [n for n in USUAL if experiment and n in experiment.scores]:
+        system = load_system(folder.parent, name_of_scores, name_of_scores, utt2lang, utt2spk)
+        path, evaluation = system.file.path, evaluate(system.file, resamples=resamples)
+        verified = _is_of(evaluation, encoder.weights, path)
+        results.append(Result(name_of_scores, path, evaluation, verified))
     network = ModelSettings(name=name, args=args)
-    return Facts(encoder, network, trainings, source, tuple(results), private)
+    return Facts(encoder, folder, network, training, source, tuple(results))
+
+
+def _training(experiment: Experiment) -> tuple[Training, Source | None]:
+    """Return the training of an experiment, and the released model that it began with, if any."""
+    inputs = experiment.record[0].inputs if experiment.record else {}
+    train = experiment.settings.get("data.train") or ()
+    folders = (train,) if isinstance(train, str) else tuple(train)
+    try:
+        reader = ShardReader(*folders)
+        reader = reader if inputs.get("data") in (None, reader.content) else None
+    except TidyVoiceError:
+        reader = None
+    init, source, initial = experiment.settings.get("model.init"), None, "random weights"
+    if init:
+        initial = f"`{shown(init)}`, whose origin is unknown"
+        try:
+            files = model_files(init)
+            if inputs.get("initial weights") == sha256(files.weights):
+                initial, source = f"`{shown(init)}`", read_source(files.folder)
+        except TidyVoiceError:  # the folder no longer exists
+            pass
+    if source:
+        initial = source.in_words()
+    return Training(experiment, folders, reader, initial), source
 
 
 def _is_of(evaluation: Evaluation, weights: str, scores: Path) -> bool:
-    """Check that the scored embeddings are those of a model; return False if that is unknown.
-
-    Raises:
-        TidyVoiceError: they are of another model, or of several.
-    """
+    """Check that scores are those of a model; return False if that is unknown."""
     steps = evaluation.lineage.steps
     if any(step.step == "fusion" for step in steps):
         raise TidyVoiceError(
             f"{scores} is a fusion of several systems, not a result of this model alone"
         )
-    sources = [source for step in steps if step.step == "cosine" for source in step.inputs]
-    tables = [source for source in sources if source.role == "embeddings"]
-    if not tables or not all(_unchanged(table) for table in tables):
-        return False
-    models = {load_embeddings(table.path).model for table in tables}
-    if models - {None, weights}:
-        raise TidyVoiceError(
-            f"{scores} was made with embeddings of another model: extract and score again"
-        )
-    return None not in models
-
-
-def _unchanged(source: provenance.Source) -> bool:
-    return Path(source.path).is_file() and sha256(source.path) == source.sha256
+    models = [step.settings.get("model") for step in steps if step.step == "cosine"]
+    if set(models) - {None, weights}:
+        raise TidyVoiceError(f"{scores} was made with another model: extract and score again")
+    return weights in models
