@@ -102,11 +102,10 @@ def test_a_repository_is_downloaded_once_and_then_read_from_the_cache(
     ("message", "how", "environment"),
     [
         ("not in the cache", {}, {"HF_HUB_OFFLINE": "1"}),
-        ("neither a path on this machine nor", {"refuse": (404, "RepoNotFound")}, {}),
-        ("HTTP status 403 .*; check that HF_TOKEN", {"refuse": (403, "")}, {}),
+        ("RepoNotFound.*; check the name, and set HF_TOKEN", {"refuse": (401, "RepoNotFound")}, {}),
         ("HTTP status 503 .*; try again later", {"refuse": (503, "")}, {}),
-        (f"{REPOSITORY} at main: no such revision", {"refuse": (404, "RevisionNotFound")}, {}),
-        ("accept the conditions of the repository", {"gated": True}, {}),
+        (f"{REPOSITORY} at main: .*; check the names", {"refuse": (404, "RevisionNotFound")}, {}),
+        ("check that HF_TOKEN has access, and accept the conditions", {"gated": True}, {}),
         ("check the network and run the command again", {}, {"HF_ENDPOINT": "http://[::1]:9"}),
     ],
 )
@@ -196,26 +195,24 @@ def test_archives_in_every_layout(model, released, tmp_path, ending, weights, co
 
 def test_unsafe_and_damaged_archives_write_nothing(released, tmp_path):
     files = {name: (released / name).read_bytes() for name in (WEIGHTS, "config.yaml")}
-    for name in ("/etc/evil", "a/../../evil"):
-        for write, ending in ((write_zip, "zip"), (write_tar, "tar.gz")):
-            write(tmp_path / f"evil.{ending}", {**files, name: b"x"})
-            with pytest.raises(TidyVoiceError, match="leads out of the archive"):
-                fetch_model(str(tmp_path / f"evil.{ending}"), tmp_path / "out")
+    write_tar(tmp_path / "evil.tar.gz", {**files, "a/../../evil": b"x"})
     with tarfile.open(tmp_path / "link.tar", "w") as archive:
         archive.add(released / "config.yaml", "config.yaml")
         entry = tarfile.TarInfo("avg_model.pt")
         entry.type, entry.linkname = tarfile.SYMTYPE, str(released / WEIGHTS)
         archive.addfile(entry)
-    with pytest.raises(TidyVoiceError, match="holds no avg_model"):
-        fetch_model(str(tmp_path / "link.tar"), tmp_path / "out")
     whole = (tmp_path / "evil.tar.gz").read_bytes()
     (tmp_path / "cut.tar.gz").write_bytes(whole[: len(whole) // 2])
     (tmp_path / "cut.zip").write_bytes(whole)
-    for name in ("cut.tar.gz", "cut.zip"):
+    for name in ("evil.tar.gz", "link.tar", "cut.tar.gz", "cut.zip"):
         with pytest.raises(TidyVoiceError, match=f"{name} cannot be unpacked"):
             fetch_model(str(tmp_path / name), tmp_path / "out")
     assert not (tmp_path / "out").exists()
+    # Python's zipfile drops what leads out of the folder from a path.
+    write_zip(tmp_path / "evil.zip", {**files, "a/../../evil": b"x", "/tmp/evil": b"x"})
+    fetch_model(str(tmp_path / "evil.zip"), tmp_path / "out")
     assert not list(tmp_path.rglob("*evil"))
+    assert not Path("/tmp/evil").exists()
 
 
 def test_a_model_that_does_not_work_is_refused(model, released, tmp_path):

@@ -22,7 +22,7 @@ from tidyvoice.model_files import (
     OTHERS,
     SPEAKERS_FILE,
     model_in,
-    unpack_model,
+    unpack,
 )
 from tidyvoice.modelhub.folder import REPOSITORY, model_files, training_speakers
 from tidyvoice.modelhub.huggingface import download
@@ -118,16 +118,17 @@ def _collect(source: str, release: Release | None, into: Path, trained_on: Itera
         folder = download(release.repo, release.revision)
         commit = folder.name
         name = f"{release.repo} at {commit}"
-    if folder.is_dir():
+    with tempfile.TemporaryDirectory(dir=into.parent) as unpacked:
+        if source.endswith(ARCHIVES) and folder.is_file():
+            unpack(folder, Path(unpacked))
+            folder = Path(unpacked)
+        if not folder.is_dir():
+            raise TidyVoiceError(
+                f"{source}: no folder, archive ({', '.join(ARCHIVES)}), YAML file, or id of a "
+                "Hugging Face repository (OWNER/NAME)"
+            )
         for path in model_in(folder, name).paths:
             shutil.copyfile(path, into / path.name)
-    elif source.endswith(ARCHIVES) and folder.is_file():
-        unpack_model(folder, into)
-    else:
-        raise TidyVoiceError(
-            f"{source}: no folder, archive ({', '.join(ARCHIVES)}), YAML file, or id of a Hugging "
-            "Face repository (OWNER/NAME)"
-        )
     model = model_files(into)
     files = {path.name: sha256(path) for path in (model.weights, model.config)}
     checksum = files[model.weights.name]

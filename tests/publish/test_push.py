@@ -81,9 +81,9 @@ def test_private_repositories_are_created_and_public_ones_refused(hub, trained, 
 @pytest.mark.parametrize(
     ("message", "how", "environment"),
     [
-        ("no token to push with: set HF_TOKEN", {}, {"HF_TOKEN": ""}),
-        ("HF_HUB_OFFLINE forbids to push", {}, {"HF_HUB_OFFLINE": "1"}),
-        ("HTTP status 401 .*; check HF_TOKEN", {}, {"HF_TOKEN": "hf_wrong"}),
+        ("needs the network and a token: set HF_TOKEN", {}, {"HF_TOKEN": ""}),
+        ("unset HF_HUB_OFFLINE", {}, {"HF_HUB_OFFLINE": "1"}),
+        ("HTTP status 401 .*; check the name", {}, {"HF_TOKEN": "hf_wrong"}),
         ("HTTP status 403 .*; check that HF_TOKEN", {"exists": True}, {"HF_TOKEN": READ_TOKEN}),
         ("somebody else changed the repository", {"moves": 1}, {}),
         ("someone/a-model: rejected: Invalid metadata", {"mistakes": ["license"]}, {}),

@@ -7,14 +7,13 @@ from typing import Annotated
 
 import typer
 
-from tidyvoice.cli.app import AsJson, Languages, Speakers, app
+from tidyvoice.cli.app import AsJson, app
 from tidyvoice.errors import TidyVoiceError, one_line_errors
 
 hub = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    help="Publish models on the Hugging Face Hub.",
 )
 app.add_typer(hub, name="hub")
 
@@ -31,11 +30,7 @@ def push(
     repository: Annotated[str, typer.Argument(help="Hugging Face repository, OWNER/NAME")],
     licence: Annotated[
         str,
-        typer.Option(
-            "--licence",
-            "--license",
-            help="licence of the weights as the Hub writes it, such as apache-2.0, or other",
-        ),
+        typer.Option(help="licence of the weights as the Hub writes it: apache-2.0, ..., or other"),
     ],
     out: Annotated[
         Path | None, typer.Option(help="folder to write; nothing is pushed then")
@@ -49,8 +44,6 @@ def push(
         bool,
         typer.Option("--private", help="create a private repository; refuse a public one"),
     ] = False,
-    utt2lang: Languages = None,
-    utt2spk: Speakers = None,
     bootstrap: Annotated[
         int, typer.Option(min=0, help="resamples of the speakers for 95 % intervals; 0 for none")
     ] = 1000,
@@ -75,7 +68,7 @@ def push(
         require_token()
     elif private:
         raise TidyVoiceError("--private: nothing is pushed with --out; leave one of them out")
-    facts = gather(model, scores or (), utt2lang or (), utt2spk or (), bootstrap)
+    facts = gather(model, scores or (), bootstrap)
     with tempfile.TemporaryDirectory() as scratch:
         folder = out or Path(scratch) / "model"
         files = write_folder(facts, terms, folder)

@@ -2,7 +2,7 @@
 
 A folder holds ``config.yaml`` with ``model``, ``model_args`` and ``dataset_args`` as WeSpeaker
 writes them, and the weights: ``avg_model.pt`` (a flat state dict) or ``model.safetensors``, also in
-the sub-folder ``models`` (see ``model_files.find_model``). Optional files are ``speakers.txt``, the
+the sub-folder ``models`` (see ``model_files.model_in``). Optional files are ``speakers.txt``, the
 speakers of its training and of its initial weights, ``verifier.json`` (see ``verification``) and
 ``head.pt``, the weights of the loss (see ``tidyvoice.training.head``).
 """
@@ -28,18 +28,16 @@ from tidyvoice.model_files import (
     CONFIG_FILE,
     INNER,
     SPEAKERS_FILE,
-    VOXBLINK2,
     ModelFiles,
     model_in,
 )
-from tidyvoice.modelhub.wespeaker import model_of, read_config
+from tidyvoice.modelhub.wespeaker import model_of
 from tidyvoice.models import MODELS
+from tidyvoice.settings import read_yaml
 
 REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
 # Tensors in a training checkpoint of WeSpeaker that do not belong to the embedding model.
 NOT_THE_MODEL = ("projection.", "frontend.")
-# The front end in checkpoints of VoxBlink2's own scripts, whose other tensors are WeSpeaker's.
-OTHER_FRONTEND = "featCal."
 SHOWN = 3  # tensors in an error message
 
 
@@ -59,7 +57,7 @@ def load_model(folder: str | Path) -> tuple[nn.Module, FrontendSettings]:
         raise TidyVoiceError(
             f"{files.folder / CONFIG_FILE} is missing: it names the network of {files.weights.name}"
         )
-    model, frontend = model_of(read_config(files.config), files.config)
+    model, frontend = model_of(read_yaml(files.config), files.config)
     load_weights(model, files.weights)
     return model.eval(), frontend
 
@@ -78,7 +76,7 @@ def local_files(source: str | Path) -> list[Path]:
     """Return the files of a model on this machine; none if ``source`` is a repository."""
     path = Path(source)
     if path.is_dir():
-        return list(map(Path, model_in(path).paths))
+        return model_in(path).paths
     return [path] if path.exists() else []
 
 
@@ -148,7 +146,7 @@ def model_files(path: str | Path) -> ModelFiles:
     """Return the files of the model at ``path``, a folder or a file of weights.
 
     Raises:
-        TidyVoiceError: there is no model. See also ``model_files.find_model``.
+        TidyVoiceError: there is no model. See also ``model_files.model_in``.
     """
     path = Path(path)
     if path.is_dir():
@@ -167,7 +165,7 @@ def load_weights(model: nn.Module, path: Path) -> None:
 
     Raises:
         WeightsMismatch: tensors are missing, unknown, or of another shape.
-        TidyVoiceError: see ``read_weights``.
+        TidyVoiceError: the file is unreadable.
     """
     tensors = model.state_dict()
     state = read_weights(path, tensors)
@@ -188,9 +186,6 @@ def read_weights(path: Path, names: Collection[str]) -> dict[str, Tensor]:
 
     Args:
         names: of the tensors of our network.
-
-    Raises:
-        TidyVoiceError: the file is unreadable, or holds a front end of VoxBlink2's scripts.
     """
     try:
         if path.suffix == ".safetensors":
@@ -214,6 +209,4 @@ def read_weights(path: Path, names: Collection[str]) -> dict[str, Tensor]:
         name = name.removeprefix("module.")
         if name in names or not name.startswith(NOT_THE_MODEL):
             state[name] = tensor
-    if any(name.startswith(OTHER_FRONTEND) for name in state):
-        raise TidyVoiceError(f"{path} holds a front end ({OTHER_FRONTEND}*): {VOXBLINK2}")
     return state

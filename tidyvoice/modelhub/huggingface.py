@@ -20,11 +20,8 @@ from huggingface_hub import (
     snapshot_download,
 )
 from huggingface_hub.utils import (
-    GatedRepoError,
     HfHubHTTPError,
     LocalEntryNotFoundError,
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
     disable_progress_bars,
 )
 
@@ -32,12 +29,13 @@ from tidyvoice.errors import TidyVoiceError
 from tidyvoice.files import sha256
 from tidyvoice.model_files import INNER, MODEL_FILES
 
-# In any folder of the repository, because ``model_files.find_model`` chooses among them.
+# In any folder of the repository, because ``model_files.model_in`` chooses among them.
 WANTED = (*MODEL_FILES, *(f"*/{name}" for name in MODEL_FILES))
 SHA256 = re.compile(r"[0-9a-f]{64}")
 FIXES = {
-    401: "check HF_TOKEN",
-    403: "check that HF_TOKEN has access",
+    401: "check the name, and set HF_TOKEN if the repository is private",
+    403: "check that HF_TOKEN has access, and accept the conditions of the repository",
+    404: "check the names of the repository and of the revision",
     412: "somebody else changed the repository at the same time, so run the command again",
 }
 
@@ -68,12 +66,10 @@ def download(repository: str, revision: str) -> Path:
 
 def require_token() -> None:
     """Check that an upload is possible, before anything is computed for it."""
-    if constants.HF_HUB_OFFLINE:
-        raise TidyVoiceError("HF_HUB_OFFLINE forbids to push: unset it, or write --out FOLDER only")
-    if not get_token():
+    if constants.HF_HUB_OFFLINE or not get_token():
         raise TidyVoiceError(
-            "no token to push with: set HF_TOKEN to one with write access (create it at "
-            f"{constants.ENDPOINT}/settings/tokens), or write --out FOLDER only"
+            "a push needs the network and a token: set HF_TOKEN to one with write access and unset "
+            "HF_HUB_OFFLINE, or write --out FOLDER only"
         )
 
 
@@ -148,21 +144,11 @@ def _reason(error: BaseException) -> str:
                 "unset it"
             )
         error = error.__cause__ or error
-    if isinstance(error, GatedRepoError):
-        return f"accept the conditions of the repository on {place} and set HF_TOKEN to your token"
-    if isinstance(error, RepositoryNotFoundError):
-        return (
-            f"neither a path on this machine nor a repository on {place}; check the name, and set "
-            "HF_TOKEN if the repository is private"
-        )
-    if isinstance(error, RevisionNotFoundError):
-        return "no such revision: give a commit, tag or branch of the repository"
-    text = " ".join(str(error).split())
     if isinstance(error, HfHubHTTPError):
         status = error.response.status_code
         message = f" ({error.server_message})" if error.server_message else ""
-        fix = FIXES.get(status, "try again later")
-        return f"HTTP status {status} from {place}{message}; {fix}"
+        return f"HTTP status {status} from {place}{message}; {FIXES.get(status, 'try again later')}"
+    text = " ".join(str(error).split())
     if isinstance(error, ValueError):
         return f"rejected: {text}"
     # huggingface_hub passes on errors of its HTTP client, whose types depend on its version.

@@ -13,22 +13,10 @@ from typing import Any
 from tidyvoice.errors import TidyVoiceError, TidyVoiceWarning
 from tidyvoice.frontends import FRONTENDS, FrontendSettings, with_frontend
 from tidyvoice.headers import SAMPLE_RATE
-from tidyvoice.model_files import VOXBLINK2
 from tidyvoice.models import MODELS, EmbeddingModel
-from tidyvoice.settings import read_yaml
 
-SIZES = ("acoustic_dim", "feat_dim")  # two names for the number of features in a frame
-
-
-def read_config(path: Path) -> dict[str, Any]:
-    """Read the config.yaml of a model."""
-    try:
-        return read_yaml(path)
-    except TidyVoiceError:
-        # The files of VoxBlink2's scripts are hyperpyyaml programs that build such a front end.
-        if "featCal:" in path.read_text(encoding="utf-8", errors="replace"):
-            raise TidyVoiceError(f"{path} is not WeSpeaker's: {VOXBLINK2}") from None
-        raise
+# Two names for the number of features in a frame, which the front end gives.
+SIZES = ("acoustic_dim", "feat_dim")
 
 
 def model_of(
@@ -37,19 +25,11 @@ def model_of(
     """Build the untrained model that a config.yaml describes; return it and its front end.
 
     Raises:
-        TidyVoiceError: the model or an argument is unknown, or the front end computes another
-            number of features; see also ``frontend_settings``.
+        TidyVoiceError: the model, an argument or the front end is unknown or impossible.
     """
     chosen = frontend_settings(section(config, "dataset_args", source), source)
     name, args = network_of(config, source)
     frontend = chosen.build()
-    for key in SIZES:
-        value = section(config, "model_args", source).get(key)
-        if value not in (None, frontend.feature_dim):
-            raise TidyVoiceError(
-                f"{source}: model_args.{key} is {value}, but the front end {chosen.name} computes "
-                f"{frontend.feature_dim} features: correct model_args or {chosen.name}_args"
-            )
     try:
         model = MODELS.build(name, frontend.feature_dim, **args)
     except TidyVoiceError as error:
@@ -82,8 +62,7 @@ def frontend_settings(dataset_args: Mapping[str, Any], source: str | Path) -> Fr
     args = section(dataset_args, f"{name}_args", source)
     if name == "fbank" and not args:
         warnings.warn(
-            f"{source} has no dataset_args.fbank_args: WeSpeaker's usual 80 bins are assumed; "
-            f"{VOXBLINK2}",
+            f"{source} has no dataset_args.fbank_args: WeSpeaker's usual 80 bins are assumed",
             TidyVoiceWarning,
             stacklevel=2,
         )

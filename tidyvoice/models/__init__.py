@@ -1,7 +1,4 @@
-"""Speaker embedding models, built by the names and arguments of a WeSpeaker ``config.yaml``.
-
-A new model is one file here, with a class below ``@MODELS.register(NAME)``, and its import below.
-"""
+"""Speaker embedding models, built by the names and arguments of a WeSpeaker ``config.yaml``."""
 
 from typing import Any
 
@@ -23,11 +20,8 @@ __all__ = [
 def build_model(name: str, *, acoustic_dim: int = 80, **args: Any) -> EmbeddingModel:
     """Build a model that maps features [B x T x acoustic_dim] to embeddings [B x embed_dim].
 
-    Args:
-        name: a key of ``MODELS``.
-        acoustic_dim: mel bins; some of WeSpeaker's networks call it ``feat_dim``, which is accepted
-            as well.
-        args: settings of the model, see its class.
+    ``feat_dim``, as some of WeSpeaker's networks call it, is accepted for ``acoustic_dim`` as well.
+    The other arguments are the settings of the model, see its class.
 
     Raises:
         TidyVoiceError: no such model, or unknown or impossible arguments.

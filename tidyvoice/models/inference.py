@@ -25,13 +25,8 @@ TILE = 2**16  # numbers of float32, 0.25 MB: two tiles at a time fit the second-
 class FoldedSimAMResNet(nn.Module):
     """A copy of a SimAM-ResNet in evaluation mode: [B x T x F] to embeddings [B x D].
 
-    Args:
-        model: in evaluation mode.
-        dtype: of the convolutions and their maps. SimAM, the pooling and the last layer always
-            compute in float32.
-
-    Attributes:
-        fewest_frames: the smallest T that this copy takes.
+    ``dtype`` is that of the convolutions and their maps. SimAM, the pooling and the last layer
+    always compute in float32. ``fewest_frames`` is the smallest T.
     """
 
     def __init__(self, model: SimAMResNetASP, dtype: torch.dtype = torch.float32):

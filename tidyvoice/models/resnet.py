@@ -28,7 +28,7 @@ class BasicBlock(nn.Module):
 
     expansion = 1
 
-    def __init__(self, in_planes: int, planes: int, stride: int):
+    def __init__(self, in_planes: int, planes: int, stride: int | tuple[int, int]):
         super().__init__()
         self.conv1 = nn.Conv2d(in_planes, planes, 3, stride=stride, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(planes)
@@ -72,7 +72,7 @@ class Projection(nn.Sequential):
     fewer than 8 channels, channels last, writes out of bounds on CPUs (torch 2.14.1).
     """
 
-    def __init__(self, in_planes: int, planes: int, stride: int):
+    def __init__(self, in_planes: int, planes: int, stride: int | tuple[int, int]):
         super().__init__(
             nn.Conv2d(in_planes, planes, 1, stride=stride, bias=False), nn.BatchNorm2d(planes)
         )
@@ -85,7 +85,7 @@ class Projection(nn.Sequential):
         return norm(functional.conv2d(x[:, :, ::rows, ::columns], convolution.weight))
 
 
-def shortcut(in_planes: int, planes: int, stride: int) -> nn.Module:
+def shortcut(in_planes: int, planes: int, stride: int | tuple[int, int]) -> nn.Module:
     """Build the shortcut of a residual block."""
     same = stride == 1 and in_planes == planes
     return nn.Identity() if same else Projection(in_planes, planes, stride)
@@ -136,9 +136,7 @@ class ResNet(ResidualTrunk, EmbeddingModel):
 
     Args:
         block, num_blocks: see ``ResidualTrunk``.
-        feat_dim: F, a multiple of 8.
-        m_channels: M.
-        embed_dim: D.
+        feat_dim, m_channels, embed_dim: F, a multiple of 8, M and D.
         two_emb_layer: an argument of WeSpeaker's, which its released networks have switched off.
     """
 
@@ -162,7 +160,6 @@ class ResNet(ResidualTrunk, EmbeddingModel):
         self.seg_1 = nn.Linear(self.pool.out_dim, embed_dim)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Map features [B x T x F] to embeddings [B x D]."""
         return self.seg_1(self.pool(super().forward(features)))
 
 

@@ -48,8 +48,7 @@ class SimAMResNetASP(EmbeddingModel):
         acoustic_dim: F, a multiple of 8.
         in_planes: P; the stages have P, 2P, 4P and 8P channels.
         embed_dim: D.
-        dropout: has no effect, as in WeSpeaker's network of this name, whose configurations set it.
-        two_emb_layer: False; the network has one linear layer.
+        dropout, two_emb_layer: have no effect; WeSpeaker's configurations set them.
     """
 
     min_frames_bf16 = REDUCTION + 1
@@ -74,7 +73,6 @@ class SimAMResNetASP(EmbeddingModel):
         self.bottleneck = nn.Linear(self.pooling.out_dim, embed_dim)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Map features [B x T x F] to embeddings [B x D]."""
         return self.bottleneck(self.pooling(self.front(features)))
 
     def blocks(self) -> Sequence[nn.Module]:

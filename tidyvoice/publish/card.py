@@ -6,7 +6,6 @@ The fields are those of https://github.com/huggingface/hub-docs/blob/main/modelc
 
 import re
 from pathlib import PurePath
-from typing import Any
 
 import yaml
 from huggingface_hub import EvalResult, ModelCardData
@@ -40,12 +39,12 @@ def model_card(facts: Facts, terms: Terms) -> str:
         "described": lambda record: describe(record, lambda path: PurePath(path).name),
         "shown": shown,
         "table": lambda evaluation: categories_table(evaluation, evaluation.calibrated),
-        "yaml": lambda settings: yaml.safe_dump(
-            _published(settings), sort_keys=False, allow_unicode=True
-        ),
     }
     speakers = facts.encoder.trained_on or []
     folders = facts.training.folders if facts.training else ()
+    settings = facts.training.experiment.settings if facts.training else {}
+    # No paths: those of the data and of the initial weights are shown above them.
+    settings = {key: value for key, value in settings.items() if "/" not in str(value)}
     return environment.get_template("card.md").render(
         metadata=_metadata(facts, terms).to_yaml(),
         facts=facts,
@@ -57,6 +56,7 @@ def model_card(facts: Facts, terms: Terms) -> str:
         parameters=sum(p.numel() for p in facts.encoder.model.parameters()),
         speakers=len(set(speakers) - {OTHERS}),
         others=OTHERS in speakers,
+        settings=yaml.safe_dump(settings, sort_keys=False, allow_unicode=True),
         system=in_words,
         flaws=FLAWS,
         level=f"{100 * LEVEL:g}",
@@ -100,12 +100,3 @@ def _entries(result: Result) -> list[EvalResult]:
         )
         for metric, label, value in values
     ]
-
-
-def _published(value: Any) -> Any:
-    """Return settings with shortened paths."""
-    if isinstance(value, dict):
-        return {key: _published(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_published(inner) for inner in value]
-    return shown(value) if isinstance(value, str) and "/" in value else value

@@ -1,6 +1,5 @@
 """Facts for a model card: the model, its training and its results."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -12,12 +11,11 @@ from tidyvoice.errors import TidyVoiceError
 from tidyvoice.evaluation.evaluate import Evaluation, evaluate
 from tidyvoice.files import sha256
 from tidyvoice.modelhub.folder import REPOSITORY, model_files
-from tidyvoice.modelhub.wespeaker import network_of, read_config
+from tidyvoice.modelhub.wespeaker import network_of
 from tidyvoice.released import Source, read_source
 from tidyvoice.report import load_system
 from tidyvoice.runs import USUAL, Experiment, read_experiment
-
-LICENCE = re.compile(r"[a-z0-9][a-z0-9.-]*")
+from tidyvoice.settings import read_yaml
 
 
 def shown(path: str | PurePath) -> str:
@@ -25,12 +23,10 @@ def shown(path: str | PurePath) -> str:
 
     That is the last two parts of a path in the working directory, and the last one of any other.
     """
-    path = Path(path)
-    if path.is_absolute() and path.is_relative_to(Path.cwd()):
-        path = path.relative_to(Path.cwd())
-    if path.is_absolute() or ".." in path.parts:
+    path = Path(path).absolute()
+    if ".." in path.parts or not path.is_relative_to(Path.cwd()):
         return path.name
-    return "/".join(path.parts[-2:])
+    return "/".join(path.relative_to(Path.cwd()).parts[-2:])
 
 
 @dataclass(frozen=True)
@@ -103,16 +99,7 @@ class Facts:
 
 @dataclass(frozen=True)
 class Terms:
-    """Decisions of the publisher.
-
-    Attributes:
-        repository: OWNER/NAME.
-        licence: of the weights, as the Hub writes it.
-        about: the model in the publisher's words.
-
-    Raises:
-        TidyVoiceError: the repository or the licence is malformed.
-    """
+    """Decisions of the publisher: the repository OWNER/NAME, the licence, the description."""
 
     repository: str
     licence: str
@@ -121,18 +108,11 @@ class Terms:
     def __post_init__(self) -> None:
         if not REPOSITORY.fullmatch(self.repository):
             raise TidyVoiceError(f"{self.repository}: not a repository id; write OWNER/NAME")
-        if not LICENCE.fullmatch(self.licence):
-            raise TidyVoiceError(
-                f"--licence {self.licence!r}: write it as the Hub does (apache-2.0, cc-by-4.0), or "
-                "other"
-            )
 
 
 def gather(
     model: str | Path,
     scores: Sequence[str] = (),
-    utt2lang: Sequence[Path] = (),
-    utt2spk: Sequence[Path] = (),
     resamples: int = 1000,
 ) -> Facts:
     """Read a model with its training and results.
@@ -141,7 +121,6 @@ def gather(
         model: an experiment or a model folder.
         scores: names of the score files of the experiment to report; by default those of ``USUAL``
             that exist.
-        utt2lang, utt2spk: languages and speakers of the utterances; see ``load_system``.
         resamples: of the speakers, for confidence intervals; 0 for none.
 
     Raises:
@@ -151,17 +130,18 @@ def gather(
     files = model_files(model)
     folder = files.folder.absolute()
     encoder = SpeakerEncoder.from_pretrained(folder, "cpu")
-    name, args = network_of(read_config(files.config), files.config)
+    name, args = network_of(read_yaml(files.config), files.config)
     experiment = read_experiment(folder.parent) if folder.name == "models" else None
     if experiment is None and scores:
         raise TidyVoiceError(f"--scores {scores[0]}: {model} is not an experiment; leave it out")
     training, source = _training(experiment) if experiment else (None, read_source(folder))
     results = []
-    for name_of_scores in scores or [n for n in USUAL if experiment and n in experiment.scores]:
-        system = load_system(folder.parent, name_of_scores, name_of_scores, utt2lang, utt2spk)
-        path, evaluation = system.file.path, evaluate(system.file, resamples=resamples)
-        verified = _is_of(evaluation, encoder.weights, path)
-        results.append(Result(name_of_scores, path, evaluation, verified))
+    existing = experiment.scores if experiment else {}
+    for list_name in scores or [usual for usual in USUAL if usual in existing]:
+        file = load_system(folder.parent, list_name).file
+        evaluation = evaluate(file, resamples=resamples)
+        verified = _is_of(evaluation, encoder.weights, file.path)
+        results.append(Result(list_name, file.path, evaluation, verified))
     network = ModelSettings(name=name, args=args)
     return Facts(encoder, folder, network, training, source, tuple(results))
 
