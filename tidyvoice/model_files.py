@@ -29,7 +29,6 @@ class ModelFiles:
 
     weights: Path
     config: Path | None
-    optional: tuple[Path, ...] = ()
 
     @property
     def folder(self) -> Path:
@@ -38,8 +37,9 @@ class ModelFiles:
 
     @property
     def paths(self) -> list[Path]:
-        """All files."""
-        return [self.weights, *([self.config] if self.config else []), *self.optional]
+        """All files that exist."""
+        others = (self.folder / name for name in (CONFIG_FILE, *OPTIONAL))
+        return [self.weights, *(path for path in others if path.is_file())]
 
 
 def model_in(folder: Path, source: str | Path = "") -> ModelFiles:
@@ -74,8 +74,7 @@ def model_in(folder: Path, source: str | Path = "") -> ModelFiles:
     weights = next(model / layout for layout in LAYOUTS if (model / layout).is_file())
     for place in (weights.parent, model):
         if (place / CONFIG_FILE).is_file():
-            optional = (place / name for name in OPTIONAL if (place / name).is_file())
-            return ModelFiles(weights, place / CONFIG_FILE, tuple(optional))
+            return ModelFiles(weights, place / CONFIG_FILE)
     raise TidyVoiceError(
         f"{source} holds {weights.relative_to(folder)}, but no {CONFIG_FILE} beside it: add the "
         "one that the model was released with, which names the network and its features"

@@ -41,19 +41,12 @@ class Release(Strict):
 
 
 class Source(Strict):
-    """The origin of a model, the content of ``source.json``.
+    """The origin of a model, the content of ``source.json``."""
 
-    Attributes:
-        source: the id of a repository, or the path of an archive or folder.
-        revision: the requested revision; None for a path.
-        commit: the commit of that revision; None for a path.
-        files: SHA-256 of each file, by name.
-    """
-
-    source: str
-    revision: str | None
-    commit: str | None
-    files: dict[str, str]
+    source: str  # the id of a repository, or the path of an archive or folder
+    revision: str | None  # the requested revision; None for a path
+    commit: str | None  # the commit of that revision; None for a path
+    files: dict[str, str]  # SHA-256 by name
 
     def in_words(self) -> str:
         """Describe the origin in Markdown, without folders of this machine."""

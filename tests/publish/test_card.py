@@ -15,10 +15,10 @@ from tests.publish.support import texts
 from tidyvoice.encoder import SpeakerEncoder
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.modelhub.folder import training_speakers
-from tidyvoice.publish import Terms, folder, gather, write_folder
+from tidyvoice.publish import folder, gather, write_folder
 from tidyvoice.released import fetch_model
 
-TERMS = Terms("ann/voices", "cc-by-4.0")
+TERMS = ("ann/voices", "cc-by-4.0")
 
 
 def publish(source, out, *options):
@@ -189,7 +189,7 @@ def test_the_released_initial_weights_are_named_until_they_change(trained, copie
     change(copied / "record.json", forget)
     card = card_of(copied, tmp_path / "b")
     assert "contents of the data are unknown" in section(card, "## Training")
-    assert "starting from `begun`, whose origin is unknown" in section(card, "## Training")
+    assert "starting from `begun`." in section(card, "## Training")
     assert card.data.base_model is None
 
 
@@ -205,9 +205,9 @@ def test_a_released_model_keeps_its_origin_until_it_changes(trained, tmp_path):
     assert "reports no results" in section(card, "## Results")
 
 
-def refuses(source, out, message, terms=TERMS, scores=()):
+def refuses(source, out, message, scores=(), about=""):
     with pytest.raises(TidyVoiceError, match=message):
-        write_folder(gather(source, scores, resamples=0), terms, out)
+        write_folder(gather(source, scores, resamples=0), out, *TERMS, about)
     assert not out.exists()
 
 
@@ -243,8 +243,8 @@ def test_results_that_may_not_hold_are_marked_and_kept_from_the_metadata(copied,
 
 
 def test_a_path_of_this_machine_is_refused(trained, tmp_path):
-    terms = Terms("ann/voices", "mit", about=f"From {trained.second.absolute()}.")
-    refuses(trained.second, tmp_path / "out", "README.md would publish the path", terms)
+    about = f"From {trained.second.absolute()}."
+    refuses(trained.second, tmp_path / "out", "README.md would publish the path", about=about)
 
 
 def test_a_copy_with_one_other_bit_is_not_published(trained, tmp_path, monkeypatch):
@@ -259,13 +259,13 @@ def test_a_copy_with_one_other_bit_is_not_published(trained, tmp_path, monkeypat
     monkeypatch.setattr(facts.encoder.model, "state_dict", lambda: clones)
     monkeypatch.setattr(folder.safetensors.torch, "save", save)
     with pytest.raises(TidyVoiceError, match="differs from the one that was read"):
-        write_folder(facts, TERMS, tmp_path / "out")
+        write_folder(facts, tmp_path / "out", *TERMS)
     assert not (tmp_path / "out").exists()
 
 
 def test_the_publisher_must_choose_a_repository_and_a_licence(trained, tmp_path):
-    with pytest.raises(TidyVoiceError, match="write OWNER/NAME"):
-        Terms("voices", "mit")
+    result = invoke("hub", "push", trained.first, "voices", "--licence", "mit")
+    assert "voices: not a repository id; write OWNER/NAME" in result.output
     result = invoke("hub", "push", trained.first, "ann/voices")
     assert result.exit_code == 2
     assert "--licence" in result.output

@@ -10,7 +10,7 @@ from huggingface_hub import ModelCard
 from tests.fake_hub import READ_TOKEN, REPOSITORY, TOKEN, fake_hub
 from tests.publish.support import failing, push, run
 from tidyvoice.encoder import SpeakerEncoder
-from tidyvoice.publish import Terms, gather, write_folder
+from tidyvoice.publish import gather, write_folder
 
 MODEL = ("--licence", "apache-2.0", "--bootstrap", "0")
 
@@ -26,7 +26,7 @@ def hub():
 def folder(trained, tmp_path_factory):
     """A published model folder."""
     out = tmp_path_factory.mktemp("folder") / "out"
-    write_folder(gather(trained.first, resamples=0), Terms(REPOSITORY, "mit"), out)
+    write_folder(gather(trained.first, resamples=0), out, REPOSITORY, "mit")
     return out
 
 
@@ -71,7 +71,7 @@ def test_private_repositories_are_created_and_public_ones_refused(hub, trained, 
     result = push(hub, tmp_path, trained.first, REPOSITORY, *MODEL, "--private")
     assert result.returncode == 0, result.stderr
     assert hub.private
-    assert "(private)" in result.stdout
+    assert "private: True" in result.stdout
     hub.private, before = False, dict(hub.files)
     line = failing(push(hub, tmp_path, trained.second, REPOSITORY, *MODEL, "--private"))
     assert f"{REPOSITORY} is public: make it private at" in line

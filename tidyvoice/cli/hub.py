@@ -58,10 +58,12 @@ def push(
     Example: tidyvoice hub push exp/mini/finetune me/my-model --licence apache-2.0 --out my-model
     """
     from tidyvoice.evaluation.bootstrap import enough
-    from tidyvoice.publish import Terms, gather, write_folder
+    from tidyvoice.modelhub.folder import REPOSITORY
+    from tidyvoice.publish import gather, write_folder
 
     enough(bootstrap)
-    terms = Terms(repository, licence, about)
+    if not REPOSITORY.fullmatch(repository):
+        raise TidyVoiceError(f"{repository}: not a repository id; write OWNER/NAME")
     if out is None:
         from tidyvoice.modelhub.huggingface import require_token, upload
 
@@ -71,19 +73,14 @@ def push(
     facts = gather(model, scores or (), bootstrap)
     with tempfile.TemporaryDirectory() as scratch:
         folder = out or Path(scratch) / "model"
-        files = write_folder(facts, terms, folder)
-        row = {"repository": repository, "weights": facts.encoder.weights, "files": files}
+        files = write_folder(facts, folder, repository, licence, about)
+        row = {"weights": facts.encoder.weights, "files": files}
         row["scores"] = [result.name for result in facts.results]
-        if out is not None:
-            row["folder"] = str(out)
-            text = f"{out}: {', '.join(files)}; loaded back and compared"
-        else:
-            row |= upload(repository, folder, private)
-            access = "private" if row["private"] else "public"
-            text = f"{row['url']} ({access}): {', '.join(files)}; commit {row['commit']}"
+        row |= {"folder": str(out)} if out else upload(repository, folder, private)
     if as_json:
         typer.echo(json.dumps(row))
         return
-    typer.echo(text)
+    for key, value in row.items():
+        typer.echo(f"{key}: {', '.join(value) if isinstance(value, list) else value}")
     if not facts.results:
         typer.echo("the card reports no results: --scores NAME adds score files of an experiment")

@@ -1,10 +1,7 @@
-"""Model folders: the weights of a model and the settings that belong to them.
+"""Model folders: the weights of a model, ``config.yaml`` with its settings, and optional files.
 
-A folder holds ``config.yaml`` with ``model``, ``model_args`` and ``dataset_args`` as WeSpeaker
-writes them, and the weights: ``avg_model.pt`` (a flat state dict) or ``model.safetensors``, also in
-the sub-folder ``models`` (see ``model_files.model_in``). Optional files are ``speakers.txt``, the
-speakers of its training and of its initial weights, ``verifier.json`` (see ``verification``) and
-``head.pt``, the weights of the loss (see ``tidyvoice.training.head``).
+These are ``speakers.txt``, the speakers of its training and of its initial weights,
+``verifier.json`` (see ``verification``) and ``head.pt`` (see ``tidyvoice.training.head``).
 """
 
 import hashlib
@@ -49,8 +46,8 @@ def load_model(folder: str | Path) -> tuple[nn.Module, FrontendSettings]:
     """Load the model of a folder in evaluation mode; return it and the settings of its front end.
 
     Raises:
-        WeightsMismatch: the tensors do not fit the model.
-        TidyVoiceError: a file is missing, or the model or one of its arguments is unknown.
+        TidyVoiceError: a file is missing, the model or one of its arguments is unknown, or the
+            tensors do not fit the model.
     """
     files = model_files(folder)
     if files.config is None:
@@ -98,9 +95,6 @@ def training_speakers(folder: str | Path) -> list[str] | None:
     """Return the speakers that a model was trained on; None if they are unknown.
 
     ``model_files.OTHERS`` among them stands for further speakers whose names are unknown.
-
-    Args:
-        folder: the folder of the model, or its file of weights.
     """
     if not Path(folder).exists():
         return None
@@ -128,15 +122,12 @@ def save_model_config(
 
 
 def save_torch(path: str | Path, content: Mapping[str, Any]) -> None:
-    """Write a file with ``torch.save``, whole or not at all.
-
-    Raises:
-        OSError: the disk is full, or writing fails otherwise. torch itself raises a RuntimeError.
-    """
+    """Write a file with ``torch.save``, whole or not at all."""
     try:
         with atomic_path(path) as partial, open(partial, "wb") as file:
             torch.save(content, file)
     except RuntimeError as error:
+        # torch hides that the disk is full.
         if isinstance(error.__context__, OSError):
             raise error.__context__ from None
         raise
@@ -165,7 +156,6 @@ def load_weights(model: nn.Module, path: Path) -> None:
 
     Raises:
         WeightsMismatch: tensors are missing, unknown, or of another shape.
-        TidyVoiceError: the file is unreadable.
     """
     tensors = model.state_dict()
     state = read_weights(path, tensors)
@@ -182,10 +172,9 @@ def load_weights(model: nn.Module, path: Path) -> None:
 
 
 def read_weights(path: Path, names: Collection[str]) -> dict[str, Tensor]:
-    """Read the tensors of a model by name, without those of its loss and of another front end.
+    """Read the tensors of a model; ``names`` are those of our network.
 
-    Args:
-        names: of the tensors of our network.
+    Tensors of the loss and of a front end that our network does not have are left out.
     """
     try:
         if path.suffix == ".safetensors":

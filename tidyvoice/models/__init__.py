@@ -25,11 +25,5 @@ def build_model(name: str, *, acoustic_dim: int = 80, **args: Any) -> EmbeddingM
 
     Raises:
         TidyVoiceError: no such model, or unknown or impossible arguments.
-
-    Example:
-        >>> import torch
-        >>> model = build_model("SimAM_ResNet34_ASP", in_planes=8, embed_dim=64).eval()
-        >>> model(torch.zeros(2, 100, 80)).shape
-        torch.Size([2, 64])
     """
     return MODELS.build(name, args.pop("feat_dim", acoustic_dim), **args)

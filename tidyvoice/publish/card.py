@@ -16,17 +16,16 @@ from tidyvoice.evaluation.bootstrap import LEVEL
 from tidyvoice.evaluation.tables import categories_table
 from tidyvoice.headers import SAMPLE_RATE
 from tidyvoice.model_files import OTHERS
-from tidyvoice.publish.facts import Facts, Result, Terms, shown
-from tidyvoice.scoring.lineage import in_words
-from tidyvoice.scoring.provenance import FLAWS, describe
+from tidyvoice.publish.facts import Facts, Result, shown
+from tidyvoice.scoring.provenance import FLAWS, describe, title
 from tidyvoice.terms import IDENTIFICATION
 
 TAGS = ["speaker-verification", "speaker-recognition", "speaker-embedding", "speech", "audio"]
 ISO_639 = re.compile(r"([a-z]{2,3})(?:[-_][A-Za-z0-9]+)*")
 
 
-def model_card(facts: Facts, terms: Terms) -> str:
-    """Return the text of README.md."""
+def model_card(facts: Facts, repository: str, licence: str, about: str) -> str:
+    """Return the text of README.md; see ``write_folder``."""
     environment = Environment(
         loader=PackageLoader("tidyvoice", "publish"),
         undefined=StrictUndefined,
@@ -38,18 +37,19 @@ def model_card(facts: Facts, terms: Terms) -> str:
         "count": "{:,}".format,
         "described": lambda record: describe(record, lambda path: PurePath(path).name),
         "shown": shown,
+        "titled": title,
         "table": lambda evaluation: categories_table(evaluation, evaluation.calibrated),
     }
     speakers = facts.encoder.trained_on or []
-    folders = facts.training.folders if facts.training else ()
-    settings = facts.training.experiment.settings if facts.training else {}
+    settings = facts.experiment.settings if facts.experiment else {}
     # No paths: those of the data and of the initial weights are shown above them.
     settings = {key: value for key, value in settings.items() if "/" not in str(value)}
     return environment.get_template("card.md").render(
-        metadata=_metadata(facts, terms).to_yaml(),
+        metadata=_metadata(facts, repository, licence).to_yaml(),
         facts=facts,
-        training=facts.training,
-        terms=terms,
+        repository=repository,
+        licence=licence,
+        about=about,
         encoder=facts.encoder,
         verifier=facts.encoder.verifier,
         sample_rate=SAMPLE_RATE,
@@ -57,27 +57,25 @@ def model_card(facts: Facts, terms: Terms) -> str:
         speakers=len(set(speakers) - {OTHERS}),
         others=OTHERS in speakers,
         settings=yaml.safe_dump(settings, sort_keys=False, allow_unicode=True),
-        system=in_words,
         flaws=FLAWS,
         level=f"{100 * LEVEL:g}",
         identification=IDENTIFICATION,
-        corpora=sorted({text for folder in folders for text in terms_of(folder)}),
+        corpora=sorted({text for folder in facts.data for text in terms_of(folder)}),
     )
 
 
-def _metadata(facts: Facts, terms: Terms) -> ModelCardData:
-    names = facts.training.languages if facts.training else []
-    languages = sorted({code[1] for name in names if (code := ISO_639.fullmatch(name))})
+def _metadata(facts: Facts, repository: str, licence: str) -> ModelCardData:
+    languages = sorted({code[1] for name in facts.languages if (code := ISO_639.fullmatch(name))})
     results = [entry for result in facts.results if result.fair for entry in _entries(result)]
     return ModelCardData(
         language=languages or None,
-        license=terms.licence,
+        license=licence,
         library_name="tidyvoice",
         # The Hub has no pipeline of its own for speaker verification.
         pipeline_tag="audio-classification",
         tags=TAGS,
         base_model=facts.source.source if facts.source and facts.source.commit else None,
-        model_name=terms.repository.rpartition("/")[2],
+        model_name=repository.rpartition("/")[2],
         eval_results=results or None,
     )
 

@@ -10,7 +10,7 @@ from tidyvoice.encoder import SpeakerEncoder
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.evaluation.evaluate import Evaluation, evaluate
 from tidyvoice.files import sha256
-from tidyvoice.modelhub.folder import REPOSITORY, model_files
+from tidyvoice.modelhub.folder import model_files
 from tidyvoice.modelhub.wespeaker import network_of
 from tidyvoice.released import Source, read_source
 from tidyvoice.report import load_system
@@ -31,15 +31,12 @@ def shown(path: str | PurePath) -> str:
 
 @dataclass(frozen=True)
 class Result:
-    """An evaluation of the model.
+    """An evaluation of the model, with the name of the score file.
 
-    Attributes:
-        name, path: of the score file.
-        verified: True if the scores are known to come from these very weights.
+    ``verified`` is True if the scores are known to come from these very weights.
     """
 
     name: str
-    path: Path
     evaluation: Evaluation
     verified: bool
 
@@ -58,63 +55,42 @@ class Result:
 
 
 @dataclass(frozen=True)
-class Training:
-    """The training of the model.
-
-    Attributes:
-        folders: of its data.
-        reader: of the data; None if they are missing or have changed.
-        initial: the initial weights, in words.
-    """
-
-    experiment: Experiment
-    folders: tuple[str, ...]
-    reader: ShardReader | None
-    initial: str
-
-    @property
-    def languages(self) -> list[str]:
-        """The languages of the data, in order."""
-        return self.reader.languages.drop_nulls().unique().sort().to_list() if self.reader else []
-
-
-@dataclass(frozen=True)
 class Facts:
     """A model and what is known of it.
 
     Attributes:
         folder: of the model; its path must not be published.
         network: its name and arguments.
-        training: None if it is unknown.
+        experiment: that trained it; None if it is unknown.
+        data: folders of the training data.
+        reader: of the data; None if they are missing or have changed.
         source: the released model that it is or that its training began with, if any.
     """
 
     encoder: SpeakerEncoder
     folder: Path
     network: ModelSettings
-    training: Training | None
+    experiment: Experiment | None
+    data: tuple[str, ...]
+    reader: ShardReader | None
     source: Source | None
     results: tuple[Result, ...]
 
+    @property
+    def languages(self) -> list[str]:
+        """The languages of the data, in order."""
+        return self.reader.languages.drop_nulls().unique().sort().to_list() if self.reader else []
 
-@dataclass(frozen=True)
-class Terms:
-    """Decisions of the publisher: the repository OWNER/NAME, the licence, the description."""
-
-    repository: str
-    licence: str
-    about: str = ""
-
-    def __post_init__(self) -> None:
-        if not REPOSITORY.fullmatch(self.repository):
-            raise TidyVoiceError(f"{self.repository}: not a repository id; write OWNER/NAME")
+    @property
+    def initial(self) -> str:
+        """The initial weights of the training, in words."""
+        if self.source:
+            return self.source.in_words()
+        init = self.experiment.settings.get("model.init")
+        return f"`{shown(init)}`" if init else "random weights"
 
 
-def gather(
-    model: str | Path,
-    scores: Sequence[str] = (),
-    resamples: int = 1000,
-) -> Facts:
+def gather(model: str | Path, scores: Sequence[str] = (), resamples: int = 1000) -> Facts:
     """Read a model with its training and results.
 
     Args:
@@ -132,42 +108,41 @@ def gather(
     encoder = SpeakerEncoder.from_pretrained(folder, "cpu")
     name, args = network_of(read_yaml(files.config), files.config)
     experiment = read_experiment(folder.parent) if folder.name == "models" else None
-    if experiment is None and scores:
-        raise TidyVoiceError(f"--scores {scores[0]}: {model} is not an experiment; leave it out")
-    training, source = _training(experiment) if experiment else (None, read_source(folder))
-    results = []
-    existing = experiment.scores if experiment else {}
-    for list_name in scores or [usual for usual in USUAL if usual in existing]:
-        file = load_system(folder.parent, list_name).file
-        evaluation = evaluate(file, resamples=resamples)
-        verified = _is_of(evaluation, encoder.weights, file.path)
-        results.append(Result(list_name, file.path, evaluation, verified))
+    data, reader, source, results = (), None, None, []
+    if experiment is None:
+        source = read_source(folder)
+        if scores:
+            raise TidyVoiceError(f"--scores {scores[0]}: {model} is not an experiment")
+    else:
+        train = experiment.settings.get("data.train") or ()
+        data = (train,) if isinstance(train, str) else tuple(train)
+        inputs = experiment.record[0].inputs if experiment.record else {}
+        reader = _reader(data, inputs.get("data"))
+        source = _initial_source(experiment.settings.get("model.init"), inputs)
+        for list_name in scores or [usual for usual in USUAL if usual in experiment.scores]:
+            file = load_system(folder.parent, list_name).file
+            evaluation = evaluate(file, resamples=resamples)
+            verified = _is_of(evaluation, encoder.weights, file.path)
+            results.append(Result(list_name, evaluation, verified))
     network = ModelSettings(name=name, args=args)
-    return Facts(encoder, folder, network, training, source, tuple(results))
+    return Facts(encoder, folder, network, experiment, data, reader, source, tuple(results))
 
 
-def _training(experiment: Experiment) -> tuple[Training, Source | None]:
-    """Return the training of an experiment, and the released model that it began with, if any."""
-    inputs = experiment.record[0].inputs if experiment.record else {}
-    train = experiment.settings.get("data.train") or ()
-    folders = (train,) if isinstance(train, str) else tuple(train)
+def _reader(folders: Sequence[str], content: str | None) -> ShardReader | None:
     try:
         reader = ShardReader(*folders)
-        reader = reader if inputs.get("data") in (None, reader.content) else None
     except TidyVoiceError:
-        reader = None
-    init, source, initial = experiment.settings.get("model.init"), None, "random weights"
-    if init:
-        initial = f"`{shown(init)}`, whose origin is unknown"
-        try:
-            files = model_files(init)
-            if inputs.get("initial weights") == sha256(files.weights):
-                initial, source = f"`{shown(init)}`", read_source(files.folder)
-        except TidyVoiceError:  # the folder no longer exists
-            pass
-    if source:
-        initial = source.in_words()
-    return Training(experiment, folders, reader, initial), source
+        return None
+    return reader if content in (None, reader.content) else None
+
+
+def _initial_source(init: str | None, inputs: dict[str, str]) -> Source | None:
+    """Return the origin of the initial weights; None if it is unknown or they have changed."""
+    if not init or not Path(init).exists():
+        return None
+    files = model_files(init)
+    same = inputs.get("initial weights") == sha256(files.weights)
+    return read_source(files.folder) if same else None
 
 
 def _is_of(evaluation: Evaluation, weights: str, scores: Path) -> bool:

@@ -12,14 +12,21 @@ from tidyvoice.files import atomic_folder, write_text
 from tidyvoice.model_files import OTHERS
 from tidyvoice.modelhub.folder import save_model_config
 from tidyvoice.publish.card import model_card
-from tidyvoice.publish.facts import Facts, Terms
+from tidyvoice.publish.facts import Facts
 
 WEIGHTS, CARD = "model.safetensors", "README.md"
 TEXTS = (".md", ".json", ".yaml", ".txt")
 
 
-def write_folder(facts: Facts, terms: Terms, out: Path) -> list[str]:
+def write_folder(
+    facts: Facts, out: Path, repository: str, licence: str, about: str = ""
+) -> list[str]:
     """Write the folder ``out`` with the model and its card, whole or not at all.
+
+    Args:
+        repository: OWNER/NAME.
+        licence: of the weights, as the Hub writes it.
+        about: the model in the publisher's words.
 
     Returns:
         The names of its files.
@@ -36,7 +43,7 @@ def write_folder(facts: Facts, terms: Terms, out: Path) -> list[str]:
         save_model_config(partial, facts.network, encoder.settings, [OTHERS])
         if encoder.verifier is not None:
             encoder.verifier.save(partial)
-        write_text(partial / CARD, model_card(facts, terms))
+        write_text(partial / CARD, model_card(facts, repository, licence, about))
         _refuse_leaks(partial, facts.folder)
         _compare(encoder, partial)
     return sorted(path.name for path in out.iterdir())
