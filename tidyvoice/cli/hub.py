@@ -10,11 +10,7 @@ import typer
 from tidyvoice.cli.app import AsJson, app
 from tidyvoice.errors import TidyVoiceError, one_line_errors
 
-hub = typer.Typer(
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
+hub = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
 app.add_typer(hub, name="hub")
 
 
@@ -37,12 +33,10 @@ def push(
     ] = None,
     about: Annotated[str, typer.Option(help="description of the model for its card")] = "",
     scores: Annotated[
-        list[str] | None,
-        typer.Option(help="score file EXP/scores/NAME.score to report (repeatable)"),
+        list[str] | None, typer.Option(help="score file EXP/scores/NAME.score (repeatable)")
     ] = None,
     private: Annotated[
-        bool,
-        typer.Option("--private", help="create a private repository; refuse a public one"),
+        bool, typer.Option("--private", help="create a private repository; refuse a public one")
     ] = False,
     bootstrap: Annotated[
         int, typer.Option(min=0, help="resamples of the speakers for 95 % intervals; 0 for none")

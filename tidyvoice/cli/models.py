@@ -22,11 +22,7 @@ def fetch_model(
     ],
     out: Annotated[Path, typer.Option(help="model folder to write")],
     revision: Annotated[
-        str | None,
-        typer.Option(
-            help="commit, tag or branch of the repository",
-            show_default="that of the YAML file, or main",
-        ),
+        str | None, typer.Option(help="commit, tag or branch instead of the YAML file's or main")
     ] = None,
     pin: Annotated[
         bool, typer.Option("--pin", help="write commit and checksum to the YAML file")
@@ -39,8 +35,7 @@ def fetch_model(
 ) -> None:
     """Fetch a released model, try it, and write a model folder with its origin.
 
-    The weights are the first of avg_model.pt, model.safetensors and models/avg_model.pt that
-    exists, beside config.yaml. A folder that exists must hold the same files.
+    A folder that exists must hold the same files.
 
     Environment variables of huggingface_hub: HF_HOME is the cache, HF_TOKEN gives access to
     private repositories, HF_HUB_OFFLINE=1 reads the cache only.

@@ -37,18 +37,11 @@ class Fbank(Frontend):
 
     Args:
         num_mel_bins: F.
-        frame_length: in ms.
-        frame_shift: in ms.
+        frame_length, frame_shift: in ms.
         dither: standard deviation, in 16-bit units, of Gaussian noise that is added in training.
             The noise is added to the samples. Kaldi draws it anew for each frame, which has the
             same distribution in any one frame and takes 2.5 times the random numbers.
         mean_norm: subtract the mean over the utterance from each bin.
-
-    Example:
-        >>> import torch
-        >>> frontend = Fbank().eval()
-        >>> frontend(torch.zeros(2, 16000)).shape
-        torch.Size([2, 98, 80])
     """
 
     training_only = ("dither",)
@@ -77,38 +70,28 @@ class Fbank(Frontend):
         self.register_buffer("filters", torch.from_numpy(filters.T.copy()), persistent=False)
 
     def num_frames(self, samples: int) -> int:
-        """Return the number of whole frames (Kaldi's ``snip_edges``)."""
         return 0 if samples < self.length else 1 + (samples - self.length) // self.shift
 
     def num_samples(self, frames: int) -> int:
         return (frames - 1) * self.shift + self.length
 
     def forward(self, waveforms: Tensor, dither_seeds: Tensor | None = None) -> Tensor:
-        """Return features [B x T x F] of waveforms [B x S] in -1..1.
-
-        Args:
-            dither_seeds: int64 [B]. The noise of an utterance depends on its seed alone. Without
-                seeds, or outside training, there is no dither.
-        """
+        """Return features; without seeds, or outside training, there is no dither."""
         with torch.autocast(waveforms.device.type, enabled=False):
             samples = waveforms.float() * INT16_SCALE
             if self.training and dither_seeds is not None and self.dither > 0:
                 samples = samples + self.dither * seeded_noise(samples, dither_seeds)
-            features = self._filterbank(samples)
+            if samples.shape[-1] < self.length:
+                raise TidyVoiceError(
+                    f"an utterance of {samples.shape[-1]} samples is shorter than one frame of "
+                    f"{self.length}: leave it out or record more"
+                )
+            # On a CPU, compute a few utterances at a time, so that their frames stay in its cache.
+            at_once = len(samples)
+            if samples.device.type == "cpu":
+                at_once = max(CACHED_FRAMES // self.num_frames(samples.shape[-1]), 1)
+            features = torch.cat([self._log_mel(part) for part in samples.split(at_once)])
             return _normalised(features) if self.mean_norm else features
-
-    def _filterbank(self, samples: Tensor) -> Tensor:
-        if samples.shape[-1] < self.length:
-            raise TidyVoiceError(
-                f"an utterance of {samples.shape[-1]} samples is shorter than one frame of "
-                f"{self.length}: leave it out or record more"
-            )
-        # On a CPU, compute a few utterances at a time, so that their frames stay in its cache.
-        at_once = len(samples)
-        if samples.device.type == "cpu":
-            at_once = max(CACHED_FRAMES // self.num_frames(samples.shape[-1]), 1)
-        parts = [self._log_mel(part) for part in samples.split(at_once)]
-        return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def _log_mel(self, samples: Tensor) -> Tensor:
         length = self.length
@@ -143,13 +126,11 @@ class Fbank(Frontend):
 
 
 class ExportedFbank(nn.Module):
-    """``Fbank`` in evaluation mode, with its Fourier transform as one matrix product.
+    """``Fbank`` in evaluation mode, of operations that torch.export and ONNX know for any length.
 
-    ONNX and torch.export know these operations for any length. Frames are gathered by index, and
-    window and transform are one basis [L x 2K], computed in float64. Offset and pre-emphasis stay
-    outside of it: in the basis they would cancel in float32, and quiet bands beside a loud one
-    would drown in its rounding. The product is 0.4 million operations a frame, a 450th of the
-    published model's.
+    Window and Fourier transform are one basis [L x 2K], computed in float64. Offset and
+    pre-emphasis stay outside of it: in the basis they would cancel in float32, and quiet bands
+    beside a loud one would drown in its rounding.
     """
 
     def __init__(self, fbank: Fbank):

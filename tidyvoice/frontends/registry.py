@@ -1,7 +1,4 @@
-"""The registry of front ends, and what they have in common.
-
-Shapes: B utterances, S samples, T frames, F features.
-"""
+"""The registry of front ends, and what they have in common."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -18,8 +15,8 @@ from tidyvoice.settings.registry import ComponentSettings, Registry
 class Frontend(nn.Module):
     """A module that maps waveforms [B x S] in -1..1, at 16 kHz, to features [B x T x F].
 
-    ``forward`` takes the waveforms and, in training, int64 seeds [B], from which the front end
-    draws all its random numbers.
+    B are utterances, S samples, T frames. ``forward`` takes the waveforms and, in training, int64
+    seeds [B]: all random numbers of an utterance depend on its seed alone.
 
     Attributes:
         feature_dim: F.

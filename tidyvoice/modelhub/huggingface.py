@@ -43,12 +43,9 @@ FIXES = {
 def download(repository: str, revision: str) -> Path:
     """Download the files of a model into the cache, if they are not there yet.
 
-    Args:
-        repository: OWNER/NAME.
-        revision: commit, tag or branch.
-
     Returns:
-        The folder of the files. Its name is the commit that ``revision`` stands for.
+        The folder of the files. Its name is the commit that ``revision``, a commit, tag or branch,
+        stands for.
 
     Raises:
         TidyVoiceError: the repository or revision does not exist, is not readable, or is neither
@@ -80,11 +77,7 @@ def upload(repository: str, folder: Path, private: bool = False) -> dict[str, An
     calibration of another model would be taken for those of this one.
 
     Args:
-        repository: OWNER/NAME.
         private: create the repository as a private one, and refuse a public one.
-
-    Returns:
-        "url", "commit", and "private".
 
     Raises:
         TidyVoiceError: the repository cannot be written, is public although ``private`` is True,

@@ -22,11 +22,7 @@ SIZES = ("acoustic_dim", "feat_dim")
 def model_of(
     config: Mapping[str, Any], source: str | Path
 ) -> tuple[EmbeddingModel, FrontendSettings]:
-    """Build the untrained model that a config.yaml describes; return it and its front end.
-
-    Raises:
-        TidyVoiceError: the model, an argument or the front end is unknown or impossible.
-    """
+    """Build the untrained model that a config.yaml describes; return it and its front end."""
     chosen = frontend_settings(section(config, "dataset_args", source), source)
     name, args = network_of(config, source)
     frontend = chosen.build()
@@ -50,14 +46,7 @@ def network_of(config: Mapping[str, Any], source: str | Path) -> tuple[str, dict
 
 
 def frontend_settings(dataset_args: Mapping[str, Any], source: str | Path) -> FrontendSettings:
-    """Return the front end that the ``dataset_args`` of a config.yaml describe.
-
-    Raises:
-        TidyVoiceError: the front end is unknown or cannot compute these features.
-
-    Warns:
-        TidyVoiceWarning: the arguments of the filterbank are missing; the usual ones are assumed.
-    """
+    """Return the front end that the ``dataset_args`` of a config.yaml describe."""
     name = dataset_args.get("frontend") or "fbank"
     args = section(dataset_args, f"{name}_args", source)
     if name == "fbank" and not args:

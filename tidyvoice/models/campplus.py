@@ -157,7 +157,6 @@ class CAMPPlus(EmbeddingModel):
     """2-D convolutions, a densely connected TDNN, pooling and one linear layer.
 
     Args:
-        feat_dim, embed_dim: F and D.
         growth_rate: channels that each dense layer adds.
         bn_size: channels inside a dense layer, as a multiple of ``growth_rate``.
         init_channels: channels of the first TDNN layer.

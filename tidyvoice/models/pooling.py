@@ -85,12 +85,8 @@ class ASTP(Pooling):
     """Mean and standard deviation over time, weighted by attention: one weight a channel and frame.
 
     Okabe, Koshinaka, Shinoda: Attentive Statistics Pooling for Deep Speaker Embedding,
-    Interspeech 2018. The global context is that of Desplanques, Thienpondt, Demuynck: ECAPA-TDNN,
-    Interspeech 2020, section 3.1.
-
-    Args:
-        global_context_att: show the attention the statistics of the whole utterance in each frame.
-        hidden: channels between the two layers of the attention.
+    Interspeech 2018. The global context shows the attention the statistics of the whole utterance
+    in each frame: Desplanques, Thienpondt, Demuynck: ECAPA-TDNN, Interspeech 2020, section 3.1.
     """
 
     def __init__(self, in_dim: int, global_context_att: bool = False, hidden: int = 128):
@@ -117,9 +113,6 @@ class MQMHASTP(Pooling):
     for Speaker Verification, ICASSP 2022. A head is a part of the channels; each query weights the
     frames of every head anew. As in WeSpeaker, each channel of a head has a weight of its own. The
     output is query after query, in it head after head, of each its means, then deviations.
-
-    Args:
-        hidden: channels between the two layers of the attention.
     """
 
     def __init__(self, in_dim: int, queries: int = 2, heads: int = 8, hidden: int = 64):

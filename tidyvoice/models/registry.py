@@ -72,12 +72,10 @@ def widest_frame(model: nn.Module, feat_dim: int, device: torch.device) -> int:
             widest = max(widest, -(-output.numel() // frames))
 
     hooks = [module.register_forward_hook(measure) for module in model.modules()]
-    try:
-        with torch.inference_mode():
-            model(torch.zeros(1, frames, feat_dim, device=device))
-    finally:
-        for hook in hooks:
-            hook.remove()
+    with torch.inference_mode():
+        model(torch.zeros(1, frames, feat_dim, device=device))
+    for hook in hooks:
+        hook.remove()
     return widest
 
 

@@ -2,9 +2,6 @@
 
 He, Zhang, Ren, Sun: Deep Residual Learning for Image Recognition, CVPR 2016; sizes and tensor names
 are WeSpeaker's (Wang et al., ICASSP 2023), so that its released checkpoints load.
-
-Shapes: B utterances, T frames, F features, M channels of the first stage, D dimensions of the
-embedding.
 """
 
 import math
@@ -98,10 +95,7 @@ class ResidualTrunk(nn.Module):
         block: builds a block of its input channels, the stage's channels and the stride; its
             attribute ``expansion`` says how many times more channels it puts out.
         num_blocks: blocks in each stage.
-        planes: M; the stages have M, 2M, 4M and 8M channels.
-
-    Attributes:
-        out_channels: C.
+        planes: M; the stages have M, 2M, 4M and 8M channels, C is ``out_channels``.
     """
 
     def __init__(
@@ -136,7 +130,7 @@ class ResNet(ResidualTrunk, EmbeddingModel):
 
     Args:
         block, num_blocks: see ``ResidualTrunk``.
-        feat_dim, m_channels, embed_dim: F, a multiple of 8, M and D.
+        feat_dim, m_channels: F, a multiple of 8, and M.
         two_emb_layer: an argument of WeSpeaker's, which its released networks have switched off.
     """
 

@@ -19,10 +19,7 @@ from tidyvoice.settings import read_yaml
 
 
 def shown(path: str | PurePath) -> str:
-    """Return the part of a path that may be published.
-
-    That is the last two parts of a path in the working directory, and the last one of any other.
-    """
+    """Return the last two parts of a path in the working directory, the last one of any other."""
     path = Path(path).absolute()
     if ".." in path.parts or not path.is_relative_to(Path.cwd()):
         return path.name
