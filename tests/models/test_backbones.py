@@ -24,16 +24,17 @@ CASES = REFERENCE["models"]
 SMALL = [case for case in CASES if "embedding" in case]
 LARGE = [case for case in CASES if "embedding" not in case]
 # Name, settings and number of blocks.
-RESNET34 = ("ResNet34", {"m_channels": 4, "pooling_func": "MQMHASTP"}, 16)
-RESNET152 = ("ResNet152", {"m_channels": 2, "pooling_func": "TSTP"}, 50)
-ECAPA = ("ECAPA_TDNN_GLOB_c512", {"channels": 16}, 3)
-CAMPPLUS = ("CAMPPlus", {"growth_rate": 8, "bn_size": 1, "init_channels": 32}, 4 + 52)
-REDIMNET_B2 = ("ReDimNetB2", {"C": 8}, 19 + 6)
-REDIMNET_B6 = ("ReDimNetB6", {"C": 16, "group_divisor": 4}, 40 + 6)
-SIMAM34 = ("SimAM_ResNet34_ASP", {"in_planes": 4}, 16)
-SIMAM100 = ("SimAM_ResNet100_ASP", {"in_planes": 2}, 49)
-SIMAM293 = ("SimAM_ResNet293_ASP", {"in_planes": 2}, 97)
-NETWORKS = [RESNET34, RESNET152, ECAPA, CAMPPLUS, REDIMNET_B2, REDIMNET_B6, SIMAM34, SIMAM100]
+NETWORKS = [
+    ("ResNet34", {"m_channels": 4, "pooling_func": "MQMHASTP"}, 16),
+    ("ECAPA_TDNN_GLOB_c512", {"channels": 16}, 3),
+    ("CAMPPlus", {"growth_rate": 8, "bn_size": 1, "init_channels": 32}, 4 + 52),
+    ("ReDimNetB2", {"C": 8}, 19 + 6),
+    ("SimAM_ResNet34_ASP", {"in_planes": 4}, 16),
+    ("ResNet152", {"m_channels": 2, "pooling_func": "TSTP"}, 50),
+    ("ReDimNetB6", {"C": 16, "group_divisor": 4}, 40 + 6),
+    ("SimAM_ResNet100_ASP", {"in_planes": 2}, 49),
+    ("SimAM_ResNet293_ASP", {"in_planes": 2}, 97),
+]
 
 
 def title(case):
@@ -106,7 +107,7 @@ def test_an_ecapa_without_global_context_differs_in_the_attention_only():
     assert shapes == {name: tuple(tensor.shape) for name, tensor in plain.state_dict().items()}
 
 
-@pytest.mark.parametrize(("name", "settings", "blocks"), [*NETWORKS, SIMAM293])
+@pytest.mark.parametrize(("name", "settings", "blocks"), NETWORKS)
 def test_a_network_trains_and_computes_in_half_precision(name, settings, blocks):
     torch.manual_seed(1)
     model = MODELS.build(name, 24, embed_dim=8, **settings)
@@ -128,9 +129,9 @@ def test_a_network_trains_and_computes_in_half_precision(name, settings, blocks)
         assert 0 < torch.linalg.norm(half - embeddings) < 0.1 * torch.linalg.norm(embeddings)
 
 
-@pytest.mark.parametrize("pooling", POOLINGS)
+@pytest.mark.parametrize("pooling", list(POOLINGS))
 def test_every_network_takes_every_pooling(pooling):
-    for name, settings, _ in (RESNET34, ECAPA, CAMPPLUS, REDIMNET_B2, SIMAM34):
+    for name, settings, _ in NETWORKS[:5]:
         model = MODELS.build(name, 24, embed_dim=8, **{**settings, "pooling_func": pooling}).eval()
         features = torch.randn(2, 20, 24)
         with torch.no_grad():
@@ -144,20 +145,11 @@ def test_every_network_takes_every_pooling(pooling):
     ("name", "feat_dim", "arguments", "message"),
     [
         ("ResNet34", 80, {"pooling_func": "TSP"}, "pooling_func: did you mean TSTP"),
-        ("ResNet34", 80, {"two_emb_layer": True}, "two_emb_layer: Input should be False"),
         ("ResNet34", 84, {}, "a multiple of 8 features a frame, not 84"),
-        ("SimAM_ResNet34_ASP", 42, {}, "a multiple of 8 features a frame, not 42"),
         ("ECAPA_TDNN_c512", 80, {"channels": 100}, "channels: Input should be a multiple of 8"),
         ("CAMPPlus", 80, {"embed_dims": 9, "bn_size": "x"}, "bn_size: .*did you mean embed_dim"),
-        ("ReDimNetB2", 72, {"two_emb_layer": True}, "two_emb_layer: Input should be False"),
         ("ReDimNetB2", 80, {}, "ReDimNet with C = 16 takes a multiple of 24 features a frame"),
-        ("ReDimNetB6", 40, {}, "takes a multiple of 12 features a frame, not 40"),
-        (
-            "ReDimNetB6",
-            72,
-            {"C": 48},
-            "group_divisor takes a multiple of 32 channels",
-        ),
+        ("ReDimNetB6", 72, {"C": 48}, "group_divisor takes a multiple of 32 channels"),
     ],
 )
 def test_impossible_settings_are_errors(name, feat_dim, arguments, message):
