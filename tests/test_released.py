@@ -99,19 +99,18 @@ def test_a_repository_is_downloaded_once_and_then_read_from_the_cache(
 
 
 @pytest.mark.parametrize(
-    ("message", "how", "environment"),
+    ("message", "refuse", "environment"),
     [
         ("not in the cache", {}, {"HF_HUB_OFFLINE": "1"}),
-        ("RepoNotFound.*; check the name, and set HF_TOKEN", {"refuse": (401, "RepoNotFound")}, {}),
-        ("HTTP status 503 .*; try again later", {"refuse": (503, "")}, {}),
-        (f"{REPOSITORY} at main: .*; check the names", {"refuse": (404, "RevisionNotFound")}, {}),
-        ("check that HF_TOKEN has access, and accept the conditions", {"gated": True}, {}),
+        ("RepoNotFound.*; check the name, and set HF_TOKEN", {"": (401, "RepoNotFound")}, {}),
+        ("HTTP status 503 .*; try again later", {"": (503, "")}, {}),
+        (f"{REPOSITORY} at main: .*; check the names", {"": (404, "RevisionNotFound")}, {}),
+        ("access, and accept the conditions", {"/resolve/": (403, "GatedRepo")}, {}),
         ("check the network and run the command again", {}, {"HF_ENDPOINT": "http://[::1]:9"}),
     ],
 )
-def test_failed_downloads_are_one_line(hub, tmp_path, message, how, environment):
-    for name, value in how.items():
-        setattr(hub, name, value)
+def test_failed_downloads_are_one_line(hub, tmp_path, message, refuse, environment):
+    hub.refuse = refuse
     code = f"""
 from tidyvoice.errors import one_line_errors
 from tidyvoice.modelhub.huggingface import download

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from conftest import invoke, prepared, succeed
+from conftest import prepared, succeed
 
 from tidyvoice import SpeakerEncoder
 from tidyvoice.augmentations import AUGMENTATIONS
@@ -121,15 +121,3 @@ def test_a_network_works_in_every_command(experiment, components, tmp_path, name
     samples = (32768 * waveforms).astype(np.int16)
     exported = OnnxEncoder(tmp_path / "model.onnx").embed_samples(samples)
     np.testing.assert_allclose(exported, expected, rtol=0.01, atol=0.01 * abs(expected).max())
-
-
-@pytest.mark.usefixtures("components")
-def test_features_of_a_trained_front_end_are_no_input_of_an_export(experiment, tmp_path):
-    name, args, frontend = CASES[0]
-    experiment |= {"epochs": 0, "model": {"name": name, "args": args}, "frontend": frontend}
-    trainer = Trainer(Experiment.model_validate(experiment))
-    trainer.run()
-    average_checkpoints(trainer.folder)
-    done = invoke("export", "--model", trainer.folder / "models", "--input", "features",
-                  "--out", tmp_path / "model.onnx")  # fmt: skip
-    assert "the front end learned_filters, which was trained with the model" in done.output

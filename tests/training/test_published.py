@@ -1,17 +1,15 @@
 """The published trainings: what their files make a training do, in full size and in miniature."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from test_distributed import losses, train
 
 from tidyvoice.config import load_experiment
 from tidyvoice.distributed import World
 from tidyvoice.training.average import average_checkpoints
-from tidyvoice.training.schedules import ExponentialDecrease, MarginSchedule
+from tidyvoice.training.schedules import MarginSchedule
 from tidyvoice.training.trainer import Trainer
 
 CONF = Path(__file__).parents[2] / "conf/tidyvoice"
@@ -64,25 +62,6 @@ def test_the_fine_tuning_has_the_published_steps_rates_and_margins(
     assert [trainer.learning_rate.at(step) for step in (0, 32_778)] == pytest.approx(
         [3.75e-5, 7.5e-6]
     )
-
-
-def test_the_fine_tuning_in_miniature_on_one_process_and_on_two(golden, narrow, tmp_path):
-    small = ["epoch_iterations=2", "data.batch_size=3", "data.chunk_frames=40", "log_iterations=1"]
-    runs = {tmp_path / "one": (1, 2), tmp_path / "two": (2, 1)}
-    rate, margin = schedules(golden)
-    rate = ExponentialDecrease(**{**rate["args"], "epoch_iter": 2})
-    margin = MarginSchedule(**{**margin["args"], "epoch_iter": 2})
-    for folder, (processes, batches) in runs.items():
-        steps = f"experiment={folder}", f"gradient_accumulation={batches}"
-        said = train(FINETUNE, processes, *narrow, *small, *steps)
-        assert "6 speakers at 1 speeds make 6 classes" in said
-        rows = [json.loads(line) for line in (folder / "log/train.jsonl").open()]
-        assert [row["iteration"] for row in rows] == list(range(1, 13))
-        for step, row in enumerate(rows):
-            assert row["lr"] == pytest.approx(rate.at(step), rel=1e-4)
-            assert row["margin"] == pytest.approx(margin.at(step), abs=1e-5)
-        assert len(list((folder / "models").glob("model_*.pt"))) == 7
-    torch.testing.assert_close(*map(losses, runs), rtol=0, atol=3e-5)
 
 
 def test_from_scratch_the_weights_start_as_the_published_ones(narrow):
