@@ -123,7 +123,8 @@ class _Handler(BaseHTTPRequestHandler):
     do_HEAD = do_GET
 
     def do_POST(self) -> None:
-        hub, body, path = self.server, self._body(), self._begin()
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        hub, path = self.server, self._begin()
         if path is None:
             return
         token = (self.headers["Authorization"] or "").removeprefix("Bearer ")
@@ -157,16 +158,6 @@ class _Handler(BaseHTTPRequestHandler):
         hub.serve(files)
         address = f"{hub.address}/{REPOSITORY}/commit/{hub.commit}"
         self._json({"commitUrl": address, "commitOid": hub.commit})
-
-    def _body(self) -> bytes:
-        if self.headers["Transfer-Encoding"] != "chunked":
-            return self.rfile.read(int(self.headers["Content-Length"] or 0))
-        parts = []
-        while size := int(self.rfile.readline(), 16):
-            parts.append(self.rfile.read(size))
-            self.rfile.readline()
-        self.rfile.readline()
-        return b"".join(parts)
 
     def _json(self, content: object, status: int = 200) -> None:
         self._answer(status, json.dumps(content).encode(), {"Content-Type": "application/json"})

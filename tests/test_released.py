@@ -111,14 +111,9 @@ def test_a_repository_is_downloaded_once_and_then_read_from_the_cache(
 )
 def test_failed_downloads_are_one_line(hub, tmp_path, message, refuse, environment):
     hub.refuse = refuse
-    code = f"""
-from tidyvoice.errors import one_line_errors
-from tidyvoice.modelhub.huggingface import download
-with one_line_errors():
-    download({REPOSITORY!r}, "main")
-"""
-    result = run("python", "-c", code, env=hub.environment(tmp_path / "home", **environment))
+    result = fetch(hub, tmp_path, REPOSITORY, "--out", "out", **environment)
     assert re.search(message, failing(result))
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_pinned_version_is_fetched_or_nothing(hub, released, tmp_path):

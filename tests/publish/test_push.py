@@ -8,11 +8,8 @@ import pytest
 from huggingface_hub import ModelCard
 
 from tests.fake_hub import READ_TOKEN, REPOSITORY, TOKEN, fake_hub
-from tests.publish.support import failing, push, run
+from tests.publish.support import failing, run
 from tidyvoice.encoder import SpeakerEncoder
-from tidyvoice.publish import gather, write_folder
-
-MODEL = ("--licence", "apache-2.0", "--bootstrap", "0")
 
 
 @pytest.fixture
@@ -22,21 +19,17 @@ def hub():
         yield server
 
 
-@pytest.fixture(scope="module")
-def folder(trained, tmp_path_factory):
-    """A published model folder."""
-    out = tmp_path_factory.mktemp("folder") / "out"
-    write_folder(gather(trained.first, resamples=0), out, REPOSITORY, "mit")
-    return out
+def push(hub, where, model, *arguments, **changes):
+    command = ("hub", "push", model, REPOSITORY, "--licence", "mit", "--bootstrap", "0")
+    return run(hub, where, "tidyvoice", *command, *arguments, **changes)
 
 
 def test_a_pushed_model_loads_back_with_the_same_embeddings(hub, trained, voices, tmp_path):
-    result = push(hub, tmp_path, trained.second, REPOSITORY, *MODEL, "--json")
+    result = push(hub, tmp_path, trained.experiment, "--json")
     assert result.returncode == 0, result.stderr
     row = json.loads(result.stdout)
     assert row["url"] == f"{hub.address}/{REPOSITORY}"
-    assert row["commit"] == hub.commit
-    assert row["private"] is False
+    assert (row["commit"], row["private"]) == (hub.commit, False)
     assert row["files"] == sorted(hub.files)
 
     # The code in the card, with an empty cache.
@@ -48,7 +41,7 @@ def test_a_pushed_model_loads_back_with_the_same_embeddings(hub, trained, voices
     code += "print(encoder.weights, repr(result.llr))\n"
     result = run(hub, tmp_path, "python", "-c", code, HF_TOKEN="")
     assert result.returncode == 0, result.stderr
-    encoder = SpeakerEncoder.from_pretrained(trained.second / "models", "cpu")
+    encoder = SpeakerEncoder.from_pretrained(trained.model, "cpu")
     here = encoder.embed(tmp_path / "one.wav")
     assert np.load(tmp_path / "embedding.npy").tobytes() == here.tobytes()
     verified = encoder.verify(tmp_path / "one.wav", tmp_path / "other.wav")
@@ -57,22 +50,22 @@ def test_a_pushed_model_loads_back_with_the_same_embeddings(hub, trained, voices
 
 def test_files_of_another_model_are_deleted_from_the_repository(hub, trained, tmp_path):
     hub.exists = True
-    hub.serve_folder(trained.second / "models")
-    hub.files["notes.txt"] = b"kept"
-    assert {"avg_model.pt", "verifier.json"} <= set(hub.files)
-    result = push(hub, tmp_path, trained.first, REPOSITORY, *MODEL)
+    hub.serve_folder(trained.model)
+    hub.serve({**hub.files, "notes.txt": b"kept"})
+    assert {"avg_model.pt", "head.pt"} <= set(hub.files)
+    result = push(hub, tmp_path, trained.initial)
     assert result.returncode == 0, result.stderr
-    assert {"avg_model.pt", "verifier.json"}.isdisjoint(hub.files)
+    assert {"avg_model.pt", "head.pt"}.isdisjoint(hub.files)
     assert hub.files["notes.txt"] == b"kept"
 
 
 def test_private_repositories_are_created_and_public_ones_refused(hub, trained, tmp_path):
-    result = push(hub, tmp_path, trained.first, REPOSITORY, *MODEL, "--private")
+    result = push(hub, tmp_path, trained.initial, "--private")
     assert result.returncode == 0, result.stderr
     assert hub.private
     assert "private: True" in result.stdout
     hub.private, before = False, dict(hub.files)
-    line = failing(push(hub, tmp_path, trained.second, REPOSITORY, *MODEL, "--private"))
+    line = failing(push(hub, tmp_path, trained.experiment, "--private"))
     assert f"{REPOSITORY} is public: make it private at" in line
     assert hub.files == before
 
@@ -88,28 +81,19 @@ def test_private_repositories_are_created_and_public_ones_refused(hub, trained, 
         (r"http://\[::1\]:9 .*: check the network", {}, {"HF_ENDPOINT": "http://[::1]:9"}),
     ],
 )
-def test_failed_uploads_are_one_line(hub, folder, tmp_path, message, refuse, environment):
+def test_failed_uploads_are_one_line(hub, trained, tmp_path, message, refuse, environment):
     hub.refuse = refuse
-    code = f"""
-from pathlib import Path
-from tidyvoice.errors import one_line_errors
-from tidyvoice.modelhub.huggingface import upload
-with one_line_errors():
-    upload({REPOSITORY!r}, Path({str(folder)!r}))
-"""
-    result = run(hub, tmp_path, "python", "-c", code, **environment)
+    result = push(hub, tmp_path, trained.initial, **environment)
     assert re.search(message, failing(result))
     assert TOKEN not in result.stdout + result.stderr
     assert hub.files == {}
 
 
 def test_a_folder_alone_needs_no_hub(hub, trained, tmp_path):
-    line = failing(push(hub, tmp_path, trained.folder, REPOSITORY, *MODEL))
-    assert "holds several models: give one of exp/first; exp/second" in line
-    command = [trained.first, REPOSITORY, *MODEL, "--out", "out"]
-    line = failing(push(hub, tmp_path, *command, "--private"))
+    line = failing(push(hub, tmp_path, trained.initial, "--out", "out", "--private"))
     assert "--private: nothing is pushed with --out" in line
-    result = push(hub, tmp_path, *command, HF_TOKEN="", HF_HUB_OFFLINE="1")
+    changes = {"HF_TOKEN": "", "HF_HUB_OFFLINE": "1"}
+    result = push(hub, tmp_path, trained.initial, "--out", "out", **changes)
     assert result.returncode == 0, result.stderr
     assert (tmp_path / "out" / "model.safetensors").is_file()
     assert hub.asked == []
