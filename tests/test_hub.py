@@ -4,12 +4,11 @@ import errno
 import os
 import shutil
 
-import numpy as np
 import pytest
 import safetensors.torch
 import torch
 import yaml
-from conftest import reference_weights, seeded, small_disk
+from conftest import fill_weights, small_disk
 
 from tidyvoice.config import ModelSettings
 from tidyvoice.encoder import SpeakerEncoder
@@ -17,6 +16,7 @@ from tidyvoice.errors import TidyVoiceError
 from tidyvoice.frontend import FrontendSettings
 from tidyvoice.modelhub.folder import (
     WeightsMismatch,
+    fingerprint,
     load_model,
     save_model_config,
     save_torch,
@@ -45,8 +45,7 @@ def test_a_folder_gives_back_model_and_frontend(model, folder):
     loaded, frontend = load_model(folder)
     assert not loaded.training
     assert frontend == FRONTEND
-    for name, tensor in model.state_dict().items():
-        assert torch.equal(tensor, loaded.state_dict()[name])
+    assert fingerprint(loaded) == fingerprint(model)
 
 
 LAYOUTS = (
@@ -83,26 +82,17 @@ def test_the_config_beside_the_weights_is_preferred(folder):
     assert load_model(folder / "exp")[1] == FRONTEND
 
 
-def test_a_published_checkpoint_gives_the_published_embeddings(golden, tmp_path):
-    case = golden["model"][0]
-    weights = reference_weights(golden["state_dict"], case["seed"])
-    assert len(weights) == 227
-    state = {f"module.{name}": tensor.float() for name, tensor in weights.items()}
-    state["module.projection.weight"] = torch.zeros(3666, 256)
+def test_a_training_checkpoint_of_wespeaker_is_read_without_its_classifier(tmp_path):
+    model = fill_weights(build_model(NAME, **SMALL), seed=2)
+    state = {f"module.{name}": tensor for name, tensor in model.state_dict().items()}
+    state["module.projection.weight"] = torch.zeros(3666, 8)
     state["module.frontend.placeholder"] = torch.zeros(1)
     save_torch(tmp_path / "avg_model.pt", state)
-    config = {"model": NAME, "model_args": {"embed_dim": 256}}
-    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump({"model": NAME, "model_args": SMALL}))
     with pytest.warns(UserWarning, match="no dataset_args.fbank_args: WeSpeaker's usual 80 bins"):
-        model, frontend = load_model(tmp_path)
+        loaded, frontend = load_model(tmp_path)
     assert frontend == FrontendSettings()
-    assert sum(parameter.numel() for parameter in model.parameters()) == 25_213_760
-    x = seeded(case["seed"], 99).standard_normal((2, case["frames"], case["acoustic_dim"]))
-    with torch.no_grad():
-        ours = model(torch.from_numpy((2 * x).astype(np.float32))).numpy()
-    expected = np.array(case["embedding"])
-    difference = np.linalg.norm(ours - expected, axis=1)
-    assert (difference < 1e-4 * np.linalg.norm(expected, axis=1)).all()
+    assert fingerprint(loaded) == fingerprint(model)
 
 
 def test_tensors_that_do_not_fit_are_named(model, folder):

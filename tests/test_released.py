@@ -27,18 +27,17 @@ from tidyvoice.released import Release, fetch_model
 from tidyvoice.settings import load_settings
 
 WEIGHTS = "models/avg_model.pt"  # in a folder as it is released
-ROOT = Path(__file__).parent.parent
+RELEASED = Path(__file__).parents[1] / "conf/tidyvoice/released.yaml"
 
 
-@pytest.fixture(scope="module")
-def model():
-    return fill_weights(build_model("SimAM_ResNet34_ASP", in_planes=2, embed_dim=8), 1)
+def new_model(seed=1):
+    return fill_weights(build_model("SimAM_ResNet34_ASP", in_planes=2, embed_dim=8), seed)
 
 
 @pytest.fixture
-def released(model, tmp_path):
+def released(tmp_path):
     """A folder as WeSpeaker releases one."""
-    folder = write_release(tmp_path / "released", model, in_planes=2, embed_dim=8)
+    folder = write_release(tmp_path / "released", new_model(), in_planes=2, embed_dim=8)
     (folder / "README.md").write_text("not wanted")
     return folder
 
@@ -57,42 +56,38 @@ def fetch(hub, tmp_path, *arguments, **changes):
     return run("tidyvoice", "fetch-model", *arguments, cwd=tmp_path, env=env)
 
 
-def assert_equals(folder, model):
+def assert_released(folder):
     loaded, _ = load_model(folder)
-    for name, tensor in model.state_dict().items():
+    for name, tensor in new_model().state_dict().items():
         assert torch.equal(tensor, loaded.state_dict()[name])
 
 
-def test_a_repository_is_downloaded_once_and_then_read_from_the_cache(
-    hub, model, released, tmp_path
-):
+def test_a_repository_is_downloaded_once_and_then_read_from_the_cache(hub, tmp_path):
     result = fetch(hub, tmp_path, REPOSITORY, "--out", "first")
     assert result.returncode == 0, result.stderr
     assert result.stderr == ""
     assert f"--revision {hub.commit}" in result.stdout
     assert not any("README" in path for path in hub.asked)
-    assert_equals(tmp_path / "first", model)
+    assert_released(tmp_path / "first")
     assert sorted(path.name for path in (tmp_path / "first").iterdir()) == [
         "avg_model.pt", "config.yaml", "source.json", "speakers.txt",
     ]  # fmt: skip
     source = json.loads((tmp_path / "first" / "source.json").read_text())
     assert (source["source"], source["revision"]) == (REPOSITORY, "main")
     assert source["commit"] == hub.commit
-    weights = (released / WEIGHTS).read_bytes()
-    assert source["files"]["avg_model.pt"] == hashlib.sha256(weights).hexdigest()
+    assert source["files"]["avg_model.pt"] == hashlib.sha256(hub.files[WEIGHTS]).hexdigest()
     assert training_speakers(tmp_path / "first") == ["*"]
 
     again = fetch(hub, tmp_path, REPOSITORY, "--out", "first", "--json")
     assert json.loads(again.stdout)["commit"] == hub.commit
     assert not any(path.startswith("GET") and WEIGHTS in path for path in hub.asked)
 
-    offline = fetch(hub, tmp_path, REPOSITORY, "--out", "second", HF_HUB_OFFLINE="1")
-    assert offline.returncode == 0, offline.stderr
+    hub.asked.clear()
     soundfile.write(tmp_path / "noise.wav", seeded(1).standard_normal(16000) / 10, 16000)
     embed = ["tidyvoice", "embed", "noise.wav", "--json", "--model"]
     env = hub.environment(tmp_path / "home", HF_HUB_OFFLINE="1")
     of_cache, of_folder = (
-        run(*embed, model, cwd=tmp_path, env=env).stdout for model in (REPOSITORY, "second")
+        run(*embed, model, cwd=tmp_path, env=env).stdout for model in (REPOSITORY, "first")
     )
     assert json.loads(of_cache) == json.loads(of_folder)
     assert hub.asked == []
@@ -117,7 +112,7 @@ def test_failed_downloads_are_one_line(hub, tmp_path, message, refuse, environme
 
 
 def test_a_pinned_version_is_fetched_or_nothing(hub, released, tmp_path):
-    text = (ROOT / "conf/tidyvoice/released.yaml").read_text()
+    text = RELEASED.read_text()
     pins = tmp_path / "released.yaml"
     pins.write_text(text.replace("areffarhadi/Resnet34-tidyvoiceX-ASV", REPOSITORY))
     result = fetch(hub, tmp_path, pins, "--out", "first", "--pin")
@@ -131,14 +126,12 @@ def test_a_pinned_version_is_fetched_or_nothing(hub, released, tmp_path):
 
     # After another commit to the branch, the pinned one still comes from the cache.
     old = hub.commit
-    other = fill_weights(build_model("SimAM_ResNet34_ASP", in_planes=2, embed_dim=8), 2)
-    torch.save(other.state_dict(), released / WEIGHTS)
+    torch.save(new_model(seed=2).state_dict(), released / WEIGHTS)
     hub.serve_folder(released)
     result = fetch(hub, tmp_path, pins, "--out", "first", "--json")
     assert json.loads(result.stdout)["commit"] == old
     line = failing(fetch(hub, tmp_path, pins, "--out", "other", "--revision", "main"))
     assert f"released.yaml says {pinned.sha256}" in line
-    assert not (tmp_path / "other").exists()
 
 
 def test_a_damaged_cache_is_detected(hub, tmp_path):
@@ -152,14 +145,13 @@ def test_a_damaged_cache_is_detected(hub, tmp_path):
     assert f"{checksum} is damaged: delete it" in line
 
 
-def write_zip(path, files):
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, data in files.items():
-            archive.writestr(name, data)
-
-
-def write_tar(path, files):
-    with tarfile.open(path, "w:gz" if path.suffix in (".gz", ".tgz") else "w") as archive:
+def write_archive(path, files):
+    if path.suffix == ".zip":
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, data in files.items():
+                archive.writestr(name, data)
+        return
+    with tarfile.open(path, "w" if path.suffix == ".tar" else "w:gz") as archive:
         for name, data in files.items():
             entry = tarfile.TarInfo(name)
             entry.size = len(data)
@@ -175,21 +167,17 @@ def write_tar(path, files):
         (".tar", "avg_model.pt", "config.yaml"),
     ],
 )
-def test_archives_in_every_layout(model, released, tmp_path, ending, weights, config):
-    archive = tmp_path / f"voxblink2_samresnet34{ending}"
-    files = {
-        weights: (released / WEIGHTS).read_bytes(),
-        config: (released / "config.yaml").read_bytes(),
-        "__MACOSX/._config.yaml": b"junk",
-    }
-    (write_zip if ending == ".zip" else write_tar)(archive, files)
+def test_archives_in_every_layout(released, tmp_path, ending, weights, config):
+    files = {weights: (released / WEIGHTS).read_bytes(), "__MACOSX/._config.yaml": b"junk"}
+    archive = tmp_path / f"archive{ending}"
+    write_archive(archive, {**files, config: (released / "config.yaml").read_bytes()})
     assert fetch_model(str(archive), tmp_path / "out").commit is None
-    assert_equals(tmp_path / "out", model)
+    assert_released(tmp_path / "out")
 
 
 def test_unsafe_and_damaged_archives_write_nothing(released, tmp_path):
     files = {name: (released / name).read_bytes() for name in (WEIGHTS, "config.yaml")}
-    write_tar(tmp_path / "evil.tar.gz", {**files, "a/../../evil": b"x"})
+    write_archive(tmp_path / "evil.tar.gz", {**files, "a/../../evil": b"x"})
     with tarfile.open(tmp_path / "link.tar", "w") as archive:
         archive.add(released / "config.yaml", "config.yaml")
         entry = tarfile.TarInfo("avg_model.pt")
@@ -203,19 +191,18 @@ def test_unsafe_and_damaged_archives_write_nothing(released, tmp_path):
             fetch_model(str(tmp_path / name), tmp_path / "out")
     assert not (tmp_path / "out").exists()
     # Python's zipfile drops what leads out of the folder from a path.
-    write_zip(tmp_path / "evil.zip", {**files, "a/../../evil": b"x", "/tmp/evil": b"x"})
+    write_archive(tmp_path / "evil.zip", {**files, "a/../../evil": b"x", "/tmp/evil": b"x"})
     fetch_model(str(tmp_path / "evil.zip"), tmp_path / "out")
     assert not list(tmp_path.rglob("*evil"))
     assert not Path("/tmp/evil").exists()
 
 
-def test_a_model_that_does_not_work_is_refused(model, released, tmp_path):
+def test_a_model_that_does_not_work_is_refused(released, tmp_path):
     (released / "config.yaml").write_text(yaml.safe_dump(published_config(4, 8)))
     with pytest.raises(TidyVoiceError, match=f"^{released}: avg_model.pt does not fit"):
         fetch_model(str(released), tmp_path / "out")
     (released / "config.yaml").write_text(yaml.safe_dump(published_config(2, 8)))
-    state = model.state_dict()
-    state["bottleneck.bias"] = torch.full((8,), torch.nan)
+    state = {**new_model().state_dict(), "bottleneck.bias": torch.full((8,), torch.nan)}
     torch.save(state, released / WEIGHTS)
     with pytest.raises(TidyVoiceError, match=f"^{released}: the embedding of .* not finite"):
         fetch_model(str(released), tmp_path / "out")
@@ -235,12 +222,11 @@ def test_the_leak_guard_knows_named_and_given_speakers(released, tmp_path):
 
 def test_another_model_is_not_replaced(released, tmp_path):
     out = tmp_path / "out"
-    out.mkdir()
     assert fetch_model(str(released), out) == fetch_model(str(released), out)
-    (out / "config.yaml").write_text(yaml.safe_dump({**published_config(2, 8), "seed": 1}))
+    (out / "config.yaml").write_text("seed: 1\n")
     with pytest.raises(TidyVoiceError, match=r"out exists and its config.yaml differs"):
         fetch_model(str(released), out)
-    assert "seed: 1\n" in (out / "config.yaml").read_text()
+    assert (out / "config.yaml").read_text() == "seed: 1\n"
 
 
 @pytest.mark.parametrize(
@@ -250,7 +236,6 @@ def test_another_model_is_not_replaced(released, tmp_path):
         (["wrong.yaml"], "wrong.yaml: unknown key revison: did you mean revision?"),
         (["here", "--revision", "main"], "--revision main: here is not a repository"),
         (["here", "--pin"], "--pin: give a YAML file that names here"),
-        (["here"], "here holds no avg_model.pt, model.safetensors or models/avg_model.pt"),
     ],
 )
 def test_wrong_sources_are_one_line(tmp_path, monkeypatch, arguments, message):
