@@ -24,12 +24,7 @@ def sha256(data: bytes) -> str:
 class FakeHub(ThreadingHTTPServer):
     """A Hub with one repository, whose branch main changes with its files.
 
-    Attributes:
-        files: current content by path.
-        refuse: status and error code of the answers to requests whose path contains a text.
-        exists: False until a push creates the repository.
-        private: True if a token is needed to see it.
-        asked: method and path of every request.
+    Before a push creates the repository, ``exists`` is False. A private one needs a token.
     """
 
     daemon_threads = True
@@ -38,10 +33,11 @@ class FakeHub(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.files: dict[str, bytes] = {}
         self.commits: dict[str, dict[str, bytes]] = {}
+        # Status and error code of the answers to requests whose path contains the key.
         self.refuse: dict[str, tuple[int, str]] = {}
         self.exists = True
         self.private = False
-        self.asked: list[str] = []
+        self.asked: list[str] = []  # method and path of every request
 
     @property
     def address(self) -> str:

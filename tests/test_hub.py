@@ -5,10 +5,10 @@ import os
 import shutil
 
 import pytest
-import safetensors.torch
 import torch
 import yaml
 from conftest import fill_weights, small_disk
+from safetensors.torch import save_file
 
 from tidyvoice.config import ModelSettings
 from tidyvoice.encoder import SpeakerEncoder
@@ -48,30 +48,19 @@ def test_a_folder_gives_back_model_and_frontend(model, folder):
     assert fingerprint(loaded) == fingerprint(model)
 
 
-LAYOUTS = (
-    "avg_model.pt", "model.safetensors", "models/avg_model.pt", "models/model.safetensors",
-)  # fmt: skip
-
-
-def write_weights(path, state, bias):
-    """Write weights that can be recognised by their bias."""
-    state["bottleneck.bias"].fill_(bias)
-    path.parent.mkdir(exist_ok=True)
-    if path.suffix == ".pt":
-        save_torch(path, state)
-    else:
-        safetensors.torch.save_file(state, path)
-
-
 @pytest.mark.parametrize("above", ["", "one/inner"])
 def test_of_several_layouts_the_first_is_read(model, folder, above, tmp_path):
     (folder / "avg_model.pt").unlink()
     inside = tmp_path / "outer" / above
     shutil.copytree(folder, inside)
-    for number, name in reversed(list(enumerate(LAYOUTS))):
-        write_weights(inside / name, model.state_dict(), number)
+    for name in ("models/model.safetensors", "models/avg_model.pt", "model.safetensors"):
+        (inside / name).parent.mkdir(exist_ok=True)
+        state = model.state_dict()
+        state["bottleneck.bias"] += 1
+        save = save_torch if name.endswith(".pt") else lambda path, s: save_file(s, path)
+        save(inside / name, state)
         encoder = SpeakerEncoder.from_pretrained(tmp_path / "outer", "cpu")
-        assert encoder.model.bottleneck.bias[0] == number
+        assert torch.equal(encoder.model.bottleneck.bias, state["bottleneck.bias"])
         assert encoder.trained_on == ["id1", "id2"]
 
 
@@ -116,21 +105,18 @@ def test_tensors_that_do_not_fit_are_named(model, folder):
         ("two", "two holds several models: give one of a; b"),
         ("no-config", "no-config holds avg_model.pt, but no config.yaml beside it"),
         ("no-config/avg_model.pt", "config.yaml is missing: it names the network of avg_model.pt"),
-        ("text", "avg_model.pt cannot be read as a state dict"),
         ("list", "avg_model.pt holds no state dict"),
     ],
 )
 def test_other_sources_are_refused_in_one_line(folder, monkeypatch, source, message):
     monkeypatch.chdir(folder)
     (folder / "model.zip").write_bytes(b"")
-    for name in ("empty", "no-config", "two/a", "two/b/models", "text", "list"):
+    for name in ("empty", "no-config", "two/a", "two/b/models", "list"):
         (folder / name).mkdir(parents=True)
     for name in ("no-config", "two/a", "two/b/models"):
         shutil.copy("avg_model.pt", name)
-    for name in ("text", "list"):
-        shutil.copy("config.yaml", name)
-    (folder / "text/avg_model.pt").write_bytes(b"nonsense")
-    torch.save([1, 2], folder / "list/avg_model.pt")
+    shutil.copy("config.yaml", "list")
+    torch.save([1, 2], "list/avg_model.pt")
     with pytest.raises(TidyVoiceError) as error:
         load_model(source)
     assert message in str(error.value)
@@ -197,12 +183,10 @@ def test_keys_that_do_not_affect_embeddings_are_ignored():
     [
         ({"model": None}, "x: the key model is missing"),
         ({"model": "XVector"}, "x: no model is called 'XVector'"),
-        ({"model_args": {"two_emb_layer": True}}, "two_emb_layer: .*False"),
         ({"model_args": {"embed_dims": 256}}, "did you mean embed_dim"),
         ({"model_args": [64]}, "model_args is .* not a group of settings"),
         ({"dataset_args": {"frontend": "s3prl"}}, "x: .*no front end is called 's3prl'"),
         ({"dataset_args": {"cmvn_args": {"norm_var": True}}}, "norm_var is not supported"),
-        ({"dataset_args": {"fbank_args": {"num_mel_bin": 80}}}, "did you mean num_mel_bins"),
         ({"dataset_args": {"resample_rate": 8000}}, "resample_rate 8000 .*: only 16000"),
     ],
 )

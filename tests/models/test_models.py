@@ -102,18 +102,6 @@ def test_the_folded_copy_gives_the_same_embeddings(planes, frames):
     assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
 
 
-def test_no_map_of_the_shortest_bfloat16_input_has_a_single_column():
-    model = build_model(NAME, in_planes=4, embed_dim=24).eval()
-    fewest, columns = model.min_frames_bf16, []
-    for module in model.modules():
-        if isinstance(module, torch.nn.Conv2d):
-            module.register_forward_hook(lambda *call: columns.append(call[-1].shape[-1]))
-    for frames, narrowest in ((fewest, 2), (fewest - 1, 1)):
-        columns.clear()
-        model(torch.zeros(1, frames, 80))
-        assert min(columns) == narrowest
-
-
 def test_a_new_model_starts_at_torchs_defaults_unless_it_is_initialised():
     torch.manual_seed(1)
     models = [build_model(NAME, in_planes=2, embed_dim=8) for _ in range(2)]

