@@ -24,7 +24,7 @@ def sha256(data: bytes) -> str:
 class FakeHub(ThreadingHTTPServer):
     """A Hub with one repository, whose branch main changes with its files.
 
-    Before a push creates the repository, ``exists`` is False. A private one needs a token.
+    Before a push creates the repository, ``exists`` is False.
     """
 
     daemon_threads = True
@@ -36,7 +36,6 @@ class FakeHub(ThreadingHTTPServer):
         # Status and error code of the answers to requests whose path contains the key.
         self.refuse: dict[str, tuple[int, str]] = {}
         self.exists = True
-        self.private = False
         self.asked: list[str] = []  # method and path of every request
 
     @property
@@ -97,7 +96,7 @@ class _Handler(BaseHTTPRequestHandler):
         if path is None:
             return
         kind, _, rest = path.removeprefix("/api/models").partition(REPOSITORY)
-        if kind != "/" or not hub.exists or (hub.private and not self.headers["Authorization"]):
+        if kind != "/" or not hub.exists:
             self._error(401, "RepoNotFound")
             return
         what, revision, *parts = (rest or "/revision/main").strip("/").split("/")
@@ -105,7 +104,7 @@ class _Handler(BaseHTTPRequestHandler):
         files = hub.files if commit == hub.commit else hub.commits[commit]
         if what == "revision":
             siblings = [{"rfilename": file} for file in files]
-            about = {"id": REPOSITORY, "sha": commit, "private": hub.private}
+            about = {"id": REPOSITORY, "sha": commit, "private": False}
             self._json({**about, "siblings": siblings})
         elif what == "tree":  # recursive, as snapshot_download asks for it
             entries = {"type": "file", "oid": "0" * 40}
@@ -129,12 +128,8 @@ class _Handler(BaseHTTPRequestHandler):
         elif token != TOKEN:
             self._error(403 if token == READ_TOKEN else 401, "")
         elif path == "/api/repos/create":
-            wanted, status = json.loads(body), 409 if hub.exists else 200
-            if not hub.exists:
-                # The key depends on the version of huggingface_hub.
-                hub.private = wanted.get("visibility") == "private" or bool(wanted.get("private"))
-                hub.exists = True
-            self._json({"url": f"{hub.address}/{REPOSITORY}"}, status)
+            self._json({"url": f"{hub.address}/{REPOSITORY}"}, 409 if hub.exists else 200)
+            hub.exists = True
         elif path.endswith("/preupload/main"):
             names = [file["path"] for file in json.loads(body)["files"]]
             mode = {"uploadMode": "regular", "shouldIgnore": False}

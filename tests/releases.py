@@ -7,18 +7,15 @@ import yaml
 from torch import nn
 
 CONFIG = """
-dataloader_args: {batch_size: 24, drop_last: true, num_workers: 8}
 dataset_args:
   aug_prob: 0.3
   cmvn: true
   cmvn_args: {norm_mean: true, norm_var: false}
   fbank_args: {dither: 1.0, frame_length: 25, frame_shift: 10, num_mel_bins: 80}
   frontend: fbank
-  num_frms: 600
   resample_rate: 16000
 gpus: [0, 1]
 model: SimAM_ResNet34_ASP
-num_epochs: 6
 projection_args: {easy_margin: false, project_type: arc_margin, scale: 32.0, num_class: 7}
 """
 

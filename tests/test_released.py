@@ -112,17 +112,16 @@ def test_failed_downloads_are_one_line(hub, tmp_path, message, refuse, environme
 
 
 def test_a_pinned_version_is_fetched_or_nothing(hub, released, tmp_path):
-    text = RELEASED.read_text()
+    text = RELEASED.read_text().replace("areffarhadi/Resnet34-tidyvoiceX-ASV", REPOSITORY)
     pins = tmp_path / "released.yaml"
-    pins.write_text(text.replace("areffarhadi/Resnet34-tidyvoiceX-ASV", REPOSITORY))
+    pins.write_text(text)
     result = fetch(hub, tmp_path, pins, "--out", "first", "--pin")
     assert result.returncode == 0, result.stderr
     assert "may change" not in result.stdout
     pinned = load_settings(Release, pins)
     assert pinned.revision == hub.commit
     assert pinned.sha256 == hashlib.sha256(hub.files[WEIGHTS]).hexdigest()
-    comments = [line for line in text.splitlines() if line.startswith("#")]
-    assert pins.read_text().splitlines()[: len(comments)] == comments
+    assert pins.read_text().partition("revision:")[0] == text.partition("revision:")[0]
 
     # After another commit to the branch, the pinned one still comes from the cache.
     old = hub.commit
@@ -229,24 +228,19 @@ def test_another_model_is_not_replaced(released, tmp_path):
     assert (out / "config.yaml").read_text() == "seed: 1\n"
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
+def test_wrong_sources_are_one_line(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "here").mkdir()
+    (tmp_path / "wrong.yaml").write_text("repo: a/b\nrevison: main\n")
+    for arguments, message in (
         (["nothing"], "nothing: no folder, archive (.zip, .tar.gz, .tgz, .tar), YAML file"),
         (["wrong.yaml"], "wrong.yaml: unknown key revison: did you mean revision?"),
         (["here", "--revision", "main"], "--revision main: here is not a repository"),
         (["here", "--pin"], "--pin: give a YAML file that names here"),
-    ],
-)
-def test_wrong_sources_are_one_line(tmp_path, monkeypatch, arguments, message):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "here").mkdir()
-    (tmp_path / "wrong.yaml").write_text("repo: a/b\nrevison: main\n")
-    result = invoke("fetch-model", *arguments, "--out", "out")
-    assert result.exit_code == 1
-    (line,) = result.output.splitlines()
-    assert message in line
-    assert not (tmp_path / "out").exists()
+    ):
+        (line,) = invoke("fetch-model", *arguments, "--out", "out").output.splitlines()
+        assert line.startswith(f"error: {message}")
+        assert not (tmp_path / "out").exists()
 
 
 def test_a_folder_is_whole_or_absent(tmp_path):

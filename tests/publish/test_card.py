@@ -223,9 +223,6 @@ def test_a_copy_with_one_other_bit_is_not_published(trained, tmp_path, monkeypat
     refuses(model, tmp_path / "out", "differs from the one that was read")
 
 
-def test_the_publisher_must_choose_a_repository_and_a_licence(trained):
+def test_a_malformed_repository_is_refused(trained):
     result = invoke("hub", "push", trained.experiment, "voices", "--licence", "mit")
     assert "voices: not a repository id; write OWNER/NAME" in result.output
-    result = invoke("hub", "push", trained.experiment, "ann/voices")
-    assert result.exit_code == 2
-    assert "--licence" in result.output

@@ -59,17 +59,6 @@ def test_files_of_another_model_are_deleted_from_the_repository(hub, trained, tm
     assert hub.files["notes.txt"] == b"kept"
 
 
-def test_private_repositories_are_created_and_public_ones_refused(hub, trained, tmp_path):
-    result = push(hub, tmp_path, trained.initial, "--private")
-    assert result.returncode == 0, result.stderr
-    assert hub.private
-    assert "private: True" in result.stdout
-    hub.private, before = False, dict(hub.files)
-    line = failing(push(hub, tmp_path, trained.experiment, "--private"))
-    assert f"{REPOSITORY} is public: make it private at" in line
-    assert hub.files == before
-
-
 @pytest.mark.parametrize(
     ("message", "refuse", "environment"),
     [
@@ -90,8 +79,6 @@ def test_failed_uploads_are_one_line(hub, trained, tmp_path, message, refuse, en
 
 
 def test_a_folder_alone_needs_no_hub(hub, trained, tmp_path):
-    line = failing(push(hub, tmp_path, trained.initial, "--out", "out", "--private"))
-    assert "--private: nothing is pushed with --out" in line
     changes = {"HF_TOKEN": "", "HF_HUB_OFFLINE": "1"}
     result = push(hub, tmp_path, trained.initial, "--out", "out", **changes)
     assert result.returncode == 0, result.stderr

@@ -19,13 +19,8 @@ FINETUNE = CONF / "finetune_published.yaml"
 def narrow(tiny):
     """Overrides that put a narrow network and the tiny corpus in the place of the real ones."""
     folders = (f"data.{name}={tiny / name}" for name in ("train", "noise", "rirs"))
-    return [
-        *folders,
-        "model.args.in_planes=2",
-        "model.args.embed_dim=16",
-        "model.init=null",
-        "device=cpu",
-    ]
+    sizes = ("model.args.in_planes=2", "model.args.embed_dim=16")
+    return [*folders, *sizes, "model.init=null", "device=cpu"]
 
 
 @pytest.mark.parametrize(("processes", "batches"), [(1, 2), (2, 1)])

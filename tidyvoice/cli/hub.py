@@ -35,9 +35,6 @@ def push(
     scores: Annotated[
         list[str] | None, typer.Option(help="score file EXP/scores/NAME.score (repeatable)")
     ] = None,
-    private: Annotated[
-        bool, typer.Option("--private", help="create a private repository; refuse a public one")
-    ] = False,
     bootstrap: Annotated[
         int, typer.Option(min=0, help="resamples of the speakers for 95 % intervals; 0 for none")
     ] = 1000,
@@ -47,7 +44,8 @@ def push(
 
     The folder is loaded back and compared bit for bit before it is pushed. It contains no path of
     this machine and no name of a speaker. The card reports the score files dev and dev-llr if they
-    exist; --scores chooses others. Set HF_TOKEN to a token that may write.
+    exist; --scores chooses others. Set HF_TOKEN to a token that may write. To push to a private
+    repository, create it first.
 
     Example: tidyvoice hub push exp/mini/finetune me/my-model --licence apache-2.0 --out my-model
     """
@@ -62,15 +60,13 @@ def push(
         from tidyvoice.modelhub.huggingface import require_token, upload
 
         require_token()
-    elif private:
-        raise TidyVoiceError("--private: nothing is pushed with --out; leave one of them out")
     facts = gather(model, scores or (), bootstrap)
     with tempfile.TemporaryDirectory() as scratch:
         folder = out or Path(scratch) / "model"
         files = write_folder(facts, folder, repository, licence, about)
         row = {"weights": facts.encoder.weights, "files": files}
         row["scores"] = [result.name for result in facts.results]
-        row |= {"folder": str(out)} if out else upload(repository, folder, private)
+        row |= {"folder": str(out)} if out else upload(repository, folder)
     if as_json:
         typer.echo(json.dumps(row))
         return
