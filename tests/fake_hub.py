@@ -1,4 +1,4 @@
-"""A local server that answers the requests of huggingface_hub like the Hub."""
+"""A local server that answers huggingface_hub like the Hub, and a released model."""
 
 import base64
 import hashlib
@@ -9,6 +9,10 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
+
+import torch
+import yaml
+from torch import nn
 
 from tests.preloaded import environment
 
@@ -163,3 +167,31 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(data)
+
+
+# As WeSpeaker's train.py writes it, in the layout of the challenge's baseline.
+CONFIG = """
+dataset_args:
+  cmvn: true
+  cmvn_args: {norm_mean: true, norm_var: false}
+  fbank_args: {dither: 1.0, frame_length: 25, frame_shift: 10, num_mel_bins: 80}
+  frontend: fbank
+  resample_rate: 16000
+model: SimAM_ResNet34_ASP
+projection_args: {easy_margin: false, project_type: arc_margin, scale: 32.0, num_class: 7}
+"""
+
+
+def published_config(in_planes: int, embed_dim: int) -> dict:
+    """Return the config.yaml of a network of this size."""
+    arguments = {"acoustic_dim": 80, "embed_dim": embed_dim, "in_planes": in_planes}
+    return yaml.safe_load(CONFIG) | {"model_args": arguments}
+
+
+def write_release(folder: Path, model: nn.Module, in_planes: int, embed_dim: int) -> Path:
+    """Write models/avg_model.pt, with the weights of its classifier, and config.yaml."""
+    (folder / "models").mkdir(parents=True)
+    state = {**model.state_dict(), "projection.weight": torch.zeros(7, embed_dim)}
+    torch.save(state, folder / "models" / "avg_model.pt")
+    (folder / "config.yaml").write_text(yaml.dump(published_config(in_planes, embed_dim)))
+    return folder

@@ -13,15 +13,12 @@ from tidyvoice.frontends.fbank import seeded_noise
 
 def signals(samples: int) -> dict[str, torch.Tensor]:
     rng = np.random.default_rng(samples)
-    clicks = np.zeros(samples)
-    clicks[rng.integers(0, samples, 1 + samples // 3000)] = 1.0
     speech = reference_waveform(3, samples) / 32768
     half_silent = speech.copy()
     half_silent[samples // 2 :] = 0.0
     waveforms = {
         "speech": speech,
         "silence": np.zeros(samples),
-        "clicks": clicks,
         "full-scale noise": rng.uniform(-1, 1, samples),
         "full-scale square wave": np.sign(np.sin(2 * np.pi * 211 * np.arange(samples) / 16000)),
         "speech then silence": half_silent,
@@ -46,7 +43,7 @@ def test_features_do_not_depend_on_the_rest_of_the_batch():
     frontend = Frontend().eval()
     alone = torch.cat([frontend(waveform[None]) for waveform in batch])
     torch.testing.assert_close(frontend(batch), alone, atol=1e-4, rtol=0)
-    torch.testing.assert_close(frontend(batch).mean(dim=1), torch.zeros(6, 80), atol=1e-4, rtol=0)
+    torch.testing.assert_close(frontend(batch).mean(dim=1), torch.zeros(5, 80), atol=1e-4, rtol=0)
 
 
 def test_dither_depends_on_the_seed_and_is_added_in_training_only():
@@ -68,10 +65,9 @@ def test_sizes_are_known_without_memory_and_agree():
     frontend = FrontendSettings().outline()
     assert frontend.window.is_meta
     assert (frontend.feature_dim, frontend.frame_shift, frontend.trainable) == (80, 160, False)
-    for frames in (1, 2, 600):
-        samples = frontend.num_samples(frames)
+    for frames, samples in ((1, 400), (2, 560), (200, 32_240)):
+        assert frontend.num_samples(frames) == samples
         assert frontend.num_frames(samples) == frames
         assert frontend.num_frames(samples - 1) == frames - 1
-    assert frontend.num_samples(200) == (199 * 10 + 25) * 16
     with pytest.raises(TidyVoiceError, match="399 samples is shorter than one frame"):
         Frontend()(torch.zeros(1, 399))

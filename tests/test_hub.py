@@ -65,7 +65,6 @@ def test_of_several_layouts_the_first_is_read(model, folder, above, tmp_path):
 
 
 def test_the_config_beside_the_weights_is_preferred(folder):
-    """An experiment has another config.yaml above its model folder."""
     shutil.copytree(folder, folder / "exp" / "models")
     (folder / "exp" / "config.yaml").write_text("epochs: 3\n")
     assert load_model(folder / "exp")[1] == FRONTEND
@@ -148,13 +147,10 @@ def test_a_full_disk_is_an_os_error_and_leaves_nothing(tmp_path):
         assert list(tmp_path.iterdir()) == []
 
 
-def compute_fbank(data, num_mel_bins=80, frame_length=25, frame_shift=10, dither=1.0):
-    """Take the arguments of WeSpeaker's function of this name."""
-
-
 def test_wespeaker_reads_our_settings_and_we_read_them_back(folder):
     config = yaml.safe_load((folder / "config.yaml").read_text())
-    compute_fbank([], **config["dataset_args"]["fbank_args"])
+    arguments = {"num_mel_bins", "frame_length", "frame_shift", "dither"}  # of its compute_fbank
+    assert set(config["dataset_args"]["fbank_args"]) == arguments
     assert config["dataset_args"]["cmvn_args"] == {"norm_mean": False, "norm_var": False}
     assert model_of(config, "x")[1] == FRONTEND
 
@@ -184,7 +180,6 @@ def test_keys_that_do_not_affect_embeddings_are_ignored():
         ({"model": None}, "x: the key model is missing"),
         ({"model": "XVector"}, "x: no model is called 'XVector'"),
         ({"model_args": {"embed_dims": 256}}, "did you mean embed_dim"),
-        ({"model_args": [64]}, "model_args is .* not a group of settings"),
         ({"dataset_args": {"frontend": "s3prl"}}, "x: .*no front end is called 's3prl'"),
         ({"dataset_args": {"cmvn_args": {"norm_var": True}}}, "norm_var is not supported"),
         ({"dataset_args": {"resample_rate": 8000}}, "resample_rate 8000 .*: only 16000"),

@@ -3,7 +3,6 @@
 import hashlib
 import io
 import json
-import platform
 import re
 import tarfile
 import zipfile
@@ -15,10 +14,8 @@ import torch
 import yaml
 from conftest import fill_weights, invoke, seeded, succeed
 
-from tests.fake_hub import REPOSITORY, fake_hub
-from tests.preloaded import run
-from tests.publish.support import failing
-from tests.releases import published_config, write_release
+from tests.fake_hub import REPOSITORY, fake_hub, published_config, write_release
+from tests.publish.support import failing, run
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.files import atomic_folder
 from tidyvoice.modelhub.folder import load_model, training_speakers
@@ -27,7 +24,6 @@ from tidyvoice.released import Release, fetch_model
 from tidyvoice.settings import load_settings
 
 WEIGHTS = "models/avg_model.pt"  # in a folder as it is released
-RELEASED = Path(__file__).parents[1] / "conf/tidyvoice/released.yaml"
 
 
 def new_model(seed=1):
@@ -50,10 +46,8 @@ def hub(released):
 
 
 def fetch(hub, tmp_path, *arguments, **changes):
-    """Run the command in its own process, because huggingface_hub reads its environment once."""
     hub.asked.clear()
-    env = hub.environment(tmp_path / "home", **changes)
-    return run("tidyvoice", "fetch-model", *arguments, cwd=tmp_path, env=env)
+    return run(hub, tmp_path, "tidyvoice", "fetch-model", *arguments, **changes)
 
 
 def assert_released(folder):
@@ -69,9 +63,8 @@ def test_a_repository_is_downloaded_once_and_then_read_from_the_cache(hub, tmp_p
     assert f"--revision {hub.commit}" in result.stdout
     assert not any("README" in path for path in hub.asked)
     assert_released(tmp_path / "first")
-    assert sorted(path.name for path in (tmp_path / "first").iterdir()) == [
-        "avg_model.pt", "config.yaml", "source.json", "speakers.txt",
-    ]  # fmt: skip
+    files = {"avg_model.pt", "config.yaml", "source.json", "speakers.txt"}
+    assert {path.name for path in (tmp_path / "first").iterdir()} == files
     source = json.loads((tmp_path / "first" / "source.json").read_text())
     assert (source["source"], source["revision"]) == (REPOSITORY, "main")
     assert source["commit"] == hub.commit
@@ -85,12 +78,18 @@ def test_a_repository_is_downloaded_once_and_then_read_from_the_cache(hub, tmp_p
     hub.asked.clear()
     soundfile.write(tmp_path / "noise.wav", seeded(1).standard_normal(16000) / 10, 16000)
     embed = ["tidyvoice", "embed", "noise.wav", "--json", "--model"]
-    env = hub.environment(tmp_path / "home", HF_HUB_OFFLINE="1")
     of_cache, of_folder = (
-        run(*embed, model, cwd=tmp_path, env=env).stdout for model in (REPOSITORY, "first")
+        run(hub, tmp_path, *embed, model, HF_HUB_OFFLINE="1") for model in (REPOSITORY, "first")
     )
-    assert json.loads(of_cache) == json.loads(of_folder)
+    assert json.loads(of_cache.stdout) == json.loads(of_folder.stdout)
     assert hub.asked == []
+
+    (kept,) = (tmp_path / "home").rglob(f"blobs/{source['files']['avg_model.pt']}")
+    data = bytearray(kept.read_bytes())
+    data[-1] ^= 1
+    kept.write_bytes(data)
+    line = failing(fetch(hub, tmp_path, REPOSITORY, "--out", "second"))
+    assert f"{kept.name} is damaged: delete it" in line
 
 
 @pytest.mark.parametrize(
@@ -112,7 +111,8 @@ def test_failed_downloads_are_one_line(hub, tmp_path, message, refuse, environme
 
 
 def test_a_pinned_version_is_fetched_or_nothing(hub, released, tmp_path):
-    text = RELEASED.read_text().replace("areffarhadi/Resnet34-tidyvoiceX-ASV", REPOSITORY)
+    text = (Path(__file__).parents[1] / "conf/tidyvoice/released.yaml").read_text()
+    text = text.replace("areffarhadi/Resnet34-tidyvoiceX-ASV", REPOSITORY)
     pins = tmp_path / "released.yaml"
     pins.write_text(text)
     result = fetch(hub, tmp_path, pins, "--out", "first", "--pin")
@@ -127,21 +127,9 @@ def test_a_pinned_version_is_fetched_or_nothing(hub, released, tmp_path):
     old = hub.commit
     torch.save(new_model(seed=2).state_dict(), released / WEIGHTS)
     hub.serve_folder(released)
-    result = fetch(hub, tmp_path, pins, "--out", "first", "--json")
-    assert json.loads(result.stdout)["commit"] == old
+    assert old in fetch(hub, tmp_path, pins, "--out", "first").stdout
     line = failing(fetch(hub, tmp_path, pins, "--out", "other", "--revision", "main"))
     assert f"released.yaml says {pinned.sha256}" in line
-
-
-def test_a_damaged_cache_is_detected(hub, tmp_path):
-    assert fetch(hub, tmp_path, REPOSITORY, "--out", "first").returncode == 0
-    checksum = hashlib.sha256(hub.files[WEIGHTS]).hexdigest()
-    (kept,) = (tmp_path / "home").rglob(f"blobs/{checksum}")
-    data = bytearray(kept.read_bytes())
-    data[-1] ^= 1
-    kept.write_bytes(data)
-    line = failing(fetch(hub, tmp_path, REPOSITORY, "--out", "second"))
-    assert f"{checksum} is damaged: delete it" in line
 
 
 def write_archive(path, files):
@@ -236,7 +224,6 @@ def test_wrong_sources_are_one_line(tmp_path, monkeypatch):
         (["nothing"], "nothing: no folder, archive (.zip, .tar.gz, .tgz, .tar), YAML file"),
         (["wrong.yaml"], "wrong.yaml: unknown key revison: did you mean revision?"),
         (["here", "--revision", "main"], "--revision main: here is not a repository"),
-        (["here", "--pin"], "--pin: give a YAML file that names here"),
     ):
         (line,) = invoke("fetch-model", *arguments, "--out", "out").output.splitlines()
         assert line.startswith(f"error: {message}")
@@ -244,8 +231,6 @@ def test_wrong_sources_are_one_line(tmp_path, monkeypatch):
 
 
 def test_a_folder_is_whole_or_absent(tmp_path):
-    left = tmp_path / f".out.{platform.node().replace('.', '-')}.999999999-0.partial"
-    left.mkdir()
     with pytest.raises(FileNotFoundError), atomic_folder(tmp_path / "out") as partial:
         (partial / "file").rename(partial / "no such folder" / "file")
     assert list(tmp_path.iterdir()) == []

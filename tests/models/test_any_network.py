@@ -72,7 +72,6 @@ def test_a_network_works_in_every_command(experiment, components, tmp_path, name
     trained = [key for key, _ in trainer.network.model.named_parameters()]
     after = trainer.network.model.state_dict()
     changed = {key for key in trained if not torch.equal(before[key], after[key])}
-    assert changed >= {key for key in trained if key.endswith(("conv1.weight", "filters.weight"))}
     assert ("frontend.filters.weight" in changed) == (frontend["name"] == "learned_filters")
 
     average_checkpoints(trainer.folder)

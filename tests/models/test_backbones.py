@@ -27,9 +27,7 @@ NETWORKS = [
     ("CAMPPlus", {"growth_rate": 8, "bn_size": 1, "init_channels": 32}, 4 + 52),
     ("ReDimNetB2", {"C": 8}, 19 + 6),
     ("SimAM_ResNet34_ASP", {"in_planes": 4}, 16),
-    ("ResNet152", {"m_channels": 2, "pooling_func": "TSTP"}, 50),
     ("ReDimNetB6", {"C": 16, "group_divisor": 4}, 40 + 6),
-    ("SimAM_ResNet100_ASP", {"in_planes": 2}, 49),
     ("SimAM_ResNet293_ASP", {"in_planes": 2}, 97),
 ]
 
@@ -102,24 +100,11 @@ def test_a_network_trains_and_computes_in_half_precision(name, settings, blocks)
         assert 0 < torch.linalg.norm(half - embeddings) < 0.1 * torch.linalg.norm(embeddings)
 
 
-@pytest.mark.parametrize("pooling", list(POOLINGS))
-def test_every_network_takes_every_pooling(pooling):
-    for name, settings, _ in NETWORKS[:5]:
-        model = MODELS.build(name, 24, embed_dim=8, **{**settings, "pooling_func": pooling}).eval()
-        features = torch.randn(2, 20, 24)
-        with torch.no_grad():
-            embeddings = model(features)
-            for dtype, tolerance in ((torch.float32, 1e-3), (torch.bfloat16, 0.2)):
-                difference = torch.linalg.norm(model.for_inference(dtype)(features) - embeddings)
-                assert difference < tolerance * torch.linalg.norm(embeddings), (name, dtype)
-
-
 @pytest.mark.parametrize(
     ("name", "arguments", "message"),
     [
         ("ResNet34", {"pooling_func": "TSP"}, "pooling_func: did you mean TSTP"),
         ("ResNet34", {"feat_dim": 84}, "a multiple of 8 features a frame, not 84"),
-        ("ECAPA_TDNN_c512", {"channels": 100}, "channels: Input should be a multiple of 8"),
         ("CAMPPlus", {"embed_dims": 9, "bn_size": "x"}, "bn_size: .*did you mean embed_dim"),
         ("ReDimNetB2", {}, "ReDimNet with C = 16 takes a multiple of 24 features a frame, not 80"),
         ("SimAM_ResNet10_ASP", {}, "did you mean SimAM_ResNet100_ASP"),

@@ -20,12 +20,11 @@ from tidyvoice.verification.fit import fit_verifier
 
 @dataclass(frozen=True)
 class Trained:
-    """A folder with its experiment, which began with the model ``initial``; and all speakers."""
+    """A folder with its experiment, which began with the model ``initial``."""
 
     folder: Path
     experiment: Path
     initial: Path
-    speakers: list[str]
 
     @property
     def model(self) -> Path:
@@ -81,4 +80,4 @@ def make_trained(folder: Path, corpus: Path, voices: Path) -> Trained:
     seen = {"mean": table, "allow_overlap": True}
     score_list(table, voices / "trials", experiment / "scores" / "dev-llr.score", **seen)
     fit_verifier(table, voices / "trials", **seen).save(experiment / "models")
-    return Trained(folder, experiment, voices / "model", names)
+    return Trained(folder, experiment, voices / "model")

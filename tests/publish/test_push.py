@@ -28,8 +28,7 @@ def test_a_pushed_model_loads_back_with_the_same_embeddings(hub, trained, voices
     result = push(hub, tmp_path, trained.experiment, "--json")
     assert result.returncode == 0, result.stderr
     row = json.loads(result.stdout)
-    assert row["url"] == f"{hub.address}/{REPOSITORY}"
-    assert (row["commit"], row["private"]) == (hub.commit, False)
+    assert (row["url"], row["commit"]) == (f"{hub.address}/{REPOSITORY}", hub.commit)
     assert row["files"] == sorted(hub.files)
 
     # The code in the card, with an empty cache.
@@ -63,7 +62,6 @@ def test_files_of_another_model_are_deleted_from_the_repository(hub, trained, tm
     ("message", "refuse", "environment"),
     [
         ("needs the network and a token: set HF_TOKEN", {}, {"HF_TOKEN": ""}),
-        ("unset HF_HUB_OFFLINE", {}, {"HF_HUB_OFFLINE": "1"}),
         ("HTTP status 401 .*; check the name", {}, {"HF_TOKEN": "hf_wrong"}),
         ("HTTP status 403 .*; check that HF_TOKEN", {}, {"HF_TOKEN": READ_TOKEN}),
         ("somebody else changed the repository", {"/commit/": (412, "")}, {}),
@@ -79,8 +77,9 @@ def test_failed_uploads_are_one_line(hub, trained, tmp_path, message, refuse, en
 
 
 def test_a_folder_alone_needs_no_hub(hub, trained, tmp_path):
-    changes = {"HF_TOKEN": "", "HF_HUB_OFFLINE": "1"}
-    result = push(hub, tmp_path, trained.initial, "--out", "out", **changes)
+    command = ("tidyvoice", "hub", "push", trained.initial, "a-model", "--licence", "mit")
+    assert "a-model: not a repository id; write OWNER/NAME" in failing(run(hub, tmp_path, *command))
+    result = push(hub, tmp_path, trained.initial, "--out", "out", HF_TOKEN="", HF_HUB_OFFLINE="1")
     assert result.returncode == 0, result.stderr
     assert (tmp_path / "out" / "model.safetensors").is_file()
     assert hub.asked == []

@@ -65,14 +65,14 @@ def test_the_stages_of_a_pretraining_follow_one_another(narrow, tmp_path, stages
     small += ["data.chunk_frames=40", "precision=float32", "learning_rate.args.warmup_epochs=0"]
     narrow = [value for value in narrow if value != "model.init=null"]
     before = None
-    for stage, said in zip(stages, classes, strict=True):
+    for stage, message in zip(stages, classes, strict=True):
         real = load_experiment(CONF / f"{stage}.yaml")
         assert real.model.init == (before and before / "models")
+        there = [f"model.init={tmp_path / real.model.init}"] if before else []
         before = real.experiment
-        init = [f"model.init={tmp_path / real.model.init}"] if real.model.init else []
-        there = [f"experiment={tmp_path / before}", *init]
+        there.append(f"experiment={tmp_path / before}")
         trainer = Trainer(load_experiment(CONF / f"{stage}.yaml", [*narrow, *small, *there]))
         trainer.run()
         average_checkpoints(trainer.folder)
-        assert said in (trainer.folder / "log/train.log").read_text()
+        assert message in (trainer.folder / "log/train.log").read_text()
     assert {real.margin.args[f"{end}_margin"] for end in ("initial", "final")} == {0.5}
