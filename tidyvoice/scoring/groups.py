@@ -31,11 +31,7 @@ class Groups:
 def read_maps(paths: Sequence[str | Path], what: str) -> dict[str, str] | None:
     """Read ``utterance value``, one a line, from one or several files; None without any file.
 
-    Args:
-        what: "speaker", "language" or "duration", for error messages.
-
-    Raises:
-        TidyVoiceError: no such file, a line without two columns, or an utterance twice.
+    ``what`` says what the values are: "speaker", "language" or "duration".
     """
     if not paths:
         return None

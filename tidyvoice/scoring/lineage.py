@@ -10,7 +10,6 @@ from pydantic import ValidationError
 
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.files import refuse_inputs, sha256, write_text
-from tidyvoice.scoring.foreign import files_of
 from tidyvoice.scoring.provenance import (
     CALIBRATED,
     UNKNOWN_ORIGIN,
@@ -108,9 +107,8 @@ def _all_steps(steps: Iterable[Step]) -> Iterable[Step]:
 
 
 def companions(paths: Iterable[Path]) -> list[Path]:
-    """Return the files with all that is read together with them."""
-    files = [file for path in paths for file in files_of(path)]
-    return [*files, *map(lineage_path, files)]
+    """Return the files and their provenance."""
+    return [file for path in paths for file in (path, lineage_path(path))]
 
 
 def refuse_to_lose(out: Path, inputs: Iterable[Path], save: Path | None = None) -> None:
@@ -177,10 +175,8 @@ def in_words(path: str | Path) -> str:
 
 
 def source(role: str, path: str | Path, speakers: int | None = None) -> Source:
-    """Return the record of a file with its checksum; of a table, the checksum of all its files."""
-    sums = [sha256(file) for file in files_of(Path(path))]
-    total = sums[0] if len(sums) == 1 else hashlib.sha256("".join(sums).encode()).hexdigest()
-    return Source(role=role, path=str(path), sha256=total, speakers=speakers)
+    """Return the record of a file with its checksum."""
+    return Source(role=role, path=str(path), sha256=sha256(path), speakers=speakers)
 
 
 def fingerprint(path: str | Path) -> str:

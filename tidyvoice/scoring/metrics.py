@@ -21,23 +21,17 @@ SOFTPLUS_BLOCK = 2**16
 
 @dataclass(frozen=True)
 class Costs:
-    """Prior and costs of the detection cost; the defaults are the challenge's.
-
-    Raises:
-        TidyVoiceError: a prior that is not between 0 and 1, or a cost that is no number above 0.
-    """
+    """Prior and costs of the detection cost; the defaults are the challenge's."""
 
     p_target: float = 0.01
     c_miss: float = 1.0
     c_fa: float = 1.0
 
     def __post_init__(self) -> None:
-        if not 0 < self.p_target < 1:
-            raise TidyVoiceError(f"p_target is {self.p_target:g}; it must lie between 0 and 1")
-        for name in ("c_miss", "c_fa"):
-            if not 0 < getattr(self, name) < np.inf:
-                cost = getattr(self, name)
-                raise TidyVoiceError(f"{name} is {cost:g}; a cost must be a number above 0")
+        for name, most in (("p_target", 1), ("c_miss", np.inf), ("c_fa", np.inf)):
+            value = getattr(self, name)
+            if not 0 < value < most:
+                raise TidyVoiceError(f"{name} is {value:g}. Give a number between 0 and {most}.")
 
     @property
     def weights(self) -> tuple[float, float]:
@@ -60,16 +54,10 @@ class SortedScores(NamedTuple):
 
 
 class ErrorRates(NamedTuple):
-    """Both error rates at the K operating points where their curve turns.
+    """Both error rates, float64 [K] each, at the operating points where their curve turns.
 
-    A trial is accepted if its score is at least the threshold. The first point accepts every trial
-    (FNR 0, FPR 1), the last one, with threshold infinity, none (FNR 1, FPR 0). All other operating
-    points lie on straight lines between these.
-
-    Attributes:
-        thresholds: float64 [K], ascending.
-        fnr: float64 [K], false negatives (misses) over target trials, ascending.
-        fpr: float64 [K], false positives (false alarms) over non-target trials, descending.
+    A trial is accepted if its score is at least the threshold. The first point accepts every trial,
+    the last one, with threshold infinity, none. All others lie on straight lines between these.
     """
 
     thresholds: np.ndarray
@@ -78,11 +66,7 @@ class ErrorRates(NamedTuple):
 
 
 def sort_scores(scores: np.ndarray, is_target: np.ndarray) -> SortedScores:
-    """Split the scores into those of targets and of non-targets, and sort them.
-
-    Args:
-        scores: float [T].
-        is_target: bool [T].
+    """Split scores, float [T], by ``is_target``, bool [T], and sort them.
 
     Raises:
         TidyVoiceError: a score is NaN, or there is no target or no non-target trial.
@@ -107,27 +91,16 @@ def error_rates(scores: SortedScores) -> ErrorRates:
     Trials with equal scores are accepted or rejected together, so the order of the trials has no
     influence.
     """
-    targets, nontargets = scores
-    total, others = len(targets), len(nontargets)
-    # Numbers of non-targets below each target and at most equal to it; they differ only at ties.
-    below = np.searchsorted(nontargets, targets)
-    tied = nontargets[np.minimum(below, others - 1)] == targets
-    upto = below.copy()
-    upto[tied] = np.searchsorted(nontargets, targets[tied], side="right")
-
-    # Of a run of targets without a non-target in between, only the ends are turning points.
-    turns = (below[1:] != upto[:-1]) | tied[1:] | tied[:-1]
-    turns &= targets[1:] != targets[:-1]
-    starts = np.append(0, np.flatnonzero(turns) + 1)
-    ends = np.append(starts[1:], total)
-    inf = np.inf
-    after = np.minimum(np.append(nontargets, inf)[upto[ends - 1]], np.append(targets, inf)[ends])
-    lowest = min(targets[0], nontargets[0])
-    missed = np.concatenate([[0], np.stack([starts, ends], 1).ravel(), [total]])
-    rejected = np.concatenate([[0], np.stack([below[starts], upto[ends - 1]], 1).ravel(), [others]])
-    thresholds = np.concatenate([[lowest], np.stack([targets[starts], after], 1).ravel(), [inf]])
-    new = np.append(True, (np.diff(missed) > 0) | (np.diff(rejected) > 0))
-    return ErrorRates(thresholds[new], missed[new] / total, (others - rejected[new]) / others)
+    points = np.sort(np.concatenate(scores), kind="stable")  # merges two sorted runs
+    points = points[np.append(True, points[1:] != points[:-1])]
+    missed, rejected = (np.append(np.searchsorted(side, points), len(side)) for side in scores)
+    # Between steps of one kind, targets or non-targets, the curve goes straight on.
+    miss, reject = np.diff(missed) > 0, np.diff(rejected) > 0
+    straight = (miss[1:] != reject[1:]) & (miss[1:] == miss[:-1]) & (reject[1:] == reject[:-1])
+    turns = np.concatenate([[True], ~straight, [True]])
+    total, others = len(scores.targets), len(scores.nontargets)
+    thresholds = np.append(points, np.inf)[turns]
+    return ErrorRates(thresholds, missed[turns] / total, (others - rejected[turns]) / others)
 
 
 def eer(scores: np.ndarray, is_target: np.ndarray) -> float:
@@ -139,11 +112,7 @@ def eer(scores: np.ndarray, is_target: np.ndarray) -> float:
         EER = FNR_i + w (FNR_{i+1} − FNR_i)
 
     Args:
-        scores: float [T].
-        is_target: bool [T].
-
-    Raises:
-        TidyVoiceError: see ``sort_scores``.
+        scores, is_target: float and bool [T]; errors as in ``sort_scores``.
     """
     return eer_of(error_rates(sort_scores(scores, is_target)))
 
@@ -164,13 +133,9 @@ def min_dcf(
     between 0 and 1.
 
     Args:
-        scores: float [T].
-        is_target: bool [T].
+        scores, is_target: float and bool [T]; errors as in ``sort_scores``.
         p_target: prior of a target trial, between 0 and 1.
         c_miss, c_fa: costs of a miss and of a false alarm, above 0.
-
-    Raises:
-        TidyVoiceError: see ``sort_scores`` and ``Costs``.
     """
     costs = Costs(p_target, c_miss, c_fa)
     return min_dcf_of(error_rates(sort_scores(scores, is_target)), costs)
@@ -192,12 +157,7 @@ def min_dcf_of(rates: ErrorRates, costs: Costs) -> float:
 
 
 def act_dcf(scores: SortedScores, costs: Costs) -> float:
-    """Return the actual cost: DCF at the Bayes threshold.
-
-    The threshold is ln[C_fa (1 − P_target) / (C_miss P_target)]. The scores are taken as natural
-    log-likelihood ratios. The excess over ``min_dcf`` is the calibration loss at this operating
-    point.
-    """
+    """Return the actual cost: DCF at the Bayes threshold of natural log-likelihood ratios."""
     fnr = np.searchsorted(scores.targets, costs.threshold) / len(scores.targets)
     fpr = 1 - np.searchsorted(scores.nontargets, costs.threshold) / len(scores.nontargets)
     miss, false_alarm = costs.weights
@@ -209,8 +169,7 @@ def cllr(scores: SortedScores) -> float:
 
     Cllr = 1/2 [mean over targets of log2(1 + e^−l) + mean over non-targets of log2(1 + e^l)]
     """
-    targets, nontargets = scores
-    both = _mean_softplus(targets, -1) + _mean_softplus(nontargets, 1)
+    both = _mean_softplus(scores.targets, -1) + _mean_softplus(scores.nontargets, 1)
     return float(both / (2 * np.log(2)))
 
 
