@@ -42,11 +42,9 @@ def speaker_cohort(
     """Return each speaker's mean raw embedding, less ``mean`` [D], at unit length, by name.
 
     Args:
-        embeddings: raw embeddings of N utterances.
-        utt2spk: the speaker of each of them, and of others.
+        embeddings, utt2spk: raw embeddings of N utterances, and the speaker of each.
         mean: the embedding that is subtracted before the cosine; none by default.
         utt2lang: the language of each; every (speaker, language) is then an entry of its own.
-        source: for error messages.
     """
     listed = every_id(embeddings, source)
     speakers, languages = speakers_of(listed, utt2spk), None

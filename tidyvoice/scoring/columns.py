@@ -14,7 +14,6 @@ from tidyvoice.errors import TidyVoiceError
 
 # Text is parsed in blocks, so that it needs the same memory for any number of lines.
 BLOCK_BYTES = 2**22
-SHOWN = 80
 _BLANKS = b"\t\r\v\f"
 _TO_SPACES = bytes.maketrans(_BLANKS, b"    ")
 
@@ -34,8 +33,7 @@ def read_columns(
             finite numbers, or a ``pl.Enum`` of labels.
         expected: the format in words, for the error messages.
 
-    Raises:
-        TidyVoiceError: the file cannot be read, or has a faulty line; the message names the first.
+    Errors name the first faulty line.
     """
     path, tables, line, blank = Path(path), [], 1, 0
     try:
@@ -89,11 +87,7 @@ def _table(text: bytes, columns: Columns) -> pl.DataFrame | None:
 def _first_fault(
     path: Path, number: int, text: bytes, columns: Columns, expected: str
 ) -> TidyVoiceError:
-    """Return the error of the first line that cannot be parsed.
-
-    Args:
-        number: that of the first line of the text.
-    """
+    """Return the error of the first wrong line; ``number`` is that of the first line of text."""
     lines = text.split(b"\n")
     place = bisect(
         range(1, len(lines)), False, key=lambda n: _parse(b"\n".join(lines[:n]), columns) is None
@@ -102,7 +96,7 @@ def _first_fault(
 
 
 def _fault(path: Path, number: int, line: bytes, expected: str) -> TidyVoiceError:
-    shown = line[:SHOWN].decode(errors="replace").strip()
+    shown = line[:80].decode(errors="replace").strip()
     return TidyVoiceError(
         f"{path}:{number}: the line is {shown!r}. Give lines {expected}, all of one form."
     )

@@ -22,13 +22,11 @@ def cosine_scores(
     """Return s(e, t) = <e − m, t − m> / (‖e − m‖ ‖t − m‖), float32 [T].
 
     Args:
-        embeddings: raw embeddings [N x D] of at least the ids in the trials.
-        trials: T trials.
+        embeddings: raw embeddings [N x D] of at least the ids in the T trials.
         mean: the embedding m [D] to subtract from both sides; none by default.
 
     Raises:
-        TidyVoiceError: an id without embedding, a mean of another size, an embedding without a
-            direction.
+        TidyVoiceError: an id without embedding, or an embedding without direction.
     """
     vectors = unit_vectors(embeddings, trials.places_in(embeddings.ids, "embedding"), mean)
     return pairwise_products(vectors, trials)

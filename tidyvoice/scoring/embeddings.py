@@ -1,9 +1,9 @@
 """Tables of embeddings: utterance ids and one float32 matrix in an ``.npz`` file."""
 
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -19,8 +19,7 @@ class Embeddings:
         ids: N utterance ids, each once.
         vectors: float32 [N x D], row n belongs to ``ids[n]``.
         trained_on: the speakers that the model was trained on; None if they are not known.
-        model: SHA-256 of the weights of the model (``modelhub.folder.fingerprint``); None if it
-            is not known.
+        model: SHA-256 of its weights (``modelhub.folder.fingerprint``); None if it is not known.
     """
 
     ids: list[str]
@@ -34,16 +33,13 @@ class Embeddings:
 
 
 def load_embeddings(path: str | Path) -> Embeddings:
-    """Read and check a table of embeddings.
+    """Read a table of embeddings.
 
     Raises:
-        TidyVoiceError: the file is missing or is no such table, the shapes disagree, an id occurs
-            twice, or an embedding is not finite.
+        TidyVoiceError: the file is no such table, an id occurs twice, or a value is not finite.
     """
     trained_on = None
     try:
-        if not zipfile.is_zipfile(path) and Path(path).is_file():
-            raise ValueError("no .npz file")
         with np.load(path, allow_pickle=False) as archive:
             ids, vectors = archive["ids"], archive["embeddings"]
             if "trained_on" in archive:
@@ -54,11 +50,17 @@ def load_embeddings(path: str | Path) -> Embeddings:
             f"{path}: no such file. Write embeddings with `tidyvoice extract`."
         ) from None
     except (
-        ValueError, KeyError, TypeError, OSError, EOFError, AttributeError, zipfile.BadZipFile
-    ) as error:  # fmt: skip
+        ValueError,
+        LookupError,
+        TypeError,
+        OSError,
+        EOFError,
+        AttributeError,
+        BadZipFile,
+    ) as error:
         raise TidyVoiceError(
-            f"{path}: not a readable table of embeddings ({error}). Write it with `tidyvoice "
-            "extract`, or convert it as docs/evaluation.md shows."
+            f"{path}: not a readable table of embeddings ({type(error).__name__}). Write it with "
+            "`tidyvoice extract`, or convert it as docs/evaluation.md shows."
         ) from error
     if vectors.dtype.kind == "f":
         with np.errstate(over="ignore"):  # _check refuses infinity
@@ -68,11 +70,7 @@ def load_embeddings(path: str | Path) -> Embeddings:
 
 
 def same_model(tables: Mapping[str | Path, Embeddings]) -> None:
-    """Refuse embeddings of different models: distances between them mean nothing.
-
-    Args:
-        tables: by their names in the message. Tables of unknown models pass.
-    """
+    """Refuse tables of different models; those of unknown models pass."""
     known = [name for name, table in tables.items() if table.model is not None]
     for name in known:
         if tables[name].model != tables[known[0]].model:
@@ -89,11 +87,7 @@ def save_embeddings(
     trained_on: Sequence[str] | None = None,
     model: str | None = None,
 ) -> None:
-    """Write ids [N] and their raw embeddings [N x D]; see ``Embeddings``.
-
-    Raises:
-        TidyVoiceError: the shapes disagree, an id occurs twice, or an embedding is not finite.
-    """
+    """Write ids [N] and their raw embeddings [N x D], see ``Embeddings``; errors as in loading."""
     ids = np.asarray(ids, dtype=np.str_)
     matrix = np.asarray(matrix, dtype=np.float32)
     _check(path, ids, matrix)

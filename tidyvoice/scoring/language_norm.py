@@ -36,8 +36,7 @@ class LanguageWeights:
 
     Attributes:
         languages: L names.
-        weights: float32 [U x L], rows in the order of ``Trials.ids``, each with a sum of one; a
-            one and zeros where the language is known.
+        weights: float32 [U x L], rows in the order of ``Trials.ids``, each with a sum of one.
     """
 
     languages: list[str]
@@ -61,15 +60,13 @@ def language_posteriors(
 ) -> LanguageWeights:
     """Guess languages by a multinomial logistic regression on embeddings at unit length.
 
-    The fit takes at most ``per_language`` utterances a language, so its prior is that of the
-    sample: flat except for rare languages. An utterance in a language that the cohort lacks gets
-    the probabilities of the cohort's languages that it resembles.
+    The fit takes at most ``per_language`` random utterances a language. An utterance in a language
+    that the cohort lacks gets the probabilities of the cohort's languages that it resembles.
 
     Args:
         trials, embeddings: the list whose languages are guessed, and those of at least its ids.
         cohort_embeddings, utt2lang: of other speakers, with their languages, for the fit.
         mean: the embedding [D] to subtract from all; none by default.
-        seed: seed of the choice of utterances.
     """
     # Takes a second to import, and nothing else here needs it.
     from sklearn.linear_model import LogisticRegression
@@ -104,7 +101,7 @@ def language_statistics(
     vectors: np.ndarray,
     cohort: Cohort,
     languages: Sequence[str],
-    top_n: int | None,
+    top_n: int,
     shrinkage: float,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return moments of the cohort scores s within each language, shrunk towards those over all.
@@ -122,10 +119,6 @@ def language_statistics(
     Returns:
         E[s] over all languages, float64 [U]; E_l[s − E[s]] and E_l[(s − E[s])²], float32 [U x L].
     """
-    if cohort.languages is None:
-        raise TidyVoiceError(f"{cohort.source}: the cohort has no languages. Give their utt2lang.")
-    if not 0 < shrinkage < np.inf:
-        raise TidyVoiceError(f"shrinkage is {shrinkage:g}. Give a number above 0.")
     check_top_n(top_n, len(cohort), cohort.source)
     same_columns(vectors, cohort.vectors)
 
@@ -133,8 +126,8 @@ def language_statistics(
     order = np.argsort(spoken, kind="stable")
     by_language, spoken = cohort.vectors[order], spoken[order]
     begin, end = (np.searchsorted(spoken, list(languages), side) for side in ("left", "right"))
-    share = 1.0 if top_n is None else top_n / len(cohort)
-    counts = np.where(end > begin, np.maximum(np.rint((end - begin) * share), 1), 0).astype(int)
+    shares = np.rint((end - begin) * (top_n / len(cohort)))
+    counts = np.where(end > begin, np.maximum(shares, 1), 0).astype(int)
     trust = counts / (counts + shrinkage)
 
     mean = np.empty(len(vectors))
@@ -170,9 +163,8 @@ def normalize_by_language(
 
     Args:
         table, embeddings, mean: see ``normalize``.
-        cohort: one entry for each speaker and language, else as for ``normalize``.
         languages: of the trials' ids: ``known_languages`` or ``language_posteriors``.
-        top_n, shrinkage: see ``language_statistics``.
+        cohort, top_n, shrinkage: see ``language_statistics``.
     """
     weights = languages.weights
     vectors = vectors_of(table, embeddings, mean)

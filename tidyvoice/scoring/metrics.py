@@ -16,8 +16,6 @@ from scipy.optimize import isotonic_regression
 
 from tidyvoice.errors import TidyVoiceError
 
-SOFTPLUS_BLOCK = 2**16
-
 
 @dataclass(frozen=True)
 class Costs:
@@ -72,8 +70,6 @@ def sort_scores(scores: np.ndarray, is_target: np.ndarray) -> SortedScores:
         TidyVoiceError: a score is NaN, or there is no target or no non-target trial.
     """
     scores, is_target = np.asarray(scores, dtype=np.float64), np.asarray(is_target, dtype=bool)
-    if scores.shape != is_target.shape or scores.ndim != 1:
-        raise TidyVoiceError(f"{scores.shape} scores for {is_target.shape} labels")
     if np.isnan(scores).any():
         raise TidyVoiceError(f"{int(np.isnan(scores).sum()):,} of {len(scores):,} scores are NaN")
     targets, nontargets = scores[is_target], scores[~is_target]
@@ -111,8 +107,7 @@ def eer(scores: np.ndarray, is_target: np.ndarray) -> float:
 
         EER = FNR_i + w (FNR_{i+1} − FNR_i)
 
-    Args:
-        scores, is_target: float and bool [T]; errors as in ``sort_scores``.
+    Scores are float [T], ``is_target`` bool [T]; errors as in ``sort_scores``.
     """
     return eer_of(error_rates(sort_scores(scores, is_target)))
 
@@ -130,12 +125,7 @@ def min_dcf(
         DCF_0  = min(C_miss P_target, C_fa (1 − P_target))
 
     DCF_0 is the cost of the better of accepting and rejecting everything, so the result lies
-    between 0 and 1.
-
-    Args:
-        scores, is_target: float and bool [T]; errors as in ``sort_scores``.
-        p_target: prior of a target trial, between 0 and 1.
-        c_miss, c_fa: costs of a miss and of a false alarm, above 0.
+    between 0 and 1. Scores are float [T], ``is_target`` bool [T]; errors as in ``sort_scores``.
     """
     costs = Costs(p_target, c_miss, c_fa)
     return min_dcf_of(error_rates(sort_scores(scores, is_target)), costs)
@@ -176,8 +166,7 @@ def cllr(scores: SortedScores) -> float:
 def min_cllr(rates: ErrorRates, targets: int, nontargets: int) -> float:
     """Return Cllr after the best non-decreasing map of the scores (pool adjacent violators).
 
-    Args:
-        rates: of ``targets`` target and ``nontargets`` non-target trials.
+    ``rates`` are those of ``targets`` target and ``nontargets`` non-target trials.
     """
     hits = np.rint(np.diff(rates.fnr) * targets)
     others = np.rint(-np.diff(rates.fpr) * nontargets)
@@ -192,8 +181,8 @@ def min_cllr(rates: ErrorRates, targets: int, nontargets: int) -> float:
 
 def _mean_softplus(values: np.ndarray, sign: int) -> float:
     """Return the mean of ln(1 + e^(sign v)), in blocks that fit into the cache."""
-    total = 0.0
-    for start in range(0, len(values), SOFTPLUS_BLOCK):
-        part = sign * values[start : start + SOFTPLUS_BLOCK]
+    total, block = 0.0, 2**16
+    for start in range(0, len(values), block):
+        part = sign * values[start : start + block]
         total += float(np.sum(np.maximum(part, 0) + np.log1p(np.exp(-np.abs(part)))))
     return total / len(values)

@@ -1,9 +1,4 @@
-"""Score normalisation by a cohort of other speakers.
-
-    S-norm     z-scores by the statistics of the whole cohort
-    AS-norm    by those of the cohort speakers nearest to the side
-
-``language_norm`` accounts for the languages of both sides.
+"""Score normalisation by a cohort of other speakers: S-norm and AS-norm.
 
 References:
     P. Kenny, "Bayesian speaker verification with heavy-tailed priors", Odyssey 2010 (S-norm).
@@ -29,8 +24,8 @@ METHODS = ("asnorm", "snorm")
 UTTERANCES = 512
 # A standard deviation of float32 cosines below this is rounding.
 FLAT = 1e-6
-# The scores of this many trials, and of one in this many, are compared with the cosine.
-CHECKED, TOLERANCE = 1000, 1e-3
+# About so many scores are compared with the cosine.
+CHECKED, TOLERANCE = 10_000, 1e-3
 
 
 def as_norm(
@@ -50,8 +45,7 @@ def as_norm(
         top_n: at least 2; None takes the whole cohort, which is S-norm (Kenny 2010).
 
     Raises:
-        TidyVoiceError: shapes that disagree, a ``top_n`` below 2 or above C, or a row of cohort
-            scores that are all equal.
+        TidyVoiceError: wrong shapes or ``top_n``, or a row of cohort scores that are all equal.
     """
     scores = np.asarray(scores, dtype=np.float64)
     total = np.zeros(scores.shape)
@@ -77,8 +71,7 @@ def normalize(
     """Normalise the scores of a list by AS-norm or S-norm: float64 [T], in its order.
 
     Args:
-        table: T trials and their cosines, as ``cosine_scores`` gives them for these embeddings.
-        embeddings: raw embeddings of at least the ids in the trials.
+        table, embeddings: T trials with their cosines, and raw embeddings of at least their ids.
         cohort: other speakers than those of the trials, centred by the same ``mean``.
         mean: the embedding [D] that was subtracted before the cosine; none by default.
         method: one of ``METHODS``.
@@ -108,21 +101,20 @@ def cohort_statistics(
 
 
 def vectors_of(table: ScoreTable, embeddings: Embeddings, mean: np.ndarray | None) -> np.ndarray:
-    """Return the unit vectors of the ids, float32 [U x D], and check that scores are cosines.
+    """Return the unit vectors of the ids, float32 [U x D].
 
-    Scores with another mean, or calibrated scores, would give plausible but wrong results. An even
-    sample of the trials is compared.
+    Refuse scores of another mean and calibrated scores: a sample is compared with the cosines.
     """
     trials = table.trials
     vectors = unit_vectors(embeddings, trials.places_in(embeddings.ids, "embedding"), mean)
-    sample = np.linspace(0, len(trials) - 1, CHECKED + len(trials) // CHECKED).astype(int)
-    enroll, test = vectors[trials.enroll[sample]], vectors[trials.test[sample]]
-    cosines, scores = np.einsum("td,td->t", enroll, test), table.scores[sample]
+    step = max(len(trials) // CHECKED, 1)
+    enroll, test = vectors[trials.enroll[::step]], vectors[trials.test[::step]]
+    cosines, scores = np.einsum("td,td->t", enroll, test), table.scores[::step]
     wrong = ~(np.abs(scores - cosines) < TOLERANCE)
     if wrong.any():
         first = int(np.argmax(wrong))
         raise TidyVoiceError(
-            f"{trials.source}:{sample[first] + 1}: the score is {scores[first]:.4f}, but the "
+            f"{trials.source}:{first * step + 1}: the score is {scores[first]:.4f}, but the "
             f"cosine of these embeddings is {cosines[first]:.4f}. Normalise what `tidyvoice score` "
             "wrote for the same embeddings and the same mean."
         )

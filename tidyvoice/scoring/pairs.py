@@ -28,15 +28,10 @@ def make_trials(
     enough pairs the same number of non-targets. No pair of utterances comes twice, in either order.
     The list depends only on the seed and on the set of utterances.
 
-    Memory grows with the square of the number of speakers: 0.4 GB for 3,000.
+    Without languages there is one kind of targets and one of non-targets. Memory grows with the
+    square of the number of speakers: 0.4 GB for 3,000.
 
-    Args:
-        ids, speakers, languages: [N]. Without languages there is one kind of targets and one of
-            non-targets.
-        targets, nontargets: how many to draw.
-
-    Returns:
-        The trials, and {kind: number of missing trials} for the kinds with too few pairs.
+    Return the trials, and {kind: number of missing trials} for the kinds with too few pairs.
     """
     by_stem(ids, "the utterances")
     speaker = _codes(speakers)
@@ -82,7 +77,8 @@ def difference(left: Trials, right: Trials) -> str | None:
     if len(left) == len(right):
         return None
     short, long = sorted((left, right), key=len)
-    return f"{short.source} has {len(short):,} lines, but {long.source} has {len(long):,}"
+    ends = f"{short.source}:{len(short)}: the file ends here"
+    return f"{ends}, but {long.source} has {len(long):,} lines"
 
 
 def same_trials(left: Trials, right: Trials) -> None:

@@ -75,9 +75,7 @@ class Trials:
     def places_in(self, others: Sequence[str], what: str) -> np.ndarray:
         """Find each of ``ids`` in ``others``: int64 [U].
 
-        Args:
-            others: for example the ids of a table of embeddings.
-            what: what each of ``others`` has, for the error message: "embedding".
+        ``what`` names in the error message what each of ``others`` has: "embedding".
         """
         rows = _match(self.ids, self.source, others, f"the ids with {what}")
         missing = rows < 0
@@ -95,7 +93,7 @@ class Trials:
 
 @dataclass(frozen=True)
 class ScoreTable:
-    """Trials and their scores, float [T]; higher means the same speaker."""
+    """Trials and their scores, float [T]; a higher score means the same speaker."""
 
     trials: Trials
     scores: np.ndarray
@@ -107,11 +105,7 @@ def stem(utterance: str) -> str:
 
 
 def by_stem(ids: Sequence[str], where: str) -> dict[str, int]:
-    """Map the stem of each id to its place.
-
-    Args:
-        where: the source of the ids, for the error message.
-    """
+    """Map the stem of each id to its place; ``where`` is the source of the ids in errors."""
     places: dict[str, int] = {}
     for place, utterance in enumerate(ids):
         other = places.setdefault(stem(utterance), place)
@@ -134,27 +128,18 @@ def read_trials(path: str | Path) -> Trials:
     """Read a trial list in any of the three formats; a repeated trial gives a warning.
 
     Raises:
-        TidyVoiceError: naming file and line: no lines, a wrong number of columns, a bad label, a
-            trial that is repeated with the other label.
+        TidyVoiceError: a line of another form, or a trial that is repeated with the other label.
     """
-    return _read(path, _trial_columns, TRIAL_FORMAT)[0]
+    return _read(path, _trial_columns, TRIAL_FORMAT).trials
 
 
 def read_scores(path: str | Path) -> ScoreTable:
-    """Read a score file, with labels or without; a repeated trial gives a warning.
-
-    Raises:
-        TidyVoiceError: see ``read_trials``; and a score that is no finite number.
-    """
-    return ScoreTable(*_read(path, _score_columns, SCORE_FORMAT))
+    """Read a score file, with labels or without; errors and warnings as in ``read_trials``."""
+    return _read(path, _score_columns, SCORE_FORMAT)
 
 
 def write_scores(path: str | Path, table: ScoreTable) -> None:
-    """Write a score file; the same input gives the same bytes.
-
-    Raises:
-        TidyVoiceError: a score is not finite.
-    """
+    """Write a score file; a score that is not finite is an error."""
     path = Path(path)
     broken = np.flatnonzero(~np.isfinite(table.scores))
     if len(broken):
@@ -217,18 +202,14 @@ def _score_columns(words: list[str]) -> Columns | None:
 
 def _read(
     path: str | Path, columns_of: Callable[[list[str]], Columns | None], expected: str
-) -> tuple[Trials, np.ndarray | None]:
+) -> ScoreTable:
     table = read_columns(path, columns_of, expected)
-    ids, enroll, test = _numbered(table["enroll"], table["test"])
-    label = scores = None
-    if "label" in table.columns:
-        label = table["label"].to_physical().to_numpy() == 1
-    if "score" in table.columns:
-        scores = table["score"].to_numpy()
+    label = table["label"].to_physical().to_numpy() == 1 if "label" in table.columns else None
+    scores = table["score"].to_numpy() if "score" in table.columns else None
+    trials = Trials(*_numbered(table["enroll"], table["test"]), label, str(path))
     del table
-    trials = Trials(ids, enroll, test, label, str(path))
     _check_repetitions(trials)
-    return trials, scores
+    return ScoreTable(trials, scores)
 
 
 def _numbered(enroll: pl.Series, test: pl.Series) -> tuple[list[str], np.ndarray, np.ndarray]:
