@@ -34,16 +34,9 @@ def test_agrees_with_the_definition(monkeypatch, block, mean):
     np.testing.assert_allclose(scores, expected, atol=1e-6)
 
 
-@pytest.mark.parametrize(
-    ("value", "mean", "message"),
-    [
-        (0.0, None, "embedding of 'u4'"),
-        (np.nan, None, "embedding of 'u4'"),
-        (2.0, np.full(16, 2 + 2e-7, dtype=np.float32), "embedding of 'u4'"),
-        (1.0, np.zeros(15, dtype=np.float32), "the mean has shape (15,)"),
-    ],
-)
-def test_vectors_without_direction_are_named(value, mean, message):
+@pytest.mark.parametrize(("value", "mean"), [(0, None), (np.nan, None), (2, np.full(16, 2 + 2e-7))])
+def test_vectors_without_direction_are_named(value, mean):
     vectors = TABLE.vectors.copy()
     vectors[4] = value
-    assert message in refused(cosine_scores, Embeddings(IDS, vectors), TRIALS, mean)
+    assert "embedding of 'u4'" in refused(cosine_scores, Embeddings(IDS, vectors), TRIALS, mean)
+    assert "shape (15,)" in refused(cosine_scores, TABLE, TRIALS, np.zeros(15))

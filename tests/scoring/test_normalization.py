@@ -55,15 +55,6 @@ def test_as_norm_gives_the_published_numbers(golden):
         ours = as_norm(scores, cohort_scores[enroll], cohort_scores[test], case["top_n"])
         np.testing.assert_allclose(ours, expected, atol=2e-4)
 
-        # The same from tables of embeddings, each cohort utterance a speaker of its own.
-        table = Embeddings([f"e{n}" for n in range(len(e))], e)
-        trials = Trials(table.ids, enroll.astype(np.int32), test.astype(np.int32), None)
-        names = [f"c{n}" for n in range(len(c))]
-        cohort = speaker_cohort(Embeddings(names, c), dict(zip(names, names, strict=True)), mean)
-        scored = ScoreTable(trials, cosine_scores(table, trials, mean))
-        ours = normalize(scored, table, cohort, mean, top_n=case["top_n"])
-        np.testing.assert_allclose(ours, expected, atol=2e-4)
-
 
 @pytest.mark.parametrize("by_language", [False, True], ids=["speakers", "languages"])
 def test_cohort_agrees_with_the_definition(by_language):

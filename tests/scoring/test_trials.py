@@ -2,8 +2,6 @@
 
 import gzip
 import hashlib
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -131,15 +129,10 @@ def test_ids_match_without_one_trailing_wav(tmp_path):
     trials = read_trials(written(tmp_path, "a.wav b\nb c.wav.wav\n"))
     places = trials.places_in(["b.wav", "c.wav.wav", "a", "x"], "embedding")
     assert places.tolist() == [2, 0, 1]
-    assert "for 'c.wav.wav'" in refused(trials.places_in, ["a", "b", "c.wav"], "embedding")
+    message = refused(trials.places_in, ["b", "c.wav"], "embedding")
+    assert message.startswith(f"{tmp_path / 'list'}:1: no embedding for 'a.wav', nor for 1 more")
     message = refused(trials.places_in, ["a", "b", "b.wav"], "embedding")
     assert "'b' and 'b.wav' are the same id" in message
-
-
-def test_ids_without_embedding_are_named_with_line_and_number(tmp_path):
-    trials = read_trials(written(tmp_path, "a b\na x\ny b\nz x\n"))
-    message = refused(trials.places_in, ["a", "b"], "embedding")
-    assert message.startswith(f"{tmp_path / 'list'}:2: no embedding for 'x', nor for 2 more")
 
 
 @pytest.mark.usefixtures("_blocks")
@@ -173,9 +166,3 @@ def test_the_checksum_is_that_of_the_plain_list(tmp_path):
     expected = hashlib.sha256(text.encode()).hexdigest()
     other = "".join(SPACES["tab"](WORDS["digit first"](*row)) for row in ROWS)
     assert checksum(read_trials(written(tmp_path, other))) == expected
-
-
-def test_scoring_imports_scikit_learn_only_to_fit():
-    modules = "scoring.embeddings, tidyvoice.report, tidyvoice.scoring.calibrated"
-    code = f"import sys, tidyvoice.{modules}; assert 'sklearn' not in sys.modules"
-    subprocess.run([sys.executable, "-c", code], check=True)
