@@ -60,12 +60,11 @@ def test_values_that_are_not_finite_are_counted_and_the_first_named(tmp_path, va
 
 def test_other_and_damaged_files_are_refused(tmp_path):
     path = tmp_path / "e.npz"
-    assert "no such file" in refused(load_embeddings, path)
+    assert "No such file" in refused(load_embeddings, path)
     save_embeddings(path, IDS, VECTORS)
     damaged = bytearray(path.read_bytes())
     damaged[200:260] = bytes(60)
-    with open(tmp_path / "matrix", "wb") as file:
-        np.save(file, VECTORS)
-    for content in (b"", b"no archive", damaged, (tmp_path / "matrix").read_bytes()):
+    np.save(tmp_path / "m.npy", VECTORS)
+    for content in (b"", b"no archive", damaged, (tmp_path / "m.npy").read_bytes()):
         path.write_bytes(content)
         assert f"{path}: not a readable table" in refused(load_embeddings, path)

@@ -182,7 +182,7 @@ def test_embeddings_of_different_models_are_not_compared(tmp_path):
 
 def test_the_evaluation_commands_read_them(scored, tmp_path):
     assert "20 resamples are too few" in refusal("metrics dev.score --bootstrap 20")
-    assert f"{scored} is a folder" in refusal("metrics", scored)
+    assert f"{scored}: Is a directory" in refusal("metrics", scored)
     assert "none is missing" in refusal("metrics dev.score --utt2lang", tmp_path / "none")
     assert len(refusal("metrics dev.npz")) < 400
     assert "is a score file" in refusal("report dev.score")

@@ -10,6 +10,9 @@ import numpy as np
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.files import atomic_path
 
+# What numpy raises for a file that is no ``.npz``.
+UNREADABLE = (ValueError, KeyError, TypeError, OSError, EOFError, AttributeError, BadZipFile)
+
 
 @dataclass(frozen=True)
 class Embeddings:
@@ -45,22 +48,11 @@ def load_embeddings(path: str | Path) -> Embeddings:
             if "trained_on" in archive:
                 trained_on = archive["trained_on"].tobytes().decode().splitlines()
             model = str(archive["model"]) if "model" in archive else None
-    except FileNotFoundError:
+    except UNREADABLE as error:
+        reason = getattr(error, "strerror", None) or type(error).__name__
         raise TidyVoiceError(
-            f"{path}: no such file. Write embeddings with `tidyvoice extract`."
-        ) from None
-    except (
-        ValueError,
-        LookupError,
-        TypeError,
-        OSError,
-        EOFError,
-        AttributeError,
-        BadZipFile,
-    ) as error:
-        raise TidyVoiceError(
-            f"{path}: not a readable table of embeddings ({type(error).__name__}). Write it with "
-            "`tidyvoice extract`, or convert it as docs/evaluation.md shows."
+            f"{path}: not a readable table of embeddings ({reason}). Write it with `tidyvoice "
+            "extract`, or convert it as docs/evaluation.md shows."
         ) from error
     if vectors.dtype.kind == "f":
         with np.errstate(over="ignore"):  # _check refuses infinity

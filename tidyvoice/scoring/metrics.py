@@ -72,12 +72,10 @@ def sort_scores(scores: np.ndarray, is_target: np.ndarray) -> SortedScores:
     scores, is_target = np.asarray(scores, dtype=np.float64), np.asarray(is_target, dtype=bool)
     if np.isnan(scores).any():
         raise TidyVoiceError(f"{int(np.isnan(scores).sum()):,} of {len(scores):,} scores are NaN")
-    targets, nontargets = scores[is_target], scores[~is_target]
+    targets, nontargets = np.sort(scores[is_target]), np.sort(scores[~is_target])
     if not len(targets) or not len(nontargets):
         kind = "non-target" if len(targets) else "target"
         raise TidyVoiceError(f"no {kind} trial among {len(scores):,}: error rates need both kinds")
-    targets.sort()
-    nontargets.sort()
     return SortedScores(targets, nontargets)
 
 
