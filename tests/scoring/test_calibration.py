@@ -8,7 +8,6 @@ import pytest
 from tests.scoring.support import refused
 from tidyvoice.scoring import calibration, metrics
 from tidyvoice.scoring.calibration import (
-    Calibration,
     Features,
     Origin,
     cross_fit,
@@ -54,10 +53,6 @@ def test_known_ratios_come_back(prior, slope, offset):
     assert weight == pytest.approx(1, abs=0.04)
     assert shift == pytest.approx(0, abs=0.12)
     assert cllr(llrs, other.label) < cllr(true, other.label) + 0.001
-    parts = metrics.sort_scores(llrs, other.label)
-    for p in (0.01, 0.1):
-        least = metrics.min_dcf(llrs, other.label, p)
-        assert metrics.act_dcf(parts, metrics.Costs(p)) < least + 0.015
 
 
 def test_the_fit_is_the_least_of_its_formula(monkeypatch):
@@ -81,26 +76,27 @@ def test_the_fit_is_the_least_of_its_formula(monkeypatch):
 
 
 def with_quality(
-    trials: Trials, seed: int, harm: float
+    trials: Trials, seed: int, harm: float, spread: float = 1.0
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Scores that the shorter side of a trial shifts by ``harm``, and the measure of it."""
-    values = np.random.Generator(np.random.PCG64(8)).standard_normal(len(IDS))
+    values = spread * np.random.Generator(np.random.PCG64(8)).standard_normal(len(IDS)) - 0.1
     worse = np.minimum(values[trials.enroll], values[trials.test])
     return true_llrs(trials, seed) + harm * worse, {"value": values}
 
 
-@pytest.mark.parametrize(("harm", "gain"), [(3.0, (0.03, 1)), (0.0, (-0.001, 0.001))])
-def test_a_measure_that_matters_helps_and_noise_does_not_hurt(harm, gain):
+@pytest.mark.parametrize(("harm", "spread"), [(3.0, 1.0), (0.0, 1.0), (0.0, 0.0)])
+def test_a_measure_that_matters_helps_and_noise_does_not_hurt(harm, spread):
     fitted_on, other = some_trials(4), some_trials(5)
     got = []
     for use in (False, True):
         features = []
         for seed, trials in ((4, fitted_on), (5, other)):
-            scores, measure = with_quality(trials, seed, harm)
+            scores, measure = with_quality(trials, seed, harm, spread)
             features.append(Features(trials, [scores], measure if use else {}))
         llrs = fit_calibration(features[0]).apply(features[1])
         got.append(cllr(llrs, other.label))
-    assert gain[0] < got[0] - got[1] < gain[1]
+    least, most = (0.03, 1) if harm else (-0.001, 0.001)
+    assert least < got[0] - got[1] < most
 
 
 def test_fusion_is_better_than_its_parts():
@@ -115,27 +111,11 @@ def test_fusion_is_better_than_its_parts():
     assert cllr(fused, other.label) < cllr(one, other.label) - 0.05
 
 
-def test_a_feature_that_is_constant_gets_no_weight():
-    trials = some_trials(10, 2000)
-    value, match = {"value": np.full(len(IDS), -0.1)}, np.ones(len(trials), dtype=bool)
-    made = fit_calibration(Features(trials, [true_llrs(trials, 10)], value, match))
-    assert made.weights[0] > 0
-    # Also where the mean differs from the constant by rounding, and that is all its scale.
-    np.testing.assert_allclose(made.line()[0][1:], 0, atol=1e-6)
-
-
-def test_the_fit_looks_at_no_more_trials_than_the_limit(monkeypatch):
-    trials, sizes, block = some_trials(11, 3000), [], Features.block
-    monkeypatch.setattr(
-        Features, "block", lambda self, part: sizes.append(trials.label[part]) or block(self, part)
-    )
+def test_long_lists_are_sampled(monkeypatch):
+    trials = some_trials(11, 3000)
     features = Features(trials, [true_llrs(trials, 11)])
-    targets = int(trials.label.sum())
-    for limit in (10**6, 2800, 400):
-        monkeypatch.setattr(calibration, "LIMIT", limit)
-        fit_calibration(features)
-    shares = [(int(label.sum()), int((~label).sum())) for label in sizes]
-    assert shares == [(targets, 3000 - targets), (targets, 2800 - targets), (200, 200)]
+    assert fit_calibration(features, seed=0).weights == fit_calibration(features, seed=1).weights
+    monkeypatch.setattr(calibration, "LIMIT", 400)
     one, again, other = (fit_calibration(features, seed=seed) for seed in (0, 0, 1))
     assert one == again
     assert one.weights != other.weights
@@ -172,39 +152,31 @@ def test_a_calibration_comes_back_from_disk(tmp_path):
     made.save(tmp_path / "one.json")
     read = load_calibration(tmp_path / "one.json")
     assert read == made
-    read.save(tmp_path / "two.json")
-    assert (tmp_path / "one.json").read_bytes() == (tmp_path / "two.json").read_bytes()
     assert read.notes["targets"] == trials.label.sum()
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "no such file"),
-        ("{", "not a calibration"),
+        ("", "not a calibration"),
         ("[1]", "not a calibration"),
-        ({"format": "other"}, "format: Input should be 'tidyvoice calibration 1'"),
         ({"weights": [float("nan")]}, "weights.0: "),
     ],
 )
 def test_a_broken_file_is_named(tmp_path, content, message):
     path = tmp_path / "cal.json"
+    assert "No such file" in refused(load_calibration, path)
     if isinstance(content, dict):
-        good = {"names": ["score"], "mean": [0.0], "scale": [1.0], "weights": [2.0], "offset": 0.5}
-        Calibration(**good, prior=0.01).save(path)
-        content = json.dumps({**json.loads(path.read_text()), **content})
-    if content:
-        path.write_text(content)
-    text = refused(load_calibration, path)
-    assert text.startswith(f"{path}: ")
-    assert message.lower() in text.lower()
+        good = {"names": ["score"], "mean": [0.0], "scale": [1.0], "offset": 0.5, "prior": 0.01}
+        content = json.dumps({**good, **content})
+    path.write_text(content)
+    assert f"{path}: {message}" in refused(load_calibration, path)
 
 
 def test_what_cannot_be_fitted_is_named():
     trials = some_trials(17, 500)
     scores = true_llrs(trials, 17)
-    labels = [None, np.zeros(500, dtype=bool), np.ones(500, dtype=bool)]
-    for label in labels:
+    for label in (None, np.zeros(500, dtype=bool), np.ones(500, dtype=bool)):
         one_kind = Trials(IDS, trials.enroll, trials.test, label, "one")
         message = refused(fit_calibration, Features(one_kind, [scores]))
         assert "one: a calibration is fitted on labelled targets and non-targets" in message

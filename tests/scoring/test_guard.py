@@ -24,7 +24,6 @@ def bare(pipeline, tmp_path_factory):
         (folder / f"{name}.score.json").unlink()
     table = load_embeddings(folder / "dev.npz")
     save_embeddings(folder / "leaky.npz", table.ids, table.vectors, ["id0203", "x"])
-    save_embeddings(folder / "unknown.npz", table.ids, table.vectors)
     return folder
 
 
@@ -66,8 +65,7 @@ def test_every_step_refuses_evaluated_speakers_in_every_role(tmp_path, command, 
     # Records and output have counts in place of names.
     text = succeed(f"{call} --allow-overlap --out", out)
     for each in (text, succeed("metrics", out), (tmp_path / "out.score.json").read_text()):
-        assert "speakers" in each
-        assert "(id02" not in each
+        assert "id02" not in each
     assert overlap in read_lineage(out).flaws["in-sample"][-1]
 
 
@@ -75,19 +73,10 @@ def test_scoring_refuses_evaluated_speakers(lost, tmp_path):
     score = f"score --trials dev.trials --out {tmp_path}/s --embeddings"
     own = f"{score} dev.npz --mean dev.npz"
     assert "share 16 speakers (id0200, id0201, id0202, ...)" in refusal(own)
-    text = refusal(f"{score} leaky.npz")
-    assert "the training of the model of leaky.npz share 1 speakers (id0203)" in text
+    assert "model of leaky.npz share 1 speakers (id0203)" in refusal(f"{score} leaky.npz")
     assert not list(tmp_path.iterdir())
     assert json.loads(succeed(f"{own} --allow-overlap --json"))["in_sample"]
     assert "IN-SAMPLE: the trials of dev.trials" in succeed("metrics", tmp_path / "s")
-
-
-def test_a_model_of_unknown_training_is_reported(lost, tmp_path):
-    what = "the training of the model of unknown.npz"
-    expected = f"not checked: the trials of dev.score against {what}: the speakers of {what} are"
-    for command in ("normalize", "calibrate"):
-        text = succeed(f"{line(command, embeddings='unknown')} --out", tmp_path / "x")
-        assert expected in text
 
 
 def test_overlaps_stay_with_a_saved_calibration(scored, tmp_path):
@@ -113,10 +102,6 @@ def test_scores_of_unknown_origin_stay_so(lost, tmp_path):
         assert "their origin is unknown" in text
         assert not read_lineage(path).complete
     assert json.loads(succeed(f"metrics {then} --json"))["in_sample"] is None
-    succeed(f"report {then} --out {tmp_path}/page.html --bootstrap 0")
-    page = (tmp_path / "page.html").read_text()
-    assert '<span class="mark">origin unknown</span>' in page
-    assert "origin unknown: nothing beside dev.score says" in page
     # A calibration that is fitted on such scores hands it on; the known steps must agree.
     shutil.copy("calib.score", tmp_path / "calib.score")
     out = f"--out {tmp_path}/x"
@@ -162,16 +147,11 @@ def test_a_language_match_that_gives_the_answer_away_is_marked(scored, tmp_path)
         assert f"{MARK}{role} of {path}: area under the ROC curve language match 0.7" in text
 
     # The mark stays with the result, and with what the saved calibration makes.
-    assert MARK in succeed("metrics", out)
     assert len(json.loads(succeed("metrics", out, "--json"))["confounded"]) == 2
     (tmp_path / "exp" / "config.yaml").write_text("experiment: exp\n")
     assert f"* CONFOUNDED: {tmp_path / 'exp'}, dev: quality" in succeed("runs", tmp_path / "exp")
-    published = Path(__file__).parents[2] / "conf/tidyvoice/published.yaml"
-    assert "ours (confounded)" in succeed(f"metrics ours={out} --published {published}")
     succeed(f"report {out} --out {tmp_path}/page.html --bootstrap 0")
-    page = (tmp_path / "page.html").read_text()
-    assert "<strong>Confounded.</strong>" in page
-    assert '<span class="mark">confounded</span>' in page
+    assert "<strong>Confounded.</strong>" in (tmp_path / "page.html").read_text()
     use = f"calibrate --use {tmp_path}/c.json --apply dev.score --language-match"
     text = succeed(f"{use} --out {tmp_path}/x")
     assert f"{MARK}calibration trials of calib.score" in text

@@ -119,11 +119,13 @@ def calibrate(
     """Turn scores of a system (calibrate) or of several (fuse) into log-likelihood ratios.
 
     Fit a logistic regression on labelled scores of other speakers (--fit), on the other speakers of
-    the list itself (--cross-fit), or use a saved calibration (--use). Quality measures are added by
-    giving what they need, for both lists: --utt2dur (durations), --embeddings (magnitudes),
-    --cohort (mean cohort scores), --language-match.
+    the list itself (--cross-fit), or use a saved calibration (--use). These options add quality
+    measures: --utt2dur (durations), --embeddings (magnitudes), --cohort, --language-match.
 
     Example: tidyvoice calibrate --fit calib.score --apply dev.score --out dev-llr.score
+
+    Example: tidyvoice fuse --fit a/calib.score b/calib.score --apply a/dev.score b/dev.score
+    --out fused.score
     """
     from tidyvoice.scoring.calibration import PRIOR
     from tidyvoice.scoring.pipeline import calibrate_scores

@@ -89,10 +89,7 @@ class Features:
 
 
 class Origin(Strict):
-    """Provenance of a fit: the steps that made each system's scores, the measures, the speakers.
-
-    Steps and speakers that are not known are empty and None.
-    """
+    """Provenance of a fit: steps of each system (empty if unknown), measures, speakers, remarks."""
 
     systems: tuple[tuple[Step, ...], ...]
     measures: Step = Step(step=_MEASURES, settings=dict.fromkeys(COMPARED[_MEASURES]))
