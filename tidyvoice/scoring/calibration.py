@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import Field, FiniteFloat
+from pydantic import Field, FiniteFloat, model_validator
 
 from tidyvoice.errors import TidyVoiceError, TidyVoiceWarning
 from tidyvoice.files import write_text
@@ -118,6 +118,12 @@ class Calibration(Strict):
     prior: Annotated[float, Field(gt=0, lt=1)]
     notes: dict[str, Any] = Field(default_factory=dict)
     origin: Origin | None = None
+
+    @model_validator(mode="after")
+    def _one_value_a_feature(self) -> "Calibration":
+        if {len(self.mean), len(self.scale), len(self.weights)} != {len(self.names)}:
+            raise ValueError("give one mean, scale and weight for each of the names")
+        return self
 
     def apply(self, features: Features) -> np.ndarray:
         """Return log-likelihood ratios, float64 [T]."""
