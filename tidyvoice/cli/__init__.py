@@ -3,7 +3,7 @@
 import os
 import sys
 
-from tidyvoice.cli import (
+from tidyvoice.cli import (  # noqa: F401
     audio,
     challenge,
     data,
@@ -19,24 +19,6 @@ from tidyvoice.cli import (
 )
 from tidyvoice.cli.app import app
 
-__all__ = [
-    "app",
-    "audio",
-    "challenge",
-    "data",
-    "demo",
-    "doctor",
-    "evaluation",
-    "export",
-    "hub",
-    "main",
-    "models",
-    "runs",
-    "scores",
-    "spread",
-    "training",
-]
-
 # `--fit A B` instead of `--fit A --fit B`, for the options that take score files of systems.
 SEVERAL = ("--fit", "--apply")
 
@@ -44,10 +26,8 @@ SEVERAL = ("--fit", "--apply")
 def main() -> None:
     """Entry point."""
     # Before torch is loaded: OpenMP threads that wait for each other spin for a moment, then sleep.
-    # Measured with one training process of two threads on two cores of an AMD EPYC with AVX-512
-    # (4 planes): 94 utterances a second, and 43 beside a program that keeps one core busy. Threads
-    # that sleep at once (OMP_WAIT_POLICY=passive) reach 65 and 31, threads that spin ten times as
-    # long 101 and 22. On an EPYC with AVX2 the settings do not differ beyond noise (58 to 75).
+    # One training process on two cores trained on 94 utterances a second, and on 43 beside a busy
+    # program; threads that sleep at once reach 65 and 31, and ten times as long spins 101 and 22.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     app(spread(sys.argv[1:]))
 

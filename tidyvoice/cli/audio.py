@@ -1,10 +1,10 @@
 """Commands on recordings: embeddings, decisions, enrolled speakers."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -50,8 +50,7 @@ def embed(
     from tidyvoice.scoring.embeddings import save_embeddings
 
     ids = [str(path) for path in recordings]
-    if len(set(ids)) < len(ids):
-        twice = next(name for name in ids if ids.count(name) > 1)
+    if twice := next((name for name in ids if ids.count(name) > 1), None):
         raise TidyVoiceError(f"{twice} is given twice, but ids must differ")
     if out is not None:
         if spaced := next((name for name in ids if len(name.split()) != 1), None):
@@ -63,11 +62,9 @@ def embed(
     vectors = encoder.embed_many(recordings, channel=channel)
     if out is not None:
         save_embeddings(out, ids, vectors, encoder.trained_on, encoder.weights)
-    if as_json:
-        rows = zip(ids, vectors.astype(float).tolist(), strict=True)
-        typer.echo(json.dumps([{"recording": name, "embedding": row} for name, row in rows]))
-    else:
-        typer.echo(f"{out}: {len(ids):,} embeddings of {vectors.shape[1]} dimensions")
+    rows = zip(ids, vectors.astype(float).tolist(), strict=True)
+    content = [{"recording": name, "embedding": row} for name, row in rows]
+    _print(as_json, content, [f"{out}: {len(ids):,} embeddings of {vectors.shape[1]} dimensions"])
 
 
 @app.command()
@@ -83,9 +80,7 @@ def verify(
         float | None,
         typer.Option(help="score that one speaker must exceed, instead of the prior's"),
     ] = None,
-    channel: Annotated[
-        list[int], typer.Option(min=0, help="channel of both recordings, or twice, one for each")
-    ] = [0],  # noqa: B006
+    channel: Channel = 0,
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
@@ -93,30 +88,21 @@ def verify(
 
     Example: tidyvoice verify one.wav other.wav --model exp/mini/finetune/models
     """
-    from tidyvoice.recordings import Recording
-
-    if len(channel) > 2:
-        raise TidyVoiceError(f"--channel: {len(channel)} values for two recordings; give 1 or 2")
-    pair = zip((one, other), (channel[0], channel[-1]), strict=True)
-    voices = [Recording.load(path, channel=number) for path, number in pair]
-    result = _encoder(model, device).verify(*voices, prior, threshold)
-    if as_json:
-        typer.echo(json.dumps(asdict(result)))
-        return
-    _warn(result.warnings)
+    result = _encoder(model, device).verify(one, other, prior, threshold, channel=channel)
     if result.same_speaker is None:
-        typer.echo(
+        lines = [
             f"score {result.score:.3f} (cosine; without a verifier there is no threshold: give "
             "--threshold, or fit one with `tidyvoice fit-verifier`)"
-        )
-        return
-    answer = "the same speaker" if result.same_speaker else "different speakers"
-    typer.echo(f"{answer}: score {result.score:.3f}, threshold {result.threshold:.3f}")
+        ]
+    else:
+        answer = "the same speaker" if result.same_speaker else "different speakers"
+        lines = [f"{answer}: score {result.score:.3f}, threshold {result.threshold:.3f}"]
     if result.llr is not None:
-        typer.echo(
+        lines.append(
             f"log-likelihood ratio {result.llr:+.2f}; probability of the same speaker "
             f"{result.probability:.4g} at a prior of {result.prior:g}"
         )
+    _print(as_json, asdict(result), lines, result.warnings)
 
 
 @app.command(epilog=IDENTIFICATION)
@@ -147,14 +133,10 @@ def enroll(
         gallery = Gallery.load(voices) if voices.exists() else Gallery()
         gallery.add(speaker, overwrite)
         gallery.save(voices)
-    if as_json:
-        row = {"voices": str(voices), "name": speaker.name, "recordings": speaker.recordings}
-        typer.echo(json.dumps({**row, "seconds": speaker.seconds, "enrolled": len(gallery)}))
-    else:
-        typer.echo(
-            f"{voices}: {speaker.name} enrolled with {speaker.recordings} recordings, "
-            f"{speaker.seconds:.1f} s; speakers: {len(gallery):,}"
-        )
+    row = {"name": speaker.name, "recordings": speaker.recordings, "seconds": speaker.seconds}
+    text = f"{voices}: {speaker.name} enrolled with {speaker.recordings} recordings"
+    line = f"{text}, {speaker.seconds:.1f} s; speakers: {len(gallery):,}"
+    _print(as_json, {"voices": str(voices), **row, "enrolled": len(gallery)}, [line])
 
 
 @app.command()
@@ -178,15 +160,9 @@ def voices(
             gallery.remove(remove)
             gallery.save(path)
     rows = [{"name": s.name, "recordings": s.recordings, "seconds": s.seconds} for s in gallery]
-    if as_json:
-        typer.echo(json.dumps({"voices": str(path), "enrolled": rows}))
-        return
-    typer.echo(f"{path}: speakers: {len(rows):,}")
-    width = max((len(row["name"]) for row in rows), default=0)
-    for row in rows:
-        typer.echo(
-            f"  {row['name']:<{width}}  {row['recordings']} recordings, {row['seconds']:.1f} s"
-        )
+    lines = [f"  {s.name}: {s.recordings} recordings, {s.seconds:.1f} s" for s in gallery]
+    content = {"voices": str(path), "enrolled": rows}
+    _print(as_json, content, [f"{path}: speakers: {len(rows):,}", *lines])
 
 
 @app.command(epilog=IDENTIFICATION)
@@ -212,22 +188,19 @@ def identify(
     gallery = Gallery.load(voices)
     encoder = _encoder(model, device)
     results = encoder.identify(recordings, gallery, false_alarm, top, channel=channel)
-    pairs = list(zip(map(str, recordings), results, strict=True))
-    if as_json:
-        rows = [{"recording": name, **asdict(result)} for name, result in pairs]
-        typer.echo(json.dumps({"enrolled": len(gallery), "results": rows}))
-        return
-    for name, result in pairs:
-        _warn(result.warnings)
+    rows, lines = [], []
+    for name, result in zip(map(str, recordings), results, strict=True):
+        rows.append({"recording": name, **asdict(result)})
         answer = result.name or "not an enrolled speaker"
-        typer.echo(f"{name}: {answer} (threshold {result.threshold:.3f})")
-        width = max(len(candidate.name) for candidate in result.candidates)
+        lines.append(f"{name}: {answer} (threshold {result.threshold:.3f})")
         for row in result.candidates:
-            typer.echo(f"  {row.name:<{width}}  score {row.score:6.3f}  llr {row.llr:+.2f}")
-    typer.echo(
+            lines.append(f"  {row.name}: score {row.score:.3f}, llr {row.llr:+.2f}")
+    lines.append(
         f"speakers: {len(gallery):,}; target false-alarm rate {false_alarm:.2%} for speech like "
         f"that of {results[0].fitted_to}, to which the verifier was fitted"
     )
+    warnings = [line for result in results for line in result.warnings]
+    _print(as_json, {"enrolled": len(gallery), "results": rows}, lines, warnings)
 
 
 @app.command()
@@ -267,28 +240,20 @@ def fit_verifier(
     verifier = fit(embeddings, trials, mean, utt2spk or (), prior, allow_overlap, others)
     if verifier.model != weights:
         raise TidyVoiceError(f"{embeddings} belongs to another model than {model}: extract again")
-    data = {"embeddings": shown(embeddings), "trials": shown(trials)}
-    verifier = replace(verifier, notes={**verifier.notes, **data})
+    verifier.notes.update(embeddings=shown(embeddings), trials=shown(trials))
     path, notes = verifier.save(model_files(model).folder), verifier.notes
-    if as_json:
-        scales = [
-            {"recordings": scale.recordings, "slope": scale.slope, "offset": scale.offset}
-            for scale in verifier.scales
-        ]
-        typer.echo(json.dumps({"verifier": str(path), "scales": scales, **notes}))
-        return
     scores = f"AS-norm with {notes['cohort_of']:,} speakers" if others else "cosine"
-    typer.echo(
+    lines = [
         f"{path}: {scores}, fitted to {notes['targets']:,} target and {notes['nontargets']:,} "
         "non-target trials"
-    )
+    ]
     for scale in verifier.scales:
         threshold = verifier.decide(0.0, recordings=scale.recordings).threshold
-        typer.echo(
-            f"  {scale.recordings} enrolment recordings: threshold {threshold:.3f} at prior 0.5"
-        )
-    for remark in (*notes["in_sample"], *notes["unchecked"]):
-        typer.echo(f"  {remark}", err=True)
+        number = f"  {scale.recordings} enrolment recordings"
+        lines.append(f"{number}: threshold {threshold:.3f} at prior 0.5")
+    scales = [scale.model_dump(exclude={"distribution"}) for scale in verifier.scales]
+    content = {"verifier": str(path), "scales": scales, **notes}
+    _print(as_json, content, lines, [*notes["in_sample"], *notes["unchecked"]])
 
 
 def _encoder(model: str, device: str) -> "SpeakerEncoder":
@@ -297,6 +262,12 @@ def _encoder(model: str, device: str) -> "SpeakerEncoder":
     return SpeakerEncoder.from_pretrained(model, device)
 
 
-def _warn(messages: Sequence[str]) -> None:
-    for message in messages:
-        typer.echo(f"warning: {message}", err=True)
+def _print(as_json: bool, content: Any, lines: Iterable[str], warnings: Sequence[str] = ()) -> None:
+    """Print JSON, or warnings on stderr and lines of text."""
+    if as_json:
+        typer.echo(json.dumps(content))
+        return
+    for warning in warnings:
+        typer.echo(f"warning: {warning}", err=True)
+    for line in lines:
+        typer.echo(line)

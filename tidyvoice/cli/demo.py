@@ -23,8 +23,7 @@ def demo(
 ) -> None:
     """Serve a page on this machine that compares two recordings.
 
-    It records or loads two clips, and shows whether they are of one speaker. It needs the extra
-    `demo`: pip install -e '.[demo]' -c constraints.txt
+    It needs the extra `demo`: pip install -e '.[demo]' -c constraints.txt
 
     Example: tidyvoice demo --model exp/mini/finetune/models
     """

@@ -9,11 +9,9 @@ import numpy as np
 
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.files import atomic_path
-from tidyvoice.verification.verifier import Verifier, Voices
+from tidyvoice.verification.verifier import Verifier
 
 COLUMNS = ("names", "vectors", "recordings", "seconds", "model")
-FIX = "`tidyvoice enroll` writes one"
-EMPTY = "nobody is enrolled: enroll speakers first"
 
 
 @dataclass(frozen=True)
@@ -26,6 +24,7 @@ class Enrollment:
         recordings: number of recordings.
         seconds: their total duration.
         model: the model of the embeddings, see ``SpeakerEncoder.weights``.
+        warnings: quality problems of a recording that is compared; not saved.
 
     Example:
         >>> ann = encoder.enroll("Ann", ["ann-1.wav", "ann-2.wav"])
@@ -38,6 +37,7 @@ class Enrollment:
     recordings: int
     seconds: float
     model: str | None = None
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,6 @@ class Candidate:
     """An enrolled speaker who may have spoken.
 
     Attributes:
-        name: name of the speaker.
         score: the verifier's score.
         llr: log-likelihood ratio of this speaker against another one, natural logarithm.
         recordings: number of enrolment recordings.
@@ -63,7 +62,7 @@ class Identification:
 
     Attributes:
         name: the enrolled speaker; None if no score reaches the threshold.
-        candidates: the best candidates, by decreasing score.
+        candidates: the best candidates, by decreasing log-likelihood ratio.
         threshold: the score that the first candidate had to reach.
         false_alarm: the target false-alarm rate. It holds for speech like that of ``fitted_to``.
         fitted_to: see ``Verifier.fitted_to``.
@@ -85,13 +84,7 @@ class Identification:
 
 
 class Gallery:
-    """Enrolled speakers of one model, with distinct names.
-
-    Args:
-        enrollments: the speakers to begin with.
-
-    Raises:
-        TidyVoiceError: see ``add``.
+    """Enrolled speakers of one model, with distinct names; the arguments are as for ``add``.
 
     Example:
         >>> gallery = Gallery()
@@ -103,9 +96,6 @@ class Gallery:
 
     def __init__(self, enrollments: Iterable[Enrollment] = ()):
         self._enrollments: dict[str, Enrollment] = {}
-        # What one search prepared for the next ones. A change replaces the list, so that a search
-        # in another thread fills the old one.
-        self._prepared: list[tuple[Verifier, Voices, tuple[Enrollment, ...]]] = []
         for enrollment in enrollments:
             self.add(enrollment)
 
@@ -145,87 +135,71 @@ class Gallery:
                 "with one model"
             )
         self._enrollments[name] = enrollment
-        self._prepared = []
 
     def remove(self, name: str) -> None:
-        """Remove a speaker.
-
-        Raises:
-            TidyVoiceError: nobody has this name.
-        """
+        """Remove a speaker, who must be enrolled."""
         if self._enrollments.pop(name, None) is None:
             raise TidyVoiceError(f"{name!r} is not enrolled: `tidyvoice voices` lists the names")
-        self._prepared = []
 
     def nearest(
-        self, embedding: np.ndarray, verifier: Verifier, top: int = 5
-    ) -> tuple[Candidate, ...]:
-        """Return the ``top`` best candidates for a raw embedding [D], by decreasing score.
+        self, embeddings: np.ndarray, verifier: Verifier, top: int = 5
+    ) -> list[tuple[Candidate, ...]]:
+        """Return the ``top`` best candidates for each of N raw embeddings [N x D].
 
-        Other threads may add and remove speakers at the same time.
-
-        Raises:
-            TidyVoiceError: the gallery is empty, or ``top`` is below 1.
+        They are sorted by log-likelihood ratio, because scores of speakers with different numbers
+        of recordings have different scales.
         """
+        speakers = list(self)
+        if not speakers:
+            raise TidyVoiceError("nobody is enrolled: enroll speakers first")
         if top < 1:
             raise TidyVoiceError(f"top {top}: ask for at least one candidate")
-        cache = self._prepared
-        if not cache or cache[0][0] is not verifier:
-            speakers = tuple(self)
-            if not speakers:
-                raise TidyVoiceError(EMPTY)
-            vectors = np.stack([speaker.vector for speaker in speakers])
-            scales = [verifier.scale(speaker.recordings) for speaker in speakers]
-            slopes, offsets = (
-                np.array([getattr(s, k) for s in scales]) for k in ("slope", "offset")
-            )
-            cache[:] = [(verifier, verifier.prepare(vectors), speakers, slopes, offsets)]
-        _, voices, speakers, slopes, offsets = cache[0]
-        scores = verifier.scores(voices, verifier.prepare(embedding[None]))
-        # Scores of speakers with different numbers of recordings have different scales.
-        llrs = slopes * scores + offsets
-        places = np.argpartition(-llrs, min(top, len(llrs)) - 1)[:top]
-        return tuple(
-            Candidate(
-                speakers[place].name,
-                float(scores[place]),
-                float(llrs[place]),
-                speakers[place].recordings,
-            )
-            for place in places[np.argsort(-llrs[places], kind="stable")]
-        )
+        voices = verifier.prepare(np.stack([speaker.vector for speaker in speakers]))
+        scales = [verifier.scale(speaker.recordings) for speaker in speakers]
+        slopes = np.array([scale.slope for scale in scales])
+        offsets = np.array([scale.offset for scale in scales])
+        results = []
+        for embedding in embeddings:
+            scores = verifier.scores(voices, verifier.prepare(embedding[None]))
+            llrs = slopes * scores + offsets
+            best = [
+                Candidate(
+                    speakers[place].name,
+                    float(scores[place]),
+                    float(llrs[place]),
+                    speakers[place].recordings,
+                )
+                for place in np.argsort(-llrs, kind="stable")[:top]
+            ]
+            results.append(tuple(best))
+        return results
 
     def save(self, path: str | Path) -> None:
         """Write an ``.npz`` file without pickles, atomically."""
         speakers = list(self)
         vectors = [speaker.vector for speaker in speakers]
-        columns = {
-            "names": np.array(self.names, dtype=np.str_),
-            "vectors": np.stack(vectors) if vectors else np.empty((0, 0)),
-            "recordings": np.array([speaker.recordings for speaker in speakers], dtype=np.int64),
-            "seconds": np.array([speaker.seconds for speaker in speakers], dtype=np.float64),
-            "model": np.array(self.model or ""),
-        }
+        columns = (
+            np.array(self.names, dtype=np.str_),
+            np.stack(vectors) if vectors else np.empty((0, 0)),
+            np.array([speaker.recordings for speaker in speakers], dtype=np.int64),
+            np.array([speaker.seconds for speaker in speakers], dtype=np.float64),
+            np.array(self.model or ""),
+        )
         # An open file, because numpy adds ".npz" to names that end otherwise.
         with atomic_path(path) as partial, open(partial, "wb") as file:
-            np.savez(file, **columns)
+            np.savez(file, **dict(zip(COLUMNS, columns, strict=True)))
 
     @classmethod
     def load(cls, path: str | Path) -> "Gallery":
-        """Read a file that ``save`` wrote.
-
-        Raises:
-            TidyVoiceError: the file is missing or damaged.
-        """
+        """Read a file that ``save`` wrote."""
         if not Path(path).is_file():
-            raise TidyVoiceError(f"{path}: no such file; {FIX}")
+            raise TidyVoiceError(f"{path}: no such file; `tidyvoice enroll` writes one")
         try:
             with np.load(path, allow_pickle=False) as file:
                 names, vectors, recordings, seconds, model = (file[key] for key in COLUMNS)
             rows = zip(names.tolist(), vectors, recordings.tolist(), seconds.tolist(), strict=True)
-            gallery = cls(Enrollment(*row, str(model) or None) for row in rows)
+            return cls(Enrollment(*row, str(model) or None) for row in rows)
         except (ValueError, KeyError, EOFError, OSError, zipfile.BadZipFile):
-            raise TidyVoiceError(f"{path} is not a file of enrolled speakers; {FIX}") from None
-        if not np.isfinite(vectors).all():
-            raise TidyVoiceError(f"{path}: a number is not finite; {FIX}")
-        return gallery
+            raise TidyVoiceError(
+                f"{path} is not a file of enrolled speakers; `tidyvoice enroll` writes one"
+            ) from None
