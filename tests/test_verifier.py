@@ -6,7 +6,7 @@ import pytest
 from conftest import seeded
 
 from tidyvoice.errors import TidyVoiceError, TidyVoiceWarning
-from tidyvoice.scoring.distribution import BINS, Distribution, Tail
+from tidyvoice.scoring.distribution import BINS, Distribution
 from tidyvoice.scoring.embeddings import save_embeddings
 from tidyvoice.scoring.normalization import as_norm
 from tidyvoice.scoring.pipeline import CohortFiles
@@ -29,39 +29,37 @@ def verifier(voices):
 def corpus(tmp_path_factory):
     """Embeddings of 12 speakers with 6 utterances each, their trials, and a cohort of 20."""
     folder, rng = tmp_path_factory.mktemp("corpus"), seeded(5)
-    for name, speakers, prefix in (("list", 12, "a"), ("cohort", 20, "b")):
+    for name, speakers in (("list", 12), ("cohort", 20)):
         centres = rng.standard_normal((speakers, 1, 8))
         vectors = centres + 0.7 * rng.standard_normal((speakers, 6, 8)) + 1
-        ids = [f"{prefix}{s}/en/{u}" for s in range(speakers) for u in range(6)]
+        ids = [f"{name}{s}/en/{u}" for s in range(speakers) for u in range(6)]
         rows = vectors.reshape(-1, 8).astype(np.float32)
         save_embeddings(folder / f"{name}.npz", ids, rows, ["somebody"], "m")
-        if name == "list":
-            trials = [
-                f"{int(one.split('/')[0] == two.split('/')[0])} {one} {two}\n"
-                for place, one in enumerate(ids)
-                for two in ids[place + 1 :]
-            ]
-            (folder / "trials").write_text("".join(trials))
-    lines = [f"b{s}/en/{u} b{s}\n" for s in range(20) for u in range(6)]
-    (folder / "utt2spk").write_text("".join(lines))
+        lines = [f"{one} {one.split('/')[0]}\n" for one in ids]
+        (folder / f"{name}.utt2spk").write_text("".join(lines))
+        trials = [
+            f"{int(one.split('/')[0] == two.split('/')[0])} {one} {two}\n"
+            for place, one in enumerate(ids)
+            for two in ids[place + 1 :]
+        ]
+        (folder / f"{name}.trials").write_text("".join(trials))
     return folder
 
 
-def fitted(corpus, cohort=True, **options):
-    others = CohortFiles(corpus / "cohort.npz", corpus / "utt2spk", top_n=7) if cohort else None
-    mean = corpus / "cohort.npz"
-    return fit_verifier(corpus / "list.npz", corpus / "trials", mean, cohort=others, **options)
+def fitted(corpus, cohort="cohort", **options):
+    others = cohort and CohortFiles(corpus / f"{cohort}.npz", corpus / f"{cohort}.utt2spk", top_n=7)
+    trials, mean = corpus / "list.trials", corpus / "cohort.npz"
+    return fit_verifier(corpus / "list.npz", trials, mean, cohort=others, **options)
 
 
 def test_scores_are_those_of_as_norm_with_the_cohort(corpus):
     made = fitted(corpus)
-    assert made.cohort.shape == (20, 8)
     with np.load(corpus / "cohort.npz") as table:
         vectors = table["embeddings"]
-    means = vectors.reshape(20, 6, 8).mean(axis=1)
-    cohort = unit_length(means, vectors.mean(axis=0))
+    mean = vectors.mean(axis=0)
+    cohort = unit_length(vectors.reshape(20, 6, 8).mean(axis=1), mean)
     raw = seeded(6).standard_normal((2, 30, 8)).astype(np.float32)
-    one, other = (unit_length(side, vectors.mean(axis=0)) for side in raw)
+    one, other = (unit_length(side, mean) for side in raw)
     # The cohort's order is that of names; the scores do not depend on it.
     expected = as_norm((one * other).sum(axis=1), one @ cohort.T, other @ cohort.T, 7)
     found = made.scores(*(made.prepare(side) for side in raw))
@@ -70,37 +68,30 @@ def test_scores_are_those_of_as_norm_with_the_cohort(corpus):
     assert single[0] == pytest.approx(found[0], rel=1e-4)
 
 
-@pytest.mark.parametrize("cohort", [True, False])
+@pytest.mark.parametrize("cohort", ["cohort", None])
 def test_each_number_of_enrolment_recordings_has_its_calibration(corpus, cohort):
     made = fitted(corpus, cohort)
     # Of six utterances four may enrol beside a test, eight may not.
     assert [scale.recordings for scale in made.scales] == [1, 2, 4]
     assert [made.scale(n).recordings for n in (1, 2, 3, 4, 20)] == [1, 2, 2, 4, 4]
     for scale in made.scales:
-        llrs = scale.llr(np.linspace(*scale.distribution.span, BINS))
-        target, other = (np.array(getattr(scale.distribution, kind)) for kind in KINDS)
+        known = scale.distribution
+        llrs = scale.llr(np.linspace(*known.span, BINS))
         # A calibration that fits: targets cost little, and so do the others.
-        cost = np.average(np.logaddexp(0, -llrs), weights=target)
-        assert cost + np.average(np.logaddexp(0, llrs), weights=other) < 2 * math.log(2)
-    first, last = made.scales[0], made.scales[-1]
-    assert last.slope > first.slope  # scores of a mean of embeddings say more
-
-
-KINDS = ("target", "nontarget")
+        cost = np.average(np.logaddexp(0, -llrs), weights=known.target)
+        assert cost + np.average(np.logaddexp(0, llrs), weights=known.nontarget) < 2 * math.log(2)
+    # Scores of a mean of embeddings say more.
+    assert made.scales[-1].slope > made.scales[0].slope
 
 
 def test_speakers_of_the_cohort_are_not_those_of_the_list(corpus):
-    others = CohortFiles(corpus / "list.npz", corpus / "own", top_n=7)
-    lines = [f"a{s}/en/{u} a{s}\n" for s in range(12) for u in range(6)]
-    (corpus / "own").write_text("".join(lines))
-    arguments = (corpus / "list.npz", corpus / "trials")
     with pytest.raises(TidyVoiceError, match="share 12 speakers"):
-        fit_verifier(*arguments, cohort=others)
-    made = fit_verifier(*arguments, cohort=others, allow_overlap=True)
+        fitted(corpus, "list")
+    made = fitted(corpus, "list", allow_overlap=True)
     assert "the cohort" in made.notes["in_sample"][0]
 
 
-@pytest.mark.parametrize("prior", [0.001, 0.01, 0.5, 0.9])
+@pytest.mark.parametrize("prior", [0.001, 0.5, 0.9])
 def test_decision_llr_and_threshold_agree(verifier, prior):
     for score in np.linspace(-1, 1, 41):
         result = verifier.decide(float(score), prior)
@@ -108,11 +99,10 @@ def test_decision_llr_and_threshold_agree(verifier, prior):
         assert result.probability == pytest.approx(posterior)
         assert result.same_speaker == (result.score > result.threshold)
         assert result.same_speaker == (result.probability > 0.5)
-    rarer = verifier.decide(0.0, prior / 2)
-    assert rarer.threshold > result.threshold
+    assert verifier.decide(0.0, prior / 2).threshold > result.threshold
 
 
-@pytest.mark.parametrize("prior", [0, 1, -1, math.nan])
+@pytest.mark.parametrize("prior", [0, 1, math.nan])
 def test_a_prior_is_a_probability(verifier, prior):
     with pytest.raises(TidyVoiceError, match="between 0 and 1"):
         verifier.decide(0.5, prior)
@@ -132,17 +122,12 @@ def test_it_is_written_and_read(corpus, verifier, tmp_path):
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda v: v.update(format="other"), "its format is not"),
-        (lambda v: v["scales"][0].pop("slope"), "key 'slope' is missing"),
-        (lambda v: v["scales"][0].update(slope=-1.0), "out of range"),
-        (lambda v: v.update(scales=[]), "out of range"),
-        (lambda v: v.update(mean=["x"]), "cannot be read"),
-        (lambda v: v.update(mean=0.5), "'mean' is not a list"),
-        (lambda v: v.update(cohort="AAAA"), "cannot be read"),
-        (lambda v: v.update(top_n=21), "out of range"),
-        (lambda v: v["scales"][0]["distribution"].update(target=[1, 2]), "out of range"),
-        (lambda v: v["scales"][0]["distribution"]["tail"].pop("shape"), "key 'shape' is missing"),
-        (None, "cannot be read"),
+        (lambda v: v.update(format="other"), "format: "),
+        (lambda v: v["scales"][0].pop("slope"), r"scales\.0\.slope is missing"),
+        (lambda v: v["scales"][0].update(slope=-1.0), r"scales\.0\.slope: "),
+        (lambda v: v["scales"][0]["distribution"].update(target=[1, 2]), r"distribution\.target: "),
+        (lambda v: v.update(cohort="AAAA"), "cohort: "),
+        (None, "not JSON"),
     ],
 )
 def test_a_damaged_file_is_named(corpus, tmp_path, spoil, message):
@@ -153,13 +138,7 @@ def test_a_damaged_file_is_named(corpus, tmp_path, spoil, message):
     path.write_text(json.dumps(values) if spoil else "{")
     with pytest.raises(TidyVoiceError, match=message) as error:
         Verifier.load(tmp_path)
-    assert str(path) in str(error.value)
-
-
-def test_unit_length_keeps_zero():
-    rows = unit_length(np.array([[3.0, 4.0], [1.0, 1.0]], np.float32), np.array([1.0, 1.0]))
-    np.testing.assert_allclose(np.linalg.norm(rows[0]), 1)
-    assert (rows[1] == 0).all()
+    assert f"{path} (`tidyvoice fit-verifier` writes a new one)" in str(error.value)
 
 
 @pytest.mark.parametrize(("factor", "span"), [(1, (-1, 1)), (10, (-4, 10))])
@@ -174,7 +153,7 @@ def test_histograms_hold_every_trial(factor, span):
     assert made.threshold(0.001) == pytest.approx(scaled)
 
 
-@pytest.mark.parametrize("false_alarm", [0.2, 0.05, 0.01, 0.001])
+@pytest.mark.parametrize("false_alarm", [0.2, 0.01, 0.001])
 def test_a_threshold_is_exceeded_as_often_as_asked(false_alarm):
     fresh = seeded(99).normal(0.0, 0.1, 1_000_000)
     thresholds = [Distribution.of(*listed(seed=n)).threshold(false_alarm) for n in range(10)]
@@ -182,7 +161,7 @@ def test_a_threshold_is_exceeded_as_often_as_asked(false_alarm):
     assert found == pytest.approx(false_alarm, rel=0.3)
 
 
-@pytest.mark.parametrize("voices", [10, 100, 1000])
+@pytest.mark.parametrize("voices", [10, 1000])
 def test_the_best_of_many_strangers_exceeds_it_as_seldom(voices):
     found = []
     for seed in range(10):
@@ -198,30 +177,26 @@ def test_thresholds_rise_with_voices():
     each = [made.threshold(0.01, voices) for voices in (1, 2, 5, 10, 100, 10_000, 10**7)]
     assert each == sorted(each)
     assert each[-1] < 2
-
-
-@pytest.mark.parametrize(("false_alarm", "voices"), [(0, 1), (1, 1), (0.1, 0), (math.nan, 1)])
-def test_impossible_thresholds_are_refused(false_alarm, voices):
-    with pytest.raises(TidyVoiceError, match="Give a probability"):
-        Distribution.of(*listed()).threshold(false_alarm, voices)
+    for false_alarm in (0, 1, math.nan):
+        with pytest.raises(TidyVoiceError, match="give a probability"):
+            made.threshold(false_alarm)
 
 
 def test_few_trials_are_refused_or_said():
-    with pytest.raises(TidyVoiceError, match="9 target trials are too few"):
+    with pytest.raises(TidyVoiceError, match="9 target and 20000 non-target trials are too few"):
         Distribution.of(*listed(targets=9))
     with pytest.warns(TidyVoiceWarning, match="500 non-target trials"):
         Distribution.of(*listed(nontargets=500))
-    with pytest.raises(TidyVoiceError, match="20 non-target trials are too few"):
-        Tail.fit(np.arange(20.0))
     with pytest.raises(TidyVoiceError, match="all equal"):
-        Tail.fit(np.zeros(2000))
+        Distribution.of(np.zeros(2000), np.arange(2000) < 50)
 
 
 def test_a_tail_of_known_shape_is_found():
     # Uniform scores have the shape -1, exponential ones 0.
-    uniform = Tail.fit(seeded(1).random(1_000_000))
-    assert uniform.shape == pytest.approx(-1, abs=0.1)
-    assert uniform.score_at(1e-6) == pytest.approx(1, abs=1e-3)
-    exponential = Tail.fit(seeded(2).exponential(0.05, 1_000_000))
-    assert exponential.shape == pytest.approx(0, abs=0.05)
-    assert exponential.score_at(1e-4) == pytest.approx(0.05 * math.log(1e4), rel=0.03)
+    for scores, shape, score in (
+        (seeded(1).random(1_000_000), -1, 1),
+        (seeded(2).exponential(0.05, 1_000_000), 0, 0.05 * math.log(1e4)),
+    ):
+        made = Distribution.of(scores.clip(0, 1), np.arange(1_000_000) < 10)
+        assert made.tail[3] == pytest.approx(shape, abs=0.1)
+        assert made.threshold(1e-4) == pytest.approx(score, rel=0.03)

@@ -13,24 +13,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tidyvoice.encoder import SpeakerEncoder as SpeakerEncoder
-    from tidyvoice.errors import TidyVoiceError as TidyVoiceError
+    from tidyvoice.recordings import Recording as Recording
 
 __version__ = "0.1.0"
-_HOMES = {
-    "Candidate": "verification.enrollment",
-    "Enrollment": "verification.enrollment",
-    "Gallery": "verification.enrollment",
-    "Identification": "verification.enrollment",
-    "Recording": "recordings",
-    "SpeakerEncoder": "encoder",
-    "TidyVoiceError": "errors",
-    "TidyVoiceWarning": "errors",
-    "Verification": "verification.verifier",
-    "Verifier": "verification.verifier",
-    "eer": "scoring.metrics",
-    "evaluate": "evaluation.categories",
-    "min_dcf": "scoring.metrics",
+_MODULES = {
+    "encoder": ("SpeakerEncoder",),
+    "errors": ("TidyVoiceError", "TidyVoiceWarning"),
+    "evaluation.categories": ("evaluate",),
+    "recordings": ("Recording",),
+    "scoring.metrics": ("eer", "min_dcf"),
+    "verification.enrollment": ("Candidate", "Enrollment", "Gallery", "Identification"),
+    "verification.verifier": ("Verification", "Verifier"),
 }
+_HOMES = {name: module for module, names in _MODULES.items() for name in names}
 __all__ = sorted(_HOMES)
 
 

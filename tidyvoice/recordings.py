@@ -1,7 +1,6 @@
 """Recordings of any rate, format and number of channels, checked before a model embeds them.
 
-An embedding of silence looks like any other. A recording that is silent or too short is therefore
-an error, and one of poor quality carries warnings.
+An embedding of silence looks like any other, so silence is an error; poor quality gives warnings.
 """
 
 from dataclasses import dataclass
@@ -60,9 +59,10 @@ class Recording:
         channel: int = 0,
         start: float = 0.0,
         end: float | None = None,
-        name: str = "the recording",
     ) -> "Recording":
         """Read a file or samples, resample to 16 kHz, and check the quality.
+
+        Silence and less than 0.3 s of sound are errors, like a source that is no audio.
 
         Args:
             source: a file that libsndfile or ffmpeg reads, or samples: [S], or two-dimensional
@@ -71,22 +71,11 @@ class Recording:
             sample_rate: rate of samples in whole Hz; omit it for a file.
             channel: index of the channel to use, from 0.
             start, end: segment to use, in seconds; the whole recording by default.
-            name: name of samples in messages.
-
-        Raises:
-            TidyVoiceError: the source does not exist or is no audio, or the audio is silent or has
-                less than 0.3 s of sound.
-
-        Example:
-            >>> import numpy as np
-            >>> Recording.load(np.zeros(48000), sample_rate=48000)
-            Traceback (most recent call last):
-            tidyvoice.errors.TidyVoiceError: the recording is silent: choose another microphone...
         """
         if isinstance(source, Recording):
             return source
+        name = str(source) if isinstance(source, (str, Path)) else "the recording"
         if isinstance(source, (str, Path)):
-            name = str(source)
             if sample_rate is not None:
                 raise TidyVoiceError(f"{name}: a file has its own rate; omit sample_rate")
             samples, sample_rate = _read(Path(source), start, end)
@@ -134,26 +123,23 @@ def _segment(total: int, rate: int, start: float, end: float | None, name: str) 
     first = round(start * rate)
     if (start or end is not None) and not 0 <= first < last <= total:
         until = "the end" if end is None else f"{end:g} s"
-        raise TidyVoiceError(
-            f"{name}: no segment from {start:g} s to {until}: it lasts {total / rate:.2f} s"
-        )
+        lasts = f"it lasts {total / rate:.2f} s"
+        raise TidyVoiceError(f"{name}: no segment from {start:g} s to {until}: {lasts}")
     return slice(first, last)
 
 
 def _channels(samples: np.ndarray, name: str) -> np.ndarray:
     """Convert samples of any type and layout to float32 [S x C]."""
-    if samples.ndim not in (1, 2) or samples.dtype.kind not in "iuf" or samples.size == 0:
+    kind, size = samples.dtype.kind, samples.dtype.itemsize
+    known = kind == "f" or (kind in "iu" and size <= 4)
+    if samples.ndim not in (1, 2) or samples.size == 0 or not known:
         raise TidyVoiceError(
-            f"{name}: {samples.dtype} of shape {samples.shape} are no samples: give numbers, one "
-            "or two-dimensional"
+            f"{name}: {samples.dtype} of shape {samples.shape} are no samples: give floats, int16 "
+            "or int32, one or two-dimensional"
         )
-    if samples.dtype.kind in "iu":
-        if samples.dtype.itemsize > 4:
-            raise TidyVoiceError(
-                f"{name}: the scale of {samples.dtype} is unknown: give int16, int32 or floats"
-            )
-        middle = 2.0 ** (8 * samples.dtype.itemsize - 1)
-        samples = samples / middle - (1.0 if samples.dtype.kind == "u" else 0.0)
+    if kind != "f":
+        middle = 2.0 ** (8 * size - 1)
+        samples = samples / middle - (1.0 if kind == "u" else 0.0)
     samples = samples.astype(np.float32)
     if np.abs(samples).max() > LOUDEST_FLOAT:
         raise TidyVoiceError(
@@ -171,12 +157,9 @@ def resampled(samples: np.ndarray, rate: int) -> np.ndarray:
     # Imported here, because most recordings need no resampling.
     import torch
 
-    common = gcd(rate, SAMPLE_RATE)
-    with torch.inference_mode():
-        waveform = load_torchaudio().functional.resample(
-            torch.from_numpy(samples), rate // common, SAMPLE_RATE // common
-        )
-    return waveform.numpy()
+    rates = (rate // gcd(rate, SAMPLE_RATE), SAMPLE_RATE // gcd(rate, SAMPLE_RATE))
+    waveform = torch.from_numpy(samples)
+    return load_torchaudio().functional.resample(waveform, *rates).numpy()
 
 
 def levels(samples: np.ndarray) -> np.ndarray:

@@ -1,10 +1,10 @@
-"""Commands on recordings: embeddings, decisions, enrolled speakers."""
+"""Commands on recordings: embeddings, decisions, enrolled speakers, and the demo page."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -22,9 +22,6 @@ from tidyvoice.cli.app import (
 )
 from tidyvoice.errors import TidyVoiceError, one_line_errors
 from tidyvoice.terms import IDENTIFICATION
-
-if TYPE_CHECKING:
-    from tidyvoice.encoder import SpeakerEncoder
 
 Channel = Annotated[int, typer.Option(min=0, help="channel of the recordings, from 0")]
 VoiceFile = Annotated[Path, typer.Option(help="file of enrolled speakers, .npz")]
@@ -50,8 +47,6 @@ def embed(
     from tidyvoice.scoring.embeddings import save_embeddings
 
     ids = [str(path) for path in recordings]
-    if twice := next((name for name in ids if ids.count(name) > 1), None):
-        raise TidyVoiceError(f"{twice} is given twice, but ids must differ")
     if out is not None:
         if spaced := next((name for name in ids if len(name.split()) != 1), None):
             raise TidyVoiceError(f"{spaced}: an id must not contain spaces; rename the file")
@@ -90,18 +85,14 @@ def verify(
     """
     result = _encoder(model, device).verify(one, other, prior, threshold, channel=channel)
     if result.same_speaker is None:
-        lines = [
-            f"score {result.score:.3f} (cosine; without a verifier there is no threshold: give "
-            "--threshold, or fit one with `tidyvoice fit-verifier`)"
-        ]
+        fix = "there is no threshold: give --threshold, or fit one with `tidyvoice fit-verifier`"
+        lines = [f"score {result.score:.3f} (cosine; {fix})"]
     else:
         answer = "the same speaker" if result.same_speaker else "different speakers"
         lines = [f"{answer}: score {result.score:.3f}, threshold {result.threshold:.3f}"]
     if result.llr is not None:
-        lines.append(
-            f"log-likelihood ratio {result.llr:+.2f}; probability of the same speaker "
-            f"{result.probability:.4g} at a prior of {result.prior:g}"
-        )
+        chance = f"probability {result.probability:.4g} at a prior of {result.prior:g}"
+        lines.append(f"log-likelihood ratio {result.llr:+.2f}; {chance}")
     _print(as_json, asdict(result), lines, result.warnings)
 
 
@@ -133,10 +124,8 @@ def enroll(
         gallery = Gallery.load(voices) if voices.exists() else Gallery()
         gallery.add(speaker, overwrite)
         gallery.save(voices)
-    row = {"name": speaker.name, "recordings": speaker.recordings, "seconds": speaker.seconds}
-    text = f"{voices}: {speaker.name} enrolled with {speaker.recordings} recordings"
-    line = f"{text}, {speaker.seconds:.1f} s; speakers: {len(gallery):,}"
-    _print(as_json, {"voices": str(voices), **row, "enrolled": len(gallery)}, [line])
+    content = {"voices": str(voices), **_row(speaker), "enrolled": len(gallery)}
+    _print(as_json, content, [f"{voices}: speakers: {len(gallery):,}; added", _line(speaker)])
 
 
 @app.command()
@@ -159,10 +148,8 @@ def voices(
             gallery = Gallery.load(path)  # another program may have changed the file
             gallery.remove(remove)
             gallery.save(path)
-    rows = [{"name": s.name, "recordings": s.recordings, "seconds": s.seconds} for s in gallery]
-    lines = [f"  {s.name}: {s.recordings} recordings, {s.seconds:.1f} s" for s in gallery]
-    content = {"voices": str(path), "enrolled": rows}
-    _print(as_json, content, [f"{path}: speakers: {len(rows):,}", *lines])
+    content = {"voices": str(path), "enrolled": [_row(speaker) for speaker in gallery]}
+    _print(as_json, content, [f"{path}: speakers: {len(gallery):,}", *map(_line, gallery)])
 
 
 @app.command(epilog=IDENTIFICATION)
@@ -195,10 +182,8 @@ def identify(
         lines.append(f"{name}: {answer} (threshold {result.threshold:.3f})")
         for row in result.candidates:
             lines.append(f"  {row.name}: score {row.score:.3f}, llr {row.llr:+.2f}")
-    lines.append(
-        f"speakers: {len(gallery):,}; target false-alarm rate {false_alarm:.2%} for speech like "
-        f"that of {results[0].fitted_to}, to which the verifier was fitted"
-    )
+    rate = f"target false-alarm rate {false_alarm:.2%} for speech like that of"
+    lines.append(f"speakers: {len(gallery):,}; {rate} {results[0].fitted_to}")
     warnings = [line for result in results for line in result.warnings]
     _print(as_json, {"enrolled": len(gallery), "results": rows}, lines, warnings)
 
@@ -243,31 +228,54 @@ def fit_verifier(
     verifier.notes.update(embeddings=shown(embeddings), trials=shown(trials))
     path, notes = verifier.save(model_files(model).folder), verifier.notes
     scores = f"AS-norm with {notes['cohort_of']:,} speakers" if others else "cosine"
-    lines = [
-        f"{path}: {scores}, fitted to {notes['targets']:,} target and {notes['nontargets']:,} "
-        "non-target trials"
-    ]
+    trials = f"{notes['targets']:,} target and {notes['nontargets']:,} non-target trials"
+    lines = [f"{path}: {scores}, fitted to {trials}; thresholds at prior 0.5:"]
     for scale in verifier.scales:
         threshold = verifier.decide(0.0, recordings=scale.recordings).threshold
-        number = f"  {scale.recordings} enrolment recordings"
-        lines.append(f"{number}: threshold {threshold:.3f} at prior 0.5")
+        lines.append(f"  {scale.recordings} enrolment recordings: {threshold:.3f}")
     scales = [scale.model_dump(exclude={"distribution"}) for scale in verifier.scales]
     content = {"verifier": str(path), "scales": scales, **notes}
     _print(as_json, content, lines, [*notes["in_sample"], *notes["unchecked"]])
 
 
-def _encoder(model: str, device: str) -> "SpeakerEncoder":
+@app.command()
+@one_line_errors()
+def demo(
+    model: Model,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="port; 0 for a free one")] = 7860,
+    browser: Annotated[
+        bool, typer.Option("--open/--no-open", help="open the page in the browser")
+    ] = True,
+    device: Device = "auto",
+) -> None:
+    """Serve a page on this machine that compares two recordings.
+
+    It needs the extra `demo`: pip install -e '.[demo]' -c constraints.txt
+
+    Example: tidyvoice demo --model exp/mini/finetune/models
+    """
+    from tidyvoice.demo.server import serve
+
+    serve(_encoder(model, device), port, browser)
+
+
+def _encoder(model: str, device: str) -> Any:
     from tidyvoice.encoder import SpeakerEncoder
 
     return SpeakerEncoder.from_pretrained(model, device)
 
 
-def _print(as_json: bool, content: Any, lines: Iterable[str], warnings: Sequence[str] = ()) -> None:
+def _row(speaker: Any) -> dict[str, Any]:
+    return {key: getattr(speaker, key) for key in ("name", "recordings", "seconds")}
+
+
+def _line(speaker: Any) -> str:
+    return f"  {speaker.name}: {speaker.recordings} recordings, {speaker.seconds:.1f} s"
+
+
+def _print(as_json: bool, content: Any, lines: Sequence[str], warnings: Sequence[str] = ()) -> None:
     """Print JSON, or warnings on stderr and lines of text."""
-    if as_json:
-        typer.echo(json.dumps(content))
-        return
-    for warning in warnings:
-        typer.echo(f"warning: {warning}", err=True)
-    for line in lines:
-        typer.echo(line)
+    if not as_json:
+        for warning in warnings:
+            typer.echo(f"warning: {warning}", err=True)
+    typer.echo(json.dumps(content) if as_json else "\n".join(lines))

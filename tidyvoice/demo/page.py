@@ -1,22 +1,33 @@
-"""The page with two recordings and the decision. Needs gradio, the extra ``demo``."""
+"""The page with two recordings and the decision. Needs gradio, the extra ``demo``.
 
+Every text from outside is escaped.
+"""
+
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
+from html import escape
 
 import gradio
 import torch
 
 from tidyvoice.demo.figures import scores_picture, spectrogram
-from tidyvoice.demo.markup import INTRODUCTION, figure, messages, verdict
 from tidyvoice.encoder import SpeakerEncoder
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.headers import SAMPLE_RATE
 from tidyvoice.recordings import Recording
+from tidyvoice.report.drawing import Picture
 from tidyvoice.verification.enrollment import Enrollment
+from tidyvoice.verification.verifier import Verification
 
 # Screen readers announce a new decision.
 SPEAK_UP = "element.setAttribute('aria-live', 'polite');"
 SHOWN = 20  # seconds of a spectrogram, which keeps its frames visible
+INTRODUCTION = """<h1>Is it the same speaker?</h1>
+<p>Record or drop two clips of speech, of three seconds or more, in any language. They stay on this
+machine and are deleted when the demo ends.</p>"""
+WITHOUT_VERIFIER = """<p>The cosine of the two embeddings. This model has no verifier and makes no
+decision: <code>tidyvoice fit-verifier</code> writes one.</p>"""
 PRIORS = {
     "1 in 1,000": 0.001,
     "1 in 100": 0.01,
@@ -58,9 +69,7 @@ class Comparison:
         warnings = [line.replace(path, name) for line in recording.warnings]
         return voice, figure(picture, caption) + messages("warnings", warnings)
 
-    def __call__(
-        self, first: str | None, second: str | None, prior: float
-    ) -> tuple[str, str, str, str]:
+    def __call__(self, first: str | None, second: str | None, prior: float) -> tuple[str, ...]:
         (one, left), (other, right) = self.heard(1, first), self.heard(2, second)
         if one is None or other is None:
             clips = "Two clips give" if one is other else "One more clip gives"
@@ -68,20 +77,17 @@ class Comparison:
         result, verifier = self.encoder.verify(one, other, prior), self.encoder.verifier
         if verifier is None:
             return left, right, verdict(result), ""
-        fitted = verifier.scale().distribution
-        caption = (
-            f"Scores of {sum(fitted.target):,} trials of the same speaker and "
-            f"{sum(fitted.nontarget):,} of different speakers, to which the calibration was fitted."
-        )
+        known = verifier.scale().distribution
+        counts = f"{sum(known.target):,} trials of the same speaker and {sum(known.nontarget):,}"
+        caption = f"Scores of {counts} of different speakers, to which the calibration was fitted."
         return left, right, verdict(result), figure(scores_picture(verifier, result), caption)
 
 
-def build(encoder: SpeakerEncoder, prior: float = 0.5) -> gradio.Blocks:
-    """Lay out the page, with ``prior`` selected at first."""
+def build(encoder: SpeakerEncoder) -> gradio.Blocks:
+    """Lay out the page."""
     verifier = encoder.verifier
     overlaps = verifier.notes.get("in_sample", ()) if verifier else ()
     warnings = [f"In-sample calibration, too optimistic: {overlap}" for overlap in overlaps]
-    priors = PRIORS if prior in PRIORS.values() else {**PRIORS, f"{prior:g}": prior}
     inputs, outputs = [], []
     with gradio.Blocks(title="TidyVoice: is it the same speaker?", analytics_enabled=False) as page:
         gradio.HTML(INTRODUCTION + messages("warnings", warnings), elem_id="introduction")
@@ -96,8 +102,8 @@ def build(encoder: SpeakerEncoder, prior: float = 0.5) -> gradio.Blocks:
             with gradio.Column():
                 outputs.append(gradio.HTML(elem_id="verdict", js_on_load=SPEAK_UP))
                 choice = gradio.Radio(
-                    sorted(priors.items(), key=lambda item: item[1]),
-                    value=prior,
+                    list(PRIORS.items()),
+                    value=0.5,
                     label="How likely is one speaker, before listening?",
                     info="The prior. It moves the threshold, not the score.",
                     visible=verifier is not None,
@@ -116,3 +122,35 @@ def build(encoder: SpeakerEncoder, prior: float = 0.5) -> gradio.Blocks:
             api_visibility="private",
         )
     return page
+
+
+def messages(kind: str, lines: Sequence[str]) -> str:
+    """Return a list of warnings or problems; empty without any."""
+    items = "".join(f"<li>{escape(line[:1].upper() + line[1:])}</li>" for line in lines)
+    return f'<ul class="{kind}" aria-label="{kind.title()}">{items}</ul>' if items else ""
+
+
+def figure(picture: Picture, caption: str) -> str:
+    """Return a figure that uses the colours of the page."""
+    return f"<figure>{picture.inline}<figcaption>{escape(caption)}</figcaption></figure>"
+
+
+def verdict(result: Verification) -> str:
+    """Return the decision in large type, and its numbers."""
+    if result.llr is None:
+        answer = f'<p class="answer">Score {result.score:.3f}</p>'
+        return f'<div class="verdict">{answer}{WITHOUT_VERIFIER}</div>'
+    kind = "same" if result.same_speaker else "different"
+    answer = "The same speaker" if result.same_speaker else "Different speakers"
+    return f"""<div class="verdict {kind}"><p class="answer">{answer}</p>
+<p>Probability of the same speaker: <strong>{percent(result.probability)}</strong></p>
+<dl><div><dt>Score</dt><dd>{result.score:.3f}</dd></div>
+<div><dt>Threshold</dt><dd>{result.threshold:.3f}</dd></div>
+<div><dt>Log-likelihood ratio</dt><dd>{result.llr:+.2f}</dd></div></dl></div>"""
+
+
+def percent(probability: float) -> str:
+    """Format a probability, never as 0 or 100 %."""
+    if not 0.0005 <= probability <= 0.9995:
+        return "more than 99.9 %" if probability > 0.5 else "less than 0.1 %"
+    return f"{100 * probability:.1f} %"

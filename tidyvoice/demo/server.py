@@ -7,25 +7,16 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-import numpy as np
-
 from tidyvoice.encoder import SpeakerEncoder
 from tidyvoice.errors import TidyVoiceError
-from tidyvoice.headers import SAMPLE_RATE
 from tidyvoice.packages import install_command
 from tidyvoice.report.page import style_sheet
 
 HOST = "127.0.0.1"
 
 
-def serve(encoder: SpeakerEncoder, port: int, prior: float, browser: bool) -> None:
-    """Serve the page until Ctrl-C, then delete the recordings.
-
-    Args:
-        port: 0 for a free one.
-        prior: prior selected at first.
-        browser: open the page in the browser.
-    """
+def serve(encoder: SpeakerEncoder, port: int, browser: bool) -> None:
+    """Serve the page until Ctrl-C, then delete the recordings. Port 0 stands for a free one."""
     try:
         with socket.create_server((HOST, port)) as free:
             port = free.getsockname()[1]
@@ -33,7 +24,6 @@ def serve(encoder: SpeakerEncoder, port: int, prior: float, browser: bool) -> No
         raise TidyVoiceError(
             f"port {port} cannot be used ({error.strerror}): give another one with --port"
         ) from None
-    encoder.embed_waveforms(np.zeros((1, SAMPLE_RATE), np.float32))  # the first call is slow
     with tempfile.TemporaryDirectory(prefix="tidyvoice-demo-") as folder:
         # gradio reads both when it is first imported.
         os.environ.update(GRADIO_ANALYTICS_ENABLED="False", GRADIO_TEMP_DIR=folder)
@@ -48,7 +38,7 @@ def serve(encoder: SpeakerEncoder, port: int, prior: float, browser: bool) -> No
             ) from None
         # Refuse other sites, whose names may resolve to this address.
         guard = Middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"])
-        page = build(encoder, prior)
+        page = build(encoder)
         page.launch(
             inbrowser=browser,
             prevent_thread_lock=True,

@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -39,7 +40,7 @@ class Embedder:
         model: network from features [B x T x F] to embeddings [B x D].
         settings: settings of the front end.
         trained_on: speakers of the model's training; None if unknown.
-        verifier: scores and decisions for this model (see ``SpeakerEncoder``); None without.
+        verifier: decisions for this model (see ``SpeakerEncoder``); None without.
         precision: a key of ``PRECISIONS``. On CUDA, float32 convolutions use TF32 unless
             ``torch.backends.cudnn.allow_tf32`` is False.
 
@@ -76,10 +77,8 @@ class Embedder:
         self.fewest_frames = self.inference.fewest_frames
         if verifier is not None and verifier.model != self.weights:
             # Extraction comes before fitting, and would be refused with the file still there.
-            raise TidyVoiceError(
-                "verifier.json belongs to another model: delete it, extract, and fit a new one "
-                "with `tidyvoice fit-verifier`"
-            )
+            fix = "delete it, extract, and fit a new one with `tidyvoice fit-verifier`"
+            raise TidyVoiceError(f"verifier.json belongs to another model: {fix}")
         self.verifier = verifier
 
     @torch.inference_mode()
@@ -91,14 +90,8 @@ class Embedder:
             (2, 16)
         """
         features = self.frontend(torch.from_numpy(waveforms).to(self.device))
-        frames = features.shape[1]
-        if frames < self.fewest_frames:
-            raise TidyVoiceError(
-                f"{frames} frames are fewer than the {self.fewest_frames} that {self.precision} "
-                "needs: use float32"
-            )
         embeddings = self.inference(features).cpu().numpy()
-        demand_finite(embeddings, frames, self.precision)
+        demand_finite(embeddings, features.shape[1], self.precision)
         return embeddings
 
     def embed_samples(self, samples: np.ndarray) -> np.ndarray:
@@ -139,10 +132,8 @@ class Embedder:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Embed sliding windows of a recording (see ``embed``).
 
-        Args:
-            window, step: length, 0.3 or more, and distance of the windows in seconds. No window
-                extends beyond the recording: the rest is dropped. A shorter recording is one
-                window.
+        ``window`` and ``step`` are length, 0.3 or more, and distance in seconds. What is left over
+        at the end is dropped. A shorter recording is one window.
 
         Returns:
             Start of each window in seconds, float64 [N], and raw embeddings, float32 [N x D].
@@ -156,10 +147,8 @@ class Embedder:
         warn(loaded.warnings)
         size, hop = round(window * SAMPLE_RATE), round(step * SAMPLE_RATE)
         if size < SHORTEST * SAMPLE_RATE or hop < 1:
-            raise TidyVoiceError(
-                f"window {window:g} s, step {step:g} s: use a window of {SHORTEST} s or more and a "
-                "step above 0"
-            )
+            sizes = f"window {window:g} s, step {step:g} s"
+            raise TidyVoiceError(f"{sizes}: use {SHORTEST} s or more, and a step above 0")
         starts = np.arange(0, max(len(loaded.samples) - size, 0) + 1, hop)
         windows = [
             Recording(loaded.name, loaded.samples[start : start + size], 0.0) for start in starts
@@ -184,12 +173,8 @@ class Embedder:
         self, sources: Iterable[Source], sample_rate: int | None, channel: int
     ) -> list[Enrollment]:
         """Embed recordings in order, without keeping their samples."""
-        loaded = read_ahead(
-            lambda source: Recording.load(source, sample_rate, channel),
-            sources,
-            READING_THREADS,
-            ahead=READING_THREADS,
-        )
+        load = partial(Recording.load, sample_rate=sample_rate, channel=channel)
+        loaded = read_ahead(load, sources, READING_THREADS, ahead=READING_THREADS)
         ahead, rows = one_ahead(_portions(loaded)), []
         with closing(loaded), closing(ahead):
             for recordings in ahead:
@@ -230,12 +215,9 @@ def demand_finite(embeddings: np.ndarray, frames: int, precision: str) -> None:
     """Raise a ``NotFiniteError`` if embeddings [B x D] of ``frames`` frames are not finite."""
     broken = np.flatnonzero(~np.isfinite(embeddings).all(axis=1))
     if broken.size:
-        other = "" if precision == "float32" else "use float32, or "
-        raise NotFiniteError(
-            int(broken[0]),
-            f"the embedding of {frames} frames is not finite in {precision}: {other}check the "
-            "weights of the model",
-        )
+        text = f"the embedding of {frames} frames is not finite in {precision}"
+        fix = "" if precision == "float32" else "use float32, or "
+        raise NotFiniteError(int(broken[0]), f"{text}: {fix}check the weights of the model")
 
 
 def _portions(loaded: Iterable[Recording]) -> Iterator[list[Recording]]:

@@ -14,6 +14,7 @@ from tidyvoice.verification.enrollment import Enrollment, Gallery, Identificatio
 from tidyvoice.verification.verifier import Verification, Verifier, log_odds, unit_length
 
 Voice = Source | Enrollment
+Side = Voice | Sequence[Voice]
 
 
 class SpeakerEncoder(Embedder):
@@ -44,10 +45,6 @@ class SpeakerEncoder(Embedder):
             revision: commit, tag or branch of a repository.
             precision: precision of the convolutions, "float32" or "bfloat16".
 
-        Raises:
-            TidyVoiceError: the model is missing or damaged, or its verifier belongs to another
-                model.
-
         Example:
             >>> from tidyvoice import SpeakerEncoder
             >>> SpeakerEncoder.from_pretrained("model", device="cpu").frontend.feature_dim
@@ -59,11 +56,7 @@ class SpeakerEncoder(Embedder):
         return cls(model, settings, device, training_speakers(folder), verifier, precision)
 
     def similarity(
-        self,
-        one: Voice | Sequence[Voice],
-        other: Voice | Sequence[Voice],
-        sample_rate: int | None = None,
-        channel: int = 0,
+        self, one: Side, other: Side, sample_rate: int | None = None, channel: int = 0
     ) -> float | np.ndarray:
         """Return the cosine of the embeddings, centred if there is a verifier.
 
@@ -80,8 +73,8 @@ class SpeakerEncoder(Embedder):
 
     def verify(
         self,
-        one: Voice | Sequence[Voice],
-        other: Voice | Sequence[Voice],
+        one: Side,
+        other: Side,
         prior: float = 0.5,
         threshold: float | None = None,
         sample_rate: int | None = None,
@@ -97,15 +90,12 @@ class SpeakerEncoder(Embedder):
                 of the errors, use p c_miss / (p c_miss + (1 - p) c_fa).
             threshold: score that one speaker must exceed; by default the one at which the
                 probability is 0.5.
-            sample_rate: rate of recordings that are arrays.
-            channel: channel of all recordings.
+            sample_rate, channel: rate of arrays that are recordings, and channel of all recordings.
 
         Returns:
             The result, or a list of results if a side is a list.
 
         Example:
-            >>> encoder.verify("ann-1.wav", "ann-2.wav").same_speaker
-            True
             >>> results = encoder.verify("ann-1.wav", ["ann-2.wav", "bob-1.wav"])
             >>> [result.same_speaker for result in results]
             [True, False]
@@ -183,16 +173,11 @@ class SpeakerEncoder(Embedder):
         Args:
             recording: a recording, see ``Recording.load``, or a list of them.
             false_alarm: target rate of unknown speakers who are accepted as anybody in the
-                gallery. The threshold follows from the non-target scores to which the verifier was
-                fitted and from the size of the gallery. For another kind of speech, fit the
-                verifier again.
+                gallery, for speech like that to which the verifier was fitted.
             top: number of candidates.
 
         Returns:
             The result, or a list of results for a list of recordings.
-
-        Raises:
-            TidyVoiceError: there is no verifier, or the gallery is empty or of another model.
 
         Example:
             >>> ann, bob = (encoder.enroll(name, [f"{name}-1.wav"]) for name in ("ann", "bob"))
@@ -200,10 +185,7 @@ class SpeakerEncoder(Embedder):
             'bob'
         """
         if self.verifier is None:
-            raise TidyVoiceError(
-                "the model has no verifier, and so no threshold: fit one with `tidyvoice "
-                "fit-verifier`"
-            )
+            raise TidyVoiceError("the model has no verifier: `tidyvoice fit-verifier` writes one")
         for speaker in gallery:
             self._check_model(speaker)
         several = isinstance(recording, (list, tuple))
@@ -214,61 +196,45 @@ class SpeakerEncoder(Embedder):
             fitted = self.verifier.scale(first.recordings).distribution
             threshold = fitted.threshold(false_alarm, len(gallery))
             if threshold >= fitted.span[1]:
-                warnings += (
-                    f"the threshold is above all known scores: {sum(fitted.nontarget):,} "
-                    f"non-target trials are too few for a false-alarm rate of {false_alarm:g} "
-                    f"among {len(gallery):,} speakers. Fit the verifier to more, or raise the rate",
-                )
+                few = f"{sum(fitted.nontarget):,} non-target trials are too few"
+                aim = f"a false-alarm rate of {false_alarm:g} among {len(gallery):,} speakers"
+                warnings += (f"nobody can be found: {few} for {aim}; fit the verifier to more",)
             name = first.name if first.score >= threshold else None
-            origin = self.verifier.fitted_to
-            results.append(
-                Identification(name, candidates, threshold, false_alarm, origin, warnings)
-            )
+            facts = (threshold, false_alarm, self.verifier.fitted_to, warnings)
+            results.append(Identification(name, candidates, *facts))
         return results if several else results[0]
 
     def _sides(
-        self,
-        one: Voice | Sequence[Voice],
-        other: Voice | Sequence[Voice],
-        sample_rate: int | None,
-        channel: int,
+        self, one: Side, other: Side, sample_rate: int | None, channel: int
     ) -> tuple[list[Enrollment], list[Enrollment], bool]:
         """Embed two sides, the longer one first; tell if one is a list."""
         sides, several = [], False
         for side in (one, other):
-            rows = isinstance(side, np.ndarray) and side.ndim == 2 and sample_rate is None
-            listed = rows or isinstance(side, (list, tuple))
-            sides.append(self._embed_voices(list(side) if listed else [side], sample_rate, channel))
+            table = isinstance(side, np.ndarray) and side.ndim == 2 and sample_rate is None
+            listed = table or isinstance(side, (list, tuple))
+            voices = list(side) if listed else [side]
+            rows = [self._known(voice, sample_rate) for voice in voices]
+            sources = [voice for voice, row in zip(voices, rows, strict=True) if row is None]
+            embedded = iter(self._embed_sources(sources, sample_rate, channel))
+            sides.append([next(embedded) if row is None else row for row in rows])
             several = several or listed
         left, right = sorted(sides, key=len, reverse=True)
         if len(right) not in (1, len(left)):
-            raise TidyVoiceError(
-                f"{len(sides[0])} voices against {len(sides[1])}: give lists of equal length, or "
-                "a single voice on one side"
-            )
+            sizes = f"{len(sides[0])} voices against {len(sides[1])}"
+            raise TidyVoiceError(f"{sizes}: give lists of equal length, or a single voice")
         return left, right, several
 
-    def _embed_voices(
-        self, voices: Sequence[Voice], sample_rate: int | None, channel: int
-    ) -> list[Enrollment]:
-        """Embed the recordings among voices, in batches."""
-        rows: list[Enrollment | None] = []
-        for voice in voices:
-            if isinstance(voice, Enrollment):
-                self._check_model(voice)
-                rows.append(voice)
-            elif sample_rate is not None or isinstance(voice, (str, Path, Recording)):
-                rows.append(None)
-            elif np.shape(voice) == (self.model.embed_dim,):
-                rows.append(Enrollment("", np.asarray(voice, dtype=np.float32), 1, 0.0))
-            else:
-                raise TidyVoiceError(
-                    f"an array of shape {np.shape(voice)} is not an embedding of "
-                    f"{self.model.embed_dim} dimensions; give sample_rate if it holds samples"
-                )
-        sources = [voice for voice, row in zip(voices, rows, strict=True) if row is None]
-        embedded = iter(self._embed_sources(sources, sample_rate, channel))
-        return [next(embedded) if row is None else row for row in rows]
+    def _known(self, voice: Voice, sample_rate: int | None) -> Enrollment | None:
+        """Return an enrolment, or an embedding as one; None for a recording."""
+        if isinstance(voice, Enrollment):
+            self._check_model(voice)
+            return voice
+        if sample_rate is not None or isinstance(voice, (str, Path, Recording)):
+            return None
+        if np.shape(voice) != (self.model.embed_dim,):
+            size = f"{np.shape(voice)} is not an embedding of {self.model.embed_dim} dimensions"
+            raise TidyVoiceError(f"an array of shape {size}; give sample_rate if it holds samples")
+        return Enrollment("", np.asarray(voice, dtype=np.float32), 1, 0.0)
 
     def _cosines(self, left: list[Enrollment], right: list[Enrollment]) -> np.ndarray:
         mean = None if self.verifier is None else self.verifier.mean
@@ -277,6 +243,4 @@ class SpeakerEncoder(Embedder):
 
     def _check_model(self, speaker: Enrollment) -> None:
         if speaker.model != self.weights:
-            raise TidyVoiceError(
-                f"{speaker.name!r} was enrolled with another model: enroll them again"
-            )
+            raise TidyVoiceError(f"{speaker.name!r} was enrolled with another model: enroll again")

@@ -1,6 +1,5 @@
 """The folder of a published model."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -44,7 +43,7 @@ def _write(facts: Facts, terms: Terms, folder: Path) -> None:
     save_model_config(folder, facts.network, encoder.settings, [OTHERS])
     if encoder.verifier is not None:
         notes = {key: _without_folders(note) for key, note in encoder.verifier.notes.items()}
-        replace(encoder.verifier, notes=notes).save(folder)
+        encoder.verifier.model_copy(update={"notes": notes}).save(folder)
     write_text(folder / CARD, model_card(facts, terms))
 
 

@@ -1,20 +1,18 @@
 """Score distributions of a labelled list, small enough to be kept with a model without the list."""
 
 import math
-import warnings
 from typing import Annotated
 
 import numpy as np
 from pydantic import Field, FiniteFloat, NonNegativeInt
 
-from tidyvoice.errors import TidyVoiceError, TidyVoiceWarning
+from tidyvoice.errors import TidyVoiceError
 from tidyvoice.settings import Strict
 
 BINS = 400
 TAIL = 0.005  # share of the non-target scores that the tail is fitted to, or,
 ENOUGH = 400  # if that is less, this many of them, or the upper quarter
-FEWEST = 10  # targets, and scores of the tail
-ROUGH = 1000  # non-targets, below which the tail is inaccurate
+FEWEST = {"target": 10, "non-target": 40}  # trials
 Counts = Annotated[tuple[NonNegativeInt, ...], Field(min_length=BINS, max_length=BINS)]
 
 
@@ -26,14 +24,6 @@ class Distribution(Strict):
 
     J. R. M. Hosking, J. R. Wallis, "Parameter and Quantile Estimation for the Generalized Pareto
     Distribution", Technometrics 29, 1987 (their k is minus this shape).
-
-    Example:
-        >>> import numpy as np
-        >>> scores = np.random.default_rng(0).normal(0, 0.1, 20_000)
-        >>> scores[:1000] += 0.6
-        >>> made = Distribution.of(scores, np.arange(20_000) < 1000)
-        >>> round(made.threshold(0.01), 2), round(made.threshold(0.01, voices=1000), 2)
-        (0.23, 0.43)
     """
 
     target: Counts
@@ -44,15 +34,9 @@ class Distribution(Strict):
     @classmethod
     def of(cls, scores: np.ndarray, is_target: np.ndarray) -> "Distribution":
         """Return the distribution of labelled scores [T], in -1..1 if they are cosines."""
-        targets, nontargets = int(is_target.sum()), int((~is_target).sum())
-        if min(targets, nontargets // 4) < FEWEST:
-            raise TidyVoiceError(
-                f"{targets} target and {nontargets} non-target trials are too few: use {FEWEST} "
-                f"and {ROUGH:,} or more"
-            )
-        if nontargets < ROUGH:
-            text = f"{nontargets} non-target trials: thresholds for few false alarms are inaccurate"
-            warnings.warn(text, TidyVoiceWarning, stacklevel=3)
+        for kind, fewest in FEWEST.items():
+            if (count := int((is_target == (kind == "target")).sum())) < fewest:
+                raise TidyVoiceError(f"{count} {kind} trials are too few: use {fewest} or more")
         span = (-1.0, 1.0)
         if np.abs(scores).max() > 1 + 1e-5:
             span = (float(np.floor(scores.min())), float(np.ceil(scores.max())))

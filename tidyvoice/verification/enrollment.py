@@ -11,7 +11,7 @@ from tidyvoice.errors import TidyVoiceError
 from tidyvoice.files import atomic_path
 from tidyvoice.verification.verifier import Verifier
 
-COLUMNS = ("names", "vectors", "recordings", "seconds", "model")
+COLUMNS = {"names": "name", "vectors": "vector", "recordings": "recordings", "seconds": "seconds"}
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,6 @@ class Enrollment:
     """A speaker as a model represents them.
 
     Attributes:
-        name: name of the speaker.
         vector: mean raw embedding of the recordings, float32 [D].
         recordings: number of recordings.
         seconds: their total duration.
@@ -44,10 +43,7 @@ class Enrollment:
 class Candidate:
     """An enrolled speaker who may have spoken.
 
-    Attributes:
-        score: the verifier's score.
-        llr: log-likelihood ratio of this speaker against another one, natural logarithm.
-        recordings: number of enrolment recordings.
+    ``llr`` is the log-likelihood ratio of this speaker against another one, natural logarithm.
     """
 
     name: str
@@ -87,9 +83,7 @@ class Gallery:
     """Enrolled speakers of one model, with distinct names; the arguments are as for ``add``.
 
     Example:
-        >>> gallery = Gallery()
-        >>> gallery.add(encoder.enroll("Ann", ["ann-1.wav"]))
-        >>> gallery.save("voices.npz")
+        >>> Gallery([encoder.enroll("Ann", ["ann-1.wav"])]).save("voices.npz")
         >>> Gallery.load("voices.npz").names
         ('Ann',)
     """
@@ -110,30 +104,16 @@ class Gallery:
         """Names in the order of enrolment."""
         return tuple(self._enrollments)
 
-    @property
-    def model(self) -> str | None:
-        """The model of all speakers; None for an empty gallery."""
-        return next((speaker.model for speaker in self), None)
-
     def add(self, enrollment: Enrollment, overwrite: bool = False) -> None:
-        """Add a speaker.
-
-        Raises:
-            TidyVoiceError: the name exists and ``overwrite`` is False, or the model differs from
-                that of the other speakers.
-        """
+        """Add a speaker of the same model as the others; ``overwrite`` allows a known name."""
         name = enrollment.name
         if name in self._enrollments and not overwrite:
-            raise TidyVoiceError(
-                f"{name!r} is enrolled already: choose another name, or replace the speaker "
-                "(--overwrite, overwrite=True)"
-            )
+            fix = "choose another name, or overwrite the speaker"
+            raise TidyVoiceError(f"{name!r} is enrolled already: {fix}")
         first = next((speaker for speaker in self if speaker.name != name), enrollment)
         if (first.model, first.vector.shape) != (enrollment.model, enrollment.vector.shape):
-            raise TidyVoiceError(
-                f"{name!r} is enrolled with another model than {first.name!r}: enroll all speakers "
-                "with one model"
-            )
+            fix = "enroll all speakers with one model"
+            raise TidyVoiceError(f"{name!r} has another model than {first.name!r}: {fix}")
         self._enrollments[name] = enrollment
 
     def remove(self, name: str) -> None:
@@ -162,44 +142,34 @@ class Gallery:
         for embedding in embeddings:
             scores = verifier.scores(voices, verifier.prepare(embedding[None]))
             llrs = slopes * scores + offsets
-            best = [
-                Candidate(
-                    speakers[place].name,
-                    float(scores[place]),
-                    float(llrs[place]),
-                    speakers[place].recordings,
-                )
-                for place in np.argsort(-llrs, kind="stable")[:top]
-            ]
+            best = []
+            for place in np.argsort(-llrs, kind="stable")[:top]:
+                speaker, numbers = speakers[place], (float(scores[place]), float(llrs[place]))
+                best.append(Candidate(speaker.name, *numbers, speaker.recordings))
             results.append(tuple(best))
         return results
 
     def save(self, path: str | Path) -> None:
         """Write an ``.npz`` file without pickles, atomically."""
-        speakers = list(self)
-        vectors = [speaker.vector for speaker in speakers]
-        columns = (
-            np.array(self.names, dtype=np.str_),
-            np.stack(vectors) if vectors else np.empty((0, 0)),
-            np.array([speaker.recordings for speaker in speakers], dtype=np.int64),
-            np.array([speaker.seconds for speaker in speakers], dtype=np.float64),
-            np.array(self.model or ""),
-        )
+        model = next((speaker.model for speaker in self), None)
+        columns = {key: np.array([getattr(s, name) for s in self]) for key, name in COLUMNS.items()}
         # An open file, because numpy adds ".npz" to names that end otherwise.
         with atomic_path(path) as partial, open(partial, "wb") as file:
-            np.savez(file, **dict(zip(COLUMNS, columns, strict=True)))
+            np.savez(file, model=np.array(model or ""), **columns)
 
     @classmethod
     def load(cls, path: str | Path) -> "Gallery":
         """Read a file that ``save`` wrote."""
+        fix = "`tidyvoice enroll` writes one"
         if not Path(path).is_file():
-            raise TidyVoiceError(f"{path}: no such file; `tidyvoice enroll` writes one")
+            raise TidyVoiceError(f"{path}: no such file; {fix}")
         try:
             with np.load(path, allow_pickle=False) as file:
-                names, vectors, recordings, seconds, model = (file[key] for key in COLUMNS)
-            rows = zip(names.tolist(), vectors, recordings.tolist(), seconds.tolist(), strict=True)
-            return cls(Enrollment(*row, str(model) or None) for row in rows)
+                rows = zip(*(file[key] for key in COLUMNS), strict=True)
+                model = str(file["model"]) or None
+            return cls(
+                Enrollment(str(name), vector, int(recordings), float(seconds), model)
+                for name, vector, recordings, seconds in rows
+            )
         except (ValueError, KeyError, EOFError, OSError, zipfile.BadZipFile):
-            raise TidyVoiceError(
-                f"{path} is not a file of enrolled speakers; `tidyvoice enroll` writes one"
-            ) from None
+            raise TidyVoiceError(f"{path} is not a file of enrolled speakers; {fix}") from None

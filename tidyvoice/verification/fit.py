@@ -40,18 +40,13 @@ def fit_verifier(
     the mean of as many utterances of the same speaker, if the list has enough of them.
 
     Args:
-        embeddings: embeddings of the trials' utterances, of speakers unknown to the model.
-        trials: a labelled list.
+        embeddings, trials: of speakers unknown to the model; the trials are labelled.
         mean: embeddings whose mean is subtracted; by default nothing is.
         utt2spk: speakers of the list; by default from the ids.
         prior: see ``calibration.Fit``.
         allow_overlap: allow speakers of the list in the model's training, the mean or the cohort,
             and note them.
         cohort: speakers for AS-norm; without it the score is the cosine.
-
-    Raises:
-        TidyVoiceError: a faulty file, embeddings that do not name their model, too few trials,
-            target scores that are no higher than the others, or overlaps of speakers.
     """
     tables = Tables([embeddings], mean, cohort)
     table = tables.embeddings
@@ -66,11 +61,11 @@ def fit_verifier(
         entries = tables.cohort()
         scored = ScoreTable(listed, scores)
         scores = normalize(scored, table, entries, subtracted, "asnorm", cohort.top_n)
-    # The verifier is published with the model: names of files, not their folders.
-    remarks = {
-        kind: [describe(r, lambda path: Path(path).name) for r in guard.remarks if r.kind == kind]
-        for kind in ("in-sample", "unchecked")
-    }
+
+    def remarks(kind: str) -> list[str]:
+        # The verifier is published with the model: names of files, not their folders.
+        return [describe(r, lambda path: Path(path).name) for r in guard.remarks if r.kind == kind]
+
     verifier = Verifier(
         model=table.model,
         mean=subtracted,
@@ -84,8 +79,8 @@ def fit_verifier(
             "mean_of": tables.averaged,
             "cohort_of": len(entries) if entries else 0,
             "prior": prior,
-            "in_sample": remarks["in-sample"],
-            "unchecked": remarks["unchecked"],
+            "in_sample": remarks("in-sample"),
+            "unchecked": remarks("unchecked"),
         },
     )
     scales, speakers = list(verifier.scales), speakers_of(listed, spoken_by)

@@ -1,7 +1,4 @@
-"""Decisions from embeddings: centring, score normalisation, calibration and thresholds.
-
-A model folder may hold ``verifier.json``, which `tidyvoice fit-verifier` writes.
-"""
+"""Decisions from embeddings: centring, score normalisation, calibration and thresholds."""
 
 import base64
 import io
@@ -60,24 +57,14 @@ class Scale(Strict):
     offset: FiniteFloat
     distribution: Distribution  # of the trials to which it was fitted
 
-    def llr(self, scores: np.ndarray | float) -> np.ndarray | float:
-        """Convert scores to log-likelihood ratios."""
-        return self.slope * scores + self.offset
-
 
 @dataclass(frozen=True)
 class Voices:
-    """Embeddings prepared for scoring.
+    """Embeddings prepared for scoring."""
 
-    Attributes:
-        units: float32 [N x D], centred, at unit length.
-        mean, deviation: statistics of each one's highest cohort scores, float64 [N]; 0 and 1
-            without a cohort.
-    """
-
-    units: np.ndarray
-    mean: np.ndarray
-    deviation: np.ndarray
+    units: np.ndarray  # float32 [N x D], centred, at unit length
+    mean: np.ndarray  # of each one's highest cohort scores, float64 [N]; 0 without a cohort
+    deviation: np.ndarray  # of the same; 1 without a cohort
 
 
 def _array(value: np.ndarray | str) -> np.ndarray:
@@ -133,7 +120,7 @@ class Verifier(Strict):
     def fitted_to(self) -> str:
         """Names of the embeddings and trials to which it was fitted."""
         names = [self.notes[key] for key in ("embeddings", "trials") if key in self.notes]
-        return " with the list ".join(names) or "data that it does not name"
+        return " with the list ".join(names)
 
     def prepare(self, embeddings: np.ndarray) -> Voices:
         """Prepare raw embeddings [N x D] for ``scores``."""
@@ -170,7 +157,7 @@ class Verifier(Strict):
         # Computed from the difference, so that it is 0.5 exactly at the default threshold.
         probability = 1 / (1 + math.exp(-np.clip(scale.slope * (score - even), -700, 700)))
         limit = even if threshold is None else threshold
-        llr = float(scale.llr(score))
+        llr = float(scale.slope * score + scale.offset)
         return Verification(score, llr, probability, score > limit, limit, prior, warnings)
 
     def save(self, folder: str | Path) -> Path:
@@ -181,11 +168,7 @@ class Verifier(Strict):
 
     @classmethod
     def load(cls, folder: str | Path) -> "Verifier | None":
-        """Read the verifier of a model folder; None if there is none.
-
-        Raises:
-            TidyVoiceError: the file is damaged, or a value is out of range.
-        """
+        """Read the verifier of a model folder; None if there is none."""
         path = Path(folder) / VERIFIER_FILE
         if not path.is_file():
             return None
@@ -205,11 +188,7 @@ def unit_length(embeddings: np.ndarray, mean: np.ndarray | None = None) -> np.nd
 
 
 def log_odds(prior: float) -> float:
-    """Return ln(p / (1 - p)).
-
-    Raises:
-        TidyVoiceError: p is not between 0 and 1.
-    """
+    """Return ln(p / (1 - p)) of a probability between 0 and 1."""
     if not 0 < prior < 1:
         raise TidyVoiceError(f"prior {prior:g}: give a probability between 0 and 1")
     return math.log(prior / (1 - prior))
