@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from conftest import seeded
 
-from tidyvoice.errors import TidyVoiceError, TidyVoiceWarning
+from tidyvoice.errors import TidyVoiceError
 from tidyvoice.scoring.distribution import BINS, Distribution
 from tidyvoice.scoring.embeddings import save_embeddings
 from tidyvoice.scoring.normalization import as_norm
@@ -64,8 +64,6 @@ def test_scores_are_those_of_as_norm_with_the_cohort(corpus):
     expected = as_norm((one * other).sum(axis=1), one @ cohort.T, other @ cohort.T, 7)
     found = made.scores(*(made.prepare(side) for side in raw))
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
-    single = made.scores(made.prepare(raw[0]), made.prepare(raw[1][:1]))
-    assert single[0] == pytest.approx(found[0], rel=1e-4)
 
 
 @pytest.mark.parametrize("cohort", ["cohort", None])
@@ -76,7 +74,7 @@ def test_each_number_of_enrolment_recordings_has_its_calibration(corpus, cohort)
     assert [made.scale(n).recordings for n in (1, 2, 3, 4, 20)] == [1, 2, 2, 4, 4]
     for scale in made.scales:
         known = scale.distribution
-        llrs = scale.llr(np.linspace(*known.span, BINS))
+        llrs = scale.slope * np.linspace(*known.span, BINS) + scale.offset
         # A calibration that fits: targets cost little, and so do the others.
         cost = np.average(np.logaddexp(0, -llrs), weights=known.target)
         assert cost + np.average(np.logaddexp(0, llrs), weights=known.nontarget) < 2 * math.log(2)
@@ -100,12 +98,9 @@ def test_decision_llr_and_threshold_agree(verifier, prior):
         assert result.same_speaker == (result.score > result.threshold)
         assert result.same_speaker == (result.probability > 0.5)
     assert verifier.decide(0.0, prior / 2).threshold > result.threshold
-
-
-@pytest.mark.parametrize("prior", [0, 1, math.nan])
-def test_a_prior_is_a_probability(verifier, prior):
-    with pytest.raises(TidyVoiceError, match="between 0 and 1"):
-        verifier.decide(0.5, prior)
+    for wrong in (0, 1, math.nan):
+        with pytest.raises(TidyVoiceError, match="between 0 and 1"):
+            verifier.decide(0.5, wrong)
 
 
 def test_it_is_written_and_read(corpus, verifier, tmp_path):
@@ -153,23 +148,25 @@ def test_histograms_hold_every_trial(factor, span):
     assert made.threshold(0.001) == pytest.approx(scaled)
 
 
-@pytest.mark.parametrize("false_alarm", [0.2, 0.01, 0.001])
-def test_a_threshold_is_exceeded_as_often_as_asked(false_alarm):
-    fresh = seeded(99).normal(0.0, 0.1, 1_000_000)
-    thresholds = [Distribution.of(*listed(seed=n)).threshold(false_alarm) for n in range(10)]
-    found = np.mean([(fresh > threshold).mean() for threshold in thresholds])
-    assert found == pytest.approx(false_alarm, rel=0.3)
-
-
-@pytest.mark.parametrize("voices", [10, 1000])
-def test_the_best_of_many_strangers_exceeds_it_as_seldom(voices):
+@pytest.mark.parametrize(
+    ("false_alarm", "voices", "least", "most"),
+    # Few trials tell little about a thousand voices; what they leave open must be on the safe side.
+    [
+        (0.2, 1, 0.15, 0.25),
+        (0.01, 1, 0.007, 0.013),
+        (0.05, 10, 0.03, 0.06),
+        (0.05, 1000, 0.01, 0.06),
+    ],
+)
+def test_the_best_of_many_strangers_exceeds_a_threshold_as_often_as_asked(
+    false_alarm, voices, least, most
+):
     found = []
     for seed in range(10):
-        threshold = Distribution.of(*listed(seed=seed)).threshold(0.05, voices)
-        best = seeded(99, seed).normal(0.0, 0.1, (1000, voices)).max(axis=1)
+        threshold = Distribution.of(*listed(seed=seed)).threshold(false_alarm, voices)
+        best = seeded(99, seed).normal(0.0, 0.1, (10_000_000 // (voices * 10), voices)).max(axis=1)
         found.append((best > threshold).mean())
-    # Few trials tell little about a thousand voices; what they leave open must be on the safe side.
-    assert 0.01 < np.mean(found) < 0.06
+    assert least < np.mean(found) < most
 
 
 def test_thresholds_rise_with_voices():
@@ -182,11 +179,9 @@ def test_thresholds_rise_with_voices():
             made.threshold(false_alarm)
 
 
-def test_few_trials_are_refused_or_said():
-    with pytest.raises(TidyVoiceError, match="9 target and 20000 non-target trials are too few"):
+def test_scores_that_give_no_threshold_are_refused():
+    with pytest.raises(TidyVoiceError, match="9 target trials are too few"):
         Distribution.of(*listed(targets=9))
-    with pytest.warns(TidyVoiceWarning, match="500 non-target trials"):
-        Distribution.of(*listed(nontargets=500))
     with pytest.raises(TidyVoiceError, match="all equal"):
         Distribution.of(np.zeros(2000), np.arange(2000) < 50)
 
