@@ -142,15 +142,6 @@ def test_recordings_embeddings_and_enrolments_are_compared_alike(encoder, voices
         encoder.verify(np.zeros(16000), rows[0])
 
 
-def test_a_threshold_replaces_that_of_the_prior(encoder, bare, voices):
-    paths = voices / "ann-1.wav", voices / "ann-2.wav"
-    for one in (encoder, bare):
-        score = one.verify(*paths).score
-        for threshold, same in ((score - 0.01, True), (score + 0.01, False)):
-            result = one.verify(*paths, threshold=threshold)
-            assert (result.same_speaker, result.threshold) == (same, threshold)
-
-
 def test_an_enrolment_is_the_mean_of_raw_embeddings(encoder, voices):
     paths = sorted(voices.glob("ann-*.wav"))
     ann = encoder.enrol("  Ann ", paths)  # the older name of enroll
@@ -192,14 +183,6 @@ def test_speakers_are_identified_and_strangers_are_not(encoder, voices, gallery)
     assert "1,500 non-target trials are too few" in result.warnings[0]
 
 
-def test_without_a_verifier_there_is_a_score_and_no_decision(bare, voices):
-    result = bare.verify(voices / "ann-1.wav", voices / "ann-2.wav")
-    assert result.llr is result.probability is result.same_speaker is result.threshold is None
-    ann = bare.enroll("Ann", [voices / "ann-1.wav"])
-    with pytest.raises(TidyVoiceError, match="no verifier"):
-        bare.identify(voices / "ann-2.wav", Gallery([ann]))
-
-
 def test_enrolments_and_verifiers_of_another_model_are_refused(encoder, bare, voices):
     other = Enrollment("Ann", np.ones(16, np.float32), 1, 1.0, "another")
     for call in (encoder.verify, lambda one, two: encoder.identify(two, Gallery([one]))):
@@ -211,22 +194,3 @@ def test_enrolments_and_verifiers_of_another_model_are_refused(encoder, bare, vo
         bare.model.bottleneck.bias[0] += 1e-3
     with pytest.raises(TidyVoiceError, match=r"verifier\.json belongs to another model"):
         SpeakerEncoder(bare.model, bare.settings, "cpu", verifier=encoder.verifier)
-
-
-def test_long_recordings_are_not_held_together(encoder, monkeypatch):
-    loaded, embedded = [], []
-
-    def load(source, **_):
-        loaded.append(source)
-        return Recording(str(source), np.ones(16000, np.float32), 1.0)
-
-    def embed(recordings):
-        assert len(loaded) - len(embedded) <= 2 * 3 + 2 * embedder.READING_THREADS
-        embedded.extend(recordings)
-        return [np.zeros(16)] * len(recordings)
-
-    monkeypatch.setattr(embedder.Recording, "load", load)
-    monkeypatch.setattr(encoder, "_embed", embed)
-    monkeypatch.setattr(embedder, "AT_ONCE_SECONDS", 3.0)
-    assert encoder.embed_many(range(50)).shape == (50, 16)
-    assert [one.name for one in embedded] == [str(number) for number in range(50)]
