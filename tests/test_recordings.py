@@ -90,7 +90,6 @@ def test_channels_lie_on_the_shorter_side():
         (np.full(3 * RATE, 0.3), RATE, "is silent"),  # an offset is no sound
         (speech(0.2), RATE, "lasts 0.20 s"),
         (np.append(np.zeros(8 * RATE), speech(0.2)), RATE, r"holds 0\.\d\d s of sound in 8.2 s"),
-        (np.array([]), RATE, "are no samples"),
         ((speech() * 32767).astype(np.int64), RATE, "are no samples"),
         (np.full(3 * RATE, np.nan), RATE, "NaN"),
         (speech() * 32768, RATE, "divide 16-bit samples by 32768"),
@@ -139,15 +138,11 @@ def test_an_unfit_file_is_named(tmp_path):
     assert "some samples are NaN or infinite" in refused()
 
 
-@pytest.mark.parametrize(
-    "text",
-    ["#EXTM3U\n#EXT-X-TARGETDURATION:3\n#EXTINF:3,\n{}\n", "ffconcat version 1.0\nfile {}\n"],
-)
-def test_a_playlist_does_not_have_other_files_read(tmp_path, text):
+def test_a_playlist_does_not_have_other_files_read(tmp_path):
     soundfile.write(tmp_path / "a.wav", speech(), RATE)
     ffmpeg("-i", tmp_path / "a.wav", tmp_path / "private.ts")
-    name = "private.ts" if text.startswith("ff") else tmp_path / "private.ts"
-    (tmp_path / "up.wav").write_text(text.format(name))
+    playlist = f"#EXTM3U\n#EXT-X-TARGETDURATION:3\n#EXTINF:3,\n{tmp_path / 'private.ts'}\n"
+    (tmp_path / "up.wav").write_text(playlist)
     with pytest.raises(TidyVoiceError, match=r"up\.wav cannot be decoded \(not a supported"):
         Recording.load(tmp_path / "up.wav")
 

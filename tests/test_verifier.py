@@ -61,12 +61,6 @@ def test_each_number_of_enrolment_recordings_has_its_calibration(voices, cohort)
         assert cost + np.average(np.logaddexp(0, llrs), weights=known.nontarget) < 2 * math.log(2)
 
 
-def test_speakers_of_the_cohort_are_not_those_of_the_list(voices):
-    with pytest.raises(TidyVoiceError, match="share 8 speakers"):
-        fitted(voices, allow_overlap=False)
-    assert "the cohort" in " ".join(fitted(voices).notes["in_sample"])
-
-
 @pytest.mark.parametrize("prior", [0.001, 0.5, 0.9])
 def test_decision_llr_and_threshold_agree(verifier, prior):
     for score in np.linspace(-1, 1, 41):
@@ -96,7 +90,6 @@ def test_it_is_written_and_read(voices, verifier, tmp_path):
     ("spoil", "message"),
     [
         (lambda v: v.update(format="other"), "format: "),
-        (lambda v: v["scales"][0].pop("slope"), r"scales\.0\.slope is missing"),
         (lambda v: v["scales"][0].update(slope=-1.0), r"scales\.0\.slope: "),
         (lambda v: v["scales"][0]["distribution"].update(target=[1, 2]), r"distribution\.target: "),
         (lambda v: v.update(cohort="AAAA"), "cohort: "),
@@ -135,21 +128,14 @@ def test_the_best_of_many_strangers_exceeds_a_threshold_as_often_as_asked(
     assert least < np.mean(found) < most
 
 
-def test_thresholds_rise_with_voices():
-    made = Distribution.of(*listed())
-    each = [made.threshold(0.01, voices) for voices in (1, 2, 5, 10, 100, 10_000, 10**7)]
-    assert each == sorted(each)
-    assert each[-1] < 2
-    for false_alarm in (0, 1, math.nan):
-        with pytest.raises(TidyVoiceError, match="give a probability"):
-            made.threshold(false_alarm)
-
-
 def test_scores_that_give_no_threshold_are_refused():
     with pytest.raises(TidyVoiceError, match="9 target trials are too few"):
         Distribution.of(*listed(targets=9))
     with pytest.raises(TidyVoiceError, match="all equal"):
         Distribution.of(np.zeros(2000), np.arange(2000) < 50)
+    for false_alarm in (0, 1, math.nan):
+        with pytest.raises(TidyVoiceError, match="give a probability"):
+            Distribution.of(*listed()).threshold(false_alarm)
 
 
 def speakers(count, dimension=16, model="m"):
