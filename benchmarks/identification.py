@@ -4,8 +4,8 @@
         --embeddings exp/mini/finetune/embeddings/dev.npz
 
 Some speakers of a table that the verifier was not fitted to are enrolled by three utterances each,
-drawn by chance, 100 times; all other utterances ask who they are. Then a search among 100,000
-random voices of as many dimensions is timed.
+drawn by chance, 100 times; all other utterances ask who they are. Then searches among 100,000
+random voices of as many dimensions are timed: one, and a hundred in one call.
 """
 
 import argparse
@@ -70,10 +70,10 @@ def main() -> None:
         for number, row in enumerate(random.astype(np.float32))
     ]
     gallery = Gallery(voices)
-    for said in ("first search", "a search"):
+    for searches in (1, 100):
         begun = time.perf_counter()
-        gallery.nearest(table.vectors[0], verifier)
-        print(f"{said} among {MANY:,} voices: {1000 * (time.perf_counter() - begun):.1f} ms")
+        gallery.nearest(table.vectors[:searches], verifier)
+        print(f"{searches} searches among {MANY:,} voices: {time.perf_counter() - begun:.2f} s")
 
 
 if __name__ == "__main__":

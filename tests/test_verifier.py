@@ -89,11 +89,11 @@ def test_it_is_written_and_read(voices, verifier, tmp_path):
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda v: v.update(format="other"), "format: "),
+        (lambda v: v.update(format="other"), "its format is not"),
         (lambda v: v["scales"][0].update(slope=-1.0), r"scales\.0\.slope: "),
         (lambda v: v["scales"][0]["distribution"].update(target=[1, 2]), r"distribution\.target: "),
         (lambda v: v.update(cohort="AAAA"), "cohort: "),
-        (None, "not JSON"),
+        (None, "its format is not"),
     ],
 )
 def test_a_damaged_file_is_named(voices, tmp_path, spoil, message):

@@ -6,7 +6,7 @@ import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import numpy as np
 from pydantic import ConfigDict, Field, FiniteFloat, PlainSerializer, PlainValidator
@@ -18,6 +18,8 @@ from tidyvoice.scoring.cohort import Cohort
 from tidyvoice.scoring.distribution import Distribution
 from tidyvoice.scoring.normalization import cohort_statistics
 from tidyvoice.settings import Strict, validate
+
+FORMAT = "tidyvoice verifier 3"
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,7 @@ class Verifier(Strict):
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
-    format: Literal["tidyvoice verifier 3"] = "tidyvoice verifier 3"
+    format: str = FORMAT
     model: str
     mean: Array
     scales: Annotated[tuple[Scale, ...], Field(min_length=1)]
@@ -175,8 +177,11 @@ class Verifier(Strict):
         source = f"{path} (`tidyvoice fit-verifier` writes a new one)"
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise TidyVoiceError(f"{source}: not JSON ({error})") from None
+            known = values["format"] == FORMAT
+        except (ValueError, TypeError, KeyError):
+            known = False
+        if not known:
+            raise TidyVoiceError(f"{source}: its format is not {FORMAT!r}")
         return validate(cls, values, source)
 
 
