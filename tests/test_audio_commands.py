@@ -53,8 +53,6 @@ def test_the_version_is_printed():
 def test_a_model_without_a_verifier_gives_the_score_alone(here):
     (here / "model/verifier.json").unlink()
     assert "there is no threshold" in succeed("verify", "ann-1.wav", "ann-2.wav")
-    text = succeed("verify", "ann-1.wav", "ann-2.wav", "--threshold", -1)
-    assert text.startswith("the same speaker: score ")
     succeed("enroll", "Ann", "ann-1.wav", "--voices", "voices.npz")
     assert "no verifier" in refuse("identify", "ann-2.wav", "--voices", "voices.npz")
 
@@ -85,7 +83,6 @@ def test_speakers_are_enrolled_identified_listed_and_deleted(here):
 
 
 def test_the_file_of_speakers_changes_under_its_lock(here, monkeypatch):
-    succeed("enroll", "Ann", "ann-1.wav", "--voices", "voices.npz")
     load, save, seen = Gallery.load, Gallery.save, []
 
     def locked():
@@ -101,7 +98,7 @@ def test_the_file_of_speakers_changes_under_its_lock(here, monkeypatch):
     succeed("enroll", "Bob", "bob-1.wav", "--voices", "voices.npz")
     succeed("voices", "voices.npz", "--remove", "Bob")
     # `voices` reads the file once before it waits for the lock.
-    assert seen == [True, True, False, True, True]
+    assert seen == [True, False, True, True]
 
 
 def test_embeddings_go_to_a_table_or_to_json(here):
@@ -111,8 +108,6 @@ def test_embeddings_go_to_a_table_or_to_json(here):
     rows = json.loads(succeed("embed", "ann-1.wav", "bob-1.wav", "--json"))
     np.testing.assert_allclose([row["embedding"] for row in rows], table.vectors)
     assert "--out" in refuse("embed", "ann-1.wav")
-    shutil.copy("ann-1.wav", "ann 1.wav")
-    assert "ann 1.wav: an id must not contain" in refuse("embed", "ann 1.wav", "--out", "e")
 
 
 @pytest.mark.parametrize(

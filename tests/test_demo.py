@@ -97,17 +97,6 @@ def test_an_in_sample_calibration_is_reported(page, encoder, notes, monkeypatch)
     assert "<b>" not in shown
 
 
-def test_another_prior_needs_no_embedding(page, encoder, voices, monkeypatch):
-    compare = page.Comparison(encoder)
-    paths = (str(voices / "ann-1.wav"), str(voices / "bob-1.wav"))
-    compare(*paths, 0.5)
-    expected = encoder.verify(*paths, 0.999)
-    monkeypatch.setattr(encoder, "inference", None)
-    *_, shown, scores = compare(*paths, 0.999)
-    assert f"{expected.threshold:.3f}" in shown
-    assert "Scores of 200 trials of the same speaker and 1,500 of different speakers" in scores
-
-
 def test_without_a_verifier_there_is_a_score_and_no_verdict(page, encoder, voices, monkeypatch):
     monkeypatch.setattr(encoder, "verifier", None)
     paths = [str(voices / f"ann-{number}.wav") for number in (1, 2)]
@@ -208,6 +197,7 @@ def test_two_clips_get_a_verdict_in_the_browser(page, voices, encoder, tmp_path)
         expect(answer).to_have_text("The same speaker")
         expect(page.locator("#verdict [aria-live=polite] .answer")).to_have_count(1)
         expect(numbers).to_have_text(shown("ann-1.wav", "ann-2.wav", 0.5))
+        expect(page.locator("#scores figcaption")).to_contain_text("200 trials of the same")
         for figure in ("#spectrogram-1", "#spectrogram-2", "#scores"):
             box = page.locator(f"{figure} svg[role=img]").bounding_box()
             assert box["width"] > 400

@@ -42,8 +42,6 @@ def test_many_are_embedded_in_order(encoder, voices, monkeypatch, tmp_path):
     paths = sorted(voices.glob("*.wav")) * 2
     for path, row in zip(paths, encoder.embed_many(paths), strict=True):
         assert close(row, encoder.embed(path))
-    with pytest.raises(TidyVoiceError, match="no recording"):
-        encoder.embed_many([])
     soundfile.write(tmp_path / "silent.wav", np.zeros(32000), 16000)
     with pytest.raises(TidyVoiceError, match=r"silent\.wav is silent"):
         encoder.embed_many([voices / "ann-1.wav", tmp_path / "silent.wav"])
@@ -69,9 +67,8 @@ def test_windows_are_segments(encoder, voices):
     assert 0 <= Recording.load(path).seconds - (starts[-1] + 0.8) < 0.6
     for start, row in zip(starts, rows, strict=True):
         assert close(encoder.embed(path, start=start, end=start + 0.8), row)
-    starts, rows = encoder.embed_windows(path, window=100, step=1)
-    assert starts.tolist() == [0]
-    assert close(rows[0], encoder.embed(path))
+    (_, (whole,)) = encoder.embed_windows(path, window=100, step=1)
+    assert close(whole, encoder.embed(path))
     for window, step in ((0.1, 1), (1, 0)):
         with pytest.raises(TidyVoiceError, match=f"window {window:g} s, step {step:g} s"):
             encoder.embed_windows(path, window, step)

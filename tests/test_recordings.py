@@ -157,5 +157,4 @@ def test_files_that_ffmpeg_reads(tmp_path, extension):
     np.testing.assert_array_equal(first, read_pcm16(path) / np.float32(32768))
     assert Recording.load(path, start=1, end=2).seconds == pytest.approx(1.0, abs=0.01)
     # An encoder may shift the samples and cut the end.
-    one, other = (np.abs(np.fft.rfft(samples, 4 * RATE)) for samples in (found, second))
-    assert np.corrcoef(one, other)[0, 1] > 0.9
+    assert np.abs(np.fft.rfft(found, 4 * RATE)).argmax() == 4000

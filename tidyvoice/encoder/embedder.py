@@ -112,11 +112,8 @@ class Embedder:
         More than two minutes are cut into equal pieces, whose embeddings are averaged.
 
         Example:
-            >>> import soundfile
-            >>> samples, rate = soundfile.read("ann-1.wav")
-            >>> segment = encoder.embed("ann-1.wav", start=0.5, end=1.5)
-            >>> bool((encoder.embed(samples[8000:24000], rate) == segment).all())
-            True
+            >>> encoder.embed("ann-1.wav", start=0.2, end=2.0).shape
+            (16,)
         """
         loaded = Recording.load(recording, sample_rate, channel, start, end)
         warn(loaded.warnings)

@@ -23,8 +23,6 @@ class SpeakerEncoder(Embedder):
     Example:
         >>> from tidyvoice import SpeakerEncoder
         >>> encoder = SpeakerEncoder.from_pretrained("model", device="cpu")
-        >>> encoder.embed("ann-1.wav").shape
-        (16,)
         >>> encoder.verify("ann-1.wav", "bob-1.wav").same_speaker
         False
     """
