@@ -160,9 +160,8 @@ def test_a_verifier_is_fitted_and_refused(here):
     notes = after.pop("notes")
     assert after == before
     assert (notes["embeddings"], notes["trials"]) == ("known.npz", "trials")
-    assert "give both --cohort and" in refuse(
-        "fit-verifier", "--model", "model", *arguments, "--cohort", "known.npz"
-    )
+    said = refuse("fit-verifier", "--model", "model", *arguments, "--cohort", "known.npz")
+    assert "give both --cohort and" in said
     others = ("--cohort", "known.npz", "--cohort-utt2spk", "known/data/utt2spk", "--top-n", 5)
     said = succeed("fit-verifier", "--model", "model", *arguments, *others, "--allow-overlap")
     assert "AS-norm with 8 speakers" in said
