@@ -65,7 +65,7 @@ def test_recordings_of_any_format(project):
     names = Manifest.read(folder / "data/own").table["utterance"]
     assert {name.partition(".")[2] for name in names} == {"flac", "mp3", "opus", "wav"}
     assert len(read_scores(folder / "scores/cosine.score").scores) == 36
-    assert read_lineage(folder / "scores/centred.score").in_sample
+    assert read_lineage(folder / "scores/centred.score").flaws
     assert (folder / "report.html").exists()
 
 
@@ -84,7 +84,7 @@ def test_tables_of_kaldi_and_the_mean_of_others(project):
     done = run("own-corpus", project, *arguments, *more)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "mine, centred" in done.stdout
-    assert not read_lineage(project / "exp/kaldi/scores/centred.score").in_sample
+    assert not read_lineage(project / "exp/kaldi/scores/centred.score").flaws
     for table, line, message in (
         ("wav.scp", "utt-0 sox in.wav -t wav - |\n", "'utt-0' is a command (1 such lines)"),
         ("wav.scp", f"utt-0 {wavs[0]}\n", "utt-1 is not in kaldi/wav.scp"),

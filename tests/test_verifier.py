@@ -9,7 +9,7 @@ from tidyvoice.errors import TidyVoiceError
 from tidyvoice.scoring.distribution import BINS, Distribution
 from tidyvoice.scoring.embeddings import load_embeddings
 from tidyvoice.scoring.normalization import as_norm
-from tidyvoice.scoring.pipeline import CohortFiles
+from tidyvoice.scoring.tables import CohortFiles
 from tidyvoice.verification.enrollment import Enrollment, Gallery
 from tidyvoice.verification.fit import fit_verifier
 from tidyvoice.verification.verifier import Verifier, unit_length

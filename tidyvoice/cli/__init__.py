@@ -5,7 +5,6 @@ import sys
 
 from tidyvoice.cli import (  # noqa: F401
     audio,
-    challenge,
     data,
     doctor,
     evaluation,
