@@ -90,6 +90,11 @@ class Embedder:
             (2, 16)
         """
         features = self.frontend(torch.from_numpy(waveforms).to(self.device))
+        if features.shape[1] < self.fewest_frames:
+            raise TidyVoiceError(
+                f"{features.shape[1]} frames are fewer than the {self.fewest_frames} that "
+                f"{self.precision} needs: use float32"
+            )
         embeddings = self.inference(features).cpu().numpy()
         demand_finite(embeddings, features.shape[1], self.precision)
         return embeddings
