@@ -3,7 +3,6 @@
 Nothing is padded, so an embedding does not depend on the other utterances in its batch.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,19 +12,17 @@ from tidyvoice.frontends import Frontend
 
 @dataclass(frozen=True)
 class Items:
-    """M items: utterances, or consecutive pieces of long utterances.
+    """M items: utterances, or consecutive pieces of long utterances; int64 [M] each.
 
     Attributes:
-        rows: the utterance of each item, as its row in the source, int64 [M].
-        starts: first frame of each item, int64 [M].
-        frames: number of frames of each item, int64 [M].
-        whole: whether an item is a whole utterance, bool [M].
+        rows: the utterance of each item, as its row in the source.
+        starts: first frame.
+        frames: number of frames.
     """
 
     rows: np.ndarray
     starts: np.ndarray
     frames: np.ndarray
-    whole: np.ndarray
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -51,20 +48,19 @@ def plan_items(rows: np.ndarray, samples: np.ndarray, frontend: Frontend, longes
     number = np.arange(len(of)) - np.repeat(np.cumsum(pieces) - pieces, pieces)
     starts = frames[of] * number // pieces[of]
     ends = frames[of] * (number + 1) // pieces[of]
-    return Items(np.asarray(rows)[of], starts, ends - starts, pieces[of] == 1)
+    return Items(np.asarray(rows)[of], starts, ends - starts)
 
 
-def plan_batches(frames: Sequence[int] | np.ndarray, batch_frames: int) -> list[np.ndarray]:
+def plan_batches(frames: np.ndarray, batch_frames: int) -> list[np.ndarray]:
     """Put items with the same number of frames into batches, the longest items first.
 
     Args:
-        frames: number of frames of each item [M].
+        frames: number of frames of each item, int64 [M].
         batch_frames: frames of a batch at most; a longer item is a batch of its own.
 
     Returns:
         The items of each batch, int64 [B].
     """
-    frames = np.asarray(frames)
     order = np.argsort(-frames, kind="stable")
     batches = []
     for group in np.split(order, np.flatnonzero(np.diff(frames[order])) + 1):

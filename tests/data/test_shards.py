@@ -12,7 +12,7 @@ from tidyvoice.audio import read_pcm16
 from tidyvoice.data import packing as module
 from tidyvoice.data.manifest import Manifest
 from tidyvoice.data.packing import write_shards
-from tidyvoice.data.shards import OPEN_FILES, ShardReader
+from tidyvoice.data.shards import ShardReader
 from tidyvoice.errors import TidyVoiceError
 
 

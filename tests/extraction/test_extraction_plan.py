@@ -11,8 +11,7 @@ from tidyvoice.batch_plan import plan_batches, plan_items
 from tidyvoice.encoder import SpeakerEncoder
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.extraction.extract import extract
-from tidyvoice.extraction.memory import Budget, bytes_per_frame
-from tidyvoice.extraction.workers import cpu_workers
+from tidyvoice.extraction.workers import Budget, bytes_per_frame, cpu_workers
 from tidyvoice.frontend import FrontendSettings
 from tidyvoice.models import build_model
 from tidyvoice.readahead import usable_cores
@@ -24,7 +23,7 @@ import re, sys
 import numpy as np
 from tidyvoice.encoder import SpeakerEncoder
 from tidyvoice.extraction.extract import extract
-from tidyvoice.extraction.memory import bytes_per_frame
+from tidyvoice.extraction.workers import bytes_per_frame
 from tidyvoice.frontend import FrontendSettings
 from tidyvoice.models import build_model
 import torch

@@ -18,7 +18,7 @@ from tidyvoice.data.manifest import scan
 from tidyvoice.data.packing import write_shards
 from tidyvoice.encoder import SpeakerEncoder
 from tidyvoice.errors import TidyVoiceError
-from tidyvoice.extraction import run
+from tidyvoice.extraction import extract as run
 from tidyvoice.extraction.extract import extract
 from tidyvoice.frontend import FrontendSettings
 from tidyvoice.modelhub.folder import save_model_config

@@ -6,46 +6,71 @@ of the folder. A batch does not depend on the number of processes or on finished
 always has the same bytes.
 """
 
-from contextlib import closing
+import hashlib
+import time
+from collections.abc import Iterator
+from contextlib import closing, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
-from tidyvoice.batch_plan import plan_batches, plan_items
+from tidyvoice.batch_plan import Items, plan_batches, plan_items
 from tidyvoice.distributed import World
 from tidyvoice.encoder import SpeakerEncoder
 from tidyvoice.encoder.embedder import LONGEST
-from tidyvoice.errors import TidyVoiceError
-from tidyvoice.extraction.memory import Budget
-from tidyvoice.extraction.run import Extracted, Extraction, refuse, too_short
+from tidyvoice.errors import TidyVoiceError, summarise
+from tidyvoice.extraction.parts import Parts, tell
 from tidyvoice.extraction.source import Source
-from tidyvoice.extraction.workers import embed_batches
+from tidyvoice.extraction.workers import Batch, Budget, embed_batches
+from tidyvoice.files import only_writer, write_text
+from tidyvoice.headers import SAMPLE_RATE
+from tidyvoice.scoring.embeddings import save_embeddings
+from tidyvoice.source import source_hash
 
-__all__ = ["LONGEST", "Extracted", "Source", "embed_rows", "extract", "plan_batches"]
+# A part is written when it holds a tenth of the time so far, between these limits in seconds.
+SHARE, SHORTEST, LONGEST_PART = 0.1, 1.0, 30.0
 
 
-def embed_rows(
-    encoder: SpeakerEncoder, source: Source, rows: np.ndarray, memory_mib: int | None = None
-) -> np.ndarray:
+@dataclass(frozen=True)
+class Extracted:
+    """Summary of an extraction.
+
+    Attributes:
+        utterances: number of embeddings in the table.
+        resumed: how many of these an interrupted extraction had embedded before.
+        failed: number of utterances that could not be read.
+        failures: the file that lists them, if there are any; None in other processes than the
+            first.
+        hours: hours of audio embedded in this run.
+        seconds: duration of this run.
+    """
+
+    utterances: int
+    resumed: int
+    failed: int
+    failures: Path | None
+    hours: float
+    seconds: float
+
+
+def embed_rows(encoder: SpeakerEncoder, source: Source, rows: np.ndarray) -> np.ndarray:
     """Return the embeddings float32 [N x D] of N utterances of a source, each in one piece.
 
     Args:
         rows: rows of the utterances, int64 [N].
-        memory_mib: see ``Budget``.
 
     Raises:
         TidyVoiceError: an utterance is missing, unreadable, or shorter than one frame.
     """
-    rows = np.asarray(rows)
-    refuse(source, too_short(encoder, source, rows))
+    _refuse(source, _too_short(encoder, source, rows))
     items = plan_items(rows, source.samples, encoder.frontend, longest=int(source.samples.max()))
-    budget = Budget(encoder, memory_mib)
+    budget = Budget(encoder)
     batches = plan_batches(items.frames, budget.batch_frames)
-    vectors: dict[int, np.ndarray] = {}
-    with closing(embed_batches(encoder, source, items, batches, budget, strict=True)) as done:
-        for batch in done:
-            vectors.update(zip(batch.items.tolist(), batch.values, strict=True))
-    return np.stack([vectors[item] for item in range(len(items))])
+    with closing(embed_batches(encoder, source, items, batches, budget, strict=True)) as results:
+        vectors = np.concatenate([batch.values for batch in results])
+    return vectors[np.argsort(np.concatenate(batches))]
 
 
 def extract(
@@ -75,11 +100,150 @@ def extract(
         TidyVoiceError: an utterance cannot be read (``strict``) or none can; another process
             writes ``out``; ``out`` is a folder; see also ``embed_batches``.
     """
-    if Path(out).is_dir():
+    out, world = Path(out), world or World(0, 1, encoder.device)
+    if out.is_dir():
         raise TidyVoiceError(f"{out} is a folder: give the file to write")
     source = Source(data)
     rows = np.arange(len(source.ids))
     if limit is not None and limit < len(rows):
         rows = np.sort(np.random.default_rng(seed).permutation(rows)[:limit])
-    world = world or World(0, 1, encoder.device)
-    return Extraction(encoder, source, rows, Path(out), world, strict, longest).run(memory_mib)
+    failures = _too_short(encoder, source, rows)
+    if strict:
+        _refuse(source, failures)
+    fit = rows[[row not in failures for row in rows.tolist()]]
+    most = max(encoder.frontend.num_frames(round(longest * SAMPLE_RATE)), 1)
+    items = plan_items(fit, source.samples, encoder.frontend, most)
+    parts, budget = Parts(out), Budget(encoder, memory_mib)
+    with only_writer(parts.folder) if world.is_first else nullcontext():
+        batch_frames = min(world.gather(budget.batch_frames))
+        state = None
+        if world.is_first:
+            ids = "\n".join(source.ids[row] for row in fit).encode()
+            utterances = hashlib.sha256(ids + source.samples[fit].astype("<i8").tobytes())
+            plan = {
+                "utterances": utterances.hexdigest(),
+                "code": source_hash(),
+                "model": encoder.weights,
+                "frontend": encoder.settings.model_dump_json(),
+                "precision": encoder.precision,
+                "device": encoder.device.type,  # rounding differs between devices
+                "longest": f"{longest:g}",
+            }
+            batch_frames = parts.begin(plan, batch_frames, memory_mib is not None)
+            state = batch_frames, parts.next_number(), parts.collect(len(items))[1]
+        batch_frames, number, done = world.gather(state)[0]
+        # A batch with a missing item is computed again as a whole, so that the bytes are the same.
+        batches = [b for b in plan_batches(items.frames, batch_frames) if not done[b].all()]
+        missing = {row for batch in batches for row in items.rows[batch].tolist()}
+        resumed = len(fit) - len(missing)
+        if resumed and world.is_first:
+            tell(f"{parts.folder}: resuming after {resumed:,} of {len(rows):,} utterances")
+        start = time.monotonic()
+        share = batches[world.rank :: world.size]
+        seconds = items.frames * encoder.frontend.frame_shift / SAMPLE_RATE
+        progress = tqdm(
+            desc=str(data), total=sum(float(seconds[batch].sum()) for batch in share), unit="s",
+            unit_scale=True, disable=None if world.is_first else True,
+        )  # fmt: skip
+        results = embed_batches(encoder, source, items, share, budget, strict)
+        written = _write_parts(results, parts, number, world.rank)
+        audio = 0.0
+        with closing(results), closing(written), progress:
+            for batch in written:
+                failures |= {int(items.rows[item]): why for item, why in batch.failures.items()}
+                audio += float(seconds[batch.items].sum())
+                progress.update(float(seconds[batch.items].sum()))
+        everyone = world.gather((audio, failures))
+        failures = {row: why for _, theirs in everyone for row, why in theirs.items()}
+        if world.is_first:
+            listed = _list_failures(out, source, failures)
+            _merge(parts, out, encoder, source, items, failures)
+    return Extracted(
+        utterances=len(rows) - len(failures),
+        resumed=resumed,
+        failed=len(failures),
+        failures=listed if world.is_first else None,
+        hours=sum(audio for audio, _ in everyone) / 3600,
+        seconds=time.monotonic() - start,
+    )
+
+
+def _write_parts(results: Iterator[Batch], parts: Parts, number: int, rank: int) -> Iterator[Batch]:
+    """Yield the batches of ``results``, and write them as parts from ``number`` on."""
+    unwritten: list[Batch] = []
+    start = last = time.monotonic()
+
+    def write() -> None:
+        if unwritten:
+            items, vectors, _ = zip(*unwritten, strict=True)
+            parts.write(number, rank, np.concatenate(items), np.concatenate(vectors))
+            unwritten.clear()
+
+    try:
+        for batch in results:
+            if len(batch.items):
+                unwritten.append(batch)
+            yield batch
+            now = time.monotonic()
+            if now - last >= min(max(SHARE * (now - start), SHORTEST), LONGEST_PART):
+                write()
+                number, last = number + 1, now
+    finally:
+        write()
+
+
+def _list_failures(out: Path, source: Source, failures: dict[int, str]) -> Path | None:
+    """Write the list of failed utterances; without any, remove an older list."""
+    path = out.with_name(out.name + ".failed.txt")
+    if not failures:
+        path.unlink(missing_ok=True)
+        return None
+    write_text(path, "".join(f"{source.ids[row]} {failures[row]}\n" for row in sorted(failures)))
+    return path
+
+
+def _merge(
+    parts: Parts,
+    out: Path,
+    encoder: SpeakerEncoder,
+    source: Source,
+    items: Items,
+    failures: dict[int, str],
+) -> None:
+    """Write the table from the parts, then remove them."""
+    vectors, mask = parts.collect(len(items))
+    firsts = items.firsts
+    complete = np.logical_and.reduceat(mask, firsts) if len(firsts) else mask
+    if not complete.any():
+        parts.remove()
+        why = summarise([f"{source.ids[row]}: {why}" for row, why in failures.items()], 1)
+        raise TidyVoiceError(f"{source.data}: no utterance could be read: {why}")
+    pieces = np.diff(np.append(firsts, len(items)))
+    for first, count in zip(firsts[pieces > 1], pieces[pieces > 1], strict=True):
+        part = slice(first, first + count)
+        vectors[first] = np.average(vectors[part], axis=0, weights=items.frames[part])
+    kept = firsts[complete]
+    if len(kept) < len(vectors):
+        vectors = vectors[kept]
+    ids = [source.ids[row] for row in items.rows[kept]]
+    save_embeddings(out, ids, vectors, encoder.trained_on, encoder.weights)
+    parts.remove()
+
+
+def _too_short(encoder: SpeakerEncoder, source: Source, rows: np.ndarray) -> dict[int, str]:
+    """Return the rows of utterances that are too short for the encoder, with the reason."""
+    fewest = encoder.fewest_frames
+    limit = "one frame" if fewest == 1 else f"the {fewest} frames that {encoder.precision} needs"
+    if encoder.precision == "bfloat16":
+        limit += "; use --precision float32"
+    short = rows[source.samples[rows] < encoder.frontend.num_samples(fewest)]
+    return {int(row): f"{source.samples[row]} samples, less than {limit}" for row in short}
+
+
+def _refuse(source: Source, short: dict[int, str]) -> None:
+    """Raise a TidyVoiceError if there are utterances that are too short."""
+    for row, why in short.items():
+        raise TidyVoiceError(
+            f"{source.ids[row]} has {why} ({len(short)} such utterances): leave them out of "
+            f"{source.data}"
+        )

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tidyvoice.audio import read_part, read_pcm16
+from tidyvoice.audio import read_part
 from tidyvoice.data.manifest import Manifest
 from tidyvoice.data.shards import ShardReader
 from tidyvoice.errors import TidyVoiceError
@@ -24,12 +24,12 @@ class Source:
     """
 
     def __init__(self, data: str | Path):
-        if not Path(data).is_dir():
-            raise TidyVoiceError(f"{data} is not a folder: give a data folder")
         self.data = Path(data)
+        if not self.data.is_dir():
+            raise TidyVoiceError(f"{data} is not a folder: give a data folder")
         self._shards = None
         # Compressed audio has no durations before it is decoded; the shards have the lengths.
-        if all((Path(data) / name).exists() for name in ("wav.scp", "utt2dur")):
+        if all((self.data / name).exists() for name in ("wav.scp", "utt2dur")):
             table = Manifest.read(data).table
             self.ids: list[str] = table["utterance"].to_list()
             self._paths: list[str] = table["path"].to_list()
@@ -42,8 +42,6 @@ class Source:
     def read(self, row: int, start: int = 0, count: int | None = None) -> np.ndarray:
         """Return samples int16 [count] of utterance ``row`` from ``start`` (default: to the end).
 
-        A part of a file is read by seeking.
-
         Raises:
             TidyVoiceError: the file is missing or unreadable, or its length differs from
                 ``utt2dur``.
@@ -51,12 +49,7 @@ class Source:
         if self._shards is not None:
             return self._shards.read(row, start, count)
         path, length = self._paths[row], int(self.samples[row])
-        if count is not None:
-            samples, total = read_part(path, start, count)
-        else:
-            samples = read_pcm16(path)
-            total = samples.size
-            samples = samples[start:]
+        samples, total = read_part(path, start, -1 if count is None else count)
         if total != length:
             raise TidyVoiceError(
                 f"{path} has {total} samples, its utt2dur says {length}: prepare the data again"
