@@ -19,7 +19,7 @@ from tidyvoice.data.packing import write_shards
 
 EXPECTED = {
     "corpora": {"all": {"folders": ["train", "dev"], "speakers": 4, "utterances": 16}},
-    "trials": {"trials": {"lines": 1}},
+    "trials": {"trials": 1},
 }
 
 
@@ -97,16 +97,6 @@ def test_every_unfit_file_is_named(good):
     assert output.splitlines()[-1].endswith("2 FAIL")
 
 
-def test_other_lengths_and_channels_are_reported(good):
-    first, second = "corpus/id000000/en/en_0.wav", "corpus/id000000/en/en_2.wav"
-    samples = soundfile.read(first)[0]
-    soundfile.write(first, np.stack([samples, samples], axis=1), 16000)
-    result = succeed("doctor", "--data", "train")
-    assert f"WARN  train: files have several channels, such as {first}. Only the first" in result
-    shutil.copy(first, second)
-    assert f"FAIL  train: {second} lasts 0.500 s, utt2dur says 0.700 s" in fail("--data", "train")
-
-
 def test_tables_that_are_missing_or_disagree_fail(good):
     with open("train/spk2utt", "a") as file:
         file.writelines(f"stranger{number:02d} x\n" for number in range(13))
@@ -150,17 +140,17 @@ def test_a_speaker_of_two_folders_fails_however_they_are_spelt(good):
 
 def test_counts_that_differ_fail(good):
     corpora = EXPECTED["corpora"] | {
-        "more": {"folders": ["train"], "hours": {"about": 0.00217, "within": 0.01}, "languages": 1},
-        "less": {"folders": ["dev"], "utterances": {"about": 6, "within": 0.3}},
+        "more": {"folders": ["train"], "hours": [0.00215, 0.0022], "languages": 1},
+        "less": {"folders": ["dev"], "utterances": [5, 7]},
         "elsewhere": {"folders": ["eval"], "speakers": 9},
     }
-    expected = {"corpora": corpora, "trials": {"trials": {"lines": 2}}}
+    expected = {"corpora": corpora, "trials": {"trials": 2}}
     Path("expected.yaml").write_text(yaml.safe_dump(expected))
     Path("trials").write_text("1 nobody/a.wav id000003/fr/fr_1\n")
     output = fail(*ALL)
-    assert "OK    more: 0.00 hours, expected 0.00217 ± 1%" in output
+    assert "OK    more: 0.00 hours, expected 0.00215 to 0.0022" in output
     assert "FAIL  more: 2 languages, expected 1" in output
-    assert "FAIL  less: 4 utterances, expected 6 ± 30%" in output
+    assert "FAIL  less: 4 utterances, expected 5 to 7" in output
     assert "FAIL  trials: 1 trials, expected 2" in output
     assert "FAIL  trials: 1 utterances are in no data folder, such as nobody/a.wav" in output
     assert "elsewhere" not in output
@@ -188,9 +178,8 @@ def test_gpus_are_described(monkeypatch):
 def test_a_missing_or_unusable_gpu_is_a_warning(no_gpu, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     assert "WARN  GPU: none" in succeed("doctor")
-    program(tmp_path, "nvidia-smi", "#!/bin/sh\necho 'Some GPU, 525.60'\n")
-    pattern = r"WARN  GPU: nvidia-smi lists Some GPU, 525.60, but torch .* \(built for "
-    assert re.search(pattern, succeed("doctor"))
+    program(tmp_path, "nvidia-smi")
+    assert re.search(r"WARN  GPU: torch .* \(built for .*\) can use none", succeed("doctor"))
 
 
 def test_old_and_missing_packages_are_named(monkeypatch):

@@ -27,9 +27,6 @@ def examine(
         exp: folder for the embeddings of ``data``.
         trials: trial lists.
         expect: YAML file of ``data.Expected``.
-
-    Raises:
-        TidyVoiceError: ``expect`` has a mistake.
     """
     expected = load_settings(data_checks.Expected, expect) if expect else data_checks.Expected()
     findings, tables = [], {}
