@@ -68,10 +68,9 @@ def encoder(folder):
 @pytest.fixture(scope="module")
 def int8(folder):
     out = folder / "int8.onnx"
-    done = invoke(folder / "model", "--out", out, "--int8", "--calibrate", folder / "data",
-                  "--limit", 6)  # fmt: skip
+    done = invoke(folder / "model", "--out", out, "--int8", folder / "data")
     assert done.exit_code == 0, done.output
-    assert "6 embeddings differ from the model's by" in done.stdout
+    assert "8 embeddings differ from the model's by" in done.stdout
     return OnnxEncoder(out)
 
 
@@ -128,7 +127,6 @@ def test_a_file_says_what_it_is_of_and_nothing_of_this_machine(folder, name):
     assert exported.weights == fingerprint(load_model(folder / "model")[0])
     assert exported.trained_on == ["somebody"]
     assert exported.settings == FrontendSettings()
-    assert exported.description.embedding_dim == 16
     assert exported.description.frame_bytes == 2 * 80 * 4
     assert (exported.device.type, exported.precision) == ("cpu", "float32")
     content = path.read_bytes()
@@ -173,15 +171,6 @@ def test_int8_is_in_the_wide_convolutions_and_keeps_the_speakers_of_its_ranges(f
         assert len(weights[made[node.input[1]].input[1]].dims) == 1  # a scale a channel
 
 
-def test_maps_are_reduced_along_one_axis_after_the_other(folder):
-    graph = onnx.load(folder / "features.onnx").graph
-    constants = {t.name: onnx.numpy_helper.to_array(t).tolist() for t in graph.initializer}
-    assert constants.keys() <= {name for node in graph.node for name in node.input}
-    axes = [constants[n.input[1]] for n in graph.node if n.op_type in ("ReduceMean", "ReduceSum")]
-    # A mean and a variance in each of 4 blocks, then the pooling's sums over time.
-    assert [axes.count(one) for one in ([3], [2], [2, 3])] == [8, 10, 0]
-
-
 def test_a_file_that_computes_something_else_is_not_kept(folder, encoder, tmp_path, monkeypatch):
     other = fill_weights(build_model("SimAM_ResNet34_ASP", in_planes=2, embed_dim=16), seed=4)
     wrong = onnx.load(folder / "features.onnx")
@@ -198,9 +187,7 @@ def test_a_file_that_computes_something_else_is_not_kept(folder, encoder, tmp_pa
     ("options", "message"),
     [
         (("--out", "m.pt2"), "--out m.pt2"),
-        (("--out", "m.onnx", "--int8"), "--int8 needs --calibrate"),
-        (("--out", "m.onnx", "--calibrate", "data"), "--calibrate is for --int8"),
-        (("--out", "m.onnx", "--int8", "--calibrate", "nowhere"), "nowhere is not a folder"),
+        (("--out", "m.onnx", "--int8", "nowhere"), "nowhere is not a folder"),
     ],
 )
 def test_a_wrong_call_is_one_line(folder, monkeypatch, tmp_path, options, message):

@@ -10,7 +10,6 @@ Weights use 7 of the 8 bits. Processors without VNNI add two products in 16 bits
 overflow with 8, and the file would give other embeddings on those machines.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,39 +26,31 @@ def quantise(source: OnnxEncoder, batches: list[np.ndarray], out: Path) -> "onnx
     """Quantise a float32 model.
 
     Args:
-        source: the float32 model.
         batches: samples int16 [B x S] from which the ranges are measured.
         out: path of a temporary file, which is overwritten.
     """
     import onnx
-    from onnxruntime.quantization import (
-        CalibrationDataReader,
-        CalibrationMethod,
-        QuantFormat,
-        QuantType,
-        quantize_static,
-    )
+    from onnxruntime import quantization
 
-    class Reader(CalibrationDataReader):
-        def __init__(self) -> None:
-            self.inputs: Iterator[np.ndarray] = map(source.inputs, batches)
+    class Reader(quantization.CalibrationDataReader):
+        inputs = map(source.inputs, batches)
 
         def get_next(self) -> dict[str, np.ndarray] | None:
             inputs = next(self.inputs, None)
             return None if inputs is None else {source.description.input: inputs}
 
     with quiet():
-        quantize_static(
+        quantization.quantize_static(
             source.path,
             out,
             Reader(),
-            quant_format=QuantFormat.QDQ,
+            quant_format=quantization.QuantFormat.QDQ,
             nodes_to_quantize=_nodes_to_quantise(onnx.load(source.path)),
             per_channel=True,
             reduce_range=True,
-            activation_type=QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
-            calibrate_method=CalibrationMethod.MinMax,
+            activation_type=quantization.QuantType.QUInt8,
+            weight_type=quantization.QuantType.QInt8,
+            calibrate_method=quantization.CalibrationMethod.MinMax,
         )
     return onnx.load(out)
 

@@ -3,18 +3,42 @@
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
+from typing import Literal
 
 import numpy as np
 import torch
+from pydantic import BaseModel, ValidationError
 
 from tidyvoice.encoder.embedder import demand_finite
 from tidyvoice.errors import TidyVoiceError
-from tidyvoice.export.description import Description
 from tidyvoice.files import sha256
+from tidyvoice.frontends import FrontendSettings
 from tidyvoice.headers import INT16_SCALE
 from tidyvoice.packages import install_command
 
 ENDING = ".onnx"
+METADATA = "tidyvoice"
+
+
+class Description(BaseModel):
+    """Description of an exported file: JSON in its metadata under the key ``tidyvoice``.
+
+    Attributes:
+        input: "waveform" [B x S] in -1..1, or "features" [B x T x F].
+        frame_bytes: bytes of one frame of the widest feature map, from which extraction plans its
+            memory. Some maps of int8 files are float32, so this is an upper bound.
+        sample_rate: Hz.
+        weights: SHA-256 of the weights of the model, see ``modelhub.folder.fingerprint``.
+        trained_on: training speakers of the model and of its int8 ranges, where known.
+    """
+
+    input: Literal["waveform", "features"]
+    precision: Literal["float32", "int8"]
+    frame_bytes: int
+    sample_rate: int
+    frontend: FrontendSettings
+    weights: str | None
+    trained_on: list[str] | None
 
 
 class OnnxEncoder:
@@ -45,26 +69,26 @@ class OnnxEncoder:
         runtime = need("onnxruntime")
         options = runtime.SessionOptions()
         options.intra_op_num_threads = threads or torch.get_num_threads()
-        path = Path(path)
-        if not path.is_file():
-            raise TidyVoiceError(f"{path}: no such file; `tidyvoice export` writes one")
+        self.path = Path(path)
         try:
             self.session = runtime.InferenceSession(
                 str(path), options, providers=["CPUExecutionProvider"]
             )
-        except Exception as error:
+            metadata = self.session.get_modelmeta().custom_metadata_map
+            described = Description.model_validate_json(metadata.get(METADATA, ""))
+        except ValidationError:
+            raise TidyVoiceError(f"{path}: give a file that `tidyvoice export` wrote") from None
+        except Exception as error:  # onnxruntime has no common class
             reason = str(error).strip().splitlines()[0]
             raise TidyVoiceError(
                 f"onnxruntime cannot read {path} ({reason}): export it again"
             ) from None
-        metadata = self.session.get_modelmeta().custom_metadata_map
-        self.path = path
-        self.description = Description.from_strings(metadata, path)
-        self.settings = self.description.settings(path)
-        self.trained_on = self.description.trained_on
-        self.precision = self.description.precision
-        self.frame_bytes = self.description.frame_bytes
-        original = self.description.weights if self.precision == "float32" else None
+        self.description = described
+        self.settings = described.frontend
+        self.trained_on = described.trained_on
+        self.precision = described.precision
+        self.frame_bytes = described.frame_bytes
+        original = described.weights if described.precision == "float32" else None
         self.weights = original or sha256(path)
         self.frontend = self.settings.build().eval()
 
@@ -95,11 +119,7 @@ class OnnxEncoder:
 
 
 def need(*names: str) -> ModuleType:
-    """Import modules of the extra ``export`` and return the last one.
-
-    Raises:
-        TidyVoiceError: a module is not installed.
-    """
+    """Import modules of the extra ``export``, or raise a TidyVoiceError; return the last one."""
     try:
         return [import_module(name) for name in names][-1]
     except ModuleNotFoundError as error:
