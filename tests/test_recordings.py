@@ -9,7 +9,7 @@ import soundfile
 from conftest import require, seeded
 
 from tidyvoice import recordings as module
-from tidyvoice.audio import decoded, decoded_channels, read_pcm16
+from tidyvoice.audio import decoded_channels, read_pcm16
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.recordings import Recording, levels
 
@@ -264,6 +264,5 @@ def test_channels_of_what_ffmpeg_reads(tmp_path):
 def test_formats_that_ffmpeg_may_read(tmp_path, extension):
     soundfile.write(tmp_path / "a.flac", speech(), RATE)
     ffmpeg("-i", tmp_path / "a.flac", tmp_path / f"b.{extension}")
-    samples = decoded(tmp_path / f"b.{extension}")
-    assert samples.size == pytest.approx(3 * RATE, rel=0.1)
-    np.testing.assert_array_equal(decoded_channels(tmp_path / f"b.{extension}")[:, 0], samples)
+    samples = decoded_channels(tmp_path / f"b.{extension}")
+    assert samples.shape == (pytest.approx(3 * RATE, rel=0.1), 1)

@@ -16,7 +16,6 @@ from tidyvoice.headers import SAMPLE_RATE, has_header
 from tidyvoice.packages import install_command, installed_version
 
 WAV_HEADER = struct.Struct("<4sI4s 4sIHHIIHH 4sI")
-AU_HEADER = struct.Struct(">4sIIIII")
 # Formats that ffmpeg may read: no playlists, through which one file makes it read others.
 FORMATS = (
     "aac,ac3,aiff,amr,amrnb,amrwb,ape,asf,au,avi,caf,eac3,flac,flv,gsm,matroska,mov,mp3,mpeg,"
@@ -47,7 +46,7 @@ def read_part(path: str | Path, start: int = 0, count: int = -1) -> tuple[np.nda
     if not os.path.exists(path):
         raise TidyVoiceError(f"{path} is missing: {RESTORE}")
     if not has_header(path):
-        samples = decoded(path)
+        samples = np.ascontiguousarray(decoded_channels(path)[:, 0])
         return samples[start:][: samples.size if count < 0 else count], samples.size
     try:
         with soundfile.SoundFile(path) as file:
@@ -90,35 +89,24 @@ def _plain_samples(path: str | Path) -> np.ndarray | None:
     return np.frombuffer(content, "<i2") if 0 < len(content) == size else None
 
 
-def decoded(path: str | Path) -> np.ndarray:
-    """Return the first channel as samples int16 [S] at 16 kHz, with ffmpeg."""
-    return np.frombuffer(_converted(path, "-af", "pan=mono|c0=c0", "-f", "s16le"), dtype="<i2")
-
-
 def decoded_channels(path: str | Path) -> np.ndarray:
-    """Return all channels as samples int16 [S x C] at 16 kHz, with ffmpeg."""
-    # The AU header has the number of channels and, unlike WAV, may leave the length open.
-    content = _converted(path, "-f", "au")
-    _, start, _, _, _, channels = AU_HEADER.unpack_from(content)
-    return np.frombuffer(content, ">i2", offset=start).reshape(-1, channels).astype(np.int16)
-
-
-def _converted(path: str | Path, *output: str) -> bytes:
-    """Convert the first audio stream of a file to 16 kHz, with ffmpeg."""
+    """Return the first audio stream as samples int16 [S x C] at 16 kHz, with ffmpeg."""
     program = shutil.which("ffmpeg")
     if program is None:
         raise TidyVoiceError(f"{path} needs ffmpeg, which is not installed: apt install ffmpeg")
     # One thread each, because several files are decoded at once.
     command = [program, "-nostdin", "-v", "error", "-xerror", "-threads", "1"]
     command += ["-format_whitelist", FORMATS, "-protocol_whitelist", "file,pipe"]
-    command += ["-i", f"file:{path}", "-map", "0:a:0", "-ar", str(SAMPLE_RATE), *output, "-"]
+    command += ["-i", f"file:{path}", "-map", "0:a:0", "-ar", str(SAMPLE_RATE), "-f", "au", "-"]
     done = subprocess.run(command, capture_output=True)
-    if done.returncode or not done.stdout:
+    # The AU header has the number of channels and, unlike WAV, may leave the length open.
+    start, channels = (int.from_bytes(done.stdout[at : at + 4], "big") for at in (4, 20))
+    if done.returncode or len(done.stdout) <= start:
         lines = done.stderr.decode(errors="replace").strip().splitlines() or ["no audio in it"]
         if any("Format not on whitelist" in line for line in lines):
             lines.append("not a supported audio format")
         raise TidyVoiceError(f"{path} cannot be decoded ({lines[-1]}): restore it or leave it out")
-    return done.stdout
+    return np.frombuffer(done.stdout, ">i2", offset=start).reshape(-1, channels).astype(np.int16)
 
 
 def wav_bytes(samples: np.ndarray) -> bytes:

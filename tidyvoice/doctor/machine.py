@@ -94,14 +94,14 @@ def device() -> Iterator[Finding]:
         yield Finding("OK", f"GPU {number}", message)
     if torch.backends.mps.is_available():
         yield Finding("OK", "GPU", f"mps, {size(torch.mps.recommended_max_memory())}")
-    elif shutil.which("nvidia-smi") and not here.gpus:
-        build = f"built for CUDA {here.cuda}" if here.cuda else "built for the CPU only"
-        message = f"torch {torch.__version__} ({build}) can use none, but nvidia-smi is installed"
-        fix = "Update the driver, install a torch for its CUDA, or check CUDA_VISIBLE_DEVICES"
-        yield Finding("WARN", "GPU", message, fix)
     elif not here.gpus:
+        message = "none"
         fix = "Train a network of full size on a machine with a GPU: a CPU takes weeks"
-        yield Finding("WARN", "GPU", "none", fix)
+        if shutil.which("nvidia-smi"):
+            build = f"built for CUDA {here.cuda}" if here.cuda else "built for the CPU only"
+            message = f"torch {torch.__version__} ({build}) can use none"
+            fix = "Update the driver, install a torch for its CUDA, or check CUDA_VISIBLE_DEVICES"
+        yield Finding("WARN", "GPU", message, fix)
 
 
 def disk(needs: Iterable[Need]) -> Iterator[Finding]:

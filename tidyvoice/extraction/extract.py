@@ -23,7 +23,7 @@ from tidyvoice.encoder.embedder import LONGEST
 from tidyvoice.errors import TidyVoiceError, summarise
 from tidyvoice.extraction.parts import Parts, tell
 from tidyvoice.extraction.source import Source
-from tidyvoice.extraction.workers import Batch, Budget, embed_batches
+from tidyvoice.extraction.workers import MEMORY, Batch, batch_frames, embed_batches
 from tidyvoice.files import only_writer, write_text
 from tidyvoice.headers import SAMPLE_RATE
 from tidyvoice.scoring.embeddings import save_embeddings
@@ -41,18 +41,13 @@ class Extracted:
         utterances: number of embeddings in the table.
         resumed: how many of these an interrupted extraction had embedded before.
         failed: number of utterances that could not be read.
-        failures: the file that lists them, if there are any; None in other processes than the
-            first.
-        hours: hours of audio embedded in this run.
-        seconds: duration of this run.
+        failures: the file that lists them; None without any, and in processes other than the first.
     """
 
     utterances: int
     resumed: int
     failed: int
     failures: Path | None
-    hours: float
-    seconds: float
 
 
 def embed_rows(encoder: SpeakerEncoder, source: Source, rows: np.ndarray) -> np.ndarray:
@@ -66,9 +61,9 @@ def embed_rows(encoder: SpeakerEncoder, source: Source, rows: np.ndarray) -> np.
     """
     _refuse(source, _too_short(encoder, source, rows))
     items = plan_items(rows, source.samples, encoder.frontend, longest=int(source.samples.max()))
-    budget = Budget(encoder)
-    batches = plan_batches(items.frames, budget.batch_frames)
-    with closing(embed_batches(encoder, source, items, batches, budget, strict=True)) as results:
+    memory = MEMORY[encoder.device.type]
+    batches = plan_batches(items.frames, batch_frames(encoder, memory))
+    with closing(embed_batches(encoder, source, items, batches, memory, strict=True)) as results:
         vectors = np.concatenate([batch.values for batch in results])
     return vectors[np.argsort(np.concatenate(batches))]
 
@@ -88,7 +83,7 @@ def extract(
     """Write the embeddings of a data folder's utterances to ``out``, in the folder's order.
 
     Args:
-        memory_mib: see ``Budget``.
+        memory_mib: memory of all batches that are computed at once; default: ``MEMORY``.
         longest: seconds. A longer recording is split into pieces of equal length; its embedding is
             the mean of theirs, weighted by length.
         limit: extract only this many utterances, drawn with ``seed``.
@@ -113,9 +108,9 @@ def extract(
     fit = rows[[row not in failures for row in rows.tolist()]]
     most = max(encoder.frontend.num_frames(round(longest * SAMPLE_RATE)), 1)
     items = plan_items(fit, source.samples, encoder.frontend, most)
-    parts, budget = Parts(out), Budget(encoder, memory_mib)
+    parts, memory = Parts(out), memory_mib or MEMORY[encoder.device.type]
+    largest = batch_frames(encoder, memory)
     with only_writer(parts.folder) if world.is_first else nullcontext():
-        batch_frames = min(world.gather(budget.batch_frames))
         state = None
         if world.is_first:
             ids = "\n".join(source.ids[row] for row in fit).encode()
@@ -128,44 +123,34 @@ def extract(
                 "precision": encoder.precision,
                 "device": encoder.device.type,  # rounding differs between devices
                 "longest": f"{longest:g}",
+                "batch_frames": largest,
             }
-            batch_frames = parts.begin(plan, batch_frames, memory_mib is not None)
-            state = batch_frames, parts.next_number(), parts.collect(len(items))[1]
-        batch_frames, number, done = world.gather(state)[0]
+            state = parts.begin(plan), parts.collect(len(items))[1]
+        number, done = world.gather(state)[0]
         # A batch with a missing item is computed again as a whole, so that the bytes are the same.
-        batches = [b for b in plan_batches(items.frames, batch_frames) if not done[b].all()]
+        batches = [b for b in plan_batches(items.frames, largest) if not done[b].all()]
         missing = {row for batch in batches for row in items.rows[batch].tolist()}
         resumed = len(fit) - len(missing)
         if resumed and world.is_first:
             tell(f"{parts.folder}: resuming after {resumed:,} of {len(rows):,} utterances")
-        start = time.monotonic()
         share = batches[world.rank :: world.size]
         seconds = items.frames * encoder.frontend.frame_shift / SAMPLE_RATE
         progress = tqdm(
             desc=str(data), total=sum(float(seconds[batch].sum()) for batch in share), unit="s",
             unit_scale=True, disable=None if world.is_first else True,
         )  # fmt: skip
-        results = embed_batches(encoder, source, items, share, budget, strict)
+        results = embed_batches(encoder, source, items, share, memory, strict)
         written = _write_parts(results, parts, number, world.rank)
-        audio = 0.0
         with closing(results), closing(written), progress:
             for batch in written:
                 failures |= {int(items.rows[item]): why for item, why in batch.failures.items()}
-                audio += float(seconds[batch.items].sum())
                 progress.update(float(seconds[batch.items].sum()))
-        everyone = world.gather((audio, failures))
-        failures = {row: why for _, theirs in everyone for row, why in theirs.items()}
+        failures = {row: why for theirs in world.gather(failures) for row, why in theirs.items()}
+        listed = None
         if world.is_first:
             listed = _list_failures(out, source, failures)
             _merge(parts, out, encoder, source, items, failures)
-    return Extracted(
-        utterances=len(rows) - len(failures),
-        resumed=resumed,
-        failed=len(failures),
-        failures=listed if world.is_first else None,
-        hours=sum(audio for audio, _ in everyone) / 3600,
-        seconds=time.monotonic() - start,
-    )
+    return Extracted(len(rows) - len(failures), resumed, len(failures), listed)
 
 
 def _write_parts(results: Iterator[Batch], parts: Parts, number: int, rank: int) -> Iterator[Batch]:

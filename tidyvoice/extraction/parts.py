@@ -12,7 +12,6 @@ from tidyvoice.errors import TidyVoiceError
 from tidyvoice.files import atomic_path, write_text
 
 PLAN = "plan.json"
-BATCH_FRAMES = "batch_frames"
 
 
 class Parts:
@@ -25,28 +24,20 @@ class Parts:
     def __init__(self, out: Path):
         self.folder = out.with_name(out.name + ".parts")
 
-    def begin(self, plan: dict[str, str], batch_frames: int, chosen: bool) -> int:
-        """Keep parts of the same plan, delete others, and return the frames of a batch to use.
+    def begin(self, plan: dict[str, str | int]) -> int:
+        """Keep parts of the same plan, delete others, and return a number above that of each part.
 
         Args:
             plan: everything that the embeddings depend on, by name.
-            batch_frames: frames of a batch in this run. Parts of an interrupted run keep their own
-                value unless this one was ``chosen`` by the user, so that the bytes are the same.
         """
         path, files = self.folder / PLAN, self._files()
         older = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
         others = [name for name in plan if older.get(name) != plan[name]]
-        if not others and not chosen:
-            batch_frames = older[BATCH_FRAMES]
         if others and files:
             tell(f"{self.folder} has parts for another {', '.join(others)}: deleted")
             for file in files:
                 file.unlink()
-        write_text(path, json.dumps({**plan, BATCH_FRAMES: batch_frames}, indent=1) + "\n")
-        return batch_frames
-
-    def next_number(self) -> int:
-        """Return a number above that of every part."""
+        write_text(path, json.dumps(plan, indent=1) + "\n")
         return max((int(file.name.split("-")[0]) for file in self._files()), default=-1) + 1
 
     def write(self, number: int, rank: int, items: np.ndarray, vectors: np.ndarray) -> None:

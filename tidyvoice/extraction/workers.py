@@ -8,7 +8,7 @@ number.
 import os
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing
 from typing import NamedTuple
 
 import numpy as np
@@ -28,8 +28,8 @@ MIB = 2**20
 MAPS = {"cpu": 4, "cuda": 7, "mps": 7}
 # Copies of a waveform and of its features in float32.
 WAVEFORMS, FEATURES = 5, 5
-CPU_DEFAULT, CPU_BATCH = 2048, 64  # MiB; larger batches do not fit in the caches
-OTHER_DEFAULT, OTHER_MOST = 1024, 16384
+MEMORY = {"cpu": 2048, "cuda": 4096, "mps": 1024}  # MiB by default
+CPU_BATCH = 64  # MiB; larger batches do not fit in the caches
 
 
 def bytes_per_frame(encoder: SpeakerEncoder) -> int:
@@ -41,40 +41,13 @@ def bytes_per_frame(encoder: SpeakerEncoder) -> int:
     return MAPS[kind] * encoder.frame_bytes + 4 * numbers
 
 
-class Budget:
-    """Memory for the batches that are computed at once.
+def batch_frames(encoder: SpeakerEncoder, memory: int) -> int:
+    """Return the largest number of frames of a batch, for MiB of all batches at once.
 
-    Args:
-        mib: MiB. By default 2 GiB on a CPU and half of the free memory of a GPU, at most 16 GiB.
-
-    Attributes:
-        mib: the limit.
-        batch_frames: largest number of frames of a batch. On a CPU a batch has at most 64 MiB,
-            which is fastest, and several batches are computed at once.
+    On a CPU several batches are computed at once.
     """
-
-    def __init__(self, encoder: SpeakerEncoder, mib: int | None = None):
-        kind = encoder.device.type
-        default = CPU_DEFAULT if kind == "cpu" else OTHER_DEFAULT
-        if kind == "cuda":
-            default = min(torch.cuda.mem_get_info(encoder.device)[0] // 2 // MIB, OTHER_MOST)
-        self.mib = mib or default
-        self._frame = bytes_per_frame(encoder)
-        most = min(self.mib, CPU_BATCH) if kind == "cpu" else self.mib
-        self.batch_frames = max(most * MIB // self._frame, 1)
-        self._free, self._turn = threading.Semaphore(self.mib), threading.Lock()
-
-    @contextmanager
-    def hold(self, frames: int) -> Iterator[None]:
-        """Wait until the memory for ``frames`` is free; a batch above the limit runs alone."""
-        size = min(-(-frames * self._frame // MIB), self.mib)
-        with self._turn:  # one thread at a time collects its share
-            for _ in range(size):
-                self._free.acquire()
-        try:
-            yield
-        finally:
-            self._free.release(size)
+    most = min(memory, CPU_BATCH) if encoder.device.type == "cpu" else memory
+    return max(most * MIB // bytes_per_frame(encoder), 1)
 
 
 class Batch(NamedTuple):
@@ -85,32 +58,29 @@ class Batch(NamedTuple):
     failures: dict[int, str]  # the other items, with the reason
 
 
-def cpu_workers() -> int:
-    """Return OMP_NUM_THREADS, or by default this process's share of the usable cores."""
-    local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    setting = os.environ.get("OMP_NUM_THREADS", "")
-    # torchrun sets OMP_NUM_THREADS=1 for several processes when the user has not set it.
-    if setting.isdecimal() and int(setting) and not (local > 1 and setting == "1"):
-        return int(setting)
-    return max(usable_cores() // local, 1)
-
-
 def embed_batches(
     encoder: SpeakerEncoder,
     source: Source,
     items: Items,
     batches: Sequence[np.ndarray],
-    budget: Budget,
+    memory: int,
     strict: bool,
 ) -> Iterator[Batch]:
     """Embed batches of items, in order. Close the iterator if you leave it before its end.
+
+    Args:
+        memory: MiB of all batches that are computed at once; a larger one is computed alone.
 
     Raises:
         TidyVoiceError: an utterance cannot be read (``strict``), a batch does not fit in the memory
             of the device, or an embedding is not finite.
     """
-    frontend, on_cpu = encoder.frontend, encoder.device.type == "cpu"
-    workers = cpu_workers() if on_cpu else 1
+    frontend, workers = encoder.frontend, 1
+    if on_cpu := encoder.device.type == "cpu":
+        local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+        # torchrun gives each process one thread by default, although more cores may be there.
+        workers = torch.get_num_threads() if local == 1 else max(usable_cores() // local, 1)
+    free, turn = threading.Semaphore(memory), threading.Lock()
 
     def load(batch: np.ndarray) -> Batch:
         samples, failures = {}, {}
@@ -132,9 +102,12 @@ def embed_batches(
         if on_cpu:
             torch.set_num_threads(1)
         frames = int(items.frames[batch.items[0]]) * len(batch.items)
+        size = min(-(-frames * bytes_per_frame(encoder) // MIB), memory)
+        with turn:  # one thread at a time collects its share
+            for _ in range(size):
+                free.acquire()
         try:
-            with budget.hold(frames):
-                return batch._replace(values=encoder.embed_samples(batch.values))
+            return batch._replace(values=encoder.embed_samples(batch.values))
         except NotFiniteError as error:
             name = source.ids[items.rows[batch.items[error.row]]]
             raise TidyVoiceError(f"{name}: {error}") from None
@@ -143,8 +116,10 @@ def embed_batches(
                 raise
             raise TidyVoiceError(
                 f"{encoder.device} has too little memory for {frames:,} frames at once: give a "
-                f"--memory below {budget.mib} (MiB) or a shorter --longest"
+                f"--memory below {memory} (MiB) or a shorter --longest"
             ) from None
+        finally:
+            free.release(size)
 
     threads = torch.get_num_threads()
     try:
