@@ -12,12 +12,10 @@ from tidyvoice.frontends import Frontend
 
 @dataclass(frozen=True)
 class Items:
-    """M items: utterances, or consecutive pieces of long utterances; int64 [M] each.
+    """M items: utterances, or consecutive pieces of long utterances.
 
-    Attributes:
-        rows: the utterance of each item, as its row in the source.
-        starts: first frame.
-        frames: number of frames.
+    ``rows`` are the utterances of the items, as rows in the source; ``starts`` are first frames,
+    ``frames`` numbers of frames; all int64 [M].
     """
 
     rows: np.ndarray
@@ -34,13 +32,10 @@ class Items:
 
 
 def plan_items(rows: np.ndarray, samples: np.ndarray, frontend: Frontend, longest: int) -> Items:
-    """Return the items of utterances that are at least one frame long.
+    """Return the items of the utterances ``rows``, each of a frame or more.
 
-    Args:
-        rows: the utterances, int64 [N].
-        samples: number of samples of every utterance of the source.
-        longest: frames of an item at most. A longer utterance is cut into as few pieces as
-            possible, whose lengths differ by one frame at most.
+    An utterance over ``longest`` frames is cut into as few pieces as possible, whose lengths differ
+    by one frame at most. ``samples`` are those of every utterance of the source.
     """
     frames = np.array([frontend.num_frames(int(samples[row])) for row in rows], dtype=np.int64)
     pieces = -(-frames // longest)

@@ -22,10 +22,6 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
     The block may make a file or a folder. A missing parent folder is created. If the block fails,
     ``path`` is unchanged. The files are flushed to the disk before the name changes.
-
-    Example:
-        >>> with atomic_path("table.txt") as partial:  # doctest: +SKIP
-        ...     partial.write_text("whole or absent")
     """
     path = Path(path)
     partial = _partial_name(path)
@@ -42,11 +38,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(path: str | Path) -> Iterator[Path]:
-    """Yield a new folder beside ``path``; rename it to ``path`` if the block succeeds.
-
-    Raises:
-        TidyVoiceError: ``path`` exists and is not an empty folder.
-    """
+    """Yield a new folder as ``atomic_path``; ``path`` must be missing or an empty folder."""
     path = Path(path)
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise TidyVoiceError(f"{path} exists: delete it or choose another name")
@@ -81,8 +73,7 @@ def _remove(path: Path) -> None:
 def one_at_a_time(path: str | Path, wait: bool = True) -> Iterator[None]:
     """Lock ``path`` between reading and writing it; the system unlocks it when the process ends.
 
-    Raises:
-        TidyVoiceError: another process holds the lock, and ``wait`` is False.
+    If another process holds the lock, wait for it or raise a TidyVoiceError.
     """
     from filelock import FileLock, Timeout  # slow to import
 

@@ -11,10 +11,8 @@ from tidyvoice.files import atomic_path
 def read_table(path: str | Path, column: str) -> pl.DataFrame:
     """Read lines ``id value`` into columns ``utterance`` and ``column``, in file order.
 
-    The value is the rest of the line: paths may contain spaces, ids may not.
-
-    Raises:
-        TidyVoiceError: the file is missing, a line has no value, or an id occurs twice.
+    The value is the rest of the line: paths may contain spaces, ids may not. Malformed lines and
+    repeated ids are a TidyVoiceError.
     """
     path = Path(path)
     if not path.is_file():

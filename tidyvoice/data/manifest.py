@@ -51,8 +51,7 @@ class Manifest:
     ) -> "Manifest":
         """Build a manifest from columns of equal length; durations stay unknown.
 
-        Raises:
-            TidyVoiceError: ids contain white space or occur twice; the message names them.
+        Ids with white space and repeated ids are a TidyVoiceError.
         """
         table = pl.DataFrame(
             {"utterance": utterances, "path": paths, "speaker": speakers},
@@ -72,8 +71,7 @@ class Manifest:
         """Read a data folder.
 
         Raises:
-            TidyVoiceError: a table is missing or malformed, an id occurs twice in a table, an
-                utterance of ``wav.scp`` has no speaker, or another table disagrees with it.
+            TidyVoiceError: a table is missing or malformed, or two tables disagree.
         """
         folder = Path(folder)
         for path in (folder, folder / "wav.scp"):
@@ -131,14 +129,8 @@ class Manifest:
     def measured(self, unfit: Path | None = None, advice: str = "") -> "Manifest":
         """Return the utterances with the durations in the headers of their files.
 
-        A file is unfit if it is empty, cut short, not audio, or not at 16 kHz.
-
-        Args:
-            unfit: text file that lists the unfit files; the result leaves them out.
-            advice: what the user can do about unfit files, other than replace them.
-
-        Raises:
-            TidyVoiceError: files are unfit and ``unfit`` is not given, or all files are unfit.
+        Unfit files (empty, cut short, not audio, not at 16 kHz) are a TidyVoiceError that ends in
+        ``advice``. With ``unfit``, the name of a text file, they are left out and listed there.
         """
         seconds, problems = measure(self.table["path"])
         lines = [problem for problem in problems if problem]
@@ -171,10 +163,9 @@ def parse_part(text: str) -> tuple[int, int]:
 
 
 def parts_of(folder: str | Path) -> list[Path]:
-    """Return the parts of a divided data folder; ``[folder]`` if it is not divided.
+    """Return the parts of a divided data folder, all of which must be there.
 
-    Raises:
-        TidyVoiceError: parts are missing, or the folder has been divided twice.
+    The result is ``[folder]`` if it is not divided.
     """
     folder = Path(folder)
     names = sorted(path.name for path in folder.glob("part-*-of-*") if path.is_dir())
@@ -200,9 +191,8 @@ def check(
 ) -> list[str]:
     """Return all problems of a data folder, one line each.
 
-    Checks the tables against each other, that no speaker is in a folder of ``disjoint_from`` too,
-    and with ``audio`` the header of each file (not empty, readable, 16 kHz, at least ``minimum``
-    seconds).
+    Compares the tables, and speakers with those of other folders. With ``audio`` checks the header
+    of each file: not empty, readable, 16 kHz, at least ``minimum`` seconds.
     """
     try:
         manifest = Manifest.read(folder)
@@ -232,14 +222,9 @@ def find_audio(
 ) -> list[str]:
     """Return the paths below ``root`` of all audio files, sorted.
 
-    Hidden files, such as the ``._FILE.wav`` that macOS writes, are left out.
-
-    Args:
-        part: number (from 1) and count. Only the folders of this part of the speakers are
-            searched, so that a large corpus need not fit in memory.
-
-    Raises:
-        TidyVoiceError: there is no such file, or a name is not UTF-8.
+    Hidden files, such as the ``._FILE.wav`` that macOS writes, are left out. ``part`` is a number
+    (from 1) and a count: only the folders of this part of the speakers are searched, so that a
+    large corpus need not fit in memory.
     """
     root = Path(root)
     if not root.is_dir():
@@ -269,11 +254,8 @@ def of_layout(
 ) -> Manifest:
     """Return the manifest of files SPEAKER/FOLDER/FILE below ``root``; warn of files elsewhere.
 
-    The id of an utterance is its path below ``root``, with extension.
-
-    Args:
-        language_folder: the middle folder is a language, not a video.
-        prefix: put before ids and speakers, to tell two corpora apart.
+    The id of an utterance is ``prefix`` and its path below ``root``. The middle folder is a
+    language if ``language_folder``, otherwise a video.
     """
     kept = [name for name in names if name.count("/") == 2]
     if not kept:
@@ -299,9 +281,6 @@ def scan(
     part: tuple[int, int] = (1, 1),
     prefix: str = "",
 ) -> Manifest:
-    """Return the manifest, with durations, of a corpus laid out as SPEAKER/FOLDER/FILE.
-
-    See ``find_audio`` and ``of_layout``; unfit files are a TidyVoiceError.
-    """
+    """Return the manifest of ``of_layout`` for the files of ``find_audio``, with durations."""
     names = find_audio(root, endings, part)
     return of_layout(root, names, language_folder, prefix).measured()

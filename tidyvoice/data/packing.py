@@ -65,11 +65,7 @@ def write_shards(
     Args:
         threads: number of files read and decoded at once; default: the number of cores.
         tolerate: fraction of files that may be unreadable. They are left out and listed with the
-            reason in ``data/shards/unreadable.txt``.
-
-    Raises:
-        TidyVoiceError: a file is missing, unreadable, or has another sample rate, and ``tolerate``
-            does not allow it (complete shards stay); another process is writing the shards.
+            reason in ``data/shards/unreadable.txt``. Any more are a TidyVoiceError.
     """
     data = Path(data)
     table = Manifest.read(data).table

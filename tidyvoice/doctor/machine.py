@@ -1,9 +1,9 @@
 """Checks of the machine: packages, ffmpeg, CPU and GPUs, free space."""
 
-import os
 import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple
 import polars as pl
 import torch
 from packaging.requirements import Requirement
+from tqdm import tqdm
 
 from tidyvoice.audio import load_torchaudio
 from tidyvoice.errors import TidyVoiceError
@@ -43,6 +44,9 @@ class Finding:
 def judge(sound: bool, where: object, message: str, fix: str) -> Finding:
     """Return an OK, or a FAIL with its fix."""
     return Finding("OK" if sound else "FAIL", str(where), message, "" if sound else fix)
+
+
+_size = partial(tqdm.format_sizeof, suffix="B")
 
 
 class Need(NamedTuple):
@@ -90,10 +94,10 @@ def device() -> Iterator[Finding]:
     for number, name in enumerate(here.gpus):
         free, total = torch.cuda.mem_get_info(number)
         bf16 = "bfloat16" if torch.cuda.is_bf16_supported(False) else "no bfloat16"
-        message = f"{name}, {size(free)} of {size(total)} free, CUDA {here.cuda}, {bf16}"
+        message = f"{name}, {_size(free)} of {_size(total)} free, CUDA {here.cuda}, {bf16}"
         yield Finding("OK", f"GPU {number}", message)
     if torch.backends.mps.is_available():
-        yield Finding("OK", "GPU", f"mps, {size(torch.mps.recommended_max_memory())}")
+        yield Finding("OK", "GPU", f"mps, {_size(torch.mps.recommended_max_memory())}")
     elif not here.gpus:
         message = "none"
         fix = "Train a network of full size on a machine with a GPU: a CPU takes weeks"
@@ -109,24 +113,11 @@ def disk(needs: Iterable[Need]) -> Iterator[Finding]:
     by_disk: dict[int, list[Need]] = {}
     for need in needs:
         place = next(p for p in (need.folder, *need.folder.absolute().parents) if p.exists())
-        if place.is_dir() and os.access(place, os.W_OK):
-            by_disk.setdefault(place.stat().st_dev, []).append(need._replace(folder=place))
-        else:
-            message = f"{place} is not a writable folder"
-            yield Finding("FAIL", str(need.folder), message, "Give another folder")
+        by_disk.setdefault(place.stat().st_dev, []).append(need._replace(folder=place))
     for local in by_disk.values():
         place, total = local[0].folder, sum(need.size for need in local)
         free = shutil.disk_usage(place).free
-        parts = ", ".join(f"{need.what} {size(need.size)}" for need in local)
-        message = f"{size(free)} free, about {size(total)} to be written ({parts})"
+        parts = ", ".join(f"{need.what} {_size(need.size)}" for need in local)
+        message = f"{_size(free)} free, about {_size(total)} to be written ({parts})"
         fix = "Free some space, or put data and experiments on a larger disk"
         yield judge(free >= total, f"disk of {place.resolve()}", message, fix)
-
-
-def size(number: float) -> str:
-    """Format a number of bytes in powers of 1,000: 1.5 GB."""
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if number < 999.5:
-            return f"{number:.3g} {unit}"
-        number /= 1000
-    return f"{number:,.1f} TB"

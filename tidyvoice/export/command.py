@@ -1,14 +1,15 @@
 """Export with a check: the file is run and compared with the model before it is kept."""
 
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from tidyvoice.encoder import SpeakerEncoder
 from tidyvoice.errors import TidyVoiceError
-from tidyvoice.export.graph import onnx_model
-from tidyvoice.export.int8 import quantise
+from tidyvoice.export.graph import onnx_model, quantise
 from tidyvoice.export.onnx_encoder import ENDING, METADATA, Description, OnnxEncoder, need
 from tidyvoice.extraction.extract import Source
 from tidyvoice.files import atomic_path
@@ -24,19 +25,12 @@ CHECKED_BATCHES = (1, 3)
 
 @dataclass(frozen=True)
 class Exported:
-    """An exported file.
-
-    Attributes:
-        path: the file.
-        bytes: its size.
-        difference: largest relative L2 difference of an embedding from the model's.
-        compared: number of embeddings compared.
-    """
+    """An exported file; embeddings differ by at most ``difference`` of their L2 length."""
 
     path: Path
     bytes: int
     difference: float
-    compared: int
+    compared: int  # embeddings
 
 
 def export(
@@ -78,7 +72,7 @@ def export(
 
     with atomic_path(out) as partial:
 
-        def write(model: "onnx.ModelProto") -> OnnxEncoder:
+        def write(model: Any) -> OnnxEncoder:
             onnx.helper.set_model_props(model, {METADATA: description.model_dump_json()})
             partial.write_bytes(model.SerializeToString())
             return OnnxEncoder(partial)
@@ -116,14 +110,11 @@ def _noises(frontend: Frontend) -> list[np.ndarray]:
     """Return noise int16 [B x S] in batches of several sizes and lengths, from quiet to loud."""
     random = np.random.default_rng(1)
     batches = []
-    for frames in CHECKED_FRAMES:
-        for size in CHECKED_BATCHES:
-            # No whole number of frames: the samples after the last frame must not matter.
-            samples = frontend.num_samples(frames) + frontend.frame_shift // 3
-            loudness = 10 ** random.uniform(1, 4, (size, 1))
-            white = random.standard_normal((size, samples))
-            noise = loudness * (white + 0.1 * white.cumsum(axis=1))
-            batches.append(noise.clip(-32768, 32767).astype(np.int16))
+    for frames, size in itertools.product(CHECKED_FRAMES, CHECKED_BATCHES):
+        # No whole number of frames: the samples after the last frame must not matter.
+        samples = frontend.num_samples(frames) + frontend.frame_shift // 3
+        noise = 10 ** random.uniform(1, 4, (size, 1)) * random.standard_normal((size, samples))
+        batches.append(noise.clip(-32768, 32767).astype(np.int16))
     return batches
 
 

@@ -21,24 +21,17 @@ METADATA = "tidyvoice"
 
 
 class Description(BaseModel):
-    """Description of an exported file: JSON in its metadata under the key ``tidyvoice``.
+    """Description of an exported file: JSON in its metadata under the key ``tidyvoice``."""
 
-    Attributes:
-        input: "waveform" [B x S] in -1..1, or "features" [B x T x F].
-        frame_bytes: bytes of one frame of the widest feature map, from which extraction plans its
-            memory. Some maps of int8 files are float32, so this is an upper bound.
-        sample_rate: Hz.
-        weights: SHA-256 of the weights of the model, see ``modelhub.folder.fingerprint``.
-        trained_on: training speakers of the model and of its int8 ranges, where known.
-    """
-
-    input: Literal["waveform", "features"]
+    input: Literal["waveform", "features"]  # [B x S] in -1..1, or [B x T x F]
     precision: Literal["float32", "int8"]
+    # Bytes of a frame of the widest feature map, from which extraction plans its memory. Some maps
+    # of int8 files are float32, so this is an upper bound.
     frame_bytes: int
     sample_rate: int
     frontend: FrontendSettings
-    weights: str | None
-    trained_on: list[str] | None
+    weights: str | None  # SHA-256, see ``modelhub.folder.fingerprint``
+    trained_on: list[str] | None  # speakers of the model and of the int8 ranges
 
 
 class OnnxEncoder:
@@ -47,14 +40,8 @@ class OnnxEncoder:
     It has the attributes of a ``SpeakerEncoder`` that extraction needs. ``weights`` of an int8 file
     is the SHA-256 of the file, because its embeddings differ from those of the original model.
 
-    Args:
-        path: a file that `tidyvoice export` wrote.
-        threads: threads for one batch; torch's number of threads by default. Extraction computes
-            several batches at once and uses one thread for each.
-
-    Raises:
-        TidyVoiceError: the file is missing, unreadable or not from `tidyvoice export`, or
-            onnxruntime is not installed.
+    ``threads`` compute one batch, by default as many as torch uses. Extraction computes several
+    batches at once and uses one thread for each.
 
     Example:
         >>> encoder = OnnxEncoder("model.onnx")  # doctest: +SKIP
@@ -83,7 +70,7 @@ class OnnxEncoder:
             raise TidyVoiceError(
                 f"onnxruntime cannot read {path} ({reason}): export it again"
             ) from None
-        self.description = described
+        self.input = described.input
         self.settings = described.frontend
         self.trained_on = described.trained_on
         self.precision = described.precision
@@ -96,25 +83,14 @@ class OnnxEncoder:
     def inputs(self, samples: np.ndarray) -> np.ndarray:
         """Convert samples int16 [B x S] to the float32 input of the file."""
         waveforms = samples.astype(np.float32) / np.float32(INT16_SCALE)
-        if self.description.input == "waveform":
+        if self.input == "waveform":
             return waveforms
         return self.frontend(torch.from_numpy(waveforms)).numpy()
 
     def embed_samples(self, samples: np.ndarray) -> np.ndarray:
-        """Return raw embeddings float32 [B x D] of samples int16 [B x S].
-
-        Raises:
-            TidyVoiceError: the utterances are too short for one frame, or an embedding is not
-                finite.
-        """
-        frames = self.frontend.num_frames(samples.shape[1])
-        if frames < 1:
-            raise TidyVoiceError(
-                f"an utterance has {samples.shape[1]} samples, fewer than the "
-                f"{self.frontend.num_samples(1)} of one frame: leave it out"
-            )
-        embeddings = self.session.run(None, {self.description.input: self.inputs(samples)})[0]
-        demand_finite(embeddings, frames, self.precision)
+        """Return raw embeddings float32 [B x D] of samples int16 [B x S], at least one frame."""
+        embeddings = self.session.run(None, {self.input: self.inputs(samples)})[0]
+        demand_finite(embeddings, self.frontend.num_frames(samples.shape[1]), self.precision)
         return embeddings
 
 

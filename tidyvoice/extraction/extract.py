@@ -7,6 +7,8 @@ always has the same bytes.
 """
 
 import hashlib
+import shutil
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing, nullcontext
@@ -21,9 +23,8 @@ from tidyvoice.distributed import World
 from tidyvoice.encoder import SpeakerEncoder
 from tidyvoice.encoder.embedder import LONGEST
 from tidyvoice.errors import TidyVoiceError, summarise
-from tidyvoice.extraction.parts import Parts, tell
-from tidyvoice.extraction.source import Source
-from tidyvoice.extraction.workers import MEMORY, Batch, batch_frames, embed_batches
+from tidyvoice.extraction.parts import Parts
+from tidyvoice.extraction.workers import MEMORY, Batch, Source, batch_frames, embed_batches
 from tidyvoice.files import only_writer, write_text
 from tidyvoice.headers import SAMPLE_RATE
 from tidyvoice.scoring.embeddings import save_embeddings
@@ -35,13 +36,10 @@ SHARE, SHORTEST, LONGEST_PART = 0.1, 1.0, 30.0
 
 @dataclass(frozen=True)
 class Extracted:
-    """Summary of an extraction.
+    """Numbers of utterances: in the table, of these from an interrupted run, and unreadable.
 
-    Attributes:
-        utterances: number of embeddings in the table.
-        resumed: how many of these an interrupted extraction had embedded before.
-        failed: number of utterances that could not be read.
-        failures: the file that lists them; None without any, and in processes other than the first.
+    ``failures`` lists the unreadable ones; it is None without any, and in processes other than the
+    first.
     """
 
     utterances: int
@@ -51,13 +49,9 @@ class Extracted:
 
 
 def embed_rows(encoder: SpeakerEncoder, source: Source, rows: np.ndarray) -> np.ndarray:
-    """Return the embeddings float32 [N x D] of N utterances of a source, each in one piece.
+    """Return the embeddings float32 [N x D] of the utterances ``rows``, each in one piece.
 
-    Args:
-        rows: rows of the utterances, int64 [N].
-
-    Raises:
-        TidyVoiceError: an utterance is missing, unreadable, or shorter than one frame.
+    An utterance that is unreadable or too short is a TidyVoiceError.
     """
     _refuse(source, _too_short(encoder, source, rows))
     items = plan_items(rows, source.samples, encoder.frontend, longest=int(source.samples.max()))
@@ -132,7 +126,8 @@ def extract(
         missing = {row for batch in batches for row in items.rows[batch].tolist()}
         resumed = len(fit) - len(missing)
         if resumed and world.is_first:
-            tell(f"{parts.folder}: resuming after {resumed:,} of {len(rows):,} utterances")
+            message = f"{parts.folder}: resuming after {resumed:,} of {len(rows):,} utterances"
+            print(message, file=sys.stderr, flush=True)
         share = batches[world.rank :: world.size]
         seconds = items.frames * encoder.frontend.frame_shift / SAMPLE_RATE
         progress = tqdm(
@@ -200,7 +195,7 @@ def _merge(
     firsts = items.firsts
     complete = np.logical_and.reduceat(mask, firsts) if len(firsts) else mask
     if not complete.any():
-        parts.remove()
+        shutil.rmtree(parts.folder)
         why = summarise([f"{source.ids[row]}: {why}" for row, why in failures.items()], 1)
         raise TidyVoiceError(f"{source.data}: no utterance could be read: {why}")
     pieces = np.diff(np.append(firsts, len(items)))
@@ -212,7 +207,7 @@ def _merge(
         vectors = vectors[kept]
     ids = [source.ids[row] for row in items.rows[kept]]
     save_embeddings(out, ids, vectors, encoder.trained_on, encoder.weights)
-    parts.remove()
+    shutil.rmtree(parts.folder)
 
 
 def _too_short(encoder: SpeakerEncoder, source: Source, rows: np.ndarray) -> dict[int, str]:

@@ -1,7 +1,6 @@
 """Finished parts of an extraction, kept in files beside its output so that it can resume."""
 
 import json
-import shutil
 import sys
 import zipfile
 from pathlib import Path
@@ -34,7 +33,8 @@ class Parts:
         older = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
         others = [name for name in plan if older.get(name) != plan[name]]
         if others and files:
-            tell(f"{self.folder} has parts for another {', '.join(others)}: deleted")
+            message = f"{self.folder} has parts for another {', '.join(others)}: deleted"
+            print(message, file=sys.stderr, flush=True)
             for file in files:
                 file.unlink()
         write_text(path, json.dumps(plan, indent=1) + "\n")
@@ -62,14 +62,6 @@ class Parts:
             matrix[items], mask[items] = vectors, True
         return matrix, mask
 
-    def remove(self) -> None:
-        shutil.rmtree(self.folder)
-
     def _files(self) -> list[Path]:
         """Return the parts, the oldest first, because a later one may replace its items."""
         return sorted(self.folder.glob("[0-9]*.npz"))
-
-
-def tell(line: str) -> None:
-    """Print a message for the user, not a result."""
-    print(line, file=sys.stderr, flush=True)

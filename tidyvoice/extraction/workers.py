@@ -9,16 +9,20 @@ import os
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
+from tidyvoice.audio import read_part
 from tidyvoice.batch_plan import Items
+from tidyvoice.data.manifest import Manifest
+from tidyvoice.data.shards import ShardReader
 from tidyvoice.device import is_out_of_memory
 from tidyvoice.encoder import SpeakerEncoder
 from tidyvoice.errors import NotFiniteError, TidyVoiceError
-from tidyvoice.extraction.source import Source
+from tidyvoice.headers import SAMPLE_RATE
 from tidyvoice.readahead import read_ahead, usable_cores
 
 READING_THREADS = 4
@@ -48,6 +52,42 @@ def batch_frames(encoder: SpeakerEncoder, memory: int) -> int:
     """
     most = min(memory, CPU_BATCH) if encoder.device.type == "cpu" else memory
     return max(most * MIB // bytes_per_frame(encoder), 1)
+
+
+class Source:
+    """Utterances of a data folder, from its ``wav.scp`` or else from its shards.
+
+    Attributes:
+        data: the folder.
+        ids: utterance ids.
+        samples: number of samples of each utterance, int64 [N].
+    """
+
+    def __init__(self, data: str | Path):
+        self.data = Path(data)
+        self._shards = None
+        # Compressed audio has no durations before it is decoded; the shards have the lengths.
+        if all((self.data / name).exists() for name in ("wav.scp", "utt2dur")):
+            table = Manifest.read(data).table
+            self.ids: list[str] = table["utterance"].to_list()
+            self._paths: list[str] = table["path"].to_list()
+            self.samples = np.rint(table["seconds"].to_numpy() * SAMPLE_RATE).astype(np.int64)
+        else:
+            self._shards = ShardReader(data)
+            self.ids = self._shards.keys.to_list()
+            self.samples = self._shards.samples
+
+    def read(self, row: int, start: int = 0, count: int | None = None) -> np.ndarray:
+        """Return samples int16 [count] of an utterance from ``start`` (default: to the end)."""
+        if self._shards is not None:
+            return self._shards.read(row, start, count)
+        path, length = self._paths[row], int(self.samples[row])
+        samples, total = read_part(path, start, -1 if count is None else count)
+        if total != length:
+            raise TidyVoiceError(
+                f"{path} has {total} samples, its utt2dur says {length}: prepare the data again"
+            )
+        return samples
 
 
 class Batch(NamedTuple):
