@@ -10,11 +10,7 @@ import pytest
 import soundfile
 import yaml
 
-BROKEN = """raise RuntimeError(
-    "Detected that PyTorch and TorchAudio were compiled with different CUDA versions. PyTorch has "
-    "CUDA version 13.2 whereas TorchAudio has CUDA version 13.0."
-)
-"""
+BROKEN = "raise RuntimeError('compiled with different CUDA versions')\n"
 # Runs each command in one process, in which tidyvoice finds the broken package.
 PROGRAM = """
 import json, sys
@@ -61,14 +57,14 @@ def test_all_but_resampling_works_when_torchaudio_cannot_be_imported(
         ("train", config),
         ("extract", *model, "--data", tiny / "train", *out),
         ("score", "--embeddings", table, "--trials", voices / "trials", "--out", scores),
-        ("metrics", scores),
         ("report", exp),
         ("verify", voices / "ann-1.wav", voices / "ann-2.wav", *model),
     ]
+    other = ("train", config, "data.speeds=[1.0,0.9]", f"experiment={tmp_path / 'other'}")
     fails = [
         ("verify", voices / "ann-1.wav", tmp_path / "8k.wav", *model),
-        ("train", config, "data.speeds=[1.0,0.9]", f"experiment={tmp_path / 'other'}"),
-        ("train", config, "data.speeds=[1.0,0.9]", f"experiment={tmp_path / 'other'}", "--check"),
+        other,
+        (*other, "--check"),
         ("doctor",),
     ]
     found = call(*works, *fails)
