@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import soundfile
 import torch
 from conftest import fill_weights, invoke, prepared, reference_waveform, succeed
 
@@ -69,16 +68,9 @@ def int8(folder):
 def test_the_exported_filterbank_is_the_filterbank(args):
     speech = reference_waveform(5, 20000)
     time = np.arange(20000) / 16000
-    cases = np.stack(
-        [
-            speech,
-            np.round(speech / 5000),  # quiet
-            np.round(speech / 5000) + 3000,  # with an offset
-            np.round(20000 * np.sin(2 * np.pi * 300 * time)),
-            0 * speech,
-            0 * speech + 1000,
-        ]
-    )
+    tone = np.round(20000 * np.sin(2 * np.pi * 300 * time))
+    quiet = np.round(speech / 5000)
+    cases = np.stack([speech, quiet, quiet + 3000, tone, 0 * speech, 0 * speech + 1000])
     waveforms = torch.from_numpy(cases.astype(np.float32) / 32768)
     reference = FrontendSettings(args=args).build().eval()
     ours = reference.for_export()
@@ -99,15 +91,13 @@ def test_a_file_computes_what_the_model_does_at_any_length(folder, encoder, name
             assert (difference < 1e-4 * np.linalg.norm(expected, axis=1)).all(), (frames, batch)
 
 
-@pytest.mark.parametrize("name", FILES)
-def test_a_file_says_what_it_is_of_and_nothing_of_this_machine(folder, name):
-    path = folder / name
+def test_a_file_says_what_it_is_of_and_nothing_of_this_machine(folder):
+    path = folder / "waveform.onnx"
     exported = OnnxEncoder(path)
     assert exported.weights == fingerprint(load_model(folder / "model")[0])
     assert exported.trained_on == ["somebody"]
     assert exported.settings == FrontendSettings()
     assert exported.frame_bytes == 2 * 80 * 4
-    assert (exported.device.type, exported.precision) == ("cpu", "float32")
     content = path.read_bytes()
     assert str(ROOT).encode() not in content
     assert sys.prefix.encode() not in content
@@ -127,9 +117,6 @@ def test_the_extract_command_takes_an_exported_file(folder, int8, tmp_path):
         difference /= np.linalg.norm(expected.vectors, axis=1)
         assert (difference < (1e-4 if name in FILES else 0.2)).all()
         assert name in FILES or (difference > 1e-4).any()
-    options = ("--model", folder / FILES[0], "--data", folder / "data", "--out", tmp_path / "e.npz")
-    refused = invoke("extract", *options, "--precision", "bfloat16")
-    assert "leave --device and --precision out" in refused.stderr
 
 
 def test_int8_is_in_the_wide_convolutions_and_keeps_the_speakers_of_its_ranges(folder, int8):
@@ -164,35 +151,31 @@ def test_a_file_that_computes_something_else_is_not_kept(folder, encoder, tmp_pa
     assert out.read_text() == "what was there"
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [(("--out", "m.pt2"), "--out m.pt2"), (("--out", "m.onnx", "--int8", "nowhere"), "nowhere")],
-)
-def test_a_wrong_call_is_one_line(folder, monkeypatch, tmp_path, options, message):
-    monkeypatch.chdir(tmp_path)
-    done = invoke("export", "--model", folder / "model", *options)
-    assert done.exit_code == 1
-    assert message in done.output
-    assert len(done.output.strip().splitlines()) == 1
-    assert not list(tmp_path.iterdir())
-
-
-def test_without_the_extra_the_mend_is_named(folder, monkeypatch, tmp_path):
-    monkeypatch.setitem(sys.modules, "onnxscript", None)
-    done = invoke("export", "--model", folder / "model", "--out", tmp_path / "m.onnx")
-    assert done.exit_code == 1
-    assert done.output.startswith("error: ONNX needs onnxscript")
-    assert "pip install -e '.[export]' -c constraints.txt" in done.output
-
-
-def test_other_files_are_refused(folder, tmp_path):
+def test_a_mistake_is_one_line_and_writes_nothing(folder, monkeypatch, tmp_path):
     foreign = onnx.load(folder / "waveform.onnx")
     del foreign.metadata_props[:]
     onnx.save(foreign, tmp_path / "foreign.onnx")
     (tmp_path / "broken.onnx").write_bytes(b"nothing")
-    for name in ("foreign.onnx", "broken.onnx", "missing.onnx"):
-        with pytest.raises(TidyVoiceError, match=name):
-            OnnxEncoder(tmp_path / name)
+    before = sorted(tmp_path.iterdir())
+    monkeypatch.chdir(tmp_path)
+    export = ("export", "--model", folder / "model", "--out")
+    extract = ("extract", "--data", folder / "data", "--out", "e.npz", "--model")
+    for line, message in (
+        ((*export, "m.pt2"), "--out m.pt2"),
+        ((*export, "m.onnx", "--int8", "nowhere"), "nowhere"),
+        ((*extract, "foreign.onnx"), "foreign.onnx"),
+        ((*extract, "broken.onnx"), "broken.onnx"),
+        ((*extract, folder / "waveform.onnx", "--precision", "bfloat16"), "leave --device and"),
+    ):
+        done = invoke(*line)
+        assert done.exit_code == 1
+        assert message in done.output
+        assert len(done.output.strip().splitlines()) == 1
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    done = invoke(*export, "m.onnx")
+    assert done.output.startswith("error: ONNX needs onnxscript")
+    assert "pip install -e '.[export]' -c constraints.txt" in done.output
+    assert sorted(tmp_path.iterdir()) == before
 
 
 def test_the_example_needs_neither_torch_nor_this_package(folder, encoder, tmp_path):
@@ -202,18 +185,12 @@ def test_the_example_needs_neither_torch_nor_this_package(folder, encoder, tmp_p
     succeed("extract", "--model", folder / "model", *options)
     table = load_embeddings(tmp_path / "mean.npz")
 
-    def run(*wavs):
-        command = [sys.executable, ROOT / "examples/onnx-without-torch/compare.py"]
-        command += ["--model", folder / "waveform.onnx", "--mean", tmp_path / "mean.npz", *wavs]
-        environment = {"PYTHONPATH": str(tmp_path)}
-        return subprocess.run(command, capture_output=True, text=True, env=environment)
-
-    done = run(*(folder / "corpus" / table.ids[row] for row in (0, 1)))
+    line = [sys.executable, ROOT / "examples/onnx-without-torch/compare.py"]
+    line += ["--model", folder / "waveform.onnx", "--mean", tmp_path / "mean.npz"]
+    line += [folder / "corpus" / table.ids[row] for row in (0, 1)]
+    environment = {"PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(line, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
     first, second = (table.vectors[row] - table.mean() for row in (0, 1))
     cosine = first @ second / (np.linalg.norm(first) * np.linalg.norm(second))
     assert abs(float(done.stdout) - cosine) < 2e-4
-    soundfile.write(tmp_path / "slow.wav", np.zeros(8000), 8000)
-    refused = run(folder / "corpus" / table.ids[0], tmp_path / "slow.wav")
-    assert refused.returncode == 1
-    assert "slow.wav has 8000 Hz, the model takes 16000: resample it" in refused.stderr

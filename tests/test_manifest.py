@@ -30,9 +30,6 @@ def test_a_corpus_becomes_kaldi_tables(data):
     assert f"{utterance} 0.6\n" in (data / "utt2dur").read_text()
     assert f"id000001 id000001/en/en_0.wav {utterance}\n" in (data / "spk2utt").read_text()
     assert check(data) == []
-
-
-def test_reading_gives_back_what_was_written(data):
     manifest = Manifest.read(data)
     manifest.write(data.parent / "copy")
     assert Manifest.read(data.parent / "copy").table.equals(manifest.table)
@@ -51,25 +48,25 @@ def test_the_checker_reports_every_problem_at_once(data):
         file.write("stranger some/utt.wav\n")
     other = data.parent / "other"
     Manifest.read(data).select(["id000002"]).write(other)
-    problems = "\n".join(check(data, disjoint_from=[other]))
-    for expected in (
+    problems = check(data, disjoint_from=[other])
+    expected = [
+        "speaker stranger has other utterances in utt2spk than in spk2utt",
+        f"speaker id000002 is in {data} and in {other}",
         "id000000/en/en_0.wav is missing",
         "id000000/fr/fr_1.wav is an empty file",
         "id000001/en/en_0.wav cannot be read as audio",
         "id000001/fr/fr_1.wav has 8000 Hz, expected 16000",
         "id000002/en/en_0.wav lasts 0.006 s, under the minimum 0.1 s",
-        "speaker stranger has other utterances in utt2spk than in spk2utt",
-        f"speaker id000002 is in {data} and in {other}",
-    ):
-        assert expected in problems
-    assert len(problems.splitlines()) == 7
+    ]
+    assert len(problems) == len(expected)
+    for problem, part in zip(problems, expected, strict=True):
+        assert part in problem
 
 
 @pytest.mark.parametrize(
     ("table", "line", "message"),
     [
         ("wav.scp", "id000000/en/en_0.wav x.wav", "id000000/en/en_0.wav occurs twice"),
-        ("utt2spk", "new/en/a.wav new", r"new/en/a.wav is not in .*wav\.scp"),
         ("wav.scp", "new/en/a.wav x.wav", r"new/en/a.wav is not in .*utt2spk"),
         ("utt2lang", "lonely", r"utt2lang line 7: expected 'id value'"),
     ],
@@ -86,16 +83,9 @@ def test_a_path_may_hold_spaces_but_an_id_may_not(tmp_path):
     assert read_table(tmp_path / "wav.scp", "path").row(0) == ("a", "/with some space/a.wav")
     with pytest.raises(TidyVoiceError, match="white space in 'a b'"):
         Manifest.build(["a b"], ["x.wav"], ["s"])
-
-
-def test_a_missing_or_empty_folder_says_what_to_do(tmp_path):
-    with pytest.raises(TidyVoiceError, match="Run stage 1"):
-        Manifest.read(tmp_path)
     (tmp_path / "wav.scp").write_text("")
     with pytest.raises(TidyVoiceError, match=r"wav\.scp is empty"):
         Manifest.read(tmp_path)
-    with pytest.raises(TidyVoiceError, match=r"contains no \.wav file"):
-        scan(tmp_path, language_folder=True)
 
 
 def test_only_fit_files_get_durations(tmp_path):

@@ -34,8 +34,7 @@ def read_part(path: str | Path, start: int = 0, count: int = -1) -> tuple[np.nda
     Files that libsndfile reads are read by seeking. ffmpeg decodes and resamples others, such as
     the m4a files of VoxCeleb2. At the end of the file fewer samples are returned.
 
-    Args:
-        count: -1 for all samples up to the end.
+    ``count`` is -1 for all samples up to the end.
 
     Raises:
         TidyVoiceError: the file is missing, unreadable, empty, or (if libsndfile reads it) not at

@@ -48,7 +48,7 @@ def command(*arguments):
 
 def test_m4a_files_become_the_samples_that_they_hold(tmp_path):
     require(bool(shutil.which("ffmpeg")), "ffmpeg is not installed")
-    root = corpus(tmp_path / "vox" / "dev" / "aac", speakers=2, ending=".m4a")
+    corpus(tmp_path / "vox" / "dev" / "aac", speakers=2, ending=".m4a")
     done = prepare("voxceleb2", "--root", tmp_path / "vox", "--out", tmp_path / "data")
     assert done.stdout.startswith("VoxCeleb1 and VoxCeleb2: the metadata are CC BY 4.0")
     assert "2 speakers, 6 utterances" in done.stdout, done.stderr
@@ -64,14 +64,6 @@ def test_m4a_files_become_the_samples_that_they_hold(tmp_path):
     # Extraction reads the shards where the tables know no durations.
     source = Source(tmp_path / "data")
     np.testing.assert_array_equal(source.read(row), reader.read(row))
-    stereo = root / "id00000" / "video_é" / "stereo.m4a"
-    both = np.stack([original, np.zeros(10000)], axis=1)
-    soundfile.write(tmp_path / "stereo.wav", np.repeat(both, 3, axis=0), 48000)
-    encode = ["ffmpeg", "-v", "error", "-i", tmp_path / "stereo.wav", "-c:a", "aac", stereo]
-    subprocess.run(encode, check=True)
-    first = read_pcm16(stereo)
-    assert 0 <= first.size - 10000 < 2048  # 16 kHz
-    assert np.abs(first).max() > 1000  # the first channel, not the mean with the silent one
 
 
 def test_a_missing_ffmpeg_and_a_broken_m4a_are_named(tmp_path, monkeypatch):
@@ -113,22 +105,19 @@ def test_parts_are_made_by_themselves_and_read_as_one(tmp_path):
 
 
 def test_two_corpora_are_trained_on_as_one(tmp_path):
-    for name, prefix in (("a", ""), ("b", "vb2-"), ("c", "")):
-        root = corpus(tmp_path / name)
-        done = prepare("voxceleb2", "--root", root, "--out", tmp_path / f"{name}.data",
-                       "--prefix", prefix)  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        write_shards(tmp_path / f"{name}.data")
-    settings = DataSettings(
-        train=[tmp_path / "a.data", tmp_path / "b.data"], min_seconds=0, batch_size=8
-    )
-    data = TrainingData(settings, 4000, seed=1)
-    assert len(data.speakers) == 10
-    assert data.num_utterances == 30
-    assert data.reader.content != ShardReader(tmp_path / "a.data").content
+    folders = [tmp_path / name for name in ("a.data", "b.data", "c.data")]
+    for out, prefix in zip(folders, ("", "vb2-", ""), strict=True):
+        root = corpus(tmp_path / out.stem)
+        assert (
+            prepare("voxceleb2", "--root", root, "--out", out, "--prefix", prefix).returncode == 0
+        )
+        write_shards(out)
+    data = TrainingData(DataSettings(train=folders[:2], min_seconds=0, batch_size=8), 4000, seed=1)
+    assert (len(data.speakers), data.num_utterances) == (10, 30)
+    assert data.reader.content != ShardReader(folders[0]).content
     assert data[0].samples.shape[0] == 8
     with pytest.raises(TidyVoiceError, match=r"'id00000' is in .*a\.data and in .*c\.data \(5"):
-        ShardReader(tmp_path / "a.data", tmp_path / "c.data")
+        ShardReader(folders[0], folders[2])
 
 
 def test_a_divided_folder_is_whole_or_refused(tmp_path):

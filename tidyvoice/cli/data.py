@@ -19,7 +19,6 @@ def check(
         list[Path] | None,
         typer.Option(help="data folder that must not share a speaker with DATA (repeatable)"),
     ] = None,
-    minimum: Annotated[float, typer.Option(help="shortest utterance in seconds")] = 0.1,
     audio: Annotated[bool, typer.Option(help="check the header of every file")] = True,
     as_json: AsJson = False,
 ) -> None:
@@ -29,7 +28,7 @@ def check(
     """
     from tidyvoice.data.manifest import check as find_problems
 
-    problems = find_problems(data, disjoint or [], minimum, audio)
+    problems = find_problems(data, disjoint or [], audio=audio)
     if as_json:
         typer.echo(json.dumps({"data": str(data), "problems": problems}))
     else:

@@ -184,15 +184,12 @@ def parts_of(folder: str | Path) -> list[Path]:
 
 
 def check(
-    folder: str | Path,
-    disjoint_from: Sequence[str | Path] = (),
-    minimum: float = 0.1,
-    audio: bool = True,
+    folder: str | Path, disjoint_from: Sequence[str | Path] = (), audio: bool = True
 ) -> list[str]:
     """Return all problems of a data folder, one line each.
 
     Compares the tables, and speakers with those of other folders. With ``audio`` checks the header
-    of each file: not empty, readable, 16 kHz, at least ``minimum`` seconds.
+    of each file: not empty, readable, 16 kHz, at least 0.1 s.
     """
     try:
         manifest = Manifest.read(folder)
@@ -213,7 +210,7 @@ def check(
         shared = sorted({*manifest.speakers()} & {*Manifest.read(other).speakers()})
         problems += [f"speaker {name} is in {folder} and in {other}" for name in shared]
     if audio:
-        problems += filter(None, measure(manifest.table["path"], minimum)[1])
+        problems += filter(None, measure(manifest.table["path"], minimum=0.1)[1])
     return problems
 
 

@@ -44,9 +44,6 @@ class ShardReader:
         samples: number of samples of each, int64 [N].
         shard_of: number of the shard that holds each, int32 [N].
         content: checksum of all of this and of the samples.
-
-    Raises:
-        TidyVoiceError: shards are missing, or two folders have a speaker of the same name.
     """
 
     def __init__(self, *data: str | Path):
@@ -92,11 +89,7 @@ class ShardReader:
         return len(self.keys)
 
     def read(self, row: int, start: int = 0, count: int | None = None) -> np.ndarray:
-        """Return ``count`` samples (int16) of utterance ``row`` from ``start``; None: to the end.
-
-        Raises:
-            TidyVoiceError: the shard is missing, or shorter than its index says.
-        """
+        """Return ``count`` samples int16 of an utterance from ``start`` (default: to the end)."""
         count = int(self.samples[row]) - start if count is None else count
         shard, size = self._shards[self.shard_of[row]], BYTES_PER_SAMPLE * count
         # Opened each time, because a random order over thousands of shards rarely meets one twice.

@@ -22,13 +22,10 @@ from tidyvoice.record import machine, package_versions
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the report.
+    """One line of the report: FAIL stops a stage or spoils its result, WARN may do so.
 
-    Attributes:
-        status: FAIL stops a stage or spoils its result; WARN may do so; OK does not.
-        where: the program, device, file or folder that was checked.
-        message: the measured value, and the problem if there is one.
-        fix: what to do; empty if there is nothing to do, or if the message says it.
+    ``where`` is the program, device, file or folder. ``fix`` is empty if there is nothing to do, or
+    if the message says it.
     """
 
     status: Literal["OK", "WARN", "FAIL"]

@@ -51,10 +51,7 @@ def export(
         limit: maximal number of its utterances, drawn with ``seed``. An int8 file is compared with
             the model on the same utterances, a float32 file on noise.
 
-    Raises:
-        TidyVoiceError: ``out`` does not end in .onnx, the extra ``export`` is not installed, the
-            folder has no usable utterance, or the embeddings of the file differ from the model's.
-            Nothing is written then.
+    If the embeddings of the file differ from the model's, nothing is written.
     """
     out = Path(out)
     if out.suffix != ENDING:

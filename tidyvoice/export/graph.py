@@ -26,11 +26,7 @@ FEWEST_TRACED_FRAMES = 9
 def onnx_model(encoder: SpeakerEncoder, input: str) -> Any:
     """Convert an encoder to an ONNX model for any number of utterances of any equal length.
 
-    Args:
-        input: "waveform" or "features".
-
-    Raises:
-        TidyVoiceError: the input is features, but the front end was trained with the model.
+    ``input`` is "waveform" or "features".
     """
     frontend = encoder.frontend
     # A copy, because the encoder may be on a GPU and its weights may be trained further.

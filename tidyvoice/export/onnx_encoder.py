@@ -42,11 +42,6 @@ class OnnxEncoder:
 
     ``threads`` compute one batch, by default as many as torch uses. Extraction computes several
     batches at once and uses one thread for each.
-
-    Example:
-        >>> encoder = OnnxEncoder("model.onnx")  # doctest: +SKIP
-        >>> encoder.embed_samples(samples[None]).shape  # doctest: +SKIP
-        (1, 256)
     """
 
     device = torch.device("cpu")

@@ -84,10 +84,6 @@ def extract(
         strict: stop at the first utterance that cannot be read. Without it, such utterances are
             left out and listed with the reason in ``out`` + ".failed.txt".
         world: the processes that share the work, each of which calls this function.
-
-    Raises:
-        TidyVoiceError: an utterance cannot be read (``strict``) or none can; another process
-            writes ``out``; ``out`` is a folder; see also ``embed_batches``.
     """
     out, world = Path(out), world or World(0, 1, encoder.device)
     if out.is_dir():
@@ -129,17 +125,12 @@ def extract(
             message = f"{parts.folder}: resuming after {resumed:,} of {len(rows):,} utterances"
             print(message, file=sys.stderr, flush=True)
         share = batches[world.rank :: world.size]
-        seconds = items.frames * encoder.frontend.frame_shift / SAMPLE_RATE
-        progress = tqdm(
-            desc=str(data), total=sum(float(seconds[batch].sum()) for batch in share), unit="s",
-            unit_scale=True, disable=None if world.is_first else True,
-        )  # fmt: skip
         results = embed_batches(encoder, source, items, share, memory, strict)
         written = _write_parts(results, parts, number, world.rank)
-        with closing(results), closing(written), progress:
-            for batch in written:
+        quiet = None if world.is_first else True
+        with closing(results), closing(written):
+            for batch in tqdm(written, str(data), len(share), unit=" batches", disable=quiet):
                 failures |= {int(items.rows[item]): why for item, why in batch.failures.items()}
-                progress.update(float(seconds[batch.items].sum()))
         failures = {row: why for theirs in world.gather(failures) for row, why in theirs.items()}
         listed = None
         if world.is_first:

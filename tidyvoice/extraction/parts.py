@@ -2,23 +2,17 @@
 
 import json
 import sys
-import zipfile
 from pathlib import Path
 
 import numpy as np
 
-from tidyvoice.errors import TidyVoiceError
 from tidyvoice.files import atomic_path, write_text
 
 PLAN = "plan.json"
 
 
 class Parts:
-    """A folder of part files, each with items and their embeddings, and the plan of the extraction.
-
-    Args:
-        out: the table that the extraction writes; the folder is ``out`` + ".parts".
-    """
+    """Folder ``out`` + ".parts" of items with their embeddings, and the plan of the extraction."""
 
     def __init__(self, out: Path):
         self.folder = out.with_name(out.name + ".parts")
@@ -26,8 +20,7 @@ class Parts:
     def begin(self, plan: dict[str, str | int]) -> int:
         """Keep parts of the same plan, delete others, and return a number above that of each part.
 
-        Args:
-            plan: everything that the embeddings depend on, by name.
+        The plan is everything that the embeddings depend on, by name.
         """
         path, files = self.folder / PLAN, self._files()
         older = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
@@ -50,13 +43,8 @@ class Parts:
         """Return the embeddings float32 [count x D], and which are there, bool [count]."""
         matrix, mask = np.zeros((count, 0), np.float32), np.zeros(count, dtype=bool)
         for path in self._files():
-            try:
-                with np.load(path, allow_pickle=False) as archive:
-                    items, vectors = archive["items"], archive["vectors"]
-            except (ValueError, KeyError, EOFError, zipfile.BadZipFile):
-                raise TidyVoiceError(
-                    f"{path} is damaged: delete it, and run the same command again"
-                ) from None
+            with np.load(path, allow_pickle=False) as archive:
+                items, vectors = archive["items"], archive["vectors"]
             if not matrix.shape[1]:
                 matrix = np.zeros((count, vectors.shape[1]), np.float32)
             matrix[items], mask[items] = vectors, True

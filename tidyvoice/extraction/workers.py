@@ -108,12 +108,8 @@ def embed_batches(
 ) -> Iterator[Batch]:
     """Embed batches of items, in order. Close the iterator if you leave it before its end.
 
-    Args:
-        memory: MiB of all batches that are computed at once; a larger one is computed alone.
-
-    Raises:
-        TidyVoiceError: an utterance cannot be read (``strict``), a batch does not fit in the memory
-            of the device, or an embedding is not finite.
+    ``memory`` is the MiB of all batches that are computed at once; a larger one is computed alone.
+    An utterance that cannot be read is an error if ``strict``.
     """
     frontend, workers = encoder.frontend, 1
     if on_cpu := encoder.device.type == "cpu":
