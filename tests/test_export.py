@@ -61,18 +61,14 @@ def int8(folder):
     return OnnxEncoder(out)
 
 
-@pytest.mark.parametrize(
-    "args",
-    [{}, {"num_mel_bins": 40, "frame_length": 20, "window_type": "povey", "mean_norm": False}],
-)
-def test_the_exported_filterbank_is_the_filterbank(args):
+def test_the_exported_filterbank_is_the_filterbank():
     speech = reference_waveform(5, 20000)
     time = np.arange(20000) / 16000
     tone = np.round(20000 * np.sin(2 * np.pi * 300 * time))
     quiet = np.round(speech / 5000)
     cases = np.stack([speech, quiet, quiet + 3000, tone, 0 * speech, 0 * speech + 1000])
     waveforms = torch.from_numpy(cases.astype(np.float32) / 32768)
-    reference = FrontendSettings(args=args).build().eval()
+    reference = FrontendSettings().build().eval()
     ours = reference.for_export()
     for length in (400, 559, 560, 7777, 20000):
         difference = (ours(waveforms[:, :length]) - reference(waveforms[:, :length])).abs()
@@ -119,24 +115,22 @@ def test_the_extract_command_takes_an_exported_file(folder, int8, tmp_path):
         assert name in FILES or (difference > 1e-4).any()
 
 
-def test_int8_is_in_the_wide_convolutions_and_keeps_the_speakers_of_its_ranges(folder, int8):
-    speakers = {f"id{number:06d}" for number in range(4)}
-    assert set(int8.trained_on) <= {"somebody", *speakers}
-    assert len(int8.trained_on) > 3
+def test_int8_is_in_the_wide_convolutions_and_keeps_the_speakers_of_its_ranges(int8):
+    assert int8.trained_on == ["id000000", "id000001", "id000002", "id000003", "somebody"]
     assert int8.precision == "int8"
     assert int8.weights == sha256(int8.path)
     model = onnx.load(int8.path)
     made = {name: node for node in model.graph.node for name in node.output}
     weights = {tensor.name: tensor for tensor in model.graph.initializer}
     convolutions = [node for node in model.graph.node if node.op_type == "Conv"]
-    quantised = [node for node in convolutions if node.input[1] in made]
+    quantised = [made[node.input[1]] for node in convolutions if node.input[1] in made]
     assert len(convolutions) - len(quantised) == 3  # the first, and the two of the attention
     for node in quantised:
-        tensor = weights[made[node.input[1]].input[0]]
-        assert tensor.data_type == onnx.TensorProto.INT8
+        values = onnx.numpy_helper.to_array(weights[node.input[0]])
+        assert values.dtype == np.int8
         # 255 x 64 + 255 x 64 is the most that 16 bits hold: see tidyvoice/export/graph.py.
-        assert 0 < np.abs(onnx.numpy_helper.to_array(tensor).astype(int)).max() <= 64
-        assert len(weights[made[node.input[1]].input[1]].dims) == 1  # a scale a channel
+        assert 0 < np.abs(values.astype(int)).max() <= 64
+        assert len(weights[node.input[1]].dims) == 1  # a scale a channel
 
 
 def test_a_file_that_computes_something_else_is_not_kept(folder, encoder, tmp_path, monkeypatch):

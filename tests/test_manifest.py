@@ -3,15 +3,7 @@ import pytest
 import soundfile
 from conftest import prepared, write_corpus
 
-from tidyvoice.data.manifest import (
-    Manifest,
-    check,
-    find_audio,
-    of_layout,
-    part_folder,
-    scan,
-    terms_of,
-)
+from tidyvoice.data.manifest import Manifest, check, find_audio, of_layout, scan, terms_of
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.kaldi_tables import read_table
 
@@ -31,7 +23,9 @@ def test_a_corpus_becomes_kaldi_tables(data):
     assert f"id000001 id000001/en/en_0.wav {utterance}\n" in (data / "spk2utt").read_text()
     assert check(data) == []
     manifest = Manifest.read(data)
-    manifest.write(data.parent / "copy")
+    manifest.write(data.parent / "copy", "CC0")
+    assert terms_of(data) == []
+    assert terms_of(data.parent / "copy") == ["CC0"]
     assert Manifest.read(data.parent / "copy").table.equals(manifest.table)
     assert manifest.speakers() == ["id000000", "id000001", "id000002"]
     assert len(manifest.select(["id000001"])) == 2
@@ -101,13 +95,3 @@ def test_only_fit_files_get_durations(tmp_path):
     assert kept["utterance"].to_list() == ["x-id000000/en/en_0.wav"]
     assert kept["seconds"].null_count() == 0
     assert (tmp_path / "unfit.txt").read_text().startswith(str(wav))
-
-
-def test_terms_are_written_beside_the_tables(data):
-    manifest = Manifest.read(data)
-    assert terms_of(data) == []
-    for part, terms in ((1, "CC0"), (2, "CC BY")):
-        manifest.write(part_folder(data / "divided", part, 2), terms)
-    assert terms_of(data / "divided") == ["CC BY", "CC0"]
-    manifest.write(part_folder(data / "divided", 2, 2))
-    assert terms_of(data / "divided") == ["CC0"]

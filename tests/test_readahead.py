@@ -15,14 +15,6 @@ def test_all_threads_work_and_results_come_in_order():
     assert list(read_ahead(work, range(40), threads=20)) == [i * i for i in range(40)]
 
 
-def test_no_more_is_read_ahead_than_said():
-    begun = []
-    results = read_ahead(begun.append, range(100), threads=1, ahead=3)
-    next(results)
-    results.close()
-    assert len(begun) <= 4
-
-
 def test_an_error_is_raised_where_its_result_is_due():
     def work(item):
         if item == 3:

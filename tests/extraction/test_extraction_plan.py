@@ -64,16 +64,9 @@ def test_a_frame_takes_the_bytes_that_are_worked_out():
     assert 0.8 < float(done.stdout) < 1.1
 
 
-@pytest.mark.parametrize(
-    "error",
-    [
-        torch.OutOfMemoryError("CUDA out of memory."),
-        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 4 bytes"),
-    ],
-)
-def test_memory_that_runs_out_names_the_mend(monkeypatch, tmp_path, error):
+def test_memory_that_runs_out_names_the_mend(monkeypatch, tmp_path):
     def fail(samples):
-        raise error
+        raise torch.OutOfMemoryError("CUDA out of memory.")
 
     model = fill_weights(build_model("SimAM_ResNet34_ASP", in_planes=4, embed_dim=24), 1)
     encoder = SpeakerEncoder(model, FrontendSettings(), device="cpu")

@@ -12,9 +12,11 @@ import torch
 from conftest import fill_weights, invoke, prepared, seeded, succeed
 
 from tests.preloaded import environment
+from tidyvoice.audio import read_pcm16
 from tidyvoice.config import ModelSettings
-from tidyvoice.data.manifest import scan
+from tidyvoice.data.manifest import Manifest, scan
 from tidyvoice.data.packing import write_shards
+from tidyvoice.device import choose_device
 from tidyvoice.encoder import SpeakerEncoder
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.extraction import extract as module
@@ -28,6 +30,12 @@ from tidyvoice.scoring.embeddings import load_embeddings
 def make_encoder(seed=1, precision="float32"):
     model = fill_weights(build_model("SimAM_ResNet34_ASP", in_planes=4, embed_dim=24), seed)
     return SpeakerEncoder(model, FrontendSettings(), device="cpu", precision=precision)
+
+
+def save_model(folder, model, width):
+    settings = ModelSettings(args={"in_planes": width, "embed_dim": 24})
+    save_model_config(folder, settings, FrontendSettings(), ["nobody"])
+    torch.save(model.state_dict(), folder / "avg_model.pt")
 
 
 @pytest.fixture(scope="module")
@@ -100,8 +108,10 @@ def test_unfit_files_are_left_out_and_listed(encoder, data, tmp_path):
     (corpus / "id000001" / "en" / "en_0.wav").unlink()
     (corpus / "id000002" / "fr" / "fr_1.wav").write_bytes(b"RIFF")
     out, listed = tmp_path / "e.npz", tmp_path / "e.npz.failed.txt"
-    made = extract(encoder, data, out)
-    assert (made.utterances, made.failed, made.failures) == (10, 2, listed)
+    save_model(tmp_path / "model", encoder.model, 4)
+    command = ("extract", "--model", tmp_path / "model", "--data", data, "--out", out)
+    assert f"; 2 utterances failed, listed in {listed}" in succeed(*command)
+    assert "en_0.wav is missing" in invoke(*command, "--strict").output
     lines = [line.split(" ", 1) for line in listed.read_text().splitlines()]
     assert [name for name, _ in lines] == ["id000001/en/en_0.wav", "id000002/fr/fr_1.wav"]
     assert "is missing" in lines[0][1]
@@ -110,6 +120,8 @@ def test_unfit_files_are_left_out_and_listed(encoder, data, tmp_path):
     kept = [before.ids.index(name) for name in after.ids]
     assert len(kept) == 10
     np.testing.assert_allclose(after.vectors, before.vectors[kept], rtol=1e-4, atol=1e-5)
+    assert extract(encoder, data, out, limit=1, seed=3).failures is None
+    assert not listed.exists()
     for wav in corpus.rglob("*.wav"):
         wav.unlink()
     with pytest.raises(TidyVoiceError, match=r"no utterance could be read: .*; and 11 more"):
@@ -124,33 +136,23 @@ def test_unfit_files_are_left_out_and_listed(encoder, data, tmp_path):
         ("bfloat16", 1680, "the 9 frames that bfloat16 needs; use --precision float32"),
     ],
 )
-def test_what_is_too_short_is_listed_and_an_old_list_is_removed(
-    tmp_path, precision, samples, limit
-):
-    wav, encoder = tmp_path / "corpus" / "id1" / "en" / "short.wav", make_encoder(1, precision)
-    wav.parent.mkdir(parents=True)
-    soundfile.write(wav.with_name("long.wav"), 0.1 * seeded(1).standard_normal(samples), 16000)
+def test_what_is_too_short_is_listed(tmp_path, precision, samples, limit):
+    folder = tmp_path / "corpus" / "id1" / "en"
+    folder.mkdir(parents=True)
     for count in (samples - 1, samples):
-        soundfile.write(wav, 0.1 * seeded(count).standard_normal(count), 16000)
-        scan(tmp_path / "corpus", language_folder=True).write(tmp_path / "data")
-        made = extract(encoder, tmp_path / "data", tmp_path / "e.npz")
-        if count < samples:
-            assert (made.utterances, made.failed) == (1, 1)
-            line = f"id1/en/short.wav {count} samples, less than {limit}\n"
-            assert made.failures.read_text() == line
-    assert (made.utterances, made.failures) == (2, None)
-    assert not (tmp_path / "e.npz.failed.txt").exists()
+        soundfile.write(folder / f"{count}.wav", 0.1 * seeded(count).standard_normal(count), 16000)
+    scan(tmp_path / "corpus", language_folder=True).write(tmp_path / "data")
+    made = extract(make_encoder(1, precision), tmp_path / "data", tmp_path / "e.npz")
+    assert (made.utterances, made.failed) == (1, 1)
+    line = f"id1/en/{samples - 1}.wav {samples - 1} samples, less than {limit}\n"
+    assert made.failures.read_text() == line
 
 
 def test_an_embedding_that_is_not_finite_is_named(data, tmp_path):
-    def spoil(module, inputs, embeddings):
-        embeddings[2] = np.nan
-
     encoder = make_encoder()
-    encoder.inference.bottleneck.register_forward_hook(spoil)
-    with pytest.raises(
-        TidyVoiceError, match=r"id000002/en/en_2\.wav: the embedding of 58 frames is not finite"
-    ):
+    with torch.no_grad():
+        next(encoder.inference.bottleneck.parameters()).fill_(np.nan)
+    with pytest.raises(TidyVoiceError, match=r"en_\d\.wav: the embedding of \d+ frames is not fin"):
         extract(encoder, data, tmp_path / "e.npz")
 
 
@@ -173,26 +175,64 @@ def test_a_long_recording_is_the_weighted_mean_of_its_pieces(encoder, tmp_path, 
         loaded = load_embeddings(tmp_path / "e.npz")
         vectors[name] = dict(zip(loaded.ids, loaded.vectors, strict=True))
     samples, _ = soundfile.read(folder / f"long.{ending}", dtype="int16")
-    assert encoder.frontend.num_frames(samples.size) == 249
-    weighted = np.zeros(24)
-    for start, frames in ((0, 83), (83, 83), (166, 83)):
-        piece = samples[160 * start : 160 * start + encoder.frontend.num_samples(frames)]
-        weighted += frames * encoder.embed_samples(piece[None])[0]
+    size = encoder.frontend.num_samples(83)  # a third of its 249 frames
+    pieces = np.stack([samples[160 * start :][:size] for start in (0, 83, 166)])
     long, short = (f"id1/en/{name}.{ending}" for name in ("long", "short"))
     close = {"rtol": 1e-4, "atol": 1e-5}
-    np.testing.assert_allclose(vectors["pieces"][long], weighted / 249, **close)
+    mean = encoder.embed_samples(pieces).mean(axis=0)
+    np.testing.assert_allclose(vectors["pieces"][long], mean, **close)
     np.testing.assert_allclose(vectors["pieces"][short], vectors["whole"][short], **close)
     assert np.abs(vectors["whole"][long] - vectors["pieces"][long]).max() > 1e-3
 
 
-@pytest.fixture(scope="module")
-def model_folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("extraction") / "model"
-    model = fill_weights(build_model("SimAM_ResNet34_ASP", in_planes=8, embed_dim=24), 1)
-    settings = ModelSettings(args={"in_planes": 8, "embed_dim": 24})
-    save_model_config(folder, settings, FrontendSettings(), ["nobody"])
-    torch.save(model.state_dict(), folder / "avg_model.pt")
-    return folder
+def test_embeddings_do_not_depend_on_the_memory(encoder, data, tmp_path):
+    tables = []
+    for mib in (1, None):
+        extract(encoder, data, tmp_path / "e.npz", memory_mib=mib)
+        tables.append(load_embeddings(tmp_path / "e.npz"))
+    one, other = (table.vectors for table in tables)
+    assert tables[0].ids == tables[1].ids == Manifest.read(data).table["utterance"].to_list()
+    # 36 layers round twice each, in an order that the batch chooses: 72 eps = 9e-6 at most.
+    difference = np.linalg.norm(one - other, axis=1)
+    assert (difference < 1e-5 * np.linalg.norm(other, axis=1)).all()
+
+
+def test_embeddings_equal_the_plain_loop(encoder, data, tmp_path):
+    extract(encoder, data, tmp_path / "e.npz")
+    table = load_embeddings(tmp_path / "e.npz")
+    for index, row in enumerate(Manifest.read(data).table.iter_rows(named=True)):
+        waveform = torch.from_numpy(read_pcm16(row["path"]).copy()).float()[None] / 32768
+        with torch.no_grad():
+            plain = encoder.model(encoder.frontend(waveform))[0].numpy()
+        distance = np.linalg.norm(table.vectors[index] - plain)
+        assert distance < 1e-4 * np.linalg.norm(plain)
+
+
+def test_a_limit_takes_a_seeded_part(encoder, data, tmp_path):
+    assert extract(encoder, data, tmp_path / "a.npz", limit=5, seed=1).utterances == 5
+    extract(encoder, data, tmp_path / "b.npz", limit=5, seed=1)
+    extract(encoder, data, tmp_path / "c.npz", limit=5, seed=2)
+    ids = [load_embeddings(tmp_path / f"{name}.npz").ids for name in "abc"]
+    assert ids[0] == ids[1] != ids[2]
+
+
+def test_a_strict_extraction_stops_at_an_unfit_file_and_writes_no_table(encoder, data, tmp_path):
+    wav = tmp_path / "corpus" / "id000002" / "en" / "en_0.wav"
+    soundfile.write(wav, np.zeros(399), 16000)
+    with pytest.raises(TidyVoiceError, match=rf"{wav} has 399 samples, its utt2dur says 6400"):
+        extract(encoder, data, tmp_path / "e.npz", strict=True)
+    scan(tmp_path / "corpus", language_folder=True).write(data)
+    with pytest.raises(TidyVoiceError, match=r"id000002/en/en_0\.wav has 399 samples"):
+        extract(encoder, data, tmp_path / "e.npz", strict=True)
+    assert not (tmp_path / "e.npz").exists()
+    with pytest.raises(TidyVoiceError, match="is a folder: give the file"):
+        extract(encoder, data, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["cuda:99", "gpu"])
+def test_a_device_that_is_not_there_is_named(name):
+    with pytest.raises(TidyVoiceError, match=f"device {name} is not available"):
+        choose_device(name)
 
 
 def start(model, data, out, processes):
@@ -210,7 +250,9 @@ def finish(process):
     return json.loads(output)
 
 
-def test_killed_twice_and_ended_by_two_processes_it_has_the_same_bytes(model_folder, tmp_path):
+def test_killed_twice_and_ended_by_two_processes_it_has_the_same_bytes(tmp_path):
+    model = fill_weights(build_model("SimAM_ResNet34_ASP", in_planes=8, embed_dim=24), 1)
+    save_model(tmp_path / "model", model, 8)
     rng = seeded(1)
     for number in range(500):
         path = tmp_path / "corpus" / f"id{number % 9}" / "en" / f"{number}.wav"
@@ -219,28 +261,18 @@ def test_killed_twice_and_ended_by_two_processes_it_has_the_same_bytes(model_fol
         soundfile.write(path, noise, 16000)
     data, whole, out = (tmp_path / name for name in ("data", "whole.npz", "e.npz"))
     scan(tmp_path / "corpus", language_folder=True).write(data)
-    made = finish(start(model_folder, data, whole, 1))
+    made = finish(start(tmp_path / "model", data, whole, 1))
     assert made["utterances"] == 500
     for _ in range(2):
         parts = set((tmp_path / "e.npz.parts").glob("*.npz"))
-        process = start(model_folder, data, out, 1)
+        process = start(tmp_path / "model", data, out, 1)
         while set((tmp_path / "e.npz.parts").glob("*.npz")) == parts:
             assert process.poll() is None, "it ended before it could be killed"
             time.sleep(0.02)
         process.send_signal(signal.SIGKILL)
         process.communicate()
         assert not out.exists()
-    made = finish(start(model_folder, data, out, 2))
+    made = finish(start(tmp_path / "model", data, out, 2))
     assert 0 < made["resumed"] < 500
     assert out.read_bytes() == whole.read_bytes()
     assert not (tmp_path / "e.npz.parts").exists()
-
-
-def test_the_command_says_what_failed(model_folder, data, tmp_path):
-    next((tmp_path / "corpus").rglob("en_0.wav")).unlink()
-    out = tmp_path / "e.npz"
-    command = ("extract", "--model", model_folder, "--data", data, "--out", out)
-    assert f"; 1 utterances failed, listed in {out}.failed.txt" in succeed(*command)
-    strict = invoke(*command, "--strict")
-    assert strict.exit_code == 1
-    assert "en_0.wav is missing" in strict.output.splitlines()[-1]
