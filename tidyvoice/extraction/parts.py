@@ -8,8 +8,6 @@ import numpy as np
 
 from tidyvoice.files import atomic_path, write_text
 
-PLAN = "plan.json"
-
 
 class Parts:
     """Folder ``out`` + ".parts" of items with their embeddings, and the plan of the extraction."""
@@ -22,7 +20,7 @@ class Parts:
 
         The plan is everything that the embeddings depend on, by name.
         """
-        path, files = self.folder / PLAN, self._files()
+        path, files = self.folder / "plan.json", self._files()
         older = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
         others = [name for name in plan if older.get(name) != plan[name]]
         if others and files:
