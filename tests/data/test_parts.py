@@ -66,15 +66,11 @@ def test_m4a_files_become_the_samples_that_they_hold(tmp_path):
     np.testing.assert_array_equal(source.read(row), reader.read(row))
 
 
-def test_a_missing_ffmpeg_and_a_broken_m4a_are_named(tmp_path, monkeypatch):
-    require(bool(shutil.which("ffmpeg")), "ffmpeg is not installed")
-    path = tmp_path / "a.m4a"
-    path.write_bytes(b"something")
-    with pytest.raises(TidyVoiceError, match=r"a\.m4a cannot be decoded"):
-        read_pcm16(path)
+def test_a_missing_ffmpeg_is_named(tmp_path, monkeypatch):
+    (tmp_path / "a.m4a").write_bytes(b"something")
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(TidyVoiceError, match=r"a\.m4a needs ffmpeg"):
-        read_pcm16(path)
+        read_pcm16(tmp_path / "a.m4a")
 
 
 def test_parts_are_made_by_themselves_and_read_as_one(tmp_path):

@@ -3,15 +3,9 @@ import sys
 
 import numpy as np
 import pytest
-import torch
-from conftest import fill_weights, prepared
 
 from tidyvoice.batch_plan import plan_batches, plan_items
-from tidyvoice.encoder import SpeakerEncoder
-from tidyvoice.errors import TidyVoiceError
-from tidyvoice.extraction.extract import extract
 from tidyvoice.frontend import FrontendSettings
-from tidyvoice.models import build_model
 
 FRONTEND = FrontendSettings().build()
 MEASURE = """
@@ -62,14 +56,3 @@ def test_a_frame_takes_the_bytes_that_are_worked_out():
     done = subprocess.run([sys.executable, "-c", MEASURE], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert 0.8 < float(done.stdout) < 1.1
-
-
-def test_memory_that_runs_out_names_the_mend(monkeypatch, tmp_path):
-    def fail(samples):
-        raise torch.OutOfMemoryError("CUDA out of memory.")
-
-    model = fill_weights(build_model("SimAM_ResNet34_ASP", in_planes=4, embed_dim=24), 1)
-    encoder = SpeakerEncoder(model, FrontendSettings(), device="cpu")
-    monkeypatch.setattr(encoder, "embed_samples", fail)
-    with pytest.raises(TidyVoiceError, match=r"too little memory .* give a --memory below 7"):
-        extract(encoder, prepared(tmp_path, 1, 2), tmp_path / "e.npz", memory_mib=7)
