@@ -1,4 +1,4 @@
-"""The log of a training run, ``log/train.jsonl``."""
+"""The log of a training, ``log/train.jsonl``."""
 
 import json
 from dataclasses import dataclass
@@ -20,17 +20,16 @@ class TrainingLog:
 
 def log_path(experiment: Path) -> Path:
     """Return where an experiment keeps its log."""
-    return Path(experiment) / "log" / "train.jsonl"
+    return experiment / "log" / "train.jsonl"
 
 
-def read_log(path: str | Path) -> TrainingLog | None:
-    """Read ``log/train.jsonl``; None if there is no such file or no step in it.
+def read_log(path: Path) -> TrainingLog | None:
+    """Read the log; None if there is no such file or no step in it.
 
     A resumed run appends to the log and repeats the steps after its checkpoint, so a line replaces
     all steps from its iteration on. A run that was killed may leave half a line: such lines are
     counted and skipped.
     """
-    path = Path(path)
     if not path.is_file():
         return None
     steps: dict[int, list[float]] = {}
@@ -48,5 +47,5 @@ def read_log(path: str | Path) -> TrainingLog | None:
         steps[iteration] = values
     if not steps:
         return None
-    columns = np.array(list(steps.values())).T
-    return TrainingLog(np.array(list(steps)), dict(zip(LOG_KEYS, columns, strict=True)), unreadable)
+    columns = dict(zip(LOG_KEYS, np.array(list(steps.values())).T, strict=True))
+    return TrainingLog(np.array(list(steps)), columns, unreadable)
