@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -60,14 +60,12 @@ def metrics(
     Example: tidyvoice metrics exp/mini/finetune/scores/dev.score --bootstrap 1000
     """
     from tidyvoice.evaluation import tables
-    from tidyvoice.evaluation.bootstrap import enough
     from tidyvoice.evaluation.categories import OPERATING_POINTS
     from tidyvoice.evaluation.differences import differences
     from tidyvoice.evaluation.evaluate import ScoreFile, evaluate
     from tidyvoice.evaluation.published import compare
     from tidyvoice.scoring.metrics import Costs
 
-    enough(bootstrap)
     points = [Costs(p, c_miss, c_fa) for p in p_target or [at.p_target for at in OPERATING_POINTS]]
     if published and points[0] != OPERATING_POINTS[0]:
         raise TidyVoiceError(
@@ -84,40 +82,38 @@ def metrics(
             raise TidyVoiceError(f"{path}: its ids do not name the speakers; give --utt2spk")
         if (languages or pairs) and not evaluation.languages:
             raise TidyVoiceError(f"{path}: its ids do not name the languages; give --utt2lang")
-    name, main = next(iter(systems.items()))
+    (name, main), *others = systems.items()
     compared = compare(published, systems, trial_list, system) if published else None
+    several = bool(others or compared)
     if as_json:
         content = main.to_json()
-        if len(systems) > 1 or compared:
-            others = {key: differences(main, item) for key, item in systems.items() if key != name}
+        if several:
+            deltas = {key: differences(main, other) for key, other in others}
             content = {
                 "systems": {key: evaluation.to_json() for key, evaluation in systems.items()},
-                "differences": {key: delta and delta.to_json() for key, delta in others.items()},
+                "differences": {key: delta and asdict(delta) for key, delta in deltas.items()},
                 **(compared.to_json() if compared else {}),
             }
         typer.echo(json.dumps(content, indent=2))
         return
-    parts, remarks = [], []
+    remarks = []
     if compared:
-        parts = [compared.categories_table().to_text()]
         title = f"{compared.trial_list.name}, all trials, by EER:"
-        parts.append(f"{title}\n{compared.ranking_table().to_text()}")
-        remarks = compared.remarks()
-    elif len(systems) > 1:
-        parts.append(tables.systems_table(systems).transposed().to_text())
-        remarks += [
-            f"{other}: other trials than {name}, so there are no differences"
-            for other, evaluation in systems.items()
-            if evaluation.trials != main.trials
-        ]
+        ranking = f"{title}\n{compared.ranking().to_text()}"
+        parts, remarks = [compared.categories_table().to_text(), ranking], compared.remarks()
+    elif others:
+        parts = [tables.systems_table(systems).transposed().to_text()]
+        for key, other in others:
+            if other.trials != main.trials:
+                remarks.append(f"{key}: other trials than {name}, so there are no differences")
     else:
-        parts.append(tables.categories_table(main).to_text())
+        parts = [tables.categories_table(main).to_text()]
         if not main.calibrated:
             remarks.append(
                 "actDCF and Cllr assume calibrated log-likelihood ratios; these scores may be none"
             )
     for name, evaluation in systems.items():
-        about = f"{name}: " if len(systems) > 1 or compared else ""
+        about = f"{name}: " if several else ""
         for wanted, rows in ((languages, evaluation.languages), (pairs, evaluation.pairs)):
             if wanted:
                 parts.append(about.replace(": ", ":\n") + tables.languages_table(rows).to_text())
@@ -167,11 +163,9 @@ def report(
 
     Example: tidyvoice report exp/mini/finetune --compare exp/mini/pretrain
     """
-    from tidyvoice.evaluation.bootstrap import enough
     from tidyvoice.evaluation.tables import brief_table
     from tidyvoice.report import load_system, write_report
 
-    enough(bootstrap)
     if out is None and experiment.is_file():
         raise TidyVoiceError(f"{experiment} is a score file: name the page to write with --out")
     maps = {"utt2lang": utt2lang or (), "utt2spk": utt2spk or ()}

@@ -65,10 +65,8 @@ def push(
 
     Example: tidyvoice hub push exp/mini/finetune me/my-model --licence apache-2.0 --out my-model
     """
-    from tidyvoice.evaluation.bootstrap import enough
     from tidyvoice.publish import Terms, gather, write_folder
 
-    enough(bootstrap)
     terms = Terms(repository, licence, about)
     if out is None:
         from tidyvoice.modelhub.huggingface import require_token, upload

@@ -10,12 +10,11 @@ from pydantic import Field
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.evaluation.categories import CATEGORIES, POOLED
 from tidyvoice.evaluation.evaluate import Evaluation
-from tidyvoice.evaluation.tables import Table, decimals, marked, percent
+from tidyvoice.evaluation.tables import Cell, Table, decimals, marked, percent
 from tidyvoice.scoring.provenance import describe
 from tidyvoice.settings import Strict, load_settings
 
 Category = Literal[(POOLED, *CATEGORIES)]
-WRITE = {"eer": percent, "min_dcf": decimals}
 
 
 class TrialList(Strict):
@@ -30,6 +29,11 @@ class Figures(Strict):
 
     eer_percent: dict[Category, float] = Field(min_length=1)
     min_dcf: dict[Category, float] = Field(default_factory=dict)
+
+    def eer(self, category: str) -> float | None:
+        """Return the EER of a category, a fraction."""
+        rate = self.eer_percent.get(category)
+        return None if rate is None else rate / 100
 
 
 class System(Strict):
@@ -52,83 +56,60 @@ class Comparison:
     """Our evaluations beside the published systems of one list.
 
     Attributes:
-        trial_list: the list.
+        key, trial_list: the list.
         systems: the published systems with results on it, by name.
-        figures: their figures on it.
         reference: name of the system that ours are compared with, category by category.
         evaluations: ours, by name.
     """
 
+    key: str
     trial_list: TrialList
     systems: Mapping[str, System]
-    figures: Mapping[str, Figures]
     reference: str
     evaluations: Mapping[str, Evaluation]
 
     def to_json(self) -> dict[str, Any]:
-        """Return the comparison for JSON: rates as fractions, null for what is not available."""
-        source = self.systems[self.reference].source
-        rows = [
-            {
-                "metric": metric,
-                "category": category,
-                "published": value,
-                "values": {
-                    name: getattr(e.row(category), metric) for name, e in self.evaluations.items()
-                },
-            }
-            for metric, category, value in _published(self.figures[self.reference])
+        """Return the reference and the ranking for JSON: rates as fractions, null if unknown."""
+        keys = ("system", "eer", "min_dcf", "source")
+        ranking = [
+            dict(zip(keys, (str(name), eer.value, cost.value, source), strict=True))
+            for name, eer, cost, source in self.ranking().rows
         ]
-        return {
-            "published": {
-                "system": self.reference,
-                "list": self.trial_list.name,
-                "source": source,
-            },
-            "rows": rows,
-            "ranking": [{**row, "system": str(row["system"])} for row in self.ranking()],
-        }
+        reference = {"system": self.reference, "list": self.trial_list.name}
+        return {"published": reference, "ranking": ranking}
 
     def categories_table(self) -> Table:
         """Return the categories of the reference, and ours with the differences."""
-        names = [marked(name, e.lineage) for name, e in self.evaluations.items()]
+        figures = self.systems[self.reference].results[self.key]
+        lines = [("EER %", "eer", name, figures.eer(name)) for name in (POOLED, *CATEGORIES)]
+        costs = {POOLED: None} | figures.min_dcf
+        lines += [("minDCF", "min_dcf", name, cost) for name, cost in costs.items()]
         rows = []
-        for metric, category, published in _published(self.figures[self.reference]):
-            line = [
-                f"{'EER %' if metric == 'eer' else 'minDCF'} {category}",
-                WRITE[metric](published),
-            ]
+        for label, metric, category, published in lines:
+            write = percent if metric == "eer" else decimals
+            row: list[Cell] = [f"{label} {category}", write(published)]
             for evaluation in self.evaluations.values():
                 value = getattr(evaluation.row(category), metric)
-                text = str(WRITE[metric](value))
+                row.append(str(write(value)))
                 if None not in (value, published):
-                    text += f" ({replace(WRITE[metric](value - published), signed=True)})"
-                line.append(text)
-            rows.append(line)
-        return Table(["", f"{self.reference}, published", *map(str, names)], rows)
+                    row[-1] += f" ({replace(write(value - published), signed=True)})"
+            rows.append(row)
+        names = [str(marked(name, e.lineage)) for name, e in self.evaluations.items()]
+        return Table(["", f"{self.reference}, published", *names], rows)
 
-    def ranking(self) -> list[dict[str, Any]]:
+    def ranking(self) -> Table:
         """Return the published systems and ours by EER of all trials; without one, at the end."""
-        rows = []
-        for name, figures in self.figures.items():
-            values = {m: value for m, category, value in _published(figures) if category == POOLED}
-            rows.append({"system": name, **values, "source": self.systems[name].source})
+        rows: list[list[Cell]] = []
+        for name, system in self.systems.items():
+            figures = system.results[self.key]
+            values = percent(figures.eer(POOLED)), decimals(figures.min_dcf.get(POOLED))
+            rows.append([name, *values, system.source])
         for name, evaluation in self.evaluations.items():
-            pooled, source = evaluation.pooled, "ours"
-            if not self._same_length(evaluation):
-                source += f", on another list: {_trials(evaluation):,} trials"
-            system = marked(name, evaluation.lineage)
-            rows.append(
-                {"system": system, "eer": pooled.eer, "min_dcf": pooled.min_dcf, "source": source}
-            )
-        return sorted(rows, key=lambda row: (row["eer"] is None, row["eer"]))
-
-    def ranking_table(self) -> Table:
-        """Return the ranking as a table."""
-        rows = [
-            [row["system"], percent(row["eer"]), decimals(row["min_dcf"]), row["source"]]
-            for row in self.ranking()
-        ]
+            other = self._other_list(evaluation)
+            source = f"ours, on another list: {other}" if other else "ours"
+            values = percent(evaluation.pooled.eer), decimals(evaluation.pooled.min_dcf)
+            rows.append([marked(name, evaluation.lineage), *values, source])
+        rows.sort(key=lambda row: (row[1].value is None, row[1].value))
         return Table(["system", "EER %", "minDCF", "source"], rows, left=(3,))
 
     def remarks(self) -> list[str]:
@@ -138,15 +119,17 @@ class Comparison:
         lines += [f"{name}: {system.note}"] if system.note else []
         for title, evaluation in self.evaluations.items():
             lines.append(f"{title}: {'; '.join(map(describe, evaluation.lineage.steps))}")
-            if not self._same_length(evaluation):
+            if other := self._other_list(evaluation):
                 lines.append(
-                    f"{title}: {_trials(evaluation):,} trials, but the published list has "
+                    f"{title}: {other}, but the published list has "
                     f"{self.trial_list.trials:,}: results on different lists cannot be compared"
                 )
         return lines
 
-    def _same_length(self, evaluation: Evaluation) -> bool:
-        return self.trial_list.trials in (None, _trials(evaluation))
+    def _other_list(self, evaluation: Evaluation) -> str | None:
+        """Return the number of trials of a list that has another length than the published one."""
+        number = _trials(evaluation)
+        return None if self.trial_list.trials in (None, number) else f"{number:,} trials"
 
 
 def compare(
@@ -173,28 +156,17 @@ def compare(
         lengths = {entry.trials: key for key, entry in published.lists.items()}
         first = next(iter(evaluations.values()))
         trial_list = lengths.get(_trials(first), next(iter(published.lists)))
-    chosen = _require(published.lists, trial_list, f"{path}: --list")
+    _require(published.lists, trial_list, f"{path}: --list")
     systems = {key: item for key, item in published.systems.items() if trial_list in item.results}
-    name = next(iter(systems), None) if system is None else system
+    name = system or next(iter(systems), None)
     _require(systems, name, f"{path}: --system, results on {trial_list}")
-    figures = {key: item.results[trial_list] for key, item in systems.items()}
-    return Comparison(chosen, systems, figures, name, evaluations)
+    return Comparison(trial_list, published.lists[trial_list], systems, name, evaluations)
 
 
-def _require(entries: Mapping[str, Any], key: str | None, where: str) -> Any:
+def _require(entries: Mapping[str, Any], key: str | None, where: str) -> None:
     if key not in entries:
         raise TidyVoiceError(f"{where}: there is no {key!r}; take one of {', '.join(entries)}")
-    return entries[key]
 
 
 def _trials(evaluation: Evaluation) -> int:
     return evaluation.pooled.targets + evaluation.pooled.nontargets
-
-
-def _published(figures: Figures) -> list[tuple[str, str, float | None]]:
-    """Return metric, category and published value (a fraction) of each line of the table."""
-    order = (POOLED, *CATEGORIES)
-    rates = {category: value / 100 for category, value in figures.eer_percent.items()}
-    cells = [("eer", category, rates.get(category)) for category in order]
-    costs = [category for category in order if category == POOLED or category in figures.min_dcf]
-    return cells + [("min_dcf", category, figures.min_dcf.get(category)) for category in costs]

@@ -1,20 +1,21 @@
-"""The systems of a report: where their scores are, and what the page draws of them."""
+"""The systems of a report: where their scores are, and what the page shows of each."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.evaluation.categories import POOLED, category_scores
 from tidyvoice.evaluation.evaluate import Evaluation, ScoreFile, evaluate
-from tidyvoice.evaluation.tables import Table
-from tidyvoice.report import curves
-from tidyvoice.report.curves import BayesError, CostCurve, DetCurve, Reliability
+from tidyvoice.report import curves, figures
+from tidyvoice.report.drawing import Picture
 from tidyvoice.report.hardest import hardest_speakers, hardest_trials
+from tidyvoice.report.matrix import matrix_picture
 from tidyvoice.report.training_log import TrainingLog, log_path, read_log
-from tidyvoice.scoring.metrics import error_rates
+from tidyvoice.scoring.metrics import ErrorRates, error_rates
 
 Paths = str | Path | Sequence[str | Path] | None
 
@@ -26,37 +27,6 @@ class System:
     name: str
     file: ScoreFile
     experiment: Path | None = None
-
-
-@dataclass
-class SystemFigures:
-    """Figures of a system for the page, thinned so that the page stays small.
-
-    Attributes:
-        threshold: the score at the EER.
-        edges: of the histograms' bins, float64 [B + 1].
-        histograms: density [B] by kind of trial, such as "target, same language".
-        det, costs: by category; categories without trials of both kinds are absent.
-        reliability: None unless the scores are log-likelihood ratios.
-        hard_speakers, hard_trials: of the main system only; the trials are targets and
-            non-targets.
-        log: of the training, where there is one.
-    """
-
-    name: str
-    file: ScoreFile
-    evaluation: Evaluation
-    experiment: Path | None
-    threshold: float
-    edges: np.ndarray
-    histograms: dict[str, np.ndarray]
-    bayes_error: BayesError
-    reliability: Reliability | None
-    det: dict[str, DetCurve]
-    costs: dict[str, CostCurve]
-    log: TrainingLog | None
-    hard_speakers: Table | None = None
-    hard_trials: tuple[Table, Table] | None = None
 
 
 def load_system(
@@ -85,11 +55,15 @@ def load_system(
         folder = path.parent.parent if path.parent.name == "scores" else None
         file_name = path.name.removesuffix(".gz").removesuffix(".score")
         default = f"{folder.resolve().name}, {file_name}" if folder else file_name
+    elif path.is_dir():
+        path, default = _score_file(path, scores), path.resolve().name
     else:
-        if not folder.is_dir():
-            raise TidyVoiceError(f"{folder}: no such experiment folder or score file")
-        path, default = _score_file(folder, scores), folder.resolve().name
-    maps = (_maps(utt2lang, folder, "utt2lang"), _maps(utt2spk, folder, "utt2spk"))
+        raise TidyVoiceError(f"{path}: no such experiment folder or score file")
+    maps = []
+    for paths, table in ((utt2lang, "utt2lang"), (utt2spk, "utt2spk")):
+        if not paths:
+            paths = [folder / table] if folder and (folder / table).is_file() else []
+        maps.append(tuple(map(Path, [paths] if isinstance(paths, str | Path) else paths)))
     return System(name or default, ScoreFile(path, None, *maps), folder)
 
 
@@ -97,60 +71,85 @@ def _score_file(folder: Path, scores: str) -> Path:
     for ending in (".score", ".score.gz"):
         if (path := folder / "scores" / f"{scores}{ending}").is_file():
             return path
-    names = sorted(path.name for path in folder.glob("scores/*.score*"))
-    names = [name for name in names if name.endswith((".score", ".gz")) and name[0] != "."]
+    endings = ("*.score", "*.score.gz")
+    names = sorted(path.name for ending in endings for path in folder.glob(f"scores/{ending}"))
     hint = f"there are: {', '.join(names)}" if names else "run `tidyvoice score` first"
     raise TidyVoiceError(f"{folder / 'scores'}: no score file '{scores}.score'; {hint}")
 
 
-def _maps(paths: Paths, folder: Path | None, name: str) -> tuple[Path, ...]:
-    if paths:
-        return (Path(paths),) if isinstance(paths, str | Path) else tuple(map(Path, paths))
-    return (folder / name,) if folder is not None and (folder / name).is_file() else ()
+class Result(NamedTuple):
+    """What the page shows of a system.
+
+    Attributes:
+        rates: of all trials.
+        bayes_error, reliability: see ``curves``; without actual costs and None unless the scores
+            are log-likelihood ratios.
+        scores: the figure of the score densities.
+        details: of the main system only, by name in the template.
+    """
+
+    name: str
+    system: System
+    evaluation: Evaluation
+    rates: ErrorRates
+    bayes_error: tuple[np.ndarray, np.ndarray | None]
+    reliability: tuple[np.ndarray, np.ndarray, np.ndarray] | None
+    scores: Picture
+    log: TrainingLog | None
+    details: dict[str, object]
 
 
-def draw(system: System, resamples: int = 0, main: bool = True) -> SystemFigures:
-    """Evaluate a system and compute what the page draws of it.
+def evaluate_system(system: System, name: str, number: int, resamples: int) -> Result:
+    """Evaluate a system, and compute what the page shows of it.
 
     Args:
+        name: of the system on the page.
+        number: its place on the page; 1 is the main system.
         resamples: of the speakers, for confidence intervals; 0 for none.
-        main: True to look for the hardest speakers and trials.
 
     Raises:
         TidyVoiceError: see ``evaluate.evaluate``.
     """
-    loaded = system.file.load()
-    table, languages, speakers = loaded.table, loaded.languages, loaded.speakers
+    table, languages, speakers = loaded = system.file.load()
     evaluation = evaluate(system.file, resamples=resamples, loaded=loaded)
-    calibrated = evaluation.calibrated
+    calibrated, at = evaluation.calibrated, evaluation.points[0]
     det, costs = {}, {}
-    for category, _, _, scores in category_scores(table, languages):
-        if scores is None:
+    for category, scores in category_scores(table, languages):
+        if not all(map(len, scores)):
             continue
-        rates = error_rates(scores)
-        det[category] = curves.det_curve(rates, evaluation.row(category).eer)
-        costs[category] = curves.cost_curve(scores, rates, evaluation.points[0])
+        label = "all trials" if category == POOLED else category
+        rates = det[label] = error_rates(scores)
+        costs[label] = curves.cost_curve(scores, rates, at)
         if category == POOLED:
-            threshold = curves.eer_threshold(scores, rates)
-            bayes_error = curves.bayes_error(scores, rates, calibrated)
-            reliability = curves.reliability(scores) if calibrated else None
-    edges, histograms = curves.histograms(table, languages)
-    figures = SystemFigures(
-        name=system.name,
-        file=system.file,
-        evaluation=evaluation,
-        experiment=system.experiment,
-        threshold=threshold,
-        edges=edges,
-        histograms=histograms,
-        bayes_error=bayes_error,
-        reliability=reliability,
-        det=det,
-        costs=costs,
-        log=read_log(log_path(system.experiment)) if system.experiment else None,
+            threshold = curves.eer_threshold(rates)
+            minimum, actual = curves.bayes_error(scores, rates)
+            bins = curves.reliability(scores) if calibrated else None
+        if number > 1:
+            break
+    densities = curves.histograms(table, languages)
+    file_name = "scores" if number == 1 else f"scores-{number}"
+    scores_picture = figures.histogram_picture(
+        file_name, f"Scores of {name}", *densities, threshold
     )
-    if main:
-        figures.hard_trials = hardest_trials(table, languages)
-        if speakers is not None:
-            figures.hard_speakers = hardest_speakers(table, speakers, languages, threshold)
-    return figures
+    details: dict[str, object] = {}
+    if number == 1:
+        details["threshold"] = threshold
+        details["det"] = figures.det_picture("det", f"DET curves of {name}", det)
+        details["cost"] = figures.cost_picture(
+            "cost", f"Cost of {name} by threshold", costs, at.threshold if calibrated else None
+        )
+        details["matrix"] = evaluation.languages and matrix_picture(
+            "languages-matrix",
+            f"EER of {name} by pair of languages",
+            [row.languages[0] for row in evaluation.languages],
+            evaluation.pairs,
+        )
+        details["hard_trials"] = hardest_trials(table, languages)
+        details["hard_speakers"] = speakers and hardest_speakers(
+            table, speakers, languages, threshold
+        )
+    log = read_log(log_path(system.experiment)) if system.experiment else None
+    bayes_error = minimum, actual if calibrated else None
+    return Result(
+        name, system, evaluation, det["all trials"], bayes_error, bins, scores_picture, log, details
+    )
