@@ -16,9 +16,9 @@ import numpy as np
 
 from tidyvoice.errors import TidyVoiceError, TidyVoiceWarning
 from tidyvoice.evaluation.evaluate import Evaluation, evaluate
-from tidyvoice.evaluation.tables import Table, decimals, percent
+from tidyvoice.evaluation.tables import Cell, Table, decimals, percent
 from tidyvoice.record import Run, read_record
-from tidyvoice.report import load_system
+from tidyvoice.report.system import load_system
 from tidyvoice.report.training_log import TrainingLog, log_path, read_log
 from tidyvoice.settings import differences, flatten, read_yaml
 
@@ -71,11 +71,7 @@ class Experiment:
 
 
 def find_experiments(folders: Sequence[Path]) -> list[Experiment]:
-    """Return the experiments in and below the folders, each once, in the order of their paths.
-
-    Raises:
-        TidyVoiceError: no such folder, or no experiment in any of them.
-    """
+    """Return the experiments in and below the folders, each once, in the order of their paths."""
     for folder in folders:
         if not folder.is_dir():
             raise TidyVoiceError(f"{folder}: no such folder; give a folder with experiments")
@@ -145,11 +141,7 @@ def _readable(read: Callable[..., Result], path: Path) -> Result | None:
 
 @dataclass(frozen=True)
 class Listing:
-    """Experiments with their evaluations by name of the score file, the best first.
-
-    Attributes:
-        settings: dotted keys of the settings that are not the same in all experiments.
-    """
+    """Experiments with their evaluations by score file, and the keys of settings that differ."""
 
     rows: list[tuple[Experiment, dict[str, Evaluation]]]
     settings: list[str]
@@ -175,11 +167,25 @@ class Listing:
         head = ["experiment", *head, "step", "loss", "utt/s", "commit", "begun (UTC)"]
         rows, remarks, settings = [], [], []
         for run, results in self.rows:
-            cells = [cell for name in names for cell in _result(results.get(name))]
-            rows.append([run.name, *cells, *_facts(run)])
-            for name, result in results.items():
-                for mark, reasons in result.lineage.flaws.items():
+            cells: list[Cell] = []
+            for name in names:
+                if name not in results:
+                    cells += [None, None]
+                    continue
+                pooled, flaws = results[name].pooled, results[name].lineage.flaws
+                star = "*" if flaws else ""  # marks results that are too good
+                cells += [f"{percent(pooled.eer)}{star}", f"{decimals(pooled.min_dcf)}{star}"]
+                for mark, reasons in flaws.items():
                     remarks += [f"* {mark.upper()}: {run.name}, {name}: {why}" for why in reasons]
+            step, steps, loss, speed = run.progress().values()
+            cells += [
+                f"{step or 0}/{'?' if steps is None else steps}",
+                "-" if loss is None else f"{loss:.3f}",
+                "-" if speed is None else f"{speed:.0f}",
+                ", ".join(run.commits) or "-",
+                f"{run.record[0].when:%Y-%m-%d %H:%M}" if run.record else "-",
+            ]
+            rows.append([run.name, *cells])
             values = ", ".join(f"{key}={_value(run.settings, key)}" for key in self.settings)
             settings.append(f"{run.name}: {values}")
         for name in names:
@@ -211,26 +217,6 @@ def list_experiments(experiments: Sequence[Experiment]) -> Listing:
 
 def _evaluated(path: Path) -> Evaluation:
     return evaluate(load_system(path).file)
-
-
-def _result(evaluation: Evaluation | None) -> list[str | None]:
-    """Return EER and minDCF; a star marks results that are too good."""
-    if evaluation is None:
-        return [None, None]
-    star, pooled = "*" if evaluation.lineage.flaws else "", evaluation.pooled
-    return [f"{percent(pooled.eer)}{star}", f"{decimals(pooled.min_dcf)}{star}"]
-
-
-def _facts(run: Experiment) -> list[str]:
-    """Return progress, commits and start."""
-    step, steps, loss, speed = run.progress().values()
-    return [
-        f"{step or 0}/{'?' if steps is None else steps}",
-        "-" if loss is None else f"{loss:.3f}",
-        "-" if speed is None else f"{speed:.0f}",
-        ", ".join(run.commits) or "-",
-        f"{run.record[0].when:%Y-%m-%d %H:%M}" if run.record else "-",
-    ]
 
 
 def _value(settings: dict[str, Any], key: str) -> str:

@@ -3,7 +3,6 @@
 import json
 import os
 
-import numpy as np
 import pytest
 from conftest import invoke, succeed
 
@@ -17,7 +16,7 @@ from tests.report.support import (
     plain_eer,
 )
 from tidyvoice.scoring.lineage import write_with_lineage
-from tidyvoice.scoring.trials import ScoreTable, read_scores, write_scores
+from tidyvoice.scoring.trials import read_scores, write_scores
 
 MARK = 0.123  # an EER that no evaluation gives: it shows that the kept file was read
 
@@ -35,11 +34,11 @@ def eer(*arguments):
     return metrics(*arguments)["categories"][0]["eer"]
 
 
-def tamper(path):
-    """Change the EER in the kept evaluation."""
+def tamper(path, change=lambda content: content["categories"][0].update(eer=MARK)):
+    """Change the kept evaluation, by default its EER."""
     kept = path.with_name("dev.metrics.json")
     content = json.loads(kept.read_text())
-    content["categories"][0]["eer"] = MARK
+    change(content)
     kept.write_text(json.dumps(content))
 
 
@@ -71,14 +70,12 @@ def change_lineage(path):
     write_with_lineage(path, read_scores(path), [COSINE, COHORT])
 
 
-def change_definition(path):
-    kept = path.with_name("dev.metrics.json")
-    content = json.loads(kept.read_text())
-    kept.write_text(json.dumps({**content, "definition": "of another version"}))
+def change_code(path):
+    tamper(path, lambda content: content["inputs"].update(code="of another version"))
 
 
-@pytest.mark.parametrize("change", [swap_scores, change_lineage, change_definition])
-def test_another_input_or_definition_is_evaluated_anew(path, change):
+@pytest.mark.parametrize("change", [swap_scores, change_lineage, change_code])
+def test_another_input_or_version_is_evaluated_anew(path, change):
     eer(path)
     tamper(path)
     change(path)
@@ -99,18 +96,15 @@ def test_another_language_file_is_evaluated_anew(path, tmp_path):
 
 
 def test_intervals_are_kept_and_shown_only_when_they_are_asked_for(path):
+    plain = metrics(path)
     with_intervals = metrics(path, "--bootstrap", 100)
-    tamper(path)
-    assert eer(path, "--bootstrap", 100) == MARK
-    without = metrics(path)
-    assert without["categories"][0]["eer"] == MARK
-    assert without["resamples"] == 0
-    for row in without["categories"]:
-        assert row["eer_interval"] is None
-        assert row["cllr_interval"] is None
-        assert row["points"][0]["min_dcf_interval"] is None
     assert with_intervals["categories"][1]["eer_interval"] is not None
+    assert metrics(path) == plain
+    assert plain["categories"][0]["points"][0]["min_dcf_interval"] is None
+    tamper(path)
+    assert eer(path, "--bootstrap", 100) == eer(path) == MARK
     assert eer(path, "--bootstrap", 120) != MARK
+    assert "5 resamples are too few" in invoke("metrics", path, "--bootstrap", 5).output
 
 
 def test_other_operating_points_are_not_kept(path):
@@ -118,7 +112,7 @@ def test_other_operating_points_are_not_kept(path):
     assert not path.with_name("dev.metrics.json").exists()
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"mine": 1}'])
+@pytest.mark.parametrize("text", ["", '{"mine": 1}'])
 def test_a_file_of_another_kind_is_left_alone_and_named(path, text):
     kept = path.with_name("dev.metrics.json")
     kept.write_text(text)
@@ -129,11 +123,7 @@ def test_a_file_of_another_kind_is_left_alone_and_named(path, text):
 
 
 def test_faulty_scores_are_an_error_each_time_and_nothing_is_kept(path):
-    for text, problem in (
-        ("a b x target\n", "dev.score:1"),
-        ("a b 1 target\n", "no non-target"),
-        ("a b 0.5\n", "metrics need labels"),
-    ):
+    for text, problem in (("a b x target\n", "dev.score:1"), ("a b 1 target\n", "no non-target")):
         path.write_text(text)
         for _ in range(2):
             result = invoke("metrics", path)
@@ -143,13 +133,9 @@ def test_faulty_scores_are_an_error_each_time_and_nothing_is_kept(path):
 
 
 def test_gzip_is_evaluated_like_plain_text(path):
-    trials = make_trials()
-    scores = np.arange(len(trials)) % 7 + 2.0 * trials.label
     zipped = path.with_name("zipped.score.gz")
-    for name in (path, zipped):
-        write_scores(name, ScoreTable(trials, scores))
-    one, two = metrics(path), metrics(zipped)
-    assert one["categories"] == two["categories"]
+    write_scores(zipped, read_scores(path))
+    assert metrics(zipped)["categories"] == metrics(path)["categories"]
     assert zipped.with_name("zipped.metrics.json").is_file()
 
 
@@ -168,7 +154,6 @@ def test_several_systems_are_compared_with_paired_intervals(tmp_path):
     assert difference["value"] == two - one
     low, high = difference["interval"]
     assert 0 < low < two - one < high
-    assert first.split()[:2] == ["EER", "%"]
     assert f"{100 * (two - one):+.2f} [{100 * low:+.2f}, {100 * high:+.2f}]" in first
     assert f"IN-SAMPLE: a: {OVERLAP}" in text
     # Other trials are not subtracted.

@@ -41,20 +41,15 @@ LLR = Step(
 
 
 class Page(HTMLParser):
-    """Checks that elements nest; collects ids, attributes, download links, cells and titles.
-
-    Attributes:
-        cells: the text of every table cell.
-        tables: by id, the rows, each a list of its cells' text.
-        titles: the text of every title of an SVG element.
-    """
+    """Checks that elements nest; collects ids, download links, SVG titles and tables by id."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
-        self.open, self.ids, self.links, self.cells, self.titles = [], [], {}, [], []
+        self.open, self.ids, self.links, self.titles = [], [], {}, []
         self.tables, self._rows = {}, []
         self.feed(text)
         assert self.open == []
+        self.cells = [cell for rows in self.tables.values() for row in rows for cell in row]
 
     def handle_starttag(self, tag, attributes):
         values = dict(attributes)
@@ -67,7 +62,6 @@ class Page(HTMLParser):
         if tag == "tr":
             self._rows.append([])
         if tag in ("td", "th"):
-            self.cells.append("")
             self._rows[-1].append("")
         if tag == "title" and "svg" in self.open:
             self.titles.append("")
@@ -79,7 +73,6 @@ class Page(HTMLParser):
 
     def handle_data(self, data):
         if any(tag in self.open for tag in ("td", "th")):
-            self.cells[-1] += data.strip()
             self._rows[-1][-1] += data.strip()
         if self.open[-1:] == ["title"] and "svg" in self.open:
             self.titles[-1] += data
@@ -133,12 +126,12 @@ def plain_eer(scores, label):
     """The EER from its definition, threshold by threshold."""
     fnr, fpr = plain_rates(scores, label, [*np.unique(scores), np.inf])
     after = int(np.argmax(fnr >= fpr))
-    one, two = fnr[after - 1] - fpr[after - 1], fnr[after] - fpr[after]
-    return fnr[after - 1] - one / (two - one) * (fnr[after] - fnr[after - 1])
+    (one, two), (low, high) = (fnr - fpr)[after - 1 : after + 1], fnr[after - 1 : after + 1]
+    return low - one / (two - one) * (high - low)
 
 
 def browse(page: Path, profile: Path, *options: str) -> tuple[str, list[str]]:
-    """The page's elements after loading, and what the console complained about."""
+    """The page's elements after loading, and the complaints of the console."""
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     if chromium is None:
         if os.environ.get("CI") == "true":
@@ -146,19 +139,7 @@ def browse(page: Path, profile: Path, *options: str) -> tuple[str, list[str]]:
         pytest.skip("no chromium: install it to have the report looked at in a browser")
     switches = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run"
     switches += " --disable-background-networking --disable-component-update --disable-sync"
-    run = subprocess.run(
-        [
-            chromium,
-            *switches.split(),
-            f"--user-data-dir={profile}",
-            "--enable-logging=stderr",
-            *options,
-            "--dump-dom",
-            page.as_uri(),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    )
+    switches += " --enable-logging=stderr --dump-dom"
+    command = [chromium, *switches.split(), f"--user-data-dir={profile}", *options, page.as_uri()]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     return run.stdout, [line for line in run.stderr.splitlines() if "CONSOLE" in line]

@@ -1,11 +1,13 @@
 """The four categories: which trials they hold, what is n/a, and how results are shown."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.evaluation.categories import CATEGORIES, evaluate
-from tidyvoice.scoring.groups import languages_of, read_maps, speakers_of
+from tidyvoice.scoring.groups import languages_of, read_maps, same_language, speakers_of
 from tidyvoice.scoring.metrics import Costs, act_dcf, cllr, eer, min_dcf, sort_scores
 from tidyvoice.scoring.trials import ScoreTable, Trials
 
@@ -28,10 +30,8 @@ def test_each_category_holds_its_trials():
     assert [row.category for row in rows] == ["all/all", *CATEGORIES]
     for row, category in zip(rows[1:], CATEGORIES, strict=True):
         target_kind, nontarget_kind = category.split("/")
-        chosen = []
-        for e, t, is_target in zip(
-            table.trials.enroll, table.trials.test, table.trials.label, strict=True
-        ):
+        trials, chosen = table.trials, []
+        for e, t, is_target in zip(trials.enroll, trials.test, trials.label, strict=True):
             kind = "same" if LANGUAGE[e] == LANGUAGE[t] else "different"
             chosen.append(kind == (target_kind if is_target else nontarget_kind))
         scores, label = table.scores[chosen], table.trials.label[chosen]
@@ -42,13 +42,8 @@ def test_each_category_holds_its_trials():
         assert row.act_dcf == act_dcf(sort_scores(scores, label), Costs(0.2))
         assert row.cllr == pytest.approx(cllr(sort_scores(scores, label)))
     # 4 targets: a1-a2 within English, a1-a3, a2-a3, b4-b5 across. 11 others, 3 within.
-    assert [(row.targets, row.nontargets) for row in rows] == [
-        (4, 11),
-        (3, 8),
-        (3, 3),
-        (1, 8),
-        (1, 3),
-    ]
+    counts = [(row.targets, row.nontargets) for row in rows]
+    assert counts == [(4, 11), (3, 8), (3, 3), (1, 8), (1, 3)]
 
 
 def test_languages_from_a_table_or_from_ids(tmp_path):
@@ -66,7 +61,7 @@ def test_languages_from_a_table_or_from_ids(tmp_path):
 @pytest.mark.parametrize("odd", ["flat", "id10270/8jEAjG6SegY/00001.wav", "a/b/en/1.wav"])
 def test_ids_that_tell_no_language(odd):
     table = all_pairs()
-    trials = Trials([*IDS[:-1], odd], table.trials.enroll, table.trials.test, table.trials.label)
+    trials = replace(table.trials, ids=[*IDS[:-1], odd])
     assert languages_of(trials) is None
     rows = evaluate(ScoreTable(trials, table.scores), None)
     assert rows[0] == evaluate(table, None)[0]
@@ -76,12 +71,9 @@ def test_ids_that_tell_no_language(odd):
 
 def test_a_category_without_trials_of_a_kind_is_shown():
     table = all_pairs()
-    same = np.array([LANGUAGE[e] == LANGUAGE[t] for e, t in
-                     zip(table.trials.enroll, table.trials.test, strict=True)])  # fmt: skip
-    kept = ~(same & table.trials.label)
-    trials = Trials(
-        IDS, table.trials.enroll[kept], table.trials.test[kept], table.trials.label[kept]
-    )
+    trials = table.trials
+    kept = ~(same_language(trials, languages_of(trials)) & trials.label)
+    trials = Trials(IDS, trials.enroll[kept], trials.test[kept], trials.label[kept])
     rows = evaluate(ScoreTable(trials, table.scores[kept]), languages_of(trials))
     by_name = {row.category: row for row in rows}
     assert (by_name["same/same"].targets, by_name["same/same"].nontargets) == (0, 3)
@@ -93,19 +85,18 @@ def test_speakers_from_a_table_or_from_ids(tmp_path):
     table = all_pairs()
     found = speakers_of(table.trials)
     assert [found.names[code] for code in found.codes] == SPEAKER.tolist()
-    flat = Trials([f"u{n}" for n in range(6)], table.trials.enroll, table.trials.test, None, "f")
+    flat = replace(table.trials, ids=[f"u{n}" for n in range(6)])
     assert speakers_of(flat) is None
     (tmp_path / "one").write_text("u0 x\nu1 x\nu2 y\n")
     (tmp_path / "two").write_text("u3 y\nu4 z\nu5 z\n")
-    table = read_maps([tmp_path / "one", tmp_path / "two"], "speaker")
-    assert speakers_of(flat, table).names == ["x", "y", "z"]
+    speakers = read_maps([tmp_path / "one", tmp_path / "two"], "speaker")
+    assert speakers_of(flat, speakers).names == ["x", "y", "z"]
     with pytest.raises(TidyVoiceError, match="another file has a speaker of 'u0' already"):
         read_maps([tmp_path / "one", tmp_path / "one"], "speaker")
-    assert read_maps([], "speaker") is None
 
 
 def test_trials_without_labels_have_no_metrics():
     table = all_pairs()
-    trials = Trials(IDS, table.trials.enroll, table.trials.test, None, "eval-A")
-    with pytest.raises(TidyVoiceError, match="eval-A: metrics need labels"):
+    trials = replace(table.trials, label=None)
+    with pytest.raises(TidyVoiceError, match="pairs: metrics need labels"):
         evaluate(ScoreTable(trials, table.scores), None)

@@ -20,9 +20,7 @@ Resamples = Annotated[
 @one_line_errors()
 def metrics(
     scores: Annotated[list[str], typer.Argument(help="score files, each SCORES or NAME=SCORES")],
-    trials: Annotated[
-        Path | None, typer.Option(help="trial list that gives the labels, by pair in any order")
-    ] = None,
+    trials: Annotated[Path | None, typer.Option(help="trial list that gives the labels")] = None,
     utt2lang: Languages = None,
     utt2spk: Speakers = None,
     p_target: Annotated[
@@ -33,19 +31,11 @@ def metrics(
     c_fa: Annotated[float, typer.Option(help="cost of a false alarm")] = 1.0,
     bootstrap: Resamples = 0,
     languages: Annotated[bool, typer.Option("--languages", help="print each language too")] = False,
-    pairs: Annotated[
-        bool, typer.Option("--pairs", help="print each pair of languages too")
-    ] = False,
-    published: Annotated[
-        Path | None, typer.Option(help="YAML file of published results to compare with")
-    ] = None,
+    pairs: Annotated[bool, typer.Option("--pairs", help="print pairs of languages too")] = False,
+    published: Annotated[Path | None, typer.Option(help="YAML file of published results")] = None,
     trial_list: Annotated[
         str | None,
         typer.Option("--list", show_default="of the same length", help="list in --published"),
-    ] = None,
-    system: Annotated[
-        str | None,
-        typer.Option(show_default="the first one", help="system in --published to compare with"),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -54,8 +44,7 @@ def metrics(
     Several score files are compared: one row each, then the differences to the first one. With
     --published they are compared with published results.
 
-    The evaluation is kept in NAME.metrics.json beside NAME.score, and computed anew when anything
-    that it was computed from has changed.
+    The evaluation is kept in NAME.metrics.json beside NAME.score until an input changes.
 
     Example: tidyvoice metrics exp/mini/finetune/scores/dev.score --bootstrap 1000
     """
@@ -72,8 +61,8 @@ def metrics(
             "--published: the published costs use P(target) 0.01 and unit costs; leave out "
             "--p-target, --c-miss and --c-fa"
         )
-    if not published and (trial_list or system):
-        raise TidyVoiceError("--list and --system choose from the file that --published gives")
+    if trial_list and not published:
+        raise TidyVoiceError("--list chooses a list of the file that --published gives")
     systems = {}
     for name, path in _by_name(scores).items():
         file = ScoreFile(path, trials, tuple(utt2lang or ()), tuple(utt2spk or ()))
@@ -83,7 +72,7 @@ def metrics(
         if (languages or pairs) and not evaluation.languages:
             raise TidyVoiceError(f"{path}: its ids do not name the languages; give --utt2lang")
     (name, main), *others = systems.items()
-    compared = compare(published, systems, trial_list, system) if published else None
+    compared = compare(published, systems, trial_list) if published else None
     several = bool(others or compared)
     if as_json:
         content = main.to_json()
@@ -98,9 +87,9 @@ def metrics(
         return
     remarks = []
     if compared:
-        title = f"{compared.trial_list.name}, all trials, by EER:"
-        ranking = f"{title}\n{compared.ranking().to_text()}"
-        parts, remarks = [compared.categories_table().to_text(), ranking], compared.remarks()
+        title = f"{compared.list_name}, all trials, by EER:"
+        ranking = f"{title}\n{compared.ranking.to_text()}"
+        parts, remarks = [compared.categories.to_text(), ranking], compared.remarks
     elif others:
         parts = [tables.systems_table(systems).transposed().to_text()]
         for key, other in others:
@@ -164,7 +153,8 @@ def report(
     Example: tidyvoice report exp/mini/finetune --compare exp/mini/pretrain
     """
     from tidyvoice.evaluation.tables import brief_table
-    from tidyvoice.report import load_system, write_report
+    from tidyvoice.report.page import write_report
+    from tidyvoice.report.system import load_system
 
     if out is None and experiment.is_file():
         raise TidyVoiceError(f"{experiment} is a score file: name the page to write with --out")
@@ -188,5 +178,4 @@ def report(
         content = {key: evaluation.to_json() for key, evaluation in evaluations.items()}
         typer.echo(json.dumps({"report": str(page), "systems": content}))
     else:
-        table = brief_table(evaluations).to_text()
-        typer.echo(f"{table}\n\nreport: {page}")
+        typer.echo(f"{brief_table(evaluations).to_text()}\n\nreport: {page}")

@@ -35,12 +35,7 @@ LEVEL = 0.95
 
 @dataclass(frozen=True)
 class Resampled:
-    """The metrics of a category in R resamples; NaN where a resample lacks a kind of trial.
-
-    Attributes:
-        eer, cllr: float64 [R].
-        min_dcf, act_dcf: float64 [P x R], one row an operating point.
-    """
+    """The metrics in R resamples; NaN where one lacks a kind of trial: float64 [R] or [P x R]."""
 
     eer: np.ndarray
     cllr: np.ndarray
@@ -67,9 +62,6 @@ def resample(
         table: T scored trials with labels.
         languages, speakers: see ``groups``; without languages only all trials are resampled.
         points: priors and costs.
-
-    Raises:
-        TidyVoiceError: the trials have no labels, or the speakers contradict a label.
     """
     trials, kinds = table.trials, trial_kinds(table, languages)
     codes, number = speakers.codes.astype(np.int32), len(speakers.names)

@@ -118,9 +118,6 @@ def category_scores(
     """Yield category and scores, one side of which may be empty: ``POOLED``, then the four.
 
     Without languages only ``POOLED`` is yielded.
-
-    Raises:
-        TidyVoiceError: the trials carry no labels, or are all of one kind.
     """
     kinds = trial_kinds(table, languages)
     parts = [np.sort(table.scores[kinds == kind]) for kind in range(4)]
@@ -141,9 +138,6 @@ def trial_kinds(table: ScoreTable, languages: Groups | None) -> np.ndarray:
     """Return the kind of each trial, uint8 [T]: 2 for a target, plus 1 within one language.
 
     Without languages all trials count as cross-language.
-
-    Raises:
-        TidyVoiceError: the trials carry no labels.
     """
     require_labels(table.trials)
     kinds = table.trials.label.astype(np.uint8) * 2

@@ -19,25 +19,17 @@ class Difference:
 
 @dataclass(frozen=True)
 class Differences:
-    """One system's metrics minus the main one's; below 0 is better.
-
-    Attributes:
-        eer: by category, in fractions; None where one of the systems has none.
-        min_dcf: of all trials, one for each operating point.
-    """
+    """One system's EER by category and minDCF by operating point, minus those of the main one."""
 
     eer: dict[str, Difference | None]
     min_dcf: tuple[Difference, ...]
 
 
 def differences(main: Evaluation, other: Evaluation) -> Differences | None:
-    """Subtract the metrics of ``main`` from those of ``other``.
+    """Subtract the metrics of ``main`` from those of ``other``; None if their trials differ.
 
     Resample r drew the same speakers for both systems, so the intervals are those of the
     differences resample by resample.
-
-    Returns:
-        None unless both were scored on the same trials.
     """
     if main.trials != other.trials:
         return None

@@ -18,7 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from tidyvoice.errors import TidyVoiceError, TidyVoiceWarning
 from tidyvoice.evaluation import categories
-from tidyvoice.evaluation.bootstrap import resample, with_intervals
+from tidyvoice.evaluation.bootstrap import Resampled, resample, with_intervals
 from tidyvoice.evaluation.categories import OPERATING_POINTS, POOLED, Row
 from tidyvoice.evaluation.labels import read_labelled
 from tidyvoice.evaluation.languages import LanguageRow, by_language
@@ -44,7 +44,6 @@ class ScoreFile:
     """A score file, and the files with the labels, languages and speakers of its trials.
 
     Attributes:
-        path: the scores.
         trials: trial list that gives the labels; None where the score file has them.
         utt2lang, utt2spk: languages and speakers of the utterances; by default the ids tell.
     """
@@ -55,12 +54,7 @@ class ScoreFile:
     utt2spk: tuple[Path, ...] = ()
 
     def load(self) -> Loaded:
-        """Read the scores, and the languages and speakers of their ids.
-
-        Raises:
-            TidyVoiceError: a file is missing or faulty, the scores have no labels, or an utterance
-                has no language or no speaker.
-        """
+        """Read the scores, and the languages and speakers of their ids."""
         table = read_labelled(self.path, self.trials)
         categories.require_labels(table.trials)
         return Loaded(
@@ -100,11 +94,10 @@ class Evaluation:
     """Everything that is measured of a score file.
 
     Attributes:
-        inputs: SHA-256 of the code and of the files that the metrics were computed from, by role.
+        inputs: SHA-256 of the code and of the files that were read, by role.
         trials: SHA-256 of the trial list, see ``trials.checksum``.
         speakers: their number; None where they are not known.
         resamples: of the speakers, for the confidence intervals; 0 for none.
-        lineage: the steps that made the scores, and what is in-sample, confounded or unchecked.
         categories: metrics of all trials, then of the four categories.
         languages, pairs: metrics by language and by pair of languages at the first operating
             point; empty where the languages are not known.
@@ -175,62 +168,43 @@ def evaluate(
         loaded: what ``file.load()`` returned, if it was called already.
 
     Raises:
-        TidyVoiceError: see ``ScoreFile.load``; too few resamples, trials that are all of one kind,
-            speakers that contradict the labels, or a lineage that cannot be read.
+        TidyVoiceError: too few resamples, a file that cannot be read, scores without labels of both
+            kinds, an utterance without language or speaker, speakers that contradict the labels.
     """
     if 0 < resamples < LEAST:
         raise TidyVoiceError(
             f"{resamples} resamples are too few for 95 % intervals: give at least {LEAST} (1000 is "
             "usual), or 0 for no intervals"
         )
-    if not file.path.is_file():
-        loaded = loaded or file.load()  # names the file that is missing; a pipe can be read
     name = file.path.name.removesuffix(".gz").removesuffix(".score")
     path = file.path.with_name(f"{name}.metrics.json")
     usual = tuple(points) == OPERATING_POINTS and file.path.is_file()
     kept = _read(path) if usual else None
     inputs, lineage = _checksums(file), read_lineage(file.path)
-    if kept and kept.inputs == inputs:
-        if kept.resamples == resamples:
-            return replace(kept, lineage=lineage)
+    if kept and kept.inputs == inputs and resamples in (0, kept.resamples):
+        rows, draws = kept.categories, kept.draws
         if not resamples:
-            rows = tuple(with_intervals(kept.categories, {}))
-            return replace(kept, lineage=lineage, categories=rows, resamples=0, draws=None)
-    evaluation = _compute(loaded or file.load(), inputs, lineage, points, resamples)
+            rows, draws = tuple(with_intervals(rows, {})), None
+        return replace(kept, lineage=lineage, categories=rows, resamples=resamples, draws=draws)
+    table, groups, speakers = loaded or file.load()
+    rows, draws = categories.evaluate(table, groups, points), None
+    single, pairs = by_language(table, groups, points[0]) if groups else ((), ())
+    if resamples and speakers:
+        resampled = resample(table, groups, speakers, points, resamples)
+        rows, draws = with_intervals(rows, resampled), _draws(resampled, speakers)
+    number, trials = len(speakers.names) if speakers else None, checksum(table.trials)
+    results = tuple(rows), tuple(single), tuple(pairs), draws
+    evaluation = Evaluation(inputs, trials, number, resamples, lineage, *results)
     if usual:
         _keep(path, evaluation)
     return evaluation
 
 
-def _compute(
-    loaded: Loaded,
-    inputs: dict[str, str],
-    lineage: Lineage,
-    points: Sequence[Costs],
-    resamples: int,
-) -> Evaluation:
-    table, languages, speakers = loaded
-    rows, draws = categories.evaluate(table, languages, points), None
-    single, pairs = by_language(table, languages, points[0]) if languages else ((), ())
-    if resamples and speakers is not None:
-        resampled = resample(table, languages, speakers, points, resamples)
-        rows = with_intervals(rows, resampled)
-        digest = hashlib.sha256("\n".join(speakers.names).encode())
-        digest.update(np.ascontiguousarray(speakers.codes, dtype=np.int64).tobytes())
-        eers = {category: tuple(values.eer.tolist()) for category, values in resampled.items()}
-        costs = tuple(map(tuple, resampled[POOLED].min_dcf.tolist()))
-        draws = Draws(digest.hexdigest(), eers, costs)
-    return Evaluation(
-        inputs=inputs,
-        trials=checksum(table.trials),
-        speakers=len(speakers.names) if speakers else None,
-        resamples=resamples,
-        lineage=lineage,
-        categories=tuple(rows),
-        languages=tuple(single),
-        pairs=tuple(pairs),
-        draws=draws,
-    )
+def _draws(resampled: dict[str, Resampled], speakers: Groups) -> Draws:
+    digest = hashlib.sha256("\n".join(speakers.names).encode())
+    digest.update(np.ascontiguousarray(speakers.codes, dtype=np.int64).tobytes())
+    eers = {category: tuple(values.eer.tolist()) for category, values in resampled.items()}
+    return Draws(digest.hexdigest(), eers, tuple(map(tuple, resampled[POOLED].min_dcf.tolist())))
 
 
 def _checksums(file: ScoreFile) -> dict[str, str]:

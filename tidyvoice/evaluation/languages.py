@@ -32,13 +32,7 @@ def by_language(
 ) -> tuple[list[LanguageRow], list[LanguageRow]]:
     """Compute the metrics of each language and of each pair of languages that has trials.
 
-    A trial across two languages counts for both of them.
-
-    Args:
-        costs: of minDCF.
-
-    Raises:
-        TidyVoiceError: the trials carry no labels.
+    A trial across two languages counts for both of them. ``costs`` are those of minDCF.
     """
     require_labels(table.trials)
     names, codes = languages.names, languages.codes.astype(np.int32)

@@ -1,20 +1,20 @@
 """Our evaluations beside the results that others have published."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from pydantic import Field
 
 from tidyvoice.errors import TidyVoiceError
-from tidyvoice.evaluation.categories import CATEGORIES, POOLED
+from tidyvoice.evaluation.categories import KINDS, POOLED
 from tidyvoice.evaluation.evaluate import Evaluation
 from tidyvoice.evaluation.tables import Cell, Table, decimals, marked, percent
 from tidyvoice.scoring.provenance import describe
 from tidyvoice.settings import Strict, load_settings
 
-Category = Literal[(POOLED, *CATEGORIES)]
+Category = Literal[tuple(KINDS)]
 
 
 class TrialList(Strict):
@@ -45,128 +45,104 @@ class System(Strict):
 
 
 class Published(Strict):
-    """YAML file of published results; its first list and first system are the defaults."""
+    """YAML file of published results."""
 
     lists: dict[str, TrialList] = Field(min_length=1)
     systems: dict[str, System] = Field(min_length=1)
 
 
-@dataclass(frozen=True)
-class Comparison:
+class Comparison(NamedTuple):
     """Our evaluations beside the published systems of one list.
 
     Attributes:
-        key, trial_list: the list.
-        systems: the published systems with results on it, by name.
-        reference: name of the system that ours are compared with, category by category.
-        evaluations: ours, by name.
+        reference, list_name: the system that ours are compared with, and the list.
+        categories: the reference, and ours with the differences, category by category.
+        ranking: the published systems and ours by EER of all trials.
+        remarks: what a reader must know of the list, the reference and our scores.
     """
 
-    key: str
-    trial_list: TrialList
-    systems: Mapping[str, System]
     reference: str
-    evaluations: Mapping[str, Evaluation]
+    list_name: str
+    categories: Table
+    ranking: Table
+    remarks: list[str]
 
     def to_json(self) -> dict[str, Any]:
-        """Return the reference and the ranking for JSON: rates as fractions, null if unknown."""
+        """Return the ranking for JSON: rates as fractions, null if unknown."""
         keys = ("system", "eer", "min_dcf", "source")
         ranking = [
             dict(zip(keys, (str(name), eer.value, cost.value, source), strict=True))
-            for name, eer, cost, source in self.ranking().rows
+            for name, eer, cost, source in self.ranking.rows
         ]
-        reference = {"system": self.reference, "list": self.trial_list.name}
-        return {"published": reference, "ranking": ranking}
-
-    def categories_table(self) -> Table:
-        """Return the categories of the reference, and ours with the differences."""
-        figures = self.systems[self.reference].results[self.key]
-        lines = [("EER %", "eer", name, figures.eer(name)) for name in (POOLED, *CATEGORIES)]
-        costs = {POOLED: None} | figures.min_dcf
-        lines += [("minDCF", "min_dcf", name, cost) for name, cost in costs.items()]
-        rows = []
-        for label, metric, category, published in lines:
-            write = percent if metric == "eer" else decimals
-            row: list[Cell] = [f"{label} {category}", write(published)]
-            for evaluation in self.evaluations.values():
-                value = getattr(evaluation.row(category), metric)
-                row.append(str(write(value)))
-                if None not in (value, published):
-                    row[-1] += f" ({replace(write(value - published), signed=True)})"
-            rows.append(row)
-        names = [str(marked(name, e.lineage)) for name, e in self.evaluations.items()]
-        return Table(["", f"{self.reference}, published", *names], rows)
-
-    def ranking(self) -> Table:
-        """Return the published systems and ours by EER of all trials; without one, at the end."""
-        rows: list[list[Cell]] = []
-        for name, system in self.systems.items():
-            figures = system.results[self.key]
-            values = percent(figures.eer(POOLED)), decimals(figures.min_dcf.get(POOLED))
-            rows.append([name, *values, system.source])
-        for name, evaluation in self.evaluations.items():
-            other = self._other_list(evaluation)
-            source = f"ours, on another list: {other}" if other else "ours"
-            values = percent(evaluation.pooled.eer), decimals(evaluation.pooled.min_dcf)
-            rows.append([marked(name, evaluation.lineage), *values, source])
-        rows.sort(key=lambda row: (row[1].value is None, row[1].value))
-        return Table(["system", "EER %", "minDCF", "source"], rows, left=(3,))
-
-    def remarks(self) -> list[str]:
-        """Return what a reader must know of the list, the reference and our scores."""
-        name, system = self.reference, self.systems[self.reference]
-        lines = [f"{name}: {self.trial_list.name}; {system.source}"]
-        lines += [f"{name}: {system.note}"] if system.note else []
-        for title, evaluation in self.evaluations.items():
-            lines.append(f"{title}: {'; '.join(map(describe, evaluation.lineage.steps))}")
-            if other := self._other_list(evaluation):
-                lines.append(
-                    f"{title}: {other}, but the published list has "
-                    f"{self.trial_list.trials:,}: results on different lists cannot be compared"
-                )
-        return lines
-
-    def _other_list(self, evaluation: Evaluation) -> str | None:
-        """Return the number of trials of a list that has another length than the published one."""
-        number = _trials(evaluation)
-        return None if self.trial_list.trials in (None, number) else f"{number:,} trials"
+        return {"published": {"system": self.reference, "list": self.list_name}, "ranking": ranking}
 
 
 def compare(
     path: str | Path,
     evaluations: Mapping[str, Evaluation],
     trial_list: str | None = None,
-    system: str | None = None,
 ) -> Comparison:
     """Compare our evaluations with the published results of a YAML file.
 
     Args:
         trial_list: key of a list; by default the one with as many trials as our first system, or
-            else the first one.
-        system: the reference; by default the first one with results on the list.
-
-    Raises:
-        TidyVoiceError: keys or values are wrong, or there is no such list or system.
+            else the first one. The first system with results on it is the reference.
     """
     published = load_settings(Published, path)
     for name, item in published.systems.items():
         for key in item.results:
             _require(published.lists, key, f"{path}: systems.{name}.results")
+    sizes = {name: e.pooled.targets + e.pooled.nontargets for name, e in evaluations.items()}
     if trial_list is None:
         lengths = {entry.trials: key for key, entry in published.lists.items()}
-        first = next(iter(evaluations.values()))
-        trial_list = lengths.get(_trials(first), next(iter(published.lists)))
+        trial_list = lengths.get(next(iter(sizes.values())), next(iter(published.lists)))
     _require(published.lists, trial_list, f"{path}: --list")
     systems = {key: item for key, item in published.systems.items() if trial_list in item.results}
-    name = system or next(iter(systems), None)
-    _require(systems, name, f"{path}: --system, results on {trial_list}")
-    return Comparison(trial_list, published.lists[trial_list], systems, name, evaluations)
+    if not systems:
+        raise TidyVoiceError(f"{path}: no system has results on {trial_list}; give --list")
+    name, chosen = next(iter(systems)), published.lists[trial_list]
+    remarks = [f"{name}: {chosen.name}; {systems[name].source}"]
+    remarks += [f"{name}: {systems[name].note}"] if systems[name].note else []
+    ranking: list[list[Cell]] = []
+    for title, item in systems.items():
+        figures = item.results[trial_list]
+        values = percent(figures.eer(POOLED)), decimals(figures.min_dcf.get(POOLED))
+        ranking.append([title, *values, item.source])
+    for title, evaluation in evaluations.items():
+        remarks.append(f"{title}: {'; '.join(map(describe, evaluation.lineage.steps))}")
+        own = "ours"
+        if chosen.trials not in (None, sizes[title]):
+            own += f", on another list: {sizes[title]:,} trials"
+            remarks.append(
+                f"{title}: {sizes[title]:,} trials, but the published list has "
+                f"{chosen.trials:,}: results on different lists cannot be compared"
+            )
+        values = percent(evaluation.pooled.eer), decimals(evaluation.pooled.min_dcf)
+        ranking.append([marked(title, evaluation.lineage), *values, own])
+    ranking.sort(key=lambda row: (row[1].value is None, row[1].value))
+    table = Table(["system", "EER %", "minDCF", "source"], ranking, left=(3,))
+    categories = _categories(name, systems[name].results[trial_list], evaluations)
+    return Comparison(name, chosen.name, categories, table, remarks)
 
 
-def _require(entries: Mapping[str, Any], key: str | None, where: str) -> None:
+def _categories(name: str, figures: Figures, evaluations: Mapping[str, Evaluation]) -> Table:
+    lines = [("EER %", "eer", category, figures.eer(category)) for category in KINDS]
+    costs = {POOLED: None} | figures.min_dcf
+    lines += [("minDCF", "min_dcf", category, cost) for category, cost in costs.items()]
+    rows = []
+    for label, metric, category, published in lines:
+        write = percent if metric == "eer" else decimals
+        row: list[Cell] = [f"{label} {category}", write(published)]
+        for evaluation in evaluations.values():
+            value = getattr(evaluation.row(category), metric)
+            row.append(str(write(value)))
+            if None not in (value, published):
+                row[-1] += f" ({replace(write(value - published), signed=True)})"
+        rows.append(row)
+    names = [str(marked(title, e.lineage)) for title, e in evaluations.items()]
+    return Table(["", f"{name}, published", *names], rows)
+
+
+def _require(entries: Mapping[str, Any], key: str, where: str) -> None:
     if key not in entries:
         raise TidyVoiceError(f"{where}: there is no {key!r}; take one of {', '.join(entries)}")
-
-
-def _trials(evaluation: Evaluation) -> int:
-    return evaluation.pooled.targets + evaluation.pooled.nontargets

@@ -22,8 +22,7 @@ class Number:
         value: None where it is not available.
         places: decimals; None for an integer with separators.
         scale: factor between the value and what is shown, such as 100 for percent.
-        signed: True for a difference: it shows its sign, and is bold in HTML if its interval
-            leaves out 0.
+        signed: True for a difference; in HTML it is bold if its interval leaves out 0.
     """
 
     value: float | None
@@ -167,10 +166,7 @@ def categories_table(evaluation: Evaluation, actual: bool = True) -> Table:
 def systems_table(systems: Mapping[str, Evaluation]) -> Table:
     """Return one row for each system: metrics of all trials, then the EER of each category.
 
-    Below them are the differences to the main system of those scored on the same trials.
-
-    Args:
-        systems: by name, the main one first; all with the same operating points.
+    Below them are the differences to the first system of those scored on the same trials.
     """
     name, main = next(iter(systems.items()))
     points = [point.p_target for point in main.points]
@@ -223,15 +219,10 @@ def _difference(delta: Difference | None, places: int, scale: int = 1) -> Number
 def languages_table(rows: Sequence[LanguageRow]) -> Table:
     """Return trials, EER and minDCF of languages or pairs of languages, the hardest first."""
     ordered = sorted(rows, key=lambda row: -1 if row.eer is None else row.eer, reverse=True)
-    cells = [
-        [
-            " – ".join(dict.fromkeys(row.languages)),
-            Number(row.targets),
-            Number(row.nontargets),
-            percent(row.eer),
-            decimals(row.min_dcf),
-        ]
-        for row in ordered
-    ]
+    cells = []
+    for row in ordered:
+        counts = Number(row.targets), Number(row.nontargets)
+        name = " – ".join(dict.fromkeys(row.languages))
+        cells.append([name, *counts, percent(row.eer), decimals(row.min_dcf)])
     head = "language" if all(len(row.languages) == 1 for row in rows) else "languages"
     return Table([head, "targets", "non-targets", "EER %", "minDCF"], cells)

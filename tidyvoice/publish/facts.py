@@ -15,7 +15,7 @@ from tidyvoice.modelhub.wespeaker import network_of, read_config
 from tidyvoice.publish.history import Training, experiment_of, history
 from tidyvoice.publish.privacy import shown
 from tidyvoice.released import Source
-from tidyvoice.report import load_system
+from tidyvoice.report.system import load_system
 from tidyvoice.runs import USUAL
 from tidyvoice.scoring import provenance
 from tidyvoice.scoring.embeddings import load_embeddings

@@ -52,15 +52,12 @@ STYLE = {
     "xtick.major.width": 0.7,
     "ytick.major.width": 0.7,
     "axes.grid": True,
-    "axes.axisbelow": True,
     "grid.color": GRID,
     "grid.linewidth": 0.6,
     "lines.linewidth": 1.5,
-    "lines.solid_capstyle": "round",
     "legend.frameon": False,
     "legend.fontsize": 9,
     "legend.handlelength": 2.2,
-    "legend.columnspacing": 1.4,
     "legend.borderpad": 0,
 }
 
@@ -76,7 +73,7 @@ class Picture:
 
     @property
     def address(self) -> str:
-        """Return the plain figure as a ``data:`` address, for a download link."""
+        """The plain figure as a ``data:`` address, for a download link."""
         return f"data:image/svg+xml;base64,{base64.b64encode(self.plain.encode()).decode()}"
 
 

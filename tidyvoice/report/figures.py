@@ -41,12 +41,9 @@ LIMIT = float(LLR_EDGES[-1]) + 1
 
 
 def det_picture(name: str, title: str, curves: Mapping[str, ErrorRates]) -> Picture:
-    """Draw DET curves (Martin et al., 1997): both error rates on probit axes.
+    """Draw DET curves (Martin et al., 1997) by label, the main one first; the legend adds the EER.
 
-    These axes have no rates of 0 and 1, so such points are left out.
-
-    Args:
-        curves: by label, the main one first; the legend adds the EER.
+    Probit axes have no rates of 0 and 1, so such points are left out.
     """
     # Room for every EER.
     eers = [eer for rates in curves.values() if (eer := eer_of(rates))] or [0.01]
@@ -75,12 +72,9 @@ def det_picture(name: str, title: str, curves: Mapping[str, ErrorRates]) -> Pict
 def histogram_picture(
     name: str, title: str, edges: np.ndarray, histograms: Mapping[str, np.ndarray], threshold: float
 ) -> Picture:
-    """Draw score densities by kind of trial: the colour is the label, the dash the language.
+    """Draw score densities, see ``curves.histograms``, and a line at the threshold.
 
-    Args:
-        edges: scores [B + 1].
-        histograms: density [B] by kind of trial.
-        threshold: marked by a line.
+    The colour is the label, the dash the language.
     """
 
     def draw(_: Figure, axes: Axes) -> None:
@@ -102,12 +96,9 @@ def histogram_picture(
 def reliability_picture(
     name: str, title: str, systems: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]]
 ) -> Picture:
-    """Draw observed against predicted log odds at prior 0.5, above the first system's counts.
+    """Draw ``curves.reliability`` by label, above the counts of the first system.
 
     On the diagonal the log-likelihood ratios are right; a flatter curve is overconfident.
-
-    Args:
-        systems: see ``curves.reliability``, by label.
     """
     below = BELOW + legend_height(len(systems) + 2) + STRIP + GAP
 
@@ -147,10 +138,9 @@ def cost_picture(
     curves: Mapping[str, tuple[np.ndarray, np.ndarray, float, float]],
     bayes_threshold: float | None,
 ) -> Picture:
-    """Draw the normalised cost against the threshold, with a dot at each curve's minimum.
+    """Draw ``curves.cost_curve`` by label, with a dot at each minimum.
 
     Args:
-        curves: see ``curves.cost_curve``, by label, the first of all trials.
         bayes_threshold: the best threshold of perfect log-likelihood ratios; None for other scores.
     """
 
@@ -179,11 +169,9 @@ def bayes_error_picture(
     systems: Mapping[str, tuple[np.ndarray, np.ndarray | None]],
     marks: Sequence[float],
 ) -> Picture:
-    """Draw the minimum (dashed) and the actual (full) normalised cost against prior log odds.
+    """Draw ``curves.bayes_error`` by label: minimum (dashed) and actual (full), where it is known.
 
     Args:
-        systems: see ``curves.bayes_error``, by label; no actual costs unless the scores are
-            log-likelihood ratios.
         marks: prior log odds of the operating points, marked by lines.
     """
 
@@ -206,17 +194,17 @@ def bayes_error_picture(
 def training_pictures(prefix: str, log: TrainingLog) -> list[Picture]:
     """Draw loss, accuracy, learning rate and margin against the iteration, one picture each."""
     panels = {
-        "loss": ("Loss", "{:g}"),
-        "accuracy": ("Training accuracy (%)", "{:g}"),
-        "lr": ("Learning rate", "{:.3g}"),
-        "margin": ("Margin (rad)", "{:g}"),
+        "loss": "Loss",
+        "accuracy": "Training accuracy (%)",
+        "lr": "Learning rate",
+        "margin": "Margin (rad)",
     }
     pictures = []
-    for key, (title, form) in panels.items():
+    for key, title in panels.items():
         values = log.values[key]
         if np.isfinite(values).any():
 
-            def draw(_: Figure, axes: Axes, key=key, title=title, form=form, values=values) -> None:
+            def draw(_: Figure, axes: Axes, key=key, title=title, values=values) -> None:
                 marker = "o" if len(values) == 1 else None
                 axes.plot(log.iteration, values, color=SERIES[0], linewidth=1.3, marker=marker)
                 axes.set(title=title, xlabel="Iteration")
@@ -226,7 +214,7 @@ def training_pictures(prefix: str, log: TrainingLog) -> list[Picture]:
                     axes.yaxis.set_minor_locator(NullLocator())
                 else:
                     axes.yaxis.set_major_locator(MaxNLocator(4))
-                axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: form.format(y)))
+                axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
                 axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
                 axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
                 axes.grid(axis="x", visible=False)

@@ -5,6 +5,7 @@ from html import escape
 
 import numpy as np
 
+from tidyvoice.evaluation.evaluate import Evaluation
 from tidyvoice.evaluation.languages import LanguageRow
 from tidyvoice.evaluation.tables import percent
 from tidyvoice.report.drawing import FONT, GRID, HEAT, INK, ON_MIDDLE, PAPER, Picture, picture
@@ -17,17 +18,12 @@ SMALLEST = 0.72  # factor by which the figure may shrink before it scrolls
 NICE = (1, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10)
 
 
-def matrix_picture(
-    name: str, title: str, languages: Sequence[str], pairs: Sequence[LanguageRow]
-) -> Picture:
+def matrix_picture(name: str, title: str, evaluation: Evaluation) -> Picture:
     """Draw the EER of each pair of languages; the diagonal is within one language.
 
     Hatched cells lack targets or non-targets, empty ones have no trials.
-
-    Args:
-        languages: in the order of rows and columns.
-        pairs: see ``languages.by_language``.
     """
+    languages, pairs = [row.languages[0] for row in evaluation.languages], evaluation.pairs
     side = CELL if len(languages) <= FEW else SMALL_CELL
     left = round(LETTER * max(map(len, languages))) + MARGIN
     foot = left + len(languages) * side

@@ -17,7 +17,12 @@ from tidyvoice.evaluation.tables import (
 )
 from tidyvoice.files import refuse_inputs, write_text
 from tidyvoice.record import package_versions, source_state
-from tidyvoice.report import figures
+from tidyvoice.report.figures import (
+    bayes_error_picture,
+    det_picture,
+    reliability_picture,
+    training_pictures,
+)
 from tidyvoice.report.system import Result, System, evaluate_system
 from tidyvoice.report.training_log import log_path
 from tidyvoice.scoring.lineage import source
@@ -42,10 +47,6 @@ def write_report(
 
     Returns:
         The evaluations by the names that the page gives the systems.
-
-    Raises:
-        TidyVoiceError: a page that would replace a file that is read, or a score file that cannot
-            be evaluated.
     """
     configuration = Path(experiment) / "config.yaml"
     inputs = [configuration]
@@ -59,7 +60,13 @@ def write_report(
         # Folders of one name are told apart by their paths.
         name = system.name if names.count(system.name) == 1 else str(system.file.path)
         results.append(evaluate_system(system, name, number, resamples))
+    main, evaluation = results[0], results[0].evaluation
     evaluations = {result.name: result.evaluation for result in results}
+    rates = {result.name: result.rates for result in results}
+    errors = {result.name: result.bayes_error for result in results}
+    bins = {r.name: r.reliability for r in results if r.reliability}
+    marks = [-at.threshold for at in evaluation.points]
+    title = f"Reliability of {main.name}"
     environment = Environment(
         loader=PackageLoader("tidyvoice", "report"),
         autoescape=True,
@@ -71,19 +78,19 @@ def write_report(
         title=Path(experiment).resolve().name,
         style=style_sheet("colours.css") + "\n" + style_sheet("style.css"),
         results=results,
-        main=results[0],
-        **results[0].details,
-        **_comparisons(results),
+        main=main,
+        **main.details,
+        det_systems=det_picture("det-systems", "DET curves by system", rates),
+        reliability=reliability_picture("reliability", title, bins) if main.reliability else None,
+        bayes_error=bayes_error_picture("bayes-error", "Normalised Bayes error", errors, marks),
         summary=systems_table(evaluations),
-        categories=categories_table(results[0].evaluation, results[0].evaluation.calibrated),
-        pairs=languages_table(results[0].evaluation.pairs),
-        languages=languages_table(results[0].evaluation.languages),
+        categories=categories_table(evaluation, evaluation.calibrated),
+        pairs=languages_table(evaluation.pairs),
+        languages=languages_table(evaluation.languages),
         trained=_trained(results),
         resamples=resamples,
         level=f"{100 * LEVEL:g}",
-        settings=configuration.read_text(encoding="utf-8", errors="replace")
-        if configuration.is_file()
-        else None,
+        settings=configuration.read_text("utf-8", "replace") if configuration.is_file() else None,
         versions=_versions(results),
         flaws=FLAWS,
         describe=describe,
@@ -94,33 +101,13 @@ def write_report(
     return evaluations
 
 
-def _comparisons(results: Sequence[Result]) -> dict[str, object]:
-    """Return the figures with curves of all systems, by name in the template."""
-    reliability = {r.name: r.reliability for r in results if r.reliability}
-    curves = {result.name: result.rates for result in results}
-    errors = {result.name: result.bayes_error for result in results}
-    marks = [-at.threshold for at in results[0].evaluation.points]
-    title = f"Reliability of {results[0].name}"
-    return {
-        "det_systems": figures.det_picture("det-systems", "DET curves by system", curves)
-        if len(results) > 1
-        else None,
-        "reliability": figures.reliability_picture("reliability", title, reliability)
-        if results[0].reliability
-        else None,
-        "bayes_error": figures.bayes_error_picture(
-            "bayes-error", "Normalised Bayes error", errors, marks
-        ),
-    }
-
-
 def _trained(results: Sequence[Result]) -> list[tuple[Result, list[object]]]:
     """Return a result and the figures of each training; score files may share an experiment."""
     trained = {result.system.experiment: result for result in reversed(results)}
     pictures = []
     for number, result in enumerate(reversed(trained.values()), 1):
         prefix = "training" if number == 1 else f"training-{number}"
-        shown = figures.training_pictures(prefix, result.log) if result.log else []
+        shown = training_pictures(prefix, result.log) if result.log else []
         pictures.append((result, shown))
     return pictures
 

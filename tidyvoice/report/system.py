@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from tidyvoice.errors import TidyVoiceError
-from tidyvoice.evaluation.categories import POOLED, category_scores
+from tidyvoice.evaluation.categories import category_scores
 from tidyvoice.evaluation.evaluate import Evaluation, ScoreFile, evaluate
 from tidyvoice.report import curves, figures
 from tidyvoice.report.drawing import Picture
@@ -16,8 +16,6 @@ from tidyvoice.report.hardest import hardest_speakers, hardest_trials
 from tidyvoice.report.matrix import matrix_picture
 from tidyvoice.report.training_log import TrainingLog, log_path, read_log
 from tidyvoice.scoring.metrics import ErrorRates, error_rates
-
-Paths = str | Path | Sequence[str | Path] | None
 
 
 @dataclass(frozen=True)
@@ -33,8 +31,8 @@ def load_system(
     experiment: str | Path,
     scores: str = "dev",
     name: str | None = None,
-    utt2lang: Paths = None,
-    utt2spk: Paths = None,
+    utt2lang: Sequence[Path] = (),
+    utt2spk: Sequence[Path] = (),
 ) -> System:
     """Find the scores of an experiment folder.
 
@@ -45,9 +43,6 @@ def load_system(
             ``experiment`` is a file.
         utt2lang, utt2spk: files with languages and speakers; by default those in the experiment
             folder if they exist, else the ids tell.
-
-    Raises:
-        TidyVoiceError: no such score file.
     """
     path = Path(experiment)
     folder: Path | None = path
@@ -59,12 +54,12 @@ def load_system(
         path, default = _score_file(path, scores), path.resolve().name
     else:
         raise TidyVoiceError(f"{path}: no such experiment folder or score file")
-    maps = []
-    for paths, table in ((utt2lang, "utt2lang"), (utt2spk, "utt2spk")):
-        if not paths:
-            paths = [folder / table] if folder and (folder / table).is_file() else []
-        maps.append(tuple(map(Path, [paths] if isinstance(paths, str | Path) else paths)))
-    return System(name or default, ScoreFile(path, None, *maps), folder)
+    if folder and not utt2lang and (folder / "utt2lang").is_file():
+        utt2lang = [folder / "utt2lang"]
+    if folder and not utt2spk and (folder / "utt2spk").is_file():
+        utt2spk = [folder / "utt2spk"]
+    file = ScoreFile(path, None, tuple(utt2lang), tuple(utt2spk))
+    return System(name or default, file, folder)
 
 
 def _score_file(folder: Path, scores: str) -> Path:
@@ -78,25 +73,22 @@ def _score_file(folder: Path, scores: str) -> Path:
 
 
 class Result(NamedTuple):
-    """What the page shows of a system.
+    """What the page shows of a system: ``details`` by name in the template, of the main one only.
 
     Attributes:
-        rates: of all trials.
-        bayes_error, reliability: see ``curves``; without actual costs and None unless the scores
-            are log-likelihood ratios.
-        scores: the figure of the score densities.
-        details: of the main system only, by name in the template.
+        rates, bayes_error, reliability: of all trials, see ``curves``; without actual costs and
+            None unless the scores are log-likelihood ratios.
     """
 
     name: str
     system: System
     evaluation: Evaluation
+    log: TrainingLog | None
+    scores: Picture
     rates: ErrorRates
     bayes_error: tuple[np.ndarray, np.ndarray | None]
     reliability: tuple[np.ndarray, np.ndarray, np.ndarray] | None
-    scores: Picture
-    log: TrainingLog | None
-    details: dict[str, object]
+    details: dict[str, Any]
 
 
 def evaluate_system(system: System, name: str, number: int, resamples: int) -> Result:
@@ -106,50 +98,46 @@ def evaluate_system(system: System, name: str, number: int, resamples: int) -> R
         name: of the system on the page.
         number: its place on the page; 1 is the main system.
         resamples: of the speakers, for confidence intervals; 0 for none.
-
-    Raises:
-        TidyVoiceError: see ``evaluate.evaluate``.
     """
     table, languages, speakers = loaded = system.file.load()
     evaluation = evaluate(system.file, resamples=resamples, loaded=loaded)
     calibrated, at = evaluation.calibrated, evaluation.points[0]
-    det, costs = {}, {}
-    for category, scores in category_scores(table, languages):
-        if not all(map(len, scores)):
-            continue
-        label = "all trials" if category == POOLED else category
-        rates = det[label] = error_rates(scores)
-        costs[label] = curves.cost_curve(scores, rates, at)
-        if category == POOLED:
-            threshold = curves.eer_threshold(rates)
-            minimum, actual = curves.bayes_error(scores, rates)
-            bins = curves.reliability(scores) if calibrated else None
-        if number > 1:
-            break
-    densities = curves.histograms(table, languages)
-    file_name = "scores" if number == 1 else f"scores-{number}"
-    scores_picture = figures.histogram_picture(
-        file_name, f"Scores of {name}", *densities, threshold
-    )
-    details: dict[str, object] = {}
-    if number == 1:
-        details["threshold"] = threshold
-        details["det"] = figures.det_picture("det", f"DET curves of {name}", det)
-        details["cost"] = figures.cost_picture(
-            "cost", f"Cost of {name} by threshold", costs, at.threshold if calibrated else None
-        )
-        details["matrix"] = evaluation.languages and matrix_picture(
-            "languages-matrix",
-            f"EER of {name} by pair of languages",
-            [row.languages[0] for row in evaluation.languages],
-            evaluation.pairs,
-        )
-        details["hard_trials"] = hardest_trials(table, languages)
-        details["hard_speakers"] = speakers and hardest_speakers(
-            table, speakers, languages, threshold
-        )
     log = read_log(log_path(system.experiment)) if system.experiment else None
-    bayes_error = minimum, actual if calibrated else None
+    categories = category_scores(table, languages)
+    _, pooled = next(categories)
+    rates = error_rates(pooled)
+    minimum, actual = curves.bayes_error(pooled, rates)
+    threshold = curves.eer_threshold(rates)
+    scores = figures.histogram_picture(
+        "scores" if number == 1 else f"scores-{number}",
+        f"Scores of {name}",
+        *curves.histograms(table, languages),
+        threshold,
+    )
+    details: dict[str, Any] = {}
+    if number == 1:
+        parts = {category: side for category, side in categories if all(map(len, side))}
+        det = {"all trials": rates} | {key: error_rates(part) for key, part in parts.items()}
+        parts = {"all trials": pooled} | parts
+        costs = {key: curves.cost_curve(part, det[key], at) for key, part in parts.items()}
+        bayes = at.threshold if calibrated else None
+        title = f"EER of {name} by pair of languages"
+        details = {
+            "threshold": threshold,
+            "det": figures.det_picture("det", f"DET curves of {name}", det),
+            "cost": figures.cost_picture("cost", f"Cost of {name} by threshold", costs, bayes),
+            "matrix": matrix_picture("languages-matrix", title, evaluation) if languages else None,
+            "hard_trials": hardest_trials(table, languages),
+            "hard_speakers": speakers and hardest_speakers(table, speakers, languages, threshold),
+        }
     return Result(
-        name, system, evaluation, det["all trials"], bayes_error, bins, scores_picture, log, details
+        name=name,
+        system=system,
+        evaluation=evaluation,
+        log=log,
+        scores=scores,
+        rates=rates,
+        bayes_error=(minimum, actual if calibrated else None),
+        reliability=curves.reliability(pooled) if calibrated else None,
+        details=details,
     )

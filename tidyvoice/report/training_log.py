@@ -32,20 +32,18 @@ def read_log(path: Path) -> TrainingLog | None:
     """
     if not path.is_file():
         return None
-    steps: dict[int, list[float]] = {}
+    rows: list[list[float]] = []
     unreadable = 0
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
             step = json.loads(line)
-            iteration = int(step["iteration"])
             values = [float(step.get(key, np.nan)) for key in LOG_KEYS]
-        except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
+            rows.append([float(step["iteration"]), *values])
+        except (ValueError, TypeError, KeyError, AttributeError):
             unreadable += 1
-            continue
-        while steps and next(reversed(steps)) >= iteration:
-            steps.popitem()
-        steps[iteration] = values
-    if not steps:
+    if not rows:
         return None
-    columns = dict(zip(LOG_KEYS, np.array(list(steps.values())).T, strict=True))
-    return TrainingLog(np.array(list(steps)), columns, unreadable)
+    iteration, *values = np.array(rows).T
+    later = np.minimum.accumulate(np.append(iteration[1:], np.inf)[::-1])[::-1]
+    columns = {key: v[iteration < later] for key, v in zip(LOG_KEYS, values, strict=True)}
+    return TrainingLog(iteration[iteration < later].astype(int), columns, unreadable)
