@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 
 import pytest
 from conftest import invoke, succeed
@@ -12,7 +13,6 @@ from tests.report.support import (
     LLR,
     OVERLAP,
     make_experiment,
-    make_trials,
     plain_eer,
 )
 from tidyvoice.scoring.lineage import write_with_lineage
@@ -57,13 +57,9 @@ def test_an_evaluation_is_computed_once_and_read_back_by_every_command(path):
 
 def swap_scores(path):
     """Other scores of the same size and time."""
-    before = path.stat()
-    lines = [line.split() for line in path.read_text().splitlines()]
-    scores = [line[2] for line in lines][::-1]
-    text = "".join(f"{a} {b} {s} {t}\n" for (a, b, _, t), s in zip(lines, scores, strict=True))
-    path.write_text(text)
+    before, lines = path.stat(), path.read_text().splitlines()
+    path.write_text("".join(f"{line}\n" for line in lines[::-1]))
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
-    assert path.stat().st_size == before.st_size
 
 
 def change_lineage(path):
@@ -80,19 +76,6 @@ def test_another_input_or_version_is_evaluated_anew(path, change):
     tamper(path)
     change(path)
     assert eer(path) != MARK
-    tamper(path)
-    assert eer(path) == MARK
-
-
-def test_another_language_file_is_evaluated_anew(path, tmp_path):
-    ids = make_trials().ids
-    maps = tmp_path / "utt2lang"
-    maps.write_text("".join(f"{name} {name.split('/')[1]}\n" for name in ids))
-    first = metrics(path, "--utt2lang", maps)
-    maps.write_text("".join(f"{name} xx\n" for name in ids))
-    assert [row["languages"] for row in first["languages"]] == [["de"], ["en"], ["fr"]]
-    second = metrics(path, "--utt2lang", maps)
-    assert [row["languages"] for row in second["languages"]] == [["xx"]]
 
 
 def test_intervals_are_kept_and_shown_only_when_they_are_asked_for(path):
@@ -107,11 +90,6 @@ def test_intervals_are_kept_and_shown_only_when_they_are_asked_for(path):
     assert "5 resamples are too few" in invoke("metrics", path, "--bootstrap", 5).output
 
 
-def test_other_operating_points_are_not_kept(path):
-    metrics(path, "--p-target", 0.3)
-    assert not path.with_name("dev.metrics.json").exists()
-
-
 @pytest.mark.parametrize("text", ["", '{"mine": 1}'])
 def test_a_file_of_another_kind_is_left_alone_and_named(path, text):
     kept = path.with_name("dev.metrics.json")
@@ -122,13 +100,11 @@ def test_a_file_of_another_kind_is_left_alone_and_named(path, text):
     assert kept.read_text() == text
 
 
-def test_faulty_scores_are_an_error_each_time_and_nothing_is_kept(path):
+def test_nothing_is_kept_of_faulty_scores_and_of_other_operating_points(path):
+    metrics(path, "--p-target", 0.3)
     for text, problem in (("a b x target\n", "dev.score:1"), ("a b 1 target\n", "no non-target")):
         path.write_text(text)
-        for _ in range(2):
-            result = invoke("metrics", path)
-            assert result.exit_code == 1
-            assert problem in result.output
+        assert problem in invoke("metrics", path).output
     assert not path.with_name("dev.metrics.json").exists()
 
 
@@ -145,9 +121,8 @@ def test_several_systems_are_compared_with_paired_intervals(tmp_path):
     a, b = (tmp_path / name / "scores" / "dev.score" for name in "ab")
     text = succeed("metrics", f"a={a}", f"b={b}", "--bootstrap", 200)
     head, _, first, *_ = text.splitlines()
-    assert head.split("  ")[-1].strip() == "Difference to a: b"
-    assert "a (in-sample)" in head
-    assert "b (origin unknown)" in head
+    names = ["", "a (in-sample)", "b (origin unknown)", "Difference to a: b"]
+    assert re.split(r"\s{2,}", head) == names
     found = metrics(f"a={a}", f"b={b}", "--bootstrap", 200)
     one, two = (found["systems"][name]["categories"][0]["eer"] for name in "ab")
     difference = found["differences"]["b"]["eer"]["all/all"]

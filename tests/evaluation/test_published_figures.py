@@ -38,20 +38,15 @@ def figures(tmp_path):
 
 def test_the_published_results_are_those_of_the_challenge(tmp_path):
     path = make_scores(tmp_path, "x")
-    ranked = {}
-    for name in ("dev", "eval-A", "eval-U"):
-        found = json.loads(succeed("metrics", path, "--published", PUBLISHED, "--list", name,
-                                   "--json"))  # fmt: skip
-        rows = [row for row in found["ranking"] if not row["source"].startswith("ours")]
-        assert all(row["source"] for row in rows)
-        ranked[name] = {row["system"]: row["eer"] and 100 * row["eer"] for row in rows}
-    assert [len(rows) for rows in ranked.values()] == [12, 9, 8]
-    for system, eer in {
-        "baseline": (3.07, 9.06, 11.60),
-        "T01, winner": (0.56, 1.39, 1.95),
-        "LI-MSV": (0.89, 2.46, 4.45),
-    }.items():
-        assert [rows[system] for rows in ranked.values()] == pytest.approx(list(eer))
+    for name, number, baseline, winner in (
+        ("dev", 12, 0.0307, 0.0056), ("eval-A", 9, 0.0906, 0.0139), ("eval-U", 8, 0.116, 0.0195),
+    ):  # fmt: skip
+        options = ("--published", PUBLISHED, "--list", name, "--json")
+        ranking = json.loads(succeed("metrics", path, *options))["ranking"]
+        assert all(row["source"] for row in ranking)
+        eers = {row["system"]: row["eer"] for row in ranking if row["system"] != "x"}
+        assert len(eers) == number
+        assert (eers["baseline"], eers["T01, winner"]) == pytest.approx((baseline, winner))
     text = succeed("metrics", path, "--published", PUBLISHED)
     assert "x: 1,128 trials, but the published list has 12,000,000" in text
     for category, published in EER.items():
@@ -97,7 +92,6 @@ def test_ours_are_ranked_among_the_published_systems(figures, tmp_path):
     ("change", "message"),
     [
         ({"sources": "x"}, "unknown key systems.baseline.sources: did you mean .*.source"),
-        ({"results": {"dev": {"eer_percent": {"all/all": "3,07"}}}}, "all/all: .*number"),
         ({"results": {"Dev": {"eer_percent": {"all/all": 3.0}}}}, "there is no 'Dev'"),
     ],
 )
@@ -115,8 +109,8 @@ def test_mistakes_in_the_published_file_are_named(figures, tmp_path, change, mes
     [
         (["--list", "test"], "there is no 'test'; take one of eval, dev"),
         (["a/x.score"], "two score files are called x: write NAME=a/x.score"),
-        (["none.score"], "none.score"),
-        (["--p-target", "0.3"], "--p-target"),
+        (["none.score"], "none.score: no such file"),
+        (["--p-target", "0.3"], "leave out --p-target"),
     ],
 )
 def test_mistakes_are_one_line(figures, tmp_path, monkeypatch, arguments, message):
@@ -125,5 +119,4 @@ def test_mistakes_are_one_line(figures, tmp_path, monkeypatch, arguments, messag
     result = invoke("metrics", path, *arguments, "--published", figures)
     assert result.exit_code == 1
     (line,) = result.output.splitlines()
-    assert line.startswith("error: ")
     assert message in line

@@ -17,27 +17,20 @@ from tidyvoice.scoring.trials import ScoreTable, Trials, write_scores
 VOID = {"meta", "br", "link", "img", "hr", "input", "wbr"}
 TRIALS = Source(role="trials", path="list")
 MEMBERS = Source(role="cohort", path="exp/train.npz", sha256="2233", speakers=40)
-COSINE = Step(
-    step="cosine", inputs=(Source(role="embeddings", path="exp/a & b.npz", sha256="0011"),)
-)
+MODEL = Source(role="training", path="e.npz")
+TABLE = Source(role="embeddings", path="exp/a & b.npz", sha256="0011")
 OVERLAP = "the trials of list and the cohort exp/train.npz share 2 speakers"
+COSINE = Step(step="cosine", inputs=(TABLE,))
 COHORT = Step(
-    step="asnorm",
-    inputs=(MEMBERS,),
+    step="asnorm", inputs=(MEMBERS,),
     remarks=(
-        Remark(
-            kind="in-sample", reason="shared", one=TRIALS, other=MEMBERS,
-            details={"count": 2, "unit": "speakers"},
-        ),
-        Remark(
-            kind="unchecked", reason="unknown speakers", one=TRIALS,
-            other=Source(role="training", path="e.npz"), details={"side": "other"},
-        ),
+        Remark(kind="in-sample", reason="shared", one=TRIALS, other=MEMBERS,
+               details={"count": 2, "unit": "speakers"}),
+        Remark(kind="unchecked", reason="unknown speakers", one=TRIALS, other=MODEL,
+               details={"side": "other"}),
     ),
 )  # fmt: skip
-LLR = Step(
-    step="calibration", inputs=(Source(role="calibration", path="exp/c.json", sha256="4455"),)
-)
+LLR = Step(step="calibration", inputs=(Source(role="calibration", path="exp/c.json"),))
 
 
 class Page(HTMLParser):
@@ -80,12 +73,8 @@ class Page(HTMLParser):
 
 def make_trials(flat: bool = False) -> Trials:
     """All 1,128 pairs of the 48 files of 8 speakers; s7 speaks German, the others two languages."""
-    ids = [
-        f"s{s}/{'de' if s == 7 else k}/{k}{n}.wav"
-        for s in range(8)
-        for k in ("en", "fr")
-        for n in range(3)
-    ]
+    files = [(s, k, n) for s in range(8) for k in ("en", "fr") for n in range(3)]
+    ids = [f"s{s}/{'de' if s == 7 else k}/{k}{n}.wav" for s, k, n in files]
     speaker = np.array([i.split("/")[0] for i in ids])
     enroll, test = (side.astype(np.int32) for side in np.triu_indices(len(ids), 1))
     names = [i.replace("/", "-") for i in ids] if flat else ids
@@ -106,12 +95,14 @@ def make_experiment(
         write_with_lineage(path, ScoreTable(trials, 13 * scores - 3), steps)
     (folder / "config.yaml").write_text("model: SimAM_ResNet34_ASP\nnote: a < b & c\n")
     if log:
+        rows = [
+            {"iteration": i, "loss": 9 - i / 500, "accuracy": i / 30, "margin": 0.2,
+             "lr": 0.1 * 0.997**i, "utt_per_s": 9.0}
+            for i in range(0, 3000, 2)
+        ]  # fmt: skip
         (folder / "log").mkdir(exist_ok=True)
-        with open(folder / "log" / "train.jsonl", "w") as file:
-            for i in range(0, 3000, 2):
-                step = {"iteration": i, "epoch": 0, "loss": 9 - i / 500, "accuracy": i / 30}
-                step |= {"margin": 0.2, "lr": 0.1 * 0.997**i, "utt_per_s": 9.0, "data_wait": 0.1}
-                file.write(json.dumps(step) + "\n")
+        lines = [json.dumps(row) + "\n" for row in rows]
+        (folder / "log" / "train.jsonl").write_text("".join(lines))
     return folder
 
 

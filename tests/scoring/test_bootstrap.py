@@ -59,17 +59,6 @@ def test_a_resample_is_the_list_with_each_trial_as_often_as_its_speakers():
                 assert got.act_dcf[at, number] == pytest.approx(actual, abs=1e-6)
 
 
-def test_binned_scores_lose_little(monkeypatch):
-    monkeypatch.setattr("tidyvoice.evaluation.bootstrap.RANKS", 300)
-    table = scored(speakers=40, each=12)
-    coarse = resampled(table, 20)[POOLED]
-    monkeypatch.undo()
-    fine = resampled(table, 20)[POOLED]
-    np.testing.assert_allclose(coarse.eer, fine.eer, atol=5e-4)
-    np.testing.assert_allclose(coarse.min_dcf, fine.min_dcf, atol=5e-3)
-    np.testing.assert_array_equal(coarse.act_dcf, fine.act_dcf)
-
-
 def test_intervals_are_as_wide_as_repeated_experiments_spread():
     """Resampled trials would fail here: their intervals are about five times narrower."""
     tables = [scored(seed, each=8) for seed in range(60)]
@@ -93,17 +82,12 @@ def test_rows_get_their_intervals():
     table = scored()
     rows = evaluate(table, languages_of(table.trials))
     for row in with_intervals(rows, resampled(table, 200)):
-        for value, bounds in (
-            (row.eer, row.eer_interval),
-            (row.cllr, row.cllr_interval),
-            *((point.min_dcf, point.min_dcf_interval) for point in row.points),
-            *((point.act_dcf, point.act_dcf_interval) for point in row.points),
-        ):
-            assert bounds[0] <= value <= bounds[1]
-            assert bounds[0] < bounds[1]
+        pairs = [(row.eer, row.eer_interval), (row.cllr, row.cllr_interval)]
+        pairs += [(point.min_dcf, point.min_dcf_interval) for point in row.points]
+        pairs += [(point.act_dcf, point.act_dcf_interval) for point in row.points]
+        assert all(low <= value <= high and low < high for value, (low, high) in pairs)
     alone = resample(table, None, speakers_of(table.trials), OPERATING_POINTS, 10)
     assert list(alone) == [POOLED]
-    assert with_intervals(rows, alone)[0].eer_interval is not None
     assert with_intervals(rows, alone)[1:] == rows[1:]
     assert interval(np.array([np.nan, np.nan])) is None
     assert interval(np.array([np.nan, 0.5])) == (0.5, 0.5)
@@ -111,8 +95,6 @@ def test_rows_get_their_intervals():
 
 def test_labels_that_the_speakers_contradict_are_refused():
     table = scored()
-    label = table.trials.label.copy()
-    label[7] = not label[7]
-    trials = Trials(table.trials.ids, table.trials.enroll, table.trials.test, label, "list")
+    table.trials.label[7] = not table.trials.label[7]
     with pytest.raises(TidyVoiceError, match=r"list:8: .*which their speakers contradict \(1 such"):
-        resampled(ScoreTable(trials, table.scores), 10)
+        resampled(table, 10)
