@@ -29,15 +29,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Experiment:
-    """Contents of an experiment folder.
-
-    Attributes:
-        name: the folder's path as the user gave it.
-        settings: by dotted key, without the path of the experiment.
-        log: None before the first logged step.
-        record: the training runs, the first one first; empty without record.json.
-        scores: score files by name.
-    """
+    """An experiment folder: its path, settings by dotted key, log, runs and score files by name."""
 
     name: str
     settings: dict[str, Any]
@@ -202,8 +194,11 @@ def list_experiments(experiments: Sequence[Experiment]) -> Listing:
     rows = []
     for experiment in experiments:
         paths = {name: experiment.scores[name] for name in USUAL if name in experiment.scores}
-        results = {name: _readable(_evaluated, path) for name, path in paths.items()}
-        rows.append((experiment, {name: found for name, found in results.items() if found}))
+        results = {
+            name: _readable(lambda path: evaluate(load_system(path).file), path)
+            for name, path in paths.items()
+        }
+        rows.append((experiment, {name: result for name, result in results.items() if result}))
 
     def rank(row: tuple[Experiment, dict[str, Evaluation]]) -> tuple[list[float], str]:
         run, results = row
@@ -213,10 +208,6 @@ def list_experiments(experiments: Sequence[Experiment]) -> Listing:
     first, *others = experiments
     keys = {key for other in others for key in differences(first.settings, other.settings)}
     return Listing(sorted(rows, key=rank), sorted(keys))
-
-
-def _evaluated(path: Path) -> Evaluation:
-    return evaluate(load_system(path).file)
 
 
 def _value(settings: dict[str, Any], key: str) -> str:

@@ -7,14 +7,7 @@ import re
 import pytest
 from conftest import invoke, succeed
 
-from tests.report.support import (
-    COHORT,
-    COSINE,
-    LLR,
-    OVERLAP,
-    make_experiment,
-    plain_eer,
-)
+from tests.report.support import COHORT, COSINE, LLR, OVERLAP, make_experiment, plain_eer
 from tidyvoice.scoring.lineage import write_with_lineage
 from tidyvoice.scoring.trials import read_scores, write_scores
 

@@ -61,15 +61,10 @@ def test_the_scale_is_round_and_few_outliers_do_not_pale_the_others():
 
 
 def test_forty_languages_fit_and_every_pair_has_a_cell():
-    names = [f"l{n:02d}" for n in range(40)]
-    pairs = [LanguageRow((one, one), 9, 9, 0.1, 0.5) for one in names[1:]]
-    pairs.append(LanguageRow(("l00", "l01"), 0, 9, None, None))
-    single = [LanguageRow((one,), 9, 9, 0.1, 0.5) for one in names]
-    svg = matrix_picture("m", "EER", SimpleNamespace(languages=single, pairs=pairs)).inline
+    rows = [LanguageRow((f"l{n:02d}",), 9, 9, 0.1, 0.5) for n in range(40)]
+    svg = matrix_picture("m", "EER", SimpleNamespace(languages=rows, pairs=rows)).inline
     assert svg.count("<title>") == 40 * 41 // 2
-    assert "<title>l00 – l01: 0 targets, 9 non-targets: no EER without both</title>" in svg
-    assert svg.count("url(#m-hatch)") == 1
-    assert svg.count(": no trials<") == 40 * 41 // 2 - 40
+    assert svg.count(": no trials<") == 40 * 39 // 2
     assert float(svg.split('viewBox="0 0 ')[1].split()[0]) < 960
 
 

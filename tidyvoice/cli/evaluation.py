@@ -1,7 +1,6 @@
 """Commands that evaluate score files."""
 
 import json
-from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated
@@ -64,8 +63,11 @@ def metrics(
     if trial_list and not published:
         raise TidyVoiceError("--list chooses a list of the file that --published gives")
     systems = {}
-    for name, path in _by_name(scores).items():
+    for name, path in map(name_and_path, scores):
         file = ScoreFile(path, trials, tuple(utt2lang or ()), tuple(utt2spk or ()))
+        name = name or file.name
+        if name in systems:
+            raise TidyVoiceError(f"two score files are called {name}: write NAME={path}")
         evaluation = systems[name] = evaluate(file, points, bootstrap)
         if bootstrap and evaluation.speakers is None:
             raise TidyVoiceError(f"{path}: its ids do not name the speakers; give --utt2spk")
@@ -110,17 +112,6 @@ def metrics(
     typer.echo("\n\n".join([*parts, *(["\n".join(remarks)] if remarks else [])]))
 
 
-def _by_name(scores: Sequence[str]) -> dict[str, Path]:
-    """Return the score files by the names of the systems."""
-    files: dict[str, Path] = {}
-    for name, path in map(name_and_path, scores):
-        name = name or path.name.removesuffix(".gz").removesuffix(".score")
-        if name in files:
-            raise TidyVoiceError(f"two score files are called {name}: write NAME={path}")
-        files[name] = path
-    return files
-
-
 @app.command()
 @one_line_errors()
 def report(
@@ -162,16 +153,11 @@ def report(
     systems = [load_system(experiment, scores, name, **maps)]
     for title, path in map(name_and_path, compare or []):
         systems.append(load_system(path, scores, title, **maps))
-    keys = dict(map(name_and_path, trials or []))
-    systems = [
-        replace(system, file=replace(system.file, trials=keys.pop(system.name, None)))
-        for system in systems
-    ]
-    if keys:
+    lists = dict(map(name_and_path, trials or []))
+    systems = [replace(s, file=replace(s.file, trials=lists.pop(s.name, None))) for s in systems]
+    if lists:
         names = ", ".join(system.name for system in systems)
-        raise TidyVoiceError(
-            f"--trials {keys.popitem()[1]}: write NAME=LIST; NAME is one of {names}"
-        )
+        raise TidyVoiceError(f"--trials {lists.popitem()[1]}: write NAME=LIST, NAME among {names}")
     page = out or experiment / "report.html"
     evaluations = write_report(experiment, systems, page, resamples=bootstrap)
     if as_json:

@@ -58,10 +58,7 @@ def resample(
     are. Resample r draws the same speakers for all tables with the same speakers, so that two
     systems can be compared resample by resample.
 
-    Args:
-        table: T scored trials with labels.
-        languages, speakers: see ``groups``; without languages only all trials are resampled.
-        points: priors and costs.
+    Without languages only all trials are resampled. Speakers that contradict a label are an error.
     """
     trials, kinds = table.trials, trial_kinds(table, languages)
     codes, number = speakers.codes.astype(np.int32), len(speakers.names)

@@ -61,7 +61,6 @@ class Row:
         eer: a fraction; None without trials of both kinds, as are ``cllr`` and ``min_cllr``.
         points: detection costs by operating point; empty without trials of both kinds.
         cllr, min_cllr: in bits.
-        eer_interval, cllr_interval: confidence intervals, if requested.
     """
 
     category: str

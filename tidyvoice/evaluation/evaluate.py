@@ -53,6 +53,11 @@ class ScoreFile:
     utt2lang: tuple[Path, ...] = ()
     utt2spk: tuple[Path, ...] = ()
 
+    @property
+    def name(self) -> str:
+        """The name of the file without its ending."""
+        return self.path.name.removesuffix(".gz").removesuffix(".score")
+
     def load(self) -> Loaded:
         """Read the scores, and the languages and speakers of their ids."""
         table = read_labelled(self.path, self.trials)
@@ -78,8 +83,7 @@ class Draws(NamedTuple):
     """Metrics in R resamples of the speakers, for the paired difference of two systems.
 
     Attributes:
-        speakers: SHA-256 of the speaker of each id. The draws of two systems on the same trials
-            pair if it is the same.
+        speakers: SHA-256 of the speaker of each id, the same for systems whose draws pair.
         eer: by category, R values; None in a resample without trials of both kinds.
         min_dcf: of all trials, R values for each operating point.
     """
@@ -94,8 +98,7 @@ class Evaluation:
     """Everything that is measured of a score file.
 
     Attributes:
-        inputs: SHA-256 of the code and of the files that were read, by role.
-        trials: SHA-256 of the trial list, see ``trials.checksum``.
+        inputs, trials: SHA-256 of the code and the files by role, and of the trial list.
         speakers: their number; None where they are not known.
         resamples: of the speakers, for the confidence intervals; 0 for none.
         categories: metrics of all trials, then of the four categories.
@@ -135,12 +138,9 @@ class Evaluation:
 
     def to_json(self) -> dict[str, Any]:
         """Return the metrics for JSON: rates as fractions, null for what is not available."""
-        rows = [
-            {**asdict(row), "min_dcf": row.min_dcf, "act_dcf": row.act_dcf}
-            for row in self.categories
-        ]
+        rows = self.categories
         return {
-            "categories": rows,
+            "categories": [asdict(r) | {"min_dcf": r.min_dcf, "act_dcf": r.act_dcf} for r in rows],
             "languages": [asdict(row) for row in self.languages],
             "pairs": [asdict(row) for row in self.pairs],
             "speakers": self.speakers,
@@ -176,8 +176,7 @@ def evaluate(
             f"{resamples} resamples are too few for 95 % intervals: give at least {LEAST} (1000 is "
             "usual), or 0 for no intervals"
         )
-    name = file.path.name.removesuffix(".gz").removesuffix(".score")
-    path = file.path.with_name(f"{name}.metrics.json")
+    path = file.path.with_name(f"{file.name}.metrics.json")
     usual = tuple(points) == OPERATING_POINTS and file.path.is_file()
     kept = _read(path) if usual else None
     inputs, lineage = _checksums(file), read_lineage(file.path)

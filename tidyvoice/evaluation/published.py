@@ -55,10 +55,8 @@ class Comparison(NamedTuple):
     """Our evaluations beside the published systems of one list.
 
     Attributes:
-        reference, list_name: the system that ours are compared with, and the list.
-        categories: the reference, and ours with the differences, category by category.
+        reference: the system that ours are compared with, category by category.
         ranking: the published systems and ours by EER of all trials.
-        remarks: what a reader must know of the list, the reference and our scores.
     """
 
     reference: str

@@ -141,9 +141,7 @@ def marked(name: str, lineage: Lineage) -> Name:
 def categories_table(evaluation: Evaluation, actual: bool = True) -> Table:
     """Return every metric of all trials and of the four categories.
 
-    Args:
-        actual: False leaves out actDCF and Cllr, which mean nothing unless the scores are
-            log-likelihood ratios.
+    Without ``actual``, actDCF and Cllr are left out: they assume log-likelihood ratios.
     """
     points = [point.p_target for point in evaluation.points]
     head = ["targets/non-targets", "targets", "non-targets", "EER %"]

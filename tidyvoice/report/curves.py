@@ -73,14 +73,11 @@ def bayes_error(scores: SortedScores, rates: ErrorRates) -> tuple[np.ndarray, np
 
 
 def reliability(scores: SortedScores) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return predicted and observed log odds, and trials of both kinds, by bins of the LLR.
+    """Return predicted and observed log odds [B], and trials [2 x B], by bins at ``LLR_EDGES``.
 
-    The B bins lie between ``LLR_EDGES``; the outermost ones are open.
-
-    Returns:
-        The mean LLR, with equal weight for targets and non-targets, float64 [B], NaN in an empty
-        bin; ln of the share of all targets over the share of all non-targets, float64 [B], which
-        are the log odds of a target at prior 0.5; the numbers of targets and non-targets [2 x B].
+    Predicted is the mean LLR, with equal weight for targets and non-targets; NaN in an empty bin.
+    Observed is ln of the share of all targets over the share of all non-targets: the log odds of a
+    target at prior 0.5. The outermost bins are open.
     """
     places = [np.digitize(side, LLR_EDGES) for side in scores]
     bins = len(LLR_EDGES) + 1

@@ -49,8 +49,6 @@ STYLE = {
     "ytick.color": MUTED,
     "xtick.labelcolor": INK,
     "ytick.labelcolor": INK,
-    "xtick.major.width": 0.7,
-    "ytick.major.width": 0.7,
     "axes.grid": True,
     "grid.color": GRID,
     "grid.linewidth": 0.6,

@@ -138,11 +138,7 @@ def cost_picture(
     curves: Mapping[str, tuple[np.ndarray, np.ndarray, float, float]],
     bayes_threshold: float | None,
 ) -> Picture:
-    """Draw ``curves.cost_curve`` by label, with a dot at each minimum.
-
-    Args:
-        bayes_threshold: the best threshold of perfect log-likelihood ratios; None for other scores.
-    """
+    """Draw ``curves.cost_curve`` by label; a line marks the best threshold of perfect LLRs."""
 
     def draw(_: Figure, axes: Axes) -> None:
         shown = []
@@ -171,8 +167,7 @@ def bayes_error_picture(
 ) -> Picture:
     """Draw ``curves.bayes_error`` by label: minimum (dashed) and actual (full), where it is known.
 
-    Args:
-        marks: prior log odds of the operating points, marked by lines.
+    Lines mark the operating points, given as prior log odds.
     """
 
     def draw(_: Figure, axes: Axes) -> None:

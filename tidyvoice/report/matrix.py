@@ -66,10 +66,9 @@ def matrix_picture(name: str, title: str, evaluation: Evaluation) -> Picture:
 
 
 def scale_top(rates: Sequence[float]) -> float:
-    """Return the upper end of the colour scale, a round rate.
+    """Return the upper end of the colour scale, a round rate: at most three times the median.
 
-    It is at most three times the median: a pair with few targets often has a very high rate, which
-    would leave all the others pale.
+    A pair with few targets often has a very high rate, which would leave all the others pale.
     """
     if not rates:
         return 0.1

@@ -21,7 +21,6 @@ from tidyvoice.report.figures import (
     bayes_error_picture,
     det_picture,
     reliability_picture,
-    training_pictures,
 )
 from tidyvoice.report.system import Result, System, evaluate_system
 from tidyvoice.report.training_log import log_path
@@ -37,16 +36,14 @@ def style_sheet(name: str) -> str:
 def write_report(
     experiment: str | Path, systems: Sequence[System], out: str | Path, resamples: int = 1000
 ) -> dict[str, Evaluation]:
-    """Write the report of an experiment, whole or not at all. Same input, same bytes.
+    """Write the report of an experiment; return the evaluations by names on the page.
+
+    Same input, same bytes.
 
     Args:
         experiment: the folder whose ``config.yaml`` is shown and whose name is the title.
         systems: the first is the main one; the others are compared with it.
-        out: the page to write.
         resamples: of the speakers, for confidence intervals; 0 for none.
-
-    Returns:
-        The evaluations by the names that the page gives the systems.
     """
     configuration = Path(experiment) / "config.yaml"
     inputs = [configuration]
@@ -65,6 +62,10 @@ def write_report(
     rates = {result.name: result.rates for result in results}
     errors = {result.name: result.bayes_error for result in results}
     bins = {r.name: r.reliability for r in results if r.reliability}
+    # Score files of one experiment share a training.
+    trained: dict[Path | None, Result] = {}
+    for result in results:
+        trained.setdefault(result.system.experiment, result)
     marks = [-at.threshold for at in evaluation.points]
     title = f"Reliability of {main.name}"
     environment = Environment(
@@ -87,7 +88,7 @@ def write_report(
         categories=categories_table(evaluation, evaluation.calibrated),
         pairs=languages_table(evaluation.pairs),
         languages=languages_table(evaluation.languages),
-        trained=_trained(results),
+        trained=list(trained.values()),
         resamples=resamples,
         level=f"{100 * LEVEL:g}",
         settings=configuration.read_text("utf-8", "replace") if configuration.is_file() else None,
@@ -99,17 +100,6 @@ def write_report(
     )
     write_text(out, text)
     return evaluations
-
-
-def _trained(results: Sequence[Result]) -> list[tuple[Result, list[object]]]:
-    """Return a result and the figures of each training; score files may share an experiment."""
-    trained = {result.system.experiment: result for result in reversed(results)}
-    pictures = []
-    for number, result in enumerate(reversed(trained.values()), 1):
-        prefix = "training" if number == 1 else f"training-{number}"
-        shown = training_pictures(prefix, result.log) if result.log else []
-        pictures.append((result, shown))
-    return pictures
 
 
 def _versions(results: Sequence[Result]) -> list[tuple[str, str]]:

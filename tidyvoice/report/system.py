@@ -66,8 +66,8 @@ def _score_file(folder: Path, scores: str) -> Path:
     for ending in (".score", ".score.gz"):
         if (path := folder / "scores" / f"{scores}{ending}").is_file():
             return path
-    endings = ("*.score", "*.score.gz")
-    names = sorted(path.name for ending in endings for path in folder.glob(f"scores/{ending}"))
+    paths = sorted(folder.glob("scores/*.score*"))
+    names = [path.name for path in paths if path.name.endswith((".score", ".score.gz"))]
     hint = f"there are: {', '.join(names)}" if names else "run `tidyvoice score` first"
     raise TidyVoiceError(f"{folder / 'scores'}: no score file '{scores}.score'; {hint}")
 
@@ -84,6 +84,7 @@ class Result(NamedTuple):
     system: System
     evaluation: Evaluation
     log: TrainingLog | None
+    training: list[Picture]
     scores: Picture
     rates: ErrorRates
     bayes_error: tuple[np.ndarray, np.ndarray | None]
@@ -95,8 +96,7 @@ def evaluate_system(system: System, name: str, number: int, resamples: int) -> R
     """Evaluate a system, and compute what the page shows of it.
 
     Args:
-        name: of the system on the page.
-        number: its place on the page; 1 is the main system.
+        name, number: of the system on the page; 1 is the main system.
         resamples: of the speakers, for confidence intervals; 0 for none.
     """
     table, languages, speakers = loaded = system.file.load()
@@ -108,12 +108,10 @@ def evaluate_system(system: System, name: str, number: int, resamples: int) -> R
     rates = error_rates(pooled)
     minimum, actual = curves.bayes_error(pooled, rates)
     threshold = curves.eer_threshold(rates)
-    scores = figures.histogram_picture(
-        "scores" if number == 1 else f"scores-{number}",
-        f"Scores of {name}",
-        *curves.histograms(table, languages),
-        threshold,
-    )
+    suffix = "" if number == 1 else f"-{number}"
+    training = figures.training_pictures(f"training{suffix}", log) if log else []
+    bins = curves.histograms(table, languages)
+    densities = figures.histogram_picture(f"scores{suffix}", f"Scores of {name}", *bins, threshold)
     details: dict[str, Any] = {}
     if number == 1:
         parts = {category: side for category, side in categories if all(map(len, side))}
@@ -130,14 +128,6 @@ def evaluate_system(system: System, name: str, number: int, resamples: int) -> R
             "hard_trials": hardest_trials(table, languages),
             "hard_speakers": speakers and hardest_speakers(table, speakers, languages, threshold),
         }
-    return Result(
-        name=name,
-        system=system,
-        evaluation=evaluation,
-        log=log,
-        scores=scores,
-        rates=rates,
-        bayes_error=(minimum, actual if calibrated else None),
-        reliability=curves.reliability(pooled) if calibrated else None,
-        details=details,
-    )
+    errors = minimum, actual if calibrated else None
+    shown = rates, errors, curves.reliability(pooled) if calibrated else None, details
+    return Result(name, system, evaluation, log, training, densities, *shown)
