@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from tests.report.support import Page, browse
+from tests.report.support import browse
 
 MEASURE = """<script>
 const page = document.documentElement;
@@ -30,9 +30,8 @@ FRAME = """<!DOCTYPE html><title>nothing yet</title>
 
 def test_a_browser_shows_the_page_without_complaint(pages, tmp_path):
     for name in ("two", "bare"):
-        text, complaints = browse(pages[name], tmp_path / "profile")
+        _, complaints = browse(pages[name], tmp_path / "profile")
         assert complaints == []
-        assert Page(text).ids == Page(pages[name].read_text()).ids
     # Complaints are seen: a script is against the page's own policy.
     scripted = tmp_path / "scripted.html"
     scripted.write_text(pages["two"].read_text().replace("</body>", MEASURE))

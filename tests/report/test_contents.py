@@ -8,6 +8,7 @@ import pytest
 from conftest import succeed
 
 from tests.report.support import Page, make_trials, plain_rates
+from tidyvoice.scoring.trials import read_scores
 
 TRIALS = make_trials()
 LABEL, PARTS = TRIALS.label, np.array([i.split("/") for i in TRIALS.ids])
@@ -30,16 +31,14 @@ def page(pages) -> Page:
 
 @pytest.fixture(scope="module")
 def metrics(pages) -> dict:
-    paths = [pages[name] / "scores" / "dev.score" for name in ("main", "other")]
-    names = ("fine & tuned", "scratch")
-    systems = [f"{name}={path}" for name, path in zip(names, paths, strict=True)]
+    folders = pages["main"], pages["other"]
+    systems = [f"{folder.name}={folder / 'scores' / 'dev.score'}" for folder in folders]
     return json.loads(succeed("metrics", *systems, "--bootstrap", 200, "--json"))
 
 
 @pytest.fixture(scope="module")
 def scores(pages) -> np.ndarray:
-    lines = (pages["main"] / "scores" / "dev.score").read_text().splitlines()
-    return np.array([float(line.split()[2]) for line in lines])
+    return read_scores(pages["main"] / "scores" / "dev.score").scores
 
 
 def test_the_summary_shows_the_metrics_and_their_differences(page, metrics, pages):
@@ -47,9 +46,8 @@ def test_the_summary_shows_the_metrics_and_their_differences(page, metrics, page
     for row, system in zip(rows, metrics["systems"].values(), strict=False):
         pooled, *categories = system["categories"]
         first, second = pooled["points"]
-        costs = ["–", "–"]
-        if system["calibrated"]:
-            costs = [cell(pooled[key], None, 1, 3) for key in ("act_dcf", "cllr")]
+        costs = [cell(pooled[key], None, 1, 3) for key in ("act_dcf", "cllr")]
+        costs = costs if system["calibrated"] else ["–", "–"]
         assert row[1:] == [
             cell(pooled["eer"], pooled["eer_interval"]),
             cell(first["min_dcf"], first["min_dcf_interval"], 1, 3),
@@ -57,14 +55,11 @@ def test_the_summary_shows_the_metrics_and_their_differences(page, metrics, page
             *(cell(category["eer"]) for category in categories),
         ]  # fmt: skip
     assert rows[2] == ["Difference to fine & tuned"]
-    difference = metrics["differences"]["scratch"]
-    eer, cost = difference["eer"]["all/all"], difference["min_dcf"][0]
-    assert rows[3][0] == "scratch"
-    assert rows[3][1] == cell(eer["value"], eer["interval"], sign="+")
-    assert rows[3][2] == cell(cost["value"], cost["interval"], 1, 3, "+")
+    eer = metrics["differences"]["scratch"]["eer"]["all/all"]
+    assert rows[3][:2] == ["scratch", cell(eer["value"], eer["interval"], sign="+")]
     assert rows[3][4:7] == ["–"] * 3
     assert f"<strong>+{100 * eer['value']:.2f}</strong>" in pages["two"].read_text()
-    assert page.cells.count(metrics["systems"]["scratch"]["trials"]) == 2
+    assert metrics["systems"]["scratch"]["trials"] in page.tables["versions"][-1]
 
 
 def test_categories_and_languages_have_their_metrics(page, metrics):

@@ -6,9 +6,10 @@ import re
 import shutil
 import xml.etree.ElementTree as ElementTree
 
-from conftest import invoke, succeed
+from conftest import succeed
 
 from tests.report.support import COSINE, LLR, OVERLAP, Page, make_experiment
+from tests.scoring.support import refusal
 from tidyvoice.report import drawing
 
 
@@ -17,13 +18,6 @@ def report(*arguments):
     found = json.loads(succeed("report", *arguments, "--json"))
     with open(found["report"]) as file:
         return found["systems"], file.read()
-
-
-def refusal(*arguments):
-    result = invoke("report", *arguments)
-    assert result.exit_code == 1, result.output
-    (line,) = result.output.splitlines()
-    return line
 
 
 def test_the_page_is_whole_and_loads_nothing(pages):
@@ -70,7 +64,6 @@ def test_the_page_names_what_is_missing(pages):
     assert "No actDCF and no Cllr for scratch:" in two
     assert "No confidence intervals" not in two
     for text in (
-        "No training log.",
         "No config.yaml.",
         "No languages: ",
         "No confidence intervals for bare: the speakers are not known",
@@ -94,7 +87,6 @@ def test_flaws_and_the_steps_that_made_the_scores_are_listed(pages):
     for step in (
         OVERLAP,
         "<code>exp/a &amp; b.npz (sha256 0011)</code>",
-        "AS-norm, 40 speakers of exp/train.npz",
         "Not checked: the trials of list against the training of the model of e.npz",
         "calibration by exp/c.json",
     ):
@@ -143,11 +135,12 @@ def test_a_score_file_is_a_system(tmp_path):
 
 def test_mistakes_are_one_line_and_no_page_is_written(tmp_path):
     folder = make_experiment(tmp_path / "exp", steps=(COSINE,))
-    assert "no score file 'eval.score'; there are: dev.score" in refusal(folder, "--scores", "eval")
-    assert "none: no such experiment folder" in refusal(tmp_path / "none")
+    message = refusal("report", folder, "--scores", "eval")
+    assert "no score file 'eval.score'; there are: dev.score" in message
+    assert "none: no such experiment folder" in refusal("report", tmp_path / "none")
     for name in ("scores/dev.score", "config.yaml", "log/train.jsonl"):
-        assert f"{folder / name} is an input" in refusal(folder, "--out", folder / name)
-    assert "--trials x: write NAME=LIST" in refusal(folder, "--trials", "none=x")
+        assert f"{folder / name} is an input" in refusal("report", folder, "--out", folder / name)
+    assert "--trials x: write NAME=LIST" in refusal("report", folder, "--trials", "none=x")
     (folder / "utt2spk").write_text("s0/en/0 s0\n")
-    assert "no speaker for" in refusal(folder)
+    assert "no speaker for" in refusal("report", folder)
     assert not (folder / "report.html").exists()

@@ -76,8 +76,8 @@ def test_a_resumed_and_killed_training_is_where_its_last_line_is(tmp_path):
         # Resumed from a checkpoint before the last step, and killed in a line.
         file.write('{"iteration": 6, "loss": 1.5, "utt_per_s": 900}\n{"iteration": 8, "lo')
     (row,) = listed(tmp_path)
-    assert (row["step"], row["steps"], row["loss"]) == (6, 3000, 1.5)
-    assert row["utterances_per_second"] == 9
+    progress = [row[key] for key in ("step", "steps", "loss", "utterances_per_second")]
+    assert progress == [6, 3000, 1.5, 9]
     write_record(folder, {}, {"steps": 77, "git": None})
     (folder / "log" / "train.jsonl").write_text("")
     (row,) = listed(tmp_path)
@@ -101,12 +101,9 @@ def test_the_best_comes_first_with_the_settings_that_differ(three):
         'exp/fair: data.train=["data/a"], epochs=3, seed=1',
         'exp/raw: data.train=["data/a", "data/b"], epochs=3, seed=1',
     ]
-    assert "settings" not in succeed("runs", "exp/fair")
-    good, fair, raw = listed(three)
+    good, fair, _ = listed(three)
     assert good["settings"] == {"data.train": ["data/a"], "epochs": 5, "seed": 2}
     assert fair["results"]["dev"]["categories"][0] == measured
-    assert len(fair["record"]) == 2
-    assert raw["results"] == {}
 
 
 def test_results_that_are_too_good_or_of_other_trials_are_marked(three):
@@ -115,7 +112,6 @@ def test_results_that_are_too_good_or_of_other_trials_are_marked(three):
     text = succeed("runs")
     found = table(text.split("\n* ")[0])
     assert found["exp/fair"]["EER % dev"].endswith("*")
-    assert found["exp/x/good"]["EER % dev-llr"] == "-"
     assert not found["exp/x/good"]["EER % dev"].endswith("*")
     assert f"* IN-SAMPLE: exp/fair, dev: {OVERLAP}" in text
     path = three / "fair" / "scores" / "dev.score"

@@ -38,16 +38,6 @@ def test_each_category_holds_its_trials():
     assert counts == [(4, 11), (3, 8), (3, 3), (1, 8), (1, 3)]
 
 
-def test_languages_from_a_table_or_from_ids(tmp_path):
-    lines = (f"{i.removesuffix('.wav')}\t{k}\n" for i, k in zip(IDS, LANGUAGE, strict=True))
-    (tmp_path / "utt2lang").write_text("".join([*lines, "unused xx\n"]))
-    utt2lang = read_maps([tmp_path / "utt2lang"], "language")
-    assert evaluate(TABLE, languages_of(TRIALS, utt2lang)) == evaluate(TABLE, languages_of(TRIALS))
-    del utt2lang["b/en/4"]
-    with pytest.raises(TidyVoiceError, match=r"pairs:3: no language for 'b/en/4.wav'"):
-        languages_of(TRIALS, utt2lang)
-
-
 @pytest.mark.parametrize("odd", ["flat", "id10270/8jEAjG6SegY/00001.wav", "a/b/en/1.wav"])
 def test_ids_that_tell_no_language(odd):
     trials = replace(TRIALS, ids=[*IDS[:-1], odd])
@@ -66,14 +56,17 @@ def test_a_category_without_trials_of_a_kind_is_shown():
     assert by_name["different/same"].eer is not None
 
 
-def test_speakers_from_tables_or_from_ids(tmp_path):
-    found = speakers_of(TRIALS)
-    assert [found.names[code] for code in found.codes] == SPEAKER.tolist()
-    flat = replace(TRIALS, ids=[f"u{n}" for n in range(6)])
-    assert speakers_of(flat) is None
-    (tmp_path / "one").write_text("u0 x\nu1 x\nu2 y\n")
-    (tmp_path / "two").write_text("u3 y\nu4 z\nu5 z\n")
-    speakers = read_maps([tmp_path / "one", tmp_path / "two"], "speaker")
-    assert speakers_of(flat, speakers).names == ["x", "y", "z"]
-    with pytest.raises(TidyVoiceError, match="another file has a speaker of 'u0' already"):
+def test_languages_and_speakers_from_ids_and_from_tables(tmp_path):
+    for groups, expected in ((speakers_of(TRIALS), SPEAKER), (languages_of(TRIALS), LANGUAGE)):
+        assert [groups.names[code] for code in groups.codes] == expected.tolist()
+    lines = [f"{i.removesuffix('.wav')}\t{k}\n" for i, k in zip(IDS, LANGUAGE, strict=True)]
+    for name, part in (("one", lines[:3]), ("two", [*lines[3:], "unused xx\n"])):
+        (tmp_path / name).write_text("".join(part))
+    table = read_maps([tmp_path / "one", tmp_path / "two"], "language")
+    assert languages_of(TRIALS, table).names == ["en", "fr", "zh-CN"]
+    del table["b/en/4"]
+    with pytest.raises(TidyVoiceError, match=r"pairs:3: no language for 'b/en/4.wav'"):
+        languages_of(TRIALS, table)
+    with pytest.raises(TidyVoiceError, match="another file has a speaker of 'a/en/1' already"):
         read_maps([tmp_path / "one", tmp_path / "one"], "speaker")
+    assert speakers_of(replace(TRIALS, ids=list("abcdef"))) is None
