@@ -53,7 +53,7 @@ def test_figures_have_a_size_on_a_telephone_and_in_the_dark(pages, tmp_path, wid
     # Tables scroll within themselves, the page does not.
     assert found["overflow"] == 0
     assert len(found["sizes"]) == 12
-    assert all(height > 100 and width > 150 for width, height in found["sizes"])
+    assert all(y > 100 and x > 150 for x, y in found["sizes"])
     assert found["sizes"][0][0] <= width
     # The colours of the page and of the drawings follow the scheme.
     assert found["paper"] == {"light": "rgb(253, 253, 251)", "dark": "rgb(22, 22, 21)"}[scheme]

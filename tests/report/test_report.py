@@ -30,8 +30,7 @@ def test_the_page_is_whole_and_loads_nothing(pages):
             assert before.startswith("xmlns"), before
         assert not re.search(r"<(script|link|img|iframe)\b|@import|url\((?!#)", text)
         used = set(re.findall(r"(?:url\(|href=\")#([\w-]+)", text))
-        assert used
-        assert used <= set(page.ids)
+        assert set() < used <= set(page.ids)
 
 
 def test_each_figure_is_there_with_its_download(pages):
@@ -39,7 +38,6 @@ def test_each_figure_is_there_with_its_download(pages):
     training = [f"training-{key}" for key in ("loss", "accuracy", "lr", "margin")]
     errors = ["det", "scores", "det-systems", "scores-2"]
     names = [*errors, "languages-matrix", "reliability", "cost", "bayes-error", *training]
-    assert set(names) <= set(page.ids)
     assert list(page.links) == [f"{name}.svg" for name in names]
     for href in page.links.values():
         svg = base64.b64decode(href.partition(",")[2]).decode()
@@ -68,7 +66,6 @@ def test_the_page_names_what_is_missing(pages):
         "No languages: ",
         "No confidence intervals for bare: the speakers are not known",
         "No reliability for bare:",
-        "No speakers: ",
         "origin unknown: nothing beside",
     ):
         assert text in bare
@@ -110,7 +107,6 @@ def test_folders_of_one_name_and_other_lists_are_told_apart(tmp_path):
     assert list(systems) == [str(folder / "scores/dev.score") for folder in (one, two)]
     assert "different trial lists" in text
     assert "Difference to" not in text
-    assert "No confidence intervals: --bootstrap 0" in text
 
 
 def test_a_score_file_is_a_system(tmp_path):

@@ -34,8 +34,8 @@ def make(folder: Path, shift=0.5, settings=None, log=True, **scores) -> Path:
     return folder
 
 
-def listed(*folders):
-    return json.loads(succeed("runs", *folders, "--json"))["experiments"]
+def listed(folder):
+    return json.loads(succeed("runs", folder, "--json"))["experiments"]
 
 
 def table(text):
@@ -131,7 +131,6 @@ def test_results_that_are_too_good_or_of_other_trials_are_marked(three):
 def test_a_damaged_file_is_one_line_on_stderr_and_the_others_are_listed(three, name, text):
     (three / "fair" / name).write_text(text)
     result = invoke("runs")
-    assert result.exit_code == 0
     (line,) = result.stderr.splitlines()
     assert line.startswith(f"warning: exp/fair/{name}")
     assert "\nexp/x/good " in result.stdout
