@@ -92,7 +92,7 @@ def test_mistakes_in_the_published_file_are_named(tmp_path, change, message):
     [
         (["--list", "test"], "there is no 'test'; take one of dev, eval-A"),
         (["a/x.score"], "two score files are called x: write NAME=a/x.score"),
-        (["none.score"], "none.score: no such file"),
+        (["none.score"], "none.score: No such file"),
         (["--p-target", "0.3"], "leave out --p-target"),
     ],
 )
