@@ -31,7 +31,7 @@ from tidyvoice.export.onnx_encoder import OnnxEncoder
 from tidyvoice.extraction.extract import extract
 from tidyvoice.frontends import FrontendSettings
 from tidyvoice.models import build_model
-from tidyvoice.report import load_system
+from tidyvoice.report.system import load_system
 from tidyvoice.scoring.embeddings import load_embeddings
 from tidyvoice.scoring.pipeline import score_list
 
@@ -97,7 +97,7 @@ def scored(
     extract(encoder, args.data / "finetune", folder / "mean.npz", limit=500)
     trials = args.data / "corpus/TidyVocieX_Dev_trialPairs.txt"
     score_list(folder / "dev.npz", trials, folder / "dev.score", folder / "mean.npz")
-    maps = {"utt2lang": args.data / "dev/utt2lang", "utt2spk": args.data / "dev/utt2spk"}
+    maps = {name: [args.data / "dev" / name] for name in ("utt2lang", "utt2spk")}
     system = load_system(folder / "dev.score", **maps)
     return evaluate(system.file, resamples=1000)
 

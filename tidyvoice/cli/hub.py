@@ -55,11 +55,9 @@ def push(
 
     Example: tidyvoice hub push exp/mini/finetune me/my-model --licence apache-2.0 --out my-model
     """
-    from tidyvoice.evaluation.bootstrap import enough
     from tidyvoice.modelhub.folder import REPOSITORY
     from tidyvoice.publish import gather, write_folder
 
-    enough(bootstrap)
     if not REPOSITORY.fullmatch(repository):
         raise TidyVoiceError(f"{repository}: not a repository id; write OWNER/NAME")
     if out is None:
