@@ -101,6 +101,14 @@ def test_parts_of_another_plan_are_deleted(encoder, data, tmp_path, capsys, monk
     assert out.read_bytes() == (tmp_path / "fresh.npz").read_bytes()
 
 
+def test_a_damaged_part_is_named(encoder, data, tmp_path):
+    stop(encoder, data, tmp_path / "e.npz", 1)
+    part = next((tmp_path / "e.npz.parts").glob("*.npz"))
+    part.write_bytes(b"PK\3\4")
+    with pytest.raises(TidyVoiceError, match=f"^{part} is damaged: delete it"):
+        extract(encoder, data, tmp_path / "e.npz", memory_mib=1)
+
+
 def test_unfit_files_are_left_out_and_listed(encoder, data, tmp_path):
     whole = tmp_path / "whole.npz"
     extract(encoder, data, whole)
