@@ -28,26 +28,20 @@ data=${data:-data/$recipe} exp=${exp:-exp/$recipe}
 corpus=${corpus:-$data/corpus} corpus_stamp=${corpus:-$data/corpus}/corpus.json # of the built-in corpus
 tidyvoicex=$corpus/TidyVoiceX_ASV
 trials=$corpus/TidyVocieX_Dev_trialPairs.txt # the challenge's own spelling
-held_out=$data/calib                         # the speakers who calibrate; nobody if empty
-[ "$calib_speakers" != 0 ] || held_out=''
-[ -z "$init_from" ] || pretraining=()
+[ -z "$init_from$from_released" ] || pretraining=()
 systems=(${pretraining[@]+"${pretraining[@]}"} finetune)
 finetune=("conf/$recipe/finetune${variant:+_$variant}.yaml")
 [ -e "${finetune[0]}" ] || finetune=("conf/variants/$variant.yaml" "base=conf/$recipe/finetune.yaml")
 [ -e "${finetune[0]}" ] || fail "--variant $variant: there is no ${finetune[0]}"
-case $normalize in
-  language) norm="language-aware norm" ;;
-  asnorm) norm=AS-norm ;;
-  snorm) norm=S-norm ;;
-  *) fail "--normalize $normalize: there are language, asnorm, snorm" ;;
-esac
-for number in "$stage" "$stop_stage"; do
-  [[ $number = [1-8] ]] || fail "stages are 1 to 8, not $number"
-done
+[[ $stage$stop_stage = [1-8][1-8] ]] || fail "stages are 1 to 8, not $stage and $stop_stage"
 [ "$stage" -le "$stop_stage" ] || fail "--stage $stage comes after --stop-stage $stop_stage"
 
+# The speakers who calibrate, nobody if empty; the list that calibrates.
+held_out=$data/calib fit=calib fit_trials=$data/calib/trials
+[ "$calib_speakers" != 0 ] || held_out='' fit=dev fit_trials=$trials
 # The system that is reported, the mean that is subtracted from its embeddings, its scores of dev.
 system=finetune title=fine-tuned mean=mean dev_cosines=dev
+[ -z "$from_released" ] || system=released title=released
 compared=() # the systems before it
 for name in ${pretraining[@]+"${pretraining[@]}"}; do
   before=${name/pretrain/pretrained}
@@ -56,17 +50,14 @@ done
 
 . local/steps.sh
 . local/training.sh
+. local/scoring.sh
 [ "$stage" != 1 ] || require_inputs
 if [ -n "$from_released" ]; then
-  . local/released.sh
-  exit
-fi
-
-. local/scoring.sh
-
-# Check all settings before the first stage runs.
-[ -z "$init_from" ] || [ "$stage" -gt 4 ] || fetch "$init_from" "$exp/initial"
-if [ "$stage" -le 4 ] || [ -n "$variant${overrides[*]-}" ]; then
+  . local/released.sh # in place of stages 1 to 6
+elif [ "$stage" -le 4 ] || [ -n "$variant${overrides[*]-}" ]; then
+  # Check all settings before the first stage runs.
+  [ -z "$init_from" ] || [ "$stage" -gt 4 ] || make "$exp/initial/source.json" -- \
+    tidyvoice fetch-model "$init_from" --out "$exp/initial" --config "conf/$recipe/finetune.yaml"
   for name in "${systems[@]}"; do check "$name"; done
 fi
 
@@ -85,7 +76,7 @@ if stage 1 "prepare the data"; then
 fi
 
 if stage 2 "pack shards"; then
-  for folder in noise rirs finetune; do pack "$data/$folder"; done
+  for name in noise rirs finetune; do pack "$data/$name"; done
   [ -n "$init_from" ] || pack_pretraining
 fi
 
@@ -113,23 +104,34 @@ fi
 
 if stage 6 "score, metrics, report"; then
   for name in "${systems[@]}"; do
-    score_voxceleb1 "$name"
     score "$name" dev "$trials"
+    [ -e "$data/voxceleb1/wav.scp" ] || continue
+    extract "$name" voxceleb1 "$data/voxceleb1"
+    for list in O E H; do
+      score "$name" voxceleb1-$list "$data/voxceleb1/vox1_${list}_cleaned.kaldi"
+      make "$exp/$name/scores/voxceleb1-$list.txt" -- \
+        tidyvoice metrics "$exp/$name/scores/voxceleb1-$list.score"
+    done
   done
-  report results dev fine-tuned ${compared[@]+"${compared[@]}"}
+  report results "$dev_cosines" --name "$title"
 fi
 
 if stage 7 "normalise, calibrate, report"; then
   if [ -n "$held_out" ]; then
     extract finetune calib "$held_out"
     score finetune calib "$held_out/trials"
-    normalise calib "$normalize"
-    normalise dev "$normalize"
-    calibrate dev calib "$normalize" --language-match --save "$exp/finetune/models/calibration.json"
-    fit_verifier calib "$held_out/trials"
-    report_calibrated calibrated
+    normalise calib language
+  fi
+  fit_verifier
+  if [ -n "$mean" ]; then
+    normalise dev language
+    calibrate dev language --language-match \
+      ${held_out:+--save "$exp/finetune/models/calibration.json"}
+    report calibrated dev-llr --name "$title, language-aware norm, calibrated" \
+      --compare "$title, language-aware norm=$scores/dev-language.score" \
+      --compare "$title=$scores/$dev_cosines.score"
   else
-    calibrate_dev
+    echo "  TidyVoiceX train is not here, which is the cohort: nothing is normalised or calibrated"
   fi
 fi
 
