@@ -206,12 +206,8 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_corpus(folder / "corpus", speakers=6, utterances=4)
     write_sounds(folder / "musan", ("noise", "music", "speech"), seconds=1.5)
     write_sounds(folder / "rooms", ("smallroom",), seconds=0.3, decay=20)
-    for name, root, languages in (
-        ("train", "corpus", True),
-        ("noise", "musan", False),
-        ("rirs", "rooms", False),
-    ):
-        scan(folder / root, language_folder=languages).write(folder / name)
+    for name, root in (("train", "corpus"), ("noise", "musan"), ("rirs", "rooms")):
+        scan(folder / root, language_folder=name == "train").write(folder / name)
         write_shards(folder / name, per_shard=7)
     return folder
 
@@ -265,8 +261,45 @@ def experiment(tiny: Path, tmp_path: Path) -> dict:
     }
 
 
-def write_voices(folder: Path) -> None:
-    """``model``, a narrow one with its verifier, and ``ann-1.wav`` ... ``bob-3.wav``."""
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A copy of the project in which the recipe was run; and what it printed. Read only.
+
+    A.wav and B.wav are of one speaker, C.wav is of another.
+    """
+    require(bool(find_spec("espeakng_loader")), "the built-in corpus needs pip install -e .[mini]")
+    base = tmp_path_factory.getbasetemp()
+    # The workers of pytest-xdist have folders of their own in a common one.
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "recipe"
+    with FileLock(f"{folder}.lock"):
+        printed = folder / "printed.txt"
+        if not printed.exists():
+            shutil.rmtree(folder, ignore_errors=True)  # of a worker that failed
+            folder.mkdir()
+            preloaded.succeed(f"{RECIPE} --stop-stage 1", copy_project(folder))
+            corpus = folder / "data/mini/corpus"
+            real = corpus / "TidyVoiceX_ASV"
+            for part in (corpus / "pretrain", real / "TidyVoiceX_Train", real / "TidyVoiceX_Dev"):
+                write_clear_voices(part, seconds=1.2)
+            text = preloaded.succeed(RECIPE, folder)
+            one, other = sorted((real / "TidyVoiceX_Dev").iterdir())[:2]
+            wavs = [*sorted(one.rglob("*.wav"))[:2], min(other.rglob("*.wav"))]
+            for name, wav in zip("ABC", wavs, strict=True):
+                shutil.copy(wav, folder / f"{name}.wav")
+            printed.write_text(text)
+        return folder, printed.read_text()
+
+
+@pytest.fixture
+def own(finished: tuple[Path, str], tmp_path: Path) -> Path:
+    """A copy of the finished recipe that a test may change."""
+    return Path(shutil.copytree(finished[0], tmp_path / "own", symlinks=True))
+
+
+@pytest.fixture(scope="session")
+def voices(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """``model``, narrow, with its verifier, and ``ann-1.wav`` ... ``bob-3.wav``. Read only."""
+    folder = tmp_path_factory.mktemp("voices")
     settings = ModelSettings(args={"in_planes": 2, "embed_dim": 16})
     model = fill_weights(build_model(settings.name, in_planes=2, embed_dim=16), seed=3)
     (folder / "model").mkdir(parents=True)
@@ -293,52 +326,6 @@ def write_voices(folder: Path) -> None:
         wavs = sorted((folder / "known/corpus" / f"id{speaker:06d}").glob("*/*.wav"))
         for number, wav in enumerate(wavs[-3:], 1):
             shutil.copy(wav, folder / f"{name}-{number}.wav")
-
-
-@pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """A copy of the project in which the recipe was run; and what it printed. Read only.
-
-    A.wav and B.wav are of one speaker, C.wav is of another.
-    """
-    require(bool(find_spec("espeakng_loader")), "the built-in corpus needs pip install -e .[mini]")
-    base = tmp_path_factory.getbasetemp()
-    # The workers of pytest-xdist have folders of their own in a common one.
-    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "recipe"
-    with FileLock(f"{folder}.lock"):
-        printed = folder / "printed.txt"
-        if not printed.exists():
-            shutil.rmtree(folder, ignore_errors=True)  # of a worker that failed
-            folder.mkdir()
-            printed.write_text(run_recipe(copy_project(folder)))
-        return folder, printed.read_text()
-
-
-def run_recipe(folder: Path) -> str:
-    """Run the recipe in a copy of the project and return what it printed."""
-    corpus = folder / "data/mini/corpus"
-    preloaded.succeed(f"{RECIPE} --stop-stage 1", folder)
-    for part in ("pretrain", "TidyVoiceX_ASV/TidyVoiceX_Train", "TidyVoiceX_ASV/TidyVoiceX_Dev"):
-        write_clear_voices(corpus / part, seconds=1.2)
-    printed = preloaded.succeed(RECIPE, folder)
-    one, other = sorted((corpus / "TidyVoiceX_ASV/TidyVoiceX_Dev").iterdir())[:2]
-    wavs = [*sorted(one.rglob("*.wav"))[:2], min(other.rglob("*.wav"))]
-    for name, wav in zip("ABC", wavs, strict=True):
-        shutil.copy(wav, folder / f"{name}.wav")
-    return printed
-
-
-@pytest.fixture
-def own(finished: tuple[Path, str], tmp_path: Path) -> Path:
-    """A copy of the finished recipe that a test may change."""
-    return Path(shutil.copytree(finished[0], tmp_path / "own", symlinks=True))
-
-
-@pytest.fixture(scope="session")
-def voices(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of ``write_voices``. Read only."""
-    folder = tmp_path_factory.mktemp("voices")
-    write_voices(folder)
     return folder
 
 
@@ -353,7 +340,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, voices: Path) -> Trained:
 
 
 @pytest.fixture(scope="session")
-def pipeline(tmp_path_factory):
+def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Embeddings and scores of three lists, made by the commands."""
     from tests.scoring.support import write_pipeline
 
@@ -361,7 +348,7 @@ def pipeline(tmp_path_factory):
 
 
 @pytest.fixture
-def scored(pipeline, monkeypatch):
+def scored(pipeline: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of these scores as the current one."""
     monkeypatch.chdir(pipeline)
     return pipeline

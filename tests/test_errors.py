@@ -7,49 +7,32 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tidyvoice.errors import (
-    INTERRUPTED,
-    TidyVoiceError,
-    TidyVoiceWarning,
-    one_line_errors,
-    summarise,
-)
+from tidyvoice.errors import TidyVoiceError, TidyVoiceWarning, one_line_errors, summarise
 from tidyvoice.files import atomic_path, write_text
 
 
-@pytest.fixture
-def fail(capsys):
-    """Raise an error in a command; return its exit status and what it writes to stderr."""
+@pytest.mark.parametrize(
+    ("error", "status", "message"),
+    [
+        (TidyVoiceError("x.yaml: no key"), 1, "error: x.yaml: no key"),
+        (KeyboardInterrupt(), 130, "interrupted: finished work is kept; run the same command ag"),
+        (OSError(errno.ENOSPC, "No", "exp/model.pt"), 1, "error: the disk is full: exp/model.pt;"),
+        (PermissionError(errno.EACCES, "Denied", "/data/x"), 1, "error: Denied: /data/x"),
+        (FileNotFoundError("no index"), 1, "error: no index"),
+    ],
+)
+def test_an_error_ends_in_one_line(capsys, error, status, message):
+    with pytest.raises(SystemExit) as stopped, one_line_errors():
+        raise error
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert stopped.value.code == status
+    assert line.startswith(message)
 
-    def fail(error):
-        with pytest.raises(SystemExit) as stopped, one_line_errors():
-            raise error
-        return stopped.value.code, capsys.readouterr().err
 
-    return fail
-
-
-def test_bad_input_ends_in_one_line(fail):
-    assert fail(TidyVoiceError("x.yaml: no key")) == (1, "error: x.yaml: no key\n")
-
-
-def test_an_interruption_ends_as_shells_expect(fail):
-    assert fail(KeyboardInterrupt())[0] == INTERRUPTED
+def test_sigterm_is_an_interruption():
     with pytest.raises(SystemExit) as stopped, one_line_errors():
         signal.raise_signal(signal.SIGTERM)
-    assert stopped.value.code == INTERRUPTED
-
-
-def test_a_full_disk_is_said(fail):
-    status, message = fail(OSError(errno.ENOSPC, "No space left on device", "exp/model.pt"))
-    assert (status, message.count("\n")) == (1, 1)
-    assert message.startswith("error: the disk is full: exp/model.pt; free some space")
-
-
-def test_other_failures_of_the_system_name_the_file(fail):
-    error = PermissionError(errno.EACCES, "Permission denied", "/data/x")
-    assert fail(error) == (1, "error: Permission denied: /data/x\n")
-    assert fail(FileNotFoundError("no index")) == (1, "error: no index\n")
+    assert stopped.value.code == 130
 
 
 def test_a_defect_of_ours_keeps_its_traceback():
@@ -76,14 +59,9 @@ def test_many_problems_are_counted():
 def test_a_file_is_whole_or_untouched(tmp_path):
     path = tmp_path / "new" / "table"
     write_text(path, "first")
-
-    def fail_half_way():
-        with atomic_path(path) as partial:
-            partial.write_text("half")
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        fail_half_way()
+    with pytest.raises(KeyboardInterrupt), atomic_path(path) as partial:
+        partial.write_text("half")
+        raise KeyboardInterrupt
     assert path.read_text() == "first"
     assert os.listdir(path.parent) == ["table"]
 

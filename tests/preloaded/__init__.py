@@ -59,14 +59,8 @@ def environment(**changes: str) -> dict[str, str]:
 
 def run(*command: object, cwd: Path = ROOT, env: Mapping[str, str] | None = None) -> Completed:
     """Run a program in a folder, with an environment in the place of ``environment``."""
-    return subprocess.run(
-        [*map(str, command)],
-        env=env or environment(),
-        capture_output=True,
-        text=True,
-        timeout=600,
-        cwd=cwd,
-    )
+    options = {"capture_output": True, "text": True, "timeout": 600, "cwd": cwd}
+    return subprocess.run([*map(str, command)], env=env or environment(), **options)
 
 
 def shell(command: str, folder: Path, env: Mapping[str, str] | None = None) -> Completed:

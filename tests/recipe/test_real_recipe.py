@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-import yaml
 from conftest import fill_weights, require, seeded, write_clear_voices, write_corpus, write_sounds
 
 from tests.fake_hub import REPOSITORY, fake_hub
@@ -23,7 +22,6 @@ from tests.releases import write_release
 from tidyvoice.evaluation.categories import evaluate
 from tidyvoice.models import build_model
 from tidyvoice.scoring.lineage import read_lineage
-from tidyvoice.scoring.metrics import eer
 from tidyvoice.scoring.trials import read_scores
 
 SMALL = (
@@ -74,23 +72,6 @@ def write_voxceleb1(root):
         write_list(root / "lists" / name, ids, 3, 6)
 
 
-def write_later_corpus(folder, corpus):
-    """The same with the evaluation set as later users see it: speakers and labels are known."""
-    folder.mkdir()
-    for path in corpus.iterdir():
-        if path.name != "TidyVoiceX2" and not path.name.startswith("tv26"):
-            (folder / path.name).symlink_to(path)
-    write_corpus(folder / "TidyVoiceX2", 4, utterances=4, seconds=0.5)
-    for path in list((folder / "TidyVoiceX2").iterdir()):
-        path.rename(path.with_name(f"id02{path.name[-4:]}"))
-    ids = sorted(
-        str(path.relative_to(folder / "TidyVoiceX2"))
-        for path in (folder / "TidyVoiceX2").glob("*/*/*.wav")
-    )
-    write_list(folder / "tv26_eval-A.txt", ids, 24, 60)
-    write_list(folder / "tv26_eval-U.txt", ids, 12, 30)
-
-
 def write_released(folder):
     """A model with random weights as WeSpeaker leaves it, and a zip as WeSpeaker releases them."""
     planes, dimensions = 2, 16
@@ -133,7 +114,6 @@ def project(tmp_path_factory):
     write_voxceleb1(corpus / "voxceleb1")
     write_list(corpus / "tv26_eval-A.txt", flat, 0, 12, labels=False)
     write_list(corpus / "tv26_eval-U.txt", flat, 0, 5, labels=False)
-    write_later_corpus(folder / "later", corpus)
     write_released(folder)
     released = folder / "conf/tidyvoice/released.yaml"
     text = released.read_text()
@@ -158,7 +138,6 @@ def tables(folder):
     }
 
 
-MEAN = "exp/whole/finetune/embeddings/mean.npz"
 LINE = f"./run.sh --recipe tidyvoice --corpus corpus --data data/{{0}} --exp exp/{{0}} {SMALL}"
 WHOLE = f"{LINE} large_margin.log_iterations=7"
 
@@ -184,17 +163,9 @@ def test_everything_is_trained_scored_and_packed(project, whole):
     assert "1 unreadable files left out" in whole
     # Packed for the pretraining, and there for its second half.
     assert whole.count("+ tidyvoice shards data/whole/voxceleb2 ") == 1
-    with zipfile.ZipFile(exp / "finetune/submission.zip") as archive:
-        assert archive.namelist() == ["tv26_eval-A.txt", "tv26_eval-U.txt"]
-        assert len(archive.read("tv26_eval-A.txt").split()) == 12
     assert (exp / "finetune/report.html").exists()
     for list_ in "OEH":
         assert len(read_scores(exp / f"large_margin/scores/voxceleb1-{list_}.score").scores) == 9
-
-
-def packed(path):
-    with zipfile.ZipFile(path) as archive:
-        return {name: archive.read(name) for name in archive.namelist()}
 
 
 def pooled(path):
@@ -202,111 +173,46 @@ def pooled(path):
     return row.eer, row.min_dcf
 
 
-def test_the_submission_holds_the_system_of_stage_7(project, whole):
-    """Made again by hand, with the normalisation that has the lower EER on dev."""
+def test_the_submission_has_the_normalisation_that_is_better_on_dev(project, whole):
     exp = project / "exp/whole/finetune"
     words = {"blind": "blind language-aware norm", "asnorm": "AS-norm"}
     best = min(words, key=lambda name: pooled(exp / f"scores/dev-{name}.score"))
-    method = {"blind": "language --blind", "asnorm": "asnorm"}[best]
-    for name, count in (("A", 12), ("U", 5)):
-        said = f"tv26_eval-{name}.txt: fine-tuned, centred cosine, {words[best]}, calibrated"
-        assert f"{said}; {count} scores\n" in whole
-    hand = project / "hand"
-    hand.mkdir()
-    lists = ("calib", "eval-A", "eval-U")
-    for name in lists:
-        succeed(
-            f"tidyvoice normalize --scores exp/whole/finetune/scores/{name}.score --embeddings "
-            f"exp/whole/finetune/embeddings/{name.partition('-')[0]}.npz --mean {MEAN} "
-            f"--cohort {MEAN} --cohort-utt2spk data/whole/finetune/utt2spk --top-n 4 "
-            f"--method {method} --out hand/{name}.score",
-            project,
-        )
-    for name in lists[1:]:
-        succeed(
-            "tidyvoice calibrate --fit hand/calib.score "
-            f"--apply hand/{name}.score --out hand/{name}-llr.score",
-            project,
-        )
-    succeed(
-        "tidyvoice submission --scores-a hand/eval-A-llr.score --scores-u hand/eval-U-llr.score "
-        "--trials-a corpus/tv26_eval-A.txt --trials-u corpus/tv26_eval-U.txt --any-count "
-        "--out hand/submission.zip",
-        project,
-    )
-    assert (hand / "submission.zip").read_bytes() == (exp / "submission.zip").read_bytes()
+    with zipfile.ZipFile(exp / "submission.zip") as archive:
+        for name, count in (("A", 12), ("U", 5)):
+            said = f"tv26_eval-{name}.txt: fine-tuned, centred cosine, {words[best]}, calibrated"
+            assert f"{said}; {count} scores\n" in whole
+            scores = read_scores(exp / f"scores/eval-{name}-llr.score").scores
+            submitted = np.array(archive.read(f"tv26_eval-{name}.txt").split(), float)
+            np.testing.assert_array_equal(submitted, scores)
 
 
-@pytest.fixture
-def announced(project, whole):
-    """Labels of the evaluation lists beside them, in another order; the EERs in percent by list."""
-    rates, keys = {}, []
-    submitted = packed(project / "exp/whole/finetune/submission.zip")
-    for number, name in enumerate("AU", 1):
-        lines = (project / f"corpus/tv26_eval-{name}.txt").read_text().splitlines()
-        labels = np.arange(len(lines)) % 3 == 0
-        keys.append(project / f"corpus/task{number}_labels.txt")
-        key = [f"{label:d} {line}\n" for label, line in zip(labels, lines, strict=True)]
-        keys[-1].write_text("".join(key[::-1]))
-        scores = np.array(submitted[f"tv26_eval-{name}.txt"].split(), float)
-        rates[name] = 100 * eer(scores, labels)
-    yield rates
-    for key in keys:
-        key.unlink()
-
-
-def test_announced_labels_measure_the_submission(project, whole, announced):
-    assert "no labels" in whole
-    said = succeed(f"{WHOLE.format('whole')} --stage 8", project)
-    page = (project / "exp/whole/finetune/report.html").read_text()
-    for name, rate in announced.items():
-        assert re.search(
-            rf"^eval-{name} +{rate:.2f}( +[\d.]+){{3}}( +n/a){{4}}$", said, re.MULTILINE
-        )
-        assert f'<th scope="row">eval-{name}</th><td>{rate:.2f}</td>' in page
-    # A finished recipe shows its tables and makes nothing.
+def test_a_finished_recipe_shows_its_tables_and_makes_nothing(project, whole):
     again = succeed(WHOLE.format("whole"), project)
-    assert "\neval-U " in again
     assert not re.findall(r"^\+ (?:tidyvoice|python) .*", again, re.MULTILINE)
     table = re.search(r"system +EER.*?\n\n", whole.partition("== stage 7")[2], re.DOTALL)[0]
     assert table in again.partition("== stage 7")[2]
 
 
 def test_stage_1_ends_with_the_doctor(project):
-    """It compares the data with the real counts, here with those of the miniature."""
-    path = project / "conf/tidyvoice/expected.yaml"
-    real = path.read_text()
-    expected = yaml.safe_load(real)
-    corpora = expected["corpora"]
-    corpora["TidyVoiceX train"] |= {"speakers": 10, "utterances": 40, "languages": 2}
-    corpora["TidyVoiceX dev"] |= {"speakers": 12, "utterances": 48, "languages": 2}
-    for name, hours in (("TidyVoiceX train", 0.00667), ("TidyVoiceX dev", 0.008)):
-        corpora[name]["hours"] = {"about": hours, "within": 0.1}
-    expected["trials"]["TidyVocieX_Dev_trialPairs.txt"] = {"lines": 300}
-    line = (
+    """It compares the data with the real counts."""
+    refused = shell(
         f"./run.sh --recipe tidyvoice --corpus corpus --init-from released.zip {SMALL} "
-        "--counts official --data data/doctor --exp exp/doctor --stop-stage 1"
+        "--counts official --data data/doctor --exp exp/doctor --stop-stage 1",
+        project,
     )
-    try:
-        refused = shell(line, project)
-        path.write_text(yaml.safe_dump(expected))
-        passed = succeed(line, project)
-    finally:
-        path.write_text(real)
     assert refused.returncode == 1
     assert "expected 808" in refused.stdout + refused.stderr
-    assert "OK    TidyVoiceX dev: 48 utterances, expected 48" in passed
 
 
 def test_the_released_model_stands_beside_the_published_figures(project, hub):
     line = (
-        "./run.sh --recipe tidyvoice --corpus later --from-released "
-        "--exp exp/released --calib-speakers 4 --top-n 4 --counts any --tolerate 0.5"
+        "./run.sh --recipe tidyvoice --corpus corpus --from-released "
+        "--exp exp/released --calib-speakers 4 --top-n 4 --counts any"
     )
     said = succeed(line, project, hub.environment(project / "home"))
     assert "GET /someone/a-model/resolve/" in "\n".join(hub.asked)
     scores = project / "exp/released/released/scores"
-    for name in ("none", "train", "voxceleb2", "own", "llr"):
+    for name in ("none", "train", "own", "llr"):
         assert np.isfinite(read_scores(scores / f"dev-{name}.score").scores).all()
     for figure in ("3.07", "1.79", "5.19", "0.88", "2.97", "0.82"):
         assert figure in said
@@ -314,22 +220,12 @@ def test_the_released_model_stands_beside_the_published_figures(project, hub):
     for name, made in (
         ("no mean", "cosine of the embeddings, not centred"),
         ("mean of TidyVoiceX train", "cosine of the embeddings, less the mean of 24 in "),
-        ("mean of VoxCeleb2", "cosine of the embeddings, less the mean of 2 in "),
         ("mean of dev itself", "cosine of the embeddings, less the mean of 48 in "),
     ):
         assert f"\n{name}: {made}" in compared
     assert "IN-SAMPLE: mean of dev itself: " in compared
-    assert "  mean of dev itself (in-sample)" in compared
-    assert "OK    data/tidyvoice/voxceleb2-mean/part-001-of-010: 3 utterances, 1 speakers" in said
     assert re.search(r"^scheduler_args.epoch_iter +5463 +\d+ +differs$", said, re.MULTILINE)
-    scored = packed(project / "exp/released/released/submission.zip")
-    for name, count in (("A", 84), ("U", 42)):
-        assert len(scored[f"tv26_eval-{name}.txt"].split()) == count
-        assert re.search(
-            rf"^tv26_eval-{name}.txt: released, .* norm, calibrated; {count} ", said, re.M
-        )
-        # The lists carry labels, and their ids languages.
-        assert re.search(rf"^eval-{name}( +[\d.]+){{8}}$", said, re.MULTILINE)
+    assert re.search(r"^tv26_eval-A.txt: released, .* norm, calibrated; 12 ", said, re.MULTILINE)
 
 
 PUBLISHED = (
@@ -400,17 +296,16 @@ def offline(project, hub):
 
 
 def test_the_released_model_needs_nothing_but_dev(project, offline, tmp_path):
-    alone = tmp_path / "corpus" / "TidyVoiceX_ASV"
-    alone.mkdir(parents=True)
-    (alone / "TidyVoiceX_Dev").symlink_to(project / "corpus/TidyVoiceX_ASV/TidyVoiceX_Dev")
-    trials = "TidyVocieX_Dev_trialPairs.txt"
-    (alone.parent / trials).symlink_to(project / "corpus" / trials)
+    for name in (
+        "TidyVoiceX_ASV/TidyVoiceX_Dev", "TidyVocieX_Dev_trialPairs.txt", "TidyVoiceX2",
+        "tv26_eval-A.txt", "tv26_eval-U.txt",
+    ):  # fmt: skip
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).symlink_to(project / "corpus" / name)
     line = (
-        f"./run.sh --recipe tidyvoice --corpus {alone.parent} --from-released "
+        f"./run.sh --recipe tidyvoice --corpus {tmp_path} --from-released "
         "--exp exp/alone --data data/alone --counts any"
     )
-    for name in ("TidyVoiceX2", "tv26_eval-A.txt", "tv26_eval-U.txt"):
-        (alone.parent / name).symlink_to(project / "corpus" / name)
     said = succeed(line, project, offline)
     assert "tv26_eval-A.txt: released, plain cosine; 12 scores" in said
     names = sorted(p.name for p in (project / "exp/alone/released/scores").glob("*.score"))
