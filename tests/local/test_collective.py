@@ -1,58 +1,61 @@
-"""The Mozilla Data Collective: the real client against a server here, and a client that fails."""
+"""The client of the Mozilla Data Collective, against a server here and with failures."""
 
 import errno
 import sys
-from importlib.util import find_spec
 from json import dumps
 
 import pytest
 from conftest import require, write_corpus
 
 from local.fetch import fetch_dataset
-from local.tidyvoice import DATASET
 from tests.local.corpora import fail, pack, succeed
 from tests.local.server import BaseHTTPRequestHandler, listening
 from tidyvoice.data.manifest import Manifest
 from tidyvoice.errors import TidyVoiceError
 
+try:
+    import datacollective
+    from datacollective.errors import DownloadError
+except ImportError:
+    require(sys.version_info < (3, 11), "datacollective is in the extra download")
+    pytest.skip("datacollective needs Python 3.11", allow_module_level=True)
 
-@pytest.fixture
-def archive(tmp_path):
+
+def write_archive(folder):
     """The archive as it may be there: both parts, each an archive of its own."""
-    made = tmp_path / "made"
-    for number, part in enumerate(("Train", "Dev")):
-        write_corpus(made / part, speakers=2 + number, utterances=2, seconds=1)
-        name = f"TidyVoiceX_{part}"
-        pack(made / "TidyVoiceX_ASV" / f"{name}.tar.gz", made / part, name)
-    return pack(tmp_path / "mdc-tidyvoicex.tar.gz", made / "TidyVoiceX_ASV", "TidyVoiceX_ASV")
+    for speakers, name in enumerate(("TidyVoiceX_Train", "TidyVoiceX_Dev"), 2):
+        write_corpus(folder / name, speakers, utterances=2, seconds=1)
+        pack(folder / "TidyVoiceX_ASV" / f"{name}.tar.gz", folder / name, name)
+    return pack(folder / "mdc-tidyvoicex.tar.gz", folder / "TidyVoiceX_ASV", "TidyVoiceX_ASV")
 
 
-@pytest.mark.skipif(sys.version_info < (3, 11), reason="datacollective needs Python 3.11")
-def test_the_real_client_fetches_and_the_command_prepares(archive, tmp_path):
-    require(find_spec("datacollective") is not None, "datacollective is in the extra download")
+def test_it_fetches_and_the_command_prepares(tmp_path):
+    archive = write_archive(tmp_path / "made")
     content, sent = archive.read_bytes(), []
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
             if self.path != "/file":
-                details = {"id": DATASET, "filename": archive.name, "sizeBytes": len(content)}
-                return self.reply(dumps(details).encode())
+                return self.reply({"id": "x", "filename": archive.name, "sizeBytes": len(content)})
             start = int(self.headers.get("Range", "bytes=0-")[6:-1])
             sent.append(start)
             # The first connection drops in the middle.
-            end = 150_000 if len(sent) == 1 else None
-            self.reply(content[start:end], 206 if start else 200, len(content) - start)
+            body = content[start : 150_000 if len(sent) == 1 else None]
+            self.send(body, 206 if start else 200, len(content) - start)
 
         def do_POST(self):
             if self.headers["Authorization"] != "Bearer good":
-                return self.reply(dumps({"message": "no such key"}).encode(), 401)
+                return self.reply({"message": "no such key"}, 401)
             address = f"http://{self.headers['Host']}/file"
-            session = {"downloadUrl": address, "sizeBytes": len(content), "checksum": "abc"}
-            self.reply(dumps(session).encode())
+            self.reply({"downloadUrl": address, "sizeBytes": len(content), "checksum": "abc"})
 
-        def reply(self, body, status=200, length=None):
+        def reply(self, answer, status=200):
+            body = dumps(answer).encode()
+            self.send(body, status, len(body))
+
+        def send(self, body, status, length):
             self.send_response(status)
-            self.send_header("Content-Length", str(length or len(body)))
+            self.send_header("Content-Length", str(length))
             self.end_headers()
             self.wfile.write(body)
 
@@ -63,7 +66,6 @@ def test_the_real_client_fetches_and_the_command_prepares(archive, tmp_path):
     command = ("tidyvoice", "--download", root.parent)
     with listening(Handler) as url:
         assert "no such key" in fail(*command, MDC_API_URL=url, MDC_API_KEY="bad")
-        assert not sent
         said = succeed(*command, MDC_API_URL=url, MDC_API_KEY="good")
     assert f"mdc-tidyvoicex.tar.gz: unpacking to {root}" in said
     assert len(sent) == 2
@@ -73,50 +75,36 @@ def test_the_real_client_fetches_and_the_command_prepares(archive, tmp_path):
         assert len(Manifest.read(data)) == count
 
 
-class Failed(Exception):
-    """The client's DownloadError, which wraps a cause."""
+def failed(cause):
+    error = DownloadError(0, 0, 1, None)
+    error.__cause__ = cause
+    return error
 
-    def __init__(self, cause):
-        self.__cause__ = cause
 
-
-@pytest.fixture
-def errors(monkeypatch):
-    """Errors that the client raises, one call after the other."""
-    errors = []
+@pytest.mark.parametrize(
+    ("error", "raised", "calls"),
+    [
+        (failed(ConnectionError("reset")), "datasets/abc: the download failed 5 times .reset", 5),
+        (failed(KeyboardInterrupt("c")), "c", 1),
+        (failed(OSError(errno.ENOSPC, "No space")), "No space", 1),
+        (PermissionError("agree to\n  the terms"), "datasets/abc: agree to the terms$", 1),
+    ],
+)
+def test_failures(error, raised, calls, tmp_path, monkeypatch):
+    called = []
 
     def download_dataset(dataset, folder, show_progress):
-        if errors:
-            raise errors.pop(0)
-        return f"{folder}/x.tar.gz"
+        called.append(dataset)
+        raise error
 
-    client, module = type(sys)("datacollective"), type(sys)("errors")
-    client.download_dataset, module.DownloadError = download_dataset, Failed
-    monkeypatch.setitem(sys.modules, "datacollective", client)
-    monkeypatch.setitem(sys.modules, "datacollective.errors", module)
-    return errors
-
-
-def test_a_dropped_connection_is_resumed(errors, tmp_path):
-    errors += [Failed(ConnectionError("reset")) for _ in range(9)]
-    with pytest.raises(TidyVoiceError, match=r"datasets/abc: the download failed 5 times \(reset"):
+    monkeypatch.setattr(datacollective, "download_dataset", download_dataset)
+    kind = TidyVoiceError if "abc" in raised else type(error.__cause__)
+    with pytest.raises(kind, match=raised):
         fetch_dataset("abc", tmp_path)
-    assert fetch_dataset("abc", tmp_path / "new") == tmp_path / "new" / "x.tar.gz"
-    assert not errors
+    assert len(called) == calls
 
 
-@pytest.mark.parametrize("cause", [KeyboardInterrupt(), OSError(errno.ENOSPC, "No space left")])
-def test_an_interruption_and_a_full_disk_end_it(errors, tmp_path, cause):
-    errors += [Failed(cause)]
-    with pytest.raises(type(cause)) as raised:
-        fetch_dataset("abc", tmp_path)
-    assert raised.value is cause
-
-
-def test_refusals_of_the_site_and_a_missing_client_are_one_line(errors, tmp_path, monkeypatch):
-    errors += [PermissionError("agree to the terms\n  of the data set")]
-    with pytest.raises(TidyVoiceError, match=r"datasets/abc: agree to the terms of the data set$"):
-        fetch_dataset("abc", tmp_path)
+def test_a_missing_client_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "datacollective", None)
     with pytest.raises(TidyVoiceError, match=r"pip install -e '\.\[download\]'"):
         fetch_dataset("abc", tmp_path)
