@@ -42,16 +42,11 @@ from tidyvoice.verification.fit import fit_verifier
 torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
 
 
-# The files that take longest go first, so that no process is left with one of them at the end.
-LONGEST = (
-    "test_recipe.py", "test_real_recipe.py", "test_distributed.py", "test_documented_commands.py",
-    "test_interruptions.py", "test_export.py", "test_options.py", "test_trainer.py",
-)  # fmt: skip
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    places = {name: place for place, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: places.get(item.path.name, len(LONGEST)))
+    """Start the longest files first, so that no process is left with one of them at the end."""
+    longest = "recipe real_recipe distributed documented_commands interruptions export options"
+    places = {f"test_{name}.py": place for place, name in enumerate(longest.split())}
+    items.sort(key=lambda item: places.get(item.path.name, len(places)))
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -62,10 +57,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Use two workers more than cores, because many tests wait for programs that they start.
-
-    Use no workers (0) for a single file, whose tests would not spread.
-    """
+    """Two workers more than cores, because many tests wait for programs; none for a single file."""
     alone = len(config.args) == 1 and ".py" in config.args[0]
     return 0 if alone else usable_cores() + 2
 
@@ -165,8 +157,7 @@ def write_corpus(root: Path, speakers: int, utterances: int, seconds: float = 2.
 def write_clear_voices(root: Path, seconds: float) -> None:
     """Write every SPEAKER/.../FILE.wav anew, so that even untrained models tell speakers apart.
 
-    The recordings of a speaker differ by their last bits only. No training, however it ends, can
-    then give scores that a calibration refuses.
+    No training, however it ends, can then give scores that a calibration refuses.
     """
     time = np.arange(round(seconds * 16000)) / 16000
     for speaker in root.iterdir():
@@ -227,10 +218,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict:
 
 @pytest.fixture(scope="module")
 def shallow() -> Iterator[None]:
-    """Build networks of one block a stage in this process, for tests of everything around them.
-
-    A step takes a third of the time, and an export a second less for each of the twelve blocks.
-    """
+    """Build networks of one block a stage in this process, which are faster."""
     with pytest.MonkeyPatch.context() as patch:
         one_block = partial(SimAMResNetASP, (1, 1, 1, 1))
         patch.setitem(MODELS._components, "SimAM_ResNet34_ASP", one_block)

@@ -45,10 +45,6 @@ def settings(*overrides):
     return load_settings(Settings, CONFIG, [*TINY, *overrides])
 
 
-def marker(out):
-    return json.loads((out / "corpus.json").read_text())
-
-
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     out = tmp_path_factory.mktemp("mini") / "corpus"
@@ -58,12 +54,10 @@ def made(tmp_path_factory):
 
 def test_layout_and_format(made):
     for speaker in plan(settings()):
-        seconds = getattr(settings(), speaker.split).seconds
         for language, files in speaker.files.items():
-            assert len(files) == 2
             for file in files:
                 info = soundfile.info(made / speaker.folder / language / file)
-                assert seconds[0] <= info.duration <= seconds[1] + 1e-3
+                assert 0.5 <= info.duration <= 0.8 + 1e-3
     for path in made.rglob("*.wav"):
         info = soundfile.info(path)
         assert (info.samplerate, info.channels, info.subtype) == (16000, 1, "PCM_16"), path
@@ -89,14 +83,10 @@ def test_trials(made):
     assert len({frozenset(line.split()[1:]) for line in lines}) == len(lines)
 
 
-@pytest.mark.parametrize(
-    ("targets", "remarks"), [(6, []), (1000, ["same-language targets", "cross-language targets"])]
-)
-def test_too_few_pairs_are_reported(targets, remarks):
+def test_too_few_pairs_are_reported():
     dev = [speaker for speaker in plan(settings()) if speaker.split == "dev"]
-    lines, said = draw_trials(dev, settings(f"trials.targets={targets}").trials, seed=1)
-    assert len(said) == len(remarks)
-    assert all(kind in remark for kind, remark in zip(remarks, said, strict=True))
+    lines, remarks = draw_trials(dev, settings("trials.targets=1000").trials, seed=1)
+    assert ["same-language targets" in remark for remark in remarks] == [True, False]
     assert len(lines) == len(set(lines))
 
 
@@ -115,7 +105,8 @@ def test_bytes_depend_neither_on_jobs_nor_on_an_interruption(made, tmp_path):
     assert not [path for path in out.rglob("*.partial") if path.is_dir()]
 
     corpus.make(settings(), out, jobs=2)
-    assert marker(out)["sha256"] == marker(made)["sha256"] == corpus.digest(made)
+    markers = [json.loads((folder / "corpus.json").read_text()) for folder in (out, made)]
+    assert markers[0]["sha256"] == markers[1]["sha256"] == corpus.digest(made)
     assert all(path.stat().st_mtime_ns == when for path, when in kept.items())
 
 
@@ -146,14 +137,9 @@ def _die(folder):
     os._exit(9)
 
 
-def _speak_unknown_language(folder, data):
-    espeak.Engine(data, seed=1).set_voice("xx", "language variant\n")
-
-
-def test_failures_of_a_process_are_reported(tmp_path):
-    data = espeak.data_folder(tmp_path / "data")
+def test_failures_are_reported(tmp_path):
     with pytest.raises(TidyVoiceError, match="no voice 'xx'"):
-        list(corpus.run([(_speak_unknown_language, tmp_path / "xx", (data,))], 1))
+        corpus.make(settings("languages=[xx,en,fr,de]"), tmp_path / "corpus", jobs=1)
     with pytest.raises(TidyVoiceError, match="nobody: its process died"):
         list(corpus.run([(_die, tmp_path / "nobody", ())], 1))
 

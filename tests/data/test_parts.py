@@ -107,7 +107,7 @@ def test_parts_are_made_by_themselves_and_read_as_one(tmp_path):
         expected = read_pcm16(root / key.removeprefix("vb2-"))
         np.testing.assert_array_equal(reader.read(row), expected)
 
-    one = prepare("voxblink2", "--root", root, "--out", tmp_path / "one", "--parts", 1)
+    one = prepare("voxblink2", "--root", root, "--out", tmp_path / "one", "--part", "1/1")
     assert one.returncode == 0, one.stderr
     assert sorted(reader.keys) == Manifest.read(tmp_path / "one").table["utterance"].to_list()
 

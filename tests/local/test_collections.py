@@ -50,30 +50,10 @@ def test_one_command_fetches_unpacks_and_prepares(collection, tmp_path, capsys, 
     assert os.listdir(corpus) == [folder]
 
 
-@pytest.mark.parametrize(
-    ("name", "licence"),
-    [
-        ("tidyvoice", "forbid determining who a speaker is"),
-        ("tidyvoice_eval", "forbid determining who a speaker is"),
-        ("voxceleb1", "CC BY 4.0"),
-        ("voxceleb2", "CC BY 4.0"),
-        ("voxblink2", "CC BY-NC-SA"),
-        ("musan", "CC BY and public domain"),
-        ("rirs", "Apache-2.0"),
-    ],
-)
-def test_each_corpus_tells_its_licence(name, licence):
-    assert licence in " ".join(succeed(name, "--help").split())
-
-
-def test_what_is_not_the_published_archive_is_refused(collection, tmp_path):
-    name, archive = collection
-    where = ("--download", tmp_path / "corpus", "--out", tmp_path / "data")
-    with serving(files={archive.name: archive.read_bytes()}) as server:
-        line = fail(name, *where, "--url", f"{server.url}/{archive.name}")
-    assert f"/{archive.name} has the md5" in line
-    assert f"expected {importlib.import_module(f'local.{name}').MD5}" in line
-    assert not (tmp_path / "data").exists()
+@pytest.mark.parametrize("name", ["tidyvoice", "voxceleb1", "voxceleb2", "voxblink2", "rirs"])
+def test_each_corpus_tells_its_licence(name):
+    terms = importlib.import_module(f"local.{name}").TERMS
+    assert f"Licence: {terms}" in " ".join(succeed(name, "--help").split())
 
 
 def test_a_folder_on_the_disk_serves(collection, tmp_path):

@@ -50,8 +50,7 @@ def test_an_archive_of_any_form_gives_the_same(speakers, tmp_path, top):
 def test_train_and_dev_in_one_folder_are_told_apart(speakers, tmp_path):
     shutil.copytree(speakers, speakers.with_name(DEV))
     line = fail("tidyvoice", "--root", speakers.parent, "--out", tmp_path / "data")
-    assert f"{speakers} (6 files)" in line
-    assert f"{speakers.with_name(DEV)} (6 files)" in line
+    assert f"{speakers.with_name(DEV)} (6 files), {speakers} (6 files)" in line
 
 
 def test_speakers_are_held_out(speakers, tmp_path):
@@ -107,30 +106,25 @@ def test_unfit_files_are_refused_by_name_or_left_out_on_demand(speakers, tmp_pat
 def test_names(speakers, tmp_path):
     for name in ("grüße_ä.wav", "语音.wav"):
         write_wav(speakers / "id000000" / "de" / name)
-    succeed("tidyvoice", "--root", speakers, "--out", tmp_path / "data")
+    command = ("tidyvoice", "--root", speakers, "--drop-unfit", "--out")
+    succeed(*command, tmp_path / "data")
     assert "id000000/de/grüße_ä.wav" in ids(tmp_path / "data")
     assert check(tmp_path / "data") == []
-    write_wav(speakers / "id000000" / "de" / "with space.wav")
-    line = fail("tidyvoice", "--root", speakers, "--out", tmp_path / "spaced", "--drop-unfit")
+    spaced = write_wav(speakers / "id000000" / "de" / "with space.wav")
+    line = fail(*command, tmp_path / "refused")
     assert "white space in 'id000000/de/with space.wav'. Rename the file" in line
-    assert not (tmp_path / "spaced").exists()
-    (speakers / "id000000" / "de" / "with space.wav").unlink()
-    shutil.copy(speakers / "id000000/en/en_0.wav", bytes(speakers / "id000000/en") + b"/\xff.wav")
-    line = fail("tidyvoice", "--root", speakers, "--out", tmp_path / "spaced")
-    assert r"\xff.wav' is not UTF-8" in line
+    shutil.move(spaced, bytes(speakers / "id000000/en") + b"/\xff.wav")
+    assert r"\xff.wav' is not UTF-8" in fail(*command, tmp_path / "refused")
+    assert not (tmp_path / "refused").exists()
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--root", "nowhere", "--out", "x"], "nowhere is missing"),
-        (["--root", "{flat}", "--out", "x"], "contains no SPEAKER/FOLDER/FILE"),
-        (["--root", "x"], "--out: give the data folder"),
-        (["--root", "x", "--archive", "x.tar.gz", "--out", "x"], "x.tar.gz is missing"),
+        ("--root nowhere --out x", "nowhere is missing"),
+        ("--root x", "--out: give the data folder"),
+        ("--root x --archive x.tar.gz --out x", "x.tar.gz is missing"),
     ],
 )
-def test_mistakes_are_named(tmp_path, arguments, message):
-    write_wav(tmp_path / "flat" / "a.wav")
-    assert message in fail(
-        "tidyvoice", *(word.format(flat=tmp_path / "flat") for word in arguments)
-    )
+def test_mistakes_are_named(arguments, message):
+    assert message in fail("tidyvoice", *arguments.split())

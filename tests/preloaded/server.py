@@ -54,7 +54,11 @@ def serve(path: str) -> list[str]:
             connection, _ = listener.accept()
             _, streams, _, _ = socket.recv_fds(connection, 1, 3)
             with connection.makefile("rb") as file:
-                arguments, folder, environment = json.loads(file.readline())
+                line = file.readline()
+            if not line.endswith(b"\n"):  # the client was killed before it had sent all
+                connection.close()
+                continue
+            arguments, folder, environment = json.loads(line)
             pid = os.fork()
             # Both set the group: the child may be killed before it has.
             os.setpgid(pid, pid)
