@@ -29,7 +29,9 @@ corpus=${corpus:-$data/corpus} corpus_stamp=${corpus:-$data/corpus}/corpus.json 
 tidyvoicex=$corpus/TidyVoiceX_ASV
 trials=$corpus/TidyVocieX_Dev_trialPairs.txt # the challenge's own spelling
 [ -z "$init_from$from_released" ] || pretraining=()
-systems=(${pretraining[@]+"${pretraining[@]}"} finetune)
+system=finetune title=fine-tuned mean=mean # reported; the mean that is subtracted from its embeddings
+[ -z "$from_released" ] || system=released title=released
+systems=(${pretraining[@]+"${pretraining[@]}"} "$system")
 finetune=("conf/$recipe/finetune${variant:+_$variant}.yaml")
 [ -e "${finetune[0]}" ] || finetune=("conf/variants/$variant.yaml" "base=conf/$recipe/finetune.yaml")
 [ -e "${finetune[0]}" ] || fail "--variant $variant: there is no ${finetune[0]}"
@@ -39,9 +41,6 @@ finetune=("conf/$recipe/finetune${variant:+_$variant}.yaml")
 # The speakers who calibrate, nobody if empty; the list that calibrates.
 held_out=$data/calib fit=calib fit_trials=$data/calib/trials
 [ "$calib_speakers" != 0 ] || held_out='' fit=dev fit_trials=$trials
-# The system that is reported, the mean that is subtracted from its embeddings, its scores of dev.
-system=finetune title=fine-tuned mean=mean dev_cosines=dev
-[ -z "$from_released" ] || system=released title=released
 compared=() # the systems before it
 for name in ${pretraining[@]+"${pretraining[@]}"}; do
   before=${name/pretrain/pretrained}
@@ -53,7 +52,7 @@ done
 . local/scoring.sh
 [ "$stage" != 1 ] || require_inputs
 if [ -n "$from_released" ]; then
-  . local/released.sh # in place of stages 1 to 6
+  . local/released.sh
 elif [ "$stage" -le 4 ] || [ -n "$variant${overrides[*]-}" ]; then
   # Check all settings before the first stage runs.
   [ -z "$init_from" ] || [ "$stage" -gt 4 ] || make "$exp/initial/source.json" -- \
@@ -64,15 +63,21 @@ fi
 if stage 1 "prepare the data"; then
   prepare
   prepare_tidyvoicex
-  [ -z "$held_out" ] || make "$held_out/trials" -- tidyvoice trials "$held_out" \
-    --targets "$calib_targets" --nontargets "$calib_nontargets" --out "$held_out/trials"
-  make "$data/noise/wav.scp" "$corpus_stamp" -- \
-    python -m local.musan --download "$corpus" --out "$data/noise"
-  make "$data/rirs/wav.scp" "$corpus_stamp" -- \
-    python -m local.rirs --download "$corpus" --out "$data/rirs"
-  make "$data/check.txt" -- tidyvoice check "$data/finetune" --no-audio \
-    ${held_out:+--disjoint "$held_out"} --disjoint "$data/dev"
-  examine --data "$data/dev" ${held_out:+--data "$held_out"} --train "$data/finetune"
+  if [ -n "$from_released" ]; then
+    fetch_released
+  else
+    [ -z "$held_out" ] || make "$held_out/trials" -- tidyvoice trials "$held_out" \
+      --targets "$calib_targets" --nontargets "$calib_nontargets" --out "$held_out/trials"
+    make "$data/noise/wav.scp" "$corpus_stamp" -- \
+      python -m local.musan --download "$corpus" --out "$data/noise"
+    make "$data/rirs/wav.scp" "$corpus_stamp" -- \
+      python -m local.rirs --download "$corpus" --out "$data/rirs"
+    examine --data "$data/dev" ${held_out:+--data "$held_out"} --train "$data/finetune"
+  fi
+fi
+if [ -n "$from_released" ]; then # it has seen all speakers of TidyVoiceX but dev
+  held_out='' fit=dev fit_trials=$trials
+  [ -e "$data/finetune/wav.scp" ] || mean=''
 fi
 
 if stage 2 "pack shards"; then
@@ -93,9 +98,10 @@ if stage 4 "fine-tune with a large margin"; then
 fi
 
 if stage 5 "average checkpoints, extract embeddings"; then
-  average finetune
-  extract finetune dev "$data/dev"
-  extract finetune mean "$data/finetune" # all of it: stage 7 takes its speakers as the cohort
+  [ -n "$from_released" ] || average finetune
+  extract "$system" dev "$data/dev"
+  # All of it: stage 7 takes its speakers as the cohort.
+  [ -z "$mean" ] || extract "$system" mean "$data/finetune"
   for name in ${pretraining[@]+"${pretraining[@]}"}; do
     extract "$name" dev "$data/dev"
     extract "$name" mean "$data/finetune" --limit "$mean_utterances"
@@ -113,7 +119,8 @@ if stage 6 "score, metrics, report"; then
         tidyvoice metrics "$exp/$name/scores/voxceleb1-$list.score"
     done
   done
-  report results "$dev_cosines" --name "$title"
+  [ -z "$from_released" ] || compare_means
+  report results dev --name "$title"
 fi
 
 if stage 7 "normalise, calibrate, report"; then
@@ -129,7 +136,7 @@ if stage 7 "normalise, calibrate, report"; then
       ${held_out:+--save "$exp/finetune/models/calibration.json"}
     report calibrated dev-llr --name "$title, language-aware norm, calibrated" \
       --compare "$title, language-aware norm=$scores/dev-language.score" \
-      --compare "$title=$scores/$dev_cosines.score"
+      --compare "$title=$scores/dev.score"
   else
     echo "  TidyVoiceX train is not here, which is the cohort: nothing is normalised or calibrated"
   fi

@@ -18,19 +18,16 @@ score() {
     ${mean:+--mean "$from/$mean.npz"} --out "$out" "${@:5}"
 }
 
-# normalise NAME METHOD: normalise the cosines of a list by the speakers of the fine-tuning. METHOD is
-# language, blind, which guesses the languages, or asnorm.
+# normalise NAME METHOD: normalise cosines by the speakers of the fine-tuning. blind guesses languages.
 normalise() {
-  local cosines=$scores/$1.score out=$scores/$1-$2.score method=("${2/blind/language}")
-  if [ "$1" = dev ]; then cosines=$scores/$dev_cosines.score; fi
+  local out=$scores/$1-$2.score method=("${2/blind/language}")
   if [ "$2" = blind ]; then method+=(--blind); fi
-  make "$out" -- tidyvoice normalize --scores "$cosines" --embeddings "$embeddings/${1%%-*}.npz" \
+  make "$out" -- tidyvoice normalize --scores "$scores/$1.score" --embeddings "$embeddings/${1%%-*}.npz" \
     --mean "$embeddings/mean.npz" --cohort "$embeddings/mean.npz" --top-n "$top_n" \
     --cohort-utt2spk "$data/finetune/utt2spk" --method "${method[@]}" --out "$out"
 }
 
-# calibrate NAME METHOD [OPTION ...]: calibrate normalised scores by those of the list that calibrates,
-# and that list by itself, across folds of its speakers.
+# calibrate NAME METHOD [OPTION ...]: calibrate by the list that calibrates; this one across folds.
 calibrate() {
   local by=(--fit "$scores/$fit-$2.score") out=$scores/$1-llr.score
   if [ "$1" = "$fit" ]; then by=(--cross-fit 5); fi

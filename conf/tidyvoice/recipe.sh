@@ -34,7 +34,6 @@ require_inputs() {
       [ -e "$corpus/$part" ] ||
         missing+=("$corpus/$part: python -m local.$part --help says where; or give --init-from")
     done
-    command -v ffmpeg >/dev/null || missing+=("ffmpeg: decodes m4a; apt install ffmpeg")
   fi
   [ ${#missing[@]} = 0 ] ||
     fail "missing inputs, ${#missing[@]} in all:$(printf '\n  %s' "${missing[@]}")"

@@ -35,17 +35,11 @@ def test_each_utterance_is_its_own_speaker(audio, tmp_path):
     assert check(data) == []
 
 
-@pytest.fixture
-def later(tmp_path):
-    """The layout of later users."""
+def test_ids_that_are_paths_tell_speakers_and_languages(tmp_path):
+    folder = tmp_path / "TidyVoiceX2"
     ids = [f"{speaker}/{code}/{speaker}_{code}.wav" for speaker in "ab" for code in ("ab", "yue")]
     for name in ids:
-        write_wav(tmp_path / "TidyVoiceX2" / name)
-    return tmp_path / "TidyVoiceX2", ids
-
-
-def test_ids_that_are_paths_tell_speakers_and_languages(later, tmp_path):
-    folder, ids = later
+        write_wav(folder / name)
     trials = f"1 {ids[0]} {ids[1]}\n0 {ids[0]} {ids[3].removesuffix('.wav')}\n"
     path, said, table = prepare(folder, tmp_path / "data", trials)
     assert f"{path}: 2 trials, 1 target, 1 non-target, over 3 utterances" in said
@@ -53,13 +47,6 @@ def test_ids_that_are_paths_tell_speakers_and_languages(later, tmp_path):
     assert table["utterance"].to_list() == ids
     assert table["speaker"].to_list() == [*"aabb"]
     assert table["language"].to_list() == ["ab", "yue"] * 2
-
-
-def test_flat_ids_of_the_same_files_tell_nothing(later, tmp_path):
-    _, _, table = prepare(later[0], tmp_path / "data", "a_ab.wav b_yue.wav\na_ab.wav b_ab.wav\n")
-    assert table["utterance"].to_list() == table["speaker"].to_list()
-    assert sorted(table["utterance"]) == ["a_ab", "a_yue", "b_ab", "b_yue"]
-    assert table["language"].null_count() == 4
 
 
 def test_missing_unfit_and_ambiguous_audio_is_named(audio, tmp_path):

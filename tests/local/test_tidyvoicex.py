@@ -64,8 +64,6 @@ def test_speakers_are_held_out(speakers, tmp_path):
 
 def test_hidden_files_are_left_out_and_stray_files_reported(speakers, tmp_path):
     (speakers / "id000000" / "en" / "._en_0.wav").write_bytes(b"\0\5\x16\7 of macOS")
-    (speakers / "id000000" / ".AppleDouble" / "en").mkdir(parents=True)
-    (speakers / "id000000" / ".AppleDouble" / "en" / "x.wav").write_bytes(b"x")
     (speakers / "id000000" / "en" / "loop").symlink_to(speakers)  # a circle
     write_wav(speakers / "id000000" / "en" / "more" / "sample.wav")
     done = call("tidyvoice", "--root", speakers, "--out", tmp_path / "data")

@@ -15,21 +15,6 @@ from tests.preloaded import shell, succeed
 from tests.recipe.support import RECIPE
 
 
-def test_a_missing_wav_stops_with_its_name_and_the_next_run_goes_on(own):
-    table = own / "exp/mini/finetune/embeddings/dev.npz"
-    table.unlink()
-    wav = next((own / "data/mini/corpus/TidyVoiceX_ASV/TidyVoiceX_Dev").rglob("*.wav"))
-    hidden = wav.rename(wav.with_suffix(".hidden"))
-    stage = f"{RECIPE} --stage 5 --stop-stage 5"
-    failed = shell(stage, own)
-    hidden.rename(wav)
-    assert failed.returncode != 0
-    assert f"error: {wav.relative_to(own)} is missing" in failed.stderr
-    assert not table.exists()
-    succeed(stage, own)
-    assert table.exists()
-
-
 def test_ctrl_c_ends_a_stage_in_one_line_and_the_next_run_goes_on(own):
     # Exactly as a terminal does it: the signal goes to run.sh and to all it has started.
     command = f"{RECIPE} --exp exp/cut --stage 3 --stop-stage 3 --set epochs={{}}"

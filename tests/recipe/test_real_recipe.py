@@ -171,8 +171,8 @@ def test_the_released_model_stands_beside_the_published_figures(project):
         project,
     )
     scores = project / "exp/released/released/scores"
-    for name in ("none", "train", "own", "llr"):
-        assert np.isfinite(read_scores(scores / f"dev-{name}.score").scores).all()
+    for name in ("dev", "dev-none", "dev-own", "dev-llr"):
+        assert np.isfinite(read_scores(scores / f"{name}.score").scores).all()
     for figure in ("3.07", "1.79", "5.19", "0.88", "2.97", "0.82"):
         assert figure in said
     compared = (scores.parent / "compared.txt").read_text()
@@ -257,8 +257,8 @@ def test_the_released_model_needs_nothing_but_dev(project, tmp_path):
         project,
     )
     assert "tv26_eval-A.txt: released, plain cosine; 12 scores" in said
-    names = sorted(p.name for p in (project / "exp/alone/released/scores").glob("*.score"))
-    assert names == ["dev-none.score", "dev-own.score", "eval-A.score", "eval-U.score"]
+    names = sorted(p.stem for p in (project / "exp/alone/released/scores").glob("*.score"))
+    assert names == ["dev", "dev-none", "dev-own", "eval-A", "eval-U"]
 
 
 @pytest.mark.parametrize(

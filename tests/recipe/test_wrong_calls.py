@@ -17,9 +17,8 @@ def untouched(tmp_path_factory):
 
 
 def test_without_arguments_it_lists_and_starts_nothing(untouched):
-    said = succeed("./run.sh", untouched)
-    for word in ("mini", "tidyvoice", "stages", "--stop-stage"):
-        assert word in said
+    for word in ("--stop-stage", "top_n=", "  7  normalise, calibrate, report"):
+        assert word in succeed("./run.sh", untouched)
 
 
 @pytest.mark.parametrize(
@@ -35,15 +34,11 @@ def test_without_arguments_it_lists_and_starts_nothing(untouched):
         ("--recipe mini --topn 30", "unknown option --topn"),
         ("--recipe mini --set average=4", "epochs is 3, but 4 epochs are to be averaged"),
         ("--recipe mini --set seed", "--set seed: write KEY=VALUE"),
-        ("--stage 1", "give --recipe"),
         ("--recipe", "--recipe needs a value"),
         ("--recipe mini --init-from nowhere", "nowhere: no folder"),
         ("--recipe tidyvoice --stage 2 --init-from conf --from-released", "without --init-from"),
         ("--recipe mini --stage 5 --set corpus.seed=2", "unknown key corpus"),
-        (
-            "--recipe mini --stage 4 --stop-stage 4",
-            "exp/mini/pretrain/models is missing: run stage 3",
-        ),
+        ("--recipe mini --stage 4", "exp/mini/pretrain/models is missing: run stage 3"),
     ],
 )
 def test_a_wrong_call_says_what_is_right(untouched, arguments, message):
@@ -57,11 +52,8 @@ def test_all_that_is_missing_is_said_at_once(untouched):
     line = "./run.sh --recipe tidyvoice --corpus nowhere --stop-stage 1"
     for options, missing in (
         ("", ("TidyVoiceX_Dev", "TidyVoiceX_Train", "trialPairs.txt", "voxceleb2", "voxblink2")),
-        ("--init-from conf", ("TidyVoiceX_Dev", "TidyVoiceX_Train", "trialPairs.txt")),
         ("--from-released", ("TidyVoiceX_Dev", "trialPairs.txt")),
     ):
-        result = shell(f"{line} {options}", untouched)
-        assert result.returncode == 2
-        first, *lines = result.stderr.strip().splitlines()
+        first, *lines = shell(f"{line} {options}", untouched).stderr.strip().splitlines()
         assert first == f"error: missing inputs, {len(missing)} in all:"
-        assert all(name in said and ": " in said for name, said in zip(missing, lines, strict=True))
+        assert all(f"{name}: " in said for name, said in zip(missing, lines, strict=True))
