@@ -228,21 +228,15 @@ def shallow() -> Iterator[None]:
 @pytest.fixture
 def experiment(tiny: Path, tmp_path: Path) -> dict:
     """Settings of a training that takes a second, as the YAML file would hold them."""
+    data = {name: str(tiny / name) for name in ("train", "noise", "rirs")}
+    data |= {"chunk_frames": 40, "augment_probability": 0.6, "batch_size": 5, "num_workers": 1}
     return {
         "experiment": str(tmp_path / "exp"),
         "epochs": 3,
         "epoch_iterations": 4,
         "log_iterations": 2,
         "device": "cpu",
-        "data": {
-            "train": str(tiny / "train"),
-            "noise": str(tiny / "noise"),
-            "rirs": str(tiny / "rirs"),
-            "chunk_frames": 40,
-            "augment_probability": 0.6,
-            "batch_size": 5,
-            "num_workers": 1,
-        },
+        "data": data,
         "model": {"args": {"in_planes": 2, "embed_dim": 16}},
         "optimizer": {"name": "SGD"},
         "learning_rate": {"args": {"initial_lr": 0.05, "final_lr": 0.005}},

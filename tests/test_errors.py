@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tidyvoice.errors import TidyVoiceError, TidyVoiceWarning, one_line_errors, summarise
+from tidyvoice.errors import TidyVoiceError, TidyVoiceWarning, one_line_errors
 from tidyvoice.files import atomic_path, write_text
 
 
@@ -46,11 +46,6 @@ def test_a_warning_of_another_library_keeps_its_category_and_place(capsys, monke
     other, own = capsys.readouterr().err.splitlines()
     assert other == "torch/x.py:12: FutureWarning: it is old"
     assert own == "warning: x.wav is clipped"
-
-
-def test_many_problems_are_counted():
-    assert summarise(["a", "b", "c"], limit=2) == "a; b; and 1 more"
-    assert summarise(["a", "b"], limit=2) == "a; b"
 
 
 def test_a_file_is_whole_or_untouched(tmp_path):

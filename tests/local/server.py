@@ -9,21 +9,14 @@ from threading import Thread
 
 @dataclass
 class Server:
-    """Contents of a server and how it behaves.
-
-    Attributes:
-        files: contents by path.
-        drop_after: bytes after which the connection is dropped, one request after the other.
-        failures: statuses that are answered first, one request after the other.
-        starts: the range that each request asked for.
-    """
+    """Contents of a server, by path, and how it behaves."""
 
     files: dict[str, bytes]
     ranges: bool = True
     kind: str = "application/octet-stream"
-    drop_after: list[int] = field(default_factory=list)
-    failures: list[int] = field(default_factory=list)
-    starts: list[str | None] = field(default_factory=list)
+    drop_after: list[int] = field(default_factory=list)  # bytes, one request after the other
+    failures: list[int] = field(default_factory=list)  # statuses that are answered first
+    starts: list[str | None] = field(default_factory=list)  # the range that each request asked for
     url: str = ""
 
 

@@ -23,17 +23,18 @@ COLLECTIONS = {
 
 @pytest.fixture(params=COLLECTIONS)
 def collection(request, tmp_path):
-    """The name of the command, and the archive, in which there is more than the sounds."""
+    """The module of the command, and the archive, in which there is more than the sounds."""
     archive, top, below = COLLECTIONS[request.param]
-    kinds = importlib.import_module(f"local.{request.param}").KINDS
-    write_sounds(tmp_path / "made" / top / below, kinds, seconds=0.3)
+    module = importlib.import_module(f"local.{request.param}")
+    write_sounds(tmp_path / "made" / top / below, module.KINDS, seconds=0.3)
     (tmp_path / "made" / top / "README").write_text("licence")
-    return request.param, pack(tmp_path / archive, tmp_path / "made" / top, top)
+    return module, pack(tmp_path / archive, tmp_path / "made" / top, top)
 
 
 def test_one_command_fetches_unpacks_and_prepares(collection, tmp_path, capsys, monkeypatch):
-    name, archive = collection
-    module, folder = importlib.import_module(f"local.{name}"), COLLECTIONS[name][1]
+    module, archive = collection
+    name = module.__name__.removeprefix("local.")
+    folder = COLLECTIONS[name][1]
     md5 = hashlib.md5(archive.read_bytes()).hexdigest()
     corpus, data = tmp_path / "corpus", tmp_path / "data"
     with serving(files={archive.name: archive.read_bytes()}, drop_after=[500]) as server:
@@ -58,7 +59,7 @@ def test_each_corpus_tells_its_licence(name):
 
 def test_a_folder_on_the_disk_serves(collection, tmp_path):
     """Here one of the built-in corpus, which has its own terms."""
-    name, _ = collection
+    name = collection[0].__name__.removeprefix("local.")
     (tmp_path / "made" / "corpus.json").write_text("{}")
     output = succeed(name, "--root", tmp_path / "made", "--out", tmp_path / "data")
     assert output.startswith(mini.TERMS)

@@ -3,6 +3,7 @@
 import errno
 import sys
 from json import dumps
+from unittest.mock import Mock
 
 import pytest
 from conftest import require, write_corpus
@@ -91,17 +92,12 @@ def failed(cause):
     ],
 )
 def test_failures(error, raised, calls, tmp_path, monkeypatch):
-    called = []
-
-    def download_dataset(dataset, folder, show_progress):
-        called.append(dataset)
-        raise error
-
-    monkeypatch.setattr(datacollective, "download_dataset", download_dataset)
+    client = Mock(side_effect=error)
+    monkeypatch.setattr(datacollective, "download_dataset", client)
     kind = TidyVoiceError if "abc" in raised else type(error.__cause__)
     with pytest.raises(kind, match=raised):
         fetch_dataset("abc", tmp_path)
-    assert len(called) == calls
+    assert client.call_count == calls
 
 
 def test_a_missing_client_is_named(tmp_path, monkeypatch):

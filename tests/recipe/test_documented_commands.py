@@ -2,6 +2,8 @@
 
 import re
 
+import pytest
+
 from tests.preloaded import succeed
 from tests.recipe.support import OPTIONS, RECIPE, ROOT
 
@@ -16,16 +18,11 @@ def documented_commands() -> list[str]:
     return [line for block in blocks for line in block.splitlines()]
 
 
-def test_the_python_of_the_readme_runs(own):
-    code = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)[1]
-    assert RELEASED in code
-    (own / "readme.py").write_text(code.replace(RELEASED, "exp/mini/finetune/models"))
-    succeed("python readme.py", own)
-
-
-def test_the_python_of_the_model_page_runs(own):
-    code = re.search(r"```python\n(.*?)```", (ROOT / "docs/models.md").read_text(), re.DOTALL)[1]
-    (own / "page.py").write_text(code)
+@pytest.mark.parametrize("page", ["README.md", "docs/models.md"])
+def test_the_python_of_a_page_runs(own, page):
+    code = re.search(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)[1]
+    assert (RELEASED in code) == (page == "README.md")
+    (own / "page.py").write_text(code.replace(RELEASED, "exp/mini/finetune/models"))
     succeed("python page.py", own)
 
 

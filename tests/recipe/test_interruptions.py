@@ -44,7 +44,7 @@ def test_ctrl_c_ends_a_stage_in_one_line_and_the_next_run_goes_on(own):
     assert "epochs was 3000, is 4" in refused.stderr
 
 
-@pytest.mark.parametrize("stage", [1, 2, 3, 5])
+@pytest.mark.parametrize("stage", [1, 3])
 def test_a_full_disk_ends_a_stage_in_one_line_and_the_next_run_goes_on(own, stage):
     disk = own / "disk"
     corpus = "data/mini/corpus" if stage > 1 else f"{disk}/corpus"
@@ -54,11 +54,7 @@ def test_a_full_disk_ends_a_stage_in_one_line_and_the_next_run_goes_on(own, stag
     )
     with small_disk(disk, "100m"):
         if stage > 1:
-            unwanted = shutil.ignore_patterns("corpus", "shards" if stage == 2 else "")
-            shutil.copytree(own / "data/mini", disk / "data", ignore=unwanted)
-        if stage > 3:
-            unwanted = shutil.ignore_patterns("scores", "embeddings")
-            shutil.copytree(own / "exp/mini", disk / "exp", ignore=unwanted)
+            shutil.copytree(own / "data/mini", disk / "data", ignore=lambda *_: ["corpus"])
         filling = disk / "filling"
         filling.write_bytes(bytes(shutil.disk_usage(disk).free - 4096))
         failed = shell(command, own)
