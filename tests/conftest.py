@@ -50,9 +50,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Let the workers share a server of commands."""
     if config.getoption("numprocesses", None):
-        preloaded.programs()
+        preloaded.programs()  # the workers share its server
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -313,8 +312,7 @@ def voices(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory, voices: Path) -> Trained:
-    """The experiments of ``make_trained``. Read only."""
-    # Spaces in the name of a folder, as of users there may be.
+    """The experiments of ``make_trained``, in a folder with spaces in its name. Read only."""
     folder = tmp_path_factory.mktemp("ann's own files")
     corpus = Path(shutil.copytree(voices / "known/corpus", folder / "known"))
     write_clear_voices(corpus, seconds=2.0)

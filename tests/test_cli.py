@@ -1,10 +1,5 @@
 import json
-import os
 import re
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -13,7 +8,6 @@ import yaml
 from conftest import invoke, succeed
 
 from tidyvoice.cli import app
-from tidyvoice.training.checkpoint import epoch_checkpoints
 
 TOP = typer.main.get_command(app).commands
 COMMANDS = sorted({*TOP, "hub push"} - {"hub"})
@@ -71,25 +65,3 @@ def test_wrong_settings_are_found_before_the_training(experiment, tmp_path, sett
     assert result.exit_code == (1 if said else 0), result.output
     assert (said or "x.yaml: the settings are valid") in result.output
     assert not Path(experiment["experiment"]).exists()
-
-
-def test_an_interrupted_training_says_so_and_goes_on(experiment, tmp_path):
-    experiment |= {"epochs": 2000, "epoch_iterations": 2, "keep_checkpoints": 3}
-    experiment["data"]["num_workers"] = 2
-    (tmp_path / "x.yaml").write_text(yaml.safe_dump(experiment))
-    command = [sys.executable, "-m", "tidyvoice", "train", str(tmp_path / "x.yaml")]
-    folder = Path(experiment["experiment"])
-    options = {"env": {**os.environ, "OMP_NUM_THREADS": "1"}, "text": True}
-    options |= {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    for sent in (signal.SIGINT, signal.SIGTERM):
-        wanted = max(epoch_checkpoints(folder), default=0) + 2
-        process = subprocess.Popen(command, **options)
-        while process.poll() is None and max(epoch_checkpoints(folder), default=0) < wanted:
-            time.sleep(0.05)
-        process.send_signal(sent)
-        out, error = process.communicate(timeout=60)
-        assert process.returncode == 130, error
-        assert "interrupted: finished work is kept" in error
-        assert "Traceback" not in error
-        assert ("resuming at step" in out) == (sent == signal.SIGTERM)
-    assert not list(folder.rglob("*.partial"))

@@ -21,14 +21,13 @@ KALDI = {"vox1_O_cleaned.kaldi": f"{A} {B} target\n{A} {C} nontarget\n"}
 def root(tmp_path):
     for name in (A, B, C, D, E):
         write_wav(tmp_path / "vox1" / "wav" / name)
+    (tmp_path / "lists").mkdir()
     return tmp_path / "vox1"
 
 
 @pytest.fixture
 def command(root, tmp_path):
-    (tmp_path / "lists").mkdir()
-    lists, out = tmp_path / "lists", tmp_path / "data"
-    return ["voxceleb1", "--root", root, "--lists", lists, "--out", out]
+    return ["voxceleb1", "--root", root, "--lists", tmp_path / "lists", "--out", tmp_path / "data"]
 
 
 def test_lists_are_fetched_and_name_the_utterances(command, tmp_path):

@@ -34,16 +34,13 @@ def test_every_documented_command_runs(own):
     assert len(others) > 20
     for command in dict.fromkeys(others):
         real = command.replace(" MODEL", " exp/mini/pretrain/models")
-        # Of the corpora of videos the built-in one has only the form.
-        real = real.replace("DIR/voxblink2", "data/mini/corpus/pretrain")
+        real = real.replace("DIR/voxblink2", "data/mini/corpus/pretrain")  # of the same form
         real = real.replace(" DIR", " data/mini/corpus")
         # Its lists are not as long as the challenge's, and there is no network here.
         if "--recipe tidyvoice" in real:
             real += " --counts any --top-n 5 --calib-targets 40 --calib-nontargets 60"
-        if real.endswith("from-released") or " --from-released " in real:
-            real = real.replace(
-                "--from-released", "--from-released exp/mini/finetune/models --data data/released"
-            )
+        released = "--from-released exp/mini/finetune/models --data data/released"
+        real = re.sub(r"--from-released(?= |$)", released, real)
         for name, value in OPTIONS.items():
             option = name.removeprefix("calib-")
             real = re.sub(rf"--{option} \d+", f"--{option} {value}", real)

@@ -15,9 +15,11 @@ from tests.preloaded import shell, succeed
 from tests.recipe.support import RECIPE
 
 
-def test_ctrl_c_ends_a_stage_in_one_line_and_the_next_run_goes_on(own):
-    # Exactly as a terminal does it: the signal goes to run.sh and to all it has started.
-    command = f"{RECIPE} --exp exp/cut --stage 3 --stop-stage 3 --set epochs={{}}"
+@pytest.mark.parametrize(("processes", "sent"), [(2, signal.SIGINT), (1, signal.SIGTERM)])
+def test_a_signal_ends_a_stage_in_one_line_and_the_next_run_goes_on(own, processes, sent):
+    # As a terminal sends Ctrl-C: the signal goes to run.sh and to all it has started.
+    command = f"{RECIPE} --processes {processes} --exp exp/cut --stage 3 --stop-stage 3"
+    command += " --set epochs={}"
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     process = subprocess.Popen(
         ["bash", "-c", command.format(3000)],
@@ -33,12 +35,11 @@ def test_ctrl_c_ends_a_stage_in_one_line_and_the_next_run_goes_on(own):
     reached = own / "exp/cut/pretrain/models/model_0002.pt"
     while process.poll() is None and not reached.exists():
         time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGINT)
+    os.killpg(process.pid, sent)
     _, error = process.communicate(timeout=60)
-    assert process.returncode == 130, error
-    assert (
-        error.strip() == "interrupted: finished work is kept; run the same command again to resume"
-    )
+    assert process.returncode in (130, -signal.SIGTERM), error
+    message = "interrupted: finished work is kept; run the same command again to resume"
+    assert error.strip() == message
     refused = shell(command.format(4), own)
     assert refused.returncode == 1
     assert "epochs was 3000, is 4" in refused.stderr

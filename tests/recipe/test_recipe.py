@@ -34,15 +34,11 @@ def test_it_ends_with_the_table_and_the_report(finished):
 
 def test_no_speaker_is_in_two_splits(finished):
     folder, _ = finished
-    seen: set[str] = set()
-    for name in ("pretrain", "finetune", "calib", "dev"):
-        lines = (folder / "data/mini" / name / "spk2utt").read_text().splitlines()
-        speakers = {line.split()[0] for line in lines}
-        assert not seen & speakers
-        seen |= speakers
+    files = [folder / f"data/mini/{n}/spk2utt" for n in ("pretrain", "finetune", "calib", "dev")]
+    speakers = [line.split()[0] for file in files for line in file.read_text().splitlines()]
+    assert len(speakers) == len(set(speakers)) == 8 + 14 + 8
     trained = (folder / "exp/mini/finetune/models/speakers.txt").read_text().split()
     assert len(trained) == 8 + 8  # those of the pretraining as well
-    assert len(seen) == 8 + 14 + 8
 
 
 def test_a_finished_recipe_is_left_alone(finished, own):
