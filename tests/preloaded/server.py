@@ -22,7 +22,7 @@ PACKAGES = """
 matplotlib.figure polars pydantic.main safetensors.torch scipy.fft scipy.optimize scipy.sparse
 scipy.special sklearn.linear_model soundfile torch._dynamo torch.distributed.launcher.api
 torch.utils.tensorboard torchaudio typer yaml tidyvoice.cli tidyvoice.doctor
-tidyvoice.extraction.extract tidyvoice.report tidyvoice.runs tidyvoice.scoring.calibrated
+tidyvoice.extraction.extract tidyvoice.report tidyvoice.runs
 tidyvoice.scoring.pipeline tidyvoice.verification.fit tidyvoice.submission
 tidyvoice.training.average tidyvoice.training.trainer tidyvoice.verification.verifier
 """
