@@ -16,9 +16,8 @@ stage() {
   printf '\n== stage %s of 8: %s (elapsed %s)\n' "$1" "$2" "$(elapsed)"
 }
 
-# finished FILE INPUT ... -- COMMAND ...: test whether this command and this source made FILE, and no
-# INPUT is newer, nor a file or folder that COMMAND names. Stages 1 to 4 can take weeks and keep what
-# other source made.
+# finished FILE INPUT ... -- COMMAND ...: test whether COMMAND and this source made FILE, and no INPUT or
+# file that COMMAND names is newer. Stages 1 to 4 can take weeks and keep what other source made.
 finished() {
   local stamp=${1%/*}/.${1##*/}.command word input
   [ -e "$1" ] && [ -e "$stamp" ] || return 1

@@ -5,9 +5,7 @@ mean_utterances=500     # utterances for the mean of the pretrained model
 top_n=40                # highest cohort scores used, of 80 speakers with an entry for each language
 calib_targets=4000      # target trials for the calibration
 calib_nontargets=20000  # non-target trials for the calibration
-# On two cores, two processes of one thread each train this narrow network faster than one process of
-# two threads, which often wait for each other.
-processes=2             # processes of a training on this machine, one for each GPU
+processes=2             # processes of a training: on two cores faster than two threads of one process
 
 pretraining=(pretrain)
 training_data() { echo "$data/$1"; }
