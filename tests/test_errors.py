@@ -70,13 +70,12 @@ def test_what_a_killed_process_left_is_removed(tmp_path):
 
 def test_threads_may_write_the_same_file(tmp_path):
     path = tmp_path / "table"
-    texts = [str(number) * 200_000 for number in range(8)]
+    texts = [str(number % 8) * 200_000 for number in range(40)]
 
     def write(text: str) -> None:
-        for _ in range(5):
-            write_text(path, text)
-            assert path.read_text() in texts
+        write_text(path, text)
+        assert path.read_text() in texts
 
-    with ThreadPoolExecutor(len(texts)) as pool:
+    with ThreadPoolExecutor(8) as pool:
         list(pool.map(write, texts))
     assert os.listdir(tmp_path) == ["table"]

@@ -37,19 +37,18 @@ def call(module: str, *arguments: object, **changes: str) -> Completed:
     return run("python", "-m", f"local.{module}", *arguments, env=environment(**changes))
 
 
-def succeed(module: str, *arguments: object, **environment: str) -> str:
+def succeed(*command: object, **environment: str) -> str:
     """Return the output of the command, which must succeed without a warning."""
-    done = call(module, *arguments, **environment)
+    done = call(*command, **environment)
     assert done.returncode == 0, done.stderr
     assert "warning" not in done.stderr
     return done.stdout
 
 
-def fail(module: str, *arguments: object, **environment: str) -> str:
-    """The one line in which the command ends."""
-    done = call(module, *arguments, **environment)
-    lines = done.stderr.splitlines()
+def fail(*command: object, **environment: str) -> str:
+    """Return the one line in which the command ends."""
+    done = call(*command, **environment)
+    (line,) = done.stderr.splitlines()
     assert done.returncode == 1, done.stdout + done.stderr
-    assert len(lines) == 1, done.stderr
-    assert lines[0].startswith("error: "), lines
-    return lines[0]
+    assert line.startswith("error: ")
+    return line

@@ -62,8 +62,7 @@ def test_mistakes_are_named(root, command, tmp_path):
     published = tmp_path / "lists" / "veri_test2.txt"
     assert "lists contains no vox1_O_cleaned.kaldi" in fail(*command)
     with serving(files={}) as server:
-        line = fail(*command, "--download-lists", "--url", server.url)
-        assert f"{server.url}/veri_test2.txt: HTTP Error 404" in line
+        assert "HTTP Error 404" in fail(*command, "--download-lists", "--url", server.url)
     published.write_text(f"{A} {B}\n")
     assert "veri_test2.txt has no labels" in fail(*command)
     published.write_text(ORIGINAL["veri_test2.txt"])
