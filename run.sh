@@ -56,7 +56,7 @@ if [ -n "$from_released" ]; then
 elif [ "$stage" -le 4 ] || [ -n "$variant${overrides[*]-}" ]; then
   # Check all settings before the first stage runs.
   [ -z "$init_from" ] || [ "$stage" -gt 4 ] || make "$exp/initial/source.json" -- \
-    tidyvoice fetch-model "$init_from" --out "$exp/initial" --config "conf/$recipe/finetune.yaml"
+    tidyvoice fetch-model "$init_from" --out "$exp/initial"
   for name in "${systems[@]}"; do check "$name"; done
 fi
 

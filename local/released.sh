@@ -9,8 +9,8 @@ fetch_released() {
     [ ! -e "$folder" ] || folders+=(--data "$folder") trained_on+=(--trained-on "$folder/utt2spk")
   done
   examine "${folders[@]}"
-  make "$exp/released/models/source.json" -- tidyvoice fetch-model "$from_released" --out \
-    "$exp/released/models" --config "conf/$recipe/finetune.yaml" ${trained_on[@]+"${trained_on[@]}"}
+  make "$exp/released/models/source.json" -- tidyvoice fetch-model "$from_released" \
+    --out "$exp/released/models" ${trained_on[@]+"${trained_on[@]}"}
 }
 
 # Which mean the published figures were centred with is not documented: score with each.

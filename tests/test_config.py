@@ -137,7 +137,7 @@ def test_the_defaults_are_those_of_the_published_baseline(path):
     assert settings.loss.args["scale"] == 32
     assert settings.optimizer.args == {"momentum": 0.9, "nesterov": True, "weight_decay": 1e-4}
     assert settings.data.speeds == (1.0, 0.9, 1.1)
-    assert settings.frontend.args["window_type"] == "hamming"
+    assert settings.frontend.args["num_mel_bins"] == 80
 
 
 def test_another_component_drops_the_settings_of_the_one_before(path, tmp_path):

@@ -38,4 +38,4 @@ def test_damaged_and_other_archives_are_named(tmp_path):
     assert f"contains no {TRIALS}" in fail(*command)
     assert not out.exists()
     zipped(archive, **{TRIALS: f"{TEXT}2 a b\n"})
-    assert f"{out}:3: bad label '2'" in fail(*command)
+    assert f"{out}:3: the line is '2 a b'" in fail(*command)

@@ -16,7 +16,7 @@ from tidyvoice.errors import TidyVoiceError
 from tidyvoice.files import only_writer
 from tidyvoice.model_files import VERIFIER_FILE
 from tidyvoice.modelhub.folder import fingerprint, load_model
-from tidyvoice.scoring.distribution import BINS, Distribution, Tail
+from tidyvoice.scoring.distribution import BINS, Distribution
 from tidyvoice.training import trainer as module
 from tidyvoice.training.average import average_checkpoints
 from tidyvoice.training.checkpoint import epoch_checkpoints, load_checkpoint
@@ -74,11 +74,11 @@ def test_fine_tuning_takes_the_model_or_the_tensors_that_fit(experiment, tmp_pat
     with pytest.raises(TidyVoiceError, match=r"model\.init_partial=true"):
         run(experiment)
     experiment["model"]["init_partial"] = True
-    povey = {"args": {"window_type": "povey", "dither": 0.0}}
+    faster = {"args": {"frame_shift": 5.0, "dither": 0.0}}
     with pytest.raises(
-        TidyVoiceError, match=r"another front end \(args.window_type hamming, here povey"
+        TidyVoiceError, match=r"another front end \(args.frame_shift 10.0, here 5.0"
     ):
-        run({**experiment, "frontend": povey})
+        run({**experiment, "frontend": faster})
     trainer = run(experiment)
     begun = final_state(trainer.folder)["model"]
     new = {"bottleneck.weight", "bottleneck.bias"}
@@ -291,11 +291,10 @@ def test_the_speakers_of_the_initial_model_are_its_own_as_well(experiment, tmp_p
 def test_a_verifier_goes_with_the_weights_that_it_is_of(experiment):
     exp = run(experiment).folder
     folder, _ = average_checkpoints(exp, last=2)
-    verifier = Verifier(
-        fingerprint(load_model(folder)[0]), np.zeros(16, np.float32),
-        (Scale(1, 1.0, 0.0, Distribution((0,) * BINS, (0,) * BINS, Tail(0.5, 0.01, 0.1, -0.1))),),
-    )  # fmt: skip
-    verifier.save(folder)
+    empty = Distribution(target=(0,) * BINS, nontarget=(0,) * BINS, tail=(0.5, 0.01, 0.1, -0.1))
+    scale = Scale(recordings=1, slope=1.0, offset=0.0, distribution=empty)
+    weights, mean = fingerprint(load_model(folder)[0]), np.zeros(16, np.float32)
+    Verifier(model=weights, mean=mean, scales=(scale,)).save(folder)
     average_checkpoints(exp, last=2)
     assert (folder / VERIFIER_FILE).exists()
     average_checkpoints(exp, last=1)

@@ -94,7 +94,7 @@ def extract(
         int | None,
         typer.Option(
             min=1,
-            show_default="2048 on a CPU, half of the free memory of a GPU",
+            show_default="2048 on a CPU, 4096 on a GPU",
             help="MiB for batches",
         ),
     ] = None,
@@ -143,14 +143,11 @@ def extract(
         )  # fmt: skip
     if not world.is_first:
         return
-    rate = result.hours * 3600 / result.seconds
     if as_json:
         row = asdict(result) | {"failures": str(result.failures) if result.failures else None}
-        typer.echo(json.dumps({"embeddings": str(out), **row, "times_real_time": rate}))
+        typer.echo(json.dumps({"embeddings": str(out), **row}))
         return
-    line = (
-        f"{out}: {result.utterances:,} embeddings ({result.hours:.2f} h, {rate:,.0f} x real time)"
-    )
+    line = f"{out}: {result.utterances:,} embeddings"
     if result.failed:
         line += f"; {result.failed:,} utterances failed, listed in {result.failures}"
     typer.echo(line)

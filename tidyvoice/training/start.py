@@ -14,8 +14,8 @@ from tidyvoice.data.batches import TrainingData, load_batches
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.frontends import FRONTENDS
 from tidyvoice.modelhub.folder import WeightsMismatch, load_weights, model_files, read_weights
-from tidyvoice.modelhub.wespeaker import frontend_settings, network_of, read_config, section
-from tidyvoice.settings import differences
+from tidyvoice.modelhub.wespeaker import frontend_settings, network_of, section
+from tidyvoice.settings import differences, read_yaml
 from tidyvoice.training.head import ClassMeans
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def _listed(names: Sequence[str]) -> str:
 
 def _refuse_other_frontend(config: Path, settings: Experiment) -> None:
     """Raise an error if the model was trained on other features."""
-    frontend = frontend_settings(section(read_config(config), "dataset_args", config), config)
+    frontend = frontend_settings(section(read_yaml(config), "dataset_args", config), config)
     changed = differences(frontend.model_dump(), settings.frontend.model_dump())
     for key in FRONTENDS[frontend.name].training_only:
         changed.pop(f"args.{key}", None)
@@ -90,7 +90,7 @@ def _refuse_other_frontend(config: Path, settings: Experiment) -> None:
 def _refuse_other_network(config: Path, settings: Experiment) -> None:
     """Raise an error that names the settings of the network that differ, if there are any."""
     network = {"name": settings.model.name, "args": settings.model.args}
-    name, args = network_of(read_config(config), config)
+    name, args = network_of(read_yaml(config), config)
     changed = differences({"name": name, "args": args}, network)
     if changed:
         listed = "; ".join(f"model.{key} {old}, here {new}" for key, (old, new) in changed.items())
