@@ -28,26 +28,19 @@ data=${data:-data/$recipe} exp=${exp:-exp/$recipe}
 corpus=${corpus:-$data/corpus} corpus_stamp=${corpus:-$data/corpus}/corpus.json # of the built-in corpus
 tidyvoicex=$corpus/TidyVoiceX_ASV
 trials=$corpus/TidyVocieX_Dev_trialPairs.txt # the challenge's own spelling
-held_out=$data/calib                         # the speakers who calibrate; nobody if empty
-[ "$calib_speakers" != 0 ] || held_out=''
-[ -z "$init_from" ] || pretraining=()
-systems=(${pretraining[@]+"${pretraining[@]}"} finetune)
+[ -z "$init_from$from_released" ] || pretraining=()
+system=finetune title=fine-tuned mean=mean # reported; the mean that is subtracted from its embeddings
+[ -z "$from_released" ] || system=released title=released
+systems=(${pretraining[@]+"${pretraining[@]}"} "$system")
 finetune=("conf/$recipe/finetune${variant:+_$variant}.yaml")
 [ -e "${finetune[0]}" ] || finetune=("conf/variants/$variant.yaml" "base=conf/$recipe/finetune.yaml")
 [ -e "${finetune[0]}" ] || fail "--variant $variant: there is no ${finetune[0]}"
-case $normalize in
-  language) norm="language-aware norm" ;;
-  asnorm) norm=AS-norm ;;
-  snorm) norm=S-norm ;;
-  *) fail "--normalize $normalize: there are language, asnorm, snorm" ;;
-esac
-for number in "$stage" "$stop_stage"; do
-  [[ $number = [1-8] ]] || fail "stages are 1 to 8, not $number"
-done
+[[ $stage$stop_stage = [1-8][1-8] ]] || fail "stages are 1 to 8, not $stage and $stop_stage"
 [ "$stage" -le "$stop_stage" ] || fail "--stage $stage comes after --stop-stage $stop_stage"
 
-# The system that is reported, the mean that is subtracted from its embeddings, its scores of dev.
-system=finetune title=fine-tuned mean=mean dev_cosines=dev
+# The speakers who calibrate, nobody if empty; the list that calibrates.
+held_out=$data/calib fit=calib fit_trials=$data/calib/trials
+[ "$calib_speakers" != 0 ] || held_out='' fit=dev fit_trials=$trials
 compared=() # the systems before it
 for name in ${pretraining[@]+"${pretraining[@]}"}; do
   before=${name/pretrain/pretrained}
@@ -56,36 +49,39 @@ done
 
 . local/steps.sh
 . local/training.sh
+. local/scoring.sh
 [ "$stage" != 1 ] || require_inputs
 if [ -n "$from_released" ]; then
   . local/released.sh
-  exit
-fi
-
-. local/scoring.sh
-
-# Check all settings before the first stage runs.
-[ -z "$init_from" ] || [ "$stage" -gt 4 ] || fetch "$init_from" "$exp/initial"
-if [ "$stage" -le 4 ] || [ -n "$variant${overrides[*]-}" ]; then
+elif [ "$stage" -le 4 ] || [ -n "$variant${overrides[*]-}" ]; then
+  # Check all settings before the first stage runs.
+  [ -z "$init_from" ] || [ "$stage" -gt 4 ] || make "$exp/initial/source.json" -- \
+    tidyvoice fetch-model "$init_from" --out "$exp/initial"
   for name in "${systems[@]}"; do check "$name"; done
 fi
 
 if stage 1 "prepare the data"; then
   prepare
   prepare_tidyvoicex
-  [ -z "$held_out" ] || make "$held_out/trials" -- tidyvoice trials "$held_out" \
-    --targets "$calib_targets" --nontargets "$calib_nontargets" --out "$held_out/trials"
-  make "$data/noise/wav.scp" "$corpus_stamp" -- \
-    python -m local.musan --download "$corpus" --out "$data/noise"
-  make "$data/rirs/wav.scp" "$corpus_stamp" -- \
-    python -m local.rirs --download "$corpus" --out "$data/rirs"
-  make "$data/check.txt" -- tidyvoice check "$data/finetune" --no-audio \
-    ${held_out:+--disjoint "$held_out"} --disjoint "$data/dev"
-  examine --data "$data/dev" ${held_out:+--data "$held_out"} --train "$data/finetune"
+  if [ -n "$from_released" ]; then
+    fetch_released
+  else
+    [ -z "$held_out" ] || make "$held_out/trials" -- tidyvoice trials "$held_out" \
+      --targets "$calib_targets" --nontargets "$calib_nontargets" --out "$held_out/trials"
+    make "$data/noise/wav.scp" "$corpus_stamp" -- \
+      python -m local.musan --download "$corpus" --out "$data/noise"
+    make "$data/rirs/wav.scp" "$corpus_stamp" -- \
+      python -m local.rirs --download "$corpus" --out "$data/rirs"
+    examine --data "$data/dev" ${held_out:+--data "$held_out"} --train "$data/finetune"
+  fi
+fi
+if [ -n "$from_released" ]; then # it has seen all speakers of TidyVoiceX but dev
+  held_out='' fit=dev fit_trials=$trials
+  [ -e "$data/finetune/wav.scp" ] || mean=''
 fi
 
 if stage 2 "pack shards"; then
-  for folder in noise rirs finetune; do pack "$data/$folder"; done
+  for name in noise rirs finetune; do pack "$data/$name"; done
   [ -n "$init_from" ] || pack_pretraining
 fi
 
@@ -102,9 +98,10 @@ if stage 4 "fine-tune with a large margin"; then
 fi
 
 if stage 5 "average checkpoints, extract embeddings"; then
-  average finetune
-  extract finetune dev "$data/dev"
-  extract finetune mean "$data/finetune" # all of it: stage 7 takes its speakers as the cohort
+  [ -n "$from_released" ] || average finetune
+  extract "$system" dev "$data/dev"
+  # All of it: stage 7 takes its speakers as the cohort.
+  [ -z "$mean" ] || extract "$system" mean "$data/finetune"
   for name in ${pretraining[@]+"${pretraining[@]}"}; do
     extract "$name" dev "$data/dev"
     extract "$name" mean "$data/finetune" --limit "$mean_utterances"
@@ -113,23 +110,35 @@ fi
 
 if stage 6 "score, metrics, report"; then
   for name in "${systems[@]}"; do
-    score_voxceleb1 "$name"
     score "$name" dev "$trials"
+    [ -e "$data/voxceleb1/wav.scp" ] || continue
+    extract "$name" voxceleb1 "$data/voxceleb1"
+    for list in O E H; do
+      score "$name" voxceleb1-$list "$data/voxceleb1/vox1_${list}_cleaned.kaldi"
+      make "$exp/$name/scores/voxceleb1-$list.txt" -- \
+        tidyvoice metrics "$exp/$name/scores/voxceleb1-$list.score"
+    done
   done
-  report results dev fine-tuned ${compared[@]+"${compared[@]}"}
+  [ -z "$from_released" ] || compare_means
+  report results dev --name "$title"
 fi
 
 if stage 7 "normalise, calibrate, report"; then
   if [ -n "$held_out" ]; then
     extract finetune calib "$held_out"
     score finetune calib "$held_out/trials"
-    normalise calib "$normalize"
-    normalise dev "$normalize"
-    calibrate dev calib "$normalize" --language-match --save "$exp/finetune/models/calibration.json"
-    fit_verifier calib "$held_out/trials"
-    report_calibrated calibrated
+    normalise calib language
+  fi
+  fit_verifier
+  if [ -n "$mean" ]; then
+    normalise dev language
+    calibrate dev language --language-match \
+      ${held_out:+--save "$exp/finetune/models/calibration.json"}
+    report calibrated dev-llr --name "$title, language-aware norm, calibrated" \
+      --compare "$title, language-aware norm=$scores/dev-language.score" \
+      --compare "$title=$scores/dev.score"
   else
-    calibrate_dev
+    echo "  TidyVoiceX train is not here, which is the cohort: nothing is normalised or calibrated"
   fi
 fi
 

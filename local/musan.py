@@ -6,17 +6,15 @@ Layout: ``musan/{noise,music,speech}/SOURCE/FILE.wav``, 16 kHz; 109 hours, 11 GB
 
 downloads corpus/musan.tar.gz, unpacks it to corpus/musan and writes a data folder whose "speaker"
 is the kind of noise, which determines the signal-to-noise ratio in training. Finished steps are
-skipped. Without --out, the command stops after unpacking; ``--root corpus/musan`` starts there.
+skipped. ``--root corpus/musan`` starts after unpacking.
 """
 
 from local.sounds import prepare
-from local.sources import Remote
 
 TERMS = "MUSAN is CC BY and public domain."
 KINDS = ("noise", "music", "speech")
-REMOTE = Remote(
-    "https://www.openslr.org/resources/17", "musan.tar.gz", "0c472d4fc0c5141eca47ad1ffeb2a7df"
-)
+URL = "https://www.openslr.org/resources/17/musan.tar.gz"
+MD5 = "0c472d4fc0c5141eca47ad1ffeb2a7df"
 
 if __name__ == "__main__":
-    prepare("python -m local.musan", __doc__, TERMS, KINDS, "musan", REMOTE)
+    prepare("musan", __doc__, TERMS, KINDS, "musan", URL, MD5)

@@ -31,11 +31,7 @@ THREADS = 8
 
 
 def of_folder(root: Path) -> Manifest:
-    """Return the recordings SPEAKER/LANGUAGE/FILE or SPEAKER/FILE below ``root``.
-
-    Raises:
-        TidyVoiceError: there is none, or they have another layout.
-    """
+    """Return the recordings SPEAKER/LANGUAGE/FILE or SPEAKER/FILE below ``root``."""
     names = find_audio(root, ENDINGS)
     parts = [name.split("/") for name in names]
     levels = {len(part) for part in parts}
@@ -51,12 +47,7 @@ def of_folder(root: Path) -> Manifest:
 
 
 def of_tables(data: Path) -> Manifest:
-    """Return the recordings of Kaldi's tables.
-
-    Raises:
-        TidyVoiceError: a table is missing or malformed, an utterance is not in all of them, or is
-            part of a recording.
-    """
+    """Return the recordings of Kaldi's tables."""
     if (data / "segments").exists():
         raise TidyVoiceError(
             f"{data / 'segments'}: segments of recordings are not supported. Write each utterance "
@@ -73,11 +64,7 @@ def of_tables(data: Path) -> Manifest:
 
 
 def converted(manifest: Manifest, out: Path) -> Manifest:
-    """Write the recordings at 16 kHz to ``out``; return those that are fit.
-
-    Raises:
-        TidyVoiceError: all recordings are unfit.
-    """
+    """Write the recordings at 16 kHz to ``out``; return those that are fit."""
     (out / "audio").mkdir(parents=True, exist_ok=True)
     sources = manifest.table["path"].to_list()
     paths = [f"{out}/audio/{number:06d}.wav" for number in range(len(sources))]
@@ -109,7 +96,7 @@ def _convert(paths: tuple[str, str]) -> tuple[float | None, tuple[str, ...]]:
 
 def main() -> None:
     """Prepare the corpus."""
-    parser = parser_of("python -m local.own", __doc__)
+    parser = parser_of("own", __doc__)
     parser.add_argument("--root", type=Path, required=True, help="recordings, or Kaldi's tables")
     parser.add_argument("--out", type=Path, required=True, help="data folder to write")
     args = parser.parse_args()

@@ -2,17 +2,7 @@
 # Options in Kaldi's manner: --some-name VALUE sets the variable some_name, which run.sh or
 # conf/RECIPE/recipe.sh has set before.
 
-fail() {
-  echo "error: $*" >&2
-  exit 2
-}
-
-usage() {
-  printf 'usage: ./run.sh --recipe mini|tidyvoice [--stop-stage 6, and so on for each variable]\n\n'
-  sed -nE 's/^#: ?//p; /^(recipe|calib_speakers)=/,/^$/p' run.sh "conf/${recipe:-tidyvoice}/recipe.sh"
-  printf 'stages\n'
-  sed -nE 's/^if stage (.) "(.*)"; then.*/  \1  \2/p' run.sh
-}
+fail() { echo "error: $*" >&2 && exit 2; }
 
 if [[ " $* " =~ ' --recipe '([^ ]+) ]]; then
   recipe=${BASH_REMATCH[1]}
@@ -21,14 +11,18 @@ if [[ " $* " =~ ' --recipe '([^ ]+) ]]; then
   . "conf/$recipe/recipe.sh"
 fi
 [ $# -gt 0 ] || set -- --help
-options=$(sed -nE '/^(recipe|calib_speakers)=/,/^$/s/^([a-z_]+)=.*/\1/p' run.sh \
-  "conf/${recipe:-tidyvoice}/recipe.sh")
+help=$(sed -nE 's/^#: ?//p; /^(recipe|calib_speakers)=/,/^$/p' run.sh "conf/${recipe:-tidyvoice}/recipe.sh")
 while [ $# -gt 0 ]; do
   option=$1 name=${1#--}
   name=${name//-/_}
   shift
   case $option in
-    --help | -h) usage && exit ;;
+    --help | -h)
+      printf 'usage: ./run.sh --recipe mini|tidyvoice [--stop-stage 6, and so on for each variable]\n\n'
+      printf '%s\n\nstages\n' "$help"
+      sed -nE 's/^if stage (.) "(.*)"; then.*/  \1  \2/p' run.sh
+      exit
+      ;;
     --force) force=yes ;;
     --from-released)
       from_released=conf/$recipe/released.yaml
@@ -41,9 +35,7 @@ while [ $# -gt 0 ]; do
       done
       ;;
     *)
-      if [[ $option != --* ]] || ! grep -qx -- "$name" <<<"$options"; then
-        fail "unknown option $option: see ./run.sh"
-      fi
+      [[ $option = --* && $'\n'$help = *$'\n'"$name="* ]] || fail "unknown option $option: see ./run.sh"
       [ $# -gt 0 ] || fail "$option needs a value"
       [[ ! ${!name} =~ ^[0-9]+$ || $1 =~ ^[0-9]+$ ]] || fail "$option $1: give a whole number"
       printf -v "$name" %s "$1" && shift

@@ -4,22 +4,22 @@
 
 # Computed once: after an edit during a run, the next run repeats the steps.
 source=$(python -c 'from tidyvoice.source import source_hash; print(source_hash("local"))')
-current=0 warned=0
+current=0 # stage
 
 elapsed() { printf '%d:%02d:%02d' $((SECONDS / 3600)) $((SECONDS / 60 % 60)) $((SECONDS % 60)); }
 
 # stage NUMBER NAME: print the progress, if this stage is to run.
 stage() {
   [ "$stage" -le "$1" ] && [ "$1" -le "$stop_stage" ] || return 1
+  [[ -z $from_released || $1 != [234] ]] || return 1 # nothing is trained
   current=$1
   printf '\n== stage %s of 8: %s (elapsed %s)\n' "$1" "$2" "$(elapsed)"
 }
 
-# finished FILE INPUT ... -- COMMAND ...: test whether this command and this source made FILE, and no
-# INPUT is newer, nor a file or folder that COMMAND names. Stages 1 to 4 can take weeks and keep what
-# other source made.
+# finished FILE INPUT ... -- COMMAND ...: test whether COMMAND and this source made FILE, and no INPUT or
+# file that COMMAND names is newer. Stages 1 to 4 can take weeks and keep what other source made.
 finished() {
-  local stamp=${1%/*}/.${1##*/}.command word input line
+  local stamp=${1%/*}/.${1##*/}.command word input
   [ -e "$1" ] && [ -e "$stamp" ] || return 1
   for word in "${@:2}"; do
     for input in "${word##*=}"{,/wav.scp,/utt2spk,/avg_model.pt}; do
@@ -27,10 +27,12 @@ finished() {
     done
   done
   while [ "$1" != -- ]; do shift; done
-  line=$(printf '%q ' "${@:2}")
   case $(cat "$stamp") in
-    "$line"$'\n'"$source") ;;
-    "$line"$'\n'*) [ "$current" -le 4 ] && older=yes ;;
+    "$(printf '%q ' "${@:2}")"$'\n'"$source") kept='' ;;
+    "$(printf '%q ' "${@:2}")"$'\n'*)
+      kept="; other code made it, and --force --stage $current --stop-stage $current repeats it"
+      [ "$current" -le 4 ]
+      ;;
     *) return 1 ;;
   esac
 }
@@ -38,20 +40,16 @@ finished() {
 # make FILE INPUT ... -- COMMAND ...: run the command, which makes FILE, unless FILE is finished. A
 # FILE that ends in .txt holds what the command prints.
 make() {
-  local file=$1 stamp=${1%/*}/.${1##*/}.command older=''
+  local file=$1 stamp=${1%/*}/.${1##*/}.command kept
   if [ -z "$force" ] && finished "$@"; then
-    if [ -n "$older" ] && [ "$warned" != "$current" ]; then
-      echo "  made by other code and kept; --force --stage $current --stop-stage $current repeats it"
-      warned=$current
-    fi
-    echo "  $file is up to date"
+    echo "  $file is up to date$kept"
     if [[ $file = *.txt ]]; then cat "$file"; fi
     return
   fi
   rm -f "$stamp" # what an interruption leaves is not finished
   while [ "$1" != -- ]; do shift; done
   shift
-  printf '+ %s\n' "$(printf '%q ' "$@")"
+  echo "+ $(printf '%q ' "$@")"
   if [[ $file = *.txt ]]; then
     mkdir -p "${file%/*}"
     "$@" | tee "$file.partial"
@@ -59,10 +57,8 @@ make() {
   else
     "$@"
   fi
-  printf '%s\n' "$(printf '%q ' "$@")" "$source" 2>/dev/null >"$stamp" || {
-    echo "error: the disk is full: $stamp; free some space, then run the same command again" >&2
-    exit 1
-  }
+  printf '%s\n' "$(printf '%q ' "$@")" "$source" 2>/dev/null >"$stamp" ||
+    fail "the disk is full: $stamp; free some space, then run the same command again"
 }
 
 # set_aside FOLDER: with --force, rename a folder that took long to make.

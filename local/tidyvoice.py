@@ -19,14 +19,12 @@ your key in MDC_API_KEY and the extra ``download``) and unpacks it to corpus/Tid
 Without --out, the command stops after unpacking.
 """
 
-import argparse
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from local.collective import fetch_dataset
-from local.sources import add_source, parser_of, provide
+from local.fetch import fetch_dataset
+from local.sources import parser_of, print_terms, unpack
 from tidyvoice.data.manifest import Manifest, find_audio, of_layout
 from tidyvoice.errors import TidyVoiceError, one_line_errors
 
@@ -36,7 +34,6 @@ TERMS = (
 )
 DATASET = "cmihtsewu023so207xot1iqqw"
 FOLDER = "TidyVoiceX_ASV"
-UNFIT = "unfit.txt"
 
 
 def hold_out(manifest: Manifest, count: int, seed: int) -> tuple[Manifest, Manifest]:
@@ -50,12 +47,8 @@ def hold_out(manifest: Manifest, count: int, seed: int) -> tuple[Manifest, Manif
     return manifest.select(set(speakers) - drawn), manifest.select(drawn)
 
 
-def read_corpus(root: Path, languages: bool) -> Manifest:
-    """Return the utterances below ``root``, or below the one folder in it that holds speakers.
-
-    Raises:
-        TidyVoiceError: there is no SPEAKER/FOLDER/FILE.wav, or several folders have such files.
-    """
+def read_corpus(root: Path) -> Manifest:
+    """Return the utterances below ``root``, or below the one folder in it that holds speakers."""
     names = find_audio(root)
     # The folders that could contain the speakers; "" is the root itself.
     above = [name.rsplit("/", 3)[0] if name.count("/") > 2 else "" for name in names]
@@ -67,50 +60,46 @@ def read_corpus(root: Path, languages: bool) -> Manifest:
     if folders and folders[0]:
         root, prefix = root / folders[0], f"{folders[0]}/"
         names = [name.removeprefix(prefix) for name in names if name.startswith(prefix)]
-    return of_layout(root, names, languages)
+    return of_layout(root, names, language_folder=True)
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Prepare the corpus; ``arguments`` are those of the command line unless given."""
-    parser = parser_of("python -m local.tidyvoice", __doc__, TERMS)
-    add_source(
-        parser,
-        root="folder that contains the speakers, or one above it",
-        download=f"fetch it from the Mozilla Data Collective, unpack it to DIR/{FOLDER}",
+def main() -> None:
+    """Prepare the corpus."""
+    parser = parser_of("tidyvoice", __doc__, TERMS)
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--root", type=Path, help="folder of the speakers, or one above it")
+    source.add_argument(
+        "--download",
+        type=Path,
+        metavar="DIR",
+        help=f"fetch it from the Mozilla Data Collective, unpack it to DIR/{FOLDER}",
     )
+    parser.add_argument("--archive", type=Path, help="unpack this to --root first")
     parser.add_argument("--dataset", default=DATASET, help="its id there (%(default)s)")
-    parser.add_argument(
-        "--subset", help="folder below --root or --download that contains the speakers"
-    )
     parser.add_argument("--out", type=Path, help="data folder to write")
     parser.add_argument("--calib", type=Path, help="data folder of the held-out speakers")
     parser.add_argument("--calib-speakers", type=int, default=0, help="number of them")
     parser.add_argument("--seed", type=int, default=1, help="seed that draws them (%(default)s)")
-    parser.add_argument(
-        "--no-languages", action="store_true", help="the middle folder is a video, not a language"
-    )
     parser.add_argument(
         "--drop-unfit",
         action="store_true",
         help="leave out files that are empty, cut short, not audio or not at 16 kHz, and list them "
         "in OUT/unfit.txt, instead of refusing the corpus",
     )
-    args = parser.parse_args(arguments)
+    args = parser.parse_args()
     if not (args.out or args.archive or args.download):
         raise TidyVoiceError("--out: give the data folder to write")
     if args.calib_speakers and not args.calib:
         raise TidyVoiceError("--calib-speakers: give --calib, the data folder for them")
-    root = provide(args, FOLDER, lambda folder: fetch_dataset(args.dataset, folder))
-    if args.out:
-        write_data(args, root / args.subset if args.subset else root)
-
-
-def write_data(args: argparse.Namespace, root: Path) -> None:
-    """Write the data folders of the command line from the corpus in ``root``."""
-    manifest = read_corpus(root, not args.no_languages)
-    unfit = args.out / UNFIT
+    root = args.root or args.download / FOLDER
+    print_terms(args, root)
+    if args.download or args.archive:
+        unpack(root, lambda: args.archive or fetch_dataset(args.dataset, args.download))
+    if args.out is None:
+        return
+    unfit = args.out / "unfit.txt"
     unfit.unlink(missing_ok=True)
-    manifest = manifest.measured(
+    manifest = read_corpus(root).measured(
         unfit if args.drop_unfit else None, advice="; --drop-unfit leaves them out"
     )
     parts = {args.out: manifest}
@@ -119,11 +108,10 @@ def write_data(args: argparse.Namespace, root: Path) -> None:
         parts = {args.calib: held_out, args.out: rest}  # the recipe looks for --out
     for folder, part in parts.items():
         part.write(folder, args.terms)
-        hours = part.table["seconds"].sum() / 3600
-        languages = "" if args.no_languages else f", {part.table['language'].n_unique()} languages"
         print(
             f"{folder}: {len(part.speakers()):,} speakers, {len(part):,} utterances, "
-            f"{hours:.2f} h{languages}"
+            f"{part.table['seconds'].sum() / 3600:.2f} h, "
+            f"{part.table['language'].n_unique()} languages"
         )
 
 

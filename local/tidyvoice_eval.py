@@ -8,31 +8,22 @@ with labels. The ids of the lists are the names of the files, or SPEAKER/LANGUAG
     python -m local.tidyvoice_eval --root corpus/TidyVoiceX2 --out data/eval \\
         --lists corpus/tv26_eval-A.txt corpus/tv26_eval-U.txt
 
-writes a data folder and checks that each id of the lists has audio; ``--archive FILE`` unpacks that
-to --root first. Speakers and languages are known only if the lists name them. Otherwise ``utt2spk``
-makes each utterance its own speaker, and there is no ``utt2lang``.
+writes a data folder and checks that each id of the lists has audio. Speakers and languages are
+known only if the lists name them. Otherwise ``utt2spk`` makes each utterance its own speaker, and
+there is no ``utt2lang``.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 
-from local.lists import check_count, describe
-from local.sources import add_source, parser_of, provide
+from local.sources import describe, parser_of, print_terms
 from local.tidyvoice import TERMS, read_corpus
 from tidyvoice.data.manifest import Manifest, find_audio
 from tidyvoice.errors import TidyVoiceError, one_line_errors, summarise
 from tidyvoice.scoring.trials import read_trials
 
-FOLDER = "TidyVoiceX2"
-COUNTS = {"tv26_eval-A.txt": 4_000_000, "tv26_eval-U.txt": 1_280_000}
-
 
 def read_flat(root: Path) -> Manifest:
-    """Return the utterances below ``root`` under the names of their files.
-
-    Raises:
-        TidyVoiceError: there are none, or two have the same name.
-    """
+    """Return the utterances below ``root`` under the names of their files."""
     places: dict[str, str] = {}
     problems = []
     for name in find_audio(root):
@@ -45,25 +36,26 @@ def read_flat(root: Path) -> Manifest:
     return Manifest.build(ids, [f"{root}/{name}" for name in places.values()], speakers=ids)
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Prepare the set; ``arguments`` are those of the command line unless given."""
-    parser = parser_of("python -m local.tidyvoice_eval", __doc__, TERMS)
-    add_source(parser, root="folder that contains the WAV files, at any depth")
+def main() -> None:
+    """Prepare the set."""
+    parser = parser_of("tidyvoice_eval", __doc__, TERMS)
+    parser.add_argument(
+        "--root", type=Path, required=True, help="folder that contains the WAV files, at any depth"
+    )
     parser.add_argument("--out", type=Path, required=True, help="data folder to write")
     parser.add_argument(
         "--lists", type=Path, nargs="+", default=[], help="trial lists to check the audio against"
     )
-    args = parser.parse_args(arguments)
-    root = provide(args, FOLDER, None)
+    args = parser.parse_args()
+    print_terms(args, args.root)
     lists = [read_trials(path) for path in args.lists]
     # An id that is a path names speaker and language.
     paths = any("/" in utterance for trials in lists for utterance in trials.ids)
-    manifest = read_corpus(root, languages=True) if paths else read_flat(root)
+    manifest = read_corpus(args.root) if paths else read_flat(args.root)
     utterances = manifest.table["utterance"].to_list()
-    for path, trials in zip(args.lists, lists, strict=True):
-        check_count(trials, COUNTS.get(path.name))
-        trials.places_in(utterances, f"audio in {root}")
-        print(f"{path}: {describe(trials)}")
+    for trials in lists:
+        trials.places_in(utterances, f"audio in {args.root}")
+        print(f"{trials.source}: {describe(trials)}")
     manifest = manifest.measured()
     manifest.write(args.out, args.terms)
     hours = manifest.table["seconds"].sum() / 3600

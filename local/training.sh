@@ -13,11 +13,6 @@ prepare_tidyvoicex() {
   fi
 }
 
-# fetch MODEL FOLDER [OPTION ...]: copy or download a model, and test that it loads.
-fetch() {
-  make "$2/source.json" -- tidyvoice fetch-model "$1" --out "$2" "${@:3}"
-}
-
 # pack FOLDER [OPTION ...]: pack the shards of a data folder, or of its parts.
 pack() {
   local parts=("$1"/part-*) part
@@ -26,13 +21,11 @@ pack() {
   make "$part/shards" "${parts[@]}" -- tidyvoice shards "$@"
 }
 
-# training NAME: put a training's YAML file and settings into `settings`, its command into `command`,
-# the model that it starts from into `init`.
+# training NAME: set `settings`, `command`, and the model that the training starts from, `init`.
 training() {
-  local steps="${systems[*]}" earlier setting
-  init=${init_from:+$exp/initial}
+  local earlier setting steps="${systems[*]}"
   if [ "$recipe$stage" = mini1 ]; then steps+=" corpus"; fi
-  settings=("conf/$recipe/$1.yaml")
+  init=${init_from:+$exp/initial} settings=("conf/$recipe/$1.yaml")
   if [ "$1" = finetune ]; then settings=("${finetune[@]}"); fi
   for earlier in "${systems[@]}"; do
     if [ "$earlier" = "$1" ]; then break; fi
@@ -45,33 +38,26 @@ training() {
     finetune*) settings+=("validation.data=$held_out" "validation.trials=$held_out/trials") ;;
   esac
   for setting in ${overrides[@]+"${overrides[@]}"}; do
-    case " $steps pretrain large_margin corpus " in
-      *" ${setting%%.*} "*)
-        [[ " $steps " = *" ${setting%%.*} "* ]] || fail "--set $setting: this run does not include ${setting%%.*}"
-        [[ $setting != "$1".* ]] || settings+=("${setting#*.}")
-        ;;
+    case " $steps " in
+      *" ${setting%%.*} "*) [[ $setting != "$1".* ]] || settings+=("${setting#*.}") ;;
       *) settings+=("$setting") ;;
     esac
   done
   command=(tidyvoice train "${settings[@]}")
-  if [ "$processes" -gt 1 ]; then
-    command=(python -m tidyvoice.training.launch --standalone --nproc-per-node "$processes" -m
-      "${command[@]}")
-  fi
+  [ "$processes" -eq 1 ] || command=(python -m tidyvoice.training.launch --standalone
+    --nproc-per-node "$processes" -m "${command[@]}")
 }
 
 # check NAME: refuse wrong settings of a training, unless it is finished with them.
 check() {
-  local settings command init
   training "$1"
   if finished "$exp/$1/models" "conf/$recipe/$1.yaml" -- "${command[@]}"; then return; fi
   # With --force the training starts in a new folder.
-  if [ -n "$force" ] && [ "$stage" -le 4 ]; then settings+=("experiment=$exp/$1.new"); fi
+  [ -z "$force" ] || [ "$stage" -gt 4 ] || settings+=("experiment=$exp/$1.new")
   tidyvoice train "${settings[@]}" --check ${init_from:+--initial}
 }
 
 train() {
-  local settings command init
   training "$1"
   [ -z "$init" ] || [ -e "$init" ] || fail "$init is missing: run stage 3 or give --init-from"
   set_aside "$exp/$1"

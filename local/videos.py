@@ -9,7 +9,6 @@ A corpus of many million files is divided by speaker into parts, each a data fol
 its parts, and reports missing ones.
 """
 
-import argparse
 from pathlib import Path
 
 from local.sources import parser_of, print_terms
@@ -19,15 +18,17 @@ from tidyvoice.errors import one_line_errors
 ENDINGS = (".m4a", ".wav")
 
 
-def prepare(prog: str, description: str, terms: str, below: str, parts: int, prefix: str) -> None:
+def prepare(
+    module: str, description: str | None, terms: str, below: str, parts: int, prefix: str
+) -> None:
     """Run the command line that turns a corpus of videos into a data folder, or its parts.
 
     Args:
         below: the folder of the speakers below the one that the corpus is unpacked to.
-        parts: default number of parts.
+        parts: number of parts, unless ``--part`` names one.
         prefix: default prefix of speakers and utterances.
     """
-    parser = parser_of(prog, description, terms)
+    parser = parser_of(module, description, terms)
     parser.add_argument(
         "--root", type=Path, required=True, help=f"folder of the speakers, or the one with {below}"
     )
@@ -35,25 +36,15 @@ def prepare(prog: str, description: str, terms: str, below: str, parts: int, pre
     parser.add_argument(
         "--prefix", default=prefix, help="put before speakers and ids (default: '%(default)s')"
     )
-    division = parser.add_mutually_exclusive_group()
-    division.add_argument(
-        "--parts", type=_count, default=parts, help="number of parts to make (%(default)s)"
-    )
-    division.add_argument("--part", help="make only this part: 3/16, for an array of jobs")
+    parser.add_argument("--part", help="make only this part: 3/16, for an array of jobs")
     args = parser.parse_args()
     with one_line_errors():
         print_terms(args, args.root)
         root = args.root / below if (args.root / below).is_dir() else args.root
-        every = [(number, args.parts) for number in range(1, args.parts + 1)]
+        every = [(number, parts) for number in range(1, parts + 1)]
         for number, count in [parse_part(args.part)] if args.part else every:
             folder = part_folder(args.out, number, count)
             manifest = scan(root, False, ENDINGS, (number, count), args.prefix)
             manifest.write(folder, args.terms)
             speakers = len(manifest.speakers())
             print(f"{folder}: {speakers:,} speakers, {len(manifest):,} utterances", flush=True)
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or not int(text):
-        raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
-    return int(text)

@@ -20,4 +20,4 @@ TERMS = (
 )
 
 if __name__ == "__main__":
-    prepare("python -m local.voxblink2", __doc__, TERMS, below="audio", parts=16, prefix="vb2-")
+    prepare("voxblink2", __doc__, TERMS, below="audio", parts=16, prefix="vb2-")

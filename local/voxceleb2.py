@@ -12,4 +12,4 @@ from local.videos import prepare
 from local.voxceleb1 import TERMS
 
 if __name__ == "__main__":
-    prepare("python -m local.voxceleb2", __doc__, TERMS, below="dev/aac", parts=1, prefix="")
+    prepare("voxceleb2", __doc__, TERMS, below="dev/aac", parts=1, prefix="")

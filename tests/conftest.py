@@ -42,30 +42,21 @@ from tidyvoice.verification.fit import fit_verifier
 torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
 
 
-# The files that take longest go first, so that no process is left with one of them at the end.
-LONGEST = (
-    "test_recipe.py", "test_real_recipe.py", "test_distributed.py", "test_documented_commands.py",
-    "test_interruptions.py", "test_export.py", "test_options.py", "test_trainer.py",
-)  # fmt: skip
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    places = {name: place for place, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: places.get(item.path.name, len(LONGEST)))
+    """Start the longest files first, so that no process is left with one of them at the end."""
+    longest = "recipe real_recipe distributed documented_commands interruptions export options"
+    places = {f"test_{name}.py": place for place, name in enumerate(longest.split())}
+    items.sort(key=lambda item: places.get(item.path.name, len(places)))
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Let the workers share a server of commands."""
     if config.getoption("numprocesses", None):
-        preloaded.programs()
+        preloaded.programs()  # the workers share its server
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Use two workers more than cores, because many tests wait for programs that they start.
-
-    Use no workers (0) for a single file, whose tests would not spread.
-    """
+    """Two workers more than cores, because many tests wait for programs; none for a single file."""
     alone = len(config.args) == 1 and ".py" in config.args[0]
     return 0 if alone else usable_cores() + 2
 
@@ -165,8 +156,7 @@ def write_corpus(root: Path, speakers: int, utterances: int, seconds: float = 2.
 def write_clear_voices(root: Path, seconds: float) -> None:
     """Write every SPEAKER/.../FILE.wav anew, so that even untrained models tell speakers apart.
 
-    The recordings of a speaker differ by their last bits only. No training, however it ends, can
-    then give scores that a calibration refuses.
+    No training, however it ends, can then give scores that a calibration refuses.
     """
     time = np.arange(round(seconds * 16000)) / 16000
     for speaker in root.iterdir():
@@ -206,12 +196,8 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_corpus(folder / "corpus", speakers=6, utterances=4)
     write_sounds(folder / "musan", ("noise", "music", "speech"), seconds=1.5)
     write_sounds(folder / "rooms", ("smallroom",), seconds=0.3, decay=20)
-    for name, root, languages in (
-        ("train", "corpus", True),
-        ("noise", "musan", False),
-        ("rirs", "rooms", False),
-    ):
-        scan(folder / root, language_folder=languages).write(folder / name)
+    for name, root in (("train", "corpus"), ("noise", "musan"), ("rirs", "rooms")):
+        scan(folder / root, language_folder=name == "train").write(folder / name)
         write_shards(folder / name, per_shard=7)
     return folder
 
@@ -231,10 +217,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict:
 
 @pytest.fixture(scope="module")
 def shallow() -> Iterator[None]:
-    """Build networks of one block a stage in this process, for tests of everything around them.
-
-    A step takes a third of the time, and an export a second less for each of the twelve blocks.
-    """
+    """Build networks of one block a stage in this process, which are faster."""
     with pytest.MonkeyPatch.context() as patch:
         one_block = partial(SimAMResNetASP, (1, 1, 1, 1))
         patch.setitem(MODELS._components, "SimAM_ResNet34_ASP", one_block)
@@ -244,29 +227,60 @@ def shallow() -> Iterator[None]:
 @pytest.fixture
 def experiment(tiny: Path, tmp_path: Path) -> dict:
     """Settings of a training that takes a second, as the YAML file would hold them."""
+    data = {name: str(tiny / name) for name in ("train", "noise", "rirs")}
+    data |= {"chunk_frames": 40, "augment_probability": 0.6, "batch_size": 5, "num_workers": 1}
     return {
         "experiment": str(tmp_path / "exp"),
         "epochs": 3,
         "epoch_iterations": 4,
         "log_iterations": 2,
         "device": "cpu",
-        "data": {
-            "train": str(tiny / "train"),
-            "noise": str(tiny / "noise"),
-            "rirs": str(tiny / "rirs"),
-            "chunk_frames": 40,
-            "augment_probability": 0.6,
-            "batch_size": 5,
-            "num_workers": 1,
-        },
+        "data": data,
         "model": {"args": {"in_planes": 2, "embed_dim": 16}},
         "optimizer": {"name": "SGD"},
         "learning_rate": {"args": {"initial_lr": 0.05, "final_lr": 0.005}},
     }
 
 
-def write_voices(folder: Path) -> None:
-    """``model``, a narrow one with its verifier, and ``ann-1.wav`` ... ``bob-3.wav``."""
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A copy of the project in which the recipe was run; and what it printed. Read only.
+
+    A.wav and B.wav are of one speaker, C.wav is of another.
+    """
+    require(bool(find_spec("espeakng_loader")), "the built-in corpus needs pip install -e .[mini]")
+    base = tmp_path_factory.getbasetemp()
+    # The workers of pytest-xdist have folders of their own in a common one.
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "recipe"
+    with FileLock(f"{folder}.lock"):
+        printed = folder / "printed.txt"
+        if not printed.exists():
+            shutil.rmtree(folder, ignore_errors=True)  # of a worker that failed
+            folder.mkdir()
+            preloaded.succeed(f"{RECIPE} --stop-stage 1", copy_project(folder))
+            corpus = folder / "data/mini/corpus"
+            real = corpus / "TidyVoiceX_ASV"
+            for part in (corpus / "pretrain", real / "TidyVoiceX_Train", real / "TidyVoiceX_Dev"):
+                write_clear_voices(part, seconds=1.2)
+            text = preloaded.succeed(RECIPE, folder)
+            one, other = sorted((real / "TidyVoiceX_Dev").iterdir())[:2]
+            wavs = [*sorted(one.rglob("*.wav"))[:2], min(other.rglob("*.wav"))]
+            for name, wav in zip("ABC", wavs, strict=True):
+                shutil.copy(wav, folder / f"{name}.wav")
+            printed.write_text(text)
+        return folder, printed.read_text()
+
+
+@pytest.fixture
+def own(finished: tuple[Path, str], tmp_path: Path) -> Path:
+    """A copy of the finished recipe that a test may change."""
+    return Path(shutil.copytree(finished[0], tmp_path / "own", symlinks=True))
+
+
+@pytest.fixture(scope="session")
+def voices(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """``model``, narrow, with its verifier, and ``ann-1.wav`` ... ``bob-3.wav``. Read only."""
+    folder = tmp_path_factory.mktemp("voices")
     settings = ModelSettings(args={"in_planes": 2, "embed_dim": 16})
     model = fill_weights(build_model(settings.name, in_planes=2, embed_dim=16), seed=3)
     (folder / "model").mkdir(parents=True)
@@ -293,59 +307,12 @@ def write_voices(folder: Path) -> None:
         wavs = sorted((folder / "known/corpus" / f"id{speaker:06d}").glob("*/*.wav"))
         for number, wav in enumerate(wavs[-3:], 1):
             shutil.copy(wav, folder / f"{name}-{number}.wav")
-
-
-@pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """A copy of the project in which the recipe was run; and what it printed. Read only.
-
-    A.wav and B.wav are of one speaker, C.wav is of another.
-    """
-    require(bool(find_spec("espeakng_loader")), "the built-in corpus needs pip install -e .[mini]")
-    base = tmp_path_factory.getbasetemp()
-    # The workers of pytest-xdist have folders of their own in a common one.
-    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "recipe"
-    with FileLock(f"{folder}.lock"):
-        printed = folder / "printed.txt"
-        if not printed.exists():
-            shutil.rmtree(folder, ignore_errors=True)  # of a worker that failed
-            folder.mkdir()
-            printed.write_text(run_recipe(copy_project(folder)))
-        return folder, printed.read_text()
-
-
-def run_recipe(folder: Path) -> str:
-    """Run the recipe in a copy of the project and return what it printed."""
-    corpus = folder / "data/mini/corpus"
-    preloaded.succeed(f"{RECIPE} --stop-stage 1", folder)
-    for part in ("pretrain", "TidyVoiceX_ASV/TidyVoiceX_Train", "TidyVoiceX_ASV/TidyVoiceX_Dev"):
-        write_clear_voices(corpus / part, seconds=1.2)
-    printed = preloaded.succeed(RECIPE, folder)
-    one, other = sorted((corpus / "TidyVoiceX_ASV/TidyVoiceX_Dev").iterdir())[:2]
-    wavs = [*sorted(one.rglob("*.wav"))[:2], min(other.rglob("*.wav"))]
-    for name, wav in zip("ABC", wavs, strict=True):
-        shutil.copy(wav, folder / f"{name}.wav")
-    return printed
-
-
-@pytest.fixture
-def own(finished: tuple[Path, str], tmp_path: Path) -> Path:
-    """A copy of the finished recipe that a test may change."""
-    return Path(shutil.copytree(finished[0], tmp_path / "own", symlinks=True))
-
-
-@pytest.fixture(scope="session")
-def voices(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of ``write_voices``. Read only."""
-    folder = tmp_path_factory.mktemp("voices")
-    write_voices(folder)
     return folder
 
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory, voices: Path) -> Trained:
-    """The experiment of ``make_trained``. Read only."""
-    # Spaces in the name of a folder, as of users there may be.
+    """The experiment of ``make_trained``, in a folder with spaces in its name. Read only."""
     folder = tmp_path_factory.mktemp("ann's own files")
     corpus = Path(shutil.copytree(voices / "known/corpus", folder / "known"))
     write_clear_voices(corpus, seconds=2.0)
@@ -353,7 +320,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, voices: Path) -> Trained:
 
 
 @pytest.fixture(scope="session")
-def pipeline(tmp_path_factory):
+def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Embeddings and scores of three lists, made by the commands."""
     from tests.scoring.support import write_pipeline
 
@@ -361,7 +328,7 @@ def pipeline(tmp_path_factory):
 
 
 @pytest.fixture
-def scored(pipeline, monkeypatch):
+def scored(pipeline: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of these scores as the current one."""
     monkeypatch.chdir(pipeline)
     return pipeline

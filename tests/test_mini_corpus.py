@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from itertools import product
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -24,10 +24,8 @@ except ImportError:
 
 from local.mini import corpus, espeak
 from local.mini.plan import plan
-from local.mini.seeds import stream
 from local.mini.settings import Settings
 from local.mini.trials import draw_trials
-from local.mini.voices import draw_voice
 
 ROOT = Path(__file__).parents[1]
 CONFIG = ROOT / "conf" / "mini" / "corpus.yaml"
@@ -41,15 +39,10 @@ TINY = [
     "collections={noise: 4, music: 1, speech: 1, rirs: 3}",
 ]
 DEV = "TidyVoiceX_ASV/TidyVoiceX_Dev"
-TRAIN = "TidyVoiceX_ASV/TidyVoiceX_Train"
 
 
 def settings(*overrides):
     return load_settings(Settings, CONFIG, [*TINY, *overrides])
-
-
-def marker(out):
-    return json.loads((out / "corpus.json").read_text())
 
 
 @pytest.fixture(scope="module")
@@ -60,22 +53,15 @@ def made(tmp_path_factory):
 
 
 def test_layout_and_format(made):
-    wavs = sorted(made.rglob("*.wav"))
-    names = {path.relative_to(made).as_posix() for path in wavs}
-    assert f"{TRAIN}/id010001/" in "".join(names)
     for speaker in plan(settings()):
-        seconds = getattr(settings(), speaker.split).seconds
-        for files, language in zip(speaker.files.values(), speaker.files, strict=True):
-            assert len(files) == 2
+        for language, files in speaker.files.items():
             for file in files:
-                assert file.startswith(f"{language}_")
                 info = soundfile.info(made / speaker.folder / language / file)
-                assert seconds[0] <= info.duration <= seconds[1] + 1e-3
-    for path in wavs:
+                assert 0.5 <= info.duration <= 0.8 + 1e-3
+    for path in made.rglob("*.wav"):
         info = soundfile.info(path)
         assert (info.samplerate, info.channels, info.subtype) == (16000, 1, "PCM_16"), path
-    for folder in ("musan/noise", "musan/music", "musan/speech"):
-        assert list((made / folder).glob("*/*.wav"))
+    assert len(list((made / "musan").glob("*/*/*.wav"))) == 6
     for room in ("smallroom", "mediumroom", "largeroom"):
         name = f"RIRS_NOISES/simulated_rirs/{room}/Room001/Room001-00001.wav"
         assert soundfile.read(made / name)[0].argmax() == 0  # the direct path comes first
@@ -86,34 +72,19 @@ def test_trials(made):
     lines = (made / "TidyVocieX_Dev_trialPairs.txt").read_text().splitlines()
     kinds = []
     for label, enroll, test in map(str.split, lines):
-        assert enroll != test
         assert (made / DEV / enroll).is_file()
         assert (made / DEV / test).is_file()
         a, b = enroll.split("/"), test.split("/")
         assert label == str(int(a[0] == b[0]))
         kinds.append((label, a[1] == b[1]))
-    for label, same_language in product("01", (True, False)):
-        assert kinds.count((label, same_language)) == (6 if label == "1" else 12)
+    assert Counter(kinds) == {(k, same): 6 * (2 - int(k)) for k in "01" for same in (True, False)}
     assert len({frozenset(line.split()[1:]) for line in lines}) == len(lines)
-
-
-def test_the_full_list_has_the_real_proportions_and_is_shuffled():
-    full = load_settings(Settings, CONFIG)
-    names = [speaker.name for speaker in plan(full)]
-    assert len(names) == len(set(names))
-    dev = [speaker for speaker in plan(full) if speaker.split == "dev"]
-    lines, remarks = draw_trials(dev, full.trials, full.seed)
-    assert not remarks
-    labels = [line[0] for line in lines]
-    assert labels.count("0") == 2 * labels.count("1")
-    assert 0.3 < labels[: len(labels) // 2].count("1") / (len(labels) / 2) < 0.37
 
 
 def test_too_few_pairs_are_reported():
     dev = [speaker for speaker in plan(settings()) if speaker.split == "dev"]
-    wanted = settings("trials.targets=1000").trials
-    lines, remarks = draw_trials(dev, wanted, seed=1)
-    assert any("same-language targets" in remark for remark in remarks)
+    lines, remarks = draw_trials(dev, settings("trials.targets=1000").trials, seed=1)
+    assert ["same-language targets" in remark for remark in remarks] == [True, False]
     assert len(lines) == len(set(lines))
 
 
@@ -126,21 +97,15 @@ def test_bytes_depend_neither_on_jobs_nor_on_an_interruption(made, tmp_path):
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=20)
     assert process.returncode == 130, errors
-    assert "interrupted" in errors
     kept = {path: path.stat().st_mtime_ns for path in out.glob("pretrain/mp*/*/*.wav")}
     assert kept
     assert not (out / "corpus.json").exists()
     assert not [path for path in out.rglob("*.partial") if path.is_dir()]
 
     corpus.make(settings(), out, jobs=2)
-    assert marker(out)["sha256"] == marker(made)["sha256"] == corpus.digest(made)
+    markers = [json.loads((folder / "corpus.json").read_text()) for folder in (out, made)]
+    assert markers[0]["sha256"] == markers[1]["sha256"] == corpus.digest(made)
     assert all(path.stat().st_mtime_ns == when for path, when in kept.items())
-
-
-def test_another_seed_gives_other_voices():
-    voices = [draw_voice(stream(seed, "voice", "id010001")) for seed in (1, 2, 1)]
-    assert voices[0] != voices[1]
-    assert voices[0] == voices[2]
 
 
 def test_a_finished_corpus_is_left_alone_and_other_folders_are_refused(made, tmp_path, capsys):
@@ -156,29 +121,19 @@ def test_a_finished_corpus_is_left_alone_and_other_folders_are_refused(made, tmp
     assert [path.name for path in tmp_path.iterdir()] == ["precious.txt"]
 
 
-def test_unknown_keys_name_the_file_and_the_nearest_key():
-    with pytest.raises(TidyVoiceError, match=r"corpus\.yaml.*dev\.speeker.*dev\.speakers"):
-        settings("dev.speekers=3")
-
-
 @pytest.mark.parametrize("override", ["dev.seconds=[4,2]", "dev.languages=[3,9]", "seed=-1"])
-def test_bad_values_are_refused(override):
+def test_bad_settings_are_refused(override):
     with pytest.raises(TidyVoiceError, match=r"corpus\.yaml"):
         settings(override)
-
-
-def _speak_unknown_language(folder, data):
-    espeak.Engine(data, seed=1).set_voice("xx", "language variant\n")
 
 
 def _die(folder):
     os._exit(9)
 
 
-def test_failures_of_a_process_are_reported(tmp_path):
-    data = espeak.data_folder(tmp_path / "data")
+def test_failures_are_reported(tmp_path):
     with pytest.raises(TidyVoiceError, match="no voice 'xx'"):
-        list(corpus.run([(_speak_unknown_language, tmp_path / "xx", (data,))], 1))
+        corpus.make(settings("languages=[xx,en,fr,de]"), tmp_path / "corpus", jobs=1)
     with pytest.raises(TidyVoiceError, match="nobody: its process died"):
         list(corpus.run([(_die, tmp_path / "nobody", ())], 1))
 

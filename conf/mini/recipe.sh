@@ -2,18 +2,16 @@
 # Settings and steps of the recipe mini. Each variable below is an option of run.sh.
 calib_speakers=30       # speakers held out of the fine-tuning for calibration; 0: cross-fitting on dev
 mean_utterances=500     # utterances for the mean of the pretrained model
-normalize=language      # score normalisation: language, asnorm or snorm
 top_n=40                # highest cohort scores used, of 80 speakers with an entry for each language
 calib_targets=4000      # target trials for the calibration
 calib_nontargets=20000  # non-target trials for the calibration
-# On two cores, two processes of one thread each train this narrow network faster than one process of
-# two threads, which often wait for each other.
-processes=2             # processes of a training on this machine, one for each GPU
+processes=2             # processes of a training: on two cores faster than two threads of one process
 
 pretraining=(pretrain)
 training_data() { echo "$data/$1"; }
-
-require_inputs() { :; } # stage 1 makes all inputs
+pack_pretraining() { pack "$data/pretrain"; }
+require_inputs() { :; } # stage 1 makes all inputs,
+examine() { :; }        # which need no check
 
 prepare() {
   local setting settings=()
@@ -23,12 +21,6 @@ prepare() {
   set_aside "$corpus"
   make "$corpus_stamp" conf/mini/corpus.yaml -- python -m local.mini --config conf/mini/corpus.yaml \
     --out "$corpus" ${settings[@]+"${settings[@]}"}
-  if [ -z "$init_from" ]; then
-    make "$data/pretrain/wav.scp" "$corpus_stamp" -- \
-      python -m local.tidyvoice --root "$corpus/pretrain" --out "$data/pretrain"
-  fi
+  [ -n "$init_from" ] || make "$data/pretrain/wav.scp" "$corpus_stamp" -- \
+    python -m local.tidyvoice --root "$corpus/pretrain" --out "$data/pretrain"
 }
-
-examine() { :; } # the corpus is made here, so nothing needs a check
-
-pack_pretraining() { pack "$data/pretrain"; }

@@ -2,7 +2,6 @@
 # Settings and steps of the recipe tidyvoice. Each variable below is an option of run.sh.
 calib_speakers=100      # speakers held out of the fine-tuning for calibration; 0: cross-fitting on dev
 mean_utterances=20000   # utterances for the mean of the pretrained models
-normalize=language      # score normalisation: language, asnorm or snorm
 top_n=300               # highest cohort scores used, of 3,566 speakers with an entry for each language
 calib_targets=20000     # target trials for the calibration
 calib_nontargets=100000 # non-target trials for the calibration
@@ -35,36 +34,25 @@ require_inputs() {
       [ -e "$corpus/$part" ] ||
         missing+=("$corpus/$part: python -m local.$part --help says where; or give --init-from")
     done
-    command -v ffmpeg >/dev/null || missing+=("ffmpeg: decodes m4a; apt install ffmpeg")
   fi
   [ ${#missing[@]} = 0 ] ||
     fail "missing inputs, ${#missing[@]} in all:$(printf '\n  %s' "${missing[@]}")"
 }
 
-# Prepare what is evaluated.
-prepare_evaluation() {
-  if [ ! -e "$tidyvoicex/TidyVoiceX_Dev" ] && [ ! -e "$tidyvoicex/TidyVoiceX_Dev.tar.gz" ]; then
+prepare() {
+  [ -e "$tidyvoicex/TidyVoiceX_Dev" ] || [ -e "$tidyvoicex/TidyVoiceX_Dev.tar.gz" ] ||
     make "$tidyvoicex" -- python -m local.tidyvoice --download "$corpus"
-  fi
   [ -e "$trials" ] || make "$trials" -- \
     python -m local.tidyvoice_trials --trials "${trials%.txt}.zip" --out "$trials"
-  if [ -e "$corpus/voxceleb1" ]; then
-    make "$data/voxceleb1/wav.scp" -- python -m local.voxceleb1 --root "$corpus/voxceleb1" \
-      --lists "$corpus/voxceleb1/lists" --download-lists --out "$data/voxceleb1"
-  fi
-  if [ -e "$corpus/TidyVoiceX2" ]; then
-    make "$data/eval/wav.scp" "$corpus"/tv26_eval-{A,U}.txt -- python -m local.tidyvoice_eval \
-      --root "$corpus/TidyVoiceX2" --out "$data/eval" --lists "$corpus"/tv26_eval-{A,U}.txt
-  fi
-}
-
-prepare() {
-  prepare_evaluation
-  if [ -z "$init_from" ]; then
+  [ ! -e "$corpus/voxceleb1" ] || make "$data/voxceleb1/wav.scp" -- python -m local.voxceleb1 --root \
+    "$corpus/voxceleb1" --lists "$corpus/voxceleb1/lists" --download-lists --out "$data/voxceleb1"
+  [ ! -e "$corpus/TidyVoiceX2" ] || make "$data/eval/wav.scp" -- python -m local.tidyvoice_eval \
+    --root "$corpus/TidyVoiceX2" --out "$data/eval" --lists "$corpus"/tv26_eval-{A,U}.txt
+  if [ -z "$init_from$from_released" ]; then
     make "$data/voxceleb2/wav.scp" -- \
       python -m local.voxceleb2 --root "$corpus/voxceleb2" --out "$data/voxceleb2"
     make "$data/voxblink2/part-016-of-016/wav.scp" -- \
-      python -m local.voxblink2 --root "$corpus/voxblink2" --out "$data/voxblink2" --parts 16
+      python -m local.voxblink2 --root "$corpus/voxblink2" --out "$data/voxblink2"
   fi
 }
 

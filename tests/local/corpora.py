@@ -20,21 +20,15 @@ def write_wav(path: Path, seconds: float = 0.3, rate: int = 16000, channels: int
 
 
 def pack(archive: Path, content: Path, name: str) -> Path:
-    """A tar, tar.gz or zip of a file or folder, which is called ``name`` in it ("" for no folder
-    above what is in it)."""
+    """A tar.gz or zip of a folder, which is called ``name`` in it, or has no name."""
     archive.parent.mkdir(parents=True, exist_ok=True)
     if archive.suffix == ".zip":
         with zipfile.ZipFile(archive, "w") as file:
-            for path in sorted(content.rglob("*")) if content.is_dir() else [content]:
-                below = path.relative_to(content).as_posix() if content.is_dir() else ""
-                file.write(path, "/".join(part for part in (name, below) if part))
+            for path in sorted(content.rglob("*")):
+                file.write(path, Path(name) / path.relative_to(content))
         return archive
-    with tarfile.open(archive, "w:gz" if archive.suffix == ".gz" else "w") as file:
-        if name:
-            file.add(content, name)
-        else:
-            for path in sorted(content.iterdir()):
-                file.add(path, path.name)
+    with tarfile.open(archive, "w:gz") as file:
+        file.add(content, name or ".")
     return archive
 
 
@@ -43,19 +37,18 @@ def call(module: str, *arguments: object, **changes: str) -> Completed:
     return run("python", "-m", f"local.{module}", *arguments, env=environment(**changes))
 
 
-def succeed(module: str, *arguments: object, **environment: str) -> str:
+def succeed(*command: object, **environment: str) -> str:
     """Return the output of the command, which must succeed without a warning."""
-    done = call(module, *arguments, **environment)
+    done = call(*command, **environment)
     assert done.returncode == 0, done.stderr
     assert "warning" not in done.stderr
     return done.stdout
 
 
-def fail(module: str, *arguments: object, **environment: str) -> str:
-    """The one line in which the command ends."""
-    done = call(module, *arguments, **environment)
-    lines = done.stderr.splitlines()
+def fail(*command: object, **environment: str) -> str:
+    """Return the one line in which the command ends."""
+    done = call(*command, **environment)
+    (line,) = done.stderr.splitlines()
     assert done.returncode == 1, done.stdout + done.stderr
-    assert len(lines) == 1, done.stderr
-    assert lines[0].startswith("error: "), lines
-    return lines[0]
+    assert line.startswith("error: ")
+    return line

@@ -1,13 +1,11 @@
 """Commands that start without importing torch again.
 
 Every ``tidyvoice`` spends two seconds on imports, and a recipe starts thirty of them. A server
-imports the large packages once and forks for each command. The programs ``tidyvoice``,
-``python`` and ``torchrun`` of ``programs`` hand their arguments, directory, environment and streams
-to the server, wait, and end with the status of the command.
+imports the large packages once and forks for each command. The programs of ``programs`` hand their
+arguments, directory, environment and streams to the server, and end with the command's status.
 
-A forked command differs from one that starts by itself in two ways: it does not receive signals
-that are sent to the process group of its caller, and it is killed when the program that asked for
-it is gone. Tests of Ctrl-C start Python itself.
+A forked command does not receive signals that are sent to the process group of its caller, and is
+killed when that is gone. Tests of Ctrl-C start Python itself.
 """
 
 import os
@@ -59,14 +57,8 @@ def environment(**changes: str) -> dict[str, str]:
 
 def run(*command: object, cwd: Path = ROOT, env: Mapping[str, str] | None = None) -> Completed:
     """Run a program in a folder, with an environment in the place of ``environment``."""
-    return subprocess.run(
-        [*map(str, command)],
-        env=env or environment(),
-        capture_output=True,
-        text=True,
-        timeout=600,
-        cwd=cwd,
-    )
+    options = {"capture_output": True, "text": True, "timeout": 600, "cwd": cwd}
+    return subprocess.run([*map(str, command)], env=env or environment(), **options)
 
 
 def shell(command: str, folder: Path, env: Mapping[str, str] | None = None) -> Completed:

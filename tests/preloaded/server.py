@@ -18,35 +18,14 @@ import weakref
 
 # Not huggingface_hub, which reads its environment when it is imported, and no module that is run
 # with -m, of which Python would warn.
-PACKAGES = (
-    "matplotlib.figure",
-    "polars",
-    "pydantic.main",
-    "safetensors.torch",
-    "scipy.fft",
-    "scipy.optimize",
-    "scipy.sparse",
-    "scipy.special",
-    "sklearn.linear_model",
-    "soundfile",
-    "torch._dynamo",
-    "torch.distributed.launcher.api",
-    "torch.utils.tensorboard",
-    "torchaudio",
-    "typer",
-    "yaml",
-    "tidyvoice.cli",
-    "tidyvoice.doctor",
-    "tidyvoice.extraction.extract",
-    "tidyvoice.report",
-    "tidyvoice.runs",
-    "tidyvoice.scoring.pipeline",
-    "tidyvoice.verification.fit",
-    "tidyvoice.submission",
-    "tidyvoice.training.average",
-    "tidyvoice.training.trainer",
-    "tidyvoice.verification.verifier",
-)
+PACKAGES = """
+matplotlib.figure polars pydantic.main safetensors.torch scipy.fft scipy.optimize scipy.sparse
+scipy.special sklearn.linear_model soundfile torch._dynamo torch.distributed.launcher.api
+torch.utils.tensorboard torchaudio typer yaml tidyvoice.cli tidyvoice.doctor
+tidyvoice.extraction.extract tidyvoice.report tidyvoice.runs
+tidyvoice.scoring.pipeline tidyvoice.verification.fit tidyvoice.submission
+tidyvoice.training.average tidyvoice.training.trainer tidyvoice.verification.verifier
+"""
 
 
 def serve(path: str) -> list[str]:
@@ -59,7 +38,7 @@ def serve(path: str) -> list[str]:
             waited = [0, listener, *running.values()]
             readable, _, _ = select.select(waited, [], [], 0.005 if running else None)
             for pid, connection in list(running.items()):
-                if connection in readable:  # its client is gone
+                if connection in readable or 0 in readable:  # its client is gone, or pytest
                     os.killpg(pid, signal.SIGKILL)
                 done, status = os.waitpid(pid, os.WNOHANG)
                 if done:
@@ -68,43 +47,35 @@ def serve(path: str) -> list[str]:
                     with running.pop(pid) as client, contextlib.suppress(BrokenPipeError):
                         client.sendall(b"%d" % (code if code >= 0 else 128 - code))
             if 0 in readable:
-                for pid in running:
-                    os.killpg(pid, signal.SIGKILL)
                 shutil.rmtree(os.path.dirname(path))
                 sys.exit()
-            if listener in readable:
-                connection, _ = listener.accept()
-                streams, request = receive(connection)
-                pid = os.fork()
-                if pid == 0:
-                    os.setpgid(0, 0)
-                    for other in (listener, connection, *running.values()):
-                        other.close()
-                    for number, stream in enumerate(streams):
-                        os.dup2(stream, number)
-                        os.close(stream)
-                    return prepare(*request)
-                # Both do it: the child may be killed before it has.
-                os.setpgid(pid, pid)
-                for stream in streams:
-                    os.close(stream)
-                running[pid] = connection
-
-
-def receive(connection: socket.socket) -> tuple[list[int], list]:
-    """The streams and the content of a request."""
-    _, streams, _, _ = socket.recv_fds(connection, 1, 3)
-    with connection.makefile("rb") as file:
-        return streams, json.loads(file.readline())
-
-
-def prepare(arguments: list[str], folder: str, environment: dict[str, str]) -> list[str]:
-    """Make this process what a new Python would be there."""
-    os.chdir(folder)
-    os.environ.clear()
-    os.environ.update(environment)
-    sys.path[:0] = filter(None, environment.get("PYTHONPATH", "").split(":"))
-    return arguments
+            if listener not in readable:
+                continue
+            connection, _ = listener.accept()
+            _, streams, _, _ = socket.recv_fds(connection, 1, 3)
+            with connection.makefile("rb") as file:
+                line = file.readline()
+            if not line.endswith(b"\n"):  # the client was killed before it had sent all
+                connection.close()
+                continue
+            arguments, folder, environment = json.loads(line)
+            pid = os.fork()
+            # Both set the group: the child may be killed before it has.
+            os.setpgid(pid, pid)
+            if pid == 0:
+                for other in (listener, connection, *running.values()):
+                    other.close()
+                for number, stream in enumerate(streams):
+                    os.dup2(stream, number)
+            for stream in streams:
+                os.close(stream)
+            if pid == 0:
+                os.chdir(folder)
+                os.environ.clear()
+                os.environ.update(environment)
+                sys.path[:0] = filter(None, environment.get("PYTHONPATH", "").split(":"))
+                return arguments
+            running[pid] = connection
 
 
 def run(first: str, *arguments: str) -> None:
@@ -123,25 +94,8 @@ def run(first: str, *arguments: str) -> None:
         runpy.run_path(first, run_name="__main__")
 
 
-def leave(error: BaseException | None) -> None:
-    """End as Python does, but for the memory, which the system takes back faster than Python."""
-    status = 0
-    if isinstance(error, SystemExit):
-        if isinstance(error.code, str):
-            print(error.code, file=sys.stderr)
-        status = error.code if isinstance(error.code, int) else int(error.code is not None)
-    elif error is not None:
-        traceback.print_exception(error)
-        status = 1
-    threading._shutdown()
-    atexit._run_exitfuncs()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(status)
-
-
 def main() -> None:
-    for package in PACKAGES:
+    for package in PACKAGES.split():
         importlib.import_module(package)
     del sys.path[:2]  # the folder of this file, and PYTHONPATH
     # Every process would otherwise end with the clean-up of what torch registered in this one.
@@ -150,12 +104,22 @@ def main() -> None:
     # Else every process would copy the memory of all objects to look for garbage.
     gc.collect()
     gc.freeze()
-    command = serve(sys.argv[1])
+    command, status = serve(sys.argv[1]), 0
     try:
         run(*command)
-    except BaseException as error:
-        leave(error)
-    leave(None)
+    except SystemExit as error:
+        if isinstance(error.code, str):
+            print(error.code, file=sys.stderr)
+        status = error.code if isinstance(error.code, int) else int(error.code is not None)
+    except BaseException:
+        traceback.print_exc()
+        status = 1
+    # End as Python does, but for the memory, which the system takes back faster than Python.
+    threading._shutdown()
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 if __name__ == "__main__":

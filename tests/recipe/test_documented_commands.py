@@ -2,6 +2,8 @@
 
 import re
 
+import pytest
+
 from tests.preloaded import succeed
 from tests.recipe.support import OPTIONS, RECIPE, ROOT
 
@@ -16,16 +18,11 @@ def documented_commands() -> list[str]:
     return [line for block in blocks for line in block.splitlines()]
 
 
-def test_the_python_of_the_readme_runs(own):
-    code = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)[1]
-    assert RELEASED in code
-    (own / "readme.py").write_text(code.replace(RELEASED, "exp/mini/finetune/models"))
-    succeed("python readme.py", own)
-
-
-def test_the_python_of_the_model_page_runs(own):
-    code = re.search(r"```python\n(.*?)```", (ROOT / "docs/models.md").read_text(), re.DOTALL)[1]
-    (own / "page.py").write_text(code)
+@pytest.mark.parametrize("page", ["README.md", "docs/models.md"])
+def test_the_python_of_a_page_runs(own, page):
+    code = re.search(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)[1]
+    assert (RELEASED in code) == (page == "README.md")
+    (own / "page.py").write_text(code.replace(RELEASED, "exp/mini/finetune/models"))
     succeed("python page.py", own)
 
 
@@ -37,16 +34,13 @@ def test_every_documented_command_runs(own):
     assert len(others) > 20
     for command in dict.fromkeys(others):
         real = command.replace(" MODEL", " exp/mini/pretrain/models")
-        # Of the corpora of videos the built-in one has only the form.
-        real = real.replace("DIR/voxblink2", "data/mini/corpus/pretrain")
+        real = real.replace("DIR/voxblink2", "data/mini/corpus/pretrain")  # of the same form
         real = real.replace(" DIR", " data/mini/corpus")
         # Its lists are not as long as the challenge's, and there is no network here.
         if "--recipe tidyvoice" in real:
             real += " --counts any --top-n 5 --calib-targets 40 --calib-nontargets 60"
-        if real.endswith("from-released") or " --from-released " in real:
-            real = real.replace(
-                "--from-released", "--from-released exp/mini/finetune/models --data data/released"
-            )
+        released = "--from-released exp/mini/finetune/models --data data/released"
+        real = re.sub(r"--from-released(?= |$)", released, real)
         for name, value in OPTIONS.items():
             option = name.removeprefix("calib-")
             real = re.sub(rf"--{option} \d+", f"--{option} {value}", real)

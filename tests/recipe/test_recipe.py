@@ -1,6 +1,5 @@
 """Output and files of the finished recipe, and the effect of running it a second time."""
 
-import json
 import re
 import shutil
 
@@ -18,15 +17,10 @@ def commands(printed):
 
 def test_it_ends_with_the_table_and_the_report(finished):
     folder, out = finished
-    table = out[out.rindex("system ") :]
     for column in ("EER %", "minDCF", "different/same", "same/same"):
-        assert column in table
-    for system in (
-        "fine-tuned, language-aware norm, calibrated",
-        "fine-tuned, language-aware norm",
-        "fine-tuned",
-        "pretrained",
-    ):
+        assert column in out[out.rindex("system ") :]
+    normalised = "fine-tuned, language-aware norm"
+    for system in (f"{normalised}, calibrated", normalised, "fine-tuned", "pretrained"):
         assert re.search(rf"^{re.escape(system)}(\s+[\d.-]+){{8}}$", out, re.MULTILINE), system
     assert "report: exp/mini/finetune/report.html" in out
     for remark in ("IN-SAMPLE", "CONFOUNDED", "not checked"):
@@ -34,35 +28,17 @@ def test_it_ends_with_the_table_and_the_report(finished):
     page = (folder / "exp/mini/finetune/report.html").read_text()
     assert "pretrain" in page
     assert "<svg" in page
-
-
-def test_it_leaves_the_promised_files(finished):
-    folder, _ = finished
-    for part in ("pretrain", "finetune", "calib", "dev", "noise", "rirs"):
-        assert (folder / "data/mini" / part / "wav.scp").stat().st_size > 0
-    for system in ("pretrain", "finetune"):
-        exp = folder / "exp/mini" / system
-        for name in (
-            "config.yaml", "log/train.log", "log/train.jsonl", "models/avg_model.pt",
-            "models/config.yaml", "models/speakers.txt", "embeddings/dev.npz", "scores/dev.score",
-        ):  # fmt: skip
-            assert (exp / name).stat().st_size > 0
     assert not list(folder.rglob("*.partial"))
-    log = (folder / "exp/mini/finetune/log/train.log").read_text()
-    assert "the loss head is new" in log
+    assert "the loss head is new" in (folder / "exp/mini/finetune/log/train.log").read_text()
 
 
 def test_no_speaker_is_in_two_splits(finished):
     folder, _ = finished
-    seen: set[str] = set()
-    for name in ("pretrain", "finetune", "calib", "dev"):
-        lines = (folder / "data/mini" / name / "spk2utt").read_text().splitlines()
-        speakers = {line.split()[0] for line in lines}
-        assert not seen & speakers
-        seen |= speakers
+    files = [folder / f"data/mini/{n}/spk2utt" for n in ("pretrain", "finetune", "calib", "dev")]
+    speakers = [line.split()[0] for file in files for line in file.read_text().splitlines()]
+    assert len(speakers) == len(set(speakers)) == 8 + 14 + 8
     trained = (folder / "exp/mini/finetune/models/speakers.txt").read_text().split()
     assert len(trained) == 8 + 8  # those of the pretraining as well
-    assert len(seen) == 8 + 14 + 8
 
 
 def test_a_finished_recipe_is_left_alone(finished, own):
@@ -87,7 +63,7 @@ def test_changed_code_scores_again_and_keeps_data_and_trainings(own):
     changed = succeed(stages, own)
     assert commands(changed) == {"average", "extract", "score", "report"}
     for stage in (1, 2, 3, 4):
-        assert changed.count(f"kept; --force --stage {stage} --stop-stage {stage} repeats it") == 1
+        assert f"other code made it, and --force --stage {stage} --stop-stage {stage}" in changed
     assert not commands(succeed(stages, own))
 
 
@@ -97,32 +73,19 @@ def test_force_makes_finished_stages_again_and_keeps_what_took_long(own):
     stage = f"{RECIPE} --stage {{0}} --stop-stage {{0}}"
     assert succeed(f"{stage.format(2)} --force", own).count(" shards written") == 4
     assert shards.with_name("shards.1").stat().st_ino == inode
-    forced = succeed(f"{stage.format(4)} --force", own)
+    # Other settings need no other folder, because the training starts in a new one.
+    forced = succeed(f"{stage.format(4)} --force --set finetune.clip_gradient=5", own)
     assert "  exp/mini/finetune is kept as exp/mini/finetune.1;" in forced
     assert (own / "exp/mini/finetune.1/log/train.log").read_text() == log
     assert "resuming" not in (finetune / "log/train.log").read_text()
-    assert not commands(succeed(stage.format(4), own))
     assert commands(succeed(stage.format(5), own)) == {"average", "extract"}
-    # Other settings need no other folder, because the training starts in a new one.
-    other = succeed(f"{stage.format(4)} --force --set finetune.clip_gradient=5", own)
-    assert "  exp/mini/finetune is kept as exp/mini/finetune.2;" in other
 
 
 @pytest.mark.parametrize(
     ("change", "setting"),
     [
-        (
-            "--variant contrast",
-            "finetune started with other settings (data.sampler.args.pairs was False, is T",
-        ),
-        (
-            "--variant contrast --stage 5",
-            "finetune started with other settings (data.sampler.args.pairs was ",
-        ),
-        (
-            "--set model.args.in_planes=8",
-            "pretrain started with other settings (model.args.in_planes was ",
-        ),
+        ("--variant contrast", "finetune started with other settings (data.sampler.args.pairs"),
+        ("--set model.args.in_planes=8", "pretrain started with other settings (model.args.in_p"),
     ],
 )
 def test_other_settings_need_a_folder_of_their_own(finished, change, setting):
@@ -147,19 +110,6 @@ def test_what_depends_on_a_change_is_made_again(own):
     assert succeed(stages, own).count("+ tidyvoice score") == 1
 
 
-def test_another_corpus_takes_the_place_of_the_one_before(own):
-    line = (
-        "./run.sh --recipe tidyvoice --corpus {} --init-from exp/mini/pretrain/models "
-        "--data data/other --exp exp/other --calib-speakers 10 --counts any --stop-stage 2"
-    )
-    succeed(line.format("data/mini/corpus"), own)
-    moved = own / "elsewhere"
-    moved.symlink_to(own / "data/mini/corpus")
-    second = succeed(line.format(moved), own)
-    assert str(moved) in (own / "data/other/dev/wav.scp").read_text()
-    assert second.count(" shards written") == 3
-
-
 def test_python_gives_the_score_of_the_recipe(finished):
     folder, _ = finished
     exp, corpus = "exp/mini/finetune", "data/mini/corpus/TidyVoiceX_ASV/TidyVoiceX_Dev"
@@ -170,9 +120,3 @@ def test_python_gives_the_score_of_the_recipe(finished):
     # Stage 7 gives the verifier the fine-tuning speakers as its cohort.
     assert len(encoder.verifier.cohort) == 8
     assert encoder.verify(*paths).llr is not None
-
-
-def test_a_metrics_table_is_machine_readable(finished):
-    said = succeed("tidyvoice metrics exp/mini/finetune/scores/dev.score --json", finished[0])
-    rows = json.loads(said)["categories"]
-    assert [row["targets"] for row in rows][:2] == [40, 20]
