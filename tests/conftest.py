@@ -237,7 +237,7 @@ def shallow() -> Iterator[None]:
     """
     with pytest.MonkeyPatch.context() as patch:
         one_block = partial(SimAMResNetASP, (1, 1, 1, 1))
-        patch.setitem(MODELS._components, "SimAM_ResNet34_ASP", one_block)
+        patch.setitem(MODELS, "SimAM_ResNet34_ASP", one_block)
         yield
 
 

@@ -16,8 +16,7 @@ from tests.preloaded import programs, run
 from tidyvoice.config import load_experiment
 from tidyvoice.scoring.pairs import make_trials
 from tidyvoice.scoring.trials import write_trials
-from tidyvoice.training.checkpoint import epoch_checkpoints
-from tidyvoice.training.state import restore
+from tidyvoice.training.checkpoint import epoch_checkpoints, restore
 from tidyvoice.training.trainer import Trainer
 from tidyvoice.training.validation import history
 

@@ -17,8 +17,8 @@ from tidyvoice.models.simam_resnet import SimAMResNetASP
 from tidyvoice.scoring.pairs import make_trials
 from tidyvoice.scoring.trials import write_trials
 from tidyvoice.training.average import average_checkpoints
-from tidyvoice.training.check import check_experiment
 from tidyvoice.training.checkpoint import epoch_checkpoints, load_checkpoint
+from tidyvoice.training.start import check_experiment
 from tidyvoice.training.tracking import Tracker
 from tidyvoice.training.trainer import Trainer
 from tidyvoice.training.validation import Validation, history

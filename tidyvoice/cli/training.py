@@ -33,7 +33,7 @@ def train(
     """
     if check_settings:
         from tidyvoice.config import load_experiment
-        from tidyvoice.training.check import check_experiment
+        from tidyvoice.training.start import check_experiment
 
         check_experiment(load_experiment(config, tuple(settings or ())), initial)
         typer.echo(f"{config}: the settings are valid")

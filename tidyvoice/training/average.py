@@ -24,8 +24,7 @@ def average_checkpoints(
 ) -> tuple[Path, list[int]]:
     """Write ``models/avg_model.pt`` with its ``config.yaml``, ``speakers.txt`` and ``head.pt``.
 
-    Integer tensors (batch norm's counters) come from the last checkpoint. A ``verifier.json`` of
-    other weights is removed.
+    A ``verifier.json`` of other weights is removed.
 
     Args:
         last: number of epochs to average; ``average`` of the experiment's settings if None.
@@ -34,10 +33,6 @@ def average_checkpoints(
 
     Returns:
         the model folder, and the epochs that were averaged.
-
-    Raises:
-        TidyVoiceError: fewer than ``last`` epochs have checkpoints, the training has not finished,
-            or no epoch was validated.
     """
     experiment = Path(experiment)
     if not (experiment / "config.yaml").is_file():
@@ -50,8 +45,10 @@ def average_checkpoints(
             f"{experiment} is at epoch {reached} of {settings.epochs}: run the training to its "
             "end, or add --unfinished"
         )
-    last = last or settings.average
-    epochs = _best(experiment, paths) if best else _last(experiment, paths, last)
+    if best:
+        epochs = _best(experiment, paths)
+    else:
+        epochs = _last(experiment, paths, last or settings.average)
     model: dict[str, Tensor] = {}
     head: dict[str, Tensor] = {}
     for epoch in epochs:
@@ -95,14 +92,13 @@ def _best(experiment: Path, paths: dict[int, Path]) -> list[int]:
 
 
 def _add(total: dict[str, Tensor], tensors: Mapping[str, Tensor], count: int) -> None:
-    """Add one of ``count`` checkpoints to a mean; integers are replaced."""
+    """Add one of ``count`` checkpoints to a mean; batch norm's counters are replaced."""
     for name, tensor in tensors.items():
-        if not tensor.is_floating_point():
-            total[name] = tensor
-        elif name in total:
-            total[name] += tensor / count
+        if tensor.is_floating_point():
+            part = tensor / count
+            total[name] = total[name] + part if name in total else part
         else:
-            total[name] = tensor / count
+            total[name] = tensor
 
 
 def _weights(state: dict[str, Any]) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""The loss head in a model folder, and the start of a head at its speakers' mean embeddings.
+"""The loss head in a model folder.
 
 ``head.pt`` of a model folder holds the speakers in the order of the classes, the number of weight
 rows of a class, and the tensors. Of several speeds, each of which makes a speaker another class, it
@@ -12,20 +12,15 @@ import torch
 from torch import Tensor
 
 from tidyvoice.config import Experiment
-from tidyvoice.distributed import World
 from tidyvoice.errors import TidyVoiceError
-from tidyvoice.losses.head import Head
+from tidyvoice.losses import Head
 from tidyvoice.model_files import HEAD_FILE
 from tidyvoice.modelhub.folder import model_files, save_torch
 from tidyvoice.training.checkpoint import load_checkpoint
 
 
 def head_file(settings: Experiment) -> Path:
-    """Return the path of the head of the initial model.
-
-    Raises:
-        TidyVoiceError: it has none.
-    """
+    """Return the path of the head of the initial model."""
     path = model_files(settings.model.init).folder / HEAD_FILE
     if not path.is_file():
         raise TidyVoiceError(
@@ -38,12 +33,7 @@ def head_file(settings: Experiment) -> Path:
 def save_head(
     folder: Path, tensors: Mapping[str, Tensor], speakers: Sequence[str], speeds: Sequence[float]
 ) -> None:
-    """Write the head of a training into a model folder.
-
-    Args:
-        tensors: the head's state dict, with a class for each speaker at each speed.
-        speakers: in the order of the classes.
-    """
+    """Write a head, given its state dict, with a class for each speaker at each speed."""
     rows = len(tensors["weight"]) // len(speeds)
     weight = tensors["weight"][_rows_of_speed(speeds, rows)].clone()
     content = {
@@ -55,16 +45,10 @@ def save_head(
 
 
 def start_from_head(head: Head, settings: Experiment, speakers: Sequence[str]) -> int:
-    """Copy the classes of the speakers that are in the head of the initial model.
+    """Copy the classes of the speakers in the head of the initial model; return their number.
 
     The classes of other speakers and other speeds stay random: usually they are few, and mean
     embeddings would take a pass over all the data.
-
-    Returns:
-        the number of classes that were copied.
-
-    Raises:
-        TidyVoiceError: the initial model has no head, or one of another loss or other speakers.
     """
     path, state = head_file(settings), head.state_dict()
     saved = load_checkpoint(path)
@@ -97,39 +81,3 @@ def _rows_of_speed(speeds: Sequence[float], rows: int) -> slice:
     """Return the rows of the weight whose classes are at the speed nearest 1.0."""
     nearest = min(range(len(speeds)), key=lambda place: abs(speeds[place] - 1.0))
     return slice(nearest * rows, (nearest + 1) * rows)
-
-
-class ClassMeans:
-    """Sum of the unit-length embeddings of each class.
-
-    Args:
-        classes: C.
-        dim: D.
-    """
-
-    def __init__(self, classes: int, dim: int, device: torch.device):
-        self._sum = torch.zeros(classes, dim, device=device)
-        self._seen = torch.zeros(classes, dtype=torch.bool, device=device)
-
-    def add(self, embeddings: Tensor, labels: Tensor) -> None:
-        """Add embeddings [B x D] of classes [B]."""
-        self._sum.index_add_(0, labels, torch.nn.functional.normalize(embeddings.float()))
-        self._seen[labels] = True
-
-    def share(self, world: World) -> None:
-        """Combine the sums of all processes. Collective."""
-        self._sum = world.mean(self._sum)  # only the direction matters
-        self._seen = world.mean(self._seen.float()) > 0
-
-    def fill(self, weight: Tensor) -> int:
-        """Overwrite the rows of ``weight`` [C x D] whose class was seen; return their number.
-
-        The mean of the means is subtracted: raw embeddings share a large common part, so that all
-        classes would point the same way.
-        """
-        means = torch.nn.functional.normalize(self._sum)[self._seen]
-        means = torch.nn.functional.normalize(means - means.mean(dim=0))
-        lengths = weight.detach()[self._seen].norm(dim=1, keepdim=True)
-        with torch.no_grad():
-            weight[self._seen] = means * lengths
-        return int(self._seen.sum())

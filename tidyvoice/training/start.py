@@ -1,36 +1,65 @@
-"""The start of a training: initial weights, and classes at their speakers' mean embeddings."""
+"""The start of a training: checks without data, initial weights, classes at mean embeddings."""
 
 from collections import Counter
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import normalize
 
-from tidyvoice.config import Experiment, SamplerSettings
-from tidyvoice.data.batches import TrainingData, load_batches
+from tidyvoice.audio import load_torchaudio
+from tidyvoice.config import Experiment
+from tidyvoice.data.batches import TrainingData
+from tidyvoice.distributed import World
 from tidyvoice.errors import TidyVoiceError
+from tidyvoice.files import sha256
 from tidyvoice.frontends import FRONTENDS
+from tidyvoice.losses import Head
 from tidyvoice.modelhub.folder import WeightsMismatch, load_weights, model_files, read_weights
 from tidyvoice.modelhub.wespeaker import frontend_settings, network_of, read_config, section
 from tidyvoice.settings import differences
-from tidyvoice.training.head import ClassMeans
-
-if TYPE_CHECKING:
-    from tidyvoice.training.trainer import Trainer
+from tidyvoice.training.checkpoint import check_folder
+from tidyvoice.training.head import head_file
+from tidyvoice.training.network import Network, build_objective, parameter_groups
 
 NAMED = 10  # tensors that are listed by name; more are counted by module
 SAMPLE = 256  # chunks that the parameters of a loss beside its weights are fitted to
 
 
-def start_from_model(model: nn.Module, settings: Experiment) -> list[str]:
-    """Load ``settings.model.init`` into the model; return what to log about it.
+def check_experiment(settings: Experiment, initial: bool = False) -> None:
+    """Check whatever can go wrong without data.
 
-    Raises:
-        TidyVoiceError: it is another network, or was trained with another front end.
+    Args:
+        initial: also load the initial model, if there is one.
     """
+    check_folder(settings)
+    with torch.device("meta"):  # some arguments are only checked when the network is built
+        model = settings.build_model()
+        # The names of the parameters do not depend on the number of classes.
+        objective = build_objective(settings, num_classes=10_000, num_languages=2)
+    parameter_groups(settings, Network(model, objective, bf16=False, ema_decay=None))
+    if set(settings.data.speeds) != {1.0}:
+        load_torchaudio()
+    if initial and settings.model.init:
+        if settings.loss.init == "checkpoint":
+            head_file(settings)
+        start_from_model(settings.build_model(), settings)
+
+
+def checksums(settings: Experiment, data: TrainingData) -> dict[str, str]:
+    """Return checksums of the data and the initial model that a training reads."""
+    stores = {"data": data.reader, "noise": data.noise, "rirs": data.rirs}
+    digests = {name: store.content for name, store in stores.items() if store}
+    if settings.model.init:
+        digests["initial weights"] = sha256(model_files(settings.model.init).weights)
+    if settings.loss.init == "checkpoint":
+        digests["initial head"] = sha256(head_file(settings))
+    return digests
+
+
+def start_from_model(model: nn.Module, settings: Experiment) -> list[str]:
+    """Load ``settings.model.init`` into the model; return what to log about it."""
     files = model_files(settings.model.init)
     # A lone file of weights does not say which features they were trained on.
     if files.config is not None:
@@ -58,12 +87,9 @@ def _load_fitting(model: nn.Module, path: Path) -> list[str]:
             "null"
         )
     model.load_state_dict({name: state[name] for name in kept}, strict=False)
-    groups = {
-        "kept": kept,
-        "dropped": [name for name in state if name not in kept],
-        "new": [name for name in tensors if name not in kept],
-    }
-    return [f"{group}: {_listed(names)}" for group, names in groups.items()]
+    dropped = [name for name in state if name not in kept]
+    new = [name for name in tensors if name not in kept]
+    return [f"kept: {_listed(kept)}", f"dropped: {_listed(dropped)}", f"new: {_listed(new)}"]
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -101,35 +127,30 @@ def _refuse_other_network(config: Path, settings: Experiment) -> None:
         )
 
 
-def start_from_speaker_means(trainer: "Trainer") -> int:
-    """Set each class weight to its speaker's mean embedding; return how many classes were set.
+@torch.no_grad()
+def start_from_means(head: Head, batches: Iterable[tuple[Tensor, Tensor]], world: World) -> int:
+    """Set each class weight to the mean embedding of its class; return how many classes were set.
 
-    The means are over one chunk of (nearly) every utterance, without noise, reverberation, dither
-    or other augmentation. The remaining parameters of the loss (SphereFace2's bias) are fitted to
-    some of the chunks, at the margin of the first step. The processes share the work, and all end
-    with the same classes.
+    The mean of the means is subtracted: raw embeddings share a large common part, so that all
+    classes would point the same way. With several weights a class (sub-centres), only the first is
+    set. The remaining parameters of the loss (SphereFace2's bias) are fitted to some embeddings.
+
+    Args:
+        batches: embeddings [B x D] and classes [B] of this process' share of the data.
     """
-    settings, world, head = trainer.settings, trainer.world, trainer.objective.head
-    device = world.device
-    clean = {"augment_probability": 0.0, "augmentations": (), "sampler": SamplerSettings()}
-    chosen = settings.data.model_copy(update=clean)
-    data = TrainingData(chosen, trainer.data.chunk_samples, settings.seed)
-    means = ClassMeans(data.num_classes, settings.model.embed_dim, device)
+    weight = head.weight.detach()[:: head.rows_per_class]
+    sums, seen = torch.zeros_like(weight), weight.new_zeros(len(weight), dtype=torch.bool)
     sample: list[tuple[Tensor, Tensor]] = []
-    trainer.network.eval()
-    trainer.frontend.eval()
-    share = range(world.rank, data.batches_per_pass, world.size)
-    with torch.no_grad(), closing(load_batches(data, share)) as batches:
-        for raw in batches:
-            on_device = raw.to(device)
-            embeddings = trainer.network.embed(trainer.features(on_device))
-            means.add(embeddings, on_device.labels)
-            if len(sample) * len(embeddings) * world.size < SAMPLE:
-                sample.append((embeddings.cpu(), raw.labels))
-    means.share(world)
+    for embeddings, labels in batches:
+        sums.index_add_(0, labels, normalize(embeddings.float()))
+        seen[labels] = True
+        if len(sample) * len(embeddings) * world.size < SAMPLE:
+            sample.append((embeddings.cpu(), labels.cpu()))
+    sums, seen = world.mean(sums), world.mean(seen.float()) > 0  # only the direction matters
+    means = normalize(sums)[seen]
+    lengths = weight[seen].norm(dim=1, keepdim=True)
+    weight[seen] = normalize(means - means.mean(dim=0)) * lengths
     sample = [pair for part in world.gather(sample) for pair in part]
-    # With several weights a class (sub-centres), only the first is set; the others start at random.
-    seen = means.fill(head.weight.detach()[:: head.rows_per_class])
-    head.margin = trainer.margin.at(0)
-    head.fit(*(torch.cat(part).to(device) for part in zip(*sample, strict=True)))
-    return seen
+    with torch.enable_grad():
+        head.fit(*(torch.cat(part).to(weight.device) for part in zip(*sample, strict=True)))
+    return int(seen.sum())
