@@ -3,7 +3,7 @@ import pytest
 import torch
 from conftest import seeded
 
-from tidyvoice.losses import CrossLanguageContrast, LanguageAdversary
+from tidyvoice.losses.languages import CrossLanguageContrast, LanguageAdversary
 
 LABELS = torch.tensor([0, 0, 0, 1, 1, 2, 2, 3])
 LANGUAGES = torch.tensor([0, 1, 0, 0, 2, 1, 1, -1])

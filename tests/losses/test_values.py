@@ -4,8 +4,9 @@ from torch.nn import functional as F
 
 from tests.losses.reference import CASES, expected_loss
 from tidyvoice.errors import TidyVoiceError
-from tidyvoice.losses import LOSSES, SphereFace2, build_loss
+from tidyvoice.losses import LOSSES
 from tidyvoice.losses.angles import add_margin, subtract_margin
+from tidyvoice.losses.sphereface2 import SphereFace2
 
 DIM, CLASSES = 6, 9
 
@@ -13,7 +14,7 @@ DIM, CLASSES = 6, 9
 def example(name, options, seed=0, rows=7):
     """A head, embeddings near and far from their classes, and labels, in float64."""
     torch.manual_seed(seed)
-    head = build_loss(name, DIM, CLASSES, **options).double()
+    head = LOSSES.build(name, DIM, CLASSES, **options).double()
     labels = torch.randint(0, CLASSES, (rows,))
     rows_per_class = head.rows_per_class
     centre = head.weight.detach()[labels * rows_per_class]
@@ -76,7 +77,7 @@ def test_the_first_bias_is_where_right_angles_pull_it_nowhere(options, classes):
 @pytest.mark.parametrize(("name", "options"), CASES)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_extreme_embeddings_give_finite_losses_and_gradients(name, options, dtype):
-    head = build_loss(name, DIM, CLASSES, **options).to(dtype)
+    head = LOSSES.build(name, DIM, CLASSES, **options).to(dtype)
     with torch.no_grad():
         head.weight[:] = torch.eye(DIM, dtype=dtype).repeat(len(head.weight) // DIM + 1, 1)[
             : len(head.weight)
@@ -95,7 +96,7 @@ def test_extreme_embeddings_give_finite_losses_and_gradients(name, options, dtyp
 
 @pytest.mark.parametrize("name", list(LOSSES))
 def test_not_a_number_is_not_hidden(name):
-    head = build_loss(name, DIM, CLASSES)
+    head = LOSSES.build(name, DIM, CLASSES)
     loss, _ = head(torch.full((3, DIM), torch.nan), torch.tensor([0, 1, 8]))
     assert torch.isnan(loss)
 
@@ -103,7 +104,7 @@ def test_not_a_number_is_not_hidden(name):
 @pytest.mark.parametrize("name", list(LOSSES))
 def test_half_precision_is_left_for_float32(name):
     torch.manual_seed(0)
-    head = build_loss(name, DIM, CLASSES)
+    head = LOSSES.build(name, DIM, CLASSES)
     embeddings = torch.randn(5, DIM, dtype=torch.bfloat16, requires_grad=True)
     labels = torch.tensor([0, 1, 2, 3, 8])
     wanted, _ = head(embeddings.float(), labels)
@@ -145,7 +146,7 @@ def test_similarities_of_sphereface2_rise_with_the_cosine(margin_type, t):
 
 @pytest.mark.parametrize("name", list(LOSSES))
 def test_accuracy_is_of_the_highest_logit_with_the_margin(name):
-    head = build_loss(name, DIM, DIM, margin=0.2)
+    head = LOSSES.build(name, DIM, DIM, margin=0.2)
     rows = head.rows_per_class
     with torch.no_grad():
         head.weight.copy_(torch.eye(DIM).repeat_interleave(rows, dim=0))
@@ -171,9 +172,9 @@ def test_accuracy_is_of_the_highest_logit_with_the_margin(name):
 )
 def test_wrong_names_and_options_are_named(name, options, text):
     with pytest.raises(TidyVoiceError, match=text.replace("?", r"\?")):
-        build_loss(name, DIM, CLASSES, **options)
+        LOSSES.build(name, DIM, CLASSES, **options)
 
 
 def test_one_class_is_refused():
     with pytest.raises(TidyVoiceError, match="num_classes is 1"):
-        build_loss("ArcMargin", DIM, 1)
+        LOSSES.build("ArcMargin", DIM, 1)

@@ -9,23 +9,12 @@ from typing import Annotated
 from pydantic import Field
 from torch import Tensor
 
-from tidyvoice.losses.head import Head
-from tidyvoice.losses.registry import LOSSES
+from tidyvoice.losses.registry import LOSSES, Head
 
 
 @LOSSES.register("AMSoftmax")
 class AMSoftmax(Head):
-    """Cosine classifier whose target's logit is s (cos(theta) - m).
-
-    Args:
-        embed_dim: D.
-        num_classes: C.
-        scale: s.
-        margin: m, a difference of cosines, set by a schedule.
-
-    Attributes:
-        weight: [C x D].
-    """
+    """Cosine classifier whose target's logit is s (cos(theta) - m)."""
 
     def __init__(
         self,

@@ -14,8 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tidyvoice.losses.angles import add_margin, subtract_margin
-from tidyvoice.losses.head import Head
-from tidyvoice.losses.registry import LOSSES
+from tidyvoice.losses.registry import LOSSES, Head
 
 FAR = 30.0  # a logit where the sigmoid is flat
 HALVINGS = 24  # of a range of about 140, to 1e-5
@@ -38,17 +37,13 @@ class SphereFace2(Head):
     angles of both sides.
 
     Args:
-        embed_dim: D.
-        num_classes: C.
-        scale: s.
-        margin: m, set by a schedule. The second paper's code recommends 0.2 for "C" and 0.15 for
+        margin: m. The second paper's code recommends 0.2 for "C" and 0.15 for
             "A", and 0.3 and 0.25 in a large-margin stage.
         margin_type: "C" or "A".
         balance: lambda.
         t: exponent of the similarity adjustment; 1 leaves the cosines as they are.
 
     Attributes:
-        weight: [C x D].
         bias: b, a scalar.
     """
 
@@ -85,8 +80,8 @@ class SphereFace2(Head):
     def fit(self, embeddings: Tensor, labels: Tensor) -> None:
         """Set the bias to where the mean loss of embeddings [B x D] is least.
 
-        Classes at their speakers' mean embeddings need a bias far below the first one. AdamW,
-        whose steps are as long as the learning rate, does not get there in a short training.
+        Classes at mean embeddings need a bias far below the first one, which AdamW does not reach
+        in a short training.
         """
         # The loss is convex in the bias, and all logits are far on one side of zero at both ends.
         high = self.scale * (1 + self.margin) + FAR

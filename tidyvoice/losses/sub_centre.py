@@ -12,9 +12,9 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from tidyvoice.errors import TidyVoiceError
 from tidyvoice.losses.angles import add_margin, subtract_margin
-from tidyvoice.losses.head import Head, require
-from tidyvoice.losses.registry import LOSSES
+from tidyvoice.losses.registry import LOSSES, Head
 
 
 @LOSSES.register("SubCentreArcMargin")
@@ -27,17 +27,11 @@ class SubCentreArcMargin(Head):
     margin / 0.2, and drops it for its large-margin stage.)
 
     Args:
-        embed_dim: D.
-        num_classes: C, more than ``top_k``.
-        scale: s.
-        margin: m in radians, set by a schedule.
+        margin: m in radians.
         easy_margin: apply the margin only where theta < pi/2.
         sub_centres: K.
         top_k: penalised classes an embedding; 0 for none.
         penalty: in radians.
-
-    Attributes:
-        weight: [C K x D], row c K + k.
     """
 
     def __init__(
@@ -51,10 +45,10 @@ class SubCentreArcMargin(Head):
         top_k: Annotated[int, Field(ge=0)] = 5,
         penalty: Annotated[float, Field(ge=0, lt=1.6)] = 0.06,
     ):
-        require(
-            0 <= top_k < num_classes,
-            f"top_k is {top_k}, but there are {num_classes - 1} classes beside the target",
-        )
+        if top_k >= num_classes:
+            raise TidyVoiceError(
+                f"top_k is {top_k}, but there are {num_classes - 1} classes beside the target"
+            )
         super().__init__(embed_dim, num_classes, scale, margin, sub_centres)
         self.easy_margin = easy_margin
         self.top_k = top_k

@@ -11,7 +11,8 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from tidyvoice.config import Experiment
 from tidyvoice.errors import TidyVoiceError, summarise
-from tidyvoice.losses import CrossLanguageContrast, Head, LanguageAdversary
+from tidyvoice.losses import Head
+from tidyvoice.losses.languages import CrossLanguageContrast, LanguageAdversary
 from tidyvoice.models.checkpointing import checkpoint_activations
 from tidyvoice.optimizers import Parameters
 
