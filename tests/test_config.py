@@ -49,7 +49,7 @@ def test_all_mistakes_are_named_at_once_with_the_nearest_name(path):
         "unknown key powr: did you mean power?",
         "data.augmentations.0.name: did you mean SpecAugment?",
         "did you mean optimizer.groups.0.lr_factor?",
-        "optimizer.groups.0.pattern: not a regular expression",
+        "optimizer.groups.0.pattern: Input should be a valid regular expression",
     ):
         assert part in message
 

@@ -2,8 +2,11 @@ import numpy as np
 import pytest
 from conftest import seeded
 
-from tidyvoice.samplers import Balanced, Shuffled, Utterances, Windowed
+from tidyvoice.samplers import Utterances
+from tidyvoice.samplers.balanced import Balanced
 from tidyvoice.samplers.pairs import occurrences, paired
+from tidyvoice.samplers.shuffled import Shuffled
+from tidyvoice.samplers.windowed import Windowed
 
 
 def utterances(rows, shards=(), speakers=(), languages=()):

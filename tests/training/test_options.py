@@ -101,8 +101,8 @@ def test_groups_of_parameters_have_settings_of_their_own(experiment):
 @pytest.mark.parametrize(
     ("groups", "message"),
     [
-        ([{"pattern": "bottlneck"}], "no parameter is left for the pattern 'bottlneck'"),
-        ([{"pattern": "model"}, {"pattern": "conv"}], "no parameter is left for the pattern 'conv"),
+        ([{"pattern": "bottlneck"}], "no parameter is left for 'bottlneck'"),
+        ([{"pattern": "model"}, {"pattern": "conv"}], "no parameter is left for 'conv"),
         ([{"pattern": "", "frozen": True}], "all parameters are frozen"),
     ],
 )

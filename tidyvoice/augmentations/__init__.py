@@ -5,7 +5,7 @@ A new augmentation is one file here, with a subclass of ``Augmentation`` below
 settings of their own (the section ``data``).
 """
 
+from tidyvoice.augmentations import spec_augment
 from tidyvoice.augmentations.registry import AUGMENTATIONS, Augmentation
-from tidyvoice.augmentations.spec_augment import SpecAugment
 
-__all__ = ["AUGMENTATIONS", "Augmentation", "SpecAugment"]
+__all__ = ["AUGMENTATIONS", "Augmentation", "spec_augment"]

@@ -22,12 +22,9 @@ class Augmenter(nn.Module):
     """Maps a raw batch to waveforms [B x S] in about -1..1.
 
     Args:
-        speeds: speed factors; a factor of 1.1 plays the utterance 1.1 times as fast, so that
-            pitch and formants rise with it (resampling, as sox' ``speed`` does).
+        speeds: a factor of 1.1 plays the utterance 1.1 times as fast, so that pitch and formants
+            rise with it (resampling, as sox' ``speed`` does).
         chunk_samples: S.
-
-    Raises:
-        TidyVoiceError: a speed other than 1 needs torchaudio, which cannot be imported.
     """
 
     def __init__(self, speeds: tuple[float, ...], chunk_samples: int):

@@ -4,8 +4,8 @@ A new loss is one file here, with a subclass of ``Head`` below ``@LOSSES.registe
 import below.
 """
 
-from tidyvoice.losses import am_softmax, sphereface2, sub_centre
+from tidyvoice.losses import am_softmax, arc_margin, sphereface2, sub_centre
 from tidyvoice.losses.arc_margin import ArcMargin
 from tidyvoice.losses.registry import LOSSES, Head
 
-__all__ = ["LOSSES", "ArcMargin", "Head", "am_softmax", "sphereface2", "sub_centre"]
+__all__ = ["LOSSES", "ArcMargin", "Head", "am_softmax", "arc_margin", "sphereface2", "sub_centre"]

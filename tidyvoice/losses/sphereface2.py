@@ -37,8 +37,8 @@ class SphereFace2(Head):
     angles of both sides.
 
     Args:
-        margin: m. The second paper's code recommends 0.2 for "C" and 0.15 for
-            "A", and 0.3 and 0.25 in a large-margin stage.
+        margin: m. The second paper's code recommends 0.2 for "C" and 0.15 for "A", and 0.3 and
+            0.25 in a large-margin stage.
         margin_type: "C" or "A".
         balance: lambda.
         t: exponent of the similarity adjustment; 1 leaves the cosines as they are.

@@ -1,7 +1,6 @@
 """The network of a training (model, objective and moving average) and its optimizer."""
 
 import math
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -188,15 +187,15 @@ def parameter_groups(settings: Experiment, network: Network) -> Parameters:
     others: dict[str, Any] = {"params": [], "lr_factor": 1.0}
     for name, parameter in network.named_parameters():
         fitting = (g for g, options in zip(groups, chosen, strict=True)
-                   if re.search(options.pattern, name))  # fmt: skip
+                   if options.pattern.search(name))  # fmt: skip
         next(fitting, others)["params"].append(parameter)
     trained = [others] if others["params"] else []
     for group, options in zip(groups, chosen, strict=True):
         if not group["params"]:
             names = summarise([name for name, _ in network.named_parameters()], 5)
             raise TidyVoiceError(
-                f"optimizer.groups: no parameter is left for the pattern {options.pattern!r}: "
-                f"take one that fits their names ({names})"
+                f"optimizer.groups: no parameter is left for {options.pattern.pattern!r}: take a "
+                f"pattern that fits their names ({names})"
             )
         if options.weight_decay is not None:
             group["weight_decay"] = options.weight_decay

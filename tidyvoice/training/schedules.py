@@ -5,7 +5,7 @@ WeSpeaker multiplies the learning rates of its file by ``scale_ratio``. Here the
 
 from typing import Literal
 
-from tidyvoice import schedules
+from tidyvoice.schedules import exponential_decrease, increasing_margin
 
 
 def ExponentialDecrease(
@@ -16,9 +16,9 @@ def ExponentialDecrease(
     warm_up_epoch: float = 0,
     scale_ratio: float = 1.0,
     warm_from_zero: bool = False,
-) -> schedules.ExponentialDecrease:
+) -> exponential_decrease.ExponentialDecrease:
     """Build the learning rate schedule of this name."""
-    return schedules.ExponentialDecrease(
+    return exponential_decrease.ExponentialDecrease(
         epoch_iter,
         num_epochs,
         initial_lr=initial_lr * scale_ratio,
@@ -37,9 +37,9 @@ def MarginSchedule(
     fix_start_epoch: int = 1,
     increase_type: Literal["linear", "exp"] = "exp",
     update_margin: bool = True,
-) -> schedules.IncreasingMargin:
+) -> increasing_margin.IncreasingMargin:
     """Build the margin schedule of this name."""
-    return schedules.IncreasingMargin(
+    return increasing_margin.IncreasingMargin(
         epoch_iter,
         1,
         initial_margin=initial_margin,
