@@ -11,13 +11,13 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
 
 from packaging.requirements import Requirement
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.files import write_text
@@ -32,13 +32,7 @@ ALWAYS = (DISTRIBUTION, "torch", "torchaudio", "numpy")
 GIT_SECONDS = 10.0  # a hanging network drive must not delay a training
 
 
-class Part(BaseModel):
-    """A part of the record; keys of later versions are ignored."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-
-class Machine(Part):
+class Machine(BaseModel, frozen=True):
     """The machine; ``cores`` are those that the process may use."""
 
     platform: str
@@ -49,7 +43,7 @@ class Machine(Part):
     cudnn: int | None
 
 
-class Git(Part):
+class Git(BaseModel, frozen=True):
     """The commit, and the number of tracked files and new files of the package that differ."""
 
     commit: str
@@ -59,15 +53,14 @@ class Git(Part):
         return f"{self.commit[:8]}{'+' if self.changed else ''}"
 
 
-class Run(Part):
+class Run(BaseModel, frozen=True):
     """One run of a training, from its start or from a checkpoint.
 
     Attributes:
         when: UTC.
-        command: as a shell line, without the folder of the program.
+        command: without the folder of the program.
         steps: of the whole training.
-        inputs: checksums of what it reads, by role.
-        versions: of Python and of the required packages.
+        inputs: checksums by role.
         git: None without a repository that tracks this package.
     """
 
@@ -82,23 +75,20 @@ class Run(Part):
     git: Git | None
 
 
-class Record(Part):
+class Record(BaseModel, frozen=True):
     """The runs of a training, the first one first."""
 
     runs: tuple[Run, ...] = Field(min_length=1)
 
 
 def record_run(folder: Path, inputs: Mapping[str, str], seed: int, steps: int) -> list[str]:
-    """Add this run of a training to the record; return a line for each difference to the first.
-
-    Args:
-        inputs: checksums of what is read, by role: "data", "noise".
-        steps: of the whole training.
-    """
+    """Add this run of a training to the record; return a line for each difference to the first."""
     before = read_record(folder)
+    program = Path(sys.argv[0])
+    module = program.name == "__main__.py"
     run = Run(
         when=datetime.now(timezone.utc).replace(microsecond=0),
-        command=shell_line(sys.argv),
+        command=shlex.join([program.parent.name if module else program.name, *sys.argv[1:]]),
         seed=seed,
         steps=steps,
         world_size=int(os.environ.get("WORLD_SIZE", "1")),
@@ -131,14 +121,6 @@ def run_differences(first: Run, second: Run) -> dict[str, tuple[object, object]]
     """Return the differences of two runs: dotted keys, and both values (None if absent)."""
     runs = (run.model_dump(mode="json", exclude={"when", "steps"}) for run in (first, second))
     return differences(*runs)
-
-
-def shell_line(words: Sequence[str]) -> str:
-    """Return a command as a shell line, without the folder of the program."""
-    program = Path(words[0])
-    module = program.name == "__main__.py"
-    name = ["python", "-m", program.parent.name] if module else [program.name]
-    return shlex.join([*name, *words[1:]])
 
 
 def package_versions() -> dict[str, str]:

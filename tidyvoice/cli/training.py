@@ -51,9 +51,7 @@ def average(
     experiment: Annotated[Path, typer.Argument(help="experiment folder")],
     last: Annotated[
         int | None,
-        typer.Option(
-            min=1, help="epochs to average; by default `average` of the training's settings"
-        ),
+        typer.Option(min=1, help="epochs to average; by default as in the training's settings"),
     ] = None,
     unfinished: Annotated[bool, typer.Option(help="also average an unfinished training")] = False,
     best: Annotated[
@@ -87,22 +85,13 @@ def extract(
     out: Annotated[Path, typer.Option(help="table of embeddings to write, .npz")],
     device: Device = "auto",
     precision: Annotated[
-        str,
-        typer.Option(help="float32, or bfloat16 for the convolutions: faster on some machines"),
+        str, typer.Option(help="float32, or bfloat16 for the convolutions: faster on some machines")
     ] = "float32",
     memory: Annotated[
         int | None,
-        typer.Option(
-            min=1,
-            show_default="2048 on a CPU, half of the free memory of a GPU",
-            help="MiB for batches",
-        ),
+        typer.Option(min=1, show_default="2048, half of a GPU's free", help="MiB for batches"),
     ] = None,
-    longest: Annotated[
-        float, typer.Option(min=1, help="seconds; longer recordings are embedded in pieces")
-    ] = 120.0,
     limit: Annotated[int | None, typer.Option(min=1, help="maximal number of utterances")] = None,
-    seed: Annotated[int, typer.Option(help="seed of the choice for --limit")] = 1,
     strict: Annotated[
         bool, typer.Option("--strict", help="stop at the first file that cannot be read")
     ] = False,
@@ -111,9 +100,9 @@ def extract(
     """Extract the embeddings of a data folder; the same command resumes an interrupted run.
 
     Finished parts are kept in OUT.parts. Files that cannot be read are left out and listed in
-    OUT.failed.txt. The embedding of a recording longer than --longest is the mean over its pieces,
-    weighted by their lengths. Under torchrun several processes share the work, each with its own
-    GPU or its share of the cores.
+    OUT.failed.txt. The embedding of a recording longer than two minutes is the mean over its
+    pieces, weighted by their lengths. Under torchrun several processes share the work, each with
+    its own GPU or its share of the cores.
 
     Example: tidyvoice extract --model exp/mini/finetune/models --data data/mini/dev --out dev.npz
     """
@@ -137,20 +126,15 @@ def extract(
             encoder = OnnxEncoder(model, threads=1)
         else:
             encoder = SpeakerEncoder.from_pretrained(model, str(world.device), precision=precision)
-        result = run(
-            encoder, data, out, memory_mib=memory, longest=longest, limit=limit, seed=seed,
-            strict=strict, world=world,
-        )  # fmt: skip
+        result = run(encoder, data, out, memory_mib=memory, limit=limit, strict=strict, world=world)
     if not world.is_first:
         return
     rate = result.hours * 3600 / result.seconds
     if as_json:
-        row = asdict(result) | {"failures": str(result.failures) if result.failures else None}
-        typer.echo(json.dumps({"embeddings": str(out), **row, "times_real_time": rate}))
+        row = {"embeddings": str(out), **asdict(result), "times_real_time": rate}
+        typer.echo(json.dumps(row, default=str))
         return
-    line = (
-        f"{out}: {result.utterances:,} embeddings ({result.hours:.2f} h, {rate:,.0f} x real time)"
-    )
+    line = f"{result.utterances:,} embeddings ({result.hours:.2f} h, {rate:,.0f} x real time)"
     if result.failed:
         line += f"; {result.failed:,} utterances failed, listed in {result.failures}"
-    typer.echo(line)
+    typer.echo(f"{out}: {line}")

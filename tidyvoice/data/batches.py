@@ -32,32 +32,20 @@ ON_HOST = ("speeds", "rows", "dither_seeds")
 
 @dataclass
 class RawBatch:
-    """One batch of B utterances, chunks of S samples, before any computation.
+    """One batch of B utterances, chunks of S samples, before any computation."""
 
-    Attributes:
-        samples: int16 [B x longest source]; row b holds a chunk's source at its speed.
-        speeds: int64 [B], index into the speeds of the settings.
-        labels: int64 [B], the class: speaker + speakers * speed index.
-        languages: int64 [B], index into the data's languages; -1 where it is unknown.
-        rows: int64 [B], the utterances' rows in the shards.
-        dither_seeds: int64 [B].
-        noise: int16 [N x S], with noise_rows int64 [N] (row of the batch) and snr float32 [N] (dB).
-        rirs: int16 [R x longest], with rir_rows int64 [R].
-        drawn: random numbers of each augmentation of the settings, float32 [B x ...].
-    """
-
-    samples: Tensor
-    speeds: Tensor
-    labels: Tensor
-    languages: Tensor
-    rows: Tensor
-    dither_seeds: Tensor
-    noise: Tensor
-    noise_rows: Tensor
-    snr: Tensor
-    rirs: Tensor
-    rir_rows: Tensor
-    drawn: tuple[Tensor, ...] = ()
+    samples: Tensor  # int16 [B x longest source]; row b holds a chunk's source at its speed
+    speeds: Tensor  # int64 [B], index into the speeds of the settings
+    labels: Tensor  # int64 [B], the class: speaker + speakers * speed index
+    languages: Tensor  # int64 [B], index into the data's languages; -1 where it is unknown
+    rows: Tensor  # int64 [B], the utterances' rows in the shards
+    dither_seeds: Tensor  # int64 [B]
+    noise: Tensor  # int16 [N x S]
+    noise_rows: Tensor  # int64 [N], rows of the batch
+    snr: Tensor  # float32 [N], in dB
+    rirs: Tensor  # int16 [R x longest]
+    rir_rows: Tensor  # int64 [R], rows of the batch
+    drawn: tuple[Tensor, ...] = ()  # random numbers of each augmentation, float32 [B x ...]
 
     def to(self, device: torch.device) -> "RawBatch":
         """Return the batch on the device, but for the tensors that only the host reads."""
@@ -145,13 +133,16 @@ class TrainingData:
         chunks, speeds, dither = [], [], []
         noise, noise_rows, snrs, rirs, rir_rows = [], [], [], [], []
         drawn = [[] for _ in self.augmentations]
+        kinds = ["reverb"] * (self.rirs is not None) + ["noise"] * (self.noise is not None)
         for position, row in enumerate(rows):
             random = np.random.default_rng([self.seed, number, int(row), int(repeats[position])])
             speed = int(random.integers(len(self.settings.speeds)))
             speeds.append(speed)
             dither.append(int(random.integers(2**62)))
             chunks.append(self._chunk(row, speed, random))
-            kind = self._augmentation(random)
+            kind = ""
+            if kinds and random.random() < self.settings.augment_probability:
+                kind = kinds[int(random.integers(len(kinds)))]
             if kind == "noise":
                 segment, snr = self._noise(random)
                 noise.append(segment)
@@ -192,12 +183,6 @@ class TrainingData:
             return self.reader.read(row, start, needed)
         return np.resize(self.reader.read(row, first, total), needed)
 
-    def _augmentation(self, random: np.random.Generator) -> str:
-        kinds = ["reverb"] * (self.rirs is not None) + ["noise"] * (self.noise is not None)
-        if not kinds or random.random() >= self.settings.augment_probability:
-            return ""
-        return kinds[int(random.integers(len(kinds)))]
-
     def _noise(self, random: np.random.Generator) -> tuple[np.ndarray, float]:
         row = int(random.integers(len(self.noise)))
         snr = float(random.uniform(*self._snr[row]))
@@ -231,10 +216,9 @@ def _snr_ranges(noise: ShardReader, folder: Path) -> list[tuple[float, float]]:
 
 def _stack(rows: list[np.ndarray]) -> Tensor:
     """Stack rows of int16 samples, padded with zeros at the end."""
-    longest = max((row.size for row in rows), default=0)
-    stacked = np.zeros((len(rows), longest), np.int16)
+    stacked = np.zeros((len(rows), max(map(len, rows), default=0)), np.int16)
     for target, row in zip(stacked, rows, strict=True):
-        target[: row.size] = row
+        target[: len(row)] = row
     return torch.from_numpy(stacked)
 
 
@@ -246,8 +230,5 @@ def load_batches(
     Args:
         pin: put them in page-locked memory, from which copies to a CUDA device run asynchronously.
     """
-
-    def load(index: int) -> RawBatch:
-        return data[index].pin_memory() if pin else data[index]
-
+    load = (lambda index: data[index].pin_memory()) if pin else data.__getitem__
     return read_ahead(load, indexes, data.settings.num_workers)

@@ -46,9 +46,20 @@ def average_checkpoints(
             "end, or add --unfinished"
         )
     if best:
-        epochs = _best(experiment, paths)
+        epochs = [best_epoch({e: eer for e, eer in history(experiment).items() if e in paths})]
+        if epochs == [None]:
+            raise TidyVoiceError(
+                f"{experiment} validated no epoch: set validation.data and validation.trials, or "
+                "leave --best out"
+            )
     else:
-        epochs = _last(experiment, paths, last or settings.average)
+        last = last or settings.average
+        epochs = list(paths)[-last:]
+        if len(epochs) < last or (last > 1 and epochs[0] == 0):
+            raise TidyVoiceError(
+                f"{experiment} has checkpoints of {len(paths.keys() - {0})} epochs, cannot average "
+                f"{last}: give a smaller --last, or train longer with a higher keep_checkpoints"
+            )
     model: dict[str, Tensor] = {}
     head: dict[str, Tensor] = {}
     for epoch in epochs:
@@ -60,8 +71,7 @@ def average_checkpoints(
     if settings.model.init:
         # An initial model that does not list its speakers may have been trained on anybody.
         speakers |= set(training_speakers(settings.model.init) or [OTHERS])
-    speakers = sorted(speakers)
-    save_model_config(folder, settings.model, settings.frontend, speakers)
+    save_model_config(folder, settings.model, settings.frontend, sorted(speakers))
     save_head(folder, head, state["speakers"], settings.data.speeds)
     verifier = Verifier.load(folder)
     if verifier is not None and verifier.model != fingerprint(model):
@@ -70,33 +80,12 @@ def average_checkpoints(
     return folder, epochs
 
 
-def _last(experiment: Path, paths: dict[int, Path], last: int) -> list[int]:
-    epochs = list(paths)[-last:]
-    if len(epochs) < last or (last > 1 and epochs[0] == 0):
-        trained = [epoch for epoch in paths if epoch > 0]
-        raise TidyVoiceError(
-            f"{experiment} has checkpoints of {len(trained)} epochs, cannot average {last}: give "
-            "a smaller --last, or train longer with a higher keep_checkpoints"
-        )
-    return epochs
-
-
-def _best(experiment: Path, paths: dict[int, Path]) -> list[int]:
-    measured = {epoch: eer for epoch, eer in history(experiment).items() if epoch in paths}
-    if not measured:
-        raise TidyVoiceError(
-            f"{experiment} validated no epoch: set validation.data and validation.trials, or leave "
-            "--best out"
-        )
-    return [best_epoch(measured)]
-
-
 def _add(total: dict[str, Tensor], tensors: Mapping[str, Tensor], count: int) -> None:
     """Add one of ``count`` checkpoints to a mean; batch norm's counters are replaced."""
     for name, tensor in tensors.items():
         if tensor.is_floating_point():
-            part = tensor / count
-            total[name] = total[name] + part if name in total else part
+            tensor = tensor / count
+            total[name] = total[name] + tensor if name in total else tensor
         else:
             total[name] = tensor
 

@@ -70,10 +70,9 @@ def newest_checkpoint(experiment: Path) -> tuple[Path, dict[str, Any]] | None:
 
 def remove_old_checkpoints(experiment: Path, keep: int, best: int | None = None) -> None:
     """Delete checkpoints, but for epoch 0, the last ``keep`` epochs and epoch ``best``."""
-    checkpoints = epoch_checkpoints(experiment)
-    for epoch in [epoch for epoch in checkpoints if epoch > 0][:-keep]:
-        if epoch != best:
-            checkpoints[epoch].unlink()
+    for epoch, path in list(epoch_checkpoints(experiment).items())[:-keep]:
+        if epoch not in (0, best):
+            path.unlink()
 
 
 def snapshot(

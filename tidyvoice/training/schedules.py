@@ -1,4 +1,4 @@
-"""WeSpeaker's schedules by the arguments of its ``config.yaml``, as the schedules of this package.
+"""The schedules by the arguments of WeSpeaker's ``config.yaml``.
 
 WeSpeaker multiplies the learning rates of its file by ``scale_ratio``. Here they are those in use.
 """

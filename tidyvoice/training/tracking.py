@@ -53,10 +53,7 @@ class Tracker:
         for message in () if self._quiet else messages:
             tqdm.write(message)
             sys.stdout.flush()
-            self._log(message)
-
-    def _log(self, message: str) -> None:
-        self._append("train.log", f"{time.strftime('%Y-%m-%d %H:%M:%S')} {message}")
+            self._append("train.log", f"{time.strftime('%Y-%m-%d %H:%M:%S')} {message}")
 
     def _append(self, name: str, line: str) -> None:
         with open(self._logs / name, "a", encoding="utf-8") as file:
@@ -125,13 +122,11 @@ class Tracker:
         for name in row.keys() - {"iteration", "epoch"}:
             self._board.add_scalar(name, row[name], row["iteration"])
         more = "".join(f" {name} {row[name]:.3f}" for name in others)
-        shown = (
-            f"loss {row['loss']:.3f} acc {row['accuracy']:.1f}%{more} margin {row['margin']:.3f} "
-            f"lr {row['lr']:.2e} {row['utt_per_s']:.0f} utt/s wait {row['data_wait']:.0%}"
+        self.say(
+            f"step {row['iteration']}/{self._total} epoch {row['epoch']} loss {row['loss']:.3f} "
+            f"acc {row['accuracy']:.1f}%{more} margin {row['margin']:.3f} lr {row['lr']:.2e} "
+            f"{row['utt_per_s']:.0f} utt/s wait {row['data_wait']:.0%} left {left}"
         )
-        self._bar.set_postfix_str(shown)
-        write = self.say if self._bar.disable else self._log
-        write(f"step {row['iteration']}/{self._total} epoch {row['epoch']} {shown} left {left}")
         if row["data_wait"] > WAITS_TOO_LONG and not self._advised:
             self._advised = True
             self.say(

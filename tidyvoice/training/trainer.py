@@ -11,7 +11,6 @@ import math
 from collections.abc import Iterator
 from contextlib import closing, nullcontext
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -45,15 +44,7 @@ from tidyvoice.training.validation import Validation
 
 
 class Trainer:
-    """One experiment, in one of its processes.
-
-    Args:
-        world: the processes; this is the only one if None.
-
-    Raises:
-        TidyVoiceError: the data, the initial model or the device does not fit the settings; the
-            experiment folder belongs to other settings or other data; a loss is not finite.
-    """
+    """One experiment, in one of its processes; this is the only one if ``world`` is None."""
 
     def __init__(self, settings: Experiment, world: World | None = None):
         self.settings = settings
@@ -105,12 +96,19 @@ class Trainer:
                     f"{self.folder}: the processes see checkpoints of different steps {reached}: "
                     "put the experiment on a file system that all machines share"
                 )
-            interval, quiet = self.settings.log_iterations, not self.world.is_first
-            with Tracker(self.folder, self.total, self.iteration, interval, quiet) as tracker:
-                if newest:
-                    self._say_resumed(tracker, *newest)
-                else:
+            progress = self.total, self.iteration, self.settings.log_iterations
+            with Tracker(self.folder, *progress, quiet=not self.world.is_first) as tracker:
+                if not newest:
                     self._begin(tracker)
+                elif self.iteration == self.total:
+                    tracker.say(f"already finished, at step {self.total}")
+                else:
+                    tracker.say(f"resuming at step {self.iteration} of {self.total}")
+                    if newest[1]["source"] != self.source:
+                        tracker.say(
+                            f"warning: another version of the code wrote {newest[0]}; the result "
+                            "may differ from that of an uninterrupted training"
+                        )
                 if self.world.is_first:
                     self.settings.save(self.folder / "config.yaml")
                     if self.iteration < self.total:
@@ -118,17 +116,6 @@ class Trainer:
                         for line in record_run(self.folder, self.inputs, seed, self.total):
                             tracker.say(f"changed since the first run: {line}")
                 self._train(tracker)
-
-    def _say_resumed(self, tracker: Tracker, path: Path, state: dict[str, Any]) -> None:
-        if self.iteration == self.total:
-            tracker.say(f"already finished, at step {self.total}")
-            return
-        tracker.say(f"resuming at step {self.iteration} of {self.total}")
-        if state.get("source") != self.source:
-            tracker.say(
-                f"warning: another version of the code wrote {path}; the result may differ "
-                "from that of an uninterrupted training"
-            )
 
     def _begin(self, tracker: Tracker) -> None:
         """Describe the training and load its initial weights."""
@@ -174,11 +161,7 @@ class Trainer:
             )
 
     def _embedded(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield embeddings and classes of one chunk of (nearly) every utterance.
-
-        They are without noise, reverberation, dither or other augmentation. The processes share
-        the work.
-        """
+        """Yield embeddings and classes of one clean chunk of (nearly) each utterance of a share."""
         clean = {"augment_probability": 0.0, "augmentations": (), "sampler": SamplerSettings()}
         settings = self.settings.data.model_copy(update=clean)
         data = TrainingData(settings, self.data.chunk_samples, self.settings.seed)
@@ -243,8 +226,7 @@ class Trainer:
         """Do one step of the optimizer.
 
         Returns:
-            the numbers to log; the loss over all processes and over this one; the rows of the
-            utterances of this process.
+            the numbers to log; the losses of all processes and of this one; the rows of this one.
         """
         self.objective.head.margin = self.margin.at(self.iteration)
         warmup = self.language_warmup
@@ -340,11 +322,7 @@ class Trainer:
 
 
 def train(config: str | Path, overrides: tuple[str, ...] = ()) -> Path:
-    """Train the experiment of a YAML file, also as one of torchrun's processes.
-
-    Returns:
-        the experiment folder.
-    """
+    """Train the experiment of a YAML file, also under torchrun; return the experiment folder."""
     settings = load_experiment(config, overrides)
     with join_world(settings.device, settings.timeout_seconds) as world:
         Trainer(settings, world).run()

@@ -18,14 +18,13 @@ from tidyvoice.scoring.embeddings import Embeddings
 from tidyvoice.scoring.metrics import eer
 from tidyvoice.scoring.trials import read_trials
 
-# An EER that is higher by this many standard errors (as if all targets were independent) counts as
-# worse.
-STANDARD_ERRORS = 2.0
+HISTORY = "log/validation.json"
+STANDARD_ERRORS = 2.0  # by which a worse EER is higher, as if all targets were independent
 
 
 def history(experiment: Path) -> dict[int, float]:
     """Return the EER, as a fraction, of each epoch that an experiment validated."""
-    path = _file(experiment)
+    path = experiment / HISTORY
     rates = json.loads(path.read_text()) if path.exists() else {}
     return {int(epoch): value for epoch, value in rates.items()}
 
@@ -35,18 +34,10 @@ def best_epoch(measured: dict[int, float]) -> int | None:
     return min(measured, key=lambda epoch: (measured[epoch], -epoch), default=None)
 
 
-def _file(experiment: Path) -> Path:
-    return experiment / "log" / "validation.json"
-
-
 class Validation:
     """The trial list of an experiment; the processes share its utterances.
 
     Scores are cosines after subtracting the mean embedding of the list's utterances.
-
-    Raises:
-        TidyVoiceError: the list lacks labels, targets or non-targets, or names an utterance that is
-            not in the data folder.
     """
 
     def __init__(self, settings: Experiment, world: World):
@@ -92,7 +83,7 @@ class Validation:
         """Save the EER of an epoch; return the lines to log."""
         self._measured = {e: v for e, v in self._measured.items() if e < epoch} | {epoch: value}
         if self._world.is_first:
-            write_text(_file(self._settings.experiment), json.dumps(self._measured) + "\n")
+            write_text(self._settings.experiment / HISTORY, json.dumps(self._measured) + "\n")
         lines = [f"validation after epoch {epoch}: EER {100 * value:.2f} %"]
         start = self._measured.get(0)
         if epoch and start is not None and self._settings.model.init:
