@@ -41,14 +41,6 @@ class World:
             value /= self.size
         return value
 
-    def average_(self, values: list[Tensor]) -> None:
-        """Overwrite each tensor with its mean over the processes. Collective."""
-        if self.size > 1 and values:
-            mean = self.mean(torch.cat([value.flatten() for value in values]))
-            parts = mean.split([value.numel() for value in values])
-            for value, part in zip(values, parts, strict=True):
-                value.copy_(part.view_as(value))
-
     def gather(self, item: Any) -> list[Any]:
         """Return the items of all processes, in the order of the ranks. Collective."""
         if self.size == 1:

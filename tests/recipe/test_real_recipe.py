@@ -423,8 +423,7 @@ def test_a_repository_takes_the_place_of_the_pretraining(project, whole, offline
         ("conf", "error: conf holds no avg_model.pt"),
         (
             f"{REPOSITORY} --set model.args.in_planes=4",
-            "error: exp/begun/initial/config.yaml: another network (model.args.in_planes 2, here "
-            "4): set model.args.in_planes=2 or give another model",
+            "error: exp/begun/initial/avg_model.pt does not fit the model: ",
         ),
     ):
         refused = shell(line + options, project, offline)

@@ -1,8 +1,6 @@
-"""Augmentations, built by name.
+"""Augmentations, built by name, beside speed, noise and reverberation.
 
-A new augmentation is one file here, with a subclass of ``Augmentation`` below
-``@AUGMENTATIONS.register(NAME)``, and its import below. Speed, noise and reverberation have
-settings of their own (the section ``data``).
+A new augmentation is one file here, below ``@AUGMENTATIONS.register(NAME)``, and its import below.
 """
 
 from tidyvoice.augmentations import spec_augment

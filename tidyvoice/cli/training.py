@@ -100,9 +100,8 @@ def extract(
     """Extract the embeddings of a data folder; the same command resumes an interrupted run.
 
     Finished parts are kept in OUT.parts. Files that cannot be read are left out and listed in
-    OUT.failed.txt. The embedding of a recording longer than two minutes is the mean over its
-    pieces, weighted by their lengths. Under torchrun several processes share the work, each with
-    its own GPU or its share of the cores.
+    OUT.failed.txt. A recording longer than two minutes gets the mean over its pieces, weighted by
+    their lengths. Under torchrun several processes share the work.
 
     Example: tidyvoice extract --model exp/mini/finetune/models --data data/mini/dev --out dev.npz
     """

@@ -2,8 +2,6 @@
 
 Order and formulas are those of the published baseline: speed (each speed is a class of its own),
 then reverberation or noise, then division of the augmented utterances by their maximum.
-
-Shapes: B utterances, S samples of a chunk, N of the batch's utterances, R samples of a response.
 """
 
 import torch
@@ -19,12 +17,10 @@ ENERGY_FLOOR = 1e-4
 
 
 class Augmenter(nn.Module):
-    """Maps a raw batch to waveforms [B x S] in about -1..1.
+    """Maps a raw batch to waveforms [B x chunk_samples] in about -1..1.
 
-    Args:
-        speeds: a factor of 1.1 plays the utterance 1.1 times as fast, so that pitch and formants
-            rise with it (resampling, as sox' ``speed`` does).
-        chunk_samples: S.
+    A speed of 1.1 plays the utterance 1.1 times as fast, so that pitch and formants rise with it
+    (resampling, as sox' ``speed`` does).
     """
 
     def __init__(self, speeds: tuple[float, ...], chunk_samples: int):
@@ -65,13 +61,10 @@ def _resampler(speed: float) -> nn.Module:
 
 
 def reverberate(waveforms: Tensor, responses: Tensor) -> Tensor:
-    """Convolve waveforms [N x S] with impulse responses [N x R] of unit energy; cut to S samples.
-
-    The transform is as long as the linear convolution, rounded up to a length without large prime
-    factors.
-    """
+    """Convolve waveforms [N x S] with impulse responses [N x R] at unit energy; keep S samples."""
     responses = responses / responses.square().sum(dim=1, keepdim=True).clamp(min=1e-12).sqrt()
     samples = waveforms.shape[1]
+    # As long as the linear convolution, without large prime factors.
     size = next_fast_len(samples + responses.shape[1] - 1, real=True)
     spectrum = torch.fft.rfft(waveforms, size) * torch.fft.rfft(responses, size)
     return torch.fft.irfft(spectrum, size)[:, :samples]

@@ -63,15 +63,11 @@ class RawBatch:
 class TrainingData:
     """Batches of a data folder by their index since the start of the training.
 
-    Args:
-        settings: the section ``data`` of an experiment.
-        chunk_samples: S, samples of a chunk.
-        seed: the experiment's seed.
-
     Attributes:
         speakers: speaker ids, sorted. The class of a speaker is its position, plus the number of
             speakers times the index of the speed.
         languages: languages, sorted.
+        num_utterances: number of utterances that are long enough.
         batches_per_pass: whole batches in one pass; every pass drops other utterances.
     """
 
@@ -225,10 +221,9 @@ def _stack(rows: list[np.ndarray]) -> Tensor:
 def load_batches(
     data: TrainingData, indexes: Iterable[int], pin: bool = False
 ) -> Iterator[RawBatch]:
-    """Yield the batches of these indexes in order, read ahead by ``num_workers`` threads.
+    """Yield batches in order, read ahead by ``num_workers`` threads.
 
-    Args:
-        pin: put them in page-locked memory, from which copies to a CUDA device run asynchronously.
+    Copies from pinned memory to a CUDA device run asynchronously.
     """
     load = (lambda index: data[index].pin_memory()) if pin else data.__getitem__
     return read_ahead(load, indexes, data.settings.num_workers)

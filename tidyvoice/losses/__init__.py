@@ -1,7 +1,6 @@
 """Losses over speaker classes, built by name.
 
-A new loss is one file here, with a subclass of ``Head`` below ``@LOSSES.register(NAME)``, and its
-import below.
+A new loss is one file here, below ``@LOSSES.register(NAME)``, and its import below.
 """
 
 from tidyvoice.losses import am_softmax, arc_margin, sphereface2, sub_centre

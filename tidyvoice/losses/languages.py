@@ -1,8 +1,7 @@
 """Loss terms that remove information about the language from embeddings.
 
 Each maps embeddings [B x D], classes int64 [B] and languages int64 [B] (-1: unknown) to a term of
-the loss and to a number to log. The trainer sets the attribute ``weight``. The terms compute in
-float32, also under autocast.
+the loss and to a number to log. The terms compute in float32, also under autocast.
 """
 
 from typing import Literal

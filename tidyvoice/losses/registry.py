@@ -1,6 +1,9 @@
 """The registry of losses over speaker classes, and what they have in common."""
 
+from typing import Annotated
+
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -17,31 +20,29 @@ class Head(nn.Module):
 
     Shapes: B embeddings of D dimensions, C classes, labels int64 [B] in 0..C-1.
 
-    Args:
-        scale: s.
-        margin: m; the trainer sets this attribute at every step.
-        rows_per_class: K, weight rows of a class.
-
     Attributes:
         weight: [C K x D], row c K + k.
+        rows_per_class: K; a subclass sets it before the weight is made.
+        scale: s.
+        margin: m; the trainer sets it at every step.
     """
+
+    rows_per_class = 1
 
     def __init__(
         self,
         embed_dim: int,
         num_classes: int,
-        scale: float,
-        margin: float,
-        rows_per_class: int = 1,
+        scale: Annotated[float, Field(gt=0)] = 32.0,
+        margin: float = 0.2,
     ):
         super().__init__()
         if num_classes < 2:
             raise TidyVoiceError(f"num_classes is {num_classes}: a loss needs two classes")
         self.num_classes = num_classes
-        self.rows_per_class = rows_per_class
         self.scale = scale
         self.margin = margin
-        self.weight = nn.Parameter(torch.empty(num_classes * rows_per_class, embed_dim))
+        self.weight = nn.Parameter(torch.empty(num_classes * self.rows_per_class, embed_dim))
         nn.init.xavier_uniform_(self.weight)
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:

@@ -64,11 +64,10 @@ class SphereFace2(Head):
         self.bias = nn.Parameter(torch.tensor(self._first_bias()))
 
     def _first_bias(self) -> float:
-        """Return the bias whose gradient is zero if all angles are right angles.
+        """Return the bias whose gradient is zero at right angles, as those of random weights are.
 
-        Those of random weights nearly are. With odds q = lambda / ((1 - lambda) (C - 1)), and P and
-        N the logits of target and others without a bias, it is
-        log(2 q) - N - log(1 - q + sqrt((1 - q)^2 + 4 q exp(P - N))).
+        With odds q = lambda / ((1 - lambda) (C - 1)), and P and N the logits of target and others
+        without a bias, it is log(2 q) - N - log(1 - q + sqrt((1 - q)^2 + 4 q exp(P - N))).
         """
         right = torch.zeros(1, 1, dtype=torch.float64, device="cpu")
         target = self.scale * float(self.target_similarity(right))

@@ -1,7 +1,6 @@
 """Samplers, built by name: the order of the utterances in a pass over the data.
 
-A new sampler is one file here, with a subclass of ``Sampler`` below ``@SAMPLERS.register(NAME)``,
-and its import below.
+A new sampler is one file here, below ``@SAMPLERS.register(NAME)``, and its import below.
 """
 
 from tidyvoice.samplers import balanced, shuffled, windowed

@@ -1,7 +1,6 @@
 """Schedules of the learning rate and of the margin, built by name.
 
-A new schedule is one file here, with a subclass of ``LearningRate`` or ``Schedule`` below the
-decorator of its registry, and its import below.
+A new schedule is one file here, below the decorator of its registry, and its import below.
 """
 
 from tidyvoice.schedules import cosine_restarts, exponential_decrease, increasing_margin

@@ -30,10 +30,6 @@ def load_settings(
 
     Args:
         overrides: ``key=value`` with dotted keys and YAML values, such as ``data.noise=null``.
-
-    Raises:
-        TidyVoiceError: the file is missing or no YAML mapping, or keys or values are wrong; all
-            of them are named, an unknown key with the nearest known one.
     """
     changes: dict[str, Any] = {}
     for override in overrides:

@@ -24,11 +24,7 @@ Component = TypeVar("Component", bound=Callable[..., Any])
 
 
 class Registry(dict[str, Component], Generic[Component]):
-    """Components by name.
-
-    Args:
-        kind: what the components are, for error messages: "model".
-    """
+    """Components by name; ``kind`` is what they are, for error messages: "model"."""
 
     def __init__(self, kind: str):
         self.kind = kind
@@ -54,11 +50,7 @@ class Registry(dict[str, Component], Generic[Component]):
         return name
 
     def arguments(self, name: str, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Return all settings of a component: those given, the others at their defaults.
-
-        Raises:
-            TidyVoiceError: no such component, or unknown or impossible arguments.
-        """
+        """Return all settings of a component: those given, the others at their defaults."""
         return validate(_settings_of(self[name], name), values, name).model_dump()
 
     def provided(self, name: str) -> list[str]:

@@ -22,7 +22,7 @@ def average_checkpoints(
     unfinished: bool = False,
     best: bool = False,
 ) -> tuple[Path, list[int]]:
-    """Write ``models/avg_model.pt`` with its ``config.yaml``, ``speakers.txt`` and ``head.pt``.
+    """Write the model folder of an experiment; return it and the epochs that were averaged.
 
     A ``verifier.json`` of other weights is removed.
 
@@ -30,9 +30,6 @@ def average_checkpoints(
         last: number of epochs to average; ``average`` of the experiment's settings if None.
         unfinished: also average a training that has not finished.
         best: take the epoch with the lowest EER on the validation list instead.
-
-    Returns:
-        the model folder, and the epochs that were averaged.
     """
     experiment = Path(experiment)
     if not (experiment / "config.yaml").is_file():

@@ -1,7 +1,7 @@
 """Checkpoint files of an experiment, and the settings and data that may resume from them.
 
 ``models/model_EEEE.pt`` is written after epoch E (0: before the first), ``models/last.pt`` between
-epochs. ``Trainer`` says what they hold.
+epochs.
 """
 
 import json

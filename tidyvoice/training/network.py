@@ -19,13 +19,7 @@ STEEPNESS = 10.0  # of the warm-up of the terms' weights, as in Ganin and Lempit
 
 
 class Objective(nn.Module):
-    """The sum of a loss head and further terms.
-
-    Attributes:
-        head: the classifier and its loss.
-        terms: by name; each maps (embeddings, labels, languages) to a loss and a number to log, and
-            has a ``weight`` that ``warm_up`` scales.
-    """
+    """The sum of a loss head and further terms (see ``losses.languages``) by name."""
 
     def __init__(self, head: Head, terms: Mapping[str, nn.Module]):
         super().__init__()
@@ -34,10 +28,7 @@ class Objective(nn.Module):
         self._weights = {name: term.weight for name, term in terms.items()}
 
     def warm_up(self, share: float) -> None:
-        """Scale the terms' weights, given the share of the warm-up that has passed.
-
-        The factor is 2 / (1 + exp(-10 share)) - 1 during the warm-up, then 1.
-        """
+        """Scale the terms' weights, given the share of the warm-up that has passed."""
         factor = 2.0 / (1.0 + math.exp(-STEEPNESS * share)) - 1.0 if share < 1.0 else 1.0
         for name, weight in self._weights.items():
             self.terms[name].weight = factor * weight
@@ -45,13 +36,7 @@ class Objective(nn.Module):
     def forward(
         self, embeddings: Tensor, labels: Tensor, languages: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the loss (a scalar), and the numbers to log by name.
-
-        Args:
-            embeddings: [B x D].
-            labels: int64 [B].
-            languages: int64 [B], -1 where unknown.
-        """
+        """Return the loss (a scalar) of embeddings [B x D], and the numbers to log by name."""
         total, accuracy = self.head(embeddings, labels)
         shown = {"loss": total.detach(), "accuracy": accuracy}
         for name, term in self.terms.items():
@@ -61,13 +46,7 @@ class Objective(nn.Module):
 
 
 class Network(nn.Module):
-    """Model and objective as one module, for DistributedDataParallel.
-
-    Attributes:
-        model: features [B x T x F] to embeddings [B x D].
-        objective: embeddings to the loss.
-        average: the moving average of the model; None without one.
-    """
+    """Model and objective as one module, for DistributedDataParallel."""
 
     def __init__(self, model: nn.Module, objective: Objective, bf16: bool, ema_decay: float | None):
         super().__init__()
@@ -105,6 +84,7 @@ class Network(nn.Module):
 
     @property
     def average(self) -> AveragedModel | None:
+        """The moving average of the model; None without one."""
         return self._averages[0] if self._averages else None
 
     @property
@@ -113,10 +93,7 @@ class Network(nn.Module):
         return self.average.module if self.average else self.model
 
     def statistics(self) -> list[Tensor]:
-        """Return the running statistics of batch norm, of the model and its moving average.
-
-        Each process has those of its own batches; they are averaged before they are used.
-        """
+        """Return batch norm's running statistics: each process has those of its own batches."""
         models = [self.model, *self._averages]
         buffers = [buffer for model in models for buffer in model.buffers()]
         return [buffer for buffer in buffers if buffer.is_floating_point()]

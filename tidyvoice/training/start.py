@@ -17,7 +17,7 @@ from tidyvoice.files import sha256
 from tidyvoice.frontends import FRONTENDS
 from tidyvoice.losses import Head
 from tidyvoice.modelhub.folder import WeightsMismatch, load_weights, model_files, read_weights
-from tidyvoice.modelhub.wespeaker import frontend_settings, network_of, read_config, section
+from tidyvoice.modelhub.wespeaker import frontend_settings, read_config, section
 from tidyvoice.settings import differences
 from tidyvoice.training.checkpoint import check_folder
 from tidyvoice.training.head import head_file
@@ -28,11 +28,7 @@ SAMPLE = 256  # chunks that the parameters of a loss beside its weights are fitt
 
 
 def check_experiment(settings: Experiment, initial: bool = False) -> None:
-    """Check whatever can go wrong without data.
-
-    Args:
-        initial: also load the initial model, if there is one.
-    """
+    """Check whatever can go wrong without data; with ``initial`` also load the initial model."""
     check_folder(settings)
     with torch.device("meta"):  # some arguments are only checked when the network is built
         model = settings.build_model()
@@ -69,10 +65,11 @@ def start_from_model(model: nn.Module, settings: Experiment) -> list[str]:
         return report + _load_fitting(model, files.weights)
     try:
         load_weights(model, files.weights)
-    except WeightsMismatch:
-        if files.config is not None:
-            _refuse_other_network(files.config, settings)
-        raise
+    except WeightsMismatch as error:
+        raise TidyVoiceError(
+            f"{error}: set model.name and model.args as in its config.yaml, or "
+            "model.init_partial=true to load the tensors that fit"
+        ) from None
     return report
 
 
@@ -113,20 +110,6 @@ def _refuse_other_frontend(config: Path, settings: Experiment) -> None:
         raise TidyVoiceError(f"{config}: another front end ({listed}): set frontend accordingly")
 
 
-def _refuse_other_network(config: Path, settings: Experiment) -> None:
-    """Raise an error that names the settings of the network that differ, if there are any."""
-    network = {"name": settings.model.name, "args": settings.model.args}
-    name, args = network_of(read_config(config), config)
-    changed = differences({"name": name, "args": args}, network)
-    if changed:
-        listed = "; ".join(f"model.{key} {old}, here {new}" for key, (old, new) in changed.items())
-        fix = " ".join(f"model.{key}={old}" for key, (old, _) in changed.items())
-        raise TidyVoiceError(
-            f"{config}: another network ({listed}): set {fix} or give another model "
-            "(model.init_partial=true loads the tensors that fit)"
-        )
-
-
 @torch.no_grad()
 def start_from_means(head: Head, batches: Iterable[tuple[Tensor, Tensor]], world: World) -> int:
     """Set each class weight to the mean embedding of its class; return how many classes were set.
@@ -134,9 +117,7 @@ def start_from_means(head: Head, batches: Iterable[tuple[Tensor, Tensor]], world
     The mean of the means is subtracted: raw embeddings share a large common part, so that all
     classes would point the same way. With several weights a class (sub-centres), only the first is
     set. The remaining parameters of the loss (SphereFace2's bias) are fitted to some embeddings.
-
-    Args:
-        batches: embeddings [B x D] and classes [B] of this process' share of the data.
+    ``batches`` are embeddings [B x D] and classes [B] of this process' share of the data.
     """
     weight = head.weight.detach()[:: head.rows_per_class]
     sums, seen = torch.zeros_like(weight), weight.new_zeros(len(weight), dtype=torch.bool)

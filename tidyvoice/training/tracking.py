@@ -23,10 +23,8 @@ class Tracker:
     training repeated an iteration, the last object counts); TensorBoard's event file lies beside.
 
     Args:
-        folder: the experiment.
-        total: steps of the whole training.
-        start: steps already done.
-        interval: steps of an interval.
+        total, start, interval: steps of the whole training, those already done, and those of an
+            interval.
         quiet: write and show nothing: for all processes but the first.
     """
 
@@ -89,12 +87,7 @@ class Tracker:
         learning_rate: float,
         utterances: int,
     ) -> None:
-        """Log a step.
-
-        Args:
-            iteration: number of steps done, this one included.
-            values: ``loss``, ``accuracy`` (a share) and other numbers by name.
-        """
+        """Log the step ``iteration``, from 1: ``loss``, ``accuracy`` (a share) and other values."""
         self._values.append(values)
         self._bar.update()
         if iteration % self._interval and iteration != self._total:

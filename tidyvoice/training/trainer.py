@@ -206,7 +206,8 @@ class Trainer:
                     self._unchecked.append((sums, rows))
                     self._check_finite()
                     with tracker.apart():
-                        self.world.average_(self.network.statistics())
+                        for value in self.network.statistics():
+                            value.copy_(self.world.mean(value))
                         self._validate(tracker)
                         self._save()
 
@@ -223,11 +224,7 @@ class Trainer:
     def _step(
         self, network: torch.nn.Module, batches: Iterator[RawBatch]
     ) -> tuple[dict[str, Tensor], Tensor, Tensor]:
-        """Do one step of the optimizer.
-
-        Returns:
-            the numbers to log; the losses of all processes and of this one; the rows of this one.
-        """
+        """Do one step; return the numbers to log, all processes' loss and ours, and our rows."""
         self.objective.head.margin = self.margin.at(self.iteration)
         warmup = self.language_warmup
         self.objective.warm_up(self.iteration / warmup if warmup else 1.0)
