@@ -244,13 +244,8 @@ class Experiment(Strict):
     @model_validator(mode="after")
     def _consistent(self) -> "Experiment":
         # Without epochs the untrained model is the one that is averaged.
-        kept = {"epochs": max(self.epochs, 1), "keep_checkpoints": self.keep_checkpoints}
-        for key, number in kept.items():
-            if number < self.average:
-                raise ValueError(
-                    f"{key} is {number}, but {self.average} epochs are to be averaged: set {key} "
-                    "higher or average lower"
-                )
+        if self.average > min(max(self.epochs, 1), self.keep_checkpoints):
+            raise ValueError("average is above epochs or keep_checkpoints: set it lower")
         if self.loss.init == "checkpoint" and not self.model.init:
             raise ValueError("loss.init: checkpoint needs the folder of a model: set model.init")
         if self.languages.contrast and len(self.data.speeds) > 1:

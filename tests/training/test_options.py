@@ -260,12 +260,12 @@ def test_the_log_counts_every_step_and_what_slows_it(tmp_path, monkeypatch):
             clock[0] += wait
             yield
 
-    tracker = Tracker(tmp_path, total=6, start=0, interval=2)
+    tracker = Tracker(tmp_path, 6, 0, interval=2, utterances=4, quiet=False)
     with tracker:
         for number, _ in enumerate(tracker.waiting(batches()), 1):
             values = {"loss": torch.tensor(float(number)), "accuracy": torch.tensor(0.0)}
             clock[0] += 0.3
-            tracker.step(number, 1, values, 0.2, 0.1, 4)
+            tracker.step(number, 1, values, 0.2, 0.1)
             with tracker.apart():
                 clock[0] += 7.0
     rows = [json.loads(line) for line in (tmp_path / "log/train.jsonl").open()]

@@ -8,26 +8,13 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.nn import functional as F
 
 UNKNOWN_LANGUAGE = -1
 
 
-class _Reversal(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: FunctionCtx, x: Tensor, weight: float) -> Tensor:
-        ctx.weight = weight
-        return x.view_as(x)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor, None]:
-        return -ctx.weight * gradient, None
-
-
 class LanguageAdversary(nn.Module):
-    """Language classifier of ``hidden`` units behind a gradient reversal layer.
+    """Language classifier of ``hidden`` units behind a reversal of the gradient.
 
     Ganin, Lempitsky: Unsupervised Domain Adaptation by Backpropagation, ICML 2015. The classifier
     learns at full rate; ``weight`` scales only the reversed gradient. The number to log is its
@@ -47,7 +34,10 @@ class LanguageAdversary(nn.Module):
         with torch.autocast(embeddings.device.type, enabled=False):
             # Scaled to unit variance of each coordinate.
             direction = F.normalize(embeddings.float()) * embeddings.shape[1] ** 0.5
-            logits = self.classifier(_Reversal.apply(direction, self.weight))
+            weight = self.weight  # that of this step, also if the backward pass comes later
+            if direction.requires_grad:
+                direction.register_hook(lambda gradient: -weight * gradient)
+            logits = self.classifier(direction)
         mask = languages != UNKNOWN_LANGUAGE
         count = mask.sum().clamp(min=1)
         total = F.cross_entropy(logits, languages, ignore_index=UNKNOWN_LANGUAGE, reduction="sum")

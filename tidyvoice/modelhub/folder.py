@@ -4,7 +4,7 @@ A folder holds ``config.yaml`` with ``model``, ``model_args`` and ``dataset_args
 writes them, and the weights: ``avg_model.pt`` (a flat state dict) or ``model.safetensors``, also in
 the sub-folder ``models`` (see ``model_files.find_model``). Optional files are ``speakers.txt``, the
 speakers of its training and of its initial weights, ``verifier.json`` (see ``verification``) and
-``head.pt``, the weights of the loss (see ``tidyvoice.training.head``).
+``head.pt``, the weights of the loss (see ``tidyvoice.training.start``).
 """
 
 import hashlib

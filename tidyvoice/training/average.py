@@ -11,7 +11,7 @@ from tidyvoice.errors import TidyVoiceError
 from tidyvoice.model_files import OTHERS, VERIFIER_FILE
 from tidyvoice.modelhub.folder import fingerprint, save_model_config, save_torch, training_speakers
 from tidyvoice.training.checkpoint import epoch_checkpoints, load_checkpoint
-from tidyvoice.training.head import save_head
+from tidyvoice.training.start import save_head
 from tidyvoice.training.validation import best_epoch, history
 from tidyvoice.verification.verifier import Verifier
 

@@ -98,9 +98,6 @@ class Network(nn.Module):
         buffers = [buffer for model in models for buffer in model.buffers()]
         return [buffer for buffer in buffers if buffer.is_floating_point()]
 
-    def sum_of_weights(self) -> Tensor:
-        return torch.stack([parameter.detach().sum() for parameter in self.parameters()]).sum()
-
 
 def build_network(
     settings: Experiment, num_classes: int, num_languages: int, device: torch.device

@@ -25,13 +25,17 @@ class Tracker:
     Args:
         total, start, interval: steps of the whole training, those already done, and those of an
             interval.
+        utterances: those of a step.
         quiet: write and show nothing: for all processes but the first.
     """
 
-    def __init__(self, folder: Path, total: int, start: int, interval: int, quiet: bool = False):
+    def __init__(
+        self, folder: Path, total: int, start: int, interval: int, utterances: int, quiet: bool
+    ):
         self._logs = folder / "log"
         self._total = total
         self._interval = interval
+        self._utterances = utterances
         self._quiet = quiet
         self._board = None if quiet else SummaryWriter(str(self._logs), purge_step=start)
         self._bar = tqdm(total=total, initial=start, unit=" steps", disable=quiet or None)
@@ -85,7 +89,6 @@ class Tracker:
         values: Mapping[str, Tensor],
         margin: float,
         learning_rate: float,
-        utterances: int,
     ) -> None:
         """Log the step ``iteration``, from 1: ``loss``, ``accuracy`` (a share) and other values."""
         self._values.append(values)
@@ -101,7 +104,7 @@ class Tracker:
             "accuracy": round(100 * means.pop("accuracy"), 2),
             "margin": round(margin, 5),
             "lr": float(f"{learning_rate:.5g}"),
-            "utt_per_s": round(steps * utterances / elapsed, 1),
+            "utt_per_s": round(steps * self._utterances / elapsed, 1),
             "data_wait": round(self._waited / elapsed, 4),
         }
         row |= {name: round(value, 5) for name, value in means.items()}

@@ -36,9 +36,14 @@ from tidyvoice.training.checkpoint import (
     restore,
     snapshot,
 )
-from tidyvoice.training.head import head_file, start_from_head
 from tidyvoice.training.network import build_network, parameter_groups
-from tidyvoice.training.start import checksums, start_from_means, start_from_model
+from tidyvoice.training.start import (
+    checksums,
+    head_file,
+    start_from_head,
+    start_from_means,
+    start_from_model,
+)
 from tidyvoice.training.tracking import Tracker
 from tidyvoice.training.validation import Validation
 
@@ -96,8 +101,9 @@ class Trainer:
                     f"{self.folder}: the processes see checkpoints of different steps {reached}: "
                     "put the experiment on a file system that all machines share"
                 )
-            progress = self.total, self.iteration, self.settings.log_iterations
-            with Tracker(self.folder, *progress, quiet=not self.world.is_first) as tracker:
+            steps = self.total, self.iteration, self.settings.log_iterations
+            quiet = not self.world.is_first
+            with Tracker(self.folder, *steps, self.step_chunks, quiet) as tracker:
                 if not newest:
                     self._begin(tracker)
                 elif self.iteration == self.total:
@@ -191,14 +197,9 @@ class Trainer:
                 self.iteration += 1
                 if self.iteration % self.settings.log_iterations == 0:
                     self._check_finite()  # not at every step, for which a GPU would have to wait
-                tracker.step(
-                    self.iteration,
-                    (self.iteration - 1) // self.epoch_iterations + 1,
-                    shown,
-                    self.objective.head.margin,
-                    self.learning_rate.at(self.iteration - 1),
-                    self.step_chunks,
-                )
+                margin, rate = self.objective.head.margin, self.learning_rate.at(self.iteration - 1)
+                epoch = (self.iteration - 1) // self.epoch_iterations + 1
+                tracker.step(self.iteration, epoch, shown, margin, rate)
                 if self._is_checkpoint():
                     # Otherwise only the next loss would show that this step spoilt the weights.
                     weights = torch.stack([p.detach().sum() for p in self.network.parameters()])
