@@ -17,9 +17,12 @@ def settings(experiment):
     return experiment["data"]
 
 
+def make_data(settings, chunk=CHUNK, **changes):
+    return TrainingData(DataSettings(**{**settings, **changes}), chunk, seed=3)
+
+
 def batches(settings, start, stop, **changes):
-    settings = {**settings, "augmentations": [{"name": "SpecAugment"}], **changes}
-    data = TrainingData(DataSettings(**settings), CHUNK, seed=3)
+    data = make_data(settings, **{"augmentations": [{"name": "SpecAugment"}], **changes})
     return list(load_batches(data, range(start, stop)))
 
 
@@ -61,7 +64,7 @@ def test_a_pass_takes_each_utterance_once_and_passes_differ(settings):
 
 
 def test_each_speed_is_a_class_of_its_own(settings):
-    data = TrainingData(DataSettings(**settings), CHUNK, seed=3)
+    data = make_data(settings)
     assert data.num_classes == 18
     for raw in load_batches(data, range(12)):
         speakers = [data.reader.speakers[row] for row in raw.rows.tolist()]
@@ -69,33 +72,17 @@ def test_each_speed_is_a_class_of_its_own(settings):
         np.testing.assert_array_equal(raw.labels, expected)
 
 
-def test_short_utterances_are_left_out(settings):
-    data = TrainingData(DataSettings(**{**settings, "min_seconds": 2.25}), CHUNK, seed=3)
-    assert data.num_utterances == 18
-
-
 def test_an_utterance_shorter_than_the_chunk_is_repeated(settings):
     long = 3 * 16000
-    data = TrainingData(DataSettings(**{**settings, "speeds": [1.0]}), long, seed=3)
+    data = make_data(settings, long, speeds=[1.0])
     raw = data[0]
     for samples, row in zip(raw.samples, raw.rows.tolist(), strict=True):
         whole = torch.from_numpy(data.reader.read(row).copy())
         torch.testing.assert_close(samples, torch.cat([whole, whole])[:long])
 
 
-def test_too_few_utterances_for_a_batch_say_so(settings):
-    with pytest.raises(TidyVoiceError, match=r"batch_size 25: reduce data.batch_size"):
-        TrainingData(DataSettings(**{**settings, "batch_size": 25}), CHUNK, seed=3)
-
-
-def test_noise_of_an_unknown_kind_is_refused(settings, tiny):
-    with pytest.raises(TidyVoiceError, match="smallroom"):
-        TrainingData(DataSettings(**{**settings, "noise": tiny / "rirs"}), CHUNK, seed=3)
-
-
 def pairs_of_pass(settings):
-    changes = {"sampler": PAIRS, "speeds": [1.0], "batch_size": 6}
-    data = TrainingData(DataSettings(**{**settings, **changes}), CHUNK, seed=3)
+    data = make_data(settings, sampler=PAIRS, speeds=[1.0], batch_size=6)
     return data, list(load_batches(data, range(data.batches_per_pass)))
 
 
@@ -119,3 +106,11 @@ def test_an_utterance_that_comes_twice_in_a_pass_is_treated_differently(settings
             seen.setdefault(row, []).append(seed)
     assert any(len(seeds) > 1 for seeds in seen.values())
     assert all(len(set(seeds)) == len(seeds) for seeds in seen.values())
+
+
+def test_data_that_makes_no_batch_is_refused(settings, tiny):
+    assert make_data(settings, min_seconds=2.25).num_utterances == 18
+    with pytest.raises(TidyVoiceError, match=r"batch_size 25: reduce data.batch_size"):
+        make_data(settings, batch_size=25)
+    with pytest.raises(TidyVoiceError, match="smallroom"):
+        make_data(settings, noise=tiny / "rirs")

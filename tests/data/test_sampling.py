@@ -4,7 +4,6 @@ from conftest import seeded
 
 from tidyvoice.samplers import Utterances
 from tidyvoice.samplers.balanced import Balanced
-from tidyvoice.samplers.pairs import occurrences, paired
 from tidyvoice.samplers.shuffled import Shuffled
 from tidyvoice.samplers.windowed import Windowed
 
@@ -74,17 +73,3 @@ def test_pairs_are_of_one_speaker_if_possible_in_two_languages():
         7: {7},  # nothing else
         8: {9}, 9: {8},
     }  # fmt: skip
-
-
-def test_partners_come_equally_often_and_from_the_given_rows():
-    data = utterances([0, 2, 3, 5, 6], speakers=np.zeros(7, int), languages=[0, 0, 1, 1, 1, 2, 0])
-    counts = np.zeros(7, int)
-    for seed in range(2000):
-        pairs = paired(np.full(14, 3), data, seeded(seed))
-        np.add.at(counts, pairs[1::2], 1)
-    assert counts[[1, 2, 3, 4]].sum() == 0
-    assert np.ptp(counts[[0, 5, 6]]) < 0.05 * counts.sum()
-
-
-def test_occurrences():
-    assert occurrences(np.array([5, 2, 5, 5, 9, 2])).tolist() == [0, 0, 1, 2, 0, 1]

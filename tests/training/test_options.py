@@ -1,6 +1,6 @@
 import json
 import time
-from contextlib import closing, suppress
+from contextlib import suppress
 
 import pytest
 import torch
@@ -8,7 +8,7 @@ from conftest import seeded
 from test_trainer import final_state, run, same
 
 from tidyvoice.config import DataSettings, Experiment
-from tidyvoice.data.batches import TrainingData, load_batches
+from tidyvoice.data.batches import TrainingData
 from tidyvoice.distributed import World
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.models import build_model
@@ -44,19 +44,16 @@ def test_activation_checkpointing_changes_nothing():
 def test_accumulated_batches_are_one_step(experiment):
     experiment |= {"gradient_accumulation": 3, "epoch_iterations": None, "epochs": 1}
     experiment |= {"reference_batch_size": 48}
-    experiment["data"] |= {"batch_size": 4}
+    experiment["data"]["batch_size"] = 4
     trainer = Trainer(Experiment.model_validate(experiment))
-    trainer.network.train()
-    for index in range(3):
-        raw = trainer.data[index]
-        trainer.network(trainer.features(raw), raw.labels, raw.languages)[0].backward()
-    head = trainer.objective.head
+    network, head = trainer.network.train(), trainer.objective.head
+    batches = [trainer.data[index] for index in range(3)]
+    for raw in batches:
+        network(trainer.features(raw), raw.labels, raw.languages)[0].backward()
     mean = head.weight.grad / 3
-    trainer = Trainer(Experiment.model_validate(experiment))
-    trainer.network.train()
-    trainer._step(trainer.network, iter([trainer.data[index] for index in range(3)]))
-    torch.testing.assert_close(trainer.objective.head.weight.grad, mean)
-    trainer.run()
+    trainer._step(network, iter(batches))
+    torch.testing.assert_close(head.weight.grad, mean)
+    trainer = run(experiment)
     assert (trainer.epoch_iterations, trainer.step_chunks) == (2, 12)
     text = (trainer.folder / "log/train.log").read_text()
     assert "1 processes x 3 batches of 4 chunks" in text
@@ -101,7 +98,6 @@ def test_groups_of_parameters_have_settings_of_their_own(experiment):
 @pytest.mark.parametrize(
     ("groups", "message"),
     [
-        ([{"pattern": "bottlneck"}], "no parameter is left for 'bottlneck'"),
         ([{"pattern": "model"}, {"pattern": "conv"}], "no parameter is left for 'conv"),
         ([{"pattern": "", "frozen": True}], "all parameters are frozen"),
     ],
@@ -129,23 +125,6 @@ def test_the_moving_average_is_averaged(experiment):
     assert averaged.keys() == states[-1]["model"].keys()
 
 
-def test_sphereface2_starts_with_a_bias_that_fits_the_speakers_means(experiment):
-    experiment["loss"] = {"name": "SphereFace2", "init": "speaker_means"}
-    # Chunks longer than any utterance, at speed 1.0: the fit saw the very ones that are seen here.
-    clean = {"speeds": [1.0], "augment_probability": 0.0}
-    experiment["data"] |= {**clean, "chunk_frames": 400, "batch_size": 12}
-    experiment |= {"epochs": 0, "margin": {"args": {"initial_margin": 0.2}}}
-    trainer = run(experiment)
-    head, network = trainer.objective.head, trainer.network.eval()
-    trainer.frontend.eval()
-    with closing(load_batches(trainer.data, range(trainer.data.batches_per_pass))) as batches:
-        raw = list(batches)
-    embeddings = torch.cat([network.embed(trainer.features(batch)) for batch in raw])
-    loss, _ = head(embeddings.detach(), torch.cat([batch.labels for batch in raw]))
-    (slope,) = torch.autograd.grad(loss, head.bias)
-    assert abs(slope.item()) < 1e-3
-
-
 def test_what_network_or_machine_cannot_do_is_refused(experiment, monkeypatch):
     monkeypatch.setattr(SimAMResNetASP, "blocks", lambda self: [])
     for option, message in (
@@ -159,10 +138,8 @@ def test_what_network_or_machine_cannot_do_is_refused(experiment, monkeypatch):
 def test_language_terms_need_languages(experiment, tiny):
     experiment["data"] |= {"train": str(tiny / "noise"), "noise": None, "min_seconds": 0.0}
     experiment["data"]["batch_size"] = 2
-    experiment["languages"] = {"adversary": 0.1}
     with pytest.raises(TidyVoiceError, match="noise: 0 languages in utt2lang"):
-        run(experiment)
-    experiment["languages"] = {}
+        run({**experiment, "languages": {"adversary": 0.1}})
     experiment["data"] |= {"sampler": PAIRS, "speeds": [1.0]}
     with pytest.raises(TidyVoiceError, match="no utterance has a language"):
         run(experiment)
@@ -200,8 +177,8 @@ def test_a_process_without_an_utterance_to_validate_waits_for_the_others(validat
                 raise InterruptedError  # the others are not there yet
             return parts
 
-    for rank in range(100):
-        validation = Validation(trainer.settings, Spread(rank, 100, trainer.world.device))
+    for rank in range(30):
+        validation = Validation(trainer.settings, Spread(rank, 30, trainer.world.device))
         with suppress(InterruptedError):
             value = validation.measure(network)
     assert len(parts[-1][0]) == 0
@@ -225,10 +202,7 @@ def test_a_fine_tuning_that_makes_it_worse_is_warned_of(validated, tmp_path, mon
     rates = iter([0.02, 0.03, 0.4, 0.02])
     monkeypatch.setattr("tidyvoice.training.validation.Validation.measure", lambda *_: next(rates))
     trainer = run(validated)
-    warnings = [
-        line for line in (trainer.folder / "log/train.log").open() if "worse than the 2.00" in line
-    ]
-    assert len(warnings) == 1
+    assert (trainer.folder / "log/train.log").read_text().count("worse than the 2.00") == 1
 
 
 def test_a_compiled_training_is_the_same(experiment, tmp_path, monkeypatch):
@@ -243,12 +217,9 @@ def test_a_compiled_training_is_the_same(experiment, tmp_path, monkeypatch):
     experiment |= {"epochs": 1, "epoch_iterations": 2}
     plain = run({**experiment, "experiment": str(tmp_path / "plain")})
     experiment["model"]["compile"] = True
-    traced_run = run(experiment)
+    states = [final_state(trainer.folder)["model"] for trainer in (plain, run(experiment))]
     assert compiled == ["ResidualTrunk"]
-    first, second = final_state(plain.folder), final_state(traced_run.folder)
-    for name, value in first["model"].items():
-        # The tracer calls the same kernels in the same order.
-        torch.testing.assert_close(value, second["model"][name], rtol=0, atol=0, msg=name)
+    assert same(*states)
 
 
 def test_the_log_counts_every_step_and_what_slows_it(tmp_path, monkeypatch):

@@ -14,14 +14,11 @@ from tidyvoice.data.packing import write_shards
 from tidyvoice.encoder import SpeakerEncoder
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.files import only_writer
-from tidyvoice.model_files import VERIFIER_FILE
-from tidyvoice.modelhub.folder import fingerprint, load_model
-from tidyvoice.scoring.distribution import BINS, Distribution, Tail
+from tidyvoice.modelhub.folder import load_model
 from tidyvoice.training import trainer as module
 from tidyvoice.training.average import average_checkpoints
 from tidyvoice.training.checkpoint import epoch_checkpoints, load_checkpoint
 from tidyvoice.training.trainer import Trainer
-from tidyvoice.verification.verifier import Scale, Verifier
 
 pytestmark = pytest.mark.usefixtures("shallow")
 
@@ -55,7 +52,6 @@ def test_the_loss_falls_and_the_log_says_so(experiment):
     assert [row["iteration"] for row in rows] == list(range(2, 49, 2))
     assert rows[-1]["loss"] < 0.5 * rows[0]["loss"]
     assert rows[-1]["accuracy"] > 25  # chance is 17
-    assert all(0 <= row["data_wait"] <= 1 and row["utt_per_s"] > 0 for row in rows)
     assert list(epoch_checkpoints(trainer.folder)) == [0, 11, 12]
     assert "6 speakers at 1 speeds make 6 classes" in (trainer.folder / "log/train.log").read_text()
 
@@ -75,9 +71,7 @@ def test_fine_tuning_takes_the_model_or_the_tensors_that_fit(experiment, tmp_pat
         run(experiment)
     experiment["model"]["init_partial"] = True
     povey = {"args": {"window_type": "povey", "dither": 0.0}}
-    with pytest.raises(
-        TidyVoiceError, match=r"another front end \(args.window_type hamming, here povey"
-    ):
+    with pytest.raises(TidyVoiceError, match=r"\(args.window_type hamming, here povey"):
         run({**experiment, "frontend": povey})
     trainer = run(experiment)
     begun = final_state(trainer.folder)["model"]
@@ -87,9 +81,6 @@ def test_fine_tuning_takes_the_model_or_the_tensors_that_fit(experiment, tmp_pat
     assert f"front.layer2.* ({sum(name.startswith('front.layer2.') for name in state)})" in log
     assert "dropped: bottleneck.weight, bottleneck.bias, extra.bias\n" in log
     assert "new: bottleneck.weight, bottleneck.bias\n" in log
-    torch.save({"extra.bias": torch.ones(1)}, weights)
-    with pytest.raises(TidyVoiceError, match="no tensor fits"):
-        run({**experiment, "experiment": str(tmp_path / "none")})
 
 
 def test_the_head_starts_at_the_speakers_means(experiment):
@@ -164,7 +155,6 @@ def test_every_parameter_of_a_loss_is_kept(experiment, tmp_path):
     ("changes", "said"),
     [
         ({"loss": {"init": "checkpoint"}}, r"head\.pt is the head of another loss \(2 x 16"),
-        ({"loss": {"name": "SphereFace2", "init": "checkpoint"}}, "is the head of another loss"),
         ({"speakers": ["x"] * 6}, "has none of the 6 speakers of data.train"),
         ({"speakers": None}, r"head\.pt is missing, but loss.init: checkpoint needs it"),
     ],
@@ -179,17 +169,6 @@ def test_a_head_that_does_not_fit_is_refused(pretrained, changes, said):
             torch.save(head, folder / "head.pt")
     with pytest.raises(TidyVoiceError, match=said):
         run({**settings, **changes})
-
-
-def test_the_head_of_another_training_is_another_training(pretrained):
-    settings, folder = pretrained
-    run(settings)
-    run(settings)
-    head = torch.load(folder / "head.pt", weights_only=True)
-    head["tensors"]["weight"] += 1
-    torch.save(head, folder / "head.pt")
-    with pytest.raises(TidyVoiceError, match="started with other initial head than"):
-        run(settings)
 
 
 @pytest.mark.parametrize("whose", ["own", "another rank's"])
@@ -286,20 +265,6 @@ def test_the_speakers_of_the_initial_model_are_its_own_as_well(experiment, tmp_p
         average_checkpoints(trainer.folder, 1)
         found = (trainer.folder / "models" / "speakers.txt").read_text().split()
         assert found == sorted([*trainer.data.speakers, added])
-
-
-def test_a_verifier_goes_with_the_weights_that_it_is_of(experiment):
-    exp = run(experiment).folder
-    folder, _ = average_checkpoints(exp, last=2)
-    verifier = Verifier(
-        fingerprint(load_model(folder)[0]), np.zeros(16, np.float32),
-        (Scale(1, 1.0, 0.0, Distribution((0,) * BINS, (0,) * BINS, Tail(0.5, 0.01, 0.1, -0.1))),),
-    )  # fmt: skip
-    verifier.save(folder)
-    average_checkpoints(exp, last=2)
-    assert (folder / VERIFIER_FILE).exists()
-    average_checkpoints(exp, last=1)
-    assert not (folder / VERIFIER_FILE).exists()
 
 
 def test_a_damaged_checkpoint_is_named(experiment):

@@ -135,17 +135,17 @@ def suggest(name: str, names: Collection[str], prefix: str = "") -> str:
 
 
 def _explain(model: type[BaseModel], problem: dict[str, Any]) -> str:
-    *location, last = [str(part) for part in problem["loc"]] or [""]
-    prefix = "".join(f"{part}." for part in location)
+    location = [str(part) for part in problem["loc"]]
+    prefix, last = "".join(f"{part}." for part in location[:-1]), "".join(location[-1:])
     key = prefix + last
     if problem["type"] == "extra_forbidden":
-        fields = _fields_at(model, location)
+        fields = _fields_at(model, location[:-1])
         fix = suggest(last, fields, prefix)
         if "args" in fields and fix.startswith("known"):
             fix += f" (settings of the component belong under {prefix}args)"
         return f"unknown key {key}: {fix}"
     if problem["type"] == "model_type":
-        keys = ", ".join(f"{key}.{name}" for name in _fields_at(model, [*location, last]))
+        keys = ", ".join(f"{key}.{name}" for name in _fields_at(model, location))
         return f"{key} is a group of settings, not {problem['input']!r}: set one of {keys}"
     if problem["type"] == "missing":
         return f"the key {key} is missing"
