@@ -265,6 +265,16 @@ def experiment(tiny: Path, tmp_path: Path) -> dict:
     }
 
 
+@pytest.fixture
+def validation(tiny: Path, tmp_path: Path) -> dict:
+    """Settings that make a training measure trials of its own speakers."""
+    ids = sorted(line.split()[0] for line in (tiny / "train/utt2spk").open())
+    speakers = [i.partition("/")[0] for i in ids]
+    with open(tmp_path / "trials", "wb") as file:
+        write_trials(file, make_trials(ids, speakers, None, 20, 40, 1)[0])
+    return {"data": str(tiny / "train"), "trials": str(tmp_path / "trials")}
+
+
 def write_voices(folder: Path) -> None:
     """``model``, a narrow one with its verifier, and ``ann-1.wav`` ... ``bob-3.wav``."""
     settings = ModelSettings(args={"in_planes": 2, "embed_dim": 16})

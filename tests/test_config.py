@@ -20,11 +20,11 @@ def path(experiment, tmp_path):
 
 def test_all_mistakes_are_named_at_once_with_the_nearest_name(path):
     overrides = (
-        "data.chunk_frame=3",
         "epochs=-1",
         "margins.x=1",
         "learning_rate.initial_lr=1",
         "optimizer.name=Adamw",
+        "loss.name=triplet",
         "data.sampler={name: Balanced, args: {by: accent, powr: 1}}",
         "data.augmentations=[{name: SpecAugmnt}]",
         "optimizer.groups=[{pattern: '(', lr_facto: 1}]",
@@ -35,10 +35,10 @@ def test_all_mistakes_are_named_at_once_with_the_nearest_name(path):
     message = str(error.value)
     assert "\n" not in message
     for part in (
-        "unknown key data.chunk_frame: did you mean data.chunk_frames?",
         "unknown key margins: did you mean margin?",
         "epochs: Input should be greater than or equal to 0 (it is -1)",
         "optimizer.name: did you mean AdamW?",
+        "loss.name: known are AMSoftmax, ArcMargin, SphereFace2, SubCentreArcMargin",
         "settings of the component belong under learning_rate.args",
         "Balanced: by: Input should be 'speaker' or 'language'",
         "unknown key powr: did you mean power?",

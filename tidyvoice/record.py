@@ -76,7 +76,7 @@ class Run(BaseModel, frozen=True):
 
 
 class Record(BaseModel, frozen=True):
-    """The runs of a training, the first one first."""
+    """All runs of a training, the first one first."""
 
     runs: tuple[Run, ...] = Field(min_length=1)
 

@@ -3,7 +3,6 @@ import torch
 from torch.nn import functional as F
 
 from tests.losses.reference import CASES, expected_loss
-from tidyvoice.errors import TidyVoiceError
 from tidyvoice.losses import LOSSES
 from tidyvoice.losses.angles import add_margin, subtract_margin
 from tidyvoice.losses.sphereface2 import SphereFace2
@@ -118,18 +117,3 @@ def test_accuracy_is_of_the_highest_logit_with_the_margin(name):
         head.margin = margin
         _, accuracy = head(embeddings, torch.arange(DIM))
         assert float(accuracy) == pytest.approx((DIM - wrong) / DIM)
-
-
-@pytest.mark.parametrize(
-    ("name", "options", "text"),
-    [
-        ("ArcMargn", {}, "no loss is called 'ArcMargn': did you mean ArcMargin?"),
-        ("triplet", {}, "known are AMSoftmax, ArcMargin, SphereFace2, SubCentreArcMargin"),
-        ("AMSoftmax", {"scal": 3.0}, "AMSoftmax: unknown key scal: did you mean scale?"),
-        ("ArcMargin", {"scale": 0.0}, "ArcMargin: scale: Input should be greater than 0"),
-        ("SubCentreArcMargin", {"top_k": CLASSES}, "top_k is 9, but there are 8 classes"),
-    ],
-)
-def test_wrong_names_and_options_are_named(name, options, text):
-    with pytest.raises(TidyVoiceError, match=text.replace("?", r"\?")):
-        LOSSES.build(name, DIM, CLASSES, **options)

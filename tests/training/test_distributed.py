@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,8 +15,6 @@ from test_trainer import final_state
 
 from tests.preloaded import programs, run
 from tidyvoice.config import load_experiment
-from tidyvoice.scoring.pairs import make_trials
-from tidyvoice.scoring.trials import write_trials
 from tidyvoice.training.checkpoint import epoch_checkpoints, restore
 from tidyvoice.training.trainer import Trainer
 from tidyvoice.training.validation import history
@@ -34,10 +33,10 @@ def config(experiment, tmp_path):
     return path
 
 
-def command(config, processes, *overrides, launcher="tidyvoice.training.launch"):
+def command(config, processes, *overrides):
     """Arguments of Python that start a training of several processes."""
-    launched = ["-m", launcher, "--standalone", f"--nproc-per-node={processes}"]
-    return [*launched, "-m", "tidyvoice", "train", str(config), *overrides]
+    launcher = ["-m", "tidyvoice.training.launch", "--standalone", f"--nproc-per-node={processes}"]
+    return [*launcher, "-m", "tidyvoice", "train", str(config), *overrides]
 
 
 def train(config, processes, *overrides):
@@ -49,9 +48,6 @@ def train(config, processes, *overrides):
 def start(arguments, ranks=sys.executable):
     """Start Python with these arguments; ``ranks`` is the Python that the ranks run in."""
     own = {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "PYTHON_EXEC": ranks}
-    # As examples/many-gpus says: else torchrun's restarted ranks read addresses of those before
-    # (github.com/pytorch/pytorch/issues/135712).
-    own["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"
     return subprocess.Popen(
         [sys.executable, *arguments],
         env={**os.environ, **own},
@@ -104,9 +100,8 @@ def test_two_ranks_are_one_that_accumulates(config, tmp_path):
     # The mean of two gradients has the same bits either way: halves are exact, a sum commutes.
     close(first["loss"], second["loss"])
     # Batch norm's running statistics are of other batches in each process: the mean of theirs.
-    close(
-        {k: v for k, v in first["model"].items() if "bn" not in k or "bias" in k}, second["model"]
-    )
+    weights = {k: v for k, v in first["model"].items() if not re.search("running|tracked", k)}
+    close(weights, second["model"])
     # On from here with another number of ranks: to the same end.
     for folder in (both, alone):
         for epoch in (2, 3):
@@ -114,9 +109,10 @@ def test_two_ranks_are_one_that_accumulates(config, tmp_path):
     train(config, 1, f"experiment={both}", "gradient_accumulation=2", *shared)
     train(config, 2, f"experiment={alone}", *shared)
     same_course(both, alone)
-    refused = run("python", *command(config, 1, f"experiment={both}", *shared))
-    assert refused.returncode != 0
-    assert "steps of 10 chunks, these would be of 5: set gradient_accumulation" in refused.stderr
+    refused = run("python", *command(config, 2, f"experiment={both}", "gradient_accumulation=2"))
+    assert refused.returncode == 1
+    (line,) = set(refused.stderr.splitlines())  # each rank may print it
+    assert "started with other settings" in line
 
 
 def of_rank(process, rank):
@@ -129,21 +125,6 @@ def of_rank(process, rank):
         if f"RANK={rank}".encode() in environment:
             return int(child)
     pytest.fail(f"no rank {rank}")
-
-
-def test_torchrun_restarts_a_killed_rank_and_the_result_is_the_same(config, tmp_path):
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    train(config, 2, f"experiment={whole}", "epochs=20")
-    arguments = command(
-        config, 2, f"experiment={killed}", "epochs=20", launcher="torch.distributed.run"
-    )
-    arguments.insert(2, "--max-restarts=1")
-    process = start(arguments, ranks=f"{programs()}/python")
-    os.kill(of_rank(process, 0), signal.SIGKILL)
-    code, output = finish(process)
-    assert code == 0, output[-6000:]
-    assert "resuming at step" in output
-    close(final_state(whole)["model"], final_state(killed)["model"], atol=0)
 
 
 def test_ctrl_c_ends_all_ranks_in_one_line(config, tmp_path):
@@ -168,39 +149,20 @@ def test_the_launcher_reports_a_killed_rank_in_one_line(config, tmp_path):
     assert "Traceback" not in output
 
 
-def test_the_launcher_leaves_an_error_to_the_rank_that_has_it(config, tmp_path):
-    refused = run(
-        "python", *command(config, 2, f"experiment={tmp_path / 'exp'}", "data.batch_size=20")
-    )
-    assert refused.returncode == 1
-    (line,) = set(refused.stderr.splitlines())  # each rank may print it
-    assert "are fewer than the 40 of a step" in line
-
-
-@pytest.fixture
-def validated(tiny, tmp_path):
-    """Overrides that make a training measure trials of its own speakers."""
-    ids = sorted(line.split()[0] for line in (tiny / "train/utt2spk").open())
-    speakers = [i.partition("/")[0] for i in ids]
-    with open(tmp_path / "trials", "wb") as file:
-        write_trials(file, make_trials(ids, speakers, None, 20, 40, 1)[0])
-    return f"validation.data={tiny / 'train'}", f"validation.trials={tmp_path / 'trials'}"
-
-
-def test_ranks_share_validation_and_the_means_of_the_speakers(config, validated, tmp_path):
-    options = "epochs=0", "loss.name=SphereFace2", "loss.init=speaker_means", *validated
+def test_ranks_share_validation_and_the_means_of_the_speakers(config, validation, tmp_path):
+    options = [f"validation.{key}={path}" for key, path in validation.items()]
+    options += ["epochs=0", "loss.name=SphereFace2", "loss.init=speaker_means"]
     both = train(config, 2, f"experiment={tmp_path / 'both'}", *options)
     alone = train(config, 1, f"experiment={tmp_path / 'alone'}", *options)
-    measured = [line for line in both.splitlines() if "validation after epoch 0" in line]
-    assert len(measured) == 1
-    assert measured[0] in alone
+    (measured,) = (line for line in both.splitlines() if "validation after epoch 0" in line)
+    assert measured in alone
     # Sums in another order.
     close(*(final_state(tmp_path / name)["loss"] for name in ("both", "alone")), atol=1e-4)
 
 
-@pytest.mark.parametrize("average", [(), ("model.ema_decay=0.5",)])
-def test_what_is_measured_of_two_ranks_is_what_is_saved(config, validated, tmp_path, average):
-    options = [*validated, "epochs=1", "learning_rate.args.initial_lr=0.01", *average]
+def test_what_is_measured_of_two_ranks_is_what_is_saved(config, validation):
+    options = [f"validation.{key}={path}" for key, path in validation.items()]
+    options += ["epochs=1", "learning_rate.args.initial_lr=0.01", "model.ema_decay=0.5"]
     train(config, 2, *options)
     trainer = Trainer(load_experiment(config, options))
     state = final_state(trainer.folder)

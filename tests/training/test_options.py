@@ -1,27 +1,22 @@
 import json
 import time
-from contextlib import suppress
 
 import pytest
 import torch
 from conftest import seeded
 from test_trainer import final_state, run, same
 
-from tidyvoice.config import DataSettings, Experiment
-from tidyvoice.data.batches import TrainingData
-from tidyvoice.distributed import World
+from tidyvoice.config import Experiment
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.models import build_model
 from tidyvoice.models.checkpointing import checkpoint_activations
 from tidyvoice.models.simam_resnet import SimAMResNetASP
-from tidyvoice.scoring.pairs import make_trials
-from tidyvoice.scoring.trials import write_trials
 from tidyvoice.training.average import average_checkpoints
 from tidyvoice.training.checkpoint import epoch_checkpoints, load_checkpoint
 from tidyvoice.training.start import check_experiment
 from tidyvoice.training.tracking import Tracker
 from tidyvoice.training.trainer import Trainer
-from tidyvoice.training.validation import Validation, history
+from tidyvoice.training.validation import history
 
 PAIRS = {"name": "Shuffled", "args": {"pairs": True}}
 
@@ -146,13 +141,8 @@ def test_language_terms_need_languages(experiment, tiny):
 
 
 @pytest.fixture
-def validated(experiment, tiny, tmp_path):
-    data = TrainingData(DataSettings(**experiment["data"]), 4000, 1)
-    ids, speakers = data.reader.keys.to_list(), data.reader.speakers.to_list()
-    with open(tmp_path / "trials", "wb") as file:
-        write_trials(file, make_trials(ids, speakers, None, 20, 40, 1)[0])
-    experiment["validation"] = {"data": str(tiny / "train"), "trials": str(tmp_path / "trials")}
-    return experiment
+def validated(experiment, validation):
+    return {**experiment, "validation": validation}
 
 
 def test_the_best_epoch_is_kept_and_averaged(validated, monkeypatch):
@@ -162,27 +152,6 @@ def test_the_best_epoch_is_kept_and_averaged(validated, monkeypatch):
     assert history(trainer.folder) == {0: 0.3, 1: 0.1, 2: 0.2, 3: 0.25}
     assert list(epoch_checkpoints(trainer.folder)) == [0, 1, 3]
     assert average_checkpoints(trainer.folder, 1, best=True)[1] == [1]
-
-
-def test_a_process_without_an_utterance_to_validate_waits_for_the_others(validated):
-    trainer = Trainer(Experiment.model_validate(validated))
-    network = trainer.network.best_model
-    whole = trainer.validation.measure(network)
-    parts = []
-
-    class Spread(World):
-        def gather(self, item):
-            parts.append(item)
-            if self.rank + 1 < self.size:
-                raise InterruptedError  # the others are not there yet
-            return parts
-
-    for rank in range(30):
-        validation = Validation(trainer.settings, Spread(rank, 30, trainer.world.device))
-        with suppress(InterruptedError):
-            value = validation.measure(network)
-    assert len(parts[-1][0]) == 0
-    assert value == pytest.approx(whole, abs=1e-9)
 
 
 def test_validation_changes_no_weight_and_is_the_eer_of_the_checkpoint(validated, tmp_path):

@@ -47,7 +47,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         ) from None
 
 
-def epoch_checkpoint(experiment: Path, epoch: int) -> Path:
+def of_epoch(experiment: Path, epoch: int) -> Path:
     return experiment / "models" / f"model_{epoch:04d}.pt"
 
 
@@ -58,7 +58,7 @@ def epoch_checkpoints(experiment: Path) -> dict[int, Path]:
     return dict(sorted((int(match[1]), path) for path, match in matches.items() if match))
 
 
-def newest_checkpoint(experiment: Path) -> tuple[Path, dict[str, Any]] | None:
+def newest(experiment: Path) -> tuple[Path, dict[str, Any]] | None:
     """Return path and state of the checkpoint with the highest iteration; None without one."""
     paths = list(epoch_checkpoints(experiment).values())[-1:]
     between = experiment / "models" / BETWEEN_EPOCHS
@@ -68,7 +68,7 @@ def newest_checkpoint(experiment: Path) -> tuple[Path, dict[str, Any]] | None:
     return max(states, key=lambda pair: pair[1]["iteration"], default=None)
 
 
-def remove_old_checkpoints(experiment: Path, keep: int, best: int | None = None) -> None:
+def remove_old(experiment: Path, keep: int, best: int | None = None) -> None:
     """Delete checkpoints, but for epoch 0, the last ``keep`` epochs and epoch ``best``."""
     for epoch, path in list(epoch_checkpoints(experiment).items())[:-keep]:
         if epoch not in (0, best):

@@ -5,7 +5,6 @@ rows of a class, and the tensors. Of several speeds, each of which makes a speak
 holds the one nearest 1.0. Only a training with ``loss.init: checkpoint`` reads the file.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from tidyvoice.audio import load_torchaudio
 from tidyvoice.config import Experiment
 from tidyvoice.data.batches import TrainingData
 from tidyvoice.distributed import World
-from tidyvoice.errors import TidyVoiceError
+from tidyvoice.errors import TidyVoiceError, summarise
 from tidyvoice.files import sha256
 from tidyvoice.frontends import FRONTENDS
 from tidyvoice.losses import Head
@@ -34,7 +33,6 @@ from tidyvoice.settings import differences
 from tidyvoice.training.checkpoint import check_folder, load_checkpoint
 from tidyvoice.training.network import Network, build_objective, parameter_groups
 
-NAMED = 10  # tensors that are listed by name; more are counted by module
 SAMPLE = 256  # chunks that the parameters of a loss beside its weights are fitted to
 
 
@@ -51,7 +49,7 @@ def check_experiment(settings: Experiment, initial: bool = False) -> None:
     if initial and settings.model.init:
         if settings.loss.init == "checkpoint":
             head_file(settings)
-        start_from_model(settings.build_model(), settings)
+        from_model(settings.build_model(), settings)
 
 
 def checksums(settings: Experiment, data: TrainingData) -> dict[str, str]:
@@ -65,7 +63,7 @@ def checksums(settings: Experiment, data: TrainingData) -> dict[str, str]:
     return digests
 
 
-def start_from_model(model: nn.Module, settings: Experiment) -> list[str]:
+def from_model(model: nn.Module, settings: Experiment) -> list[str]:
     """Load ``settings.model.init`` into the model; return what to log about it."""
     files = model_files(settings.model.init)
     # A lone file of weights does not say which features they were trained on.
@@ -97,17 +95,8 @@ def _load_fitting(model: nn.Module, path: Path) -> list[str]:
     model.load_state_dict({name: state[name] for name in kept}, strict=False)
     dropped = [name for name in state if name not in kept]
     new = [name for name in tensors if name not in kept]
-    return [f"kept: {_listed(kept)}", f"dropped: {_listed(dropped)}", f"new: {_listed(new)}"]
-
-
-def _listed(names: Sequence[str]) -> str:
-    """List names of tensors; count them by module if they are many."""
-    lines = names
-    for depth in (2, 1):
-        if len(lines) > NAMED:
-            modules = Counter(".".join(name.split(".")[:depth]) for name in names)
-            lines = [f"{module}.* ({count})" for module, count in modules.items()]
-    return ", ".join(lines) or "none"
+    groups = {"kept": kept, "dropped": dropped, "new": new}
+    return [f"{group}: {summarise(names) or 'none'}" for group, names in groups.items()]
 
 
 def _refuse_other_frontend(config: Path, settings: Experiment) -> None:
@@ -122,7 +111,7 @@ def _refuse_other_frontend(config: Path, settings: Experiment) -> None:
 
 
 @torch.no_grad()
-def start_from_means(head: Head, batches: Iterable[tuple[Tensor, Tensor]], world: World) -> int:
+def from_means(head: Head, batches: Iterable[tuple[Tensor, Tensor]], world: World) -> int:
     """Set each class weight to the mean embedding of its class; return how many classes were set.
 
     The mean of the means is subtracted: raw embeddings share a large common part, so that all
@@ -173,7 +162,7 @@ def save_head(
     save_torch(folder / HEAD_FILE, content)
 
 
-def start_from_head(head: Head, settings: Experiment, speakers: Sequence[str]) -> int:
+def from_head(head: Head, settings: Experiment, speakers: Sequence[str]) -> int:
     """Copy the classes of the speakers in the head of the initial model; return their number.
 
     The classes of other speakers and other speeds stay random: usually they are few, and mean

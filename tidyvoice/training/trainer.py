@@ -27,23 +27,8 @@ from tidyvoice.frontends import frontend_of
 from tidyvoice.modelhub.folder import save_torch
 from tidyvoice.record import record_run
 from tidyvoice.source import source_hash
-from tidyvoice.training.checkpoint import (
-    BETWEEN_EPOCHS,
-    epoch_checkpoint,
-    newest_checkpoint,
-    refuse_other,
-    remove_old_checkpoints,
-    restore,
-    snapshot,
-)
+from tidyvoice.training import checkpoint, start
 from tidyvoice.training.network import build_network, parameter_groups
-from tidyvoice.training.start import (
-    checksums,
-    head_file,
-    start_from_head,
-    start_from_means,
-    start_from_model,
-)
 from tidyvoice.training.tracking import Tracker
 from tidyvoice.training.validation import Validation
 
@@ -64,7 +49,7 @@ class Trainer:
         self.frontend = frontend_of(self.network.model, settings.frontend).to(world.device)
         self.objective = self.network.objective
         self.optimizer = settings.optimizer.build(parameter_groups(settings, self.network))
-        self.inputs = checksums(settings, data)
+        self.inputs = start.checksums(settings, data)
         self.source = source_hash()  # at the start: the code may be edited during the training
         self.validation = Validation(settings, world) if settings.validation else None
 
@@ -90,10 +75,10 @@ class Trainer:
     def run(self) -> None:
         """Train to the end, from the newest checkpoint if there is one."""
         with only_writer(self.folder) if self.world.is_first else nullcontext():
-            newest = newest_checkpoint(self.folder)
+            newest = checkpoint.newest(self.folder)
             if newest:
-                refuse_other(newest[1], self.settings, self.inputs, self.step_chunks)
-                restore(newest[1], self.network, self.optimizer, self.world.device)
+                checkpoint.refuse_other(newest[1], self.settings, self.inputs, self.step_chunks)
+                checkpoint.restore(newest[1], self.network, self.optimizer, self.world.device)
                 self.iteration = newest[1]["iteration"]
             reached = self.world.gather(self.iteration)
             if len(set(reached)) > 1:
@@ -128,17 +113,17 @@ class Trainer:
         settings, head = self.settings, self.objective.head
         self._describe(tracker)
         if settings.model.init:
-            tracker.say(*start_from_model(self.network.model, settings))
+            tracker.say(*start.from_model(self.network.model, settings))
         total = f"{self.data.num_classes:,} classes"
         if settings.loss.init == "checkpoint":
-            kept = start_from_head(head, settings, self.data.speakers)
-            tracker.say(f"{kept:,} of {total} start from {head_file(settings)}")
+            kept = start.from_head(head, settings, self.data.speakers)
+            tracker.say(f"{kept:,} of {total} start from {start.head_file(settings)}")
         elif settings.model.init:
             tracker.say(f"the loss head is new: its {total} are this data's speakers")
         if settings.loss.init == "speaker_means":
             head.margin = self.margin.at(0)
             with closing(self._embedded()) as batches:
-                seen = start_from_means(head, batches, self.world)
+                seen = start.from_means(head, batches, self.world)
             tracker.say(f"{seen:,} of {total} start at their speaker's mean embedding")
         self.network.begin_average()
         self._validate(tracker)
@@ -301,22 +286,22 @@ class Trainer:
         if not self.world.is_first:
             return
         epoch, rest = divmod(self.iteration, self.epoch_iterations)
-        between = self.folder / "models" / BETWEEN_EPOCHS
+        between = self.folder / "models" / checkpoint.BETWEEN_EPOCHS
         state = {
             "iteration": self.iteration,
             "step_chunks": self.step_chunks,
-            **snapshot(self.network, self.optimizer, self.world.device),
+            **checkpoint.snapshot(self.network, self.optimizer, self.world.device),
             "inputs": self.inputs,
             "source": self.source,
             "speakers": self.data.speakers,
             "frontend": self.settings.frontend.model_dump(),
             "settings": self.settings.model_dump_json(),
         }
-        save_torch(between if rest else epoch_checkpoint(self.folder, epoch), state)
+        save_torch(between if rest else checkpoint.of_epoch(self.folder, epoch), state)
         if not rest:
             between.unlink(missing_ok=True)
             kept = self.validation.best_epoch if self.validation else None
-            remove_old_checkpoints(self.folder, self.settings.keep_checkpoints, kept)
+            checkpoint.remove_old(self.folder, self.settings.keep_checkpoints, kept)
 
 
 def train(config: str | Path, overrides: tuple[str, ...] = ()) -> Path:
