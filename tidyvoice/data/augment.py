@@ -31,17 +31,6 @@ class Augmenter(nn.Module):
 
     @torch.no_grad()
     def forward(self, batch: RawBatch) -> Tensor:
-        waveforms = self._at_speed(batch)
-        if len(batch.rir_rows):
-            dry = waveforms[batch.rir_rows]
-            waveforms[batch.rir_rows] = _unit_peak(reverberate(dry, batch.rirs.float()))
-        if len(batch.noise_rows):
-            clean = waveforms[batch.noise_rows]
-            noise = batch.noise.float() / INT16_SCALE
-            waveforms[batch.noise_rows] = _unit_peak(add_noise(clean, noise, batch.snr))
-        return waveforms
-
-    def _at_speed(self, batch: RawBatch) -> Tensor:
         samples = batch.samples.float() / INT16_SCALE
         waveforms = samples.new_empty(len(samples), self.chunk_samples)
         for index, resample in enumerate(self.resamplers):
@@ -49,6 +38,13 @@ class Augmenter(nn.Module):
             if len(rows):
                 source = samples[rows, : self.source_samples[index]]
                 waveforms[rows] = resample(source)[:, : self.chunk_samples]
+        if len(batch.rir_rows):
+            dry = waveforms[batch.rir_rows]
+            waveforms[batch.rir_rows] = _unit_peak(reverberate(dry, batch.rirs.float()))
+        if len(batch.noise_rows):
+            clean = waveforms[batch.noise_rows]
+            noise = batch.noise.float() / INT16_SCALE
+            waveforms[batch.noise_rows] = _unit_peak(add_noise(clean, noise, batch.snr))
         return waveforms
 
 

@@ -12,7 +12,7 @@ from tidyvoice.model_files import OTHERS, VERIFIER_FILE
 from tidyvoice.modelhub.folder import fingerprint, save_model_config, save_torch, training_speakers
 from tidyvoice.training.checkpoint import epoch_checkpoints, load_checkpoint
 from tidyvoice.training.start import save_head
-from tidyvoice.training.validation import best_epoch, history
+from tidyvoice.training.validation import best_epoch
 from tidyvoice.verification.verifier import Verifier
 
 
@@ -43,7 +43,7 @@ def average_checkpoints(
             "end, or add --unfinished"
         )
     if best:
-        epochs = [best_epoch({e: eer for e, eer in history(experiment).items() if e in paths})]
+        epochs = [best_epoch(experiment, paths)]
         if epochs == [None]:
             raise TidyVoiceError(
                 f"{experiment} validated no epoch: set validation.data and validation.trials, or "

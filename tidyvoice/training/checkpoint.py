@@ -82,31 +82,26 @@ def snapshot(
     random = {"cpu": torch.get_rng_state()}
     if device.type == "cuda":
         random["cuda"] = torch.cuda.get_rng_state(device)
-    average = {"average": network.average.state_dict()} if network.average else {}
-    return {
-        "model": network.model.state_dict(),
-        "loss": network.objective.head.state_dict(),
-        "terms": network.objective.terms.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "random": random,
-        **average,
-    }
+    state = {name: part.state_dict() for name, part in _parts(network, optimizer).items()}
+    return {**state, "random": random}
 
 
 def restore(
     state: dict[str, Any], network: Network, optimizer: torch.optim.Optimizer, device: torch.device
 ) -> None:
     """Load a snapshot."""
-    network.model.load_state_dict(state["model"])
-    network.objective.head.load_state_dict(state["loss"])
-    network.objective.terms.load_state_dict(state["terms"])
-    optimizer.load_state_dict(state["optimizer"])
+    network.begin_average()
+    for name, part in _parts(network, optimizer).items():
+        part.load_state_dict(state[name])
     torch.set_rng_state(state["random"]["cpu"])
     if device.type == "cuda" and "cuda" in state["random"]:
         torch.cuda.set_rng_state(state["random"]["cuda"], device)
-    network.begin_average()
-    if network.average:
-        network.average.load_state_dict(state["average"])
+
+
+def _parts(network: Network, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    objective = network.objective
+    parts = {"model": network.model, "loss": objective.head, "terms": objective.terms}
+    return {**parts, "optimizer": optimizer, **network.averages}
 
 
 def refuse_other(

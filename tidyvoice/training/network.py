@@ -54,7 +54,7 @@ class Network(nn.Module):
         self.objective = objective
         self._bf16 = bf16
         self._ema_decay = ema_decay
-        self._averages: list[AveragedModel] = []  # in a list, so that it is no submodule
+        self.averages: dict[str, AveragedModel] = {}  # in a dictionary, so it is no submodule
 
     def embed(self, features: Tensor) -> Tensor:
         """Return the embeddings [B x D] of features [B x T x F]."""
@@ -80,21 +80,17 @@ class Network(nn.Module):
         """Prepare the moving average, which starts with the weights of the next step."""
         if self._ema_decay is not None:
             function = get_ema_multi_avg_fn(self._ema_decay)
-            self._averages = [AveragedModel(self.model, multi_avg_fn=function, use_buffers=True)]
-
-    @property
-    def average(self) -> AveragedModel | None:
-        """The moving average of the model; None without one."""
-        return self._averages[0] if self._averages else None
+            average = AveragedModel(self.model, multi_avg_fn=function, use_buffers=True)
+            self.averages["average"] = average
 
     @property
     def best_model(self) -> nn.Module:
         """The model to evaluate: the moving average if there is one."""
-        return self.average.module if self.average else self.model
+        return self.averages["average"].module if self.averages else self.model
 
     def statistics(self) -> list[Tensor]:
         """Return batch norm's running statistics: each process has those of its own batches."""
-        models = [self.model, *self._averages]
+        models = [self.model, *self.averages.values()]
         buffers = [buffer for model in models for buffer in model.buffers()]
         return [buffer for buffer in buffers if buffer.is_floating_point()]
 

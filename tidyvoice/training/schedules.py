@@ -3,7 +3,7 @@
 WeSpeaker multiplies the learning rates of its file by ``scale_ratio``. Here they are those in use.
 """
 
-from typing import Literal
+from typing import Any
 
 from tidyvoice.schedules import exponential_decrease, increasing_margin
 
@@ -30,21 +30,9 @@ def ExponentialDecrease(
 
 
 def MarginSchedule(
-    epoch_iter: int,
-    initial_margin: float = 0.0,
-    final_margin: float = 0.2,
-    increase_start_epoch: int = 1,
-    fix_start_epoch: int = 1,
-    increase_type: Literal["linear", "exp"] = "exp",
-    update_margin: bool = True,
+    epoch_iter: int, update_margin: bool = True, **args: Any
 ) -> increasing_margin.IncreasingMargin:
-    """Build the margin schedule of this name."""
-    return increasing_margin.IncreasingMargin(
-        epoch_iter,
-        1,
-        initial_margin=initial_margin,
-        final_margin=final_margin if update_margin else initial_margin,
-        increase_start_epoch=increase_start_epoch,
-        fix_start_epoch=fix_start_epoch,
-        increase_type=increase_type,
-    )
+    """Build the margin schedule of this name, whose other arguments are those of ours."""
+    if not update_margin:
+        args["final_margin"] = args.get("initial_margin", 0.0)
+    return increasing_margin.IncreasingMargin(epoch_iter, 1, **args)

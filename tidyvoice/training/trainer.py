@@ -30,7 +30,7 @@ from tidyvoice.source import source_hash
 from tidyvoice.training import checkpoint, start
 from tidyvoice.training.network import build_network, parameter_groups
 from tidyvoice.training.tracking import Tracker
-from tidyvoice.training.validation import Validation
+from tidyvoice.training.validation import Validation, best_epoch
 
 
 class Trainer:
@@ -173,6 +173,7 @@ class Trainer:
             self.total * self.step_batches,
             self.world.size,
         )
+        between = self.settings.checkpoint_iterations or self.epoch_iterations
         pin = self.world.device.type == "cuda"
         with closing(load_batches(self.data, indexes, pin)) as batches:
             waited = tracker.waiting(batches)
@@ -185,7 +186,7 @@ class Trainer:
                 margin, rate = self.objective.head.margin, self.learning_rate.at(self.iteration - 1)
                 epoch = (self.iteration - 1) // self.epoch_iterations + 1
                 tracker.step(self.iteration, epoch, shown, margin, rate)
-                if self._is_checkpoint():
+                if 0 in (self.iteration % self.epoch_iterations, self.iteration % between):
                     # Otherwise only the next loss would show that this step spoilt the weights.
                     weights = torch.stack([p.detach().sum() for p in self.network.parameters()])
                     sums = torch.stack([self.world.mean(weights.sum()), weights.sum()])
@@ -232,8 +233,8 @@ class Trainer:
                 self.network.model.parameters(), self.settings.clip_gradient
             )
         self.optimizer.step()
-        if self.network.average:
-            self.network.average.update_parameters(self.network.model)
+        for average in self.network.averages.values():
+            average.update_parameters(self.network.model)
         names = list(parts[0])
         stacked = torch.stack([torch.stack([part[name] for name in names]) for part in parts])
         local_mean = stacked.mean(0)
@@ -277,11 +278,6 @@ class Trainer:
             tracker.validation(self.iteration, eer)
             self.network.train()
 
-    def _is_checkpoint(self) -> bool:
-        between = self.settings.checkpoint_iterations
-        at_epoch_end = self.iteration % self.epoch_iterations == 0
-        return at_epoch_end or bool(between and self.iteration % between == 0)
-
     def _save(self) -> None:
         if not self.world.is_first:
             return
@@ -300,8 +296,8 @@ class Trainer:
         save_torch(between if rest else checkpoint.of_epoch(self.folder, epoch), state)
         if not rest:
             between.unlink(missing_ok=True)
-            kept = self.validation.best_epoch if self.validation else None
-            checkpoint.remove_old(self.folder, self.settings.keep_checkpoints, kept)
+            best = best_epoch(self.folder, range(epoch + 1))
+            checkpoint.remove_old(self.folder, self.settings.keep_checkpoints, best)
 
 
 def train(config: str | Path, overrides: tuple[str, ...] = ()) -> Path:

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -29,9 +30,10 @@ def history(experiment: Path) -> dict[int, float]:
     return {int(epoch): value for epoch, value in rates.items()}
 
 
-def best_epoch(measured: dict[int, float]) -> int | None:
-    """Return the epoch with the lowest EER, the later one of equals; None without any."""
-    return min(measured, key=lambda epoch: (measured[epoch], -epoch), default=None)
+def best_epoch(experiment: Path, epochs: Collection[int]) -> int | None:
+    """Return which of these epochs has the lowest EER, the later of equals; None without any."""
+    eers = [(eer, -epoch) for epoch, eer in history(experiment).items() if epoch in epochs]
+    return -min(eers)[1] if eers else None
 
 
 class Validation:
@@ -57,10 +59,6 @@ class Validation:
     def is_due(self, epoch: int) -> bool:
         """Return True for the epochs that end with a validation: always 0 and the last."""
         return epoch % self._settings.validation.every_epochs == 0 or epoch == self._settings.epochs
-
-    @property
-    def best_epoch(self) -> int | None:
-        return best_epoch(self._measured)
 
     def measure(self, model: nn.Module) -> float:
         """Return the EER of a model as a fraction; leave it in evaluation mode. Collective."""
