@@ -79,15 +79,10 @@ class DataSettings(Strict):
             if self.batch_size % 2:
                 raise ValueError(f"pairs need an even batch_size, not {self.batch_size}")
             if len(self.speeds) > 1:
-                raise ValueError(
-                    "pairs need one speed, since a speaker at another speed is another class: set "
-                    "speeds to [1.0]"
-                )
+                raise ValueError("pairs need one speed: set speeds to [1.0]")
         for speed in self.speeds:
             if abs(speed_fraction(speed) - speed) > 1e-6:
-                raise ValueError(
-                    f"the speed {speed} is not a fraction with a denominator up to 100: round it"
-                )
+                raise ValueError(f"round the speed {speed} to hundredths")
         return self
 
 
@@ -249,10 +244,8 @@ class Experiment(Strict):
         if self.loss.init == "checkpoint" and not self.model.init:
             raise ValueError("loss.init: checkpoint needs the folder of a model: set model.init")
         if self.languages.contrast and len(self.data.speeds) > 1:
-            raise ValueError(
-                "languages.contrast needs one of data.speeds: at another speed a speaker is "
-                "another class, which the contrast would separate from the first"
-            )
+            # It would separate the classes of a speaker at different speeds.
+            raise ValueError("languages.contrast needs one speed: set data.speeds to [1.0]")
         return self
 
     def build_model(self) -> EmbeddingModel:

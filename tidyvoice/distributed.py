@@ -68,8 +68,8 @@ def join_world(device: str, timeout_seconds: float) -> Iterator[World]:
         gpus = torch.cuda.device_count()
         if local >= gpus:
             raise TidyVoiceError(
-                f"process {local + 1} of this machine needs its own GPU, but only {gpus} are "
-                f"visible: start at most {gpus} (run.sh --processes, torchrun --nproc-per-node)"
+                f"process {local + 1} needs a GPU of its own: start only {gpus} (run.sh "
+                "--processes, torchrun --nproc-per-node), one for each visible GPU"
             )
         chosen = torch.device("cuda", local)
         torch.cuda.set_device(chosen)

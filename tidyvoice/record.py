@@ -54,22 +54,14 @@ class Git(BaseModel, frozen=True):
 
 
 class Run(BaseModel, frozen=True):
-    """One run of a training, from its start or from a checkpoint.
+    """One run of a training, from its start or from a checkpoint."""
 
-    Attributes:
-        when: UTC.
-        command: without the folder of the program.
-        steps: of the whole training.
-        inputs: checksums by role.
-        git: None without a repository that tracks this package.
-    """
-
-    when: datetime
-    command: str
+    when: datetime  # UTC
+    command: str  # without the folder of the program
     seed: int
-    steps: int
+    steps: int  # of the whole training
     world_size: int
-    inputs: dict[str, str]
+    inputs: dict[str, str]  # checksums by role
     versions: dict[str, str]
     machine: Machine
     git: Git | None
@@ -111,9 +103,7 @@ def read_record(folder: Path) -> tuple[Run, ...]:
     try:
         values = json.loads(path.read_bytes())
     except ValueError as error:
-        raise TidyVoiceError(
-            f"{path}: cannot be read ({error}); move it away to start a new record"
-        ) from None
+        raise TidyVoiceError(f"{path}: cannot be read ({error}); move it away") from None
     return validate(Record, values, path).runs
 
 
@@ -164,7 +154,6 @@ def machine() -> Machine:
     """Return what this process runs on."""
     import torch
 
-    gpus = range(torch.cuda.device_count() if torch.cuda.is_available() else 0)
     cpuinfo = Path("/proc/cpuinfo")
     text = cpuinfo.read_text(errors="replace") if cpuinfo.is_file() else ""
     cpu = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
@@ -172,7 +161,7 @@ def machine() -> Machine:
         platform=platform.platform(),
         cpu=cpu[1].strip() if cpu else platform.processor() or platform.machine(),
         cores=usable_cores(),
-        gpus=tuple(map(torch.cuda.get_device_name, gpus)),
+        gpus=tuple(map(torch.cuda.get_device_name, range(torch.cuda.device_count()))),
         cuda=torch.version.cuda,
-        cudnn=torch.backends.cudnn.version() if torch.backends.cudnn.is_available() else None,
+        cudnn=torch.backends.cudnn.version(),
     )

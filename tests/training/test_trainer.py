@@ -157,7 +157,7 @@ def test_a_head_that_does_not_fit_is_refused(pretrained):
         run({**settings, "loss": {"init": "checkpoint"}})
     head = torch.load(folder / "head.pt", weights_only=True)
     torch.save({**head, "speakers": ["x"] * 6}, folder / "head.pt")
-    with pytest.raises(TidyVoiceError, match=r"has none of the 6 speakers of data\.train"):
+    with pytest.raises(TidyVoiceError, match=r"has none of the speakers of data\.train"):
         run(settings)
     (folder / "head.pt").unlink()
     with pytest.raises(TidyVoiceError, match=r"head\.pt is missing"):

@@ -17,12 +17,8 @@ SLOWEST = 7 * 24 * 3600.0  # seconds that a finished process waits for the other
 @one_line_errors()
 def train(
     config: Annotated[Path, typer.Argument(help="YAML file of the experiment")],
-    settings: Annotated[
-        list[str] | None, typer.Argument(help="key=value, dotted keys as in the YAML file")
-    ] = None,
-    check_settings: Annotated[
-        bool, typer.Option("--check", help="check the settings, then stop")
-    ] = False,
+    settings: Annotated[list[str] | None, typer.Argument(help="key=value, dotted keys")] = None,
+    check: Annotated[bool, typer.Option("--check", help="only check the settings")] = False,
     initial: Annotated[
         bool, typer.Option("--initial", help="with --check: load model.init too")
     ] = False,
@@ -31,7 +27,7 @@ def train(
 
     Example: tidyvoice train conf/mini/pretrain.yaml data.batch_size=32
     """
-    if check_settings:
+    if check:
         from tidyvoice.config import load_experiment
         from tidyvoice.training.start import check_experiment
 
@@ -50,13 +46,10 @@ def train(
 def average(
     experiment: Annotated[Path, typer.Argument(help="experiment folder")],
     last: Annotated[
-        int | None,
-        typer.Option(min=1, help="epochs to average; by default as in the training's settings"),
+        int | None, typer.Option(min=1, help="epochs to average; by default as in the settings")
     ] = None,
     unfinished: Annotated[bool, typer.Option(help="also average an unfinished training")] = False,
-    best: Annotated[
-        bool, typer.Option(help="take the epoch with the lowest validation EER instead")
-    ] = False,
+    best: Annotated[bool, typer.Option(help="take the epoch with the lowest EER")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Average the last checkpoints into EXP/models/avg_model.pt.
@@ -92,9 +85,7 @@ def extract(
         typer.Option(min=1, show_default="2048, half of a GPU's free", help="MiB for batches"),
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="maximal number of utterances")] = None,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="stop at the first file that cannot be read")
-    ] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="stop at an unreadable file")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Extract the embeddings of a data folder; the same command resumes an interrupted run.

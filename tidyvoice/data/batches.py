@@ -63,12 +63,7 @@ class RawBatch:
 class TrainingData:
     """Batches of a data folder by their index since the start of the training.
 
-    Attributes:
-        speakers: speaker ids, sorted. The class of a speaker is its position, plus the number of
-            speakers times the index of the speed.
-        languages: languages, sorted.
-        num_utterances: number of utterances that are long enough.
-        batches_per_pass: whole batches in one pass; every pass drops other utterances.
+    A pass has ``batches_per_pass`` whole batches; every pass drops other utterances.
     """
 
     def __init__(self, settings: DataSettings, chunk_samples: int, seed: int):
@@ -88,17 +83,13 @@ class TrainingData:
         self.batches_per_pass = len(eligible) // settings.batch_size
         if not self.batches_per_pass:
             raise TidyVoiceError(
-                f"{', '.join(map(str, settings.train))}: {len(eligible)} utterances last "
-                f"{settings.min_seconds} s or longer, fewer than data.batch_size "
-                f"{settings.batch_size}: reduce data.batch_size or data.min_seconds"
+                f"{', '.join(map(str, settings.train))}: {len(eligible)} utterances are long "
+                f"enough for data.batch_size {settings.batch_size}: reduce data.batch_size"
             )
         self.augmentations = [chosen.build() for chosen in settings.augmentations]
         self._sampler = settings.sampler.build()
         if self._sampler.by_language and (self._language_of[eligible] == UNKNOWN_LANGUAGE).all():
-            raise TidyVoiceError(
-                "data.train: no utterance has a language, which data.sampler needs: add utt2lang, "
-                "or choose another sampler"
-            )
+            raise TidyVoiceError("data.sampler: no utterance has a language: add utt2lang")
         self._utterances = Utterances(
             eligible, reader.shard_of, self._speaker_of, self._language_of
         )
@@ -204,8 +195,7 @@ def _snr_ranges(noise: ShardReader, folder: Path) -> list[tuple[float, float]]:
     unknown = sorted(set(kinds) - set(SNR_DB))
     if unknown:
         raise TidyVoiceError(
-            f"{folder}: no signal-to-noise ratio is known for the kind {unknown[0]!r}: its utt2spk "
-            f"may hold {', '.join(SNR_DB)}"
+            f"{folder}/utt2spk: unknown kind {unknown[0]!r}: set it to {', '.join(SNR_DB)}"
         )
     return [SNR_DB[kind] for kind in kinds]
 

@@ -42,8 +42,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     except Exception as error:
         reason = str(error).splitlines()[0]
         raise TidyVoiceError(
-            f"{path} is damaged ({reason}): remove it, then run again to resume from the one "
-            "before it"
+            f"{path} is damaged ({reason}): remove it to resume from the one before it"
         ) from None
 
 
@@ -112,9 +111,8 @@ def refuse_other(
     _refuse_other_settings(json.loads(state["settings"]), settings)
     if state["step_chunks"] != step_chunks:
         raise TidyVoiceError(
-            f"{folder} started with steps of {state['step_chunks']} chunks, these would be of "
-            f"{step_chunks}: set gradient_accumulation so that its product with the number of "
-            "processes is the same"
+            f"{folder} started with steps of {state['step_chunks']} chunks, not {step_chunks}: "
+            "keep the product of gradient_accumulation and the number of processes"
         )
     other = differences(state["inputs"], inputs)
     if other:

@@ -88,10 +88,7 @@ def _load_fitting(model: nn.Module, path: Path) -> list[str]:
     state = read_weights(path, tensors)
     kept = [name for name in tensors if name in state and state[name].shape == tensors[name].shape]
     if not kept:
-        raise TidyVoiceError(
-            f"{path}: no tensor fits {type(model).__name__}: set model.init to another model, or "
-            "null"
-        )
+        raise TidyVoiceError(f"{path}: no tensor fits the model: set model.init to another one")
     model.load_state_dict({name: state[name] for name in kept}, strict=False)
     dropped = [name for name in state if name not in kept]
     new = [name for name in tensors if name not in kept]
@@ -142,8 +139,8 @@ def head_file(settings: Experiment) -> Path:
     path = model_files(settings.model.init).folder / HEAD_FILE
     if not path.is_file():
         raise TidyVoiceError(
-            f"{path} is missing, but loss.init: checkpoint needs it: make the model folder with "
-            "`tidyvoice average`, or set loss.init to random or speaker_means"
+            f"{path} is missing, but loss.init: checkpoint needs it: make it with `tidyvoice "
+            "average`, or set loss.init to random or speaker_means"
         )
     return path
 
@@ -174,16 +171,14 @@ def from_head(head: Head, settings: Experiment, speakers: Sequence[str]) -> int:
     form = saved["rows_per_class"], sorted(tensors), tensors["weight"].shape[1]
     if form != (rows, sorted(state), state["weight"].shape[1]):
         raise TidyVoiceError(
-            f"{path} is the head of another loss ({form[0]} x {form[2]} weights a class, "
-            f"{', '.join(form[1])}): set loss and model.embed_dim as in the training that made "
-            "it, or loss.init to random or speaker_means"
+            f"{path} is the head of another loss ({form[0]} x {form[2]} weights a class): set loss "
+            "and model.embed_dim as in its training, or loss.init to random or speaker_means"
         )
     places = {speaker: place for place, speaker in enumerate(saved["speakers"])}
     common = [(place, places[name]) for place, name in enumerate(speakers) if name in places]
     if not common:
         raise TidyVoiceError(
-            f"{path} has none of the {len(speakers):,} speakers of data.train: set loss.init to "
-            "random or speaker_means"
+            f"{path} has none of the speakers of data.train: set loss.init to speaker_means"
         )
     here, there = torch.tensor(common).T
     weight = state.pop("weight")  # shares its memory with the parameter, as do the others

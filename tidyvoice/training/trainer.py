@@ -55,14 +55,12 @@ class Trainer:
 
         self.step_batches = settings.gradient_accumulation * world.size
         self.step_chunks = self.step_batches * settings.data.batch_size
-        self.epoch_iterations = settings.epoch_iterations or (
-            data.batches_per_pass // self.step_batches
-        )
+        whole_pass = data.batches_per_pass // self.step_batches
+        self.epoch_iterations = settings.epoch_iterations or whole_pass
         if not self.epoch_iterations:
             raise TidyVoiceError(
-                f"{', '.join(map(str, settings.data.train))}: {data.num_utterances} "
-                f"utterances are fewer than the {self.step_chunks} of a step: reduce "
-                "data.batch_size, gradient_accumulation or the number of processes"
+                f"{data.num_utterances} utterances are fewer than the {self.step_chunks} of a "
+                "step: reduce data.batch_size, gradient_accumulation or the number of processes"
             )
         self.total = settings.epochs * self.epoch_iterations
         length = self.epoch_iterations, max(settings.epochs, 1)
@@ -83,8 +81,7 @@ class Trainer:
             reached = self.world.gather(self.iteration)
             if len(set(reached)) > 1:
                 raise TidyVoiceError(
-                    f"{self.folder}: the processes see checkpoints of different steps {reached}: "
-                    "put the experiment on a file system that all machines share"
+                    f"{self.folder}: the machines hold different checkpoints: use a shared disk"
                 )
             steps = self.total, self.iteration, self.settings.log_iterations
             quiet = not self.world.is_first
@@ -147,8 +144,7 @@ class Trainer:
         if settings.reference_batch_size not in (None, self.step_chunks):
             tracker.say(
                 f"warning: a step takes {self.step_chunks} chunks, but the learning rate was tuned "
-                f"for {settings.reference_batch_size} (reference_batch_size): change "
-                "gradient_accumulation, data.batch_size or the learning rate"
+                f"for {settings.reference_batch_size} (reference_batch_size): change one of them"
             )
 
     def _embedded(self) -> Iterator[tuple[Tensor, Tensor]]:
@@ -229,9 +225,8 @@ class Trainer:
                 (total / count).backward()
             parts.append(shown)
         if self.settings.clip_gradient:
-            torch.nn.utils.clip_grad_norm_(
-                self.network.model.parameters(), self.settings.clip_gradient
-            )
+            parameters = self.network.model.parameters()
+            torch.nn.utils.clip_grad_norm_(parameters, self.settings.clip_gradient)
         self.optimizer.step()
         for average in self.network.averages.values():
             average.update_parameters(self.network.model)
