@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tidyvoice.config import Experiment, load_experiment
+from tidyvoice.config import load_experiment
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.settings import differences
 
@@ -110,17 +110,6 @@ def test_settings_that_cannot_be_are_refused(path, overrides, message):
     with pytest.raises(TidyVoiceError) as error:
         load_experiment(path, overrides)
     assert message in str(error.value)
-
-
-def test_the_defaults_are_those_of_the_published_baseline(path):
-    values = {"experiment": "x", "epochs": 1, "data": {"train": "y"}}
-    rate = {"args": {"initial_lr": 1, "final_lr": 1}}
-    settings = Experiment.model_validate({**values, "learning_rate": rate})
-    assert settings.model.args["in_planes"] == 64
-    assert settings.loss.args["scale"] == 32
-    assert settings.optimizer.args == {"momentum": 0.9, "nesterov": True, "weight_decay": 1e-4}
-    assert settings.data.speeds == (1.0, 0.9, 1.1)
-    assert settings.frontend.args["window_type"] == "hamming"
 
 
 def test_another_component_drops_the_settings_of_the_one_before(path, tmp_path):

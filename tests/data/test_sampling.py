@@ -48,13 +48,6 @@ def test_an_utterance_repeats_only_when_its_whole_group_has_been_drawn():
     assert len(set(order[order < 90])) == 50
 
 
-def test_groups_are_spread_over_the_pass():
-    groups = np.repeat(np.arange(20), np.arange(5, 25))
-    order = balanced(groups, 0, seed=3)
-    for start in range(0, 280, 20):
-        assert np.bincount(groups[order[start : start + 20]]).max() <= 3
-
-
 def test_pairs_are_of_one_speaker_if_possible_in_two_languages():
     data = utterances(
         np.arange(10),

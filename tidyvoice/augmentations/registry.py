@@ -10,13 +10,9 @@ from tidyvoice.settings.registry import Registry
 
 
 class Augmentation:
-    """A random change of the training's waveforms or features, computed in batches on the device.
+    """A random change of waveforms or features in training, in batches on the device."""
 
-    Attributes:
-        domain: ``waveform`` [B x S], after speed, noise and reverberation, or ``features``
-            [B x T x F].
-    """
-
+    # Waveforms [B x S] after speed, noise and reverberation, or features [B x T x F].
     domain: Literal["waveform", "features"] = "features"
 
     def draw(self, random: Generator) -> np.ndarray:

@@ -49,13 +49,9 @@ class CrossLanguageContrast(nn.Module):
 
     Khosla et al.: Supervised Contrastive Learning, NeurIPS 2020, equation 2. The positives of an
     utterance are those of its class in another known language; those of its class in the same
-    language are neither positive nor negative. The loss is the mean over the utterances that have
-    a positive; the number to log is the loss without its weight.
-
-    Args:
-        temperature: divisor of the cosines.
-        negatives: ``all`` utterances of other classes, or only those in the ``same_language``,
-            which are the most confusable.
+    language are neither positive nor negative. The negatives are ``all`` utterances of other
+    classes, or only those in the ``same_language``, which are the most confusable. The loss is the
+    mean over the utterances that have a positive; the number to log is the loss without its weight.
     """
 
     def __init__(

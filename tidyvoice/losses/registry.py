@@ -46,10 +46,9 @@ class Head(nn.Module):
         nn.init.xavier_uniform_(self.weight)
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the loss (a scalar) and the accuracy.
+        """Return the loss (a scalar) and the share of the batch whose target's logit is highest.
 
-        The accuracy is the share of the batch whose target has the highest logit. As in WeSpeaker,
-        the target's logit carries the margin: the accuracy falls when the margin rises.
+        As in WeSpeaker that logit carries the margin: the accuracy falls when the margin rises.
         """
         logits = self.logits(embeddings, labels)
         accuracy = (logits.detach().argmax(dim=1) == labels).float().mean()

@@ -34,14 +34,12 @@ class SphereFace2(Head):
       ``angles``.
 
     As in the second paper and its WeSpeaker code the sum has no factor 1/s, and "A" moves the
-    angles of both sides.
+    angles of both sides. That code recommends the margin 0.2 for "C" and 0.15 for "A", and 0.3 and
+    0.25 in a large-margin stage.
 
     Args:
-        margin: m. The second paper's code recommends 0.2 for "C" and 0.15 for "A", and 0.3 and
-            0.25 in a large-margin stage.
-        margin_type: "C" or "A".
+        margin: m.
         balance: lambda.
-        t: exponent of the similarity adjustment; 1 leaves the cosines as they are.
 
     Attributes:
         bias: b, a scalar.

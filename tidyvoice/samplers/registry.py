@@ -23,14 +23,10 @@ class Sampler:
 
     The order depends on the utterances and the generator only, so that all processes and restarts
     of a training agree on it.
-
-    Attributes:
-        pairs: rows 2i and 2i + 1 belong together in one batch.
-        by_language: the sampler needs utterances whose language is known.
     """
 
-    pairs = False
-    by_language = False
+    pairs = False  # rows 2i and 2i + 1 belong together in one batch
+    by_language = False  # the sampler needs utterances whose language is known
 
     def __call__(self, utterances: Utterances, random: Generator) -> np.ndarray:
         raise NotImplementedError

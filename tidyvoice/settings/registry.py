@@ -80,16 +80,12 @@ def _settings_of(component: Callable[..., Any], name: str) -> type[BaseModel]:
 
 
 class ComponentSettings(Strict):
-    """A component of a registry, by name, and all of its settings.
-
-    Attributes:
-        decided_elsewhere: settings that another section decides: name and section.
-        trial: what the program provides, for a component that is cheap to build: then it is built
-            to check its settings.
-    """
+    """A component of a registry, by name, and all of its settings."""
 
     registry: ClassVar[Registry]
+    # Settings that another section decides: name and section.
     decided_elsewhere: ClassVar[dict[str, str]] = {}
+    # What the program provides to a component that is built to check its settings.
     trial: ClassVar[tuple | None] = None
 
     name: str

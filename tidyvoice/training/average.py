@@ -39,16 +39,12 @@ def average_checkpoints(
     reached = max(paths, default=0)
     if reached < settings.epochs and not unfinished:
         raise TidyVoiceError(
-            f"{experiment} is at epoch {reached} of {settings.epochs}: run the training to its "
-            "end, or add --unfinished"
+            f"{experiment} is at epoch {reached} of {settings.epochs}: add --unfinished"
         )
     if best:
         epochs = [best_epoch(experiment, paths)]
         if epochs == [None]:
-            raise TidyVoiceError(
-                f"{experiment} validated no epoch: set validation.data and validation.trials, or "
-                "leave --best out"
-            )
+            raise TidyVoiceError(f"{experiment} validated no epoch: leave --best out")
     else:
         last = last or settings.average
         epochs = list(paths)[-last:]

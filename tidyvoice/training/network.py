@@ -105,9 +105,7 @@ def build_network(
         model.initialise()
     if chosen.activation_checkpointing:
         if not model.blocks():
-            raise TidyVoiceError(
-                f"model.activation_checkpointing: {chosen.name} has no blocks; set it false"
-            )
+            raise TidyVoiceError(f"model.activation_checkpointing: set it false for {chosen.name}")
         checkpoint_activations(model.blocks())
     trunk = model.trunk()
     if chosen.sync_batchnorm:
@@ -148,10 +146,7 @@ def build_objective(settings: Experiment, num_classes: int, num_languages: int) 
 
 
 def parameter_groups(settings: Experiment, network: Network) -> Parameters:
-    """Return the parameters of a network in groups; freeze those of frozen groups.
-
-    The key ``lr_factor`` of a group multiplies the learning rate.
-    """
+    """Return the parameters in groups that have an ``lr_factor``; freeze those of frozen groups."""
     chosen = settings.optimizer.groups
     groups: Parameters = [{"params": [], "lr_factor": group.lr_factor} for group in chosen]
     others: dict[str, Any] = {"params": [], "lr_factor": 1.0}

@@ -160,10 +160,9 @@ def save_head(
 
 
 def from_head(head: Head, settings: Experiment, speakers: Sequence[str]) -> int:
-    """Copy the classes of the speakers in the head of the initial model; return their number.
+    """Copy the classes of the speakers in the initial model's head; return their number.
 
-    The classes of other speakers and other speeds stay random: usually they are few, and mean
-    embeddings would take a pass over all the data.
+    The classes of other speakers and other speeds stay random: usually they are few.
     """
     path, state = head_file(settings), head.state_dict()
     saved = load_checkpoint(path)

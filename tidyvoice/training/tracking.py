@@ -22,11 +22,8 @@ class Tracker:
     ``log/train.log`` is text; ``log/train.jsonl`` holds one object an interval (where a resumed
     training repeated an iteration, the last object counts); TensorBoard's event file lies beside.
 
-    Args:
-        total, start, interval: steps of the whole training, those already done, and those of an
-            interval.
-        utterances: those of a step.
-        quiet: write and show nothing: for all processes but the first.
+    ``total``, ``start`` and ``interval`` are steps, and a step has so many ``utterances``. All
+    processes but the first are ``quiet``: they write and show nothing.
     """
 
     def __init__(
@@ -127,8 +124,7 @@ class Tracker:
             self._advised = True
             self.say(
                 f"the training waits for data {row['data_wait']:.0%} of the time: raise "
-                "data.num_workers (up to the number of cores), put the shards on a local disk, or "
-                "on a disk that seeks slowly set data.sampler.name: Windowed"
+                "data.num_workers, use a local disk, or set data.sampler.name: Windowed"
             )
 
     def _reset(self) -> None:

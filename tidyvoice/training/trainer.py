@@ -163,7 +163,13 @@ class Trainer:
     def _train(self, tracker: Tracker) -> None:
         self.network.train()
         self.frontend.train()
-        network = self._distributed()
+        network = self.network
+        if self.world.size > 1:
+            devices = [self.world.device] if self.world.device.type == "cuda" else None
+            # The buffers are averaged at checkpoints only, see Network.statistics.
+            network = DistributedDataParallel(
+                network, devices, forward_sync_buffers=False, gradient_as_bucket_view=True
+            )
         indexes = range(
             self.iteration * self.step_batches + self.world.rank,
             self.total * self.step_batches,
@@ -193,16 +199,6 @@ class Trainer:
                             value.copy_(self.world.mean(value))
                         self._validate(tracker)
                         self._save()
-
-    def _distributed(self) -> torch.nn.Module:
-        """Return the network, wrapped to average its gradients over the processes."""
-        if self.world.size == 1:
-            return self.network
-        devices = [self.world.device] if self.world.device.type == "cuda" else None
-        # The buffers are averaged at checkpoints only, see Network.statistics.
-        return DistributedDataParallel(
-            self.network, devices, forward_sync_buffers=False, gradient_as_bucket_view=True
-        )
 
     def _step(
         self, network: torch.nn.Module, batches: Iterator[RawBatch]
@@ -260,8 +256,7 @@ class Trainer:
                     cause = f"check the utterances {' '.join(self.data.utterance_ids(rows))}"
                 raise TidyVoiceError(
                     f"the loss or the weights are not finite ({mean}) around step "
-                    f"{self.iteration}: start another experiment with a lower learning rate, or "
-                    f"{cause}"
+                    f"{self.iteration}: start again with a lower learning rate, or {cause}"
                 )
         self._unchecked.clear()
 

@@ -89,7 +89,6 @@ class Validation:
             if value > start + STANDARD_ERRORS * error:
                 lines.append(
                     f"warning: the EER is worse than the {100 * start:.2f} % of the initial model: "
-                    "if it stays worse, start another experiment with a lower learning rate or "
-                    "final margin"
+                    "if it stays so, start again with a lower learning rate or final margin"
                 )
         return lines
