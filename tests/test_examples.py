@@ -67,7 +67,7 @@ def test_recordings_of_any_format(project):
     assert {name.partition(".")[2] for name in names} == {"flac", "mp3", "opus", "wav"}
     for name in ("cosine", "centred"):
         assert len(read_scores(folder / f"scores/{name}.score").scores) == 36
-    assert read_lineage(folder / "scores/centred.score").in_sample
+    assert read_lineage(folder / "scores/centred.score").flaws
     systems = [line.split("  ")[0] for line in done.stdout.splitlines()]
     assert {"model", "model, centred (in-sample)"} <= set(systems)
     assert "same/different" in done.stdout
@@ -94,7 +94,7 @@ def test_tables_of_kaldi_and_the_mean_of_others(project):
     assert "mine, centred" in done.stdout
     scores = project / "exp/kaldi/scores"
     assert len(read_scores(scores / "centred.score").scores) == 36
-    assert not read_lineage(scores / "centred.score").in_sample
+    assert not read_lineage(scores / "centred.score").flaws
 
     (tables / "wav.scp").write_text("utt-0 sox in.wav -t wav - |\n")
     refused = run("own-corpus", project, *arguments, "--exp", "exp/piped")

@@ -40,7 +40,6 @@ PACKAGES = (
     "tidyvoice.extraction.extract",
     "tidyvoice.report",
     "tidyvoice.runs",
-    "tidyvoice.scoring.calibrated",
     "tidyvoice.scoring.pipeline",
     "tidyvoice.verification.fit",
     "tidyvoice.submission",

@@ -6,31 +6,21 @@ import numpy as np
 import pytest
 
 from tests.scoring.support import COHORT, DEV, normalize, pooled, refusal, succeed
-from tidyvoice.cli import spread
-from tidyvoice.scoring.embeddings import load_embeddings, save_embeddings
 from tidyvoice.scoring.lineage import read_lineage
 from tidyvoice.scoring.trials import read_scores
 
 pytestmark = pytest.mark.usefixtures("scored")
 SCORE = "score --embeddings dev.npz --trials dev.trials"
 CALIBRATE = "calibrate --fit calib.score --apply dev.score"
-MEASURES = (
-    "--utt2dur calib/utt2dur --utt2dur dev/utt2dur --embeddings calib.npz --embeddings dev.npz "
-    f"--language-match {COHORT} --mean train.npz"
-)
 
 
 def test_the_mean_that_is_subtracted_is_stated(tmp_path):
-    assert "less the mean of 480 in train.npz" in succeed(
-        f"{SCORE} --mean train.npz --out", tmp_path / "s"
-    )
-    step = read_lineage(tmp_path / "s").steps[0]
-    files = {source.role: source for source in step.inputs}
-    assert (files["mean"].path, files["mean"].speakers, files["trials"].speakers) == (
-        "train.npz", 40, 16,
-    )  # fmt: skip
-    assert len(files["mean"].sha256) == 64
-    assert (step.step, step.remarks) == ("cosine", ())
+    text = succeed(f"{SCORE} --mean train.npz --out", tmp_path / "s")
+    assert "less the mean of 480 in train.npz" in text
+    (step,) = read_lineage(tmp_path / "s").steps
+    _, mean, trials = step.inputs
+    assert (mean.role, mean.path, mean.speakers, trials.speakers) == ("mean", "train.npz", 40, 16)
+    assert len(mean.sha256) == 64
     assert "not centred" in succeed(f"{SCORE} --out", tmp_path / "raw")
     assert not np.allclose(read_scores(tmp_path / "raw").scores, read_scores(tmp_path / "s").scores)
 
@@ -40,7 +30,6 @@ def test_normalisation_helps_and_is_recorded(tmp_path, method):
     assert "40 speakers of train.npz" in normalize("dev", tmp_path / "n", "--method", method)
     raw, normal = pooled("dev.score"), pooled(tmp_path / "n")
     assert normal.eer < raw.eer + 0.005
-    assert normal.targets == raw.targets
     assert [step.step for step in read_lineage(tmp_path / "n").steps] == ["cosine", method]
 
 
@@ -53,9 +42,8 @@ def test_unlabelled_lists_pass_through_everything(tmp_path):
     normalize("calib", tmp_path / "calib")
     normalize("dev", tmp_path / "dev")
     for name in ("n", "dev"):
-        succeed(
-            f"calibrate --fit {tmp_path}/calib --apply {tmp_path}/{name} --out {tmp_path}/x{name}"
-        )
+        fit = f"calibrate --fit {tmp_path}/calib --apply {tmp_path}/{name}"
+        succeed(f"{fit} --out {tmp_path}/x{name}")
     flat, labelled = read_scores(tmp_path / "xn"), read_scores(tmp_path / "xdev")
     assert flat.trials.label is None
     np.testing.assert_allclose(flat.scores, labelled.scores, atol=1e-6)
@@ -76,12 +64,11 @@ def test_calibration_on_other_speakers(tmp_path):
 
 
 def test_every_quality_measure_is_fitted_and_applied(tmp_path):
-    command = f"{CALIBRATE} {MEASURES} --prior 0.1"
+    command = f"{CALIBRATE} {COHORT} --mean train.npz --language-match --prior 0.1"
+    for name in ("calib", "dev"):
+        command += f" --utt2dur {name}/utt2dur --embeddings {name}.npz"
     succeed(f"{command} --save {tmp_path}/c.json --out", tmp_path / "llr")
-    assert json.loads((tmp_path / "c.json").read_text())["names"] == [
-        "score", "smaller log duration", "larger log duration", "smaller log magnitude",
-        "larger log magnitude", "smaller cohort score", "larger cohort score", "language match",
-    ]  # fmt: skip
+    assert len(json.loads((tmp_path / "c.json").read_text())["names"]) == 8
     assert pooled(tmp_path / "llr").eer < pooled("dev.score").eer
     succeed(f"{command} --blind --cohort-utt2lang train/utt2lang --out", tmp_path / "blind")
     blind, known = (read_scores(tmp_path / name).scores for name in ("blind", "llr"))
@@ -95,64 +82,43 @@ def test_languages_that_the_cohort_lacks_are_reported(scored, tmp_path):
     (tmp_path / "some").write_text(languages.replace(" sw\n", " xx\n"))
     (tmp_path / "all").write_text(languages.replace("\n", "x\n"))
     method = f"normalize {DEV} {COHORT} --method language --out {tmp_path}/n --utt2lang"
-    text = succeed(method, tmp_path / "some")
-    assert "warning: train.npz: the cohort lacks 1 of 3 languages of the trials (xx)" in text
-    assert "not in the cohort: xx" in text
-    assert "lacks 3 of 3 languages" in refusal(method, tmp_path / "all")
+    assert "not in the cohort: xx" in succeed(method, tmp_path / "some")
+    assert "lacks all languages" in refusal(method, tmp_path / "all")
 
 
 def test_cross_fitting_needs_no_other_speakers(tmp_path):
     text = succeed("calibrate --cross-fit 4 --apply dev.score --prior 0.1 --out", tmp_path / "llr")
     assert "cross-fitting over 4 folds of 16 speakers" in text
     assert pooled(tmp_path / "llr").cllr < pooled("dev.score").cllr
-    assert read_lineage(tmp_path / "llr").in_sample == []
+    assert read_lineage(tmp_path / "llr").flaws == {}
     message = refusal("calibrate --cross-fit 4 --apply eval.score --out", tmp_path / "x")
     assert "eval.score: the ids do not contain speakers. Give --utt2spk" in message
 
 
-def test_fusion_beats_its_parts(tmp_path):
-    rng = np.random.Generator(np.random.PCG64(23))
+def test_fusion(tmp_path):
     for name in ("calib", "dev"):
-        table = load_embeddings(f"{name}.npz")
-        other = table.vectors + rng.standard_normal(table.vectors.shape).astype(np.float32)
-        save_embeddings(tmp_path / f"{name}.npz", table.ids, other, table.trained_on)
-        lists = f"--embeddings {tmp_path}/{name}.npz --trials {name}.trials"
-        succeed(f"score {lists} --mean train.npz --out", tmp_path / f"{name}.score")
-    fit, apply = (f"{name}.score {tmp_path}/{name}.score" for name in ("calib", "dev"))
+        normalize(name, tmp_path / name, "--method", "language")
+    fit, apply = (f"{name}.score {tmp_path}/{name}" for name in ("calib", "dev"))
     text = succeed(f"fuse --fit {fit} --apply {apply} --prior 0.1 --out", tmp_path / "fused")
-    assert f"fusion of dev.score, {tmp_path}/dev.score fitted to" in text
     assert "system 2: cosine of the embeddings, less the mean of 480 in" in text
     fused = pooled(tmp_path / "fused")
-    assert fused.min_cllr <= min(pooled(path).min_cllr for path in apply.split()) + 1e-3
+    assert fused.min_cllr <= min(pooled(path).min_cllr for path in apply.split()) + 0.01
     assert fused.cllr < fused.min_cllr + 0.05
-    lineage = read_lineage(tmp_path / "fused")
-    assert lineage.calibrated
-    assert [[step.step for step in steps] for steps in lineage.steps[0].systems] == [["cosine"]] * 2
-    out = f"--out {tmp_path}/x"
-    assert "of 1 systems, but --apply has 2" in refusal(
-        f"fuse --fit calib.score --apply {apply} {out}"
-    )
-    message = refusal(f"fuse --fit {fit} --apply dev.score calib.score {out}")
-    assert "dev.score:1 has '" in message
+    (step,) = read_lineage(tmp_path / "fused").steps
+    assert [len(steps) for steps in step.systems] == [1, 2]
+    message = refusal(f"fuse --fit {fit} --apply dev.score calib.score --out {tmp_path}/x")
+    assert "calib.score was made by cosine, but" in message
 
 
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("calibrate --fit a --cross-fit 3 --apply b", "--fit and --cross-fit"),
-        ("calibrate --apply b", "not none"),
-        ("calibrate --fit a --apply b c", "`fuse` takes several"),
-        ("fuse --fit a --apply b", "two systems or more"),
-        ("calibrate --cross-fit 3 --apply b --save c", "--save: only the calibration of --fit"),
-        ("calibrate --fit a --apply b --cohort c", "--cohort: give --cohort-utt2spk"),
-        ("calibrate --use a --apply b --prior 0.1", "--prior: a is fitted already"),
-        ("calibrate --fit a --apply b --top-n 9", "--top-n: it has an effect only with --cohort"),
-        ("calibrate --fit a --apply b --mean m", "--mean: it has an effect only with --cohort"),
-        (f"normalize {DEV} {COHORT} --blind", "--blind: it has an effect only with --method lang"),
-        (f"normalize {DEV} {COHORT} --method z", "--method z: no such method"),
-        ("calibrate --fit dev.score --apply dev.score --utt2dur dev/utt2lang", "en'. Give seconds"),
-        (f"{CALIBRATE} {COHORT}", "--cohort: scores against a cohort need --embeddings"),
-        (f"{CALIBRATE} --language-match --blind", "--blind: languages are guessed from"),
+        ("calibrate --fit a --cross-fit 3 --apply b", "give one of --fit, --cross-fit and --use"),
+        ("calibrate --cross-fit 3 --apply b --save c", "--save: it needs --fit"),
+        ("calibrate --use a --apply b --prior 0.1", "--prior: it needs --fit or --cross-fit"),
+        ("calibrate --fit a --apply b --top-n 9", "--top-n: it needs --cohort"),
+        (f"normalize {DEV} {COHORT} --blind", "--blind: it needs --method language"),
+        (f"normalize {DEV} {COHORT} --method z", "--method z: use asnorm"),
     ],
 )
 def test_a_wrong_call_is_refused(tmp_path, line, message):
@@ -160,64 +126,13 @@ def test_a_wrong_call_is_refused(tmp_path, line, message):
     assert not (tmp_path / "x").exists()
 
 
-def test_embeddings_of_different_models_are_not_compared(tmp_path):
-    for name in ("dev", "train"):
-        table = load_embeddings(f"{name}.npz")
-        for model in ("one", "other"):
-            path = tmp_path / f"{name}-{model}.npz"
-            save_embeddings(path, table.ids, table.vectors, table.trained_on, model)
-    one = f"--embeddings {tmp_path}/dev-one.npz"
-    score = f"score {one} --trials dev.trials --out {tmp_path}/s --mean"
-    message = refusal(score, tmp_path / "train-other.npz")
-    assert (
-        f"{tmp_path}/dev-one.npz and {tmp_path}/train-other.npz are embeddings of diff" in message
-    )
-    succeed(score, tmp_path / "train-one.npz")
-    normal = f"normalize --scores {tmp_path}/s {one} --mean {tmp_path}/train-one.npz --top-n 10"
-    normal += f" --cohort-utt2spk train/utt2spk --out {tmp_path}/n --cohort"
-    assert "different models" in refusal(normal, tmp_path / "train-other.npz")
-    # Tables of other programs do not name a model.
-    succeed(normal, "train.npz")
-
-
-def test_the_evaluation_commands_read_them(scored, tmp_path):
-    assert "20 resamples are too few" in refusal("metrics dev.score --bootstrap 20")
-    assert f"{scored} is a folder" in refusal("metrics", scored)
-    assert "none is missing" in refusal("metrics dev.score --utt2lang", tmp_path / "none")
-    assert len(refusal("metrics dev.npz")) < 400
-    assert "is a score file" in refusal("report dev.score")
+def test_metrics_read_them(scored, tmp_path):
     (tmp_path / "lr=0.1.score").write_bytes((scored / "dev.score").read_bytes())
-    for other, name in (("", "lr=0.1"), ("mine=", "mine")):
-        report = f"report dev.score --out {tmp_path}/page.html --bootstrap 0 --json --compare"
-        assert name in json.loads(succeed(f"{report} {other}{tmp_path}/lr=0.1.score"))["systems"]
-
-
-def test_metrics_by_language_with_intervals():
-    assert "en – fr" in succeed("metrics dev.score --bootstrap 100 --languages --pairs")
+    systems = f"{tmp_path}/lr=0.1.score mine={tmp_path}/lr=0.1.score"
+    text = succeed(f"metrics {systems} --bootstrap 100 --languages --pairs")
+    for word in ("lr=0.1", "mine", "en – fr"):
+        assert word in text
     values = json.loads(succeed("metrics dev.score --bootstrap 100 --languages --json"))
     assert len(values["languages"]) == 3
     low, high = values["categories"][0]["eer_interval"]
     assert low < values["categories"][0]["eer"] < high
-    plain = json.loads(succeed("metrics dev.score --p-target 0.3 --c-fa 2 --json"))["categories"][0]
-    assert plain["eer_interval"] is None
-    costs = {"p_target": 0.3, "c_miss": 1.0, "c_fa": 2.0}
-    assert [point["costs"] for point in plain["points"]] == [costs]
-
-
-def test_trials_of_a_data_folder(tmp_path):
-    command = "trials calib --targets 600 --nontargets 400 --out"
-    succeed(command, tmp_path / "a")
-    succeed(command, tmp_path / "b")
-    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
-    row = json.loads(succeed(command, tmp_path / "c", "--seed", 2, "--json"))
-    assert (tmp_path / "a").read_bytes() != (tmp_path / "c").read_bytes()
-    # 16 speakers have 3 x 6 same-language pairs each: 288 of the 300 asked for.
-    assert (row["targets"], row["nontargets"]) == (588, 400)
-    assert row["lacking"] == {"same-language targets": 12}
-    lines = [line.split() for line in (tmp_path / "a").read_text().splitlines()]
-    assert all((a.split("/")[0] == b.split("/")[0]) == (k == "target") for a, b, k in lines)
-
-
-def test_several_files_after_one_option():
-    line = "fuse --fit a b --apply c d --out e f"
-    assert " ".join(spread(line.split())) == "fuse --fit a --fit b --apply c --apply d --out e f"

@@ -213,7 +213,7 @@ def test_the_checksum_is_that_of_the_plain_list(tmp_path):
 
 
 def test_scoring_imports_no_torch_and_scikit_learn_only_to_fit():
-    modules = "scoring.embeddings, tidyvoice.report, tidyvoice.scoring.calibrated"
+    modules = "scoring.embeddings, tidyvoice.report, tidyvoice.scoring.pipeline"
     code = f"import sys, tidyvoice.{modules}; print({{'torch', 'sklearn'}} & {{*sys.modules}})"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "set()"

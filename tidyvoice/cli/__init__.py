@@ -5,7 +5,6 @@ import sys
 
 from tidyvoice.cli import (
     audio,
-    challenge,
     data,
     demo,
     doctor,
@@ -22,7 +21,6 @@ from tidyvoice.cli.app import app
 __all__ = [
     "app",
     "audio",
-    "challenge",
     "data",
     "demo",
     "doctor",

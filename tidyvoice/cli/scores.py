@@ -1,4 +1,4 @@
-"""Commands that write score files."""
+"""Commands that write score files and the challenge's zip."""
 
 import json
 from pathlib import Path
@@ -23,24 +23,7 @@ from tidyvoice.cli.app import (
 from tidyvoice.errors import TidyVoiceError, one_line_errors
 
 if TYPE_CHECKING:
-    from tidyvoice.scoring.pipeline import ScoringResult
-
-CALIBRATE = """Turn scores into log-likelihood ratios, by logistic regression on labelled scores.
-
-    Fit on the scores of other speakers (--fit), on the other speakers of the list itself
-    (--cross-fit), or use a saved calibration (--use). Quality measures are added by giving what
-    they need: --utt2dur (durations), --embeddings (magnitudes), --cohort (mean cohort scores),
-    --language-match.
-
-    Example: tidyvoice calibrate --fit calib.score --apply dev.score --out dev-llr.score
-    """
-FUSE = """Fuse the scores of several systems into log-likelihood ratios.
-
-    The options are those of calibrate; --fit and --apply take one score file for each system.
-
-    Example: tidyvoice fuse --fit a/calib.score b/calib.score --apply a/dev.score b/dev.score
-    --out fused.score
-    """
+    from tidyvoice.scoring.lineage import Lineage
 
 
 @app.command()
@@ -60,7 +43,7 @@ def score(
     """
     from tidyvoice.scoring.pipeline import score_list
 
-    _print(score_list(embeddings, trials, out, mean, utt2spk or (), allow_overlap), as_json)
+    _print(out, score_list(embeddings, trials, out, mean, utt2spk or (), allow_overlap), as_json)
 
 
 @app.command()
@@ -92,38 +75,28 @@ def normalize(
     from tidyvoice.scoring.pipeline import BY_LANGUAGE, normalize_scores
     from tidyvoice.scoring.tables import CohortFiles
 
-    if method != BY_LANGUAGE:
-        options = {"utt2lang": utt2lang, "cohort-utt2lang": cohort_utt2lang, "blind": blind}
-        _refuse(options, f"it has an effect only with --method {BY_LANGUAGE}")
+    languages = {"utt2lang": utt2lang, "cohort-utt2lang": cohort_utt2lang, "blind": blind}
+    _need(f"--method {BY_LANGUAGE}", method == BY_LANGUAGE, languages)
     members = CohortFiles(cohort, cohort_utt2spk, cohort_utt2lang, top_n)
-    result = normalize_scores(
+    lineage = normalize_scores(
         scores, embeddings, members, out, mean, method, utt2lang or (), blind, utt2spk or (),
         allow_overlap,
     )  # fmt: skip
-    _print(result, as_json)
+    _print(out, lineage, as_json)
 
 
-@app.command("fuse", help=FUSE)
-@app.command("calibrate", help=CALIBRATE)
+@app.command("fuse")
+@app.command("calibrate")
 @one_line_errors()
 def calibrate(
-    context: typer.Context,
     apply: Annotated[list[Path], typer.Option(help="scores to calibrate")],
     out: Out,
-    fit: Annotated[
-        list[Path] | None, typer.Option(help="labelled scores of other speakers, to fit on")
-    ] = None,
-    cross_fit: Annotated[
-        int | None, typer.Option(min=3, help="folds of a fit to the list's other speakers")
-    ] = None,
+    fit: Annotated[list[Path] | None, typer.Option(help="labelled scores to fit on")] = None,
+    cross_fit: Annotated[int | None, typer.Option(min=3, help="folds of speakers")] = None,
     use: Annotated[Path | None, typer.Option(help="saved calibration")] = None,
     save: Annotated[Path | None, typer.Option(help="file for the calibration of --fit")] = None,
-    embeddings: Annotated[
-        list[Path] | None, typer.Option(help="raw embeddings of both lists (repeatable)")
-    ] = None,
-    utt2dur: Annotated[
-        list[Path] | None, typer.Option(help="durations in seconds (repeatable)")
-    ] = None,
+    embeddings: Annotated[list[Path] | None, typer.Option(help="embeddings (repeatable)")] = None,
+    utt2dur: Annotated[list[Path] | None, typer.Option(help="durations in seconds")] = None,
     language_match: Annotated[
         bool, typer.Option("--language-match", help="measure if both sides are in one language")
     ] = False,
@@ -143,56 +116,86 @@ def calibrate(
     allow_overlap: AllowOverlap = False,
     as_json: AsJson = False,
 ) -> None:
-    from tidyvoice.scoring.calibrated import Calibrator
-    from tidyvoice.scoring.calibration import Fit
-    from tidyvoice.scoring.measures import Measures
-    from tidyvoice.scoring.tables import CohortFiles
+    """Turn scores of a system (calibrate) or of several (fuse) into log-likelihood ratios.
 
-    if context.info_name == "fuse" and len(apply) < 2:
-        raise TidyVoiceError("--apply: give the score files of two systems or more.")
-    if context.info_name == "calibrate" and max(len(apply), len(fit or [])) > 1:
-        raise TidyVoiceError("--fit, --apply: give one score file each. `fuse` takes several.")
-    ways = {"--fit": fit, "--cross-fit": cross_fit, "--use": use}
-    if sum(map(bool, ways.values())) != 1:
-        names = " and ".join(name for name, value in ways.items() if value) or "none"
-        raise TidyVoiceError(f"give one of {', '.join(ways)}, not {names}.")
-    if not fit:
-        _refuse({"save": save}, "only the calibration of --fit can be saved")
-    if use:
-        _refuse({"prior": prior}, f"{use} is fitted already")
-    if not cohort:
-        options = {"cohort-utt2spk": cohort_utt2spk, "cohort-utt2lang": cohort_utt2lang}
-        _refuse({**options, "top-n": top_n, "mean": mean}, "it has an effect only with --cohort")
-    elif not cohort_utt2spk:
-        raise TidyVoiceError("--cohort: give --cohort-utt2spk, the speakers of its utterances.")
+    Fit a logistic regression on labelled scores of other speakers (--fit), on the other speakers of
+    the list itself (--cross-fit), or use a saved calibration (--use). These options add quality
+    measures: --utt2dur (durations), --embeddings (magnitudes), --cohort, --language-match.
+
+    Example: tidyvoice calibrate --fit calib.score --apply dev.score --out dev-llr.score
+
+    Example: tidyvoice fuse --fit a/calib.score b/calib.score --apply a/dev.score b/dev.score
+    --out fused.score
+    """
+    from tidyvoice.scoring.calibration import PRIOR
+    from tidyvoice.scoring.pipeline import calibrate_scores
+    from tidyvoice.scoring.tables import CohortFiles, Tables
+
+    if sum(map(bool, (fit, cross_fit, use))) != 1:
+        raise TidyVoiceError("give one of --fit, --cross-fit and --use.")
+    _need("--fit", fit, {"save": save})
+    _need("--fit or --cross-fit", not use, {"prior": prior})
+    others = {"cohort-utt2spk": cohort_utt2spk, "cohort-utt2lang": cohort_utt2lang}
+    _need("--cohort", cohort, {**others, "top-n": top_n, "mean": mean, "blind": blind})
+    _need("--embeddings and --cohort-utt2spk", embeddings and cohort_utt2spk, {"cohort": cohort})
     members = cohort and CohortFiles(cohort, cohort_utt2spk, cohort_utt2lang, top_n or 300)
-    measures = Measures(
-        embeddings or (), utt2dur or (), language_match, utt2lang or (), blind, members, mean
+    tables = Tables(
+        embeddings or (), mean, members, utt2lang or (), blind, utt2dur or (), language_match
     )
-    calibrator = Calibrator(apply, out, measures, utt2spk or (), allow_overlap)
-    how = Fit() if prior is None else Fit(prior)
-    if fit:
-        result = calibrator.fit(fit, how, save)
-    else:
-        result = calibrator.use(use) if use else calibrator.cross_fit(cross_fit, how)
-    _print(result, as_json)
+    lineage = calibrate_scores(
+        apply, out, tables, fit or (), use, cross_fit, PRIOR if prior is None else prior, save,
+        utt2spk or (), allow_overlap,
+    )  # fmt: skip
+    _print(out, lineage, as_json)
 
 
-def _refuse(options: dict[str, object], why: str) -> None:
+@app.command()
+@one_line_errors()
+def submission(
+    scores_a: Annotated[Path, typer.Option(help="scores of list A")],
+    scores_u: Annotated[Path, typer.Option(help="scores of list U")],
+    trials_a: Annotated[Path, typer.Option(help="the challenge's tv26_eval-A.txt")],
+    trials_u: Annotated[Path, typer.Option(help="the challenge's tv26_eval-U.txt")],
+    out: Annotated[Path, typer.Option(help="zip to write")],
+    any_count: Annotated[
+        bool, typer.Option("--any-count", help="allow lists of another length")
+    ] = False,
+    name: Annotated[str | None, typer.Option(help="name of the system in the output")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Pack the scores of both evaluation lists into the challenge's zip.
+
+    The scores must be those of the lists, in their order. The same scores give the same bytes.
+
+    Example: tidyvoice submission --scores-a A.score --scores-u U.score
+    --trials-a tv26_eval-A.txt --trials-u tv26_eval-U.txt --out submission.zip
+    """
+    from tidyvoice.submission import write_submission
+
+    scores, trials = {"A": scores_a, "U": scores_u}, {"A": trials_a, "U": trials_u}
+    archive = write_submission(out, scores, trials, any_count)
+    if as_json:
+        typer.echo(json.dumps(archive))
+        return
+    for file, count in archive["lines"].items():
+        system = archive["systems"][file]
+        typer.echo(f"{file}: {f'{name}, {system}' if name else system}; {count:,} scores")
+    typer.echo(f"{out}: read back and equal; SHA-256 {archive['sha256']}")
+
+
+def _need(needed: str, present: object, options: dict[str, object]) -> None:
     """Refuse options that would have no effect."""
     for name, value in options.items():
-        if value:
-            raise TidyVoiceError(f"--{name}: {why}. Leave it out.")
+        if value and not present:
+            raise TidyVoiceError(f"--{name}: it needs {needed}.")
 
 
-def _print(result: "ScoringResult", as_json: bool) -> None:
+def _print(out: Path, lineage: "Lineage", as_json: bool) -> None:
     from tidyvoice.scoring.provenance import describe
 
-    lineage, step = result.lineage, result.lineage.steps[-1]
+    step = lineage.steps[-1]
     if as_json:
-        row = {"scores": str(result.out), "trials": result.trials, **step.model_dump(mode="json")}
-        typer.echo(json.dumps({**row, **lineage.to_json()}))
+        row = {"scores": str(out), **step.model_dump(mode="json"), **lineage.to_json()}
+        typer.echo(json.dumps(row))
         return
-    typer.echo(f"{result.out}: {result.trials:,} trials, {describe(step)}")
-    for line in lineage.remarks():
-        typer.echo(line)
+    typer.echo("\n".join([f"{out}: {describe(step)}", *lineage.remarks()]))

@@ -1,8 +1,8 @@
 """Calibration and fusion: scores become log-likelihood ratios, by logistic regression.
 
 A calibrated score is the natural logarithm of P(trial | same speaker) / P(trial | different
-speakers), so that the Bayes threshold of any prior and any costs applies to it. Fusion is the same
-with the scores of several systems; quality measures are further features.
+speakers), to which the Bayes threshold of any prior and any costs applies. Fusion is the same with
+the scores of several systems; quality measures are further features.
 
 References:
     N. Brümmer, J. du Preez, "Application-independent evaluation of speaker detection", Computer
@@ -16,7 +16,8 @@ References:
 
 import json
 import warnings
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -25,22 +26,70 @@ from pydantic import Field, FiniteFloat, model_validator
 
 from tidyvoice.errors import TidyVoiceError, TidyVoiceWarning
 from tidyvoice.files import write_text
-from tidyvoice.scoring.provenance import COMPARED, Remark, Step
-from tidyvoice.scoring.quality import Features
+from tidyvoice.scoring.provenance import COMPARED, Remark, Source, Step
+from tidyvoice.scoring.trials import Trials
 from tidyvoice.settings import Strict, validate
 
+PRIOR = 0.01  # the challenge's
+# Penalty on the weights: it shrinks the weight of a good score by about 1 %.
+L2 = 1e-5
+# Trials that a fit uses at most.
+LIMIT = 1_000_000
 _MEASURES = "quality measures"
+BLOCK = 2**16
+# At most as many targets and as many non-targets are drawn to judge a measure.
+DRAWN = 2**16
+# Area under the ROC curve above which a measure alone gives the answer away: docs/evaluation.md has
+# values. A measure at 0.65 that is independent of the score lowers an EER of 5 % by a twentieth.
+SEPARATING = 0.65
+
+
+@dataclass(frozen=True)
+class Features:
+    """Scores of one or several systems, and quality measures, of T trials over U ids.
+
+    Attributes:
+        scores: float [T] of each system, in an order that is the same for fitting and applying.
+        utterance: {name: float64 [U], a value of each of ``trials.ids``}. It gives two measures,
+            the smaller and the larger of the sides, whichever side is the enrolment.
+        language_match: float [T], the probability that both sides are in the same language.
+    """
+
+    trials: Trials
+    scores: Sequence[np.ndarray]
+    utterance: Mapping[str, np.ndarray] = field(default_factory=dict)
+    language_match: np.ndarray | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The F features: "score", or "score 1", "score 2" and so on, then the measures."""
+        number = len(self.scores)
+        names = ["score"] if number == 1 else [f"score {n + 1}" for n in range(number)]
+        names += [f"{side} {name}" for name in self.utterance for side in ("smaller", "larger")]
+        return (*names, *(["language match"] if self.language_match is not None else []))
+
+    def block(self, part: slice | np.ndarray) -> np.ndarray:
+        """Return the features of some trials, given a slice or places [t]: float64 [t x F]."""
+        enroll, test = self.trials.enroll[part], self.trials.test[part]
+        scores = [np.asarray(scores[part], dtype=np.float64)[:, None] for scores in self.scores]
+        measures = []
+        for values in self.utterance.values():
+            left, right = values[enroll], values[test]
+            measures += [np.minimum(left, right), np.maximum(left, right)]
+        if self.language_match is not None:
+            measures.append(self.language_match[part])
+        # The memory layout decides how a product with the weights is rounded.
+        return np.hstack([*scores, *([np.array(measures, np.float64).T] if measures else [])])
+
+    def blocks(self) -> Iterator[tuple[slice, np.ndarray]]:
+        """Yield all trials in order, each block with its place in the list."""
+        for start in range(0, len(self.trials), BLOCK):
+            part = slice(start, start + BLOCK)
+            yield part, self.block(part)
 
 
 class Origin(Strict):
-    """Provenance of a fit.
-
-    Attributes:
-        systems: the steps that made each system's scores; no steps if they are not known.
-        measures: how the quality measures were made.
-        speakers: names of the speakers of the fit; None if they are not known.
-        remarks: what the fit found when it compared speakers and measures.
-    """
+    """Provenance of a fit: steps of each system (empty if unknown), measures, speakers, remarks."""
 
     systems: tuple[tuple[Step, ...], ...]
     measures: Step = Step(step=_MEASURES, settings=dict.fromkeys(COMPARED[_MEASURES]))
@@ -49,17 +98,15 @@ class Origin(Strict):
 
 
 class Calibration(Strict):
-    """An affine map of F features x to a log-likelihood ratio:
+    """An affine map of F features x to a log-likelihood ratio in nats:
 
         llr = offset + sum over f of weights_f (x_f − mean_f) / scale_f
 
     Attributes:
         names: the features.
         mean, scale, weights: one value for each feature.
-        offset: in nats.
         prior: the prior of a target trial that the fit was weighted for.
         notes: numbers of the fit.
-        origin: provenance of the fit; None if it is not known.
     """
 
     format: Literal["tidyvoice calibration 1"] = "tidyvoice calibration 1"
@@ -79,16 +126,11 @@ class Calibration(Strict):
         return self
 
     def apply(self, features: Features) -> np.ndarray:
-        """Return log-likelihood ratios (natural logarithm), float64 [T]; labels are not used.
-
-        Raises:
-            TidyVoiceError: the features are not those of the fit.
-        """
+        """Return log-likelihood ratios, float64 [T]."""
         if features.names != self.names:
             raise TidyVoiceError(
-                f"{features.trials.source}: the calibration was fitted on "
-                f"[{', '.join(self.names)}], but has to map [{', '.join(features.names)}]. Give "
-                "the same systems and quality measures."
+                f"{features.trials.source}: the calibration is of [{', '.join(self.names)}], but "
+                f"has to map [{', '.join(features.names)}]. Give the same quality measures."
             )
         slope, offset = self.line()
         llrs = np.empty(len(features.trials))
@@ -107,77 +149,76 @@ class Calibration(Strict):
 
 
 def load_calibration(path: str | Path) -> Calibration:
-    """Read what ``Calibration.save`` wrote.
-
-    Raises:
-        TidyVoiceError: no such file, no JSON, a missing key or a wrong value.
-    """
-    path, hint = Path(path), "Write one with `tidyvoice calibrate --save`."
+    """Read what ``Calibration.save`` wrote."""
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise TidyVoiceError(f"{path}: no such file. {hint}") from None
-    except ValueError as error:
-        raise TidyVoiceError(f"{path}: not JSON ({error}). {hint}") from None
-    if not isinstance(values, dict) or "format" not in values:
-        raise TidyVoiceError(f"{path}: not a calibration, because it has no 'format'. {hint}")
+        values = dict(json.loads(Path(path).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise TidyVoiceError(
+            f"{path}: not a calibration ({error}). Write one with `tidyvoice calibrate --save`."
+        ) from None
     return validate(Calibration, values, path)
 
 
-@dataclass(frozen=True)
-class Fit:
-    """Options of the fit of a calibration.
+def check_measures(features: Features, listed: Source) -> list[Remark]:
+    """Record quality measures that alone separate targets from non-targets, and warn of them.
 
-    With p the prior and H(p) its entropy, the fit is the minimum over weights w and offset of
-
-        1/H(p) [p mean over targets of ln(1 + e^−(llr + logit p))
-                + (1 − p) mean over non-targets of ln(1 + e^(llr + logit p))] + l2/2 ‖w‖²
-
-    in which knowing nothing costs 1, whatever the prior, and w belong to standardised features.
-
-    Attributes:
-        prior: where the map fits best; the challenge's by default. On scores that no affine map
-            calibrates everywhere (skewed, as cosines are), 0.5 gave 4 % less Cllr and 20 % more
-            actual cost at 0.01. With some hundred targets 0.1 is better for both.
-        l2: penalty on the weights. The default shrinks the weight of a good score by about 1 %.
-        limit: number of trials that the fit uses at most, drawn at random: half of them targets,
-            or more of one kind if there are fewer of the other.
-        seed: seed of the draw.
-
-    Raises:
-        TidyVoiceError: a value out of range.
+    A fit takes such a measure for the answer, which it is on no other list. The area under the ROC
+    curve, in the direction in which it is 0.5 or more, is an estimate for long lists.
     """
-
-    prior: float = 0.01
-    l2: float = 1e-5
-    limit: int = 1_000_000
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if not 0 < self.prior < 1:
-            raise TidyVoiceError(f"prior is {self.prior:g}. Give a number between 0 and 1.")
-        if not 0 < self.l2 < np.inf:
-            raise TidyVoiceError(f"l2 is {self.l2:g}. Give a number above 0.")
+    label, systems = features.trials.label, len(features.scores)
+    if len(features.names) == systems:
+        return []
+    if label is None or label.all() or not label.any():
+        return [Remark(kind="unchecked", reason="unknown labels", one=listed)]
+    rng = np.random.Generator(np.random.PCG64(0))
+    places = [np.flatnonzero(kind) for kind in (label, ~label)]
+    places = [
+        kind if len(kind) <= DRAWN else kind[rng.integers(len(kind), size=DRAWN)] for kind in places
+    ]
+    targets, nontargets = map(len, places)
+    values, areas = features.block(np.concatenate(places)), {}
+    for name, column in zip(features.names[systems:], values.T[systems:], strict=True):
+        _, place, counts = np.unique(column, return_inverse=True, return_counts=True)
+        ranks = np.cumsum(counts) - counts / 2  # ties share their mean rank
+        area = (ranks[place[:targets]].mean() - targets / 2) / nontargets
+        if max(area, 1 - area) > SEPARATING:
+            areas[name] = float(max(area, 1 - area))
+    if not areas:
+        return []
+    warnings.warn(
+        f"{listed.path}: {', '.join(areas)}: this alone separates the targets of the {listed.role} "
+        "from the non-targets. Leave it out, or use trials whose targets and non-targets do not "
+        "differ in it.",
+        TidyVoiceWarning,
+        stacklevel=2,
+    )
+    return [Remark(kind="confounded", reason="separating", one=listed, details={"areas": areas})]
 
 
 def fit_calibration(
     features: Features,
-    fit: Fit | None = None,
+    prior: float = PRIOR,
     origin: Origin | None = None,
     mask: np.ndarray | None = None,
-    seed: list[int] | None = None,
-    where: str = "",
+    seed: int | list[int] = 0,
 ) -> Calibration:
     """Fit a calibration on labelled trials, of other speakers than those it is reported on.
 
-    A feature that is constant gets the weight 0. A system whose weight is not positive beside the
-    other features, though its scores alone are higher for targets, gives a warning.
+    With p the prior and H(p) its entropy, the fit is the minimum over weights w and offset of
+
+        1/H(p) [p mean over targets of ln(1 + e^−(llr + logit p))
+                + (1 − p) mean over non-targets of ln(1 + e^(llr + logit p))] + L2/2 ‖w‖²
+
+    in which knowing nothing costs 1, whatever the prior, and w belong to standardised features.
+    A feature that is constant gets the weight 0.
 
     Args:
+        prior: where the map fits best. On scores that no affine map calibrates everywhere (skewed,
+            as cosines are), 0.5 gave 4 % less Cllr and 20 % more actual cost at 0.01. With some
+            hundred targets 0.1 is better for both.
         origin: provenance, kept with the calibration.
         mask: bool [T], the trials that the fit may use; all by default.
-        seed: replaces that of ``fit``.
-        where: names the trials that may be used in error messages.
+        seed: seed of the draw of ``LIMIT`` trials.
 
     Raises:
         TidyVoiceError: no labels, no trial of a kind, or scores that are no higher for targets.
@@ -185,26 +226,23 @@ def fit_calibration(
     # Imported here: it takes a second, and applying does without.
     from sklearn.linear_model import LogisticRegression
 
-    fit, trials = fit or Fit(), features.trials
-    if trials.label is None:
+    trials = features.trials
+    if not 0 < prior < 1:
+        raise TidyVoiceError(f"prior is {prior:g}. Give a number between 0 and 1.")
+    kinds = () if trials.label is None else (trials.label, ~trials.label)
+    places = [np.flatnonzero(kind if mask is None else kind & mask) for kind in kinds]
+    if not places or not all(map(len, places)):
         raise TidyVoiceError(
-            f"{trials.source}: the fit of a calibration needs labels. Score a list with "
-            "'target|nontarget'."
+            f"{trials.source}: a calibration is fitted on labelled targets and non-targets (in "
+            "cross-fitting, outside each two folds). Use a list with both, and more speakers."
         )
-    rng = np.random.Generator(np.random.PCG64(fit.seed if seed is None else seed))
-    targets, nontargets = (
-        np.flatnonzero(kind if mask is None else kind & mask)
-        for kind in (trials.label, ~trials.label)
-    )
-    if not len(targets) or not len(nontargets):
-        raise TidyVoiceError(
-            f"{trials.source}: no {'non-target' if len(targets) else 'target'} trial{where}. A "
-            "calibration is fitted on both kinds: use a list with more speakers."
-        )
+    targets, nontargets = places
+    rng = np.random.Generator(np.random.PCG64(seed))
     notes = {"trials": trials.source, "targets": len(targets), "nontargets": len(nontargets)}
-    half = fit.limit // 2
-    nontargets = _sample(nontargets, max(half, fit.limit - len(targets)), rng)
-    targets = _sample(targets, max(half, fit.limit - len(nontargets)), rng)
+    notes |= {"l2": L2, "limit": LIMIT, "seed": seed}
+    # Half of each kind, or more of one if there are fewer of the other.
+    nontargets = _sample(nontargets, max(LIMIT // 2, LIMIT - len(targets)), rng)
+    targets = _sample(targets, max(LIMIT // 2, LIMIT - len(nontargets)), rng)
     x = features.block(np.append(targets, nontargets))
     y = np.arange(len(x)) < len(targets)
 
@@ -218,31 +256,19 @@ def fit_calibration(
     for name, column in zip(systems, x.T, strict=False):
         if (even * np.where(y, column, -column)).sum() <= 0:
             raise TidyVoiceError(
-                f"{trials.source}: {name} is no higher for targets than for non-targets{where}. A "
+                f"{trials.source}: {name} is no higher for targets than for non-targets. A "
                 "higher score must mean the same speaker: negate the scores, or correct the labels."
             )
-    p = fit.prior
-    entropy = -p * np.log(p) - (1 - p) * np.log1p(-p)
-    regression = LogisticRegression(C=1 / fit.l2, solver="newton-cholesky", tol=1e-7)
-    regression.fit(x, y, sample_weight=even * np.where(y, 2 * p, 2 - 2 * p) / entropy)
-    weights = regression.coef_[0]
-    for name, weight in zip(systems, weights, strict=False):
-        if weight <= 0:
-            warnings.warn(
-                f"{trials.source}: the weight of {name} is not positive{where}, although it alone "
-                "is higher for targets: the other features contain its information. Compare the "
-                "result without it.",
-                TidyVoiceWarning,
-                stacklevel=2,
-            )
-    notes |= {"l2": fit.l2, "limit": fit.limit, "seed": fit.seed}
+    entropy = -prior * np.log(prior) - (1 - prior) * np.log1p(-prior)
+    regression = LogisticRegression(C=1 / L2, solver="newton-cholesky", tol=1e-7)
+    regression.fit(x, y, sample_weight=even * np.where(y, 2 * prior, 2 - 2 * prior) / entropy)
     return Calibration(
         names=features.names,
         mean=mean.tolist(),
         scale=scale.tolist(),
-        weights=weights.tolist(),
-        offset=float(regression.intercept_[0] - np.log(p / (1 - p))),
-        prior=p,
+        weights=regression.coef_[0].tolist(),
+        offset=float(regression.intercept_[0] - np.log(prior / (1 - prior))),
+        prior=prior,
         notes=notes,
         origin=origin,
     )
@@ -252,3 +278,48 @@ def _sample(places: np.ndarray, most: int, rng: np.random.Generator) -> np.ndarr
     if len(places) <= most:
         return places
     return np.sort(rng.choice(places, most, replace=False))
+
+
+def cross_fit(
+    features: Features, speakers: np.ndarray, folds: int = 5, prior: float = PRIOR
+) -> np.ndarray:
+    """Return log-likelihood ratios of labelled trials by fits to other speakers, float64 [T].
+
+    The speakers are divided into K folds of about as many trial sides. A trial with sides in the
+    folds i and j is mapped by the calibration fitted on the trials with no side in either:
+    K (K + 1) / 2 fits in all.
+
+    Args:
+        speakers: [U], the speaker of each of the trials' ids, as numbers or names.
+        folds: K, at least 3.
+    """
+    fold = _folds(features.trials, speakers, folds)
+    enroll, test = fold[features.trials.enroll], fold[features.trials.test]
+    low, high = np.minimum(enroll, test), np.maximum(enroll, test)
+    group = high * (high + 1) // 2 + low  # the place of (high, low) among the pairs of folds
+    pairs = np.stack(np.tril_indices(folds), axis=1)
+    llrs = np.empty(len(features.trials))
+    for number in np.unique(group):
+        mask = ~np.isin(pairs, pairs[number]).any(axis=1)[group]
+        slope, offset = fit_calibration(features, prior, None, mask, [0, int(number)]).line()
+        rows = np.flatnonzero(group == number)
+        columns = features.block(rows).T
+        llrs[rows] = sum((w * column for w, column in zip(slope, columns, strict=True)), offset)
+    return llrs
+
+
+def _folds(trials: Trials, speakers: np.ndarray, folds: int) -> np.ndarray:
+    """Return the fold of each id, int32 [U]: busiest speakers first, each to the emptiest fold."""
+    names, codes = np.unique(speakers, return_inverse=True)
+    if folds < 3 or len(names) < folds:
+        raise TidyVoiceError(
+            f"{trials.source}: {folds} folds of {len(names)} speakers. Use at least 3 folds, "
+            "because a fit leaves out two of them, and at most one for each speaker."
+        )
+    sides = np.bincount(codes[np.append(trials.enroll, trials.test)], minlength=len(names))
+    tie = np.random.Generator(np.random.PCG64(0)).random(len(names))
+    fold, filled = np.empty(len(names), dtype=np.int32), np.zeros(folds)
+    for speaker in np.lexsort((tie, -sides)):
+        fold[speaker] = np.argmin(filled)
+        filled[fold[speaker]] += sides[speaker]
+    return fold[codes]

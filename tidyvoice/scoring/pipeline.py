@@ -1,32 +1,38 @@
-"""Score and normalise from files to a score file, with leak guard and provenance."""
+"""From files to a score file, with leak guard and provenance: score, normalise, calibrate, fuse."""
 
-import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass
+import itertools
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tidyvoice.errors import TidyVoiceError, TidyVoiceWarning
-from tidyvoice.scoring.cohort import Cohort
+from tidyvoice.errors import TidyVoiceError
+from tidyvoice.scoring.calibration import (
+    PRIOR,
+    Features,
+    Origin,
+    check_measures,
+    cross_fit,
+    fit_calibration,
+    load_calibration,
+)
 from tidyvoice.scoring.cosine import cosine_scores
-from tidyvoice.scoring.groups import read_maps
-from tidyvoice.scoring.language_norm import LanguageWeights, normalize_by_language
+from tidyvoice.scoring.groups import read_maps, speakers_of
+from tidyvoice.scoring.language_norm import normalize_by_language
 from tidyvoice.scoring.leaks import LeakGuard, People
-from tidyvoice.scoring.lineage import Lineage, read_lineage, refuse_to_lose, write_with_lineage
+from tidyvoice.scoring.lineage import (
+    Lineage,
+    all_steps,
+    read_lineage,
+    refuse_to_lose,
+    source,
+    write_with_lineage,
+)
 from tidyvoice.scoring.normalization import METHODS, normalize
-from tidyvoice.scoring.provenance import Step
+from tidyvoice.scoring.pairs import same_trials
+from tidyvoice.scoring.provenance import UNKNOWN_ORIGIN, Remark, Source, Step
 from tidyvoice.scoring.tables import CohortFiles, Tables
 from tidyvoice.scoring.trials import ScoreTable, read_scores, read_trials
 
 BY_LANGUAGE = "language"
-
-
-@dataclass(frozen=True)
-class ScoringResult:
-    """A new score file: its number of trials, and its provenance."""
-
-    out: Path
-    trials: int
-    lineage: Lineage
 
 
 def score_list(
@@ -36,7 +42,7 @@ def score_list(
     mean: Path | None = None,
     utt2spk: Sequence[Path] = (),
     allow_overlap: bool = False,
-) -> ScoringResult:
+) -> Lineage:
     """Write the cosine scores of a trial list.
 
     Args:
@@ -44,16 +50,16 @@ def score_list(
         utt2spk: speakers of the list's ids, for the leak guard; by default from the ids.
         allow_overlap: record overlaps of speakers in the provenance instead of refusing them.
     """
-    refuse_to_lose(out, [embeddings, trials, *([mean] if mean else []), *utt2spk])
-    tables, listed = Tables([embeddings], mean), read_trials(trials)
+    tables = Tables([embeddings], mean)
+    refuse_to_lose(out, [trials, *utt2spk, *tables.paths])
+    listed, guard = read_trials(trials), LeakGuard(allow_overlap)
     evaluated = People.of("trials", trials, listed, read_maps(utt2spk, "speaker"))
-    guard = LeakGuard(allow_overlap)
     tables.check(guard, evaluated)
     inputs = (*tables.sources(), evaluated.source)
     settings = {"model": tables.embeddings.model, "averaged": tables.averaged}
     step = Step(step="cosine", inputs=inputs, settings=settings, remarks=guard.remarks)
     scores = cosine_scores(tables.embeddings, listed, tables.mean)
-    return write_result(out, ScoreTable(listed, scores), [step])
+    return write_with_lineage(out, ScoreTable(listed, scores), [step])
 
 
 def normalize_scores(
@@ -67,59 +73,170 @@ def normalize_scores(
     blind: bool = False,
     utt2spk: Sequence[Path] = (),
     allow_overlap: bool = False,
-) -> ScoringResult:
+) -> Lineage:
     """Write normalised scores of a file of cosine scores.
 
     Args:
         method: "asnorm", "snorm" or "language".
-        utt2lang: languages of the evaluated utterances, for "language"; by default from the ids.
-        blind: guess the languages of the evaluated utterances instead.
+        utt2lang, blind: languages for "language", see ``Tables``.
     """
     if method not in (*METHODS, BY_LANGUAGE):
-        methods = ", ".join((*METHODS, BY_LANGUAGE))
-        raise TidyVoiceError(f"--method {method}: no such method. Use one of {methods}.")
-    read = [scores, embeddings, *cohort.files().values(), *([mean] if mean else [])]
-    refuse_to_lose(out, [*read, *utt2lang, *utt2spk])
-    tables, scored = Tables([embeddings], mean, cohort), read_scores(scores)
-    entries = tables.cohort(by_language=method == BY_LANGUAGE)
-    guard = LeakGuard(allow_overlap)
+        raise TidyVoiceError(f"--method {method}: use asnorm, snorm or language.")
+    tables = Tables([embeddings], mean, cohort, utt2lang, blind)
+    refuse_to_lose(out, [scores, *utt2spk, *tables.paths])
+    scored, guard = read_scores(scores), LeakGuard(allow_overlap)
     tables.check(guard, People.of("trials", scores, scored.trials, read_maps(utt2spk, "speaker")))
+    entries = tables.cohort(by_language=method == BY_LANGUAGE)
     settings = {} if method == "snorm" else {"top_n": cohort.top_n}
     if method == BY_LANGUAGE:
-        languages = tables.languages(scored.trials, utt2lang, blind)
-        settings["languages"] = "guessed" if blind else "known"
-        settings["absent"] = _absent(languages, entries)
+        languages = tables.languages(scored.trials)
+        absent = sorted(set(languages.languages) - set(entries.languages))
+        if len(absent) == len(languages.languages):
+            raise TidyVoiceError(
+                f"{entries.source}: the cohort lacks all languages of the trials, such as "
+                f"{absent[0]}. Name languages alike, or use --blind or --method asnorm."
+            )
+        settings |= {"languages": tables.spoken, "absent": absent}
         values = normalize_by_language(
             scored, tables.embeddings, entries, languages, tables.mean, cohort.top_n
         )
     else:
         values = normalize(scored, tables.embeddings, entries, tables.mean, method, cohort.top_n)
-    inputs = tuple(tables.sources())
+    inputs, before = tuple(tables.sources()), read_lineage(scores).steps
     step = Step(step=method, inputs=inputs, settings=settings, remarks=guard.remarks)
-    return write_result(out, ScoreTable(scored.trials, values), [*read_lineage(scores).steps, step])
+    return write_with_lineage(out, ScoreTable(scored.trials, values), [*before, step])
 
 
-def write_result(out: Path, table: ScoreTable, steps: Sequence[Step]) -> ScoringResult:
-    """Write a score file with its provenance."""
-    write_with_lineage(out, table, steps)
-    return ScoringResult(out, len(table.trials), Lineage(tuple(steps)))
+def calibrate_scores(
+    apply: Sequence[Path],
+    out: Path,
+    tables: Tables,
+    fit: Sequence[Path] = (),
+    use: Path | None = None,
+    folds: int | None = None,
+    prior: float = PRIOR,
+    save: Path | None = None,
+    utt2spk: Sequence[Path] = (),
+    allow_overlap: bool = False,
+) -> Lineage:
+    """Write log-likelihood ratios of one or several systems: give ``fit``, ``use`` or ``folds``.
 
-
-def _absent(languages: LanguageWeights, cohort: Cohort) -> list[str]:
-    """Return the languages of the trials that the cohort lacks, and warn of them."""
-    absent = sorted(set(languages.languages) - set(cohort.languages))
-    if absent:
-        names = ", ".join(absent[:5]) + (", ..." if len(absent) > 5 else "")
-        text = (
-            f"{cohort.source}: the cohort lacks {len(absent)} of {len(languages.languages)} "
-            f"languages of the trials ({names})"
+    Args:
+        apply: one score file for each system.
+        tables: the files of the quality measures beside the scores, for all lists.
+        fit: labelled scores of other speakers to fit to, one file for each system.
+        use: a saved calibration.
+        folds: cross-fitting over the list's own speakers, if the training left no others.
+        save: file for the calibration that is fitted.
+    """
+    fitted_on = [*fit, *([use] * len(apply) if use else [])]
+    refuse_to_lose(out, [*apply, *fitted_on, *tables.paths, *utt2spk], save)
+    guard, names = LeakGuard(allow_overlap), read_maps(utt2spk, "speaker")
+    systems = [read_lineage(path).steps for path in apply]
+    inputs, settings = [Source(role="fit", path=str(path)) for path in fit], {}
+    if fit:
+        labelled, fitted = _features(fit, "calibration trials", tables, names, guard)
+        before = [read_lineage(path).steps for path in fit]
+        for step in all_steps(itertools.chain(*before)):
+            guard.add(*step.remarks)
+        origin = Origin(
+            systems=before,
+            measures=tables.step(),
+            speakers=fitted.names and tuple(sorted(fitted.names)),
+            remarks=guard.remarks,
         )
-        if len(absent) == len(languages.languages):
+        calibration = fit_calibration(labelled, prior, origin)
+        settings = {"trials": len(labelled.trials)}
+    elif use:
+        calibration = load_calibration(use)
+        origin = calibration.origin or Origin(systems=((),) * len(apply))
+        fitted = People.named("calibration", use, origin.speakers)
+        inputs = [source("calibration", use, fitted.source.speakers)]
+    if not folds:
+        if len(origin.systems) != len(apply):
             raise TidyVoiceError(
-                f"{text}. Name the languages alike on both sides, or use --blind or --method "
-                "asnorm."
+                f"{fitted_on[0]}: fitted to the scores of {len(origin.systems)} systems, but "
+                f"--apply has {len(apply)}. Give the same systems, in the same order."
             )
-        warnings.warn(
-            f"{text}; their trials are compared with all languages", TidyVoiceWarning, stacklevel=3
+        for compared in zip(apply, systems, fitted_on, origin.systems, strict=True):
+            _same_steps(guard, *compared)
+    features, people = _features(apply, "trials", tables, names, guard)
+    if folds:
+        speakers = speakers_of(features.trials, names)
+        if speakers is None:
+            raise TidyVoiceError(f"{apply[0]}: the ids do not contain speakers. Give --utt2spk.")
+        values = cross_fit(features, speakers.codes, folds, prior)
+        settings = {"folds": folds, "speakers": len(speakers.names), "prior": prior}
+    else:
+        if use and len(features.names) > len(apply):
+            _same_steps(guard, apply[0], [tables.step()], use, [origin.measures])
+        guard.disjoint(people, fitted)
+        guard.add(*origin.remarks)
+        values = calibration.apply(features)
+        settings |= {"prior": calibration.prior}
+    if save:
+        calibration.save(save)
+    fusion = len(apply) > 1
+    scores = [Source(role="scores", path=str(path)) for path in apply] if fusion else []
+    step = Step(
+        step="fusion" if fusion else "calibration",
+        inputs=(*scores, *inputs, *tables.sources()),
+        settings={**settings, "features": list(features.names)},
+        remarks=guard.remarks,
+        systems=tuple(systems) if fusion else (),
+    )
+    steps = [step] if fusion else [*systems[0], step]
+    return write_with_lineage(out, ScoreTable(features.trials, values), steps)
+
+
+def _features(
+    paths: Sequence[Path],
+    role: str,
+    tables: Tables,
+    utt2spk: Mapping[str, str] | None,
+    guard: LeakGuard,
+) -> tuple[Features, People]:
+    """Return the features of the list that the systems share, and its speakers."""
+    table = read_scores(paths[0])
+    trials, scores = table.trials, [table.scores]
+    for path in paths[1:]:
+        other = read_scores(path)
+        same_trials(trials, other.trials)
+        scores.append(other.scores)
+    people = People.of(role, paths[0], trials, utt2spk)
+    tables.check(guard, people)
+    features = Features(trials, scores, *tables.measures(trials))
+    guard.add(*check_measures(features, people.source))
+    return features, people
+
+
+def _same_steps(
+    guard: LeakGuard, scores: Path, now: Sequence[Step], path: Path, before: Sequence[Step]
+) -> None:
+    """Check that two lists of steps agree in all that is known; if not all are, the last."""
+    one, other = (Source(role="scores", path=str(each)) for each in (scores, path))
+    unchecked = {"kind": "unchecked", "one": one, "other": other}
+    left, right = (
+        [(step.step, step.compared()) for step in steps if step.step != UNKNOWN_ORIGIN]
+        for steps in (now, before)
+    )
+    if not before or len(left) < len(now) or len(right) < len(before):
+        guard.add(Remark(reason="unknown steps", **unchecked))
+        common = min(len(left), len(right))
+        left, right = left[len(left) - common :], right[len(right) - common :]
+    ways = [", ".join(name for name, _ in side) for side in (left, right)]
+    fix = "Treat both lists alike, and give the systems in the same order."
+    if ways[0] != ways[1]:
+        raise TidyVoiceError(
+            f"{scores} was made by {ways[0]}, but {path} is fitted to scores of {ways[1]}. {fix}"
         )
-    return absent
+    for (name, values), (_, others) in zip(left, right, strict=True):
+        for key, value in values.items():
+            if None in (value, others[key]):
+                details = {"setting": key, "step": name}
+                guard.add(Remark(reason="unknown setting", details=details, **unchecked))
+            elif value != others[key]:
+                raise TidyVoiceError(
+                    f"{scores} and the scores that {path} is fitted to differ in the {key} of "
+                    f"{name}. {fix}"
+                )

@@ -1,11 +1,7 @@
-"""Records of how scores were made, and the wording of these records.
-
-Score files keep the records as JSON beside them. ``describe`` puts them into words where a person
-reads them: on the terminal, in the report, in a model card.
-"""
+"""Records of how scores were made, and the wording of these records for people."""
 
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -25,13 +21,9 @@ COMPARED = {
 
 
 class Source(Strict):
-    """A file in its role.
+    """A file in its role, with the number of its speakers; None stands for unknown.
 
-    Attributes:
-        role: "embeddings", "mean", "cohort", "trials", "calibration", ...; "training" stands for
-            the training of the model that made the embeddings in ``path``.
-        sha256: None for trial lists and score files, which take as long to hash as to score.
-        speakers: number of its speakers; None if they are not known.
+    The role "training" is that of the model that made the embeddings in ``path``.
     """
 
     role: str
@@ -41,15 +33,7 @@ class Source(Strict):
 
 
 class Remark(Strict):
-    """Caveat about a result.
-
-    Attributes:
-        kind: "in-sample" and "confounded" results are too optimistic; an "unchecked" comparison
-            was impossible.
-        reason: a key of ``_REASONS``.
-        one, other: what was compared.
-        details: further values of the wording.
-    """
+    """Caveat about a result; ``reason`` is a key of ``_REASONS``, which ``details`` fill in."""
 
     kind: Kind
     reason: str
@@ -59,15 +43,9 @@ class Remark(Strict):
 
 
 class Step(Strict):
-    """One step of processing.
+    """One step of processing: "cosine", a normalisation, "calibration" or "fusion" (of systems).
 
-    Attributes:
-        step: "cosine", "snorm", "asnorm", "language", "calibration" or "fusion";
-            ``UNKNOWN_ORIGIN`` stands for steps that are not known, and comes first.
-        inputs: the files that it took.
-        settings: its settings, and the numbers that describe it.
-        remarks: what it found when it compared speakers and measures.
-        systems: of a fusion, the steps of each system.
+    ``UNKNOWN_ORIGIN`` stands for steps that are not known, and comes first.
     """
 
     step: str
@@ -82,25 +60,18 @@ class Step(Strict):
         return {key: values.get(key, "none") for key in COMPARED.get(self.step, ())}
 
 
-class Flaw(NamedTuple):
-    """Title and meaning of the remarks of a kind."""
-
-    title: str
-    meaning: str
-
-
 # Kinds of remarks on results that are too optimistic.
 FLAWS = {
-    "in-sample": Flaw(
-        "In sample",
-        "The model, the mean, the cohort or the calibration has seen speakers of this list. The "
-        "results are too optimistic.",
-    ),
-    "confounded": Flaw(
-        "Confounded",
-        "Quality measures of the calibration alone separate targets from non-targets. The results "
-        "do not hold for other lists.",
-    ),
+    "in-sample": {
+        "title": "In sample",
+        "meaning": "The model, the mean, the cohort or the calibration has seen speakers of this "
+        "list. The results are too optimistic.",
+    },
+    "confounded": {
+        "title": "Confounded",
+        "meaning": "Quality measures of the calibration alone separate targets from non-targets. "
+        "The results do not hold for other lists.",
+    },
 }
 _PHRASES = {
     "trials": "the trials of {}",
@@ -116,13 +87,12 @@ _REASONS = {
     "the ROC curve {areas} (uninformative: 0.50)",
     "unknown speakers": "{one} against {other}: the speakers of {side} are not known",
     "unknown others": "{one} against {other}: some speakers of {side} are not known",
-    "renamed speakers": "{one} against {other}: the given speakers of {side} differ from those in "
-    "its ids",
+    "renamed speakers": "{one} against {other}: the ids of {side} name other speakers",
     "unknown origin": "{one} against what made their scores: their origin is unknown",
-    "unknown labels": "{one} against the quality measures: without labels of both kinds, whether "
-    "one alone separates them is not known",
+    "unknown labels": "{one} against the quality measures: without labels, whether one alone "
+    "separates them is not known",
     "unknown steps": "{one} against {other}: how both were made is not known",
-    "unknown setting": "{one} against {other}: whether the {setting} of {step} is the same is not "
+    "unknown setting": "{one} against {other}: whether they share the {setting} of {step} is not "
     "known",
 }
 _TITLES = {
@@ -145,29 +115,10 @@ def title(step: Step) -> str:
 
 
 def describe(record: Step | Remark | Source, show: Callable[[str], str] = str) -> str:
-    """Put a record into words.
-
-    Args:
-        show: writes a path, for example without its folders.
-    """
+    """Put a record into words; ``show`` writes a path, for example without its folders."""
     if isinstance(record, Source):
-        checksum = f" (sha256 {record.sha256})" if record.sha256 else ""
-        return f"{show(record.path)}{checksum}"
-    if isinstance(record, Remark):
-        return _remark(record, show)
-    paths: dict[str, list[str]] = {}
-    for source in record.inputs:
-        paths.setdefault(source.role, []).append(show(source.path))
-    if record.step == UNKNOWN_ORIGIN:
-        return f"origin unknown: nothing beside {paths['scores'][0]} says how they were made"
-    if record.step == "cosine":
-        if "mean" not in paths:
-            return "cosine of the embeddings, not centred"
-        count = f"{record.settings['averaged']:,} in " if "averaged" in record.settings else ""
-        return f"cosine of the embeddings, less the mean of {count}{paths['mean'][0]}"
-    if record.step in CALIBRATED:
-        return _calibration(record, paths, show)
-    return _normalization(record, paths)
+        return show(record.path) + (f" (sha256 {record.sha256})" if record.sha256 else "")
+    return _remark(record, show) if isinstance(record, Remark) else _step(record, show)
 
 
 def _remark(remark: Remark, show: Callable[[str], str]) -> str:
@@ -182,15 +133,29 @@ def _remark(remark: Remark, show: Callable[[str], str]) -> str:
     return _REASONS[remark.reason].format(**values)
 
 
-def _normalization(step: Step, paths: dict[str, list[str]]) -> str:
-    cohort = next((source for source in step.inputs if source.role == "cohort"), None)
-    members = f", {cohort.speakers:,} speakers of {paths['cohort'][0]}" if cohort else ""
-    text = {"language": "language-aware S-norm"}.get(step.step, title(step)) + members
-    if "top_n" in step.settings:
-        text += f", top {step.settings['top_n']}"
-    if "languages" in step.settings:
-        text += f" in proportion, languages {step.settings['languages']}"
-    absent = step.settings.get("absent")
+def _step(step: Step, show: Callable[[str], str]) -> str:
+    paths: dict[str, list[str]] = {}
+    for source in step.inputs:
+        paths.setdefault(source.role, []).append(show(source.path))
+    if step.step in CALIBRATED:
+        return _calibration(step, paths, show)
+    values = step.settings
+    if step.step == UNKNOWN_ORIGIN:
+        return f"origin unknown: nothing beside {paths['scores'][0]} says how they were made"
+    if step.step == "cosine":
+        if "mean" not in paths:
+            return "cosine of the embeddings, not centred"
+        count = f"{values['averaged']:,} in " if "averaged" in values else ""
+        return f"cosine of the embeddings, less the mean of {count}{paths['mean'][0]}"
+    text = "language-aware S-norm" if step.step == "language" else title(step)
+    for source in step.inputs:
+        if source.role == "cohort":
+            text += f", {source.speakers:,} speakers of {show(source.path)}"
+    if "top_n" in values:
+        text += f", top {values['top_n']}"
+    if "languages" in values:
+        text += f" in proportion, languages {values['languages']}"
+    absent = values.get("absent")
     return f"{text}, not in the cohort: {', '.join(absent)}" if absent else text
 
 

@@ -1,4 +1,4 @@
-"""The tables of embeddings that one command reads: of the trials, of the mean, of the cohort."""
+"""The files that a command reads beside trials and scores: embeddings, cohort, languages, ..."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,24 +8,28 @@ import numpy as np
 
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.scoring.cohort import Cohort, every_id, speaker_cohort
+from tidyvoice.scoring.cosine import unit_vectors
 from tidyvoice.scoring.embeddings import Embeddings, load_embeddings, same_model
-from tidyvoice.scoring.groups import languages_of, read_maps
-from tidyvoice.scoring.language_norm import LanguageWeights, known_languages, language_posteriors
+from tidyvoice.scoring.groups import Groups, languages_of, read_maps
+from tidyvoice.scoring.language_norm import (
+    LanguageWeights,
+    known_languages,
+    language_match,
+    language_posteriors,
+)
 from tidyvoice.scoring.leaks import LeakGuard, People
 from tidyvoice.scoring.lineage import source
-from tidyvoice.scoring.provenance import Source
+from tidyvoice.scoring.normalization import cohort_statistics
+from tidyvoice.scoring.provenance import Source, Step
 from tidyvoice.scoring.trials import Trials
 
 
 @dataclass(frozen=True)
 class CohortFiles:
-    """A cohort on disk.
+    """A cohort on disk, and the number of highest cohort scores that count.
 
     Attributes:
-        embeddings: raw embeddings of its utterances.
-        utt2spk: their speakers.
-        utt2lang: their languages; None takes them from the ids.
-        top_n: number of highest cohort scores that count.
+        utt2lang: languages of its utterances; None takes them from the ids.
     """
 
     embeddings: Path
@@ -33,16 +37,27 @@ class CohortFiles:
     utt2lang: Path | None = None
     top_n: int = 300
 
-    def files(self) -> dict[str, Path]:
-        """Return the files by role."""
-        files = {"cohort": self.embeddings, "cohort utt2spk": self.utt2spk}
-        return files | ({"cohort utt2lang": self.utt2lang} if self.utt2lang else {})
+    def files(self) -> list[tuple[str, Path]]:
+        """Return the files with their roles."""
+        files = [("cohort", self.embeddings), ("cohort utt2spk", self.utt2spk)]
+        return [*files, *([("cohort utt2lang", self.utt2lang)] if self.utt2lang else [])]
 
 
 class Tables:
-    """Embeddings of one model.
+    """Embeddings of one model, with the other files that describe their utterances.
+
+    Args:
+        embeddings: raw embeddings of the trials' utterances.
+        mean: embeddings whose mean is subtracted.
+        cohort: speakers to compare the trials with.
+        utt2lang: languages of the trials' utterances; by default from the ids.
+        blind: guess these languages from those of the cohort instead.
+        utt2dur: durations of the trials' utterances in seconds.
+        language_match: measure if both sides are in the same language.
 
     Attributes:
+        paths: all files.
+        spoken: "guessed" or "known" languages.
         embeddings: embeddings of the trials' utterances; None without any.
         mean: the embedding to subtract, float32 [D]; None without one.
         averaged: number of embeddings in the mean.
@@ -50,35 +65,44 @@ class Tables:
 
     def __init__(
         self,
-        embeddings: Sequence[Path],
+        embeddings: Sequence[Path] = (),
         mean: Path | None = None,
         cohort: CohortFiles | None = None,
+        utt2lang: Sequence[Path] = (),
+        blind: bool = False,
+        utt2dur: Sequence[Path] = (),
+        language_match: bool = False,
     ):
-        self._files, self._cohort = embeddings, cohort
-        self._paths = {"mean": mean} if mean else {}
-        self._paths |= cohort.files() if cohort else {}
-        read = [*embeddings, *(self._paths[r] for r in ("mean", "cohort") if r in self._paths)]
+        self._cohort, self._language_match = cohort, language_match
+        self._utt2lang, self._blind = utt2lang, blind
+        self.spoken = "guessed" if blind else "known"
+        self._files = [("embeddings", path) for path in embeddings]
+        self._files += [("mean", mean)] if mean else []
+        self._files += cohort.files() if cohort else []
+        read = [path for role, path in self._files if role in ("embeddings", "mean", "cohort")]
+        self._files += [("utt2dur", path) for path in utt2dur]
+        self._files += [("utt2lang", path) for path in utt2lang]
+        self.paths = [path for _, path in self._files]
         tables = {path: load_embeddings(path) for path in dict.fromkeys(read)}
         same_model(tables)
-        inputs = {path: tables[path] for path in embeddings}
-        self.embeddings = _joined(inputs) if inputs else None
-        self._people = [People.named("training", path, inputs[path].trained_on) for path in inputs]
+        self.embeddings = _join({path: tables[path] for path in embeddings})
+        self._people = [People.named("training", p, tables[p].trained_on) for p in embeddings]
         self.mean, self.averaged = None, 0
         if mean:
             self.mean, self.averaged = tables[mean].mean(), len(tables[mean].ids)
-            listed = every_id(tables[mean], str(mean))
-            self._people.append(People.of("mean", mean, listed))
+            self._people.append(People.of("mean", mean, every_id(tables[mean], str(mean))))
         if cohort:
             self._members = tables[cohort.embeddings]
+            self._listed = every_id(self._members, str(cohort.embeddings))
             self._speakers = read_maps([cohort.utt2spk], "speaker")
-            listed = every_id(self._members, str(cohort.embeddings))
-            self._people.append(People.of("cohort", cohort.embeddings, listed, self._speakers))
+            others = People.of("cohort", cohort.embeddings, self._listed, self._speakers)
+            self._people.append(others)
+        self._seconds = _durations(utt2dur)
 
     def sources(self) -> list[Source]:
         """Return the records of the files."""
-        counts = {people.source.role: people.source.speakers for people in self._people}
-        paths = [*(("embeddings", path) for path in self._files), *self._paths.items()]
-        return [source(role, path, counts.get(role)) for role, path in paths]
+        counts = {people.role: people.source.speakers for people in self._people}
+        return [source(role, path, counts.get(role)) for role, path in self._files]
 
     def check(self, guard: LeakGuard, evaluated: People) -> None:
         """Check that neither the model's training, the mean nor the cohort has these speakers."""
@@ -87,45 +111,84 @@ class Tables:
 
     def cohort(self, by_language: bool = False) -> Cohort:
         """Return the cohort: an entry for each speaker, or for each speaker and language."""
-        languages = self._cohort_languages() if by_language else None
-        where = str(self._cohort.embeddings)
-        return speaker_cohort(self._members, self._speakers, self.mean, languages, where)
+        spoken, where = self._cohort_languages() if by_language else None, self._listed.source
+        return speaker_cohort(self._members, self._speakers, self.mean, spoken, where)
 
-    def languages(self, trials: Trials, utt2lang: Sequence[Path], blind: bool) -> LanguageWeights:
-        """Find the languages of a list's utterances, or guess them from those of the cohort."""
-        if blind:
+    def languages(self, trials: Trials) -> LanguageWeights:
+        """Find the languages of a list's utterances, or guess them."""
+        if self._blind:
             spoken = self._cohort_languages()
             return language_posteriors(trials, self.embeddings, self._members, spoken, self.mean)
-        languages = languages_of(trials, read_maps(utt2lang, "language"))
-        if languages is None:
-            raise TidyVoiceError(
-                f"{trials.source}: the ids do not contain languages. Give --utt2lang, or --blind "
-                "to guess them."
-            )
-        return known_languages(languages)
+        hint = "--utt2lang, or --blind to guess them"
+        return known_languages(_languages(trials, self._utt2lang, hint))
+
+    def measures(self, trials: Trials) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
+        """Return ``Features.utterance`` and ``Features.language_match`` of a list."""
+        measures, match = {}, None
+        if self._seconds:
+            places = trials.places_in(list(self._seconds), "duration")
+            seconds = np.array(list(self._seconds.values()))[places]
+            measures["log duration"] = _log(trials, "duration", seconds)
+        if self.embeddings:
+            rows = trials.places_in(self.embeddings.ids, "embedding")
+            lengths = np.linalg.norm(self.embeddings.vectors.astype(np.float64), axis=1)[rows]
+            measures["log magnitude"] = _log(trials, "length of the embedding", lengths)
+            if self._cohort:
+                vectors = unit_vectors(self.embeddings, rows, self.mean)
+                cohort, top_n = self.cohort(), self._cohort.top_n
+                measures["cohort score"] = cohort_statistics(vectors, cohort, top_n)[0]
+        if self._language_match:
+            match = language_match(self.languages(trials), trials)
+        return measures, match
+
+    def step(self) -> Step:
+        """Return the record of the quality measures."""
+        settings = {"model": self.embeddings.model} if self.embeddings else {}
+        settings |= {"top_n": self._cohort.top_n} if self._cohort else {}
+        settings |= {"languages": self.spoken} if self._language_match else {}
+        return Step(step="quality measures", inputs=tuple(self.sources()), settings=settings)
 
     def _cohort_languages(self) -> dict[str, str]:
-        path, files = self._cohort.embeddings, self._cohort.utt2lang
-        mapping = read_maps([files] if files else [], "language")
-        languages = languages_of(every_id(self._members, str(path)), mapping)
-        if languages is None:
-            raise TidyVoiceError(
-                f"{path}: the ids do not contain languages. Give --cohort-utt2lang."
-            )
+        files = [self._cohort.utt2lang] if self._cohort.utt2lang else []
+        languages = _languages(self._listed, files, "--cohort-utt2lang")
         names = (languages.names[code] for code in languages.codes)
         return dict(zip(self._members.ids, names, strict=True))
 
 
-def _joined(tables: Mapping[Path, Embeddings]) -> Embeddings:
-    """Join tables, given by path; the result names a model if all tables name the same."""
-    if len(tables) == 1:
-        return next(iter(tables.values()))
-    sizes = {table.vectors.shape[1] for table in tables.values()}
-    if len(sizes) > 1:
+def _languages(trials: Trials, utt2lang: Sequence[Path], hint: str) -> Groups:
+    languages = languages_of(trials, read_maps(utt2lang, "language"))
+    if languages is None:
+        raise TidyVoiceError(f"{trials.source}: the ids do not contain languages. Give {hint}.")
+    return languages
+
+
+def _durations(utt2dur: Sequence[Path]) -> dict[str, float]:
+    table = read_maps(utt2dur, "duration") or {}
+    try:
+        return {utterance: float(value) for utterance, value in table.items()}
+    except ValueError as error:
+        files = ", ".join(map(str, utt2dur))
+        raise TidyVoiceError(f"{files}: {error}. Give durations in seconds.") from None
+
+
+def _log(trials: Trials, what: str, values: np.ndarray) -> np.ndarray:
+    wrong = ~((values > 0) & np.isfinite(values))
+    if wrong.any():
+        place = int(np.argmax(wrong))
         raise TidyVoiceError(
-            f"{', '.join(map(str, tables))}: embeddings of {' and '.join(map(str, sorted(sizes)))} "
-            "columns. Extract all with the same model."
+            f"{trials.source}: the {what} of '{trials.ids[place]}' is {values[place]:g} "
+            f"({wrong.sum():,} such ids). It must be a finite number above 0: check the audio."
         )
+    return np.log(values)
+
+
+def _join(tables: Mapping[Path, Embeddings]) -> Embeddings | None:
+    """Join tables, given by path; the model is that of all tables, else unknown."""
+    if len(tables) < 2:
+        return next(iter(tables.values()), None)
+    if len({table.vectors.shape[1] for table in tables.values()}) > 1:
+        names = ", ".join(map(str, tables))
+        raise TidyVoiceError(f"{names}: other numbers of columns. Extract all with one model.")
     ids = [utterance for table in tables.values() for utterance in table.ids]
     vectors = np.concatenate([table.vectors for table in tables.values()])
     models = {table.model for table in tables.values()}

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from tidyvoice.errors import TidyVoiceError
-from tidyvoice.scoring.calibration import Fit, fit_calibration
+from tidyvoice.scoring.calibration import Features, fit_calibration
 from tidyvoice.scoring.cosine import cosine_scores
 from tidyvoice.scoring.distribution import Distribution
 from tidyvoice.scoring.embeddings import Embeddings
@@ -14,7 +14,6 @@ from tidyvoice.scoring.groups import Groups, read_maps, speakers_of
 from tidyvoice.scoring.leaks import LeakGuard, People
 from tidyvoice.scoring.normalization import normalize
 from tidyvoice.scoring.provenance import describe
-from tidyvoice.scoring.quality import Features
 from tidyvoice.scoring.tables import CohortFiles, Tables
 from tidyvoice.scoring.trials import ScoreTable, Trials, read_trials
 from tidyvoice.verification.verifier import Scale, Verifier
@@ -45,7 +44,7 @@ def fit_verifier(
         trials: a labelled list.
         mean: embeddings whose mean is subtracted; by default nothing is.
         utt2spk: speakers of the list; by default from the ids.
-        prior: see ``calibration.Fit``.
+        prior: see ``fit_calibration``.
         allow_overlap: allow speakers of the list in the model's training, the mean or the cohort,
             and note them.
         cohort: speakers for AS-norm; without it the score is the cosine.
@@ -98,7 +97,7 @@ def fit_verifier(
 
 
 def _fit_scale(recordings: int, trials: Trials, scores: np.ndarray, prior: float) -> Scale:
-    slope, offset = fit_calibration(Features(trials, [scores]), Fit(prior=prior)).line()
+    slope, offset = fit_calibration(Features(trials, [scores]), prior).line()
     distribution = Distribution.of(scores, trials.label)
     return Scale(recordings, float(slope[0]), offset, distribution)
 
