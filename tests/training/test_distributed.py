@@ -15,7 +15,7 @@ from test_trainer import final_state
 
 from tests.preloaded import programs, run
 from tidyvoice.config import load_experiment
-from tidyvoice.training.checkpoint import epoch_checkpoints, restore
+from tidyvoice.training.checkpoint import epoch_checkpoints, load_checkpoint, restore
 from tidyvoice.training.trainer import Trainer
 from tidyvoice.training.validation import history
 
@@ -43,30 +43,6 @@ def train(config, processes, *overrides):
     result = run("python", *command(config, processes, *overrides))
     assert result.returncode == 0, (result.stdout + result.stderr)[-6000:]
     return result.stdout
-
-
-def start(arguments, ranks=sys.executable):
-    """Start Python with these arguments; ``ranks`` is the Python that the ranks run in."""
-    own = {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "PYTHON_EXEC": ranks}
-    return subprocess.Popen(
-        [sys.executable, *arguments],
-        env={**os.environ, **own},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-        # Tests started in the background inherit a SIGINT that is ignored, a terminal's do not.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    )
-
-
-def finish(process):
-    try:
-        output, _ = process.communicate(timeout=120)
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-    return process.returncode, output
 
 
 def losses(folder):
@@ -127,45 +103,52 @@ def of_rank(process, rank):
     pytest.fail(f"no rank {rank}")
 
 
-def test_ctrl_c_ends_all_ranks_in_one_line(config, tmp_path):
-    process = start(command(config, 2, f"experiment={tmp_path / 'exp'}", "epochs=3000"))
-    of_rank(process, 1)
-    # As a terminal does it: to all that were started.
-    os.killpg(process.pid, signal.SIGINT)
-    code, output = finish(process)
-    assert code == 130, output
-    assert output.count("interrupted: finished work is kept") == 1
+@pytest.mark.parametrize("interrupted", [True, False])
+def test_a_signal_ends_all_ranks_in_one_line(config, tmp_path, interrupted):
+    ranks = sys.executable if interrupted else f"{programs()}/python"
+    process = subprocess.Popen(
+        [sys.executable, *command(config, 2, f"experiment={tmp_path / 'exp'}", "epochs=3000")],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "PYTHON_EXEC": ranks},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+        # Tests started in the background inherit a SIGINT that is ignored, a terminal's do not.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    try:
+        rank = of_rank(process, 1)
+        if interrupted:  # as a terminal does it: to all that were started
+            os.killpg(process.pid, signal.SIGINT)
+        else:
+            os.kill(rank, signal.SIGKILL)
+        output, _ = process.communicate(timeout=120)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
     assert "Traceback" not in output
     assert "closing signal" not in output  # torchrun's own log
-
-
-def test_the_launcher_reports_a_killed_rank_in_one_line(config, tmp_path):
-    arguments = command(config, 2, f"experiment={tmp_path / 'exp'}", "epochs=3000")
-    process = start(arguments, ranks=f"{programs()}/python")
-    os.kill(of_rank(process, 1), signal.SIGKILL)
-    code, output = finish(process)
-    assert code == 1
-    assert output.splitlines()[-1].startswith("error: rank 1 was killed by signal 9")
-    assert "Traceback" not in output
+    if interrupted:
+        assert process.returncode == 130, output
+        assert output.count("interrupted: finished work is kept") == 1
+    else:
+        assert process.returncode == 1
+        assert output.splitlines()[-1].startswith("error: rank 1 was killed by signal 9")
 
 
 def test_ranks_share_validation_and_the_means_of_the_speakers(config, validation, tmp_path):
     options = [f"validation.{key}={path}" for key, path in validation.items()]
-    options += ["epochs=0", "loss.name=SphereFace2", "loss.init=speaker_means"]
-    both = train(config, 2, f"experiment={tmp_path / 'both'}", *options)
-    alone = train(config, 1, f"experiment={tmp_path / 'alone'}", *options)
+    options += ["loss.name=SphereFace2", "loss.init=speaker_means", "model.ema_decay=0.5"]
+    options += ["epochs=1", "learning_rate.args.initial_lr=0.01"]
+    both = train(config, 2, *options)
+    alone = train(config, 1, f"experiment={tmp_path / 'alone'}", *options, "epochs=0")
     (measured,) = (line for line in both.splitlines() if "validation after epoch 0" in line)
     assert measured in alone
-    # Sums in another order.
-    close(*(final_state(tmp_path / name)["loss"] for name in ("both", "alone")), atol=1e-4)
-
-
-def test_what_is_measured_of_two_ranks_is_what_is_saved(config, validation):
-    options = [f"validation.{key}={path}" for key, path in validation.items()]
-    options += ["epochs=1", "learning_rate.args.initial_lr=0.01", "model.ema_decay=0.5"]
-    train(config, 2, *options)
     trainer = Trainer(load_experiment(config, options))
-    state = final_state(trainer.folder)
+    begun, state = map(load_checkpoint, epoch_checkpoints(trainer.folder).values())
+    # Sums in another order.
+    close(begun["loss"], final_state(tmp_path / "alone")["loss"], atol=1e-4)
+    # What was measured is what was saved.
     restore(state, trainer.network, trainer.optimizer, trainer.world.device)
     measured = trainer.validation.measure(trainer.network.best_model)
     assert measured == pytest.approx(history(trainer.folder)[1], abs=1e-9)
