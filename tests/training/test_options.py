@@ -3,13 +3,10 @@ import time
 
 import pytest
 import torch
-from conftest import seeded
 from test_trainer import final_state, run, same
 
 from tidyvoice.config import Experiment
 from tidyvoice.errors import TidyVoiceError
-from tidyvoice.models import build_model
-from tidyvoice.models.checkpointing import checkpoint_activations
 from tidyvoice.models.simam_resnet import SimAMResNetASP
 from tidyvoice.training.average import average_checkpoints
 from tidyvoice.training.checkpoint import epoch_checkpoints, load_checkpoint
@@ -21,19 +18,6 @@ from tidyvoice.training.validation import history
 PAIRS = {"name": "Shuffled", "args": {"pairs": True}}
 
 pytestmark = pytest.mark.usefixtures("shallow")
-
-
-def test_activation_checkpointing_changes_nothing():
-    plain, again = (build_model("SimAM_ResNet34_ASP", in_planes=2, embed_dim=8) for _ in range(2))
-    again.load_state_dict(plain.state_dict())
-    checkpoint_activations(again.blocks())
-    x = torch.from_numpy(seeded(1).standard_normal((3, 40, 80))).float()
-    for model in (plain, again):
-        model(x).square().sum().backward()
-    for (name, one), two in zip(plain.named_parameters(), again.parameters(), strict=True):
-        torch.testing.assert_close(one.grad, two.grad, msg=name)
-    # The running statistics have seen the batch once.
-    assert same(dict(plain.named_buffers()), dict(again.named_buffers()))
 
 
 def test_accumulated_batches_are_one_step(experiment):
@@ -174,23 +158,6 @@ def test_a_fine_tuning_that_makes_it_worse_is_warned_of(validated, tmp_path, mon
     assert (trainer.folder / "log/train.log").read_text().count("worse than the 2.00") == 1
 
 
-def test_a_compiled_training_is_the_same(experiment, tmp_path, monkeypatch):
-    """With the tracer alone: making machine code takes minutes."""
-    compiled, make = [], torch.nn.Module.compile
-
-    def traced(self):
-        compiled.append(type(self).__name__)
-        make(self, backend="eager")
-
-    monkeypatch.setattr(torch.nn.Module, "compile", traced)
-    experiment |= {"epochs": 1, "epoch_iterations": 2}
-    plain = run({**experiment, "experiment": str(tmp_path / "plain")})
-    experiment["model"]["compile"] = True
-    states = [final_state(trainer.folder)["model"] for trainer in (plain, run(experiment))]
-    assert compiled == ["ResidualTrunk"]
-    assert same(*states)
-
-
 def test_the_log_counts_every_step_and_what_slows_it(tmp_path, monkeypatch):
     clock = [0.0]
     monkeypatch.setattr(time, "perf_counter", lambda: clock[0])
@@ -214,3 +181,21 @@ def test_the_log_counts_every_step_and_what_slows_it(tmp_path, monkeypatch):
     assert rows[1]["utt_per_s"] == 8.0
     text = (tmp_path / "log/train.log").read_text()
     assert text.count("waits for data 40% of the time: raise data.num_workers") == 1
+
+
+@pytest.mark.parametrize("option", ["compile", "activation_checkpointing"])
+def test_options_of_speed_and_memory_change_no_bit(experiment, tmp_path, monkeypatch, option):
+    compiled, make = [], torch.nn.Module.compile
+
+    def traced(self):
+        """Compile with the tracer alone: making machine code takes minutes."""
+        compiled.append(type(self).__name__)
+        make(self, backend="eager")
+
+    monkeypatch.setattr(torch.nn.Module, "compile", traced)
+    experiment |= {"epochs": 1, "epoch_iterations": 2}
+    plain = run({**experiment, "experiment": str(tmp_path / "plain")})
+    experiment["model"][option] = True
+    states = [final_state(trainer.folder)["model"] for trainer in (plain, run(experiment))]
+    assert same(*states)
+    assert compiled == ["ResidualTrunk"] * (option == "compile")
