@@ -84,6 +84,7 @@ def extract(
         int | None,
         typer.Option(min=1, show_default="2048, half of a GPU's free", help="MiB for batches"),
     ] = None,
+    longest: Annotated[float, typer.Option(min=1, help="seconds; longer ones in pieces")] = 120.0,
     limit: Annotated[int | None, typer.Option(min=1, help="maximal number of utterances")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="stop at an unreadable file")] = False,
     as_json: AsJson = False,
@@ -91,7 +92,7 @@ def extract(
     """Extract the embeddings of a data folder; the same command resumes an interrupted run.
 
     Finished parts are kept in OUT.parts. Files that cannot be read are left out and listed in
-    OUT.failed.txt. A recording longer than two minutes gets the mean over its pieces, weighted by
+    OUT.failed.txt. A recording longer than --longest gets the mean over its pieces, weighted by
     their lengths. Under torchrun several processes share the work.
 
     Example: tidyvoice extract --model exp/mini/finetune/models --data data/mini/dev --out dev.npz
@@ -116,7 +117,8 @@ def extract(
             encoder = OnnxEncoder(model, threads=1)
         else:
             encoder = SpeakerEncoder.from_pretrained(model, str(world.device), precision=precision)
-        result = run(encoder, data, out, memory_mib=memory, limit=limit, strict=strict, world=world)
+        choices = {"memory_mib": memory, "longest": longest, "limit": limit, "strict": strict}
+        result = run(encoder, data, out, world=world, **choices)
     if not world.is_first:
         return
     rate = result.hours * 3600 / result.seconds

@@ -79,9 +79,10 @@ class Network(nn.Module):
     def begin_average(self) -> None:
         """Prepare the moving average, which starts with the weights of the next step."""
         if self._ema_decay is not None:
-            function = get_ema_multi_avg_fn(self._ema_decay)
-            average = AveragedModel(self.model, multi_avg_fn=function, use_buffers=True)
-            self.averages["average"] = average
+            mean = get_ema_multi_avg_fn(self._ema_decay)
+            self.averages["average"] = AveragedModel(
+                self.model, multi_avg_fn=mean, use_buffers=True
+            )
 
     @property
     def best_model(self) -> nn.Module:
