@@ -15,8 +15,7 @@ prepare_tidyvoicex() {
 
 # fetch MODEL FOLDER [OPTION ...]: copy or download a model, and test that it loads.
 fetch() {
-  make "$2/source.json" -- \
-    tidyvoice fetch-model "$1" --out "$2" --config "conf/$recipe/finetune.yaml" "${@:3}"
+  make "$2/source.json" -- tidyvoice fetch-model "$1" --out "$2" "${@:3}"
 }
 
 # pack FOLDER [OPTION ...]: pack the shards of a data folder, or of its parts.

@@ -354,12 +354,12 @@ def voices(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory, voices: Path) -> Trained:
-    """The experiments of ``make_trained``. Read only."""
+    """The experiment of ``make_trained``. Read only."""
     # Spaces in the name of a folder, as of users there may be.
     folder = tmp_path_factory.mktemp("ann's own files")
     corpus = Path(shutil.copytree(voices / "known/corpus", folder / "known"))
     write_clear_voices(corpus, seconds=2.0)
-    return make_trained(folder, corpus, voices / "trials")
+    return make_trained(folder, corpus, voices)
 
 
 @pytest.fixture(scope="session")

@@ -1,33 +1,34 @@
-"""A local server that answers the requests of huggingface_hub like the Hub."""
+"""A local server that answers huggingface_hub like the Hub, and a released model."""
 
+import base64
 import hashlib
 import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path, PurePosixPath
-from urllib.parse import parse_qs, unquote, urlsplit
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
-from tests.fake_uploads import LARGE, REPOSITORY, Uploads, sha256
+import torch
+import yaml
+from torch import nn
+
 from tests.preloaded import environment
+
+REPOSITORY = "someone/a-model"
+TOKEN = "hf_abc"  # may write
+READ_TOKEN = "hf_def"
+
+
+def sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
 
 
 class FakeHub(ThreadingHTTPServer):
     """A Hub with one repository, whose branch main changes with its files.
 
-    Attributes:
-        files: current content by path. Names that end with ``LARGE`` are served from another
-            address, as the Hub serves large files.
-        refuse: status and error code of every answer about the repository.
-        gated: True if its files can be listed, but not read.
-        drops: how often a large file is cut in the middle.
-        exists: False until a push creates the repository.
-        private: True if a token is needed to see it.
-        mistakes: messages of the validation of a card.
-        moves: how many pushes conflict with one of somebody else.
-        asked: method and path of every request.
-        messages: of the pushed commits.
+    Before a push creates the repository, ``exists`` is False.
     """
 
     daemon_threads = True
@@ -36,16 +37,10 @@ class FakeHub(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.files: dict[str, bytes] = {}
         self.commits: dict[str, dict[str, bytes]] = {}
-        self.refuse: tuple[int, str] | None = None
-        self.gated = False
-        self.drops = 0
+        # Status and error code of the answers to requests whose path contains the key.
+        self.refuse: dict[str, tuple[int, str]] = {}
         self.exists = True
-        self.private = False
-        self.mistakes: list[str] = []
-        self.moves = 0
-        self.asked: list[str] = []
-        self.messages: list[str] = []
-        self.uploaded: dict[str, bytes] = {}
+        self.asked: list[str] = []  # method and path of every request
 
     @property
     def address(self) -> str:
@@ -58,19 +53,17 @@ class FakeHub(ThreadingHTTPServer):
 
     def serve_folder(self, folder: Path) -> None:
         paths = sorted(path for path in folder.rglob("*") if path.is_file())
-        self.files = {str(path.relative_to(folder)): path.read_bytes() for path in paths}
-        self.commits[self.commit] = dict(self.files)
+        self.serve({str(path.relative_to(folder)): path.read_bytes() for path in paths})
 
-    def at(self, revision: str) -> dict[str, bytes] | None:
-        """Return the files of a revision."""
-        return self.files if revision in ("main", self.commit) else self.commits.get(revision)
+    def serve(self, files: dict[str, bytes]) -> None:
+        self.files = files
+        self.commits[self.commit] = files
 
     def environment(self, home: Path, **more: str) -> dict[str, str]:
         """Return an environment with this Hub only, and with a cache in ``home``."""
         kept = {name: value for name, value in environment().items() if not name.startswith("HF_")}
         own = {"HF_ENDPOINT": self.address, "HF_HOME": str(home), "HF_HUB_DISABLE_TELEMETRY": "1"}
-        # The protocol that replaces LFS needs another server.
-        own["HF_HUB_DISABLE_XET"] = "1"
+        own["HF_HUB_DISABLE_XET"] = "1"  # this protocol needs another server
         return {**kept, **own, **more}
 
 
@@ -86,108 +79,119 @@ def fake_hub() -> Iterator[FakeHub]:
             thread.join()
 
 
-class _Handler(Uploads, BaseHTTPRequestHandler):
+class _Handler(BaseHTTPRequestHandler):
     server: FakeHub
-    commit = ""
 
     def log_message(self, *_: object) -> None:
         pass
 
-    def do_HEAD(self) -> None:
-        self._respond()
+    def _begin(self) -> str | None:
+        """Return the path of the request; None if it has been refused."""
+        path = unquote(urlsplit(self.path).path)
+        self.server.asked.append(f"{self.command} {path}")
+        for text, (status, code) in self.server.refuse.items():
+            if text in path:
+                self._error(status, code)
+                return None
+        return path
 
     def do_GET(self) -> None:
-        self._respond()
-
-    def _respond(self) -> None:
-        hub, address = self.server, urlsplit(self.path)
-        path = unquote(address.path)
-        hub.asked.append(f"{self.command} {path}")
-        if path.startswith("/cdn/"):
-            data = next(data for data in hub.files.values() if path == f"/cdn/{sha256(data)}")
-            self._content(data, may_drop=True)
+        hub, path = self.server, self._begin()
+        if path is None:
             return
         kind, _, rest = path.removeprefix("/api/models").partition(REPOSITORY)
-        known = hub.exists and (not hub.private or self.headers["Authorization"])
-        if kind != "/" or hub.refuse or not known:
-            self._error(*(hub.refuse or (401, "RepoNotFound")))
+        if kind != "/" or not hub.exists:
+            self._error(401, "RepoNotFound")
             return
         what, revision, *parts = (rest or "/revision/main").strip("/").split("/")
-        name = "/".join(parts)
-        files = hub.at(revision)
-        self.commit = hub.commit if revision == "main" else revision
-        if files is None:
-            self._error(404, "RevisionNotFound")
-        elif what == "revision":
+        commit, name = hub.commit if revision == "main" else revision, "/".join(parts)
+        files = hub.files if commit == hub.commit else hub.commits[commit]
+        if what == "revision":
             siblings = [{"rfilename": file} for file in files]
-            about = {"id": REPOSITORY, "sha": self.commit, "private": hub.private}
+            about = {"id": REPOSITORY, "sha": commit, "private": False}
             self._json({**about, "siblings": siblings})
-        elif what == "tree":
-            deep = parse_qs(address.query).get("recursive", ["false"])[0].lower() in ("true", "1")
-            self._json(self._tree(files, PurePosixPath(name), deep))
-        elif hub.gated:
-            self._error(403, "GatedRepo")
-        elif name not in files:
-            self._error(404, "EntryNotFound")
-        elif name.endswith(LARGE):
-            data = files[name]
-            checksum = sha256(data)
-            linked = {"X-Linked-Etag": f'"{checksum}"', "X-Linked-Size": str(len(data))}
-            # Another host, as on the Hub.
-            elsewhere = hub.address.replace("127.0.0.1", "localhost")
-            location = {"Location": f"{elsewhere}/cdn/{checksum}"}
-            self._head(302, {**linked, **location, "Content-Length": "0"})
+        elif what == "tree":  # recursive, as snapshot_download asks for it
+            entries = {"type": "file", "oid": "0" * 40}
+            self._json([{**entries, "path": n, "size": len(d)} for n, d in files.items()])
         else:
-            self._content(files[name])
+            # The Hub, too, names large files by their SHA-256.
+            large = name.endswith((".pt", ".safetensors"))
+            tag = sha256(files[name]) if large else hashlib.sha1(files[name]).hexdigest()
+            self._answer(200, files[name], {"ETag": f'"{tag}"', "X-Repo-Commit": commit})
 
-    def _tree(self, files: dict[str, bytes], below: PurePosixPath, deep: bool) -> list[dict]:
-        """List the files and folders in a folder, with ``deep`` recursively."""
-        paths = [PurePosixPath(name) for name in files]
-        folders = {above for path in paths for above in path.parents if above.name}
-        listed = [
-            path
-            for path in sorted({*paths, *folders})
-            if (below in path.parents if deep else path.parent == below)
-        ]
-        return [
-            {"type": "directory", "path": str(path), "size": 0, "oid": sha256(b"")[:40]}
-            if path in folders
-            else self._entry(str(path), files[str(path)])
-            for path in listed
-        ]
+    do_HEAD = do_GET
 
-    def _entry(self, name: str, data: bytes) -> dict:
-        oid = hashlib.sha1(data).hexdigest()
-        entry = {"type": "file", "path": name, "size": len(data), "oid": oid}
-        if name.endswith(LARGE):
-            entry["lfs"] = {"oid": sha256(data), "size": len(data), "pointerSize": 130}
-        return entry
-
-    def _content(self, data: bytes, may_drop: bool = False) -> None:
-        start = int((self.headers["Range"] or "bytes=0-").partition("=")[2].partition("-")[0])
-        headers = {"ETag": f'"{hashlib.sha1(data).hexdigest()}"', "Accept-Ranges": "bytes"}
-        if start:
-            headers["Content-Range"] = f"bytes {start}-{len(data) - 1}/{len(data)}"
-        part = data[start:]
-        self._head(206 if start else 200, {**headers, "Content-Length": str(len(part))})
-        if self.command == "HEAD":
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        hub, path = self.server, self._begin()
+        if path is None:
             return
-        if may_drop and self.server.drops:
-            self.server.drops -= 1
-            part = part[: len(data) // 2] if not start else b""
-            self.close_connection = True
-        self.wfile.write(part)
+        token = (self.headers["Authorization"] or "").removeprefix("Bearer ")
+        if path == "/api/validate-yaml":
+            self._json({"errors": [], "warnings": []})
+        elif token != TOKEN:
+            self._error(403 if token == READ_TOKEN else 401, "")
+        elif path == "/api/repos/create":
+            self._json({"url": f"{hub.address}/{REPOSITORY}"}, 409 if hub.exists else 200)
+            hub.exists = True
+        elif path.endswith("/preupload/main"):
+            names = [file["path"] for file in json.loads(body)["files"]]
+            mode = {"uploadMode": "regular", "shouldIgnore": False}
+            self._json({"files": [{"path": name, **mode} for name in names]})
+        else:
+            self._commit([json.loads(line) for line in body.splitlines()])
+
+    def _commit(self, lines: list[dict]) -> None:
+        hub, files = self.server, dict(self.server.files)
+        header, *changes = ((line["key"], line["value"]) for line in lines)
+        assert header[1]["parentCommit"] == hub.commit
+        for kind, value in changes:
+            if kind == "deletedFile":
+                del files[value["path"]]
+            else:
+                files[value["path"]] = base64.b64decode(value["content"])
+        hub.serve(files)
+        address = f"{hub.address}/{REPOSITORY}/commit/{hub.commit}"
+        self._json({"commitUrl": address, "commitOid": hub.commit})
 
     def _json(self, content: object, status: int = 200) -> None:
-        data = json.dumps(content).encode()
-        self._head(status, {"Content-Type": "application/json", "Content-Length": str(len(data))})
-        self.wfile.write(data)
+        self._answer(status, json.dumps(content).encode(), {"Content-Type": "application/json"})
 
     def _error(self, status: int, code: str) -> None:
-        self._head(status, {"X-Error-Code": code, "X-Error-Message": code, "Content-Length": "0"})
+        self._answer(status, b"", {"X-Error-Code": code, "X-Error-Message": code})
 
-    def _head(self, status: int, headers: dict[str, str]) -> None:
+    def _answer(self, status: int, data: bytes, headers: dict[str, str]) -> None:
         self.send_response(status)
-        for name, value in {"X-Repo-Commit": self.commit, **headers}.items():
+        for name, value in {**headers, "Content-Length": str(len(data))}.items():
             self.send_header(name, value)
         self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(data)
+
+
+# As WeSpeaker's train.py writes it, in the layout of the challenge's baseline.
+CONFIG = """
+dataset_args:
+  cmvn: true
+  cmvn_args: {norm_mean: true, norm_var: false}
+  fbank_args: {dither: 1.0, frame_length: 25, frame_shift: 10, num_mel_bins: 80}
+  frontend: fbank
+  resample_rate: 16000
+model: SimAM_ResNet34_ASP
+projection_args: {easy_margin: false, project_type: arc_margin, scale: 32.0, num_class: 7}
+"""
+
+
+def published_config(in_planes: int, embed_dim: int) -> dict:
+    """Return the config.yaml of a network of this size."""
+    arguments = {"acoustic_dim": 80, "embed_dim": embed_dim, "in_planes": in_planes}
+    return yaml.safe_load(CONFIG) | {"model_args": arguments}
+
+
+def write_release(folder: Path, model: nn.Module, in_planes: int, embed_dim: int) -> Path:
+    """Write models/avg_model.pt, with the weights of its classifier, and config.yaml."""
+    (folder / "models").mkdir(parents=True)
+    state = {**model.state_dict(), "projection.weight": torch.zeros(7, embed_dim)}
+    torch.save(state, folder / "models" / "avg_model.pt")
+    (folder / "config.yaml").write_text(yaml.dump(published_config(in_planes, embed_dim)))
+    return folder

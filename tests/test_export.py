@@ -77,7 +77,7 @@ def int8(folder):
 
 @pytest.mark.parametrize(
     "args",
-    [{}, {"num_mel_bins": 40, "frame_length": 20, "window_type": "povey", "mean_norm": False}],
+    [{}, {"num_mel_bins": 40, "frame_length": 20, "mean_norm": False}],
 )
 def test_the_exported_filterbank_is_the_filterbank(args):
     speech = reference_waveform(5, 20000)

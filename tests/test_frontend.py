@@ -1,4 +1,4 @@
-"""The filterbank equals Kaldi's, and every front end is chosen by its name."""
+"""The filterbank equals Kaldi's."""
 
 import numpy as np
 import pytest
@@ -7,28 +7,18 @@ import torchaudio
 from conftest import reference_waveform
 
 from tidyvoice.errors import TidyVoiceError
-from tidyvoice.frontend import Frontend as PublicName
-from tidyvoice.frontends import FrontendSettings
-from tidyvoice.frontends.fbank import Fbank, seeded_noise
-
-
-def kaldi(waveform: torch.Tensor, window: str) -> torch.Tensor:
-    return torchaudio.compliance.kaldi.fbank(
-        waveform[None] * 32768, num_mel_bins=80, window_type=window, dither=0.0
-    )
+from tidyvoice.frontend import Frontend, FrontendSettings
+from tidyvoice.frontends.fbank import seeded_noise
 
 
 def signals(samples: int) -> dict[str, torch.Tensor]:
     rng = np.random.default_rng(samples)
-    clicks = np.zeros(samples)
-    clicks[rng.integers(0, samples, 1 + samples // 3000)] = 1.0
     speech = reference_waveform(3, samples) / 32768
     half_silent = speech.copy()
     half_silent[samples // 2 :] = 0.0
     waveforms = {
         "speech": speech,
         "silence": np.zeros(samples),
-        "clicks": clicks,
         "full-scale noise": rng.uniform(-1, 1, samples),
         "full-scale square wave": np.sign(np.sin(2 * np.pi * 211 * np.arange(samples) / 16000)),
         "speech then silence": half_silent,
@@ -36,38 +26,28 @@ def signals(samples: int) -> dict[str, torch.Tensor]:
     return {name: torch.from_numpy(x.astype(np.float32)) for name, x in waveforms.items()}
 
 
-@pytest.mark.parametrize(
-    ("seconds", "window"),
-    [(0.1, "hamming"), (0.137, "povey"), (2.0, "hanning"), (2.0, "rectangular"), (30.0, "hamming")],
-)
-def test_features_equal_kaldis(seconds, window):
-    frontend = Fbank(mean_norm=False, window_type=window).eval()
+@pytest.mark.parametrize("seconds", [0.1, 0.137, 2.0, 30.0])
+def test_features_equal_kaldis(seconds):
+    frontend = Frontend(mean_norm=False).eval()
     for name, waveform in signals(int(seconds * 16000)).items():
+        kaldis = torchaudio.compliance.kaldi.fbank(
+            waveform[None] * 32768, num_mel_bins=80, window_type="hamming", dither=0.0
+        )
         # Rounding is 1e-6 of the loudest bin, which is up to 3e-4 of the weakest ones.
-        difference = (frontend(waveform[None])[0] - kaldi(waveform, window)).abs().max()
+        difference = (frontend(waveform[None])[0] - kaldis).abs().max()
         assert difference < 1e-3, (name, seconds, float(difference))
-
-
-def test_features_equal_the_published_numbers_before_mean_normalisation(golden):
-    frontend = Fbank(mean_norm=False).eval()
-    for case in golden["waveform"]:
-        samples = reference_waveform(case["seed"], case["samples"])
-        features = frontend(torch.from_numpy(samples).float().div(32768)[None])[0].numpy()
-        np.testing.assert_allclose(features[0, :8], case["fbank_frame0"], atol=1e-3)
-        by_bin = features.mean(axis=0)[::10]
-        np.testing.assert_allclose(by_bin, case["fbank_mean_by_bin"], atol=1e-3)
 
 
 def test_features_do_not_depend_on_the_rest_of_the_batch():
     batch = torch.stack(list(signals(24000).values()))
-    frontend = PublicName().eval()
+    frontend = Frontend().eval()
     alone = torch.cat([frontend(waveform[None]) for waveform in batch])
     torch.testing.assert_close(frontend(batch), alone, atol=1e-4, rtol=0)
-    torch.testing.assert_close(frontend(batch).mean(dim=1), torch.zeros(6, 80), atol=1e-4, rtol=0)
+    torch.testing.assert_close(frontend(batch).mean(dim=1), torch.zeros(5, 80), atol=1e-4, rtol=0)
 
 
 def test_dither_depends_on_the_seed_and_is_added_in_training_only():
-    frontend = Fbank()
+    frontend = Frontend()
     waveforms = torch.zeros(3, 8000)
     seeds = torch.tensor([5, 6, 5])
     first = frontend.train()(waveforms, seeds)
@@ -85,13 +65,9 @@ def test_sizes_are_known_without_memory_and_agree():
     frontend = FrontendSettings().outline()
     assert frontend.window.is_meta
     assert (frontend.feature_dim, frontend.frame_shift, frontend.trainable) == (80, 160, False)
-    for frames in (1, 2, 200, 600):
-        samples = frontend.num_samples(frames)
+    for frames, samples in ((1, 400), (2, 560), (200, 32_240)):
+        assert frontend.num_samples(frames) == samples
         assert frontend.num_frames(samples) == frames
         assert frontend.num_frames(samples - 1) == frames - 1
-    assert frontend.num_samples(200) == (199 * 10 + 25) * 16
-
-
-def test_an_utterance_shorter_than_a_frame_is_an_error():
     with pytest.raises(TidyVoiceError, match="399 samples is shorter than one frame"):
-        Fbank()(torch.zeros(1, 399))
+        Frontend()(torch.zeros(1, 399))

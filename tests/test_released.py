@@ -3,7 +3,6 @@
 import hashlib
 import io
 import json
-import platform
 import re
 import tarfile
 import zipfile
@@ -15,9 +14,8 @@ import torch
 import yaml
 from conftest import fill_weights, invoke, seeded, succeed
 
-from tests.fake_hub import REPOSITORY, fake_hub
-from tests.preloaded import run
-from tests.releases import published_config, write_release
+from tests.fake_hub import REPOSITORY, fake_hub, published_config, write_release
+from tests.publish.support import failing, run
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.files import atomic_folder
 from tidyvoice.modelhub.folder import load_model, training_speakers
@@ -26,18 +24,16 @@ from tidyvoice.released import Release, fetch_model
 from tidyvoice.settings import load_settings
 
 WEIGHTS = "models/avg_model.pt"  # in a folder as it is released
-ROOT = Path(__file__).parent.parent
 
 
-@pytest.fixture(scope="module")
-def model():
-    return fill_weights(build_model("SimAM_ResNet34_ASP", in_planes=2, embed_dim=8), 1)
+def new_model(seed=1):
+    return fill_weights(build_model("SimAM_ResNet34_ASP", in_planes=2, embed_dim=8), seed)
 
 
 @pytest.fixture
-def released(model, tmp_path):
+def released(tmp_path):
     """A folder as WeSpeaker releases one."""
-    folder = write_release(tmp_path / "released", model, in_planes=2, embed_dim=8)
+    folder = write_release(tmp_path / "released", new_model(), in_planes=2, embed_dim=8)
     (folder / "README.md").write_text("not wanted")
     return folder
 
@@ -50,210 +46,150 @@ def hub(released):
 
 
 def fetch(hub, tmp_path, *arguments, **changes):
-    """Run the command in its own process, because huggingface_hub reads its environment once."""
     hub.asked.clear()
-    env = hub.environment(tmp_path / "home", **changes)
-    return run("tidyvoice", "fetch-model", *arguments, cwd=tmp_path, env=env)
+    return run(hub, tmp_path, "tidyvoice", "fetch-model", *arguments, **changes)
 
 
-def failing(result):
-    """Return the only line of an error, which may follow lines of progress."""
-    assert result.returncode == 1, result.stdout + result.stderr
-    assert "Traceback" not in result.stderr
-    (line,) = [line for line in result.stderr.splitlines() if line.startswith("error")]
-    return line
-
-
-def assert_equals(folder, model):
+def assert_released(folder):
     loaded, _ = load_model(folder)
-    for name, tensor in model.state_dict().items():
+    for name, tensor in new_model().state_dict().items():
         assert torch.equal(tensor, loaded.state_dict()[name])
 
 
-def test_a_repository_is_downloaded_once_and_then_read_from_the_cache(
-    hub, model, released, tmp_path
-):
+def test_a_repository_is_downloaded_once_and_then_read_from_the_cache(hub, tmp_path):
     result = fetch(hub, tmp_path, REPOSITORY, "--out", "first")
     assert result.returncode == 0, result.stderr
     assert result.stderr == ""
     assert f"--revision {hub.commit}" in result.stdout
     assert not any("README" in path for path in hub.asked)
-    assert_equals(tmp_path / "first", model)
-    assert sorted(path.name for path in (tmp_path / "first").iterdir()) == [
-        "avg_model.pt", "config.yaml", "source.json", "speakers.txt",
-    ]  # fmt: skip
-    checksum = hashlib.sha256((released / WEIGHTS).read_bytes()).hexdigest()
+    assert_released(tmp_path / "first")
+    files = {"avg_model.pt", "config.yaml", "source.json", "speakers.txt"}
+    assert {path.name for path in (tmp_path / "first").iterdir()} == files
     source = json.loads((tmp_path / "first" / "source.json").read_text())
-    assert source["source"] == REPOSITORY
-    assert source["revision"] == "main"
+    assert (source["source"], source["revision"]) == (REPOSITORY, "main")
     assert source["commit"] == hub.commit
-    assert source["files"]["avg_model.pt"] == checksum
+    assert source["files"]["avg_model.pt"] == hashlib.sha256(hub.files[WEIGHTS]).hexdigest()
     assert training_speakers(tmp_path / "first") == ["*"]
 
     again = fetch(hub, tmp_path, REPOSITORY, "--out", "first", "--json")
-    assert json.loads(again.stdout)["existing"] is True
-    assert not any("cdn" in path for path in hub.asked)
+    assert json.loads(again.stdout)["commit"] == hub.commit
+    assert not any(path.startswith("GET") and WEIGHTS in path for path in hub.asked)
 
     hub.asked.clear()
-    offline = fetch(hub, tmp_path, REPOSITORY, "--out", "second", "--json", HF_HUB_OFFLINE="1")
-    assert offline.returncode == 0, offline.stderr
-    assert json.loads(offline.stdout)["commit"] == hub.commit
     soundfile.write(tmp_path / "noise.wav", seeded(1).standard_normal(16000) / 10, 16000)
     embed = ["tidyvoice", "embed", "noise.wav", "--json", "--model"]
-    env = hub.environment(tmp_path / "home", HF_HUB_OFFLINE="1")
     of_cache, of_folder = (
-        run(*embed, model, cwd=tmp_path, env=env).stdout for model in (REPOSITORY, "second")
+        run(hub, tmp_path, *embed, model, HF_HUB_OFFLINE="1") for model in (REPOSITORY, "first")
     )
-    assert json.loads(of_cache) == json.loads(of_folder)
+    assert json.loads(of_cache.stdout) == json.loads(of_folder.stdout)
     assert hub.asked == []
-    assert_equals(tmp_path / "second", model)
+
+    (kept,) = (tmp_path / "home").rglob(f"blobs/{source['files']['avg_model.pt']}")
+    data = bytearray(kept.read_bytes())
+    data[-1] ^= 1
+    kept.write_bytes(data)
+    line = failing(fetch(hub, tmp_path, REPOSITORY, "--out", "second"))
+    assert f"{kept.name} is damaged: delete it" in line
 
 
 @pytest.mark.parametrize(
-    ("message", "how", "environment"),
+    ("message", "refuse", "environment"),
     [
-        ("is not in the cache", {}, {"HF_HUB_OFFLINE": "1"}),
-        ("neither a path on this machine nor", {"refuse": (404, "RepoNotFound")}, {}),
-        ("neither a path on this machine nor", {"refuse": (401, "RepoNotFound")}, {}),
-        ("HTTP status 403; check that HF_TOKEN", {"refuse": (403, "")}, {}),
-        ("HTTP status 503; try again later", {"refuse": (503, "")}, {}),
-        (f"{REPOSITORY} has no revision main", {"refuse": (404, "RevisionNotFound")}, {}),
-        (f"{REPOSITORY} asks its readers to accept conditions", {"gated": True}, {}),
+        ("not in the cache", {}, {"HF_HUB_OFFLINE": "1"}),
+        ("RepoNotFound.*; check the name, and set HF_TOKEN", {"": (401, "RepoNotFound")}, {}),
+        ("HTTP status 503 .*; try again later", {"": (503, "")}, {}),
+        (f"{REPOSITORY} at main: .*; check the names", {"": (404, "RevisionNotFound")}, {}),
+        ("access, and accept the conditions", {"/resolve/": (403, "GatedRepo")}, {}),
         ("check the network and run the command again", {}, {"HF_ENDPOINT": "http://[::1]:9"}),
     ],
 )
-def test_failed_downloads_are_one_line(hub, tmp_path, message, how, environment):
-    for name, value in how.items():
-        setattr(hub, name, value)
-    code = f"""
-from tidyvoice.errors import one_line_errors
-from tidyvoice.modelhub.huggingface import download
-with one_line_errors():
-    download({REPOSITORY!r}, "main")
-"""
-    result = run("python", "-c", code, env=hub.environment(tmp_path / "home", **environment))
-    assert message in failing(result)
-    assert len(result.stderr.splitlines()) == 1
-
-
-def test_an_interrupted_download_leaves_no_folder_and_is_continued(hub, model, tmp_path):
-    hub.drops = 99
-    line = failing(fetch(hub, tmp_path, REPOSITORY, "--out", "out"))
-    assert "check the network and run the command again" in line
+def test_failed_downloads_are_one_line(hub, tmp_path, message, refuse, environment):
+    hub.refuse = refuse
+    result = fetch(hub, tmp_path, REPOSITORY, "--out", "out", **environment)
+    assert re.search(message, failing(result))
     assert not (tmp_path / "out").exists()
-    assert not list((tmp_path / "home").rglob("avg_model.pt"))
-    hub.drops = 0
-    result = fetch(hub, tmp_path, REPOSITORY, "--out", "out")
-    assert result.returncode == 0, result.stderr
-    assert_equals(tmp_path / "out", model)
 
 
 def test_a_pinned_version_is_fetched_or_nothing(hub, released, tmp_path):
-    text = (ROOT / "conf/tidyvoice/released.yaml").read_text()
+    text = (Path(__file__).parents[1] / "conf/tidyvoice/released.yaml").read_text()
+    text = text.replace("areffarhadi/Resnet34-tidyvoiceX-ASV", REPOSITORY)
     pins = tmp_path / "released.yaml"
-    pins.write_text(text.replace("areffarhadi/Resnet34-tidyvoiceX-ASV", REPOSITORY))
+    pins.write_text(text)
     result = fetch(hub, tmp_path, pins, "--out", "first", "--pin")
     assert result.returncode == 0, result.stderr
     assert "may change" not in result.stdout
     pinned = load_settings(Release, pins)
     assert pinned.revision == hub.commit
     assert pinned.sha256 == hashlib.sha256(hub.files[WEIGHTS]).hexdigest()
-    assert pins.read_text().splitlines()[:11] == text.splitlines()[:11]
+    assert pins.read_text().partition("revision:")[0] == text.partition("revision:")[0]
 
     # After another commit to the branch, the pinned one still comes from the cache.
     old = hub.commit
-    other = fill_weights(build_model("SimAM_ResNet34_ASP", in_planes=2, embed_dim=8), 2)
-    torch.save(other.state_dict(), released / WEIGHTS)
+    torch.save(new_model(seed=2).state_dict(), released / WEIGHTS)
     hub.serve_folder(released)
-    result = fetch(hub, tmp_path, pins, "--out", "first", "--json")
-    assert json.loads(result.stdout)["commit"] == old
+    assert old in fetch(hub, tmp_path, pins, "--out", "first").stdout
     line = failing(fetch(hub, tmp_path, pins, "--out", "other", "--revision", "main"))
     assert f"released.yaml says {pinned.sha256}" in line
-    assert not (tmp_path / "other").exists()
 
 
-def test_a_damaged_cache_is_detected(hub, tmp_path):
-    assert fetch(hub, tmp_path, REPOSITORY, "--out", "first").returncode == 0
-    checksum = hashlib.sha256(hub.files[WEIGHTS]).hexdigest()
-    (kept,) = (tmp_path / "home").rglob(f"blobs/{checksum}")
-    data = bytearray(kept.read_bytes())
-    data[-1] ^= 1
-    kept.write_bytes(data)
-    line = failing(fetch(hub, tmp_path, REPOSITORY, "--out", "second"))
-    assert f"{checksum} is damaged: delete it" in line
-
-
-def write_zip(path, files):
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, data in files.items():
-            archive.writestr(name, data)
-
-
-def write_tar(path, files):
-    with tarfile.open(path, "w:gz" if path.suffix in (".gz", ".tgz") else "w") as archive:
+def write_archive(path, files):
+    if path.suffix == ".zip":
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, data in files.items():
+                archive.writestr(name, data)
+        return
+    with tarfile.open(path, "w" if path.suffix == ".tar" else "w:gz") as archive:
         for name, data in files.items():
             entry = tarfile.TarInfo(name)
             entry.size = len(data)
             archive.addfile(entry, io.BytesIO(data))
 
 
-@pytest.mark.parametrize("ending", [".zip", ".tar.gz", ".tgz", ".tar"])
 @pytest.mark.parametrize(
-    ("weights", "config"),
+    ("ending", "weights", "config"),
     [
-        ("voxblink2_samresnet34/avg_model.pt", "voxblink2_samresnet34/config.yaml"),
-        ("./models/ft/avg_model.pt", "./models/ft/config.yaml"),
-        ("exp/models/avg_model.pt", "exp/config.yaml"),
-        ("avg_model.pt", "config.yaml"),
+        (".zip", "voxblink2_samresnet34/avg_model.pt", "voxblink2_samresnet34/config.yaml"),
+        (".tar.gz", "./models/ft/avg_model.pt", "./models/ft/config.yaml"),
+        (".tgz", "exp/models/avg_model.pt", "exp/config.yaml"),
+        (".tar", "avg_model.pt", "config.yaml"),
     ],
 )
-def test_archives_in_every_layout(model, released, tmp_path, ending, weights, config):
-    archive = tmp_path / f"voxblink2_samresnet34{ending}"
-    files = {
-        weights: (released / WEIGHTS).read_bytes(),
-        config: (released / "config.yaml").read_bytes(),
-        "__MACOSX/._config.yaml": b"junk",
-    }
-    (write_zip if ending == ".zip" else write_tar)(archive, files)
-    fetched = fetch_model(str(archive), tmp_path / "out")
-    assert not fetched.existing
-    assert fetched.source.commit is None
-    assert fetched.parameters == sum(parameter.numel() for parameter in model.parameters())
-    assert_equals(tmp_path / "out", model)
+def test_archives_in_every_layout(released, tmp_path, ending, weights, config):
+    files = {weights: (released / WEIGHTS).read_bytes(), "__MACOSX/._config.yaml": b"junk"}
+    archive = tmp_path / f"archive{ending}"
+    write_archive(archive, {**files, config: (released / "config.yaml").read_bytes()})
+    assert fetch_model(str(archive), tmp_path / "out").commit is None
+    assert_released(tmp_path / "out")
 
 
 def test_unsafe_and_damaged_archives_write_nothing(released, tmp_path):
     files = {name: (released / name).read_bytes() for name in (WEIGHTS, "config.yaml")}
-    for name in ("/etc/evil", "../evil", "a/../../evil"):
-        for write, ending in ((write_zip, "zip"), (write_tar, "tar.gz")):
-            write(tmp_path / f"evil.{ending}", {**files, name: b"x"})
-            with pytest.raises(TidyVoiceError, match="leads out of the archive"):
-                fetch_model(str(tmp_path / f"evil.{ending}"), tmp_path / "out")
+    write_archive(tmp_path / "evil.tar.gz", {**files, "a/../../evil": b"x"})
     with tarfile.open(tmp_path / "link.tar", "w") as archive:
         archive.add(released / "config.yaml", "config.yaml")
         entry = tarfile.TarInfo("avg_model.pt")
         entry.type, entry.linkname = tarfile.SYMTYPE, str(released / WEIGHTS)
         archive.addfile(entry)
-    with pytest.raises(TidyVoiceError, match="holds no avg_model"):
-        fetch_model(str(tmp_path / "link.tar"), tmp_path / "out")
     whole = (tmp_path / "evil.tar.gz").read_bytes()
     (tmp_path / "cut.tar.gz").write_bytes(whole[: len(whole) // 2])
     (tmp_path / "cut.zip").write_bytes(whole)
-    for name in ("cut.tar.gz", "cut.zip"):
+    for name in ("evil.tar.gz", "link.tar", "cut.tar.gz", "cut.zip"):
         with pytest.raises(TidyVoiceError, match=f"{name} cannot be unpacked"):
             fetch_model(str(tmp_path / name), tmp_path / "out")
     assert not (tmp_path / "out").exists()
+    # Python's zipfile drops what leads out of the folder from a path.
+    write_archive(tmp_path / "evil.zip", {**files, "a/../../evil": b"x", "/tmp/evil": b"x"})
+    fetch_model(str(tmp_path / "evil.zip"), tmp_path / "out")
     assert not list(tmp_path.rglob("*evil"))
+    assert not Path("/tmp/evil").exists()
 
 
-def test_a_model_that_does_not_work_is_refused(model, released, tmp_path):
+def test_a_model_that_does_not_work_is_refused(released, tmp_path):
     (released / "config.yaml").write_text(yaml.safe_dump(published_config(4, 8)))
-    with pytest.raises(TidyVoiceError, match=f"^{released}: avg_model.pt does not fit") as error:
+    with pytest.raises(TidyVoiceError, match=f"^{released}: avg_model.pt does not fit"):
         fetch_model(str(released), tmp_path / "out")
-    assert "front.conv1.weight has the shape (2, 1, 3, 3), not (4, 1, 3, 3)" in str(error.value)
     (released / "config.yaml").write_text(yaml.safe_dump(published_config(2, 8)))
-    state = model.state_dict()
-    state["bottleneck.bias"] = torch.full((8,), torch.nan)
+    state = {**new_model().state_dict(), "bottleneck.bias": torch.full((8,), torch.nan)}
     torch.save(state, released / WEIGHTS)
     with pytest.raises(TidyVoiceError, match=f"^{released}: the embedding of .* not finite"):
         fetch_model(str(released), tmp_path / "out")
@@ -262,51 +198,39 @@ def test_a_model_that_does_not_work_is_refused(model, released, tmp_path):
 
 def test_the_leak_guard_knows_named_and_given_speakers(released, tmp_path):
     (tmp_path / "utt2spk").write_text("a/en/1.wav a\nb/en/1.wav b\n")
-    command = ("fetch-model", released, "--out", tmp_path / "one")
-    text = succeed(*command, "--trained-on", tmp_path / "utt2spk")
+    command = ("fetch-model", released, "--trained-on", tmp_path / "utt2spk", "--out")
+    text = succeed(*command, tmp_path / "one")
     assert "2 speakers whose names are known and on others" in text
     assert training_speakers(tmp_path / "one") == ["*", "a", "b"]
     (released / "speakers.txt").write_text("c\n")
-    fetch_model(str(released), tmp_path / "two", trained_on=["a"])
-    assert training_speakers(tmp_path / "two") == ["a", "c"]
+    succeed(*command, tmp_path / "two")
+    assert training_speakers(tmp_path / "two") == ["a", "b", "c"]
 
 
 def test_another_model_is_not_replaced(released, tmp_path):
     out = tmp_path / "out"
-    out.mkdir()
-    assert not fetch_model(str(released), out).existing
-    assert fetch_model(str(released), out).existing
-    (out / "config.yaml").write_text(yaml.safe_dump({**published_config(2, 8), "seed": 1}))
+    assert fetch_model(str(released), out) == fetch_model(str(released), out)
+    (out / "config.yaml").write_text("seed: 1\n")
     with pytest.raises(TidyVoiceError, match=r"out exists and its config.yaml differs"):
         fetch_model(str(released), out)
-    assert "seed: 1\n" in (out / "config.yaml").read_text()
+    assert (out / "config.yaml").read_text() == "seed: 1\n"
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["nothing"], "nothing: no folder, archive (.zip, .tar.gz, .tgz, .tar), YAML file"),
-        (["missing.yaml"], "missing.yaml is missing"),
-        (["wrong.yaml"], "wrong.yaml: unknown key revison: did you mean revision?"),
-        (["here", "--revision", "main"], "--revision main: here is not a repository"),
-        (["here", "--pin"], "--pin: give a YAML file that names here"),
-        (["here"], "here holds no avg_model.pt, model.safetensors or models/avg_model.pt"),
-    ],
-)
-def test_wrong_sources_are_one_line(tmp_path, monkeypatch, arguments, message):
+def test_wrong_sources_are_one_line(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "here").mkdir()
     (tmp_path / "wrong.yaml").write_text("repo: a/b\nrevison: main\n")
-    result = invoke("fetch-model", *arguments, "--out", "out")
-    assert result.exit_code == 1
-    (line,) = result.output.splitlines()
-    assert message in line
-    assert not (tmp_path / "out").exists()
+    for arguments, message in (
+        (["nothing"], "nothing: no folder, archive (.zip, .tar.gz, .tgz, .tar), YAML file"),
+        (["wrong.yaml"], "wrong.yaml: unknown key revison: did you mean revision?"),
+        (["here", "--revision", "main"], "--revision main: here is not a repository"),
+    ):
+        (line,) = invoke("fetch-model", *arguments, "--out", "out").output.splitlines()
+        assert line.startswith(f"error: {message}")
+        assert not (tmp_path / "out").exists()
 
 
 def test_a_folder_is_whole_or_absent(tmp_path):
-    left = tmp_path / f".out.{platform.node().replace('.', '-')}.999999999-0.partial"
-    left.mkdir()
     with pytest.raises(FileNotFoundError), atomic_folder(tmp_path / "out") as partial:
         (partial / "file").rename(partial / "no such folder" / "file")
     assert list(tmp_path.iterdir()) == []
@@ -315,27 +239,3 @@ def test_a_folder_is_whole_or_absent(tmp_path):
     assert (tmp_path / "out" / "file").read_text() == "whole"
     with pytest.raises(TidyVoiceError, match="out exists"), atomic_folder(tmp_path / "out"):
         pass
-
-
-def test_the_published_training_is_compared_with_ours(released, tmp_path):
-    ours = ROOT / "conf/tidyvoice/finetune.yaml"
-    command = ("fetch-model", released, "--config", ours, "--out")
-    lines = [re.split(r"\s{2,}", line) for line in succeed(*command, tmp_path / "a").splitlines()]
-    first = next(number for number, line in enumerate(lines) if line[0] == "setting")
-    assert lines[first] == ["setting", "published", str(ours)]
-    rows = {name: values for name, *values in lines[first + 1 :]}
-    assert rows["gpus"] == ["[0, 1]", "-"]
-    assert rows["dataloader_args.batch_size"] == ["24", "48", "differs"]
-    assert rows["projection_args.num_class"] == ["7", "-"]
-    assert rows["num_epochs"] == ["6", "6"]
-    assert rows["scheduler_args.epoch_iter"] == ["5463", "-"]
-    assert rows["scheduler_args.initial_lr"] == ["5e-05", "3.75e-05", "differs"]
-    assert rows["scheduler_args.initial_lr x scale_ratio"] == ["3.75e-05", "3.75e-05"]
-    assert rows["margin_update.initial_margin"] == ["0.0", "0.1", "differs"]
-    config = published_config(2, 8)
-    few = {key: config[key] for key in ("model", "model_args", "dataset_args")}
-    (released / "config.yaml").write_text(yaml.safe_dump({**few, "num_avg": 10}))
-    training = json.loads(succeed(*command, tmp_path / "b", "--json"))["training"]
-    assert {row["key"] for row in training if row["published"] is not None} == {"num_avg"}
-    (released / "config.yaml").write_text(yaml.safe_dump(few))
-    assert "config.yaml says nothing about the training" in succeed(*command, tmp_path / "c")

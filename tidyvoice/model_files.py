@@ -1,19 +1,11 @@
-"""The files of a model: how to find them in a folder, an archive or a repository.
-
-A model folder holds ``config.yaml`` and the weights, either beside it or in the sub-folder
-``models`` as in an experiment of WeSpeaker. Every command chooses the files with ``find_model``.
-"""
+"""The files of a model: how to find them in a folder, and how to unpack an archive."""
 
 import gzip
-import shutil
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path, PurePath, PurePosixPath
-from typing import IO, Any
+from pathlib import Path
 
 from tidyvoice.errors import TidyVoiceError, summarise
 
@@ -22,162 +14,88 @@ CONFIG_FILE, SPEAKERS_FILE, VERIFIER_FILE = "config.yaml", "speakers.txt", "veri
 HEAD_FILE = "head.pt"
 OPTIONAL = (SPEAKERS_FILE, VERIFIER_FILE, HEAD_FILE)
 MODEL_FILES = (*WEIGHT_FILES, CONFIG_FILE, *OPTIONAL)
-INNER = "models"
+INNER = "models"  # the folder of the weights in an experiment of WeSpeaker
+# Places of the weights in a model folder, the preferred one first.
+LAYOUTS = tuple(Path(inner, name) for inner in ("", INNER) for name in WEIGHT_FILES)
 # A line of SPEAKERS_FILE that stands for further speakers whose names are unknown.
 OTHERS = "*"
 ARCHIVES = (".zip", ".tar.gz", ".tgz", ".tar")
-# Folders to search, nearest first.
-DEPTHS = ("", "*/", "*/*/")
 ACCEPTED = f"{', '.join(WEIGHT_FILES)} or {INNER}/{WEIGHT_FILES[0]}"
-# Their tensors have the names of WeSpeaker's, but they need other features.
-VOXBLINK2 = (
-    "checkpoints of VoxBlink2's own scripts do not work with WeSpeaker's features: use WeSpeaker's "
-    "voxblink2_samresnet34 instead"
-)
-# Errors of damaged archives. RuntimeError stands for an encrypted one.
-DAMAGED = (
-    zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, RuntimeError,
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class ModelFiles:
-    """Paths of a model's files.
+    """Paths of a model's files; ``config`` is None for a lone file of weights."""
 
-    Attributes:
-        weights: the state dict.
-        config: the settings of the network and its features; None for a lone file of weights.
-        optional: those of ``OPTIONAL`` that exist.
-    """
-
-    weights: PurePath
-    config: PurePath | None
-    optional: tuple[PurePath, ...] = ()
+    weights: Path
+    config: Path | None
 
     @property
     def folder(self) -> Path:
-        """The model folder, which also holds the verifier."""
-        return Path((self.config or self.weights).parent)
+        """The model folder, which also holds the optional files."""
+        return (self.config or self.weights).parent
 
     @property
-    def paths(self) -> list[PurePath]:
-        """All files."""
-        return [self.weights, *([self.config] if self.config else []), *self.optional]
-
-
-def find_model(names: Iterable[PurePosixPath], source: str | Path) -> ModelFiles:
-    """Choose the files of a model among ``names``.
-
-    The model folder is the one nearest the top. Its weights are the first of avg_model.pt,
-    model.safetensors, models/avg_model.pt and models/model.safetensors. In ``models``, a
-    config.yaml beside the weights is preferred to the one above.
-
-    Args:
-        source: the folder, archive or repository, for error messages.
-
-    Raises:
-        TidyVoiceError: there are no weights, no config.yaml for them, or several models equally
-            near the top.
-    """
-    paths = set(names)
-    weights: dict[PurePosixPath, list[tuple[bool, int, PurePosixPath]]] = {}
-    for path in paths:
-        if path.name in WEIGHT_FILES:
-            inner = path.parent.name == INNER
-            folder = path.parent.parent if inner else path.parent
-            weights.setdefault(folder, []).append((inner, WEIGHT_FILES.index(path.name), path))
-    if not weights:
-        raise TidyVoiceError(f"{source} holds no {ACCEPTED}: give the folder of a model")
-    depth = min(len(folder.parts) for folder in weights)
-    nearest = sorted(folder for folder in weights if len(folder.parts) == depth)
-    if len(nearest) > 1:
-        folders = summarise([str(folder) for folder in nearest])
-        raise TidyVoiceError(f"{source} holds several models: give one of {folders}")
-    preferred = [path for _, _, path in sorted(weights[nearest[0]])]
-    for path in preferred:
-        for folder in dict.fromkeys((path.parent, nearest[0])):
-            if folder / CONFIG_FILE in paths:
-                optional = (folder / name for name in OPTIONAL if folder / name in paths)
-                return ModelFiles(path, folder / CONFIG_FILE, tuple(optional))
-    raise TidyVoiceError(
-        f"{source} holds {preferred[0]}, but no {CONFIG_FILE} beside it: add WeSpeaker's, which "
-        f"names the network and its features; {VOXBLINK2}"
-    )
+    def paths(self) -> list[Path]:
+        """All files that exist."""
+        others = (self.folder / name for name in (CONFIG_FILE, *OPTIONAL))
+        return [self.weights, *(path for path in others if path.is_file())]
 
 
 def model_in(folder: Path, source: str | Path = "") -> ModelFiles:
     """Return the files of the model in a folder or in its sub-folders, at most two levels deep.
 
+    The model folder is the one nearest the top, its weights are the first of ``LAYOUTS``. A
+    config.yaml beside weights in ``models`` is preferred to the one above.
+
     Args:
         source: the origin of the folder, for error messages; by default the folder.
 
     Raises:
-        TidyVoiceError: see ``find_model``.
+        TidyVoiceError: there are no weights, no config.yaml for them, or several models equally
+            near the top.
     """
-    names: list[PurePosixPath] = []
-    for depth in DEPTHS:
-        patterns = (depth + inner + name for inner in ("", f"{INNER}/") for name in MODEL_FILES)
-        paths = (path for pattern in patterns for path in folder.glob(pattern) if path.is_file())
-        names += (PurePosixPath(path.relative_to(folder)) for path in paths)
-        # Deeper levels may hold millions of files.
-        if any(name.name in WEIGHT_FILES for name in names):
+    source = source or folder
+    for depth in ("", "*/", "*/*/"):  # deeper levels may hold millions of files
+        models = {
+            path.parents[len(layout.parts) - 1]
+            for layout in LAYOUTS
+            for path in folder.glob(f"{depth}{layout}")
+            if path.is_file()
+        }
+        if models:
             break
-    weights, config, *optional = (
-        folder / path for path in find_model(names, source or folder).paths
+    else:
+        raise TidyVoiceError(f"{source} holds no {ACCEPTED}: give the folder of a model")
+    if len(models) > 1:
+        names = summarise(sorted(str(model.relative_to(folder)) for model in models))
+        raise TidyVoiceError(f"{source} holds several models: give one of {names}")
+    (model,) = models
+    weights = next(model / layout for layout in LAYOUTS if (model / layout).is_file())
+    for place in (weights.parent, model):
+        if (place / CONFIG_FILE).is_file():
+            return ModelFiles(weights, place / CONFIG_FILE)
+    raise TidyVoiceError(
+        f"{source} holds {weights.relative_to(folder)}, but no {CONFIG_FILE} beside it: add the "
+        "one that the model was released with, which names the network and its features"
     )
-    return ModelFiles(weights, config, tuple(optional))
 
 
-def model_of_weights(path: Path) -> ModelFiles:
-    """Return the files of the model with the weights ``path``, with or without a config.yaml."""
-    above = [path.parent.parent] if path.parent.name == INNER else []
-    configs = (folder / CONFIG_FILE for folder in (path.parent, *above))
-    return ModelFiles(path, next((config for config in configs if config.is_file()), None))
-
-
-def copy_model(folder: Path, into: Path, source: str | Path) -> None:
-    """Copy the files of the model in ``folder`` into one folder.
+def unpack(archive: Path, into: Path) -> None:
+    """Unpack a .zip, .tar or .tar.gz; no member is written outside of the folder.
 
     Raises:
-        TidyVoiceError: see ``find_model``.
+        TidyVoiceError: the archive is damaged or encrypted, or a path or link leads out of it.
     """
-    for path in model_in(folder, source).paths:
-        shutil.copyfile(path, into / path.name)
-
-
-def unpack_model(archive: Path, into: Path) -> None:
-    """Copy the files of the model in a .zip, .tar or .tar.gz into one folder.
-
-    Only regular files are read. They are written under their own names, never under a path that
-    the archive gives.
-
-    Raises:
-        TidyVoiceError: the archive is damaged or encrypted, or a path leads out of it; see also
-            ``find_model``.
-    """
+    # RuntimeError stands for encryption.
+    damage = zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError
     try:
-        with _opened(archive) as (members, read):
-            outside = [name for name in members if name.is_absolute() or ".." in name.parts]
-            if outside:
-                raise TidyVoiceError(
-                    f"{archive}: the path {outside[0]} leads out of the archive: do not unpack it"
-                )
-            for path in find_model(members, archive).paths:
-                with read(members[path]) as file, open(into / path.name, "wb") as copy:
-                    shutil.copyfileobj(file, copy)
-    except DAMAGED as error:
+        if archive.suffix == ".zip":
+            with zipfile.ZipFile(archive) as members:
+                members.extractall(into)
+        else:
+            with tarfile.open(archive) as members:
+                members.extractall(into, filter="data")
+    except (*damage, RuntimeError) as error:
         reason = str(error) or type(error).__name__
         raise TidyVoiceError(f"{archive} cannot be unpacked: {reason}") from None
-
-
-@contextmanager
-def _opened(archive: Path) -> Iterator[tuple[dict[PurePosixPath, Any], Callable[[Any], IO]]]:
-    """Yield the regular files of an archive by path, and the function that opens one of them."""
-    if archive.suffix == ".zip":
-        with zipfile.ZipFile(archive) as opened:
-            entries = (entry for entry in opened.infolist() if not entry.is_dir())
-            yield {PurePosixPath(entry.filename): entry for entry in entries}, opened.open
-        return
-    with tarfile.open(archive) as opened:
-        entries = (entry for entry in opened if entry.isfile())
-        yield {PurePosixPath(entry.name): entry for entry in entries}, opened.extractfile

@@ -60,8 +60,8 @@ def test_a_plain_list_of_the_full_length_is_no_warning(tmp_path, text, monkeypat
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("2 a b", r":5: bad label '2'"),
-        ("1 a", r":5: 2 columns"),
+        ("2 a b", r":5: the line is '2 a b'"),
+        ("1 a", r":5: the line is '1 a'"),
         ("0 id9/en/a.wav id9/en/b.wav", r":5: no audio in {data} for 'id9/en/a.wav', nor for 1"),
     ],
 )

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from conftest import invoke, prepared, succeed
+from conftest import prepared, succeed
 
 from tidyvoice import SpeakerEncoder
 from tidyvoice.augmentations import AUGMENTATIONS
@@ -18,8 +18,8 @@ from tidyvoice.config import Experiment
 from tidyvoice.export.onnx_encoder import OnnxEncoder
 from tidyvoice.frontends import FRONTENDS
 from tidyvoice.losses import LOSSES
-from tidyvoice.models import MODELS, campplus, ecapa_tdnn
-from tidyvoice.models.pooling import MQMHASTP, POOLINGS
+from tidyvoice.models import MODELS, campplus
+from tidyvoice.models.pooling import POOLINGS
 from tidyvoice.optimizers import OPTIMIZERS
 from tidyvoice.samplers import SAMPLERS
 from tidyvoice.schedules import LEARNING_RATES
@@ -32,8 +32,6 @@ FBANK = {"name": "fbank", "args": {"num_mel_bins": 24, "frame_shift": 12.5}}
 # Network, arguments that make it narrow, front end.
 CASES = [
     ("MeanOfFrames", {"hidden": 7}, {"name": "learned_filters", "args": {"filters": 5}}),
-    ("ResNet293", {"m_channels": 2, "pooling_func": "MQMHASTP"}, FBANK),
-    ("ECAPA_TDNN_GLOB_c512", {"channels": 8}, FBANK),
     ("CAMPPlus", {"growth_rate": 4, "bn_size": 2, "init_channels": 8}, FBANK),
     ("ReDimNetB2", {"C": 8, "pooling_func": "MAX"}, FBANK),
 ]
@@ -45,12 +43,9 @@ def components(monkeypatch):
 
     An export takes seconds for every ten layers.
     """
-    registries = (
-        *(FRONTENDS, MODELS, POOLINGS, LOSSES),
-        *(OPTIMIZERS, LEARNING_RATES, SAMPLERS, AUGMENTATIONS),
-    )
+    registries = [FRONTENDS, MODELS, POOLINGS, LOSSES, OPTIMIZERS, LEARNING_RATES, SAMPLERS]
     with ExitStack() as stack:
-        for registry in registries:
+        for registry in (*registries, AUGMENTATIONS):
             stack.enter_context(patch.dict(registry))
         yield from _settings_of_examples(monkeypatch)
 
@@ -64,10 +59,6 @@ def _settings_of_examples(monkeypatch):
         for key, values in yaml.safe_load(block).items():
             settings.setdefault(key, {}).update(values)
     monkeypatch.setattr(campplus, "DENSE_BLOCKS", ((2, 1),))
-    monkeypatch.setattr(ecapa_tdnn, "PARTS", 2)
-    POOLINGS["MQMHASTP"] = partial(MQMHASTP, heads=2)
-    resnet = MODELS["ResNet293"]
-    MODELS["ResNet293"] = partial(resnet.func, resnet.args[0], (1, 1, 1, 1))
     stages, block = MODELS["ReDimNetB2"].args
     MODELS["ReDimNetB2"] = partial(MODELS["ReDimNetB2"].func, stages[1:2], block)
     yield settings
@@ -88,16 +79,12 @@ def test_a_network_works_in_every_command(experiment, components, tmp_path, name
     trained = [key for key, _ in trainer.network.model.named_parameters()]
     after = trainer.network.model.state_dict()
     changed = {key for key in trained if not torch.equal(before[key], after[key])}
-    assert changed >= {key for key in trained if key.endswith(("conv1.weight", "filters.weight"))}
     assert ("frontend.filters.weight" in changed) == (frontend["name"] == "learned_filters")
 
     average_checkpoints(trainer.folder)
     model = trainer.folder / "models"
     config = yaml.safe_load((model / "config.yaml").read_text())
-    assert config["model"] == name
     assert args.items() <= config["model_args"].items()
-    settings = config["dataset_args"][f"{frontend['name']}_args"]
-    assert frontend["args"].items() <= settings.items()
     encoder = SpeakerEncoder.from_pretrained(model, device="cpu")
     assert config["model_args"]["feat_dim"] == encoder.frontend.feature_dim
     waveforms = 0.1 * np.random.default_rng(1).standard_normal((2, 16000)).astype(np.float32)
@@ -116,22 +103,8 @@ def test_a_network_works_in_every_command(experiment, components, tmp_path, name
     card = (tmp_path / "card" / "README.md").read_text()
     assert f"Network: {name}" in card
     assert f"front end {frontend['name']}" in card
-    if name in ("ResNet293", "ECAPA_TDNN_GLOB_c512"):
-        return  # an export takes seconds, and these have the operations of the others
     # `export` compares the file with the model.
     succeed("export", "--model", tmp_path / "card", "--out", tmp_path / "model.onnx")
     samples = (32768 * waveforms).astype(np.int16)
     exported = OnnxEncoder(tmp_path / "model.onnx").embed_samples(samples)
     np.testing.assert_allclose(exported, expected, rtol=0.01, atol=0.01 * abs(expected).max())
-
-
-@pytest.mark.usefixtures("components")
-def test_features_of_a_trained_front_end_are_no_input_of_an_export(experiment, tmp_path):
-    name, args, frontend = CASES[0]
-    experiment |= {"epochs": 0, "model": {"name": name, "args": args}, "frontend": frontend}
-    trainer = Trainer(Experiment.model_validate(experiment))
-    trainer.run()
-    average_checkpoints(trainer.folder)
-    done = invoke("export", "--model", trainer.folder / "models", "--input", "features",
-                  "--out", tmp_path / "model.onnx")  # fmt: skip
-    assert "the front end learned_filters, which was trained with the model" in done.output

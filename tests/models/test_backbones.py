@@ -16,34 +16,20 @@ import torch
 from conftest import fill_weights, seeded
 
 from tidyvoice.errors import TidyVoiceError
-from tidyvoice.models import MODELS
+from tidyvoice.models import MODELS, build_model
 from tidyvoice.models.pooling import POOLINGS
 
 REFERENCE = json.loads(Path(__file__).with_name("backbones.json").read_text())
-CASES = REFERENCE["models"]
-SMALL = [case for case in CASES if "embedding" in case]
-LARGE = [case for case in CASES if "embedding" not in case]
 # Name, settings and number of blocks.
-RESNET34 = ("ResNet34", {"m_channels": 4, "pooling_func": "MQMHASTP"}, 16)
-RESNET152 = ("ResNet152", {"m_channels": 2, "pooling_func": "TSTP"}, 50)
-ECAPA = ("ECAPA_TDNN_GLOB_c512", {"channels": 16}, 3)
-CAMPPLUS = ("CAMPPlus", {"growth_rate": 8, "bn_size": 1, "init_channels": 32}, 4 + 52)
-REDIMNET_B2 = ("ReDimNetB2", {"C": 8}, 19 + 6)
-REDIMNET_B6 = ("ReDimNetB6", {"C": 16, "group_divisor": 4}, 40 + 6)
-SIMAM34 = ("SimAM_ResNet34_ASP", {"in_planes": 4}, 16)
-SIMAM100 = ("SimAM_ResNet100_ASP", {"in_planes": 2}, 49)
-SIMAM293 = ("SimAM_ResNet293_ASP", {"in_planes": 2}, 97)
-NETWORKS = [RESNET34, RESNET152, ECAPA, CAMPPLUS, REDIMNET_B2, REDIMNET_B6, SIMAM34, SIMAM100]
-
-
-def title(case):
-    arguments = {**case["model_args"], **case["width"]}
-    return "-".join(str(value) for value in (case["model"], *arguments.values()))
-
-
-def build(case):
-    arguments = {**case["model_args"], **case["width"]}
-    return MODELS.build(case["model"], arguments.pop("feat_dim"), **arguments)
+NETWORKS = [
+    ("ResNet34", {"m_channels": 4, "pooling_func": "MQMHASTP"}, 16),
+    ("ECAPA_TDNN_GLOB_c512", {"channels": 16}, 3),
+    ("CAMPPlus", {"growth_rate": 8, "bn_size": 1, "init_channels": 32}, 4 + 52),
+    ("ReDimNetB2", {"C": 8}, 19 + 6),
+    ("SimAM_ResNet34_ASP", {"in_planes": 4}, 16),
+    ("ReDimNetB6", {"C": 16, "group_divisor": 4}, 40 + 6),
+    ("SimAM_ResNet293_ASP", {"in_planes": 2}, 97),
+]
 
 
 def names_sha256(module):
@@ -51,22 +37,17 @@ def names_sha256(module):
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def assert_same_tensors(model, case):
+@pytest.mark.parametrize("case", REFERENCE["models"], ids=lambda case: case["model"])
+def test_tensors_and_embeddings_are_wespeakers(case):
+    small = "embedding" in case
+    with torch.device("cpu" if small else "meta"):
+        model = build_model(case["model"], **case["model_args"], **case["width"])
     assert sum(parameter.numel() for parameter in model.parameters()) == case["n_params"]
     assert len(model.state_dict()) == case["n_tensors"]
     assert names_sha256(model) == case["names_sha256"]
-
-
-@pytest.mark.parametrize("case", LARGE, ids=title)
-def test_tensors_are_wespeakers(case):
-    with torch.device("meta"):
-        assert_same_tensors(build(case), case)
-
-
-@pytest.mark.parametrize("case", SMALL, ids=title)
-def test_tensors_and_embeddings_are_wespeakers(case):
-    model = fill_weights(build(case), case["seed"])
-    assert_same_tensors(model, case)
+    if not small:
+        return
+    fill_weights(model, case["seed"])
     for ending, factor in case["scale"].items():
         for name, tensor in model.state_dict().items():
             if name.endswith(ending):
@@ -97,16 +78,7 @@ def test_poolings_are_wespeakers(case):
     np.testing.assert_allclose(pooled, case["output"], rtol=0, atol=1e-5)
 
 
-def test_an_ecapa_without_global_context_differs_in_the_attention_only():
-    with torch.device("meta"):
-        plain, context = (MODELS.build(f"ECAPA_TDNN{kind}_c512", 80) for kind in ("", "_GLOB"))
-    shapes = {name: tuple(tensor.shape) for name, tensor in context.state_dict().items()}
-    assert shapes["pool.linear1.weight"] == (128, 3 * 1536, 1)
-    shapes["pool.linear1.weight"] = (128, 1536, 1)
-    assert shapes == {name: tuple(tensor.shape) for name, tensor in plain.state_dict().items()}
-
-
-@pytest.mark.parametrize(("name", "settings", "blocks"), [*NETWORKS, SIMAM293])
+@pytest.mark.parametrize(("name", "settings", "blocks"), NETWORKS)
 def test_a_network_trains_and_computes_in_half_precision(name, settings, blocks):
     torch.manual_seed(1)
     model = MODELS.build(name, 24, embed_dim=8, **settings)
@@ -128,38 +100,16 @@ def test_a_network_trains_and_computes_in_half_precision(name, settings, blocks)
         assert 0 < torch.linalg.norm(half - embeddings) < 0.1 * torch.linalg.norm(embeddings)
 
 
-@pytest.mark.parametrize("pooling", POOLINGS)
-def test_every_network_takes_every_pooling(pooling):
-    for name, settings, _ in (RESNET34, ECAPA, CAMPPLUS, REDIMNET_B2, SIMAM34):
-        model = MODELS.build(name, 24, embed_dim=8, **{**settings, "pooling_func": pooling}).eval()
-        features = torch.randn(2, 20, 24)
-        with torch.no_grad():
-            embeddings = model(features)
-            for dtype, tolerance in ((torch.float32, 1e-3), (torch.bfloat16, 0.2)):
-                difference = torch.linalg.norm(model.for_inference(dtype)(features) - embeddings)
-                assert difference < tolerance * torch.linalg.norm(embeddings), (name, dtype)
-
-
 @pytest.mark.parametrize(
-    ("name", "feat_dim", "arguments", "message"),
+    ("name", "arguments", "message"),
     [
-        ("ResNet34", 80, {"pooling_func": "TSP"}, "pooling_func: did you mean TSTP"),
-        ("ResNet34", 80, {"two_emb_layer": True}, "two_emb_layer: Input should be False"),
-        ("ResNet34", 84, {}, "a multiple of 8 features a frame, not 84"),
-        ("SimAM_ResNet34_ASP", 42, {}, "a multiple of 8 features a frame, not 42"),
-        ("ECAPA_TDNN_c512", 80, {"channels": 100}, "channels: Input should be a multiple of 8"),
-        ("CAMPPlus", 80, {"embed_dims": 9, "bn_size": "x"}, "bn_size: .*did you mean embed_dim"),
-        ("ReDimNetB2", 72, {"two_emb_layer": True}, "two_emb_layer: Input should be False"),
-        ("ReDimNetB2", 80, {}, "ReDimNet with C = 16 takes a multiple of 24 features a frame"),
-        ("ReDimNetB6", 40, {}, "takes a multiple of 12 features a frame, not 40"),
-        (
-            "ReDimNetB6",
-            72,
-            {"C": 48},
-            "group_divisor takes a multiple of 32 channels",
-        ),
+        ("ResNet34", {"pooling_func": "TSP"}, "pooling_func: did you mean TSTP"),
+        ("ResNet34", {"feat_dim": 84}, "a multiple of 8 features a frame, not 84"),
+        ("CAMPPlus", {"embed_dims": 9, "bn_size": "x"}, "bn_size: .*did you mean embed_dim"),
+        ("ReDimNetB2", {}, "ReDimNet with C = 16 takes a multiple of 24 features a frame, not 80"),
+        ("SimAM_ResNet10_ASP", {}, "did you mean SimAM_ResNet100_ASP"),
     ],
 )
-def test_impossible_settings_are_errors(name, feat_dim, arguments, message):
+def test_impossible_settings_are_errors(name, arguments, message):
     with pytest.raises(TidyVoiceError, match=message):
-        MODELS.build(name, feat_dim, **arguments)
+        build_model(name, **arguments)

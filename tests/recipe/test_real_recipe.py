@@ -16,10 +16,9 @@ import torch
 import yaml
 from conftest import fill_weights, require, seeded, write_clear_voices, write_corpus, write_sounds
 
-from tests.fake_hub import REPOSITORY, fake_hub
+from tests.fake_hub import REPOSITORY, fake_hub, write_release
 from tests.preloaded import environment, shell, succeed
 from tests.recipe.support import copy_project
-from tests.releases import write_release
 from tidyvoice.evaluation.categories import evaluate
 from tidyvoice.models import build_model
 from tidyvoice.scoring.lineage import read_lineage

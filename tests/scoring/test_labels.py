@@ -72,7 +72,7 @@ def change(lists, place, row):
          "key:1: the trial 'x y' has no score in {}/bare (1 more such lines); give the list"),
         (59, [("1", "j09.wav", "k05.wav"), ("0", "j09.wav", "k05.wav")],
          "key:61: the trial 'j09.wav k05.wav' is already in line 60, 1 of them with the other"),
-        (3, [("x", "j00.wav", "k03.wav")], "key:4: bad label 'x', use '1' or '0'"),
+        (3, [("x", "j00.wav", "k03.wav")], "key:4: the line is 'x j00.wav k03.wav'"),
     ],
 )  # fmt: skip
 def test_lists_that_do_not_match_are_refused_with_the_line(lists, place, rows, said):

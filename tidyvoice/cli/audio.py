@@ -256,7 +256,7 @@ def fit_verifier(
     --trials data/mini/calib/trials --mean mean.npz
     """
     from tidyvoice.modelhub.folder import fingerprint, load_model, model_files
-    from tidyvoice.publish.privacy import shown
+    from tidyvoice.publish.facts import shown
     from tidyvoice.scoring.tables import CohortFiles
     from tidyvoice.verification.fit import fit_verifier as fit
 

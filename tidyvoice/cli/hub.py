@@ -2,21 +2,15 @@
 
 import json
 import tempfile
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from tidyvoice.cli.app import AsJson, Languages, Speakers, app
+from tidyvoice.cli.app import AsJson, app
 from tidyvoice.errors import TidyVoiceError, one_line_errors
 
-hub = typer.Typer(
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    help="Publish models on the Hugging Face Hub.",
-)
+hub = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
 app.add_typer(hub, name="hub")
 
 
@@ -32,26 +26,15 @@ def push(
     repository: Annotated[str, typer.Argument(help="Hugging Face repository, OWNER/NAME")],
     licence: Annotated[
         str,
-        typer.Option(
-            "--licence",
-            "--license",
-            help="licence of the weights as the Hub writes it, such as apache-2.0, or other",
-        ),
+        typer.Option(help="licence of the weights as the Hub writes it: apache-2.0, ..., or other"),
     ],
     out: Annotated[
         Path | None, typer.Option(help="folder to write; nothing is pushed then")
     ] = None,
     about: Annotated[str, typer.Option(help="description of the model for its card")] = "",
     scores: Annotated[
-        list[str] | None,
-        typer.Option(help="score file EXP/scores/NAME.score to report (repeatable)"),
+        list[str] | None, typer.Option(help="score file EXP/scores/NAME.score (repeatable)")
     ] = None,
-    private: Annotated[
-        bool,
-        typer.Option("--private", help="create a private repository; refuse a public one"),
-    ] = False,
-    utt2lang: Languages = None,
-    utt2spk: Speakers = None,
     bootstrap: Annotated[
         int, typer.Option(min=0, help="resamples of the speakers for 95 % intervals; 0 for none")
     ] = 1000,
@@ -61,38 +44,33 @@ def push(
 
     The folder is loaded back and compared bit for bit before it is pushed. It contains no path of
     this machine and no name of a speaker. The card reports the score files dev and dev-llr if they
-    exist; --scores chooses others. Set HF_TOKEN to a token that may write.
+    exist; --scores chooses others. Set HF_TOKEN to a token that may write. To push to a private
+    repository, create it first.
 
     Example: tidyvoice hub push exp/mini/finetune me/my-model --licence apache-2.0 --out my-model
     """
     from tidyvoice.evaluation.bootstrap import enough
-    from tidyvoice.publish import Terms, gather, write_folder
+    from tidyvoice.modelhub.folder import REPOSITORY
+    from tidyvoice.publish import gather, write_folder
 
     enough(bootstrap)
-    terms = Terms(repository, licence, about)
+    if not REPOSITORY.fullmatch(repository):
+        raise TidyVoiceError(f"{repository}: not a repository id; write OWNER/NAME")
     if out is None:
         from tidyvoice.modelhub.huggingface import require_token, upload
 
         require_token()
-    elif private:
-        raise TidyVoiceError("--private: nothing is pushed with --out; leave one of them out")
-    facts = gather(model, scores or (), utt2lang or (), utt2spk or (), bootstrap)
+    facts = gather(model, scores or (), bootstrap)
     with tempfile.TemporaryDirectory() as scratch:
         folder = out or Path(scratch) / "model"
-        files = write_folder(facts, terms, folder)
-        row = {"repository": repository, "weights": facts.encoder.weights, "files": files}
+        files = write_folder(facts, folder, repository, licence, about)
+        row = {"weights": facts.encoder.weights, "files": files}
         row["scores"] = [result.name for result in facts.results]
-        if out is not None:
-            row["folder"] = str(out)
-            text = f"{out}: {', '.join(files)}; loaded back and compared"
-        else:
-            pushed = upload(repository, folder, private)
-            row |= asdict(pushed)
-            access = "private" if pushed.private else "public"
-            text = f"{pushed.url} ({access}): {', '.join(files)}; commit {pushed.commit}"
+        row |= {"folder": str(out)} if out else upload(repository, folder)
     if as_json:
         typer.echo(json.dumps(row))
         return
-    typer.echo(text)
+    for key, value in row.items():
+        typer.echo(f"{key}: {', '.join(value) if isinstance(value, list) else value}")
     if not facts.results:
         typer.echo("the card reports no results: --scores NAME adds score files of an experiment")

@@ -211,9 +211,6 @@ def _stack(rows: list[np.ndarray]) -> Tensor:
 def load_batches(
     data: TrainingData, indexes: Iterable[int], pin: bool = False
 ) -> Iterator[RawBatch]:
-    """Yield batches in order, read ahead by ``num_workers`` threads.
-
-    Copies from pinned memory to a CUDA device run asynchronously.
-    """
+    """Yield batches in order, read ahead by threads; ``pin`` makes copies to CUDA asynchronous."""
     load = (lambda index: data[index].pin_memory()) if pin else data.__getitem__
     return read_ahead(load, indexes, data.settings.num_workers)

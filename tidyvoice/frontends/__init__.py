@@ -1,8 +1,4 @@
-"""Front ends, which turn waveforms into features, built by name and arguments.
-
-A new front end is one file here, with a class below ``@FRONTENDS.register(NAME)``, and its import
-below.
-"""
+"""Front ends, which turn waveforms into features, built by name and arguments."""
 
 from tidyvoice.frontends import fbank
 from tidyvoice.frontends.registry import (

@@ -6,7 +6,7 @@ F mel bins.
 
 import math
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -21,24 +21,11 @@ PREEMPHASIS = 0.97
 LOWEST_HZ = 20.0
 CACHED_FRAMES = 300  # of 512 float32: 0.6 MB
 ENERGY_FLOOR = torch.finfo(torch.float32).eps
-# Arguments of Kaldi's filterbank that have a fixed value here.
-BUILT_IN = {
-    "low_freq": LOWEST_HZ,
-    "high_freq": 0.0,
-    "preemphasis_coefficient": PREEMPHASIS,
-    "remove_dc_offset": True,
-    "round_to_power_of_two": True,
-    "sample_frequency": SAMPLE_RATE,
-    "snip_edges": True,
-    "use_energy": False,
-    "use_log_fbank": True,
-    "use_power": True,
-}
 
 
 @FRONTENDS.register("fbank")
 class Fbank(Frontend):
-    """Log mel filterbank equal to ``torchaudio.compliance.kaldi.fbank``.
+    """Log mel filterbank equal to ``torchaudio.compliance.kaldi.fbank`` with a Hamming window.
 
     Kaldi's recipe: scale the waveform to 16-bit range; in each frame remove the DC offset, apply
     pre-emphasis and the window, and pad with zeros to a power of two; then the power spectrum,
@@ -50,18 +37,11 @@ class Fbank(Frontend):
 
     Args:
         num_mel_bins: F.
-        frame_length: in ms.
-        frame_shift: in ms.
+        frame_length, frame_shift: in ms.
         dither: standard deviation, in 16-bit units, of Gaussian noise that is added in training.
             The noise is added to the samples. Kaldi draws it anew for each frame, which has the
             same distribution in any one frame and takes 2.5 times the random numbers.
         mean_norm: subtract the mean over the utterance from each bin.
-
-    Example:
-        >>> import torch
-        >>> frontend = Fbank().eval()
-        >>> frontend(torch.zeros(2, 16000)).shape
-        torch.Size([2, 98, 80])
     """
 
     training_only = ("dither",)
@@ -72,7 +52,6 @@ class Fbank(Frontend):
         num_mel_bins: Annotated[int, Field(gt=0, multiple_of=8)] = 80,
         frame_length: Annotated[float, Field(ge=1)] = 25.0,
         frame_shift: Annotated[float, Field(ge=1)] = 10.0,
-        window_type: Literal["hamming", "hanning", "povey", "rectangular"] = "hamming",
         dither: Annotated[float, Field(ge=0)] = 1.0,
         mean_norm: bool = True,
     ):
@@ -84,47 +63,35 @@ class Fbank(Frontend):
         self.fft_size = 1 << (self.length - 1).bit_length()
         # Frames: gathered, without offset, windowed; padded, as a spectrum, as its power.
         self.working_numbers = 3 * self.length + 3 * self.fft_size
-        self.hertz = inverse_mel(mel_edges(num_mel_bins)[1:-1])
-        self.register_buffer("window", _window(window_type, self.length), persistent=False)
-        filters = mel_filters(num_mel_bins, self.fft_size)
+        self.hertz = 700.0 * np.expm1(_mel_edges(num_mel_bins)[1:-1] / 1127.0)
+        window = torch.hamming_window(self.length, periodic=False, alpha=0.54, beta=0.46)
+        self.register_buffer("window", window, persistent=False)
+        filters = _mel_filters(num_mel_bins, self.fft_size)
         self.register_buffer("filters", torch.from_numpy(filters.T.copy()), persistent=False)
 
     def num_frames(self, samples: int) -> int:
-        """Return the number of whole frames (Kaldi's ``snip_edges``)."""
         return 0 if samples < self.length else 1 + (samples - self.length) // self.shift
 
     def num_samples(self, frames: int) -> int:
         return (frames - 1) * self.shift + self.length
 
     def forward(self, waveforms: Tensor, dither_seeds: Tensor | None = None) -> Tensor:
-        """Return features [B x T x F] of waveforms [B x S] in -1..1.
-
-        Args:
-            dither_seeds: int64 [B]. The noise of an utterance depends on its seed alone. Without
-                seeds, or outside training, there is no dither.
-
-        Raises:
-            TidyVoiceError: the waveforms are shorter than one frame.
-        """
+        """Return features; without seeds, or outside training, there is no dither."""
         with torch.autocast(waveforms.device.type, enabled=False):
             samples = waveforms.float() * INT16_SCALE
             if self.training and dither_seeds is not None and self.dither > 0:
                 samples = samples + self.dither * seeded_noise(samples, dither_seeds)
-            features = self._filterbank(samples)
+            if samples.shape[-1] < self.length:
+                raise TidyVoiceError(
+                    f"an utterance of {samples.shape[-1]} samples is shorter than one frame of "
+                    f"{self.length}: leave it out or record more"
+                )
+            # On a CPU, compute a few utterances at a time, so that their frames stay in its cache.
+            at_once = len(samples)
+            if samples.device.type == "cpu":
+                at_once = max(CACHED_FRAMES // self.num_frames(samples.shape[-1]), 1)
+            features = torch.cat([self._log_mel(part) for part in samples.split(at_once)])
             return _normalised(features) if self.mean_norm else features
-
-    def _filterbank(self, samples: Tensor) -> Tensor:
-        if samples.shape[-1] < self.length:
-            raise TidyVoiceError(
-                f"an utterance of {samples.shape[-1]} samples is shorter than one frame of "
-                f"{self.length}: leave it out or record more"
-            )
-        # On a CPU, compute a few utterances at a time, so that their frames stay in its cache.
-        at_once = len(samples)
-        if samples.device.type == "cpu":
-            at_once = max(CACHED_FRAMES // self.num_frames(samples.shape[-1]), 1)
-        parts = [self._log_mel(part) for part in samples.split(at_once)]
-        return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def _log_mel(self, samples: Tensor) -> Tensor:
         length = self.length
@@ -147,46 +114,37 @@ class Fbank(Frontend):
         cmvn = dataset_args.get("cmvn_args") or {}
         if cmvn.get("norm_var"):
             raise TidyVoiceError("cmvn_args.norm_var is not supported: only norm_mean is")
-        for name, value in BUILT_IN.items():
-            if args.get(name, value) != value:
-                raise TidyVoiceError(
-                    f"fbank_args.{name} {args[name]} is not supported: only {value} is"
-                )
-        fbank = {name: value for name, value in args.items() if name not in BUILT_IN}
-        return fbank | {"mean_norm": dataset_args.get("cmvn", True) and cmvn.get("norm_mean", True)}
+        mean_norm = dataset_args.get("cmvn", True) and cmvn.get("norm_mean", True)
+        return {**args, "mean_norm": mean_norm}
 
     @staticmethod
     def to_wespeaker(args: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         fbank = dict(args)
         mean_norm = fbank.pop("mean_norm")
-        # WeSpeaker's compute_fbank has no such argument and uses a Hamming window. For another
-        # window the key stays, so that WeSpeaker stops instead of computing wrong features.
-        if fbank["window_type"] == "hamming":
-            del fbank["window_type"]
         cmvn = {"norm_mean": mean_norm, "norm_var": False}
         return fbank, {"cmvn": mean_norm, "cmvn_args": cmvn}
 
 
 class ExportedFbank(nn.Module):
-    """``Fbank`` in evaluation mode, with its Fourier transform as one matrix product.
+    """``Fbank`` in evaluation mode, of operations that torch.export and ONNX know for any length.
 
-    ONNX and torch.export know these operations for any length. Frames are gathered by index, and
-    window and transform are one basis [L x 2K], computed in float64. Offset and pre-emphasis stay
-    outside of it: in the basis they would cancel in float32, and quiet bands beside a loud one
-    would drown in its rounding. The product is 0.4 million operations a frame, a 450th of the
-    published model's.
+    Window and Fourier transform are one basis [L x 2K], computed in float64. Offset and
+    pre-emphasis stay outside of it: in the basis they would cancel in float32, and quiet bands
+    beside a loud one would drown in its rounding.
     """
 
     def __init__(self, fbank: Fbank):
         super().__init__()
         self.length, self.shift, self.mean_norm = fbank.length, fbank.shift, fbank.mean_norm
-        basis = fbank.window.double()[:, None] * _fourier(fbank.length, fbank.fft_size)
+        # Cosines, then negative sines, of each frequency: [L x 2K].
+        turns = torch.arange(self.length)[:, None] * torch.arange(fbank.fft_size // 2 + 1)
+        angles = 2 * math.pi * (turns % fbank.fft_size).double() / fbank.fft_size
+        basis = fbank.window.double()[:, None] * torch.cat([angles.cos(), -angles.sin()], dim=1)
         self.register_buffer("basis", basis.float(), persistent=False)
         self.register_buffer("filters", fbank.filters, persistent=False)
         self.register_buffer("positions", torch.arange(fbank.length), persistent=False)
 
     def forward(self, waveforms: Tensor) -> Tensor:
-        """Return features [B x T x F] of waveforms [B x S] in -1..1, at least one frame long."""
         count = 1 + (waveforms.shape[1] - self.length) // self.shift
         starts = self.shift * torch.arange(count, device=waveforms.device)
         frames = INT16_SCALE * waveforms[:, starts[:, None] + self.positions]
@@ -212,42 +170,21 @@ def seeded_noise(like: Tensor, seeds: Tensor) -> Tensor:
     return noise
 
 
-def mel(hertz: np.ndarray | float) -> np.ndarray:
+def _mel(hertz: np.ndarray | float) -> np.ndarray:
     """Return frequencies on Kaldi's mel scale."""
     return 1127.0 * np.log1p(np.asarray(hertz) / 700.0)
 
 
-def inverse_mel(mels: np.ndarray) -> np.ndarray:
-    """Return mels as frequencies in Hz."""
-    return 700.0 * np.expm1(mels / 1127.0)
-
-
-def mel_edges(num_bins: int) -> np.ndarray:
+def _mel_edges(num_bins: int) -> np.ndarray:
     """Return, in mel, the lower edge, the centres and the upper edge of the filters."""
-    return np.linspace(mel(LOWEST_HZ), mel(SAMPLE_RATE / 2), num_bins + 2)
+    return np.linspace(_mel(LOWEST_HZ), _mel(SAMPLE_RATE / 2), num_bins + 2)
 
 
-def mel_filters(num_bins: int, fft_size: int) -> np.ndarray:
+def _mel_filters(num_bins: int, fft_size: int) -> np.ndarray:
     """Return Kaldi's triangular mel filters, float32 [num_bins x fft_size/2 + 1]."""
-    edges = mel_edges(num_bins)
+    edges = _mel_edges(num_bins)
     left, centre, right = (edges[i : i + num_bins, None] for i in range(3))
-    bins = mel(np.arange(fft_size // 2) * SAMPLE_RATE / fft_size)[None]
+    bins = _mel(np.arange(fft_size // 2) * SAMPLE_RATE / fft_size)[None]
     slopes = np.minimum((bins - left) / (centre - left), (right - bins) / (right - centre))
     # Kaldi has no filter weight at the Nyquist bin.
     return np.pad(slopes.clip(min=0.0), ((0, 0), (0, 1))).astype(np.float32)
-
-
-def _window(kind: str, length: int) -> Tensor:
-    if kind == "rectangular":
-        return torch.ones(length)
-    if kind == "hamming":
-        return torch.hamming_window(length, periodic=False, alpha=0.54, beta=0.46)
-    hann = 0.5 - 0.5 * torch.cos(2 * math.pi * torch.arange(length) / (length - 1))
-    return hann.pow(0.85) if kind == "povey" else hann
-
-
-def _fourier(length: int, fft_size: int) -> Tensor:
-    """Return cosines, then negative sines, of each frequency: float64 [length x 2K]."""
-    turns = torch.arange(length)[:, None] * torch.arange(fft_size // 2 + 1) % fft_size
-    angles = 2 * math.pi * turns.double() / fft_size
-    return torch.cat([angles.cos(), -angles.sin()], dim=1)

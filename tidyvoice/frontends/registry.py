@@ -1,7 +1,4 @@
-"""The registry of front ends, and what they have in common.
-
-Shapes: B utterances, S samples, T frames, F features.
-"""
+"""The registry of front ends, and what they have in common."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -9,7 +6,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import nn
 
 from tidyvoice.headers import SAMPLE_RATE
 from tidyvoice.settings.registry import ComponentSettings, Registry
@@ -17,6 +14,9 @@ from tidyvoice.settings.registry import ComponentSettings, Registry
 
 class Frontend(nn.Module):
     """A module that maps waveforms [B x S] in -1..1, at 16 kHz, to features [B x T x F].
+
+    B are utterances, S samples, T frames. ``forward`` takes the waveforms and, in training, int64
+    seeds [B]: all random numbers of an utterance depend on its seed alone.
 
     Attributes:
         feature_dim: F.
@@ -49,34 +49,18 @@ class Frontend(nn.Module):
         """Return the number of samples from one frame to the next."""
         return self.num_samples(2) - self.num_samples(1)
 
-    def forward(self, waveforms: Tensor, dither_seeds: Tensor | None = None) -> Tensor:
-        """Return the features of waveforms.
-
-        Args:
-            dither_seeds: int64 [B], given in training only: one seed for each utterance, from which
-                a front end draws all its random numbers.
-        """
-        raise NotImplementedError
-
     def for_export(self) -> nn.Module:
         """Return a module that torch.export can trace for any length."""
         return self
 
     @staticmethod
     def from_wespeaker(dataset_args: Mapping[str, Any], args: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the settings that the ``dataset_args`` of a WeSpeaker config.yaml describe.
-
-        Args:
-            args: the group ``NAME_args`` of ``dataset_args``.
-
-        Raises:
-            TidyVoiceError: they describe features that this front end cannot compute.
-        """
+        """Return the settings that ``dataset_args`` and ``NAME_args`` of WeSpeaker describe."""
         return dict(args)
 
     @staticmethod
     def to_wespeaker(args: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Return the group ``NAME_args``, and further keys of ``dataset_args``."""
+        """Return WeSpeaker's group ``NAME_args``, and further keys of ``dataset_args``."""
         return dict(args), {}
 
 
@@ -103,10 +87,7 @@ class FrontendSettings(ComponentSettings):
 
 
 def with_frontend(model: nn.Module, frontend: Frontend) -> nn.Module:
-    """Make a trainable front end part of the model, as ``model.frontend``, and return the model.
-
-    Its weights are then trained, saved and loaded with the model's, under WeSpeaker's names.
-    """
+    """Return the model, with the front end as ``model.frontend`` if that is trainable."""
     if frontend.trainable:
         model.frontend = frontend
     return model

@@ -1,7 +1,8 @@
 """Reading of a WeSpeaker config.yaml: which network it describes, and which features.
 
 Such a file also holds the whole training, and differs with the version of the toolkit. Keys that do
-not affect the embeddings are ignored; unknown values of the others are errors.
+not affect the embeddings are ignored; unknown values of the others are errors. The argument
+``source`` is the file, for error messages.
 """
 
 import warnings
@@ -12,63 +13,28 @@ from typing import Any
 from tidyvoice.errors import TidyVoiceError, TidyVoiceWarning
 from tidyvoice.frontends import FRONTENDS, FrontendSettings, with_frontend
 from tidyvoice.headers import SAMPLE_RATE
-from tidyvoice.model_files import VOXBLINK2
 from tidyvoice.models import MODELS, EmbeddingModel
-from tidyvoice.settings import read_yaml
 
-SIZES = ("acoustic_dim", "feat_dim")  # two names for the number of features in a frame
-
-
-def read_config(path: Path) -> dict[str, Any]:
-    """Read the config.yaml of a model.
-
-    Raises:
-        TidyVoiceError: the file is not YAML, or belongs to VoxBlink2's own scripts.
-    """
-    try:
-        return read_yaml(path)
-    except TidyVoiceError:
-        # Their files are hyperpyyaml programs that build a front end of this name.
-        if "featCal:" in path.read_text(encoding="utf-8", errors="replace"):
-            raise TidyVoiceError(f"{path} is not WeSpeaker's: {VOXBLINK2}") from None
-        raise
+# Two names for the number of features in a frame, which the front end gives.
+SIZES = ("acoustic_dim", "feat_dim")
 
 
 def model_of(
     config: Mapping[str, Any], source: str | Path
 ) -> tuple[EmbeddingModel, FrontendSettings]:
-    """Build the untrained model that a config.yaml describes; return it and its front end.
-
-    Args:
-        source: the file, for error messages.
-
-    Raises:
-        TidyVoiceError: the model or an argument is unknown, or the front end computes another
-            number of features; see also ``frontend_settings``.
-    """
+    """Build the untrained model that a config.yaml describes; return it and its front end."""
     chosen = frontend_settings(section(config, "dataset_args", source), source)
     name, args = network_of(config, source)
     frontend = chosen.build()
-    for key in SIZES:
-        value = section(config, "model_args", source).get(key)
-        if value not in (None, frontend.feature_dim):
-            raise TidyVoiceError(
-                f"{source}: model_args.{key} is {value}, but the front end {chosen.name} computes "
-                f"{frontend.feature_dim} features: correct model_args or {chosen.name}_args"
-            )
     try:
         model = MODELS.build(name, frontend.feature_dim, **args)
-        return with_frontend(model, frontend), chosen
     except TidyVoiceError as error:
         raise TidyVoiceError(f"{source}: {error}") from None
+    return with_frontend(model, frontend), chosen
 
 
 def network_of(config: Mapping[str, Any], source: str | Path) -> tuple[str, dict[str, Any]]:
-    """Return the name of the network of a config.yaml, and all its arguments.
-
-    Raises:
-        TidyVoiceError: the model or an argument is unknown.
-    """
+    """Return the name of the network of a config.yaml, and all its arguments."""
     name = config.get("model")
     if not isinstance(name, str):
         raise TidyVoiceError(f"{source}: the key model is missing: it names the network")
@@ -80,23 +46,12 @@ def network_of(config: Mapping[str, Any], source: str | Path) -> tuple[str, dict
 
 
 def frontend_settings(dataset_args: Mapping[str, Any], source: str | Path) -> FrontendSettings:
-    """Return the front end that the ``dataset_args`` of a config.yaml describe.
-
-    Args:
-        source: the file, for error messages.
-
-    Raises:
-        TidyVoiceError: the front end is unknown or cannot compute these features.
-
-    Warns:
-        TidyVoiceWarning: the arguments of the filterbank are missing; the usual ones are assumed.
-    """
+    """Return the front end that the ``dataset_args`` of a config.yaml describe."""
     name = dataset_args.get("frontend") or "fbank"
     args = section(dataset_args, f"{name}_args", source)
     if name == "fbank" and not args:
         warnings.warn(
-            f"{source} has no dataset_args.fbank_args: WeSpeaker's usual 80 bins are assumed; "
-            f"{VOXBLINK2}",
+            f"{source} has no dataset_args.fbank_args: WeSpeaker's usual 80 bins are assumed",
             TidyVoiceWarning,
             stacklevel=2,
         )
@@ -112,11 +67,7 @@ def frontend_settings(dataset_args: Mapping[str, Any], source: str | Path) -> Fr
 
 
 def section(values: Mapping[str, Any], key: str, source: str | Path) -> Mapping[str, Any]:
-    """Return the group of settings ``key``, which is empty if it is left out or null.
-
-    Raises:
-        TidyVoiceError: it is not a group of settings.
-    """
+    """Return the group of settings ``key``, which is empty if it is left out or null."""
     group = values.get(key) or {}
     if not isinstance(group, Mapping):
         raise TidyVoiceError(f"{source}: {key} is {group!r}, not a group of settings")

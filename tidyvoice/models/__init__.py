@@ -1,7 +1,4 @@
-"""Speaker embedding models, built by the names and arguments of a WeSpeaker ``config.yaml``.
-
-A new model is one file here, with a class below ``@MODELS.register(NAME)``, and its import below.
-"""
+"""Speaker embedding models, built by the names and arguments of a WeSpeaker ``config.yaml``."""
 
 from typing import Any
 
@@ -23,19 +20,10 @@ __all__ = [
 def build_model(name: str, *, acoustic_dim: int = 80, **args: Any) -> EmbeddingModel:
     """Build a model that maps features [B x T x acoustic_dim] to embeddings [B x embed_dim].
 
-    Args:
-        name: a key of ``MODELS``.
-        acoustic_dim: mel bins; some of WeSpeaker's networks call it ``feat_dim``, which is accepted
-            as well.
-        args: settings of the model, see its class.
+    ``feat_dim``, as some of WeSpeaker's networks call it, is accepted for ``acoustic_dim`` as well.
+    The other arguments are the settings of the model, see its class.
 
     Raises:
         TidyVoiceError: no such model, or unknown or impossible arguments.
-
-    Example:
-        >>> import torch
-        >>> model = build_model("SimAM_ResNet34_ASP", in_planes=8, embed_dim=64).eval()
-        >>> model(torch.zeros(2, 100, 80)).shape
-        torch.Size([2, 64])
     """
     return MODELS.build(name, args.pop("feat_dim", acoustic_dim), **args)

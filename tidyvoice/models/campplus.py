@@ -16,31 +16,11 @@ from torch import Tensor, nn
 
 from tidyvoice.models.pooling import PoolingName, build_pooling
 from tidyvoice.models.registry import MODELS, EmbeddingModel, Size
+from tidyvoice.models.resnet import BasicBlock
 
 HEAD_CHANNELS = 32
 SEGMENT_FRAMES = 100  # at the halved rate of the TDNN
 DENSE_BLOCKS = ((12, 1), (24, 2), (16, 2))  # layers and dilation
-
-
-class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions plus the input; ``stride`` is along frequency."""
-
-    def __init__(self, channels: int, stride: int):
-        super().__init__()
-        self.conv1 = nn.Conv2d(channels, channels, 3, stride=(stride, 1), padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(channels)
-        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(channels)
-        self.shortcut = nn.Sequential()
-        if stride != 1:
-            self.shortcut = nn.Sequential(
-                nn.Conv2d(channels, channels, 1, stride=(stride, 1), bias=False),
-                nn.BatchNorm2d(channels),
-            )
-
-    def forward(self, x: Tensor) -> Tensor:
-        out = self.bn1(self.conv1(x)).relu()
-        return (self.bn2(self.conv2(out)) + self.shortcut(x)).relu()
 
 
 class Head(nn.Module):
@@ -48,12 +28,14 @@ class Head(nn.Module):
 
     def __init__(self, feat_dim: int):
         super().__init__()
-        width = HEAD_CHANNELS
+        width, halving = HEAD_CHANNELS, (2, 1)  # the frequencies, not the frames
         self.conv1 = nn.Conv2d(1, width, 3, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
-        self.layer1 = nn.Sequential(ResidualBlock(width, stride=2), ResidualBlock(width, stride=1))
-        self.layer2 = nn.Sequential(ResidualBlock(width, stride=2), ResidualBlock(width, stride=1))
-        self.conv2 = nn.Conv2d(width, width, 3, stride=(2, 1), padding=1, bias=False)
+        self.layer1, self.layer2 = (
+            nn.Sequential(BasicBlock(width, width, halving), BasicBlock(width, width, 1))
+            for _ in range(2)
+        )
+        self.conv2 = nn.Conv2d(width, width, 3, stride=halving, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(width)
         self.out_channels = width * -(-feat_dim // 8)
 
@@ -175,8 +157,6 @@ class CAMPPlus(EmbeddingModel):
     """2-D convolutions, a densely connected TDNN, pooling and one linear layer.
 
     Args:
-        feat_dim: F.
-        embed_dim: D.
         growth_rate: channels that each dense layer adds.
         bn_size: channels inside a dense layer, as a multiple of ``growth_rate``.
         init_channels: channels of the first TDNN layer.
@@ -204,8 +184,7 @@ class CAMPPlus(EmbeddingModel):
         )
 
     def forward(self, features: Tensor) -> Tensor:
-        """Map features [B x T x F] to embeddings [B x D]."""
         return self.xvector(self.head(features))
 
     def blocks(self) -> list[nn.Module]:
-        return [part for part in self.modules() if isinstance(part, (ResidualBlock, DenseLayer))]
+        return [part for part in self.modules() if isinstance(part, (BasicBlock, DenseLayer))]

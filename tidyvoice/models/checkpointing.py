@@ -1,7 +1,4 @@
-"""Activation checkpointing: keep only the input of a block for the backward pass.
-
-The backward pass computes the rest of the block again: less memory, a third more time.
-"""
+"""Activation checkpointing: less memory, a third more time."""
 
 import functools
 from collections.abc import Iterator, Sequence
@@ -14,7 +11,7 @@ from torch.utils.checkpoint import checkpoint
 
 
 def checkpoint_activations(blocks: Sequence[nn.Module]) -> None:
-    """Let these modules keep only their inputs when gradients are computed."""
+    """Let these modules keep only their inputs; the backward pass computes the rest again."""
     for block in blocks:
         block.forward = functools.partial(_forward, block)
 

@@ -98,9 +98,7 @@ class ECAPATDNN(EmbeddingModel):
 
     Args:
         global_context: show the pooling's attention the statistics of the whole utterance.
-        feat_dim: F.
-        channels: C, a multiple of 8.
-        embed_dim: D.
+        feat_dim, channels, embed_dim: F, C, a multiple of 8, and D.
     """
 
     def __init__(
@@ -124,7 +122,6 @@ class ECAPATDNN(EmbeddingModel):
         self.linear = nn.Linear(self.pool.out_dim, embed_dim)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Map features [B x T x F] to embeddings [B x D]."""
         x = self.layer1(features.transpose(1, 2))
         outputs = []
         for block in self.blocks():

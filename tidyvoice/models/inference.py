@@ -25,13 +25,8 @@ TILE = 2**16  # numbers of float32, 0.25 MB: two tiles at a time fit the second-
 class FoldedSimAMResNet(nn.Module):
     """A copy of a SimAM-ResNet in evaluation mode: [B x T x F] to embeddings [B x D].
 
-    Args:
-        model: in evaluation mode.
-        dtype: of the convolutions and their maps. SimAM, the pooling and the last layer always
-            compute in float32.
-
-    Attributes:
-        fewest_frames: the smallest T that this copy takes.
+    ``dtype`` is that of the convolutions and their maps. SimAM, the pooling and the last layer
+    always compute in float32. ``fewest_frames`` is the smallest T.
     """
 
     def __init__(self, model: SimAMResNetASP, dtype: torch.dtype = torch.float32):
@@ -80,7 +75,9 @@ def simam_and_sum_(x: Tensor, residual: Tensor) -> Tensor:
     s^2 = c (see ``tidyvoice.models.simam``) the attention is sigmoid((s x - s mu)^2 + 1/2).
     """
     half = torch.tensor(0.5)
-    for first, second in zip(_positions(x), _positions(residual), strict=True):
+    # Views [B x HW x C].
+    maps = (each.permute(0, 2, 3, 1).view(len(x), -1, x.shape[1]) for each in (x, residual))
+    for first, second in zip(*maps, strict=True):
         positions, channels = first.shape
         tiles = first.split(max(TILE // channels, 1))
         buffer = torch.empty(tiles[0].shape)
@@ -97,12 +94,6 @@ def simam_and_sum_(x: Tensor, residual: Tensor) -> Tensor:
             torch.addcmul(half, attention, attention, out=attention).sigmoid_()
             tile.copy_(torch.addcmul(added, value, attention, out=attention).relu_())
     return x
-
-
-def _positions(x: Tensor) -> Tensor:
-    """Return a view [B x HW x C] of maps [B x C x H x W] that lie channels last."""
-    batch, channels, height, width = x.shape
-    return x.permute(0, 2, 3, 1).view(batch, height * width, channels)
 
 
 def fold_attention(pooling: Pooling) -> Pooling:

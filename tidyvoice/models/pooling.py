@@ -1,11 +1,9 @@
 """Poolings, which turn a sequence of frames into one vector for each utterance.
 
-A network builds the one that its setting ``pooling_func`` names, in WeSpeaker's words. A new
-pooling is one class below ``@POOLINGS.register(NAME)``. Poolings take frames [B x C x T], or maps
-[B x C x F x T] as frames [B x CF x T]. Their statistics are computed in float32, also for
-half-precision frames: E[x^2] - E[x]^2 cancels badly.
-
-Shapes: B utterances, T frames, C channels of a frame, F rows of a map.
+Their names are WeSpeaker's. They take frames [B x C x T], or maps [B x C x F x T] as frames
+[B x CF x T], with B utterances, T frames, C channels of a frame and F rows of a map. Most return
+means, then standard deviations. These are computed in float32, also for half-precision frames:
+E[x^2] - E[x]^2 cancels badly.
 """
 
 from collections import OrderedDict
@@ -36,14 +34,8 @@ PoolingName = Annotated[str, AfterValidator(POOLINGS.check_name)]
 
 
 def build_pooling(name: str, in_dim: int, global_context: bool = False) -> Pooling:
-    """Build a pooling of frames with ``in_dim`` channels.
-
-    Args:
-        global_context: set ``global_context_att`` of a pooling that has this setting.
-    """
-    settings = POOLINGS.arguments(name, {})
-    if global_context and "global_context_att" in settings:
-        settings["global_context_att"] = True
+    """Build a pooling of frames with ``in_dim`` channels; ``global_context`` is ASTP's."""
+    settings = {"global_context_att": True} if global_context and name == "ASTP" else {}
     return POOLINGS.build(name, in_dim, **settings)
 
 
@@ -67,7 +59,6 @@ class AttentiveStatisticsPooling(Pooling):
         self.out_dim = 2 * in_dim
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the means, then the standard deviations."""
         with torch.autocast(x.device.type, enabled=False):
             x = x.flatten(1, -2).to(self.attention[0].weight.dtype)
             return _weighted_statistics(x, self.attention(x), ASP_VARIANCE_FLOOR)
@@ -86,7 +77,6 @@ class TSTP(Pooling):
         self.out_dim = 2 * in_dim
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the means, then the standard deviations."""
         return torch.cat(_statistics(x.flatten(1, -2)), dim=1).flatten(1)
 
 
@@ -95,12 +85,8 @@ class ASTP(Pooling):
     """Mean and standard deviation over time, weighted by attention: one weight a channel and frame.
 
     Okabe, Koshinaka, Shinoda: Attentive Statistics Pooling for Deep Speaker Embedding,
-    Interspeech 2018. The global context is that of Desplanques, Thienpondt, Demuynck: ECAPA-TDNN,
-    Interspeech 2020, section 3.1.
-
-    Args:
-        global_context_att: show the attention the statistics of the whole utterance in each frame.
-        hidden: channels between the two layers of the attention.
+    Interspeech 2018. The global context shows the attention the statistics of the whole utterance
+    in each frame: Desplanques, Thienpondt, Demuynck: ECAPA-TDNN, Interspeech 2020, section 3.1.
     """
 
     def __init__(self, in_dim: int, global_context_att: bool = False, hidden: int = 128):
@@ -111,7 +97,6 @@ class ASTP(Pooling):
         self.out_dim = 2 * in_dim
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the means, then the standard deviations."""
         x = x.flatten(1, -2)
         context = x
         if self.global_context_att:
@@ -126,10 +111,8 @@ class MQMHASTP(Pooling):
 
     Zhao, Ma, Ding, Zheng, Liu, Xu: Multi-query Multi-head Attention Pooling and Inter-topK Penalty
     for Speaker Verification, ICASSP 2022. A head is a part of the channels; each query weights the
-    frames of every head anew. As in WeSpeaker, each channel of a head has a weight of its own.
-
-    Args:
-        hidden: channels between the two layers of the attention.
+    frames of every head anew. As in WeSpeaker, each channel of a head has a weight of its own. The
+    output is query after query, in it head after head, of each its means, then deviations.
     """
 
     def __init__(self, in_dim: int, queries: int = 2, heads: int = 8, hidden: int = 64):
@@ -139,7 +122,6 @@ class MQMHASTP(Pooling):
         self.out_dim = 2 * queries * in_dim
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return query after query, in it head after head, of each its means, then deviations."""
         x = x.flatten(1, -2)
         return torch.cat([query(x) for query in self.n_query], dim=1)
 

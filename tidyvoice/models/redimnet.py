@@ -14,7 +14,6 @@ K channels of a sequence, D dimensions of the embedding.
 import math
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
@@ -159,24 +158,9 @@ class TimeBlock(nn.Module):
         return x + self.exp_dim_conv(self.tcm(self.red_dim_conv(x)))
 
 
-@dataclass(frozen=True)
-class StageSettings:
-    """Settings of a stage.
-
-    Attributes:
-        stride: of the frequencies; the channels are multiplied by it.
-        depth: 2-D blocks.
-        expansion: how many times more channels the 2-D blocks have.
-        reduction: K divided by the channels of the time block.
-    """
-
-    stride: int
-    depth: int
-    expansion: int
-    reduction: int
-
-
-Stages = tuple[StageSettings, ...]
+# Of each stage: the stride of the frequencies, by which the channels are multiplied; the number of
+# 2-D blocks; how many times more channels these have; K divided by the channels of the time block.
+Stages = tuple[tuple[int, int, int, int], ...]
 BlockMaker = Callable[[int, int], nn.Module]  # from the channels and the number of groups
 
 
@@ -184,13 +168,13 @@ class Stage(nn.Sequential):
     """Strided convolution, 2-D blocks and a time block: [B x K x T] to [B x K x T]."""
 
     def __init__(
-        self, settings: StageSettings, channels: int, group_size: int, width: int, block: BlockMaker
+        self, settings: tuple, channels: int, group_size: int, width: int, block: BlockMaker
     ):
-        stride = settings.stride
+        stride, depth, expansion, reduction = settings
         narrow = channels * stride
-        wide = narrow * settings.expansion
+        wide = narrow * expansion
         layers: list[nn.Module] = [nn.Conv2d(channels, wide, (stride, 1), stride=(stride, 1))]
-        layers += [MapBlock(block(wide, wide // group_size)) for _ in range(settings.depth)]
+        layers += [MapBlock(block(wide, wide // group_size)) for _ in range(depth)]
         if wide != narrow:
             back = nn.Sequential(
                 nn.Conv2d(wide, narrow, 3, padding=1, groups=narrow // group_size),
@@ -199,7 +183,7 @@ class Stage(nn.Sequential):
                 nn.Conv2d(narrow, narrow, 1),
             )
             layers.append(back)
-        super().__init__(*layers, ToSequence(), TimeBlock(width, width // settings.reduction))
+        super().__init__(*layers, ToSequence(), TimeBlock(width, width // reduction))
 
     def forward(self, x: Tensor) -> Tensor:
         as_map = x.unflatten(1, (-1, self[0].in_channels)).transpose(1, 2)
@@ -228,7 +212,7 @@ class Backbone(nn.Module):
             stage = Stage(settings, channels, group_size, width, block)
             self.add_module(f"stage{number}", stage)
             self.inputs_weights.append(nn.Parameter(torch.zeros(1, number + 2, width, 1)))
-            channels *= settings.stride
+            channels *= settings[0]
 
     def forward(self, features: Tensor) -> Tensor:
         outputs = [self.stem(features.transpose(1, 2).unsqueeze(1))]
@@ -252,12 +236,10 @@ class ReDimNet(EmbeddingModel):
     """Backbone, pooling over time and one linear layer.
 
     Args:
-        stages: settings of the stages.
         block: builds the 2-D blocks.
         feat_dim: F, a multiple of 24 for B2 and of 12 for B6, or of another number if C differs.
         C: channels of the stem.
         group_divisor: channels in a group of the grouped convolutions; C is a multiple of it.
-        embed_dim: D.
         two_emb_layer: an argument of WeSpeaker's, which its recipe has switched off.
     """
 
@@ -278,8 +260,8 @@ class ReDimNet(EmbeddingModel):
         super().__init__()
         demand_multiple(C, group_divisor, "channels (C)", "group_divisor")
         # The strides divide the frequencies, and the attention heads the channels of a time block.
-        strides = math.prod(stage.stride for stage in stages)
-        parts = (HEADS * stage.reduction for stage in stages)
+        strides = math.prod(stride for stride, *_ in stages)
+        parts = (HEADS * reduction for *_, reduction in stages)
         step = math.lcm(strides, *(part // math.gcd(part, C) for part in parts))
         demand_multiple(feat_dim, step, who=f"ReDimNet with C = {C}")
         self.embed_dim = embed_dim
@@ -288,30 +270,20 @@ class ReDimNet(EmbeddingModel):
         self.seg_1 = nn.Linear(self.pool.out_dim, embed_dim)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Map features [B x T x F] to embeddings [B x D]."""
         return self.seg_1(self.pool(self.backbone(features)))
 
     def blocks(self) -> list[nn.Module]:
         return [part for part in self.modules() if isinstance(part, (MapBlock, TimeBlock))]
 
 
-B2_STAGES = (
-    StageSettings(1, 2, 1, 12),
-    StageSettings(2, 2, 1, 12),
-    StageSettings(1, 3, 1, 12),
-    StageSettings(2, 4, 1, 8),
-    StageSettings(1, 4, 1, 8),
-    StageSettings(2, 4, 1, 4),
-)
+B2_STAGES = ((1, 2, 1, 12), (2, 2, 1, 12), (1, 3, 1, 12), (2, 4, 1, 8), (1, 4, 1, 8), (2, 4, 1, 4))
 B6_STAGES = (
-    StageSettings(1, 4, 4, 32),
-    StageSettings(2, 6, 2, 32),
-    StageSettings(1, 6, 2, 24),
-    StageSettings(3, 8, 1, 24),
-    StageSettings(1, 8, 1, 16),
-    StageSettings(2, 8, 1, 16),
+    (1, 4, 4, 32),
+    (2, 6, 2, 32),
+    (1, 6, 2, 24),
+    (3, 8, 1, 24),
+    (1, 8, 1, 16),
+    (2, 8, 1, 16),
 )
-
-
 MODELS.register("ReDimNetB2")(partial(ReDimNet, B2_STAGES, partial(ConvNeXtBlock, kernel=(3, 3))))
 MODELS.register("ReDimNetB6")(partial(ReDimNet, B6_STAGES, ResidualBlock, C=32, group_divisor=32))

@@ -1,7 +1,4 @@
-"""The registry of networks, and what they have in common.
-
-Shapes: B utterances, T frames, F features, D dimensions of an embedding.
-"""
+"""The registry of networks, and what they have in common."""
 
 import copy
 from collections.abc import Sequence
@@ -20,7 +17,8 @@ Size = Annotated[int, Field(ge=1)]
 class EmbeddingModel(nn.Module):
     """A network that maps features [B x T x F] to embeddings [B x D].
 
-    Its first argument is F, named as in WeSpeaker; all others have defaults.
+    B are utterances, T frames. Its first argument is F, named as in WeSpeaker; all others have
+    defaults.
 
     Attributes:
         embed_dim: D, a setting of every network.
@@ -48,14 +46,10 @@ class EmbeddingModel(nn.Module):
 
 
 class InferenceCopy(nn.Module):
-    """A copy of a network for inference.
+    """A copy of a network for inference, which takes at least ``fewest_frames`` frames."""
 
-    Attributes:
-        fewest_frames: the smallest T.
-        extra_maps: how many times more maps are in memory at once than in a folded SimAM-ResNet;
-            the value is ReDimNet's, which keeps the outputs of all its stages and needs the most.
-    """
-
+    # Times more maps are in memory at once than in a folded SimAM-ResNet. The value is ReDimNet's,
+    # which keeps the outputs of all its stages and needs the most.
     extra_maps = 4
 
     def __init__(self, model: EmbeddingModel, dtype: torch.dtype):
@@ -78,23 +72,17 @@ def widest_frame(model: nn.Module, feat_dim: int, device: torch.device) -> int:
             widest = max(widest, -(-output.numel() // frames))
 
     hooks = [module.register_forward_hook(measure) for module in model.modules()]
-    try:
-        with torch.inference_mode():
-            model(torch.zeros(1, frames, feat_dim, device=device))
-    finally:
-        for hook in hooks:
-            hook.remove()
+    with torch.inference_mode():
+        model(torch.zeros(1, frames, feat_dim, device=device))
+    for hook in hooks:
+        hook.remove()
     return widest
 
 
 def demand_multiple(
     value: int, step: int, what: str = "features a frame", who: str = "this network"
 ) -> None:
-    """Check that a size is a multiple of ``step``.
-
-    Raises:
-        TidyVoiceError: it is not.
-    """
+    """Check that a size is a multiple of ``step``."""
     if value % step:
         raise TidyVoiceError(
             f"{who} takes a multiple of {step} {what}, not {value}: change the settings of the "

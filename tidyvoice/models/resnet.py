@@ -2,9 +2,6 @@
 
 He, Zhang, Ren, Sun: Deep Residual Learning for Image Recognition, CVPR 2016; sizes and tensor names
 are WeSpeaker's (Wang et al., ICASSP 2023), so that its released checkpoints load.
-
-Shapes: B utterances, T frames, F features, M channels of the first stage, D dimensions of the
-embedding.
 """
 
 import math
@@ -28,7 +25,7 @@ class BasicBlock(nn.Module):
 
     expansion = 1
 
-    def __init__(self, in_planes: int, planes: int, stride: int):
+    def __init__(self, in_planes: int, planes: int, stride: int | tuple[int, int]):
         super().__init__()
         self.conv1 = nn.Conv2d(in_planes, planes, 3, stride=stride, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(planes)
@@ -72,7 +69,7 @@ class Projection(nn.Sequential):
     fewer than 8 channels, channels last, writes out of bounds on CPUs (torch 2.14.1).
     """
 
-    def __init__(self, in_planes: int, planes: int, stride: int):
+    def __init__(self, in_planes: int, planes: int, stride: int | tuple[int, int]):
         super().__init__(
             nn.Conv2d(in_planes, planes, 1, stride=stride, bias=False), nn.BatchNorm2d(planes)
         )
@@ -85,7 +82,7 @@ class Projection(nn.Sequential):
         return norm(functional.conv2d(x[:, :, ::rows, ::columns], convolution.weight))
 
 
-def shortcut(in_planes: int, planes: int, stride: int) -> nn.Module:
+def shortcut(in_planes: int, planes: int, stride: int | tuple[int, int]) -> nn.Module:
     """Build the shortcut of a residual block."""
     same = stride == 1 and in_planes == planes
     return nn.Identity() if same else Projection(in_planes, planes, stride)
@@ -98,10 +95,7 @@ class ResidualTrunk(nn.Module):
         block: builds a block of its input channels, the stage's channels and the stride; its
             attribute ``expansion`` says how many times more channels it puts out.
         num_blocks: blocks in each stage.
-        planes: M; the stages have M, 2M, 4M and 8M channels.
-
-    Attributes:
-        out_channels: C.
+        planes: M; the stages have M, 2M, 4M and 8M channels, C is ``out_channels``.
     """
 
     def __init__(
@@ -136,9 +130,7 @@ class ResNet(ResidualTrunk, EmbeddingModel):
 
     Args:
         block, num_blocks: see ``ResidualTrunk``.
-        feat_dim: F, a multiple of 8.
-        m_channels: M.
-        embed_dim: D.
+        feat_dim, m_channels: F, a multiple of 8, and M.
         two_emb_layer: an argument of WeSpeaker's, which its released networks have switched off.
     """
 
@@ -162,7 +154,6 @@ class ResNet(ResidualTrunk, EmbeddingModel):
         self.seg_1 = nn.Linear(self.pool.out_dim, embed_dim)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Map features [B x T x F] to embeddings [B x D]."""
         return self.seg_1(self.pool(super().forward(features)))
 
 

@@ -2,9 +2,6 @@
 
 Qin, Li, Wang, Li: Simple Attention Module based Speaker Verification with Iterative Noisy Label
 Detection, ICASSP 2022. Tensor names are WeSpeaker's, so that its released checkpoints load.
-
-Shapes: B utterances, T frames, F features, P planes (channels of the first stage), D dimensions
-of the embedding.
 """
 
 import copy
@@ -45,11 +42,9 @@ class SimAMResNetASP(EmbeddingModel):
 
     Args:
         num_blocks: blocks in each stage.
-        acoustic_dim: F, a multiple of 8.
+        acoustic_dim: features in a frame, a multiple of 8.
         in_planes: P; the stages have P, 2P, 4P and 8P channels.
-        embed_dim: D.
-        dropout: has no effect, as in WeSpeaker's network of this name, whose configurations set it.
-        two_emb_layer: False; the network has one linear layer.
+        dropout, two_emb_layer: have no effect; WeSpeaker's configurations set them.
     """
 
     min_frames_bf16 = REDUCTION + 1
@@ -74,7 +69,6 @@ class SimAMResNetASP(EmbeddingModel):
         self.bottleneck = nn.Linear(self.pooling.out_dim, embed_dim)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Map features [B x T x F] to embeddings [B x D]."""
         return self.bottleneck(self.pooling(self.front(features)))
 
     def blocks(self) -> Sequence[nn.Module]:
@@ -87,9 +81,7 @@ class SimAMResNetASP(EmbeddingModel):
     def initialise(self) -> None:
         """Initialise convolutions as He et al. (2015), and let each block start as its shortcut.
 
-        The last batch norm of each block starts at zero (Goyal et al. 2017, section 5.1). Training
-        accuracy after 300 steps on the built-in corpus, same seed: 54 % with both, 22 % with He's
-        convolutions alone, 35 % with the zeros alone, 27 % with torch's defaults.
+        The last batch norm of each block starts at zero (Goyal et al. 2017, section 5.1).
         """
         for module in self.front.modules():
             if isinstance(module, nn.Conv2d):

@@ -5,8 +5,7 @@ The fields are those of https://github.com/huggingface/hub-docs/blob/main/modelc
 """
 
 import re
-from pathlib import Path, PurePath
-from typing import Any
+from pathlib import PurePath
 
 import yaml
 from huggingface_hub import EvalResult, ModelCardData
@@ -17,22 +16,16 @@ from tidyvoice.evaluation.bootstrap import LEVEL
 from tidyvoice.evaluation.tables import categories_table
 from tidyvoice.headers import SAMPLE_RATE
 from tidyvoice.model_files import OTHERS
-from tidyvoice.publish.facts import Facts, Result, Terms
-from tidyvoice.publish.privacy import shown, without_folders
-from tidyvoice.scoring.lineage import in_words
-from tidyvoice.scoring.provenance import FLAWS, describe
-from tidyvoice.settings import read_yaml
+from tidyvoice.publish.facts import Facts, Result, shown
+from tidyvoice.scoring.provenance import FLAWS, describe, title
 from tidyvoice.terms import IDENTIFICATION
 
 TAGS = ["speaker-verification", "speaker-recognition", "speaker-embedding", "speech", "audio"]
-# The Hub has no pipeline of its own for speaker verification.
-PIPELINE = "audio-classification"
-TASK = "speaker-verification"
 ISO_639 = re.compile(r"([a-z]{2,3})(?:[-_][A-Za-z0-9]+)*")
 
 
-def model_card(facts: Facts, terms: Terms) -> str:
-    """Return the text of README.md."""
+def model_card(facts: Facts, repository: str, licence: str, about: str) -> str:
+    """Return the text of README.md; see ``write_folder``."""
     environment = Environment(
         loader=PackageLoader("tidyvoice", "publish"),
         undefined=StrictUndefined,
@@ -44,43 +37,45 @@ def model_card(facts: Facts, terms: Terms) -> str:
         "count": "{:,}".format,
         "described": lambda record: describe(record, lambda path: PurePath(path).name),
         "shown": shown,
-        "without_folders": without_folders,
+        "titled": title,
         "table": lambda evaluation: categories_table(evaluation, evaluation.calibrated),
     }
-    name = terms.repository.rpartition("/")[2]
     speakers = facts.encoder.trained_on or []
+    settings = facts.experiment.settings if facts.experiment else {}
+    # No paths: those of the data and of the initial weights are shown above them.
+    settings = {key: value for key, value in settings.items() if "/" not in str(value)}
     return environment.get_template("card.md").render(
-        metadata=_metadata(facts, terms, name).to_yaml(),
-        name=name,
+        metadata=_metadata(facts, repository, licence).to_yaml(),
         facts=facts,
-        terms=terms,
+        repository=repository,
+        licence=licence,
+        about=about,
         encoder=facts.encoder,
+        verifier=facts.encoder.verifier,
         sample_rate=SAMPLE_RATE,
         parameters=sum(p.numel() for p in facts.encoder.model.parameters()),
-        verifier=facts.encoder.verifier,
         speakers=len(set(speakers) - {OTHERS}),
         others=OTHERS in speakers,
-        system=in_words,
+        settings=yaml.safe_dump(settings, sort_keys=False, allow_unicode=True),
         flaws=FLAWS,
-        settings=_settings,
         level=f"{100 * LEVEL:g}",
         identification=IDENTIFICATION,
-        corpora=_corpus_terms(facts),
+        corpora=sorted({text for folder in facts.data for text in terms_of(folder)}),
     )
 
 
-def _metadata(facts: Facts, terms: Terms, name: str) -> ModelCardData:
-    names = {language for training in facts.trainings for language in training.languages}
-    languages = sorted({code[1] for name in names if (code := ISO_639.fullmatch(name))})
+def _metadata(facts: Facts, repository: str, licence: str) -> ModelCardData:
+    languages = sorted({code[1] for name in facts.languages if (code := ISO_639.fullmatch(name))})
     results = [entry for result in facts.results if result.fair for entry in _entries(result)]
     return ModelCardData(
         language=languages or None,
-        license=terms.licence,
+        license=licence,
         library_name="tidyvoice",
-        pipeline_tag=PIPELINE,
+        # The Hub has no pipeline of its own for speaker verification.
+        pipeline_tag="audio-classification",
         tags=TAGS,
         base_model=facts.source.source if facts.source and facts.source.commit else None,
-        model_name=name,
+        model_name=repository.rpartition("/")[2],
         eval_results=results or None,
     )
 
@@ -93,7 +88,7 @@ def _entries(result: Result) -> list[EvalResult]:
         values.append(("min_dcf", label, round(point.min_dcf, 4)))
     return [
         EvalResult(
-            task_type=TASK,
+            task_type="speaker-verification",
             task_name="Speaker Verification",
             dataset_type=re.sub(r"[^\w.-]+", "-", result.trials),
             dataset_name=result.trials,
@@ -103,27 +98,3 @@ def _entries(result: Result) -> list[EvalResult]:
         )
         for metric, label, value in values
     ]
-
-
-def _corpus_terms(facts: Facts) -> list[str]:
-    """Return the terms of the trainings' corpora whose data folders still exist."""
-    folders = []
-    for training in facts.trainings:
-        train = training.experiment.settings.get("data.train") or []
-        folders += [train] if isinstance(train, str) else train
-    return sorted({terms for folder in folders for terms in terms_of(folder)})
-
-
-def _settings(folder: Path) -> str:
-    """Return the settings of an experiment as YAML, paths shortened."""
-    settings = read_yaml(folder / "config.yaml")
-    settings.pop("experiment")
-    return yaml.safe_dump(_published(settings), sort_keys=False, allow_unicode=True)
-
-
-def _published(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _published(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_published(inner) for inner in value]
-    return shown(value) if isinstance(value, str) and "/" in value else value

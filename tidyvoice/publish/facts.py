@@ -1,39 +1,39 @@
-"""Facts for a model card: the model, its trainings and its results."""
+"""Facts for a model card: the model, its training and its results."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from tidyvoice.config import ModelSettings
+from tidyvoice.data.shards import ShardReader
 from tidyvoice.encoder import SpeakerEncoder
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.evaluation.evaluate import Evaluation, evaluate
 from tidyvoice.files import sha256
-from tidyvoice.modelhub.folder import REPOSITORY, model_files
-from tidyvoice.modelhub.wespeaker import network_of, read_config
-from tidyvoice.publish.history import Training, experiment_of, history
-from tidyvoice.publish.privacy import shown
-from tidyvoice.released import Source
+from tidyvoice.modelhub.folder import model_files
+from tidyvoice.modelhub.wespeaker import network_of
+from tidyvoice.released import Source, read_source
 from tidyvoice.report import load_system
-from tidyvoice.runs import USUAL
-from tidyvoice.scoring import provenance
-from tidyvoice.scoring.embeddings import load_embeddings
+from tidyvoice.runs import USUAL, Experiment, read_experiment
+from tidyvoice.settings import read_yaml
 
-LICENCE = re.compile(r"[a-z0-9][a-z0-9.-]*")
+
+def shown(path: str | PurePath) -> str:
+    """Return the last two parts of a path in the working directory, the last one of any other."""
+    path = Path(path).absolute()
+    if ".." in path.parts or not path.is_relative_to(Path.cwd()):
+        return path.name
+    return "/".join(path.relative_to(Path.cwd()).parts[-2:])
 
 
 @dataclass(frozen=True)
 class Result:
-    """An evaluation of the model.
+    """An evaluation of the model, with the name of the score file.
 
-    Attributes:
-        name, path: of the score file.
-        verified: True if the scores are known to come from these very weights.
+    ``verified`` is True if the scores are known to come from these very weights.
     """
 
     name: str
-    path: Path
     evaluation: Evaluation
     verified: bool
 
@@ -56,61 +56,44 @@ class Facts:
     """A model and what is known of it.
 
     Attributes:
+        folder: of the model; its path must not be published.
         network: its name and arguments.
-        trainings: those that led to it, the first one first; empty if none is known.
-        source: the released model that it is or that its first training began with, if any.
-        private: folders whose paths must not be published.
+        experiment: that trained it; None if it is unknown.
+        data: folders of the training data.
+        reader: of the data; None if they are missing or have changed.
+        source: the released model that it is or that its training began with, if any.
     """
 
     encoder: SpeakerEncoder
+    folder: Path
     network: ModelSettings
-    trainings: tuple[Training, ...]
+    experiment: Experiment | None
+    data: tuple[str, ...]
+    reader: ShardReader | None
     source: Source | None
     results: tuple[Result, ...]
-    private: tuple[Path, ...]
+
+    @property
+    def languages(self) -> list[str]:
+        """The languages of the data, in order."""
+        return self.reader.languages.drop_nulls().unique().sort().to_list() if self.reader else []
+
+    @property
+    def initial(self) -> str:
+        """The initial weights of the training, in words."""
+        if self.source:
+            return self.source.in_words()
+        init = self.experiment.settings.get("model.init")
+        return f"`{shown(init)}`" if init else "random weights"
 
 
-@dataclass(frozen=True)
-class Terms:
-    """Decisions of the publisher.
-
-    Attributes:
-        repository: OWNER/NAME.
-        licence: of the weights, as the Hub writes it.
-        about: the model in the publisher's words.
-
-    Raises:
-        TidyVoiceError: the repository or the licence is malformed.
-    """
-
-    repository: str
-    licence: str
-    about: str = ""
-
-    def __post_init__(self) -> None:
-        if not REPOSITORY.fullmatch(self.repository):
-            raise TidyVoiceError(f"{self.repository}: not a repository id; write OWNER/NAME")
-        if not LICENCE.fullmatch(self.licence):
-            raise TidyVoiceError(
-                f"--licence {self.licence!r}: write it as the Hub does (apache-2.0, cc-by-4.0), or "
-                "other"
-            )
-
-
-def gather(
-    model: str | Path,
-    scores: Sequence[str] = (),
-    utt2lang: Sequence[Path] = (),
-    utt2spk: Sequence[Path] = (),
-    resamples: int = 1000,
-) -> Facts:
-    """Read a model with its trainings and results.
+def gather(model: str | Path, scores: Sequence[str] = (), resamples: int = 1000) -> Facts:
+    """Read a model with its training and results.
 
     Args:
         model: an experiment or a model folder.
         scores: names of the score files of the experiment to report; by default those of ``USUAL``
             that exist.
-        utt2lang, utt2spk: languages and speakers of the utterances; see ``load_system``.
         resamples: of the speakers, for confidence intervals; 0 for none.
 
     Raises:
@@ -118,46 +101,55 @@ def gather(
             a fusion, or made with another model.
     """
     files = model_files(model)
-    encoder = SpeakerEncoder.from_pretrained(files.folder, "cpu")
-    name, args = network_of(read_config(files.config), files.config)
-    folder, experiment = experiment_of(files.folder)
-    if experiment is None and scores:
-        raise TidyVoiceError(f"--scores {scores[0]}: {model} is not an experiment; leave it out")
-    trainings, source = history(files)
-    names = scores or [name for name in USUAL if experiment and name in experiment.scores]
-    results = []
-    for list_name in names:
-        file = load_system(folder, list_name, list_name, utt2lang, utt2spk).file
-        evaluation = evaluate(file, resamples=resamples)
-        verified = _is_of(evaluation, encoder.weights, file.path)
-        results.append(Result(list_name, file.path, evaluation, verified))
-    private = (files.folder, *(training.folder for training in trainings))
+    folder = files.folder.absolute()
+    encoder = SpeakerEncoder.from_pretrained(folder, "cpu")
+    name, args = network_of(read_yaml(files.config), files.config)
+    experiment = read_experiment(folder.parent) if folder.name == "models" else None
+    data, reader, source, results = (), None, None, []
+    if experiment is None:
+        source = read_source(folder)
+        if scores:
+            raise TidyVoiceError(f"--scores {scores[0]}: {model} is not an experiment")
+    else:
+        train = experiment.settings.get("data.train") or ()
+        data = (train,) if isinstance(train, str) else tuple(train)
+        inputs = experiment.record[0].inputs if experiment.record else {}
+        reader = _reader(data, inputs.get("data"))
+        source = _initial_source(experiment.settings.get("model.init"), inputs)
+        for list_name in scores or [usual for usual in USUAL if usual in experiment.scores]:
+            file = load_system(folder.parent, list_name).file
+            evaluation = evaluate(file, resamples=resamples)
+            verified = _is_of(evaluation, encoder.weights, file.path)
+            results.append(Result(list_name, evaluation, verified))
     network = ModelSettings(name=name, args=args)
-    return Facts(encoder, network, trainings, source, tuple(results), private)
+    return Facts(encoder, folder, network, experiment, data, reader, source, tuple(results))
+
+
+def _reader(folders: Sequence[str], content: str | None) -> ShardReader | None:
+    try:
+        reader = ShardReader(*folders)
+    except TidyVoiceError:
+        return None
+    return reader if content in (None, reader.content) else None
+
+
+def _initial_source(init: str | None, inputs: dict[str, str]) -> Source | None:
+    """Return the origin of the initial weights; None if it is unknown or they have changed."""
+    if not init or not Path(init).exists():
+        return None
+    files = model_files(init)
+    same = inputs.get("initial weights") == sha256(files.weights)
+    return read_source(files.folder) if same else None
 
 
 def _is_of(evaluation: Evaluation, weights: str, scores: Path) -> bool:
-    """Check that the scored embeddings are those of a model; return False if that is unknown.
-
-    Raises:
-        TidyVoiceError: they are of another model, or of several.
-    """
+    """Check that scores are those of a model; return False if that is unknown."""
     steps = evaluation.lineage.steps
     if any(step.step == "fusion" for step in steps):
         raise TidyVoiceError(
             f"{scores} is a fusion of several systems, not a result of this model alone"
         )
-    sources = [source for step in steps if step.step == "cosine" for source in step.inputs]
-    tables = [source for source in sources if source.role == "embeddings"]
-    if not tables or not all(_unchanged(table) for table in tables):
-        return False
-    models = {load_embeddings(table.path).model for table in tables}
-    if models - {None, weights}:
-        raise TidyVoiceError(
-            f"{scores} was made with embeddings of another model: extract and score again"
-        )
-    return None not in models
-
-
-def _unchanged(source: provenance.Source) -> bool:
-    return Path(source.path).is_file() and sha256(source.path) == source.sha256
+    models = [step.settings.get("model") for step in steps if step.step == "cosine"]
+    if set(models) - {None, weights}:
+        raise TidyVoiceError(f"{scores} was made with another model: extract and score again")
+    return weights in models

@@ -1,6 +1,6 @@
 """The folder of a published model."""
 
-from dataclasses import replace
+import re
 from pathlib import Path
 
 import numpy as np
@@ -12,15 +12,21 @@ from tidyvoice.files import atomic_folder, write_text
 from tidyvoice.model_files import OTHERS
 from tidyvoice.modelhub.folder import save_model_config
 from tidyvoice.publish.card import model_card
-from tidyvoice.publish.facts import Facts, Terms
-from tidyvoice.publish.privacy import refuse_leaks, without_folders
+from tidyvoice.publish.facts import Facts
 
 WEIGHTS, CARD = "model.safetensors", "README.md"
-TRIED_SAMPLES = (16000, 24321, 48000)
+TEXTS = (".md", ".json", ".yaml", ".txt")
 
 
-def write_folder(facts: Facts, terms: Terms, out: Path) -> list[str]:
+def write_folder(
+    facts: Facts, out: Path, repository: str, licence: str, about: str = ""
+) -> list[str]:
     """Write the folder ``out`` with the model and its card, whole or not at all.
+
+    Args:
+        repository: OWNER/NAME.
+        licence: of the weights, as the Hub writes it.
+        about: the model in the publisher's words.
 
     Returns:
         The names of its files.
@@ -29,49 +35,44 @@ def write_folder(facts: Facts, terms: Terms, out: Path) -> list[str]:
         TidyVoiceError: ``out`` exists, a text names a folder of this machine, or the model that
             was written differs from the one that was read.
     """
+    encoder = facts.encoder
+    state = {name: tensor.contiguous() for name, tensor in encoder.model.state_dict().items()}
     with atomic_folder(out) as partial:
-        _write(facts, terms, partial)
-        refuse_leaks(partial, facts.private)
-        _compare(facts.encoder, partial)
+        # Other programs read from the metadata that these are tensors of PyTorch.
+        (partial / WEIGHTS).write_bytes(safetensors.torch.save(state, {"format": "pt"}))
+        save_model_config(partial, facts.network, encoder.settings, [OTHERS])
+        if encoder.verifier is not None:
+            encoder.verifier.save(partial)
+        write_text(partial / CARD, model_card(facts, repository, licence, about))
+        _refuse_leaks(partial, facts.folder)
+        _compare(encoder, partial)
     return sorted(path.name for path in out.iterdir())
 
 
-def _write(facts: Facts, terms: Terms, folder: Path) -> None:
-    encoder = facts.encoder
-    state = {name: tensor.contiguous() for name, tensor in encoder.model.state_dict().items()}
-    # Other programs read from the metadata that these are tensors of PyTorch.
-    (folder / WEIGHTS).write_bytes(safetensors.torch.save(state, {"format": "pt"}))
-    save_model_config(folder, facts.network, encoder.settings, [OTHERS])
-    if encoder.verifier is not None:
-        notes = {key: _without_folders(note) for key, note in encoder.verifier.notes.items()}
-        replace(encoder.verifier, notes=notes).save(folder)
-    write_text(folder / CARD, model_card(facts, terms))
-
-
-def _without_folders(note: object) -> object:
-    if isinstance(note, list):
-        return [_without_folders(item) for item in note]
-    return without_folders(note) if isinstance(note, str) else note
+def _refuse_leaks(folder: Path, model: Path) -> None:
+    """Refuse texts that name the model's folder, the working directory or the home."""
+    hidden = {str(path) for path in (model, model.parent, Path.cwd(), Path.home())} - {"/"}
+    for file in sorted(path for path in folder.iterdir() if path.suffix in TEXTS):
+        text = file.read_text(encoding="utf-8")
+        for path in sorted(hidden, key=len, reverse=True):
+            if re.search(rf"(?<!\w){re.escape(path)}(?!\w)", text):
+                raise TidyVoiceError(
+                    f"{file.name} would publish the path {path}: remove it from --about and from "
+                    "the names of files"
+                )
 
 
 def _compare(encoder: SpeakerEncoder, folder: Path) -> None:
-    """Load the model in a folder and compare it with an encoder, bit for bit.
-
-    Raises:
-        TidyVoiceError: weights, front end, embeddings or decisions differ.
-    """
+    """Check that a written model is equal to an encoder, bit for bit."""
     copy = SpeakerEncoder.from_pretrained(folder, "cpu")
-    rng = np.random.default_rng(1)
+    noise = np.random.default_rng(1).integers(-3000, 3000, (2, 24321), dtype=np.int16)
+    before, after = (each.embed_samples(noise) for each in (encoder, copy))
     same = copy.weights == encoder.weights and copy.settings == encoder.settings
-    for samples in TRIED_SAMPLES:
-        noise = rng.integers(-3000, 3000, (2, samples), dtype=np.int16)
-        before, after = (each.embed_samples(noise) for each in (encoder, copy))
-        same = same and before.tobytes() == after.tobytes()
-        if encoder.verifier is not None:
-            units = [each.verifier.prepare(before).units.tobytes() for each in (encoder, copy)]
-            decisions = [each.verifier.decide(0.3) for each in (encoder, copy)]
-            same = same and units[0] == units[1] and decisions[0] == decisions[1]
-    if not same:
+    if encoder.verifier is not None:
+        units = [each.verifier.prepare(before).units.tobytes() for each in (encoder, copy)]
+        decisions = [each.verifier.decide(0.3) for each in (encoder, copy)]
+        same = same and units[0] == units[1] and decisions[0] == decisions[1]
+    if not same or before.tobytes() != after.tobytes():
         raise TidyVoiceError(
             f"{folder}: the written model differs from the one that was read; nothing is published"
         )

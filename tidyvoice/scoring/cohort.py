@@ -4,16 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.sparse import csr_array
 
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.scoring.cosine import unit_vectors
 from tidyvoice.scoring.embeddings import Embeddings
 from tidyvoice.scoring.groups import languages_of, speakers_of
 from tidyvoice.scoring.trials import Trials
-
-# Utterances summed up at a time.
-BLOCK = 2048
 
 
 @dataclass(frozen=True)
@@ -46,11 +42,9 @@ def speaker_cohort(
     """Return each speaker's mean raw embedding, less ``mean`` [D], at unit length, by name.
 
     Args:
-        embeddings: raw embeddings of N utterances.
-        utt2spk: the speaker of each of them, and of others.
+        embeddings, utt2spk: raw embeddings of N utterances, and the speaker of each.
         mean: the embedding that is subtracted before the cosine; none by default.
         utt2lang: the language of each; every (speaker, language) is then an entry of its own.
-        source: for error messages.
     """
     listed = every_id(embeddings, source)
     speakers, languages = speakers_of(listed, utt2spk), None
@@ -58,26 +52,20 @@ def speaker_cohort(
     if utt2lang is not None:
         languages = languages_of(listed, utt2lang)
         entry = entry * len(languages.names) + languages.codes
-    keys, entry, sizes = np.unique(entry, return_inverse=True, return_counts=True)
+    keys, sizes = np.unique(entry, return_counts=True)
     if len(keys) < 2:
         raise TidyVoiceError(
             f"{source}: speaker '{speakers.names[0]}' alone is no cohort. Give embeddings of some "
             "hundred speakers."
         )
-    sums = np.zeros((len(keys), embeddings.vectors.shape[1]))
-    for start in range(0, len(entry), BLOCK):
-        rows = entry[start : start + BLOCK]
-        ones, shape = np.ones(len(rows)), (len(keys), len(rows))
-        # A product with float64 ones, so that the sum is float64, too.
-        belongs = csr_array((ones, (rows, np.arange(len(rows)))), shape)
-        sums += belongs @ embeddings.vectors[start : start + BLOCK]
-    who, spoken = keys, None
+    ordered = embeddings.vectors[np.argsort(entry, kind="stable")]
+    sums = np.add.reduceat(ordered, np.cumsum(sizes) - sizes, dtype=np.float64)
+    places, spoken = keys, None
     if languages is not None:
-        who, what = np.divmod(keys, len(languages.names))
-        spoken = [languages.names[k] for k in what]
-    names = [speakers.names[s] for s in who]
-    shown = names if spoken is None else [f"{s} {k}" for s, k in zip(names, spoken, strict=True)]
-    means = Embeddings(shown, (sums / sizes[:, None]).astype(np.float32))
+        places, codes = np.divmod(keys, len(languages.names))
+        spoken = [languages.names[code] for code in codes]
+    names = [speakers.names[place] for place in places]
+    means = Embeddings(names, (sums / sizes[:, None]).astype(np.float32))
     return Cohort(unit_vectors(means, np.arange(len(keys)), mean), names, spoken, source)
 
 

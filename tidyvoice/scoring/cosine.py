@@ -1,6 +1,6 @@
-"""Cosine scores of trial lists, computed in an order that suits the processor's cache."""
+"""Cosine scores of trial lists."""
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -10,12 +10,7 @@ from tidyvoice.readahead import usable_cores
 from tidyvoice.scoring.embeddings import Embeddings
 from tidyvoice.scoring.trials import Trials
 
-# Trials are scored in portions, which bounds the memory for their order.
-PORTION = 2**21
-# A portion is sorted by the groups of this many utterances to which the two sides belong. Two
-# groups of 256 columns fit the cache, which takes half the time of the list's own order.
-GROUP = 512
-GROUPS = 256  # at most, so that a pair of groups is a 16-bit number, which sorts by radix
+# Trials at once: what is gathered for them fits the cache.
 BLOCK = 2048
 # A vector that shrinks this much when the mean is subtracted is rounding.
 VANISHED = 1e-6
@@ -27,56 +22,32 @@ def cosine_scores(
     """Return s(e, t) = <e − m, t − m> / (‖e − m‖ ‖t − m‖), float32 [T].
 
     Args:
-        embeddings: raw embeddings [N x D] of at least the ids in the trials.
-        trials: T trials.
+        embeddings: raw embeddings [N x D] of at least the ids in the T trials.
         mean: the embedding m [D] to subtract from both sides; none by default.
 
     Raises:
-        TidyVoiceError: an id without embedding, a mean of another size, an embedding that is not
-            finite or that is zero (after the subtraction), so that it has no direction.
+        TidyVoiceError: an id without embedding, or an embedding without direction.
     """
-    places = trials.places_in(embeddings.ids, "embedding")
-    vectors = unit_vectors(embeddings, places, mean, trials)
-    scores, threads = np.empty(len(trials), dtype=np.float32), usable_cores()
-
-    def score(portion: np.ndarray) -> None:
-        enroll, test = np.empty((2, BLOCK, vectors.shape[1]), dtype=np.float32)
-        for start in range(0, len(portion), BLOCK):
-            rows = portion[start : start + BLOCK]
-            size = len(rows)
-            # mode="clip" writes into `out` without a copy; the codes are within bounds.
-            np.take(vectors, trials.enroll[rows], axis=0, out=enroll[:size], mode="clip")
-            np.take(vectors, trials.test[rows], axis=0, out=test[:size], mode="clip")
-            scores[rows] = np.einsum("td,td->t", enroll[:size], test[:size])
-
-    with ThreadPoolExecutor(threads) as pool:
-        for order in _portions(trials):
-            for _ in pool.map(score, np.array_split(order, threads)):
-                pass
-    return scores
+    vectors = unit_vectors(embeddings, trials.places_in(embeddings.ids, "embedding"), mean)
+    return pairwise_products(vectors, trials)
 
 
-def _portions(trials: Trials) -> Iterator[np.ndarray]:
-    """Yield the numbers of the trials by portions, trials of the same two groups together."""
-    size = max(GROUP, -(-len(trials.ids) // GROUPS))
-    for start in range(0, len(trials), PORTION):
-        part = slice(start, start + PORTION)
-        pair = (trials.enroll[part] // size) * GROUPS + trials.test[part] // size
-        yield start + np.argsort(pair.astype(np.uint16), kind="stable")
+def pairwise_products(vectors: np.ndarray, trials: Trials) -> np.ndarray:
+    """Return the scalar products of both sides' vectors [U x D], float32 [T]."""
+    products = np.empty(len(trials), dtype=np.float32)
+
+    def work(part: slice) -> None:
+        enroll, test = vectors[trials.enroll[part]], vectors[trials.test[part]]
+        products[part] = np.einsum("td,td->t", enroll, test)
+
+    in_blocks(work, len(trials), BLOCK)
+    return products
 
 
 def unit_vectors(
-    embeddings: Embeddings,
-    rows: np.ndarray,
-    mean: np.ndarray | None = None,
-    trials: Trials | None = None,
+    embeddings: Embeddings, rows: np.ndarray, mean: np.ndarray | None = None
 ) -> np.ndarray:
-    """Subtract the mean [D] from the chosen rows, and scale them to unit length: float32 [R x D].
-
-    Args:
-        rows: R places in the embeddings.
-        trials: if the rows belong to its ids, an error names the line as well.
-    """
+    """Subtract the mean [D] from R chosen rows, and scale them to unit length: float32 [R x D]."""
     vectors = embeddings.vectors[rows].astype(np.float32, copy=False)
     before = np.linalg.norm(vectors, axis=1)
     if mean is not None:
@@ -87,18 +58,19 @@ def unit_vectors(
             )
         vectors = vectors - mean.astype(np.float32)
     norms = np.linalg.norm(vectors, axis=1)
-    for fault, bad in (
-        ("holds NaN or infinity", ~np.isfinite(norms)),
-        ("is zero" if mean is None else "equals the mean", norms <= VANISHED * before),
-    ):
-        if bad.any():
-            first = int(np.argmax(bad))
-            where = ""
-            if trials:
-                chosen = np.arange(len(bad)) == first
-                where = f"{trials.source}:{trials.first_use(chosen)[0]}: "
-            raise TidyVoiceError(
-                f"{where}the embedding of '{embeddings.ids[rows[first]]}' {fault}, so it has no "
-                f"cosine ({int(bad.sum()):,} such embeddings). Check its audio, and extract again."
-            )
+    bad = ~(norms > VANISHED * before) | np.isinf(norms)
+    if bad.any():
+        raise TidyVoiceError(
+            f"the embedding of '{embeddings.ids[rows[np.argmax(bad)]]}' has no direction: it is "
+            f"zero, equals the mean or is not finite ({int(bad.sum()):,} such embeddings). Check "
+            "its audio, and extract it again."
+        )
     return vectors / norms[:, None]
+
+
+def in_blocks(work: Callable[[slice], None], total: int, size: int) -> None:
+    """Call ``work`` on slices of ``size`` up to ``total``, in threads: numpy releases the GIL."""
+    parts = (slice(start, min(start + size, total)) for start in range(0, total, size))
+    with ThreadPoolExecutor(usable_cores()) as pool:
+        for _ in pool.map(work, parts):
+            pass

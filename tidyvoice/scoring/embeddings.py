@@ -1,15 +1,17 @@
-"""Tables of embeddings: utterance ids and one float32 matrix; ours are one ``.npz`` file."""
+"""Tables of embeddings: utterance ids and one float32 matrix in an ``.npz`` file."""
 
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.files import atomic_path
-from tidyvoice.scoring.foreign import FOREIGN, read_foreign
+
+# What numpy raises for a file that is no ``.npz``.
+UNREADABLE = (ValueError, KeyError, TypeError, OSError, EOFError, AttributeError, BadZipFile)
 
 
 @dataclass(frozen=True)
@@ -20,8 +22,7 @@ class Embeddings:
         ids: N utterance ids, each once.
         vectors: float32 [N x D], row n belongs to ``ids[n]``.
         trained_on: the speakers that the model was trained on; None if they are not known.
-        model: SHA-256 of the weights of the model (``modelhub.folder.fingerprint``); None if it
-            is not known.
+        model: SHA-256 of its weights (``modelhub.folder.fingerprint``); None if it is not known.
     """
 
     ids: list[str]
@@ -35,24 +36,24 @@ class Embeddings:
 
 
 def load_embeddings(path: str | Path) -> Embeddings:
-    """Read and check a table of embeddings.
-
-    Args:
-        path: a ``.npz``, or ``.scp``, ``.ark`` or ``.npy`` of other programs, which hold neither
-            model nor speakers (see docs/evaluation.md).
+    """Read a table of embeddings.
 
     Raises:
-        TidyVoiceError: the file is missing or is no such table, the shapes disagree, an id occurs
-            twice, or an embedding is not finite.
+        TidyVoiceError: the file is no such table, an id occurs twice, or a value is not finite.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise TidyVoiceError(f"{path}: no such file. Write embeddings with `tidyvoice extract`.")
-    trained_on, model = None, None
-    if path.suffix in FOREIGN:
-        ids, vectors = read_foreign(path)
-    else:
-        ids, vectors, trained_on, model = _read_npz(path)
+    trained_on = None
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            ids, vectors = archive["ids"], archive["embeddings"]
+            if "trained_on" in archive:
+                trained_on = archive["trained_on"].tobytes().decode().splitlines()
+            model = str(archive["model"]) if "model" in archive else None
+    except UNREADABLE as error:
+        reason = getattr(error, "strerror", None) or type(error).__name__
+        raise TidyVoiceError(
+            f"{path}: not a readable table of embeddings ({reason}). Write it with `tidyvoice "
+            "extract`, or convert it as docs/evaluation.md shows."
+        ) from error
     if vectors.dtype.kind == "f":
         with np.errstate(over="ignore"):  # _check refuses infinity
             vectors = vectors.astype(np.float32, copy=False)
@@ -60,45 +61,13 @@ def load_embeddings(path: str | Path) -> Embeddings:
     return Embeddings(ids.tolist(), vectors, trained_on, model)
 
 
-def _read_npz(path: Path) -> tuple[np.ndarray, np.ndarray, list[str] | None, str | None]:
-    if not zipfile.is_zipfile(path):
-        raise TidyVoiceError(
-            f"{path}: not a table of embeddings. Give an .npz of `tidyvoice extract`, or .scp, "
-            ".ark or .npy."
-        )
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            for key in ("ids", "embeddings"):
-                if key not in archive:
-                    raise TidyVoiceError(
-                        f"{path}: array '{key}' is missing among {len(archive.files):,} arrays. "
-                        "A table of embeddings holds 'ids' (text, N) and 'embeddings' (float, "
-                        "N x D); docs/evaluation.md shows how to convert other tables."
-                    )
-            trained_on = None
-            if "trained_on" in archive:
-                trained_on = archive["trained_on"].tobytes().decode().splitlines()
-            model = str(archive["model"]) if "model" in archive else None
-            return archive["ids"], archive["embeddings"], trained_on, model
-    except (ValueError, TypeError, OSError, EOFError, AttributeError, zipfile.BadZipFile) as error:
-        raise TidyVoiceError(
-            f"{path}: not a readable .npz without pickles ({type(error).__name__}). Extract it "
-            "again."
-        ) from error
-
-
 def same_model(tables: Mapping[str | Path, Embeddings]) -> None:
-    """Refuse embeddings of different models: distances between them mean nothing.
-
-    Args:
-        tables: by their names in the message. Tables of unknown models pass.
-    """
-    models = {name: table.model for name, table in tables.items() if table.model is not None}
-    first = next(iter(models), None)
-    for name, model in models.items():
-        if model != models[first]:
+    """Refuse tables of different models; those of unknown models pass."""
+    known = [name for name, table in tables.items() if table.model is not None]
+    for name in known:
+        if tables[name].model != tables[known[0]].model:
             raise TidyVoiceError(
-                f"{first} and {name} are embeddings of different models. Extract both with the "
+                f"{known[0]} and {name} are embeddings of different models. Extract both with the "
                 "same model."
             )
 
@@ -110,15 +79,7 @@ def save_embeddings(
     trained_on: Sequence[str] | None = None,
     model: str | None = None,
 ) -> None:
-    """Write ids [N] and their embeddings [N x D].
-
-    Args:
-        trained_on: the speakers that the model was trained on, if they are known.
-        model: SHA-256 of its weights, if it is known.
-
-    Raises:
-        TidyVoiceError: the shapes disagree, an id occurs twice, or an embedding is not finite.
-    """
+    """Write ids [N] and their raw embeddings [N x D], see ``Embeddings``; errors as in loading."""
     ids = np.asarray(ids, dtype=np.str_)
     matrix = np.asarray(matrix, dtype=np.float32)
     _check(path, ids, matrix)
@@ -131,27 +92,18 @@ def save_embeddings(
 
 
 def _check(path: str | Path, ids: np.ndarray, vectors: np.ndarray) -> None:
-    if ids.ndim != 1 or ids.dtype.kind != "U":
+    kinds = ids.dtype.kind + vectors.dtype.kind
+    if kinds != "Uf" or vectors.ndim != 2 or ids.shape != vectors.shape[:1] or not len(ids):
         raise TidyVoiceError(
-            f"{path}: 'ids' must be one row of text, not {ids.dtype} of shape {ids.shape}"
+            f"{path}: 'ids' {ids.dtype} {ids.shape} and 'embeddings' {vectors.dtype} "
+            f"{vectors.shape}; they must be text [N] and floats [N x D] with N above 0."
         )
-    if vectors.ndim != 2 or len(vectors) != len(ids) or vectors.dtype.kind != "f":
-        raise TidyVoiceError(
-            f"{path}: 'embeddings' must be floats of shape ({len(ids)}, D) for {len(ids)} ids, "
-            f"not {vectors.dtype} of shape {vectors.shape}"
-        )
-    if not len(ids):
-        raise TidyVoiceError(f"{path}: no embeddings. Extract them again.")
     unique, counts = np.unique(ids, return_counts=True)
-    if len(twice := unique[counts > 1]):
-        raise TidyVoiceError(
-            f"{path}: {len(twice):,} ids occur more than once, the first is '{twice[0]}'. Remove "
-            "the copies."
-        )
+    if counts.max() > 1:
+        raise TidyVoiceError(f"{path}: '{unique[counts.argmax()]}' occurs twice. Keep one of them.")
     broken = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
     if len(broken):
         raise TidyVoiceError(
             f"{path}: {len(broken):,} of {len(ids):,} embeddings hold NaN or infinity, the first "
-            f"is number {broken[0] + 1}, that of '{ids[broken[0]]}'. Check its audio, and extract "
-            "it again."
+            f"is that of '{ids[broken[0]]}'. Check its audio, and extract it again."
         )

@@ -17,26 +17,14 @@ _LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")
 
 @dataclass(frozen=True)
 class Groups:
-    """One group (a speaker, a language) for each of the U ids of a list.
-
-    Attributes:
-        codes: int64 [U], places in ``names``.
-        names: the groups, sorted.
-    """
+    """The group (speaker, language) of each of U ids: int64 [U], places in the sorted names."""
 
     codes: np.ndarray
     names: list[str]
 
 
 def read_maps(paths: Sequence[str | Path], what: str) -> dict[str, str] | None:
-    """Read ``utterance value``, one a line, from one or several files; None without any file.
-
-    Args:
-        what: "speaker", "language" or "duration", for error messages.
-
-    Raises:
-        TidyVoiceError: no such file, a line without two columns, or an utterance twice.
-    """
+    """Read lines ``utterance value`` of files; ``what`` names the value in errors, "speaker"."""
     if not paths:
         return None
     values: dict[str, str] = {}
@@ -49,10 +37,7 @@ def read_maps(paths: Sequence[str | Path], what: str) -> dict[str, str] | None:
 
 
 def languages_of(trials: Trials, utt2lang: Mapping[str, str] | None = None) -> Groups | None:
-    """Find the language of each of ``trials.ids``.
-
-    Without ``utt2lang``, ids have the form speaker/LANGUAGE/file; None if an id has another form.
-    """
+    """Look up the language of each id, or read it from ids speaker/LANGUAGE/file; else None."""
     if utt2lang is not None:
         return _looked_up(trials, utt2lang, "language")
     parts = [utterance.split("/") for utterance in trials.ids]
@@ -62,10 +47,7 @@ def languages_of(trials: Trials, utt2lang: Mapping[str, str] | None = None) -> G
 
 
 def speakers_of(trials: Trials, utt2spk: Mapping[str, str] | None = None) -> Groups | None:
-    """Find the speaker of each of ``trials.ids``.
-
-    Without ``utt2spk``, ids have the form SPEAKER/folder/file; None if an id has another form.
-    """
+    """Look up the speaker of each id, or read it from ids SPEAKER/folder/file; else None."""
     if utt2spk is not None:
         return _looked_up(trials, utt2spk, "speaker")
     if not all(utterance.count("/") == 2 for utterance in trials.ids):

@@ -17,14 +17,12 @@ import numpy as np
 
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.scoring.cohort import Cohort, every_id, same_columns
-from tidyvoice.scoring.cosine import unit_vectors
+from tidyvoice.scoring.cosine import in_blocks, pairwise_products, unit_vectors
 from tidyvoice.scoring.embeddings import Embeddings
 from tidyvoice.scoring.groups import Groups, languages_of
 from tidyvoice.scoring.normalization import (
-    BLOCK,
     UTTERANCES,
     check_top_n,
-    in_blocks,
     symmetric_z,
     top_moments,
     vectors_of,
@@ -38,8 +36,7 @@ class LanguageWeights:
 
     Attributes:
         languages: L names.
-        weights: float32 [U x L], rows in the order of ``Trials.ids``, each with a sum of one; a
-            one and zeros where the language is known.
+        weights: float32 [U x L], rows in the order of ``Trials.ids``, each with a sum of one.
     """
 
     languages: list[str]
@@ -63,17 +60,13 @@ def language_posteriors(
 ) -> LanguageWeights:
     """Guess languages by a multinomial logistic regression on embeddings at unit length.
 
-    The fit takes at most ``per_language`` utterances a language, so its prior is that of the
-    sample: flat except for rare languages. An utterance in a language that the cohort lacks gets
-    the probabilities of the cohort's languages that it resembles.
+    The fit takes at most ``per_language`` random utterances a language. An utterance in a language
+    that the cohort lacks gets the probabilities of the cohort's languages that it resembles.
 
     Args:
-        trials: the list whose languages are guessed.
-        embeddings: raw embeddings of at least its ids.
-        cohort_embeddings: raw embeddings of other speakers, for the fit.
-        utt2lang: the language of each of ``cohort_embeddings``.
+        trials, embeddings: the list whose languages are guessed, and those of at least its ids.
+        cohort_embeddings, utt2lang: of other speakers, with their languages, for the fit.
         mean: the embedding [D] to subtract from all; none by default.
-        seed: seed of the choice of utterances.
     """
     # Takes a second to import, and nothing else here needs it.
     from sklearn.linear_model import LogisticRegression
@@ -100,51 +93,32 @@ def language_posteriors(
 
 
 def language_match(languages: LanguageWeights, trials: Trials) -> np.ndarray:
-    """Return P(both sides are in one language) = Σ_l P(l | e) P(l | t): float32 [T].
-
-    Args:
-        languages: those of ``trials``.
-    """
-    match, weights = np.empty(len(trials), dtype=np.float32), languages.weights
-
-    def work(part: slice) -> None:
-        enroll, test = weights[trials.enroll[part]], weights[trials.test[part]]
-        match[part] = np.einsum("tl,tl->t", enroll, test)
-
-    in_blocks(work, len(trials), BLOCK)
-    return match
+    """Return P(both sides are in one language) = Σ_l P(l | e) P(l | t): float32 [T]."""
+    return pairwise_products(languages.weights, trials)
 
 
 def language_statistics(
     vectors: np.ndarray,
     cohort: Cohort,
     languages: Sequence[str],
-    top_n: int | None,
+    top_n: int,
     shrinkage: float,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return moments of the cohort scores s within each language, shrunk towards those over all.
 
     Of a language with C_l of the C entries, the n_l = top_n C_l / C highest scores count (rounded,
-    at least one). It is the same share of each, so that the moments of small and large languages
-    describe the same tail. Their weight is n_l / (n_l + shrinkage); the rest of the weight goes to
-    the ``top_n`` highest over all languages, and for a language that the cohort lacks all of it.
+    at least one), so that the moments of small and large languages describe the same tail. Their
+    weight is n_l / (n_l + shrinkage); the rest goes to the ``top_n`` highest over all languages.
 
     Args:
-        vectors: float32 [U x D], centred, at unit length.
+        vectors, top_n: see ``cohort_statistics``.
         cohort: one entry for each speaker and language.
         languages: L names.
-        top_n: over all languages, at least 2; None takes the whole cohort.
         shrinkage: above 0; the n_l at which a language's own moments weigh one half.
 
     Returns:
-        mean: float64 [U], E[s] over all languages.
-        first, second: float32 [U x L], E_l[s − mean] and E_l[(s − mean)²], which are small, so that
-            float32 loses nothing.
+        E[s] over all languages, float64 [U]; E_l[s − E[s]] and E_l[(s − E[s])²], float32 [U x L].
     """
-    if cohort.languages is None:
-        raise TidyVoiceError(f"{cohort.source}: the cohort has no languages. Give their utt2lang.")
-    if not 0 < shrinkage < np.inf:
-        raise TidyVoiceError(f"shrinkage is {shrinkage:g}. Give a number above 0.")
     check_top_n(top_n, len(cohort), cohort.source)
     same_columns(vectors, cohort.vectors)
 
@@ -152,8 +126,8 @@ def language_statistics(
     order = np.argsort(spoken, kind="stable")
     by_language, spoken = cohort.vectors[order], spoken[order]
     begin, end = (np.searchsorted(spoken, list(languages), side) for side in ("left", "right"))
-    share = 1.0 if top_n is None else top_n / len(cohort)
-    counts = np.where(end > begin, np.maximum(np.rint((end - begin) * share), 1), 0).astype(int)
+    shares = np.rint((end - begin) * (top_n / len(cohort)))
+    counts = np.where(end > begin, np.maximum(shares, 1), 0).astype(int)
     trust = counts / (counts + shrinkage)
 
     mean = np.empty(len(vectors))
@@ -189,16 +163,10 @@ def normalize_by_language(
 
     Args:
         table, embeddings, mean: see ``normalize``.
-        cohort: one entry for each speaker and language, else as for ``normalize``.
         languages: of the trials' ids: ``known_languages`` or ``language_posteriors``.
-        top_n, shrinkage: see ``language_statistics``.
+        cohort, top_n, shrinkage: see ``language_statistics``.
     """
-    trials, weights = table.trials, languages.weights
-    if len(weights) != len(trials.ids):
-        raise TidyVoiceError(
-            f"{trials.source}: the list has {len(trials.ids):,} ids, but there are languages of "
-            f"{len(weights):,}. Give the languages of this list."
-        )
+    weights = languages.weights
     vectors = vectors_of(table, embeddings, mean)
     mu, first, second = language_statistics(vectors, cohort, languages.languages, top_n, shrinkage)
 

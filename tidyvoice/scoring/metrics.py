@@ -16,28 +16,20 @@ from scipy.optimize import isotonic_regression
 
 from tidyvoice.errors import TidyVoiceError
 
-SOFTPLUS_BLOCK = 2**16
-
 
 @dataclass(frozen=True)
 class Costs:
-    """Prior and costs of the detection cost; the defaults are the challenge's.
-
-    Raises:
-        TidyVoiceError: a prior that is not between 0 and 1, or a cost that is no number above 0.
-    """
+    """Prior and costs of the detection cost; the defaults are the challenge's."""
 
     p_target: float = 0.01
     c_miss: float = 1.0
     c_fa: float = 1.0
 
     def __post_init__(self) -> None:
-        if not 0 < self.p_target < 1:
-            raise TidyVoiceError(f"p_target is {self.p_target:g}; it must lie between 0 and 1")
-        for name in ("c_miss", "c_fa"):
-            if not 0 < getattr(self, name) < np.inf:
-                cost = getattr(self, name)
-                raise TidyVoiceError(f"{name} is {cost:g}; a cost must be a number above 0")
+        for name, most in (("p_target", 1), ("c_miss", np.inf), ("c_fa", np.inf)):
+            value = getattr(self, name)
+            if not 0 < value < most:
+                raise TidyVoiceError(f"{name} is {value:g}. Give a number between 0 and {most}.")
 
     @property
     def weights(self) -> tuple[float, float]:
@@ -60,16 +52,10 @@ class SortedScores(NamedTuple):
 
 
 class ErrorRates(NamedTuple):
-    """Both error rates at the K operating points where their curve turns.
+    """Both error rates, float64 [K] each, at the operating points where their curve turns.
 
-    A trial is accepted if its score is at least the threshold. The first point accepts every trial
-    (FNR 0, FPR 1), the last one, with threshold infinity, none (FNR 1, FPR 0). All other operating
-    points lie on straight lines between these.
-
-    Attributes:
-        thresholds: float64 [K], ascending.
-        fnr: float64 [K], false negatives (misses) over target trials, ascending.
-        fpr: float64 [K], false positives (false alarms) over non-target trials, descending.
+    A trial is accepted if its score is at least the threshold. The first point accepts every trial,
+    the last one, with threshold infinity, none. All others lie on straight lines between these.
     """
 
     thresholds: np.ndarray
@@ -78,26 +64,18 @@ class ErrorRates(NamedTuple):
 
 
 def sort_scores(scores: np.ndarray, is_target: np.ndarray) -> SortedScores:
-    """Split the scores into those of targets and of non-targets, and sort them.
-
-    Args:
-        scores: float [T].
-        is_target: bool [T].
+    """Split scores, float [T], by ``is_target``, bool [T], and sort them.
 
     Raises:
         TidyVoiceError: a score is NaN, or there is no target or no non-target trial.
     """
     scores, is_target = np.asarray(scores, dtype=np.float64), np.asarray(is_target, dtype=bool)
-    if scores.shape != is_target.shape or scores.ndim != 1:
-        raise TidyVoiceError(f"{scores.shape} scores for {is_target.shape} labels")
     if np.isnan(scores).any():
         raise TidyVoiceError(f"{int(np.isnan(scores).sum()):,} of {len(scores):,} scores are NaN")
-    targets, nontargets = scores[is_target], scores[~is_target]
+    targets, nontargets = np.sort(scores[is_target]), np.sort(scores[~is_target])
     if not len(targets) or not len(nontargets):
         kind = "non-target" if len(targets) else "target"
         raise TidyVoiceError(f"no {kind} trial among {len(scores):,}: error rates need both kinds")
-    targets.sort()
-    nontargets.sort()
     return SortedScores(targets, nontargets)
 
 
@@ -107,27 +85,16 @@ def error_rates(scores: SortedScores) -> ErrorRates:
     Trials with equal scores are accepted or rejected together, so the order of the trials has no
     influence.
     """
-    targets, nontargets = scores
-    total, others = len(targets), len(nontargets)
-    # Numbers of non-targets below each target and at most equal to it; they differ only at ties.
-    below = np.searchsorted(nontargets, targets)
-    tied = nontargets[np.minimum(below, others - 1)] == targets
-    upto = below.copy()
-    upto[tied] = np.searchsorted(nontargets, targets[tied], side="right")
-
-    # Of a run of targets without a non-target in between, only the ends are turning points.
-    turns = (below[1:] != upto[:-1]) | tied[1:] | tied[:-1]
-    turns &= targets[1:] != targets[:-1]
-    starts = np.append(0, np.flatnonzero(turns) + 1)
-    ends = np.append(starts[1:], total)
-    inf = np.inf
-    after = np.minimum(np.append(nontargets, inf)[upto[ends - 1]], np.append(targets, inf)[ends])
-    lowest = min(targets[0], nontargets[0])
-    missed = np.concatenate([[0], np.stack([starts, ends], 1).ravel(), [total]])
-    rejected = np.concatenate([[0], np.stack([below[starts], upto[ends - 1]], 1).ravel(), [others]])
-    thresholds = np.concatenate([[lowest], np.stack([targets[starts], after], 1).ravel(), [inf]])
-    new = np.append(True, (np.diff(missed) > 0) | (np.diff(rejected) > 0))
-    return ErrorRates(thresholds[new], missed[new] / total, (others - rejected[new]) / others)
+    points = np.sort(np.concatenate(scores), kind="stable")  # merges two sorted runs
+    points = points[np.append(True, points[1:] != points[:-1])]
+    missed, rejected = (np.append(np.searchsorted(side, points), len(side)) for side in scores)
+    # Between steps of one kind, targets or non-targets, the curve goes straight on.
+    miss, reject = np.diff(missed) > 0, np.diff(rejected) > 0
+    straight = (miss[1:] != reject[1:]) & (miss[1:] == miss[:-1]) & (reject[1:] == reject[:-1])
+    turns = np.concatenate([[True], ~straight, [True]])
+    total, others = len(scores.targets), len(scores.nontargets)
+    thresholds = np.append(points, np.inf)[turns]
+    return ErrorRates(thresholds, missed[turns] / total, (others - rejected[turns]) / others)
 
 
 def eer(scores: np.ndarray, is_target: np.ndarray) -> float:
@@ -138,12 +105,7 @@ def eer(scores: np.ndarray, is_target: np.ndarray) -> float:
 
         EER = FNR_i + w (FNR_{i+1} − FNR_i)
 
-    Args:
-        scores: float [T].
-        is_target: bool [T].
-
-    Raises:
-        TidyVoiceError: see ``sort_scores``.
+    Scores are float [T], ``is_target`` bool [T]; errors as in ``sort_scores``.
     """
     return eer_of(error_rates(sort_scores(scores, is_target)))
 
@@ -161,16 +123,7 @@ def min_dcf(
         DCF_0  = min(C_miss P_target, C_fa (1 − P_target))
 
     DCF_0 is the cost of the better of accepting and rejecting everything, so the result lies
-    between 0 and 1.
-
-    Args:
-        scores: float [T].
-        is_target: bool [T].
-        p_target: prior of a target trial, between 0 and 1.
-        c_miss, c_fa: costs of a miss and of a false alarm, above 0.
-
-    Raises:
-        TidyVoiceError: see ``sort_scores`` and ``Costs``.
+    between 0 and 1. Scores are float [T], ``is_target`` bool [T]; errors as in ``sort_scores``.
     """
     costs = Costs(p_target, c_miss, c_fa)
     return min_dcf_of(error_rates(sort_scores(scores, is_target)), costs)
@@ -192,12 +145,7 @@ def min_dcf_of(rates: ErrorRates, costs: Costs) -> float:
 
 
 def act_dcf(scores: SortedScores, costs: Costs) -> float:
-    """Return the actual cost: DCF at the Bayes threshold.
-
-    The threshold is ln[C_fa (1 − P_target) / (C_miss P_target)]. The scores are taken as natural
-    log-likelihood ratios. The excess over ``min_dcf`` is the calibration loss at this operating
-    point.
-    """
+    """Return the actual cost: DCF at the Bayes threshold of natural log-likelihood ratios."""
     fnr = np.searchsorted(scores.targets, costs.threshold) / len(scores.targets)
     fpr = 1 - np.searchsorted(scores.nontargets, costs.threshold) / len(scores.nontargets)
     miss, false_alarm = costs.weights
@@ -209,16 +157,14 @@ def cllr(scores: SortedScores) -> float:
 
     Cllr = 1/2 [mean over targets of log2(1 + e^−l) + mean over non-targets of log2(1 + e^l)]
     """
-    targets, nontargets = scores
-    both = _mean_softplus(targets, -1) + _mean_softplus(nontargets, 1)
+    both = _mean_softplus(scores.targets, -1) + _mean_softplus(scores.nontargets, 1)
     return float(both / (2 * np.log(2)))
 
 
 def min_cllr(rates: ErrorRates, targets: int, nontargets: int) -> float:
     """Return Cllr after the best non-decreasing map of the scores (pool adjacent violators).
 
-    Args:
-        rates: of ``targets`` target and ``nontargets`` non-target trials.
+    ``rates`` are those of ``targets`` target and ``nontargets`` non-target trials.
     """
     hits = np.rint(np.diff(rates.fnr) * targets)
     others = np.rint(-np.diff(rates.fpr) * nontargets)
@@ -233,8 +179,8 @@ def min_cllr(rates: ErrorRates, targets: int, nontargets: int) -> float:
 
 def _mean_softplus(values: np.ndarray, sign: int) -> float:
     """Return the mean of ln(1 + e^(sign v)), in blocks that fit into the cache."""
-    total = 0.0
-    for start in range(0, len(values), SOFTPLUS_BLOCK):
-        part = sign * values[start : start + SOFTPLUS_BLOCK]
+    total, block = 0.0, 2**16
+    for start in range(0, len(values), block):
+        part = sign * values[start : start + block]
         total += float(np.sum(np.maximum(part, 0) + np.log1p(np.exp(-np.abs(part)))))
     return total / len(values)

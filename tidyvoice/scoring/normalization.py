@@ -1,9 +1,4 @@
-"""Score normalisation by a cohort of other speakers.
-
-    S-norm     z-scores by the statistics of the whole cohort
-    AS-norm    by those of the cohort speakers nearest to the side
-
-``language_norm`` accounts for the languages of both sides.
+"""Score normalisation by a cohort of other speakers: S-norm and AS-norm.
 
 References:
     P. Kenny, "Bayesian speaker verification with heavy-tailed priors", Odyssey 2010 (S-norm).
@@ -15,26 +10,22 @@ References:
 """
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
 from tidyvoice.errors import TidyVoiceError
-from tidyvoice.readahead import usable_cores
 from tidyvoice.scoring.cohort import Cohort, same_columns
-from tidyvoice.scoring.cosine import unit_vectors
+from tidyvoice.scoring.cosine import BLOCK, in_blocks, unit_vectors
 from tidyvoice.scoring.embeddings import Embeddings
 from tidyvoice.scoring.trials import ScoreTable
 
 METHODS = ("asnorm", "snorm")
-# Trials at once: what is gathered for them fits the cache.
-BLOCK = 2048
 # Utterances whose cohort scores each thread holds at once: 512 x 3,666 floats are 7 MiB.
 UTTERANCES = 512
 # A standard deviation of float32 cosines below this is rounding.
 FLAT = 1e-6
-# The scores of this many trials, and of one in this many, are compared with the cosine.
-CHECKED, TOLERANCE = 1000, 1e-3
+# About so many scores are compared with the cosine.
+CHECKED, TOLERANCE = 10_000, 1e-3
 
 
 def as_norm(
@@ -54,8 +45,7 @@ def as_norm(
         top_n: at least 2; None takes the whole cohort, which is S-norm (Kenny 2010).
 
     Raises:
-        TidyVoiceError: shapes that disagree, a ``top_n`` below 2 or above C, or a row of cohort
-            scores that are all equal.
+        TidyVoiceError: wrong shapes or ``top_n``, or a row of cohort scores that are all equal.
     """
     scores = np.asarray(scores, dtype=np.float64)
     total = np.zeros(scores.shape)
@@ -66,9 +56,7 @@ def as_norm(
                 f"{scores.shape}. Give one row for each trial."
             )
         check_top_n(top_n, cohort_scores.shape[1], f"{side} cohort")
-        mean, std = top_moments(cohort_scores, top_n)
-        _check_spread(std, lambda n, side=side: f"the {side} side of trial {n + 1}")
-        total += (scores - mean) / std
+        total += _z(scores, *top_moments(cohort_scores, top_n))
     return total / 2
 
 
@@ -83,15 +71,12 @@ def normalize(
     """Normalise the scores of a list by AS-norm or S-norm: float64 [T], in its order.
 
     Args:
-        table: T trials and their cosines, as ``cosine_scores`` gives them for these embeddings.
-        embeddings: raw embeddings of at least the ids in the trials.
+        table, embeddings: T trials with their cosines, and raw embeddings of at least their ids.
         cohort: other speakers than those of the trials, centred by the same ``mean``.
         mean: the embedding [D] that was subtracted before the cosine; none by default.
         method: one of ``METHODS``.
         top_n: number of highest cohort scores that count; "snorm" takes all.
     """
-    if method not in METHODS:
-        raise TidyVoiceError(f"no method '{method}'. Use one of {', '.join(METHODS)}.")
     vectors = vectors_of(table, embeddings, mean)
     mu, sigma = cohort_statistics(vectors, cohort, None if method == "snorm" else top_n)
     return symmetric_z(table, lambda side, other: (mu[side], sigma[side]))
@@ -102,10 +87,7 @@ def cohort_statistics(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return mean and population deviation of the ``top_n`` highest cosines: float64 [U] each.
 
-    Args:
-        vectors: float32 [U x D], centred, at unit length.
-        cohort: C entries.
-        top_n: at least 2; None takes the whole cohort.
+    ``vectors`` are centred and at unit length, float32 [U x D]. Without ``top_n`` all count.
     """
     check_top_n(top_n, len(cohort), cohort.source)
     same_columns(vectors, cohort.vectors)
@@ -119,24 +101,20 @@ def cohort_statistics(
 
 
 def vectors_of(table: ScoreTable, embeddings: Embeddings, mean: np.ndarray | None) -> np.ndarray:
-    """Return the unit vectors of the ids, float32 [U x D], and check that scores are cosines.
+    """Return the unit vectors of the ids, float32 [U x D].
 
-    Scores with another mean, or calibrated scores, would give plausible but wrong results. An even
-    sample of the trials is compared.
-
-    Raises:
-        TidyVoiceError: a score that is not the cosine; see ``cosine_scores``.
+    Refuse scores of another mean and calibrated scores: a sample is compared with the cosines.
     """
     trials = table.trials
     vectors = unit_vectors(embeddings, trials.places_in(embeddings.ids, "embedding"), mean)
-    sample = np.linspace(0, len(trials) - 1, CHECKED + len(trials) // CHECKED).astype(int)
-    enroll, test = vectors[trials.enroll[sample]], vectors[trials.test[sample]]
-    cosines, scores = np.einsum("td,td->t", enroll, test), table.scores[sample]
+    step = max(len(trials) // CHECKED, 1)
+    enroll, test = vectors[trials.enroll[::step]], vectors[trials.test[::step]]
+    cosines, scores = np.einsum("td,td->t", enroll, test), table.scores[::step]
     wrong = ~(np.abs(scores - cosines) < TOLERANCE)
     if wrong.any():
         first = int(np.argmax(wrong))
         raise TidyVoiceError(
-            f"{trials.source}:{sample[first] + 1}: the score is {scores[first]:.4f}, but the "
+            f"{trials.source}:{first * step + 1}: the score is {scores[first]:.4f}, but the "
             f"cosine of these embeddings is {cosines[first]:.4f}. Normalise what `tidyvoice score` "
             "wrote for the same embeddings and the same mean."
         )
@@ -149,21 +127,16 @@ def symmetric_z(
 ) -> np.ndarray:
     """Return ½ [(s − μ_e) / σ_e + (s − μ_t) / σ_t], float64 [T].
 
-    Args:
-        table: T trials and their scores.
-        moments: returns μ and σ [n] for n trials, given the places in ``Trials.ids`` of the side
-            that is measured and of the other side, int [n] each.
+    ``moments`` returns μ and σ [n] for n trials, given the places in ``Trials.ids``, int [n] each,
+    of the side that is measured and of the other side.
     """
     trials, normalized = table.trials, np.empty(len(table.trials))
 
     def work(part: slice) -> None:
-        sides = trials.enroll[part], trials.test[part]
-        total = 0.0
-        for side, other in (sides, sides[::-1]):
-            mu, sigma = moments(side, other)
-            _check_spread(sigma, lambda n, side=side: f"'{trials.ids[side[n]]}'")
-            total += (table.scores[part] - mu) / sigma
-        normalized[part] = total / 2
+        scores, enroll, test = table.scores[part], trials.enroll[part], trials.test[part]
+        normalized[part] = (
+            _z(scores, *moments(enroll, test)) + _z(scores, *moments(test, enroll))
+        ) / 2
 
     in_blocks(work, len(trials), BLOCK)
     return normalized
@@ -187,18 +160,11 @@ def check_top_n(top_n: int | None, size: int, source: str) -> None:
         )
 
 
-def in_blocks(work: Callable[[slice], None], total: int, size: int) -> None:
-    """Call ``work`` on slices of ``size`` up to ``total``, in threads: numpy releases the GIL."""
-    parts = (slice(start, min(start + size, total)) for start in range(0, total, size))
-    with ThreadPoolExecutor(usable_cores()) as pool:
-        for _ in pool.map(work, parts):
-            pass
-
-
-def _check_spread(std: np.ndarray, name: Callable[[int], str]) -> None:
+def _z(scores: np.ndarray, mean: np.ndarray, std: np.ndarray) -> np.ndarray:
     flat = ~(std > FLAT)
     if flat.any():
         raise TidyVoiceError(
-            f"the cohort scores of {name(int(np.argmax(flat)))} are all equal. Raise top_n, and "
-            "check that the cohort does not hold one speaker under several names."
+            f"the cohort scores of an utterance are all equal (in {int(flat.sum()):,} trials). "
+            "Raise top_n, and check that the cohort does not hold one speaker under several names."
         )
+    return (scores - mean) / std

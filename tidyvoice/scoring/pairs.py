@@ -1,5 +1,6 @@
 """Trials drawn from the utterances of a data folder, and the comparison of trial lists."""
 
+from bisect import bisect
 from collections.abc import Sequence
 
 import numpy as np
@@ -27,19 +28,12 @@ def make_trials(
     enough pairs the same number of non-targets. No pair of utterances comes twice, in either order.
     The list depends only on the seed and on the set of utterances.
 
-    Memory grows with the square of the number of speakers: 0.4 GB for 3,000.
+    Without languages there is one kind of targets and one of non-targets. Memory grows with the
+    square of the number of speakers: 0.4 GB for 3,000.
 
-    Args:
-        ids, speakers, languages: [N]. Without languages there is one kind of targets and one of
-            non-targets.
-        targets, nontargets: how many to draw.
-
-    Returns:
-        The trials, and {kind: number of missing trials} for the kinds with too few pairs.
+    Return the trials, and {kind: number of missing trials} for the kinds with too few pairs.
     """
     by_stem(ids, "the utterances")
-    if min(targets, nontargets) < 0:
-        raise TidyVoiceError(f"{targets} targets, {nontargets} non-targets. Give numbers from 0.")
     speaker = _codes(speakers)
     language = _codes([""] * len(ids) if languages is None else languages)
     order = np.lexsort((np.asarray(ids, dtype=np.str_), language, speaker))
@@ -62,10 +56,9 @@ def make_trials(
             if pair.shape[1] < part:
                 lacking[f"{kind}{'targets' if label else 'non-targets'}"] = part - pair.shape[1]
         if wanted and not drawn:
-            need = "a speaker with two utterances" if label else "two speakers"
             raise TidyVoiceError(
-                f"no {'target' if label else 'non-target'} trial among {len(ids):,} utterances of "
-                f"{speaker.max(initial=-1) + 1:,} speakers. Give at least {need}."
+                f"no {'target' if label else 'non-target'} trial among {len(ids):,} utterances. "
+                "Give at least two speakers, and two utterances of one of them."
             )
     used, codes = np.unique(np.concatenate(sides, axis=1), return_inverse=True)
     enroll, test = codes.reshape(2, -1).astype(np.int32)
@@ -74,15 +67,8 @@ def make_trials(
 
 
 def difference(left: Trials, right: Trials) -> str | None:
-    """Describe the first line in which two lists differ; None if they hold the same trials.
-
-    Ids match with or without ``.wav``. Labels are compared where both lists have them.
-    """
+    """Describe the first line in which two lists differ; None if they hold the same trials."""
     line = left.first_other(right)
-    if left.label is not None and right.label is not None:
-        both = min(len(left), len(right)) if line is None else line
-        differs = np.flatnonzero(left.label[:both] != right.label[:both])
-        line = int(differs[0]) if len(differs) else line
     if line is not None:
         return (
             f"{left.source}:{line + 1} has '{_line(left, line)}', but {right.source}:{line + 1} "
@@ -171,11 +157,8 @@ def _draw(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Draw distinct pairs, equally from all units (speakers, pairs of speakers).
 
-    Args:
-        capacity: int64 [units], the number of pairs of each unit.
-
-    Returns:
-        The unit and the number within the unit of each pair, int64 [wanted], or of all pairs.
+    ``capacity`` is the number of pairs of each unit. Return the unit and the number within the unit
+    of each pair.
     """
     quota = _quotas(capacity, wanted, rng)
     edges = np.append(0, np.cumsum(capacity))
@@ -206,13 +189,8 @@ def _draw(
 def _quotas(capacity: np.ndarray, wanted: int, rng: np.random.Generator) -> np.ndarray:
     """Return the pairs of each unit: the same number, or all it has, or at random one more."""
     wanted = min(wanted, int(capacity.sum()))
-    low, high = 0, int(capacity.max(initial=0))
-    while low < high:
-        middle = (low + high + 1) // 2
-        if np.minimum(capacity, middle).sum() <= wanted:
-            low = middle
-        else:
-            high = middle - 1
+    levels = range(1, int(capacity.max(initial=0)) + 1)
+    low = bisect(levels, wanted, key=lambda level: np.minimum(capacity, level).sum())
     quota = np.minimum(capacity, low)
     spare = np.flatnonzero(capacity > low)
     quota[rng.choice(spare, wanted - quota.sum(), replace=False)] += 1

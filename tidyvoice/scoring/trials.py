@@ -12,7 +12,6 @@ import hashlib
 import io
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -22,12 +21,11 @@ import polars as pl
 
 from tidyvoice.errors import TidyVoiceError, TidyVoiceWarning
 from tidyvoice.files import atomic_path
-from tidyvoice.readahead import one_ahead
 from tidyvoice.scoring.columns import Columns, more, read_columns
 
 LABELS = ("target", "nontarget")
 TRIAL_FORMAT = "'enroll test target|nontarget', '1|0 enroll test' or 'enroll test'"
-SCORE_FORMAT = "'enroll test score' or 'enroll test score target|nontarget'"
+SCORE_FORMAT = "'enroll test score' or 'enroll test score target|nontarget' with finite scores"
 # A list is written in blocks, so that its text needs the same memory for any length.
 BLOCK = 2**20
 
@@ -61,52 +59,41 @@ class Trials:
         return f"{self.ids[self.enroll[trial]]} {self.ids[self.test[trial]]}"
 
     def first_other(self, other: "Trials") -> int | None:
-        """Return the first trial whose ids differ from those of ``other``; None without.
+        """Return the first trial whose ids or labels differ from those of ``other``; None without.
 
-        Ids match with or without ``.wav``. Trials after the end of the shorter list do not count.
+        Ids match with or without ``.wav``. Labels count where both lists have them, and trials up
+        to the end of the shorter list.
         """
-        places = by_stem(other.ids, other.source)
-        rows = np.array([places.get(i, -1) for i in by_stem(self.ids, self.source)], dtype=np.int32)
+        rows = _match(self.ids, self.source, other.ids, other.source).astype(np.int32)
         both = slice(min(len(self), len(other)))
         wrong = rows[self.enroll[both]] != other.enroll[both]
         wrong |= rows[self.test[both]] != other.test[both]
+        if self.label is not None and other.label is not None:
+            wrong |= self.label[both] != other.label[both]
         return int(np.argmax(wrong)) if wrong.any() else None
 
     def places_in(self, others: Sequence[str], what: str) -> np.ndarray:
         """Find each of ``ids`` in ``others``: int64 [U].
 
-        Args:
-            others: for example the ids of a table of embeddings.
-            what: what each of ``others`` has, for the error message: "embedding".
+        ``what`` names in the error message what each of ``others`` has: "embedding".
         """
-        by_stem(self.ids, self.source)
-        places = by_stem(others, f"the ids with {what}")
-        rows = np.array([places.get(stem(i), -1) for i in self.ids], dtype=np.int64)
+        rows = _match(self.ids, self.source, others, f"the ids with {what}")
         missing = rows < 0
         if missing.any():
-            line, first = self.first_use(missing)
+            trial = int(np.argmax(missing[self.enroll] | missing[self.test]))
+            side = self.enroll if missing[self.enroll[trial]] else self.test
             rest = int(missing.sum()) - 1
             raise TidyVoiceError(
-                f"{self.source}:{line}: no {what} for '{self.ids[first]}'"
+                f"{self.source}:{trial + 1}: no {what} for '{self.ids[side[trial]]}'"
                 + (f", nor for {rest:,} more ids of this list" if rest else "")
                 + f"; the {len(others):,} ids with one look like '{next(iter(others), '')}'"
             )
         return rows
 
-    def first_use(self, chosen: np.ndarray) -> tuple[int, int]:
-        """Return the line of the first trial that uses a chosen id, and the place of that id.
-
-        Args:
-            chosen: bool [U]; at least one True.
-        """
-        trial = int(np.argmax(chosen[self.enroll] | chosen[self.test]))
-        side = self.enroll if chosen[self.enroll[trial]] else self.test
-        return trial + 1, int(side[trial])
-
 
 @dataclass(frozen=True)
 class ScoreTable:
-    """Trials and their scores, float [T]; higher means the same speaker."""
+    """Trials and their scores, float [T]; a higher score means the same speaker."""
 
     trials: Trials
     scores: np.ndarray
@@ -118,11 +105,7 @@ def stem(utterance: str) -> str:
 
 
 def by_stem(ids: Sequence[str], where: str) -> dict[str, int]:
-    """Map the stem of each id to its place.
-
-    Args:
-        where: the source of the ids, for the error message.
-    """
+    """Map the stem of each id to its place; ``where`` is the source of the ids in errors."""
     places: dict[str, int] = {}
     for place, utterance in enumerate(ids):
         other = places.setdefault(stem(utterance), place)
@@ -134,51 +117,43 @@ def by_stem(ids: Sequence[str], where: str) -> dict[str, int]:
     return places
 
 
+def _match(ids: Sequence[str], source: str, others: Sequence[str], where: str) -> np.ndarray:
+    """Return the place of each id in ``others``, -1 for none: int64 [U]."""
+    by_stem(ids, source)
+    places = by_stem(others, where)
+    return np.array([places.get(stem(i), -1) for i in ids], dtype=np.int64)
+
+
 def read_trials(path: str | Path) -> Trials:
     """Read a trial list in any of the three formats; a repeated trial gives a warning.
 
     Raises:
-        TidyVoiceError: naming file, line and how many more there are: no lines, a wrong number of
-            columns, a bad label, a trial that is repeated with the other label.
+        TidyVoiceError: a line of another form, or a trial that is repeated with the other label.
     """
-    return _read(path, _trial_columns, TRIAL_FORMAT)[0]
+    return _read(path, _trial_columns, TRIAL_FORMAT).trials
 
 
 def read_scores(path: str | Path) -> ScoreTable:
-    """Read a score file, with labels or without; a repeated trial gives a warning.
-
-    Raises:
-        TidyVoiceError: see ``read_trials``; and a score that is no finite number.
-    """
-    return ScoreTable(*_read(path, _score_columns, SCORE_FORMAT))
+    """Read a score file, with labels or without; errors and warnings as in ``read_trials``."""
+    return _read(path, _score_columns, SCORE_FORMAT)
 
 
 def write_scores(path: str | Path, table: ScoreTable) -> None:
-    """Write a score file; the same input gives the same bytes.
-
-    Raises:
-        TidyVoiceError: another number of scores than of trials, or a score that is not finite.
-    """
-    path, trials, scores = Path(path), table.trials, table.scores
-    if scores.shape != (len(trials),):
-        raise TidyVoiceError(f"{path}: {scores.shape} scores for {len(trials):,} trials")
-    broken = np.flatnonzero(~np.isfinite(scores))
+    """Write a score file; a score that is not finite is an error."""
+    path = Path(path)
+    broken = np.flatnonzero(~np.isfinite(table.scores))
     if len(broken):
         raise TidyVoiceError(
             f"{path}: {len(broken):,} scores are not finite, the first is that of trial "
-            f"{broken[0] + 1}"
+            f"{broken[0] + 1}. Check the embeddings or the scores that these were made from."
         )
-    with (
-        atomic_path(path) as partial,
-        open(partial, "wb") as raw,
-        # Making the text takes as long as writing it.
-        closing(one_ahead(_text(trials, scores))) as blocks,
-    ):
+    blocks = _text(table.trials, table.scores)
+    with atomic_path(path) as partial, open(partial, "wb") as file:
         if path.suffix == ".gz":
-            with gzip.GzipFile("", "wb", compresslevel=4, fileobj=raw, mtime=0) as file:
-                file.writelines(blocks)
+            with gzip.GzipFile("", "wb", compresslevel=4, fileobj=file, mtime=0) as packed:
+                packed.writelines(blocks)
         else:
-            raw.writelines(blocks)
+            file.writelines(blocks)
 
 
 def write_trials(file: IO[bytes], trials: Trials) -> None:
@@ -213,13 +188,11 @@ def _text(trials: Trials, scores: np.ndarray | None = None) -> Iterator[memoryvi
 
 def _trial_columns(words: list[str]) -> Columns | None:
     """Return the columns of a trial list, by the words of its first line."""
-    if len(words) == 2:
-        return SIDES
     if len(words) == 3 and words[2] in LABELS:
         return {**SIDES, "label": WORDS}
-    if len(words) == 3 and words[0] in DIGITS.categories:
+    if len(words) == 3 and words[0] in ("0", "1"):
         return {"label": DIGITS, **SIDES}
-    return None
+    return SIDES if len(words) == 2 else None
 
 
 def _score_columns(words: list[str]) -> Columns | None:
@@ -229,18 +202,14 @@ def _score_columns(words: list[str]) -> Columns | None:
 
 def _read(
     path: str | Path, columns_of: Callable[[list[str]], Columns | None], expected: str
-) -> tuple[Trials, np.ndarray | None]:
+) -> ScoreTable:
     table = read_columns(path, columns_of, expected)
-    ids, enroll, test = _numbered(table["enroll"], table["test"])
-    label = scores = None
-    if "label" in table.columns:
-        label = table["label"].to_physical().to_numpy() == 1
-    if "score" in table.columns:
-        scores = table["score"].to_numpy()
+    label = table["label"].to_physical().to_numpy() == 1 if "label" in table.columns else None
+    scores = table["score"].to_numpy() if "score" in table.columns else None
+    trials = Trials(*_numbered(table["enroll"], table["test"]), label, str(path))
     del table
-    trials = Trials(ids, enroll, test, label, str(path))
     _check_repetitions(trials)
-    return trials, scores
+    return ScoreTable(trials, scores)
 
 
 def _numbered(enroll: pl.Series, test: pl.Series) -> tuple[list[str], np.ndarray, np.ndarray]:
@@ -255,23 +224,21 @@ def _numbered(enroll: pl.Series, test: pl.Series) -> tuple[list[str], np.ndarray
 
 
 def _check_repetitions(trials: Trials) -> None:
-    """Warn of trials that the list repeats."""
-    pairs = (trials.enroll.astype(np.int64) << 32) | trials.test
+    """Warn of trials that the list repeats; refuse those with another label."""
+    pairs = trials.enroll.astype(np.int64) * len(trials.ids) + trials.test
     ordered = np.sort(pairs)
-    twice = ordered[1:][ordered[1:] == ordered[:-1]]
-    if not len(twice):
+    if not (ordered[1:] == ordered[:-1]).any():
         return
-    rows = np.flatnonzero(np.isin(pairs, twice))
-    rows = rows[np.argsort(pairs[rows], kind="stable")]
-    again = pairs[rows[1:]] == pairs[rows[:-1]]
-    before, rows = rows[:-1][again], rows[1:][again]
-    first = int(np.argmin(rows))
+    again = np.flatnonzero(~pl.Series(pairs).is_first_distinct().to_numpy())
+    first = np.flatnonzero(pairs == pairs[again[0]])[0]
     text = (
-        f"{trials.source}:{rows[first] + 1}: the trial '{trials.pair(rows[first])}' is already in "
-        f"line {before[first] + 1}{more(len(rows) - 1)}"
+        f"{trials.source}:{again[0] + 1}: the trial '{trials.pair(again[0])}' is already in line "
+        f"{first + 1}{more(len(again) - 1)}"
     )
-    if trials.label is not None and (wrong := (trials.label[rows] != trials.label[before]).sum()):
-        raise TidyVoiceError(
-            f"{text}, {wrong:,} of them with the other label. Remove the wrong lines."
-        )
+    if trials.label is not None:
+        wrong = len(np.unique(2 * pairs + trials.label)) - (len(pairs) - len(again))
+        if wrong:
+            raise TidyVoiceError(
+                f"{text}, {wrong:,} of them with the other label. Remove the wrong lines."
+            )
     warnings.warn(f"{text}; each counts", TidyVoiceWarning, stacklevel=4)

@@ -28,8 +28,8 @@ from tidyvoice.modelhub.folder import (
     read_weights,
     save_torch,
 )
-from tidyvoice.modelhub.wespeaker import frontend_settings, read_config, section
-from tidyvoice.settings import differences
+from tidyvoice.modelhub.wespeaker import frontend_settings, section
+from tidyvoice.settings import differences, read_yaml
 from tidyvoice.training.checkpoint import check_folder, load_checkpoint
 from tidyvoice.training.network import Network, build_objective, parameter_groups
 
@@ -98,7 +98,7 @@ def _load_fitting(model: nn.Module, path: Path) -> list[str]:
 
 def _refuse_other_frontend(config: Path, settings: Experiment) -> None:
     """Raise an error if the model was trained on other features."""
-    frontend = frontend_settings(section(read_config(config), "dataset_args", config), config)
+    frontend = frontend_settings(section(read_yaml(config), "dataset_args", config), config)
     changed = differences(frontend.model_dump(), settings.frontend.model_dump())
     for key in FRONTENDS[frontend.name].training_only:
         changed.pop(f"args.{key}", None)
