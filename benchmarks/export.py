@@ -26,12 +26,12 @@ from tidyvoice.encoder import SpeakerEncoder
 from tidyvoice.evaluation.categories import POOLED
 from tidyvoice.evaluation.differences import differences
 from tidyvoice.evaluation.evaluate import Evaluation, evaluate
-from tidyvoice.export.command import export, export_int8
+from tidyvoice.export.command import export
 from tidyvoice.export.onnx_encoder import OnnxEncoder
 from tidyvoice.extraction.extract import extract
 from tidyvoice.frontends import FrontendSettings
 from tidyvoice.models import build_model
-from tidyvoice.report import load_system
+from tidyvoice.report.system import load_system
 from tidyvoice.scoring.embeddings import load_embeddings
 from tidyvoice.scoring.pipeline import score_list
 
@@ -45,7 +45,7 @@ def measure_speed(args: argparse.Namespace, folder: Path) -> None:
     model = build_model("SimAM_ResNet34_ASP", in_planes=args.planes, embed_dim=256)
     encoder = SpeakerEncoder(model, FrontendSettings(), "cpu")
     export(encoder, folder / "float32.onnx")
-    export_int8(encoder, folder / "int8.onnx", args.data / "finetune", limit=4)
+    export(encoder, folder / "int8.onnx", int8=args.data / "finetune", limit=4)
     encoders = {PLAIN: encoder}
     encoders |= {FLOAT32: OnnxEncoder(folder / "float32.onnx")}
     encoders |= {INT8: OnnxEncoder(folder / "int8.onnx")}
@@ -70,7 +70,7 @@ def measure_speed(args: argparse.Namespace, folder: Path) -> None:
 def measure_errors(args: argparse.Namespace, model: Path, folder: Path) -> None:
     """Print the EER of a model and of its int8 file."""
     encoder = SpeakerEncoder.from_pretrained(model, "cpu")
-    made = export_int8(encoder, folder / "int8.onnx", args.data / "finetune", limit=args.limit)
+    made = export(encoder, folder / "int8.onnx", int8=args.data / "finetune", limit=args.limit)
     found = {}
     for name, one in {"float32": encoder, "int8": OnnxEncoder(made.path)}.items():
         found[name] = scored(args, one, folder / name)
@@ -97,7 +97,7 @@ def scored(
     extract(encoder, args.data / "finetune", folder / "mean.npz", limit=500)
     trials = args.data / "corpus/TidyVocieX_Dev_trialPairs.txt"
     score_list(folder / "dev.npz", trials, folder / "dev.score", folder / "mean.npz")
-    maps = {"utt2lang": args.data / "dev/utt2lang", "utt2spk": args.data / "dev/utt2spk"}
+    maps = {name: [args.data / "dev" / name] for name in ("utt2lang", "utt2spk")}
     system = load_system(folder / "dev.score", **maps)
     return evaluate(system.file, resamples=1000)
 

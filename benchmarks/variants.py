@@ -24,7 +24,7 @@ import numpy as np
 from tidyvoice.evaluation.bootstrap import interval
 from tidyvoice.evaluation.categories import POOLED
 from tidyvoice.evaluation.evaluate import Evaluation, evaluate
-from tidyvoice.report import load_system
+from tidyvoice.report.system import load_system
 
 ROOT = Path(__file__).resolve().parent.parent
 HARDEST = "different/same"  # targets in two languages, non-targets in one
@@ -105,7 +105,7 @@ def main() -> None:
     parser.add_argument("--list", choices=["dev", "calib"], default="dev", help="trials")
     args = parser.parse_args()
     found: dict[str, list[Evaluation]] = {}
-    maps = {name: args.data / args.list / name for name in ("utt2lang", "utt2spk")}
+    maps = {name: [args.data / args.list / name] for name in ("utt2lang", "utt2spk")}
     for variant in dict.fromkeys([BASELINE, *args.only]):
         for seed in args.seeds:
             folder = make(seed, variant, args.data, args.exp)

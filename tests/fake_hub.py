@@ -39,7 +39,7 @@ class FakeHub(ThreadingHTTPServer):
         self.commits: dict[str, dict[str, bytes]] = {}
         # Status and error code of the answers to requests whose path contains the key.
         self.refuse: dict[str, tuple[int, str]] = {}
-        self.exists = True
+        self.exists, self.private = True, False
         self.asked: list[str] = []  # method and path of every request
 
     @property
@@ -108,7 +108,7 @@ class _Handler(BaseHTTPRequestHandler):
         files = hub.files if commit == hub.commit else hub.commits[commit]
         if what == "revision":
             siblings = [{"rfilename": file} for file in files]
-            about = {"id": REPOSITORY, "sha": commit, "private": False}
+            about = {"id": REPOSITORY, "sha": commit, "private": hub.private}
             self._json({**about, "siblings": siblings})
         elif what == "tree":  # recursive, as snapshot_download asks for it
             entries = {"type": "file", "oid": "0" * 40}
@@ -133,7 +133,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._error(403 if token == READ_TOKEN else 401, "")
         elif path == "/api/repos/create":
             self._json({"url": f"{hub.address}/{REPOSITORY}"}, 409 if hub.exists else 200)
-            hub.exists = True
+            if not hub.exists:
+                hub.exists, hub.private = True, "private" in json.loads(body).values()
         elif path.endswith("/preupload/main"):
             names = [file["path"] for file in json.loads(body)["files"]]
             mode = {"uploadMode": "regular", "shouldIgnore": False}

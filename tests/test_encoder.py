@@ -1,5 +1,3 @@
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import soundfile
@@ -10,8 +8,7 @@ from tidyvoice import Enrollment, Gallery, Recording, SpeakerEncoder, TidyVoiceE
 from tidyvoice.audio import read_pcm16
 from tidyvoice.encoder import embedder
 from tidyvoice.errors import TidyVoiceWarning
-from tidyvoice.model_files import VERIFIER_FILE
-from tidyvoice.modelhub.folder import fingerprint, load_model
+from tidyvoice.modelhub.folder import load_model
 
 
 @pytest.fixture(scope="module")
@@ -26,24 +23,18 @@ def bare(voices):
     return SpeakerEncoder(model, settings, "cpu")
 
 
-@pytest.fixture
-def gallery(encoder, voices):
-    return Gallery([encoder.enroll("Ann", [voices / "ann-1.wav"])])
-
-
 def close(one, other, tolerance=1e-5):
     # 36 layers round twice each, in an order that batch and CPU choose: 72 eps = 9e-6 at most.
     return np.linalg.norm(one - other) <= tolerance * np.linalg.norm(other)
 
 
-def test_other_rates_and_files_give_nearly_the_embedding_of_extraction(encoder, voices, tmp_path):
+def test_other_files_and_samples_give_the_embedding_of_extraction(encoder, voices, tmp_path):
     samples, rate = soundfile.read(voices / "ann-1.wav")
     soundfile.write(tmp_path / "a.flac", samples, rate, subtype="PCM_16")
     expected = encoder.embed_samples(read_pcm16(voices / "ann-1.wav")[None])[0]
     assert close(encoder.embed(voices / "ann-1.wav"), expected)
     assert close(encoder.embed(tmp_path / "a.flac"), expected)
-    assert close(encoder.embed(np.stack([samples, 0 * samples]), rate), expected)
-    assert close(encoder.embed(torch.from_numpy(samples), rate), expected)
+    assert close(encoder.embed(torch.from_numpy(np.stack([samples, 0 * samples])), rate), expected)
 
 
 def test_many_are_embedded_in_order(encoder, voices, monkeypatch, tmp_path):
@@ -51,8 +42,6 @@ def test_many_are_embedded_in_order(encoder, voices, monkeypatch, tmp_path):
     paths = sorted(voices.glob("*.wav")) * 2
     for path, row in zip(paths, encoder.embed_many(paths), strict=True):
         assert close(row, encoder.embed(path))
-    with pytest.raises(TidyVoiceError, match="no recording"):
-        encoder.embed_many([])
     soundfile.write(tmp_path / "silent.wav", np.zeros(32000), 16000)
     with pytest.raises(TidyVoiceError, match=r"silent\.wav is silent"):
         encoder.embed_many([voices / "ann-1.wav", tmp_path / "silent.wav"])
@@ -78,9 +67,8 @@ def test_windows_are_segments(encoder, voices):
     assert 0 <= Recording.load(path).seconds - (starts[-1] + 0.8) < 0.6
     for start, row in zip(starts, rows, strict=True):
         assert close(encoder.embed(path, start=start, end=start + 0.8), row)
-    starts, rows = encoder.embed_windows(path, window=100, step=1)
-    assert starts.tolist() == [0]
-    assert close(rows[0], encoder.embed(path))
+    (_, (whole,)) = encoder.embed_windows(path, window=100, step=1)
+    assert close(whole, encoder.embed(path))
     for window, step in ((0.1, 1), (1, 0)):
         with pytest.raises(TidyVoiceError, match=f"window {window:g} s, step {step:g} s"):
             encoder.embed_windows(path, window, step)
@@ -88,20 +76,9 @@ def test_windows_are_segments(encoder, voices):
 
 def test_an_embedding_that_is_not_finite_names_its_recording(bare, voices):
     bare.inference.bottleneck.bias[3] = float("nan")
-    with pytest.raises(
-        TidyVoiceError, match=r"ann-1\.wav: the embedding of \d+ frames is not finite in float32"
-    ):
+    message = r"ann-1\.wav: the embedding of \d+ frames is not finite in float32"
+    with pytest.raises(TidyVoiceError, match=message):
         bare.embed(voices / "ann-1.wav")
-
-
-def test_precisions(voices):
-    encoder = SpeakerEncoder.from_pretrained(voices / "model", "cpu", precision="bfloat16")
-    samples = 0.1 * seeded(1).standard_normal((2, 1680)).astype(np.float32)
-    assert np.isfinite(encoder.embed_waveforms(samples)).all()
-    with pytest.raises(TidyVoiceError, match="8 frames are fewer than the 9 that bfloat16 needs"):
-        encoder.embed_waveforms(samples[:, :1679])
-    with pytest.raises(TidyVoiceError, match=r"^no precision half"):
-        SpeakerEncoder.from_pretrained(voices / "model", "cpu", precision="half")
 
 
 def test_a_poor_recording_warns_at_the_call(encoder):
@@ -110,6 +87,7 @@ def test_a_poor_recording_warns_at_the_call(encoder):
         lambda: encoder.embed(noise, 16000),
         lambda: encoder.embed_many([noise], 16000),
         lambda: encoder.embed_windows(noise, 1.0, 1.0, 16000),
+        lambda: encoder.enroll("noise", [noise], 16000),
     )
     for call in calls:
         with pytest.warns(TidyVoiceWarning, match="a constant level") as caught:
@@ -120,15 +98,11 @@ def test_a_poor_recording_warns_at_the_call(encoder):
 
 def test_scores_are_cosines_of_centred_embeddings(encoder, bare, voices):
     paths = voices / "ann-1.wav", voices / "bob-1.wav"
-    one, other = (encoder.embed(path) - encoder.verifier.mean for path in paths)
-    cosine = one @ other / np.linalg.norm(one) / np.linalg.norm(other)
-    result = encoder.verify(*paths)
-    assert result.score == pytest.approx(cosine, abs=1e-6)
-    assert encoder.similarity(*paths) == pytest.approx(cosine, abs=1e-6)
-    assert result.llr == pytest.approx(encoder.verifier.scale().llr(cosine), abs=1e-4)
-    one, other = map(bare.embed, paths)
-    cosine = one @ other / np.linalg.norm(one) / np.linalg.norm(other)
-    assert bare.similarity(*paths) == pytest.approx(cosine, abs=1e-6)
+    for one, mean in ((encoder, encoder.verifier.mean), (bare, 0)):
+        left, right = (one.embed(path) - mean for path in paths)
+        cosine = left @ right / np.linalg.norm(left) / np.linalg.norm(right)
+        assert one.verify(*paths).score == pytest.approx(cosine, abs=1e-6)
+        assert one.similarity(*paths) == pytest.approx(cosine, abs=1e-6)
 
 
 def test_recordings_embeddings_and_enrolments_are_compared_alike(encoder, voices):
@@ -139,7 +113,6 @@ def test_recordings_embeddings_and_enrolments_are_compared_alike(encoder, voices
     for one, other in (
         (paths[0], paths),
         (ann, rows),
-        (rows[0], list(rows)),
         (paths, ann),
         ([ann, rows[0], paths[0]], [rows[0], paths[1], Recording.load(paths[2])]),
     ):
@@ -147,135 +120,62 @@ def test_recordings_embeddings_and_enrolments_are_compared_alike(encoder, voices
         assert [result.score for result in results] == pytest.approx(expected, abs=1e-5)
         assert encoder.similarity(one, other) == pytest.approx(expected, abs=1e-5)
     assert [result.same_speaker for result in results] == [True, True, False]
-    assert encoder.verify(rows[0], ann).score == pytest.approx(1, abs=1e-5)
     with pytest.raises(TidyVoiceError, match="2 voices against 3"):
         encoder.verify(paths[:2], paths)
     with pytest.raises(TidyVoiceError, match="not an embedding of 16 dimensions; give sample_rate"):
         encoder.verify(np.zeros(16000), rows[0])
 
 
-def test_a_threshold_replaces_that_of_the_prior(encoder, bare, voices):
-    paths = voices / "ann-1.wav", voices / "ann-2.wav"
-    for one in (encoder, bare):
-        score = one.verify(*paths).score
-        for threshold, same in ((score - 0.01, True), (score + 0.01, False)):
-            result = one.verify(*paths, threshold=threshold)
-            assert (result.same_speaker, result.threshold) == (same, threshold)
-
-
 def test_an_enrolment_is_the_mean_of_raw_embeddings(encoder, voices):
     paths = sorted(voices.glob("ann-*.wav"))
-    ann = encoder.enroll("  Ann ", paths)
-    assert ann.name == "Ann"
+    ann = encoder.enrol("  Ann ", paths)  # the older name of enroll
+    assert (ann.name, ann.recordings) == ("Ann", 3)
     assert close(ann.vector, encoder.embed_many(paths).mean(axis=0))
-    assert ann.recordings == 3
     assert ann.seconds == pytest.approx(sum(Recording.load(path).seconds for path in paths))
-    again = encoder.enrol("Ann", paths)  # the older name of the method
-    assert close(again.vector, ann.vector)
 
 
 def test_an_enrolment_uses_the_calibration_of_its_number_of_recordings(voices):
     encoder = SpeakerEncoder.from_pretrained(voices / "model", "cpu")
     one = encoder.verifier.scales[0]
-    two = replace(one, recordings=2, slope=2 * one.slope)
-    encoder.verifier = replace(encoder.verifier, scales=(one, two))
+    two = one.model_copy(update={"recordings": 2, "slope": 2 * one.slope})
+    encoder.verifier = encoder.verifier.model_copy(update={"scales": (one, two)})
     paths = sorted(voices.glob("ann-*.wav"))
     for count, scale in ((1, one), (2, two), (3, two)):
         ann = encoder.enroll("Ann", paths[:count])
-        result = encoder.verify(voices / "bob-1.wav", ann)
-        assert result.llr == pytest.approx(scale.llr(result.score), abs=1e-4)
         (candidate,) = encoder.identify(voices / "bob-1.wav", Gallery([ann])).candidates
-        assert candidate.llr == pytest.approx(scale.llr(candidate.score), abs=1e-4)
+        for result in (encoder.verify(voices / "bob-1.wav", ann), candidate):
+            assert result.llr == pytest.approx(scale.slope * result.score + scale.offset, abs=1e-4)
 
 
 def test_a_recording_of_another_speaker_among_those_of_a_speaker_is_reported(encoder, voices):
     paths = [voices / "ann-1.wav", voices / "ann-2.wav", voices / "bob-1.wav"]
-    with pytest.warns(TidyVoiceWarning, match=r"bob-1\.wav sounds like another speaker") as caught:
+    with pytest.warns(TidyVoiceWarning, match=r"bob-1\.wav sounds like another speaker"):
         encoder.enroll("Ann", paths)
-    assert [warning.filename for warning in caught] == [__file__]
     with pytest.raises(TidyVoiceError, match="name of a speaker is empty"):
         encoder.enroll(" ", paths)
 
 
-def test_speakers_are_identified_and_strangers_are_not(encoder, voices, gallery):
+def test_speakers_are_identified_and_strangers_are_not(encoder, voices):
+    gallery = Gallery([encoder.enroll("Ann", [voices / "ann-1.wav"])])
     paths = [voices / "ann-2.wav", voices / "bob-1.wav"]
     found, stranger = encoder.identify(paths, gallery, false_alarm=0.05)
     assert (found.name, stranger.name) == ("Ann", None)
-    assert stranger.candidates[0].name == "Ann"
     assert stranger.candidates[0].score < stranger.threshold
     assert encoder.identify(paths[0], gallery, false_alarm=0.05).name == "Ann"
-
-
-def test_a_threshold_that_no_score_reaches_is_reported(encoder, voices, gallery):
-    assert encoder.identify(voices / "ann-2.wav", gallery, false_alarm=0.2).warnings == ()
-    result = encoder.identify(voices / "ann-2.wav", gallery, false_alarm=1e-300)
+    assert found.warnings == ()
+    result = encoder.identify(paths[0], gallery, false_alarm=1e-300)
     assert result.name is None
     assert "1,500 non-target trials are too few" in result.warnings[0]
 
 
-def test_without_a_verifier_there_is_a_score_and_no_decision(bare, voices):
-    result = bare.verify(voices / "ann-1.wav", voices / "ann-2.wav")
-    assert -1 <= result.score <= 1
-    assert result.llr is result.probability is result.same_speaker is result.threshold is None
-    ann = bare.enroll("Ann", [voices / "ann-1.wav"])
-    with pytest.raises(TidyVoiceError, match="no verifier"):
-        bare.identify(voices / "ann-2.wav", Gallery([ann]))
-
-
-def test_enrolments_of_another_model_are_refused(encoder, voices):
+def test_enrolments_and_verifiers_of_another_model_are_refused(encoder, bare, voices):
     other = Enrollment("Ann", np.ones(16, np.float32), 1, 1.0, "another")
-    with pytest.raises(TidyVoiceError, match="'Ann' was enrolled with another model"):
-        encoder.verify(other, voices / "ann-2.wav")
-    with pytest.raises(TidyVoiceError, match="the gallery was enrolled with another model"):
-        encoder.identify(voices / "ann-2.wav", Gallery([other]))
+    for call in (encoder.verify, lambda one, two: encoder.identify(two, Gallery([one]))):
+        with pytest.raises(TidyVoiceError, match="'Ann' was enrolled with another model"):
+            call(other, voices / "ann-2.wav")
     with pytest.raises(TidyVoiceError, match="nobody is enrolled"):
         encoder.identify(voices / "ann-2.wav", Gallery())
-
-
-def test_a_verifier_of_another_model_is_refused(encoder, voices, tmp_path):
-    model, settings = load_model(voices / "model")
-    before = fingerprint(model)
-    assert before == encoder.weights
     with torch.no_grad():
-        model.bottleneck.bias[0] += 1e-3
-    assert fingerprint(model) != before
-    with pytest.raises(TidyVoiceError, match="verifier belongs to another model"):
-        SpeakerEncoder(model, settings, "cpu", verifier=encoder.verifier)
-    for name in ("config.yaml", VERIFIER_FILE):
-        (tmp_path / name).write_bytes((voices / "model" / name).read_bytes())
-    torch.save(model.state_dict(), tmp_path / "avg_model.pt")
-    with pytest.raises(TidyVoiceError, match="verifier belongs to another model") as error:
-        SpeakerEncoder.from_pretrained(tmp_path)
-    assert str(error.value).startswith(str(tmp_path))
-    short = replace(encoder.verifier, mean=encoder.verifier.mean[:-1])
-    with pytest.raises(TidyVoiceError, match="mean has 15 dimensions, embeddings have 16"):
-        SpeakerEncoder(encoder.model, settings, "cpu", verifier=short)
-    with pytest.raises(TidyVoiceError, match="no folder"):
-        SpeakerEncoder.from_pretrained(tmp_path / "nowhere")
-
-
-def test_the_channel_applies_to_both_sides(encoder, voices):
-    ann, bob = (soundfile.read(voices / f"{name}-1.wav")[0] for name in ("ann", "bob"))
-    both = np.stack([ann, bob], axis=1)
-    score = encoder.verify(both, both[::-1], sample_rate=16000, channel=1).score
-    assert score == pytest.approx(encoder.verify(bob, bob[::-1], sample_rate=16000).score)
-    assert score != pytest.approx(encoder.verify(ann, ann[::-1], sample_rate=16000).score)
-
-
-def test_long_recordings_are_not_held_together(encoder, monkeypatch):
-    loaded, embedded = [], []
-
-    def load(source, *_):
-        loaded.append(source)
-        return Recording(str(source), np.ones(16000, np.float32), 1.0)
-
-    def embed(recordings):
-        assert len(loaded) - len(embedded) <= 2 * 3 + 2 * embedder.READING_THREADS
-        embedded.extend(recordings)
-        return [np.zeros(16)] * len(recordings)
-
-    monkeypatch.setattr(embedder.Recording, "load", load)
-    monkeypatch.setattr(encoder, "_embed", embed)
-    monkeypatch.setattr(embedder, "AT_ONCE_SECONDS", 3.0)
-    assert encoder.embed_many(range(50)).shape == (50, 16)
-    assert [one.name for one in embedded] == [str(number) for number in range(50)]
+        bare.model.bottleneck.bias[0] += 1e-3
+    with pytest.raises(TidyVoiceError, match=r"verifier\.json belongs to another model"):
+        SpeakerEncoder(bare.model, bare.settings, "cpu", verifier=encoder.verifier)

@@ -3,15 +3,7 @@ import pytest
 import soundfile
 from conftest import prepared, write_corpus
 
-from tidyvoice.data.manifest import (
-    Manifest,
-    check,
-    find_audio,
-    of_layout,
-    part_folder,
-    scan,
-    terms_of,
-)
+from tidyvoice.data.manifest import Manifest, check, find_audio, of_layout, scan, terms_of
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.kaldi_tables import read_table
 
@@ -30,11 +22,10 @@ def test_a_corpus_becomes_kaldi_tables(data):
     assert f"{utterance} 0.6\n" in (data / "utt2dur").read_text()
     assert f"id000001 id000001/en/en_0.wav {utterance}\n" in (data / "spk2utt").read_text()
     assert check(data) == []
-
-
-def test_reading_gives_back_what_was_written(data):
     manifest = Manifest.read(data)
-    manifest.write(data.parent / "copy")
+    manifest.write(data.parent / "copy", "CC0")
+    assert terms_of(data) == []
+    assert terms_of(data.parent / "copy") == ["CC0"]
     assert Manifest.read(data.parent / "copy").table.equals(manifest.table)
     assert manifest.speakers() == ["id000000", "id000001", "id000002"]
     assert len(manifest.select(["id000001"])) == 2
@@ -51,25 +42,25 @@ def test_the_checker_reports_every_problem_at_once(data):
         file.write("stranger some/utt.wav\n")
     other = data.parent / "other"
     Manifest.read(data).select(["id000002"]).write(other)
-    problems = "\n".join(check(data, disjoint_from=[other]))
-    for expected in (
+    problems = check(data, disjoint_from=[other])
+    expected = [
+        "speaker stranger has other utterances in utt2spk than in spk2utt",
+        f"speaker id000002 is in {data} and in {other}",
         "id000000/en/en_0.wav is missing",
         "id000000/fr/fr_1.wav is an empty file",
         "id000001/en/en_0.wav cannot be read as audio",
         "id000001/fr/fr_1.wav has 8000 Hz, expected 16000",
         "id000002/en/en_0.wav lasts 0.006 s, under the minimum 0.1 s",
-        "speaker stranger has other utterances in utt2spk than in spk2utt",
-        f"speaker id000002 is in {data} and in {other}",
-    ):
-        assert expected in problems
-    assert len(problems.splitlines()) == 7
+    ]
+    assert len(problems) == len(expected)
+    for problem, part in zip(problems, expected, strict=True):
+        assert part in problem
 
 
 @pytest.mark.parametrize(
     ("table", "line", "message"),
     [
         ("wav.scp", "id000000/en/en_0.wav x.wav", "id000000/en/en_0.wav occurs twice"),
-        ("utt2spk", "new/en/a.wav new", r"new/en/a.wav is not in .*wav\.scp"),
         ("wav.scp", "new/en/a.wav x.wav", r"new/en/a.wav is not in .*utt2spk"),
         ("utt2lang", "lonely", r"utt2lang line 7: expected 'id value'"),
     ],
@@ -86,16 +77,9 @@ def test_a_path_may_hold_spaces_but_an_id_may_not(tmp_path):
     assert read_table(tmp_path / "wav.scp", "path").row(0) == ("a", "/with some space/a.wav")
     with pytest.raises(TidyVoiceError, match="white space in 'a b'"):
         Manifest.build(["a b"], ["x.wav"], ["s"])
-
-
-def test_a_missing_or_empty_folder_says_what_to_do(tmp_path):
-    with pytest.raises(TidyVoiceError, match="Run stage 1"):
-        Manifest.read(tmp_path)
     (tmp_path / "wav.scp").write_text("")
     with pytest.raises(TidyVoiceError, match=r"wav\.scp is empty"):
         Manifest.read(tmp_path)
-    with pytest.raises(TidyVoiceError, match=r"contains no \.wav file"):
-        scan(tmp_path, language_folder=True)
 
 
 def test_only_fit_files_get_durations(tmp_path):
@@ -111,13 +95,3 @@ def test_only_fit_files_get_durations(tmp_path):
     assert kept["utterance"].to_list() == ["x-id000000/en/en_0.wav"]
     assert kept["seconds"].null_count() == 0
     assert (tmp_path / "unfit.txt").read_text().startswith(str(wav))
-
-
-def test_terms_are_written_beside_the_tables(data):
-    manifest = Manifest.read(data)
-    assert terms_of(data) == []
-    for part, terms in ((1, "CC0"), (2, "CC BY")):
-        manifest.write(part_folder(data / "divided", part, 2), terms)
-    assert terms_of(data / "divided") == ["CC BY", "CC0"]
-    manifest.write(part_folder(data / "divided", 2, 2))
-    assert terms_of(data / "divided") == ["CC0"]

@@ -164,7 +164,8 @@ def test_archives_in_every_layout(released, tmp_path, ending, weights, config):
 
 def test_unsafe_and_damaged_archives_write_nothing(released, tmp_path):
     files = {name: (released / name).read_bytes() for name in (WEIGHTS, "config.yaml")}
-    write_archive(tmp_path / "evil.tar.gz", {**files, "a/../../evil": b"x"})
+    for name in ("evil.tar.gz", "evil.zip"):
+        write_archive(tmp_path / name, {**files, "a/../../evil": b"x"})
     with tarfile.open(tmp_path / "link.tar", "w") as archive:
         archive.add(released / "config.yaml", "config.yaml")
         entry = tarfile.TarInfo("avg_model.pt")
@@ -173,15 +174,10 @@ def test_unsafe_and_damaged_archives_write_nothing(released, tmp_path):
     whole = (tmp_path / "evil.tar.gz").read_bytes()
     (tmp_path / "cut.tar.gz").write_bytes(whole[: len(whole) // 2])
     (tmp_path / "cut.zip").write_bytes(whole)
-    for name in ("evil.tar.gz", "link.tar", "cut.tar.gz", "cut.zip"):
-        with pytest.raises(TidyVoiceError, match=f"{name} cannot be unpacked"):
+    for name in ("evil.tar.gz", "evil.zip", "link.tar", "cut.tar.gz", "cut.zip"):
+        with pytest.raises(TidyVoiceError, match=f"{name}( cannot be unpacked|: the path)"):
             fetch_model(str(tmp_path / name), tmp_path / "out")
     assert not (tmp_path / "out").exists()
-    # Python's zipfile drops what leads out of the folder from a path.
-    write_archive(tmp_path / "evil.zip", {**files, "a/../../evil": b"x", "/tmp/evil": b"x"})
-    fetch_model(str(tmp_path / "evil.zip"), tmp_path / "out")
-    assert not list(tmp_path.rglob("*evil"))
-    assert not Path("/tmp/evil").exists()
 
 
 def test_a_model_that_does_not_work_is_refused(released, tmp_path):

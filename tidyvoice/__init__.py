@@ -12,41 +12,21 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tidyvoice.encoder import SpeakerEncoder
-    from tidyvoice.errors import TidyVoiceError, TidyVoiceWarning
-    from tidyvoice.evaluation.categories import evaluate
-    from tidyvoice.recordings import Recording
-    from tidyvoice.scoring.metrics import eer, min_dcf
-    from tidyvoice.verification.enrollment import Candidate, Enrollment, Gallery, Identification
-    from tidyvoice.verification.verifier import Verification, Verifier
+    from tidyvoice.encoder import SpeakerEncoder as SpeakerEncoder
+    from tidyvoice.recordings import Recording as Recording
 
 __version__ = "0.1.0"
-__all__ = [
-    "Candidate",
-    "Enrollment",
-    "Gallery",
-    "Identification",
-    "Recording",
-    "SpeakerEncoder",
-    "TidyVoiceError",
-    "TidyVoiceWarning",
-    "Verification",
-    "Verifier",
-    "eer",
-    "evaluate",
-    "min_dcf",
-]
-
 _MODULES = {
     "encoder": ("SpeakerEncoder",),
-    "verification.enrollment": ("Candidate", "Enrollment", "Gallery", "Identification"),
     "errors": ("TidyVoiceError", "TidyVoiceWarning"),
     "evaluation.categories": ("evaluate",),
     "recordings": ("Recording",),
     "scoring.metrics": ("eer", "min_dcf"),
+    "verification.enrollment": ("Candidate", "Enrollment", "Gallery", "Identification"),
     "verification.verifier": ("Verification", "Verifier"),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
+__all__ = sorted(_HOMES)
 
 
 def __getattr__(name: str) -> Any:

@@ -3,7 +3,6 @@
 Nothing is padded, so an embedding does not depend on the other utterances in its batch.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,17 +14,13 @@ from tidyvoice.frontends import Frontend
 class Items:
     """M items: utterances, or consecutive pieces of long utterances.
 
-    Attributes:
-        rows: the utterance of each item, as its row in the source, int64 [M].
-        starts: first frame of each item, int64 [M].
-        frames: number of frames of each item, int64 [M].
-        whole: whether an item is a whole utterance, bool [M].
+    ``rows`` are the utterances of the items, as rows in the source; ``starts`` are first frames,
+    ``frames`` numbers of frames; all int64 [M].
     """
 
     rows: np.ndarray
     starts: np.ndarray
     frames: np.ndarray
-    whole: np.ndarray
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -37,13 +32,10 @@ class Items:
 
 
 def plan_items(rows: np.ndarray, samples: np.ndarray, frontend: Frontend, longest: int) -> Items:
-    """Return the items of utterances that are at least one frame long.
+    """Return the items of the utterances ``rows``, each of a frame or more.
 
-    Args:
-        rows: the utterances, int64 [N].
-        samples: number of samples of every utterance of the source.
-        longest: frames of an item at most. A longer utterance is cut into as few pieces as
-            possible, whose lengths differ by one frame at most.
+    An utterance over ``longest`` frames is cut into as few pieces as possible, whose lengths differ
+    by one frame at most. ``samples`` are those of every utterance of the source.
     """
     frames = np.array([frontend.num_frames(int(samples[row])) for row in rows], dtype=np.int64)
     pieces = -(-frames // longest)
@@ -51,20 +43,19 @@ def plan_items(rows: np.ndarray, samples: np.ndarray, frontend: Frontend, longes
     number = np.arange(len(of)) - np.repeat(np.cumsum(pieces) - pieces, pieces)
     starts = frames[of] * number // pieces[of]
     ends = frames[of] * (number + 1) // pieces[of]
-    return Items(np.asarray(rows)[of], starts, ends - starts, pieces[of] == 1)
+    return Items(np.asarray(rows)[of], starts, ends - starts)
 
 
-def plan_batches(frames: Sequence[int] | np.ndarray, batch_frames: int) -> list[np.ndarray]:
+def plan_batches(frames: np.ndarray, batch_frames: int) -> list[np.ndarray]:
     """Put items with the same number of frames into batches, the longest items first.
 
     Args:
-        frames: number of frames of each item [M].
+        frames: number of frames of each item, int64 [M].
         batch_frames: frames of a batch at most; a longer item is a batch of its own.
 
     Returns:
         The items of each batch, int64 [B].
     """
-    frames = np.asarray(frames)
     order = np.argsort(-frames, kind="stable")
     batches = []
     for group in np.split(order, np.flatnonzero(np.diff(frames[order])) + 1):

@@ -27,7 +27,7 @@ def has_header(path: str | Path) -> bool:
     return os.path.splitext(path)[1].lower() in WITH_HEADER
 
 
-def inspect_audio(path: str, rate: int = SAMPLE_RATE, minimum: float = 0.0) -> tuple[float, str]:
+def inspect_audio(path: str, minimum: float = 0.0) -> tuple[float, str]:
     """Return the duration in seconds, and the problem of the file ("" if there is none).
 
     The duration is NaN if the file has to be decoded to find it.
@@ -42,10 +42,10 @@ def inspect_audio(path: str, rate: int = SAMPLE_RATE, minimum: float = 0.0) -> t
         info = soundfile.info(path)
     except soundfile.LibsndfileError as error:
         return 0.0, f"{path} cannot be read as audio ({error.error_string.strip()})"
-    if info.samplerate != rate:
-        return info.duration, f"{path} has {info.samplerate} Hz, expected {rate}. Resample it"
+    if info.samplerate != SAMPLE_RATE:
+        return 0.0, f"{path} has {info.samplerate} Hz, expected {SAMPLE_RATE}. Resample it"
     if info.frames == 0 or info.duration < minimum:
-        return info.duration, f"{path} lasts {info.duration:.3f} s, under the minimum {minimum} s"
+        return 0.0, f"{path} lasts {info.duration:.3f} s, under the minimum {minimum} s"
     return info.duration, cut_short(path)
 
 
@@ -69,11 +69,9 @@ def cut_short(path: str) -> str:
     return ""
 
 
-def measure(
-    paths: Sequence[str], minimum: float = 0.0, threads: int = 8
-) -> tuple[np.ndarray, list[str]]:
+def measure(paths: Sequence[str], minimum: float = 0.0) -> tuple[np.ndarray, list[str]]:
     """Return the seconds of each file, float64 [N], and its problem ("" if there is none) [N]."""
     inspect = partial(inspect_audio, minimum=minimum)
-    with closing(read_ahead(inspect, paths, threads, ahead=64)) as results:
+    with closing(read_ahead(inspect, paths, threads=8, ahead=64)) as results:
         rows = list(tqdm(results, "headers", len(paths), unit=" files", disable=None))
     return np.array([seconds for seconds, _ in rows]), [problem for _, problem in rows]

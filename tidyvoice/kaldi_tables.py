@@ -11,29 +11,25 @@ from tidyvoice.files import atomic_path
 def read_table(path: str | Path, column: str) -> pl.DataFrame:
     """Read lines ``id value`` into columns ``utterance`` and ``column``, in file order.
 
-    The value is the rest of the line: paths may contain spaces, ids may not.
-
-    Raises:
-        TidyVoiceError: the file is missing, a line has no value, or an id occurs twice.
+    The value is the rest of the line: paths may contain spaces, ids may not. Malformed lines and
+    repeated ids are a TidyVoiceError.
     """
     path = Path(path)
     if not path.is_file():
         problem = "is a folder" if path.is_dir() else "is missing"
         raise TidyVoiceError(f"{path} {problem}. Give a file of lines 'utterance {column}'")
-    if path.stat().st_size == 0:
-        return pl.DataFrame(schema={"utterance": pl.String, column: pl.String})
     try:
         lines = pl.read_csv(
-            path, has_header=False, separator="\x01", quote_char=None, new_columns=["line"],
-            schema_overrides=[pl.String], truncate_ragged_lines=True,
-        )  # fmt: skip
+            path, has_header=False, separator="\x01", quote_char=None, raise_if_empty=False,
+            schema={"line": pl.String}, truncate_ragged_lines=True,
+        )["line"]  # fmt: skip
     except (pl.exceptions.ComputeError, pl.exceptions.SchemaError) as error:
         reason = str(error).splitlines()[0]
         raise TidyVoiceError(f"{path} is not UTF-8 text of lines 'id value' ({reason})") from None
-    table = lines.select(
-        pl.col("line").str.extract(r"^(\S+)\s+\S", 1).alias("utterance"),
-        pl.col("line").str.extract(r"^\S+\s+(.*\S)\s*$", 1).alias(column),
-    )
+    table = pl.select(
+        utterance=lines.str.extract(r"^(\S+)\s+\S", 1),
+        value=lines.str.extract(r"^\S+\s+(.*\S)\s*$", 1),
+    ).rename({"value": column})
     broken = table["utterance"].is_null().arg_true()
     if len(broken):
         raise TidyVoiceError(
@@ -53,5 +49,5 @@ def write_table(path: str | Path, keys: pl.Series, values: pl.Series) -> None:
 
 def duplicates(ids: pl.Series) -> list[str]:
     """Return a line for each id that occurs more than once."""
-    repeated = ids.filter(ids.is_duplicated()).unique(maintain_order=True).to_list()
+    repeated = ids.filter(ids.is_duplicated()).unique(maintain_order=True)
     return [f"{utterance} occurs twice. Keep one" for utterance in repeated]

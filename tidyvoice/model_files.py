@@ -92,6 +92,9 @@ def unpack(archive: Path, into: Path) -> None:
     try:
         if archive.suffix == ".zip":
             with zipfile.ZipFile(archive) as members:
+                for name in map(Path, members.namelist()):
+                    if name.is_absolute() or ".." in name.parts:
+                        raise TidyVoiceError(f"{archive}: the path {name} leads out of the archive")
                 members.extractall(into)
         else:
             with tarfile.open(archive) as members:

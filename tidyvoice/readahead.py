@@ -4,7 +4,8 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import islice
+from contextlib import closing
+from itertools import islice, repeat, takewhile
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -13,36 +14,29 @@ _END = object()
 
 
 def usable_cores() -> int:
-    """The cores that this process may use: in a container fewer than the machine has."""
+    """Return the cores that this process may use: in a container fewer than the machine has."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def one_ahead(items: Iterator[Item]) -> Iterator[Item]:
-    """The same items, the next one being made in a thread while one is worked on.
-
-    Close what it returns before ``items``, which it may be in the middle of.
-    """
-    with ThreadPoolExecutor(1) as pool:
-        coming = pool.submit(next, items, _END)
-        while (item := coming.result()) is not _END:
-            coming = pool.submit(next, items, _END)
-            yield item
+    """Yield the same items; a thread computes the next one. Close the result before ``items``."""
+    with closing(read_ahead(lambda items: next(items, _END), repeat(items), 1, 1)) as results:
+        yield from takewhile(lambda item: item is not _END, results)
 
 
 def read_ahead(
-    function: Callable[[Item], Result],
-    items: Iterable[Item],
-    threads: int,
-    ahead: int | None = None,
+    function: Callable[[Item], Result], items: Iterable[Item], threads: int, ahead: int = 0
 ) -> Iterator[Result]:
-    """``map(function, items)`` in order, with up to ``ahead`` results being made or waiting.
+    """Yield ``map(function, items)`` in order, computed in threads.
 
-    Without ``ahead`` 8, or two for each thread, so that none waits for a slow item.
+    Threads rather than processes, because reading releases the interpreter's lock. An exception of
+    ``function`` is raised where its result is due.
 
-    Threads rather than processes: reading releases the interpreter's lock, and nothing has to be
-    copied, started or cleaned up. An exception of ``function`` is raised where its result is due.
+    Args:
+        ahead: number of results that are computed or waiting. Default: 8, or two for each thread,
+            so that none waits for a slow item.
     """
     remaining, ahead = iter(items), ahead or max(8, 2 * threads)
     with ThreadPoolExecutor(threads) as pool:

@@ -1,16 +1,15 @@
 """Recordings of any rate, format and number of channels, checked before a model embeds them.
 
-An embedding of silence looks like any other. A recording that is silent or too short is therefore
-an error, and one of poor quality carries warnings.
+An embedding of silence looks like any other, so silence is an error; poor quality gives warnings.
 """
 
-import shutil
 from dataclasses import dataclass
 from math import gcd
 from pathlib import Path
 
 import numpy as np
 import soundfile
+from numpy.lib.stride_tricks import sliding_window_view
 
 from tidyvoice.audio import decoded_channels, load_torchaudio
 from tidyvoice.errors import TidyVoiceError
@@ -23,17 +22,16 @@ STEADY = 6.0  # dB between pauses and sound; speech exceeds it even in noise
 CLIPPED = 0.005  # share of samples at the maximum
 LOUDEST_FLOAT = 4.0  # overshoot allowed to floats; unscaled 16-bit samples lie above
 FRAME, SHIFT = 400, 160  # 25 ms and 10 ms in samples
-BLOCK = 4096  # frames computed at once
-TOP = 0.999
+BLOCK = 4096  # frames whose levels are computed at once
+TOO_SHORT = f"too short to identify a speaker: record {3 * FEW:g} s of speech or more"
 
 
 @dataclass(frozen=True)
 class Recording:
-    """Samples as the models take them, with the result of the quality checks.
+    """Samples float32 [S] in -1..1 at 16 kHz, with the result of the quality checks.
 
     Attributes:
         name: path, or the name used in messages.
-        samples: float32 [S] in -1..1, one channel at 16 kHz.
         sound_seconds: duration of what is louder than the pauses.
         warnings: one line for each quality problem.
 
@@ -61,9 +59,10 @@ class Recording:
         channel: int = 0,
         start: float = 0.0,
         end: float | None = None,
-        name: str = "the recording",
     ) -> "Recording":
         """Read a file or samples, resample to 16 kHz, and check the quality.
+
+        Silence and less than 0.3 s of sound are errors, like a source that is no audio.
 
         Args:
             source: a file that libsndfile or ffmpeg reads, or samples: [S], or two-dimensional
@@ -72,23 +71,11 @@ class Recording:
             sample_rate: rate of samples in whole Hz; omit it for a file.
             channel: index of the channel to use, from 0.
             start, end: segment to use, in seconds; the whole recording by default.
-            name: name of samples in messages.
-
-        Raises:
-            TidyVoiceError: the file is missing or unreadable, the channel or segment does not
-                exist, samples have no rate or are out of range, or the audio is silent or has less
-                than 0.3 s of sound.
-
-        Example:
-            >>> import numpy as np
-            >>> Recording.load(np.zeros(48000), sample_rate=48000)
-            Traceback (most recent call last):
-            tidyvoice.errors.TidyVoiceError: the recording is silent: choose another microphone...
         """
         if isinstance(source, Recording):
             return source
+        name = str(source) if isinstance(source, (str, Path)) else "the recording"
         if isinstance(source, (str, Path)):
-            name = str(source)
             if sample_rate is not None:
                 raise TidyVoiceError(f"{name}: a file has its own rate; omit sample_rate")
             samples, sample_rate = _read(Path(source), start, end)
@@ -97,47 +84,36 @@ class Recording:
             if sample_rate is None or sample_rate < 1 or not float(sample_rate).is_integer():
                 raise TidyVoiceError(f"{name}: give sample_rate, the rate in whole Hz")
             samples = samples[_segment(len(samples), sample_rate, start, end, name)]
+        if not np.isfinite(samples).all():
+            raise TidyVoiceError(f"{name}: some samples are NaN or infinite: write the file again")
         if not 0 <= channel < samples.shape[1]:
             last = samples.shape[1] - 1
             raise TidyVoiceError(f"{name}: no channel {channel}; give a channel from 0 to {last}")
-        if len(samples) < SHORTEST * sample_rate:
-            raise TidyVoiceError(
-                f"{name} lasts {len(samples) / sample_rate:.2f} s, too short to identify "
-                f"a speaker: record {3 * FEW:g} s or more"
-            )
+        if (seconds := len(samples) / sample_rate) < SHORTEST:
+            raise TidyVoiceError(f"{name} lasts {seconds:.2f} s, {TOO_SHORT}")
         mono = resampled(np.ascontiguousarray(samples[:, channel]), int(sample_rate))
         return cls(name, mono, *_quality(name, mono, samples, channel))
 
 
 def _read(path: Path, start: float, end: float | None) -> tuple[np.ndarray, int]:
     """Read samples float32 [S x C] of a file's segment, and their rate."""
-    if not path.exists():
-        raise TidyVoiceError(f"{path}: no such file. Check the path")
-    if path.is_dir():
-        raise TidyVoiceError(f"{path} is a folder: give an audio file")
+    if not path.is_file():
+        raise TidyVoiceError(f"{path}: no such file: give the path of an audio file")
     try:
         with soundfile.SoundFile(path) as file:
             rate = file.samplerate
             part = _segment(file.frames, rate, start, end, str(path))
-            if part.start:
-                file.seek(part.start)
+            file.seek(part.start)
             samples = file.read(part.stop - part.start, dtype="float32", always_2d=True)
             if file.subtype not in ("FLOAT", "DOUBLE"):
                 # Decoders of mp3 and ogg overshoot where the recording was clipped.
                 np.clip(samples, -1, 1, out=samples)
-    except soundfile.LibsndfileError as error:
+    except soundfile.LibsndfileError:
         # libsndfile reports an unknown format; ffmpeg reads more formats.
-        if shutil.which("ffmpeg") is None:
-            reason = error.error_string.strip().rstrip(".")
-            raise TidyVoiceError(
-                f"{path} cannot be read ({reason}), and ffmpeg, which reads more formats, is not "
-                "installed: apt install ffmpeg"
-            ) from None
         samples = decoded_channels(path) / np.float32(32768)
         return samples[_segment(len(samples), SAMPLE_RATE, start, end, str(path))], SAMPLE_RATE
     if problem := cut_short(str(path)):
         raise TidyVoiceError(problem)
-    _check_finite(str(path), samples)
     return samples, rate
 
 
@@ -147,41 +123,31 @@ def _segment(total: int, rate: int, start: float, end: float | None, name: str) 
     first = round(start * rate)
     if (start or end is not None) and not 0 <= first < last <= total:
         until = "the end" if end is None else f"{end:g} s"
-        raise TidyVoiceError(
-            f"{name}: no segment from {start:g} s to {until}: it lasts {total / rate:.2f} s"
-        )
+        lasts = f"it lasts {total / rate:.2f} s"
+        raise TidyVoiceError(f"{name}: no segment from {start:g} s to {until}: {lasts}")
     return slice(first, last)
-
-
-def _check_finite(name: str, samples: np.ndarray) -> None:
-    if not np.isfinite(samples).all():
-        raise TidyVoiceError(f"{name}: some samples are NaN or infinite: write the file again")
 
 
 def _channels(samples: np.ndarray, name: str) -> np.ndarray:
     """Convert samples of any type and layout to float32 [S x C]."""
-    if samples.ndim not in (1, 2) or samples.dtype.kind not in "iuf" or samples.size == 0:
+    kind, size = samples.dtype.kind, samples.dtype.itemsize
+    known = kind == "f" or (kind in "iu" and size <= 4)
+    if samples.ndim not in (1, 2) or samples.size == 0 or not known:
         raise TidyVoiceError(
-            f"{name}: {samples.dtype} of shape {samples.shape} are no samples: give numbers, one "
-            "or two-dimensional"
+            f"{name}: {samples.dtype} of shape {samples.shape} are no samples: give floats, int16 "
+            "or int32, one or two-dimensional"
         )
-    if samples.dtype.kind in "iu":
-        if samples.dtype.itemsize > 4:
-            raise TidyVoiceError(
-                f"{name}: the scale of {samples.dtype} is unknown: give int16, int32 or floats"
-            )
-        middle = 2.0 ** (8 * samples.dtype.itemsize - 1)
-        samples = samples / middle - (1.0 if samples.dtype.kind == "u" else 0.0)
+    if kind != "f":
+        middle = 2.0 ** (8 * size - 1)
+        samples = samples / middle - (1.0 if kind == "u" else 0.0)
     samples = samples.astype(np.float32)
-    _check_finite(name, samples)
     if np.abs(samples).max() > LOUDEST_FLOAT:
         raise TidyVoiceError(
             f"{name}: samples reach {np.abs(samples).max():g}, but floats lie in -1..1: divide "
             "16-bit samples by 32768"
         )
-    if samples.ndim == 1:
-        return samples[:, None]
-    return samples if samples.shape[0] > samples.shape[1] else samples.T
+    samples = np.atleast_2d(samples)
+    return samples.T if samples.shape[0] <= samples.shape[1] else samples
 
 
 def resampled(samples: np.ndarray, rate: int) -> np.ndarray:
@@ -191,12 +157,9 @@ def resampled(samples: np.ndarray, rate: int) -> np.ndarray:
     # Imported here, because most recordings need no resampling.
     import torch
 
-    common = gcd(rate, SAMPLE_RATE)
-    with torch.inference_mode():
-        waveform = load_torchaudio().functional.resample(
-            torch.from_numpy(samples), rate // common, SAMPLE_RATE // common
-        )
-    return waveform.numpy()
+    rates = (rate // gcd(rate, SAMPLE_RATE), SAMPLE_RATE // gcd(rate, SAMPLE_RATE))
+    waveform = torch.from_numpy(samples)
+    return load_torchaudio().functional.resample(waveform, *rates).numpy()
 
 
 def levels(samples: np.ndarray) -> np.ndarray:
@@ -204,17 +167,11 @@ def levels(samples: np.ndarray) -> np.ndarray:
 
     Each frame's mean is subtracted, so that a constant offset does not count as sound.
     """
-    parts = [np.empty(0)]
-    # Block by block, because the running sums take 16 bytes a sample.
-    for first in range(0, len(samples) - FRAME + 1, BLOCK * SHIFT):
-        block = samples[first : first + (BLOCK - 1) * SHIFT + FRAME]
-        sums = np.cumsum(np.concatenate([[0.0], block]), dtype=np.float64)
-        squares = np.cumsum(np.concatenate([[0.0], np.square(block, dtype=np.float64)]))
-        starts = np.arange(0, len(block) - FRAME + 1, SHIFT)
-        mean = (sums[starts + FRAME] - sums[starts]) / FRAME
-        power = (squares[starts + FRAME] - squares[starts]) / FRAME - mean**2
-        parts.append(10 * np.log10(np.maximum(power, 1e-12)))
-    return np.concatenate(parts)
+    frames = sliding_window_view(samples, FRAME)[::SHIFT]
+    # Block by block, because the variance takes a copy of the frames.
+    blocks = (frames[first : first + BLOCK] for first in range(0, len(frames), BLOCK))
+    power = np.concatenate([block.var(axis=1, dtype=np.float64) for block in blocks])
+    return 10 * np.log10(np.maximum(power, 1e-12))
 
 
 def _quality(
@@ -224,7 +181,8 @@ def _quality(
     level = levels(samples)
     loud, quiet = np.percentile(level, 99.5), np.percentile(level, 10)
     if loud < SILENT:
-        others = [c for c, row in enumerate(channels.T) if _loudest(row) >= SILENT]
+        loudest = [np.percentile(levels(row), 99.5) for row in channels.T]
+        others = [number for number, level in enumerate(loudest) if level >= SILENT]
         fix = f"use channel {others[0]}" if others else "choose another microphone or recording"
         where = f" in channel {channel}" if channels.shape[1] > 1 else ""
         raise TidyVoiceError(f"{name} is silent{where}: {fix}")
@@ -232,20 +190,14 @@ def _quality(
     edge = max(loud - 30, min(quiet + 6, loud - 6), SILENT)
     sound = float((level >= edge).sum() * SHIFT / SAMPLE_RATE)
     if sound < SHORTEST:
-        raise TidyVoiceError(
-            f"{name} holds {sound:.2f} s of sound in {len(samples) / SAMPLE_RATE:.1f} s, too short "
-            f"to identify a speaker: record {3 * FEW:g} s of speech or more"
-        )
+        seconds = len(samples) / SAMPLE_RATE
+        raise TidyVoiceError(f"{name} holds {sound:.2f} s of sound in {seconds:.1f} s, {TOO_SHORT}")
     warnings = []
     if sound < FEW:
         warnings.append(f"{name} holds only {sound:.1f} s of sound: its scores are uncertain")
     size = np.abs(channels[:, channel])
-    if (share := float((size >= TOP * max(size.max(), 0.5)).mean())) > CLIPPED:
+    if (share := float((size >= 0.999 * max(size.max(), 0.5)).mean())) > CLIPPED:
         warnings.append(f"{name} is clipped ({share:.1%} of its samples): record at a lower level")
     if loud - quiet < STEADY:
         warnings.append(f"{name} has a constant level, like noise and unlike speech")
     return sound, tuple(warnings)
-
-
-def _loudest(samples: np.ndarray) -> float:
-    return float(np.percentile(levels(samples), 99.5)) if len(samples) >= FRAME else -np.inf

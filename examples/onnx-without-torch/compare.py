@@ -16,10 +16,10 @@ def main() -> None:
     parser.add_argument("recordings", nargs=2, metavar="WAV")
     args = parser.parse_args()
     session = onnxruntime.InferenceSession(args.model, providers=["CPUExecutionProvider"])
-    metadata = session.get_modelmeta().custom_metadata_map
-    expected = json.loads(metadata["tidyvoice.sample_rate"])
+    description = json.loads(session.get_modelmeta().custom_metadata_map["tidyvoice"])
+    expected = description["sample_rate"]
     centre = np.load(args.mean)
-    if str(centre["model"]) != json.loads(metadata["tidyvoice.weights"]):
+    if str(centre["model"]) != description["weights"]:
         sys.exit(f"error: {args.mean} holds embeddings of another model: extract it with this one")
     embeddings = []
     for path in args.recordings:

@@ -2,22 +2,15 @@
 
 import json
 import os
+import re
 
-import numpy as np
 import pytest
 from conftest import invoke, succeed
 
-from tests.report.support import (
-    COHORT,
-    COSINE,
-    LLR,
-    OVERLAP,
-    make_experiment,
-    make_trials,
-    plain_eer,
-)
+import tidyvoice
+from tests.report.support import COHORT, COSINE, LLR, OVERLAP, make_experiment
 from tidyvoice.scoring.lineage import write_with_lineage
-from tidyvoice.scoring.trials import ScoreTable, read_scores, write_scores
+from tidyvoice.scoring.trials import read_scores
 
 MARK = 0.123  # an EER that no evaluation gives: it shows that the kept file was read
 
@@ -35,17 +28,17 @@ def eer(*arguments):
     return metrics(*arguments)["categories"][0]["eer"]
 
 
-def tamper(path):
-    """Change the EER in the kept evaluation."""
+def tamper(path, change=lambda content: content["categories"][0].update(eer=MARK)):
+    """Change the kept evaluation, by default its EER."""
     kept = path.with_name("dev.metrics.json")
     content = json.loads(kept.read_text())
-    content["categories"][0]["eer"] = MARK
+    change(content)
     kept.write_text(json.dumps(content))
 
 
 def test_an_evaluation_is_computed_once_and_read_back_by_every_command(path):
     table = read_scores(path)
-    assert eer(path) == pytest.approx(plain_eer(table.scores, table.trials.label))
+    assert eer(path) == tidyvoice.eer(table.scores, table.trials.label)
     tamper(path)
     assert eer(path) == MARK
     folder = path.parents[1]
@@ -58,99 +51,54 @@ def test_an_evaluation_is_computed_once_and_read_back_by_every_command(path):
 
 def swap_scores(path):
     """Other scores of the same size and time."""
-    before = path.stat()
-    lines = [line.split() for line in path.read_text().splitlines()]
-    scores = [line[2] for line in lines][::-1]
-    text = "".join(f"{a} {b} {s} {t}\n" for (a, b, _, t), s in zip(lines, scores, strict=True))
-    path.write_text(text)
+    before, lines = path.stat(), path.read_text().splitlines()
+    path.write_text("".join(f"{line}\n" for line in lines[::-1]))
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
-    assert path.stat().st_size == before.st_size
 
 
 def change_lineage(path):
     write_with_lineage(path, read_scores(path), [COSINE, COHORT])
 
 
-def change_definition(path):
-    kept = path.with_name("dev.metrics.json")
-    content = json.loads(kept.read_text())
-    kept.write_text(json.dumps({**content, "definition": "of another version"}))
+def change_code(path):
+    tamper(path, lambda content: content["inputs"].update(code="of another version"))
 
 
-@pytest.mark.parametrize("change", [swap_scores, change_lineage, change_definition])
-def test_another_input_or_definition_is_evaluated_anew(path, change):
+@pytest.mark.parametrize("change", [swap_scores, change_lineage, change_code])
+def test_another_input_or_version_is_evaluated_anew(path, change):
     eer(path)
     tamper(path)
     change(path)
     assert eer(path) != MARK
-    tamper(path)
-    assert eer(path) == MARK
-
-
-def test_another_language_file_is_evaluated_anew(path, tmp_path):
-    ids = make_trials().ids
-    maps = tmp_path / "utt2lang"
-    maps.write_text("".join(f"{name} {name.split('/')[1]}\n" for name in ids))
-    first = metrics(path, "--utt2lang", maps)
-    maps.write_text("".join(f"{name} xx\n" for name in ids))
-    assert [row["languages"] for row in first["languages"]] == [["de"], ["en"], ["fr"]]
-    second = metrics(path, "--utt2lang", maps)
-    assert [row["languages"] for row in second["languages"]] == [["xx"]]
 
 
 def test_intervals_are_kept_and_shown_only_when_they_are_asked_for(path):
+    plain = metrics(path)
     with_intervals = metrics(path, "--bootstrap", 100)
-    tamper(path)
-    assert eer(path, "--bootstrap", 100) == MARK
-    without = metrics(path)
-    assert without["categories"][0]["eer"] == MARK
-    assert without["resamples"] == 0
-    for row in without["categories"]:
-        assert row["eer_interval"] is None
-        assert row["cllr_interval"] is None
-        assert row["points"][0]["min_dcf_interval"] is None
     assert with_intervals["categories"][1]["eer_interval"] is not None
+    assert metrics(path) == plain
+    assert plain["categories"][0]["points"][0]["min_dcf_interval"] is None
+    tamper(path)
+    assert eer(path, "--bootstrap", 100) == eer(path) == MARK
     assert eer(path, "--bootstrap", 120) != MARK
+    assert "5 resamples are too few" in invoke("metrics", path, "--bootstrap", 5).output
 
 
-def test_other_operating_points_are_not_kept(path):
-    metrics(path, "--p-target", 0.3)
-    assert not path.with_name("dev.metrics.json").exists()
-
-
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"mine": 1}'])
-def test_a_file_of_another_kind_is_left_alone_and_named(path, text):
+def test_a_file_of_another_kind_is_left_alone_and_named(path):
     kept = path.with_name("dev.metrics.json")
-    kept.write_text(text)
+    kept.write_text("mine")
     result = invoke("metrics", path)
     assert result.exit_code == 0
     assert f"warning: {kept} is another kind of file" in result.stderr
-    assert kept.read_text() == text
+    assert kept.read_text() == "mine"
 
 
-def test_faulty_scores_are_an_error_each_time_and_nothing_is_kept(path):
-    for text, problem in (
-        ("a b x target\n", "dev.score:1"),
-        ("a b 1 target\n", "no non-target"),
-        ("a b 0.5\n", "metrics need labels"),
-    ):
+def test_nothing_is_kept_of_faulty_scores_and_of_other_operating_points(path):
+    metrics(path, "--p-target", 0.3)
+    for text, problem in (("a b x target\n", "dev.score:1"), ("a b 1 target\n", "no non-target")):
         path.write_text(text)
-        for _ in range(2):
-            result = invoke("metrics", path)
-            assert result.exit_code == 1
-            assert problem in result.output
+        assert problem in invoke("metrics", path).output
     assert not path.with_name("dev.metrics.json").exists()
-
-
-def test_gzip_is_evaluated_like_plain_text(path):
-    trials = make_trials()
-    scores = np.arange(len(trials)) % 7 + 2.0 * trials.label
-    zipped = path.with_name("zipped.score.gz")
-    for name in (path, zipped):
-        write_scores(name, ScoreTable(trials, scores))
-    one, two = metrics(path), metrics(zipped)
-    assert one["categories"] == two["categories"]
-    assert zipped.with_name("zipped.metrics.json").is_file()
 
 
 def test_several_systems_are_compared_with_paired_intervals(tmp_path):
@@ -159,16 +107,14 @@ def test_several_systems_are_compared_with_paired_intervals(tmp_path):
     a, b = (tmp_path / name / "scores" / "dev.score" for name in "ab")
     text = succeed("metrics", f"a={a}", f"b={b}", "--bootstrap", 200)
     head, _, first, *_ = text.splitlines()
-    assert head.split("  ")[-1].strip() == "Difference to a: b"
-    assert "a (in-sample)" in head
-    assert "b (origin unknown)" in head
+    names = ["", "a (in-sample)", "b (origin unknown)", "Difference to a: b"]
+    assert re.split(r"\s{2,}", head) == names
     found = metrics(f"a={a}", f"b={b}", "--bootstrap", 200)
     one, two = (found["systems"][name]["categories"][0]["eer"] for name in "ab")
     difference = found["differences"]["b"]["eer"]["all/all"]
     assert difference["value"] == two - one
     low, high = difference["interval"]
     assert 0 < low < two - one < high
-    assert first.split()[:2] == ["EER", "%"]
     assert f"{100 * (two - one):+.2f} [{100 * low:+.2f}, {100 * high:+.2f}]" in first
     assert f"IN-SAMPLE: a: {OVERLAP}" in text
     # Other trials are not subtracted.
@@ -184,6 +130,3 @@ def test_one_table_is_aligned_and_rounded(path):
     costs = [*(p["min_dcf"] for p in row["points"]), *(p["act_dcf"] for p in row["points"])]
     shown = [f"{value:.3f}" for value in (*costs, row["cllr"], row["min_cllr"])]
     assert lines[2].split() == ["all/all", "120", "1,008", f"{100 * row['eer']:.2f}", *shown]
-    path.write_text(path.read_text().replace("/", "-"))
-    unknown = succeed("metrics", path).splitlines()
-    assert unknown[3].split() == ["different/different", *["n/a"] * 9]

@@ -1,51 +1,32 @@
 import subprocess
 import sys
-import threading
 
 import numpy as np
 import pytest
-import torch
-from conftest import fill_weights, prepared
 
 from tidyvoice.batch_plan import plan_batches, plan_items
-from tidyvoice.encoder import SpeakerEncoder
-from tidyvoice.errors import TidyVoiceError
-from tidyvoice.extraction.extract import extract
-from tidyvoice.extraction.memory import Budget, bytes_per_frame
-from tidyvoice.extraction.workers import cpu_workers
 from tidyvoice.frontend import FrontendSettings
-from tidyvoice.models import build_model
-from tidyvoice.readahead import usable_cores
 
-SETTINGS = FrontendSettings()
-FRONTEND = SETTINGS.build()
+FRONTEND = FrontendSettings().build()
 MEASURE = """
-import re, sys
+import re
 import numpy as np
 from tidyvoice.encoder import SpeakerEncoder
-from tidyvoice.extraction.extract import extract
-from tidyvoice.extraction.memory import bytes_per_frame
+from tidyvoice.extraction.workers import bytes_per_frame
 from tidyvoice.frontend import FrontendSettings
 from tidyvoice.models import build_model
 import torch
 torch.set_num_threads(1)
 model = build_model("SimAM_ResNet34_ASP", in_planes=16, embed_dim=24)
 encoder = SpeakerEncoder(model, FrontendSettings(), "cpu")
-count = int(sys.argv[1])
 def most():
     # Not getrusage, whose maximum is inherited from the process that started this one.
     return 1024 * int(re.search("VmHWM:\\s*(\\d+)", open("/proc/self/status").read())[1])
 encoder.embed_samples(np.zeros((1, encoder.frontend.num_samples(200)), np.int16))
 before = most()
-encoder.embed_samples(np.ones((1, encoder.frontend.num_samples(count)), np.int16))
-print((most() - before) / count / bytes_per_frame(encoder))
+encoder.embed_samples(np.ones((1, encoder.frontend.num_samples(12000)), np.int16))
+print((most() - before) / 12000 / bytes_per_frame(encoder))
 """
-
-
-@pytest.fixture(scope="module")
-def encoder():
-    model = fill_weights(build_model("SimAM_ResNet34_ASP", in_planes=4, embed_dim=24), 1)
-    return SpeakerEncoder(model, SETTINGS, device="cpu")
 
 
 def test_batches_hold_equal_frame_counts_and_keep_the_bound():
@@ -57,7 +38,7 @@ def test_batches_hold_equal_frame_counts_and_keep_the_bound():
         assert len(batch) * frames[batch[0]] <= 60
     lengths = [frames[batch[0]] for batch in batches]
     assert lengths == sorted(lengths, reverse=True)
-    assert [batch.tolist() for batch in plan_batches([99], 60)] == [[0]]
+    assert [batch.tolist() for batch in plan_batches(np.array([99]), 60)] == [[0]]
     assert plan_batches(np.zeros(0, np.int64), 60) == []
 
 
@@ -67,70 +48,11 @@ def test_pieces_of_a_long_utterance_are_equal_and_cover_it():
     assert items.rows.tolist() == [3, 3, 3, 0, 1, 1]
     assert items.frames.tolist() == [83, 83, 84, 100, 50, 51]
     assert items.starts.tolist() == [0, 83, 166, 0, 0, 50]
-    assert items.whole.tolist() == [False] * 3 + [True] + [False] * 2
     assert items.firsts.tolist() == [0, 3, 4]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
 def test_a_frame_takes_the_bytes_that_are_worked_out():
-    done = subprocess.run(
-        [sys.executable, "-c", MEASURE, "12000"], capture_output=True, text=True, timeout=120
-    )
+    done = subprocess.run([sys.executable, "-c", MEASURE], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert 0.8 < float(done.stdout) < 1.1
-
-
-def test_batches_at_once_keep_within_the_memory(encoder):
-    budget = Budget(encoder, mib=1)
-    assert budget.batch_frames == 2**20 // bytes_per_frame(encoder)
-    held = threading.Event()
-
-    def second():
-        with budget.hold(budget.batch_frames // 2):
-            held.set()
-
-    with budget.hold(10 * budget.batch_frames):  # too many go alone
-        thread = threading.Thread(target=second)
-        thread.start()
-        assert not held.wait(0.2)
-    assert held.wait(10)
-    thread.join()
-
-
-@pytest.mark.parametrize(
-    ("threads", "processes", "workers"),
-    [("3", "1", 3), ("3", "2", 3), ("1", "1", 1), ("", "1", None), ("1", "1000", 1)],
-)
-def test_workers_follow_cores_processes_and_the_environment(
-    monkeypatch, threads, processes, workers
-):
-    monkeypatch.setenv("OMP_NUM_THREADS", threads)
-    monkeypatch.setenv("LOCAL_WORLD_SIZE", processes)
-    assert cpu_workers() == (workers or usable_cores())
-
-
-def test_a_precision_that_is_not_there_is_named():
-    with pytest.raises(TidyVoiceError, match="no precision float8: use one of float32, bfloat16"):
-        SpeakerEncoder(
-            build_model("SimAM_ResNet34_ASP", in_planes=2, embed_dim=8),
-            SETTINGS,
-            "cpu",
-            precision="float8",
-        )
-
-
-@pytest.mark.parametrize(
-    "error",
-    [
-        torch.OutOfMemoryError("CUDA out of memory."),
-        RuntimeError("MPS backend out of memory (MPS allocated: 9 GB)"),
-        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 4 bytes"),
-    ],
-)
-def test_memory_that_runs_out_names_the_mend(encoder, monkeypatch, tmp_path, error):
-    def fail(samples):
-        raise error
-
-    monkeypatch.setattr(encoder, "embed_samples", fail)
-    with pytest.raises(TidyVoiceError, match=r"too little memory .* give a --memory below 7"):
-        extract(encoder, prepared(tmp_path, 1, 2), tmp_path / "e.npz", memory_mib=7)

@@ -18,8 +18,8 @@ from tidyvoice.config import Experiment
 from tidyvoice.export.onnx_encoder import OnnxEncoder
 from tidyvoice.frontends import FRONTENDS
 from tidyvoice.losses import LOSSES
-from tidyvoice.models import MODELS, campplus
-from tidyvoice.models.pooling import POOLINGS
+from tidyvoice.models import MODELS, campplus, ecapa_tdnn
+from tidyvoice.models.pooling import MQMHASTP, POOLINGS
 from tidyvoice.optimizers import OPTIMIZERS
 from tidyvoice.samplers import SAMPLERS
 from tidyvoice.schedules import LEARNING_RATES
@@ -32,6 +32,8 @@ FBANK = {"name": "fbank", "args": {"num_mel_bins": 24, "frame_shift": 12.5}}
 # Network, arguments that make it narrow, front end.
 CASES = [
     ("MeanOfFrames", {"hidden": 7}, {"name": "learned_filters", "args": {"filters": 5}}),
+    ("ResNet293", {"m_channels": 2, "pooling_func": "MQMHASTP"}, FBANK),
+    ("ECAPA_TDNN_GLOB_c512", {"channels": 8}, FBANK),
     ("CAMPPlus", {"growth_rate": 4, "bn_size": 2, "init_channels": 8}, FBANK),
     ("ReDimNetB2", {"C": 8, "pooling_func": "MAX"}, FBANK),
 ]
@@ -59,6 +61,10 @@ def _settings_of_examples(monkeypatch):
         for key, values in yaml.safe_load(block).items():
             settings.setdefault(key, {}).update(values)
     monkeypatch.setattr(campplus, "DENSE_BLOCKS", ((2, 1),))
+    monkeypatch.setattr(ecapa_tdnn, "PARTS", 2)
+    POOLINGS._components["MQMHASTP"] = partial(MQMHASTP, heads=2)
+    resnet = MODELS["ResNet293"]
+    MODELS._components["ResNet293"] = partial(resnet.func, resnet.args[0], (1, 1, 1, 1))
     stages, block = MODELS["ReDimNetB2"].args
     MODELS["ReDimNetB2"] = partial(MODELS["ReDimNetB2"].func, stages[1:2], block)
     yield settings

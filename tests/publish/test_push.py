@@ -47,6 +47,15 @@ def test_a_pushed_model_loads_back_with_the_same_embeddings(hub, trained, voices
     assert result.stdout.split() == [encoder.weights, repr(verified.llr)]
 
 
+def test_a_private_repository_is_created_and_a_public_one_refused(hub, trained, tmp_path):
+    result = push(hub, tmp_path, trained.initial, "--private", "--json")
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout)["private"] is hub.private is True
+    hub.private, before = False, dict(hub.files)
+    assert f"{REPOSITORY} is public" in failing(push(hub, tmp_path, trained.initial, "--private"))
+    assert hub.files == before
+
+
 def test_files_of_another_model_are_deleted_from_the_repository(hub, trained, tmp_path):
     hub.exists = True
     hub.serve_folder(trained.model)

@@ -1,4 +1,6 @@
-"""The four categories: which trials they hold, what is n/a, and how results are shown."""
+"""The four categories: which trials they hold, and what is not available."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,101 +13,60 @@ from tidyvoice.scoring.trials import ScoreTable, Trials
 
 # Speakers a, b, c; a and b speak two languages.
 IDS = ["a/en/1.wav", "a/en/2.wav", "a/fr/3.wav", "b/en/4.wav", "b/zh-CN/5.wav", "c/fr/6.wav"]
-SPEAKER = np.array([i.split("/")[0] for i in IDS])
-LANGUAGE = [i.split("/")[1] for i in IDS]
-
-
-def all_pairs(scores_seed: int = 0) -> ScoreTable:
-    enroll, test = (side.astype(np.int32) for side in np.triu_indices(len(IDS), 1))
-    label = SPEAKER[enroll] == SPEAKER[test]
-    scores = np.random.Generator(np.random.PCG64(scores_seed)).standard_normal(len(enroll))
-    return ScoreTable(Trials(IDS, enroll, test, label, "pairs"), scores)
+SPEAKER, LANGUAGE, _ = np.array([i.split("/") for i in IDS]).T
+ENROLL, TEST = (side.astype(np.int32) for side in np.triu_indices(len(IDS), 1))
+LABEL, SAME = SPEAKER[ENROLL] == SPEAKER[TEST], LANGUAGE[ENROLL] == LANGUAGE[TEST]
+TRIALS = Trials(IDS, ENROLL, TEST, LABEL, "pairs")
+TABLE = ScoreTable(TRIALS, np.random.Generator(np.random.PCG64(0)).standard_normal(len(LABEL)))
 
 
 def test_each_category_holds_its_trials():
-    table = all_pairs()
-    rows = evaluate(table, languages_of(table.trials), [Costs(0.2), Costs(0.6)])
+    rows = evaluate(TABLE, languages_of(TRIALS), [Costs(0.2), Costs(0.6)])
     assert [row.category for row in rows] == ["all/all", *CATEGORIES]
-    for row, category in zip(rows[1:], CATEGORIES, strict=True):
-        target_kind, nontarget_kind = category.split("/")
-        chosen = []
-        for e, t, is_target in zip(
-            table.trials.enroll, table.trials.test, table.trials.label, strict=True
-        ):
-            kind = "same" if LANGUAGE[e] == LANGUAGE[t] else "different"
-            chosen.append(kind == (target_kind if is_target else nontarget_kind))
-        scores, label = table.scores[chosen], table.trials.label[chosen]
-        assert (row.targets, row.nontargets) == (label.sum(), (~label).sum())
+    for row in rows[1:]:
+        targets, nontargets = (side == "same" for side in row.category.split("/"))
+        chosen = np.where(LABEL, targets == SAME, nontargets == SAME)
+        scores, label = TABLE.scores[chosen], LABEL[chosen]
         assert row.eer == eer(scores, label)
-        assert row.min_dcf == min_dcf(scores, label, 0.2)
-        assert row.points[1].min_dcf == min_dcf(scores, label, 0.6)
+        assert [point.min_dcf for point in row.points] == [
+            min_dcf(scores, label, prior) for prior in (0.2, 0.6)
+        ]
         assert row.act_dcf == act_dcf(sort_scores(scores, label), Costs(0.2))
         assert row.cllr == pytest.approx(cllr(sort_scores(scores, label)))
     # 4 targets: a1-a2 within English, a1-a3, a2-a3, b4-b5 across. 11 others, 3 within.
-    assert [(row.targets, row.nontargets) for row in rows] == [
-        (4, 11),
-        (3, 8),
-        (3, 3),
-        (1, 8),
-        (1, 3),
-    ]
-
-
-def test_languages_from_a_table_or_from_ids(tmp_path):
-    table = all_pairs()
-    text = "".join(f"{i.removesuffix('.wav')}\t{k}\n" for i, k in zip(IDS, LANGUAGE, strict=True))
-    (tmp_path / "utt2lang").write_text(text + "unused xx\n")
-    utt2lang = read_maps([tmp_path / "utt2lang"], "language")
-    from_table = evaluate(table, languages_of(table.trials, utt2lang))
-    assert from_table == evaluate(table, languages_of(table.trials))
-    del utt2lang["b/en/4"]
-    with pytest.raises(TidyVoiceError, match=r"pairs:3: no language for 'b/en/4.wav'"):
-        languages_of(table.trials, utt2lang)
+    counts = [(row.targets, row.nontargets) for row in rows]
+    assert counts == [(4, 11), (3, 8), (3, 3), (1, 8), (1, 3)]
 
 
 @pytest.mark.parametrize("odd", ["flat", "id10270/8jEAjG6SegY/00001.wav", "a/b/en/1.wav"])
 def test_ids_that_tell_no_language(odd):
-    table = all_pairs()
-    trials = Trials([*IDS[:-1], odd], table.trials.enroll, table.trials.test, table.trials.label)
+    trials = replace(TRIALS, ids=[*IDS[:-1], odd])
     assert languages_of(trials) is None
-    rows = evaluate(ScoreTable(trials, table.scores), None)
-    assert rows[0] == evaluate(table, None)[0]
-    for row in rows[1:]:
+    for row in evaluate(ScoreTable(trials, TABLE.scores), None)[1:]:
         assert (row.targets, row.nontargets, row.eer, row.min_dcf, row.cllr) == (None,) * 5
 
 
 def test_a_category_without_trials_of_a_kind_is_shown():
-    table = all_pairs()
-    same = np.array([LANGUAGE[e] == LANGUAGE[t] for e, t in
-                     zip(table.trials.enroll, table.trials.test, strict=True)])  # fmt: skip
-    kept = ~(same & table.trials.label)
-    trials = Trials(
-        IDS, table.trials.enroll[kept], table.trials.test[kept], table.trials.label[kept]
-    )
-    rows = evaluate(ScoreTable(trials, table.scores[kept]), languages_of(trials))
+    kept = ~(SAME & LABEL)
+    trials = Trials(IDS, ENROLL[kept], TEST[kept], LABEL[kept])
+    rows = evaluate(ScoreTable(trials, TABLE.scores[kept]), languages_of(trials))
     by_name = {row.category: row for row in rows}
     assert (by_name["same/same"].targets, by_name["same/same"].nontargets) == (0, 3)
     assert by_name["same/same"].eer is None
     assert by_name["different/same"].eer is not None
 
 
-def test_speakers_from_a_table_or_from_ids(tmp_path):
-    table = all_pairs()
-    found = speakers_of(table.trials)
-    assert [found.names[code] for code in found.codes] == SPEAKER.tolist()
-    flat = Trials([f"u{n}" for n in range(6)], table.trials.enroll, table.trials.test, None, "f")
-    assert speakers_of(flat) is None
-    (tmp_path / "one").write_text("u0 x\nu1 x\nu2 y\n")
-    (tmp_path / "two").write_text("u3 y\nu4 z\nu5 z\n")
-    table = read_maps([tmp_path / "one", tmp_path / "two"], "speaker")
-    assert speakers_of(flat, table).names == ["x", "y", "z"]
-    with pytest.raises(TidyVoiceError, match="another file has a speaker of 'u0' already"):
+def test_languages_and_speakers_from_ids_and_from_tables(tmp_path):
+    for groups, expected in ((speakers_of(TRIALS), SPEAKER), (languages_of(TRIALS), LANGUAGE)):
+        assert [groups.names[code] for code in groups.codes] == expected.tolist()
+    lines = [f"{i.removesuffix('.wav')}\t{k}\n" for i, k in zip(IDS, LANGUAGE, strict=True)]
+    for name, part in (("one", lines[:3]), ("two", [*lines[3:], "unused xx\n"])):
+        (tmp_path / name).write_text("".join(part))
+    table = read_maps([tmp_path / "one", tmp_path / "two"], "language")
+    assert languages_of(TRIALS, table).names == ["en", "fr", "zh-CN"]
+    del table["b/en/4"]
+    with pytest.raises(TidyVoiceError, match=r"pairs:3: no language for 'b/en/4.wav'"):
+        languages_of(TRIALS, table)
+    with pytest.raises(TidyVoiceError, match="another file has a speaker of 'a/en/1' already"):
         read_maps([tmp_path / "one", tmp_path / "one"], "speaker")
-    assert read_maps([], "speaker") is None
-
-
-def test_trials_without_labels_have_no_metrics():
-    table = all_pairs()
-    trials = Trials(IDS, table.trials.enroll, table.trials.test, None, "eval-A")
-    with pytest.raises(TidyVoiceError, match="eval-A: metrics need labels"):
-        evaluate(ScoreTable(trials, table.scores), None)
+    assert speakers_of(replace(TRIALS, ids=list("abcdef"))) is None

@@ -7,12 +7,7 @@ import typer
 
 import tidyvoice
 
-app = typer.Typer(
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    help="Speaker verification across languages: training, extraction, scoring, evaluation.",
-)
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 Data = Annotated[Path, typer.Argument(help="data folder: wav.scp, utt2spk, ...")]
 Out = Annotated[Path, typer.Option(help="score file to write")]

@@ -1,10 +1,10 @@
-"""Commands on recordings: embeddings, decisions, enrolled speakers."""
+"""Commands on recordings: embeddings, decisions, enrolled speakers, and the demo page."""
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -22,9 +22,6 @@ from tidyvoice.cli.app import (
 )
 from tidyvoice.errors import TidyVoiceError, one_line_errors
 from tidyvoice.terms import IDENTIFICATION
-
-if TYPE_CHECKING:
-    from tidyvoice.encoder import SpeakerEncoder
 
 Channel = Annotated[int, typer.Option(min=0, help="channel of the recordings, from 0")]
 VoiceFile = Annotated[Path, typer.Option(help="file of enrolled speakers, .npz")]
@@ -50,9 +47,6 @@ def embed(
     from tidyvoice.scoring.embeddings import save_embeddings
 
     ids = [str(path) for path in recordings]
-    if len(set(ids)) < len(ids):
-        twice = next(name for name in ids if ids.count(name) > 1)
-        raise TidyVoiceError(f"{twice} is given twice, but ids must differ")
     if out is not None:
         if spaced := next((name for name in ids if len(name.split()) != 1), None):
             raise TidyVoiceError(f"{spaced}: an id must not contain spaces; rename the file")
@@ -63,11 +57,9 @@ def embed(
     vectors = encoder.embed_many(recordings, channel=channel)
     if out is not None:
         save_embeddings(out, ids, vectors, encoder.trained_on, encoder.weights)
-    if as_json:
-        rows = zip(ids, vectors.astype(float).tolist(), strict=True)
-        typer.echo(json.dumps([{"recording": name, "embedding": row} for name, row in rows]))
-    else:
-        typer.echo(f"{out}: {len(ids):,} embeddings of {vectors.shape[1]} dimensions")
+    rows = zip(ids, vectors.astype(float).tolist(), strict=True)
+    content = [{"recording": name, "embedding": row} for name, row in rows]
+    _print(as_json, content, [f"{out}: {len(ids):,} embeddings of {vectors.shape[1]} dimensions"])
 
 
 @app.command()
@@ -100,23 +92,16 @@ def verify(
     pair = zip((one, other), (channel[0], channel[-1]), strict=True)
     voices = [Recording.load(path, channel=number) for path, number in pair]
     result = _encoder(model, device).verify(*voices, prior, threshold)
-    if as_json:
-        typer.echo(json.dumps(asdict(result)))
-        return
-    _warn(result.warnings)
     if result.same_speaker is None:
-        typer.echo(
-            f"score {result.score:.3f} (cosine; without a verifier there is no threshold: give "
-            "--threshold, or fit one with `tidyvoice fit-verifier`)"
-        )
-        return
-    answer = "the same speaker" if result.same_speaker else "different speakers"
-    typer.echo(f"{answer}: score {result.score:.3f}, threshold {result.threshold:.3f}")
+        fix = "there is no threshold: give --threshold, or fit one with `tidyvoice fit-verifier`"
+        lines = [f"score {result.score:.3f} (cosine; {fix})"]
+    else:
+        answer = "the same speaker" if result.same_speaker else "different speakers"
+        lines = [f"{answer}: score {result.score:.3f}, threshold {result.threshold:.3f}"]
     if result.llr is not None:
-        typer.echo(
-            f"log-likelihood ratio {result.llr:+.2f}; probability of the same speaker "
-            f"{result.probability:.4g} at a prior of {result.prior:g}"
-        )
+        chance = f"probability {result.probability:.4g} at a prior of {result.prior:g}"
+        lines.append(f"log-likelihood ratio {result.llr:+.2f}; {chance}")
+    _print(as_json, asdict(result), lines, result.warnings)
 
 
 @app.command(epilog=IDENTIFICATION)
@@ -147,14 +132,8 @@ def enroll(
         gallery = Gallery.load(voices) if voices.exists() else Gallery()
         gallery.add(speaker, overwrite)
         gallery.save(voices)
-    if as_json:
-        row = {"voices": str(voices), "name": speaker.name, "recordings": speaker.recordings}
-        typer.echo(json.dumps({**row, "seconds": speaker.seconds, "enrolled": len(gallery)}))
-    else:
-        typer.echo(
-            f"{voices}: {speaker.name} enrolled with {speaker.recordings} recordings, "
-            f"{speaker.seconds:.1f} s; speakers: {len(gallery):,}"
-        )
+    content = {"voices": str(voices), **_row(speaker), "enrolled": len(gallery)}
+    _print(as_json, content, [f"{voices}: speakers: {len(gallery):,}; added", _line(speaker)])
 
 
 @app.command()
@@ -177,16 +156,8 @@ def voices(
             gallery = Gallery.load(path)  # another program may have changed the file
             gallery.remove(remove)
             gallery.save(path)
-    rows = [{"name": s.name, "recordings": s.recordings, "seconds": s.seconds} for s in gallery]
-    if as_json:
-        typer.echo(json.dumps({"voices": str(path), "enrolled": rows}))
-        return
-    typer.echo(f"{path}: speakers: {len(rows):,}")
-    width = max((len(row["name"]) for row in rows), default=0)
-    for row in rows:
-        typer.echo(
-            f"  {row['name']:<{width}}  {row['recordings']} recordings, {row['seconds']:.1f} s"
-        )
+    content = {"voices": str(path), "enrolled": [_row(speaker) for speaker in gallery]}
+    _print(as_json, content, [f"{path}: speakers: {len(gallery):,}", *map(_line, gallery)])
 
 
 @app.command(epilog=IDENTIFICATION)
@@ -212,22 +183,17 @@ def identify(
     gallery = Gallery.load(voices)
     encoder = _encoder(model, device)
     results = encoder.identify(recordings, gallery, false_alarm, top, channel=channel)
-    pairs = list(zip(map(str, recordings), results, strict=True))
-    if as_json:
-        rows = [{"recording": name, **asdict(result)} for name, result in pairs]
-        typer.echo(json.dumps({"enrolled": len(gallery), "results": rows}))
-        return
-    for name, result in pairs:
-        _warn(result.warnings)
+    rows, lines = [], []
+    for name, result in zip(map(str, recordings), results, strict=True):
+        rows.append({"recording": name, **asdict(result)})
         answer = result.name or "not an enrolled speaker"
-        typer.echo(f"{name}: {answer} (threshold {result.threshold:.3f})")
-        width = max(len(candidate.name) for candidate in result.candidates)
+        lines.append(f"{name}: {answer} (threshold {result.threshold:.3f})")
         for row in result.candidates:
-            typer.echo(f"  {row.name:<{width}}  score {row.score:6.3f}  llr {row.llr:+.2f}")
-    typer.echo(
-        f"speakers: {len(gallery):,}; target false-alarm rate {false_alarm:.2%} for speech like "
-        f"that of {results[0].fitted_to}, to which the verifier was fitted"
-    )
+            lines.append(f"  {row.name}: score {row.score:.3f}, llr {row.llr:+.2f}")
+    rate = f"target false-alarm rate {false_alarm:.2%} for speech like that of"
+    lines.append(f"speakers: {len(gallery):,}; {rate} {results[0].fitted_to}")
+    warnings = [line for result in results for line in result.warnings]
+    _print(as_json, {"enrolled": len(gallery), "results": rows}, lines, warnings)
 
 
 @app.command()
@@ -267,36 +233,57 @@ def fit_verifier(
     verifier = fit(embeddings, trials, mean, utt2spk or (), prior, allow_overlap, others)
     if verifier.model != weights:
         raise TidyVoiceError(f"{embeddings} belongs to another model than {model}: extract again")
-    data = {"embeddings": shown(embeddings), "trials": shown(trials)}
-    verifier = replace(verifier, notes={**verifier.notes, **data})
+    verifier.notes.update(embeddings=shown(embeddings), trials=shown(trials))
     path, notes = verifier.save(model_files(model).folder), verifier.notes
-    if as_json:
-        scales = [
-            {"recordings": scale.recordings, "slope": scale.slope, "offset": scale.offset}
-            for scale in verifier.scales
-        ]
-        typer.echo(json.dumps({"verifier": str(path), "scales": scales, **notes}))
-        return
     scores = f"AS-norm with {notes['cohort_of']:,} speakers" if others else "cosine"
-    typer.echo(
-        f"{path}: {scores}, fitted to {notes['targets']:,} target and {notes['nontargets']:,} "
-        "non-target trials"
-    )
+    trials = f"{notes['targets']:,} target and {notes['nontargets']:,} non-target trials"
+    lines = [f"{path}: {scores}, fitted to {trials}; thresholds at prior 0.5:"]
     for scale in verifier.scales:
         threshold = verifier.decide(0.0, recordings=scale.recordings).threshold
-        typer.echo(
-            f"  {scale.recordings} enrolment recordings: threshold {threshold:.3f} at prior 0.5"
-        )
-    for remark in (*notes["in_sample"], *notes["unchecked"]):
-        typer.echo(f"  {remark}", err=True)
+        lines.append(f"  {scale.recordings} enrolment recordings: {threshold:.3f}")
+    scales = [scale.model_dump(exclude={"distribution"}) for scale in verifier.scales]
+    content = {"verifier": str(path), "scales": scales, **notes}
+    _print(as_json, content, lines, [*notes["in_sample"], *notes["unchecked"]])
 
 
-def _encoder(model: str, device: str) -> "SpeakerEncoder":
+@app.command()
+@one_line_errors()
+def demo(
+    model: Model,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="port; 0 for a free one")] = 7860,
+    browser: Annotated[
+        bool, typer.Option("--open/--no-open", help="open the page in the browser")
+    ] = True,
+    device: Device = "auto",
+) -> None:
+    """Serve a page on this machine that compares two recordings.
+
+    It needs the extra `demo`: pip install -e '.[demo]' -c constraints.txt
+
+    Example: tidyvoice demo --model exp/mini/finetune/models
+    """
+    from tidyvoice.demo.server import serve
+
+    serve(_encoder(model, device), port, browser)
+
+
+def _encoder(model: str, device: str) -> Any:
     from tidyvoice.encoder import SpeakerEncoder
 
     return SpeakerEncoder.from_pretrained(model, device)
 
 
-def _warn(messages: Sequence[str]) -> None:
-    for message in messages:
-        typer.echo(f"warning: {message}", err=True)
+def _row(speaker: Any) -> dict[str, Any]:
+    return {key: getattr(speaker, key) for key in ("name", "recordings", "seconds")}
+
+
+def _line(speaker: Any) -> str:
+    return f"  {speaker.name}: {speaker.recordings} recordings, {speaker.seconds:.1f} s"
+
+
+def _print(as_json: bool, content: Any, lines: Sequence[str], warnings: Sequence[str] = ()) -> None:
+    """Print JSON, or warnings on stderr and lines of text."""
+    if not as_json:
+        for warning in warnings:
+            typer.echo(f"warning: {warning}", err=True)
+    typer.echo(json.dumps(content) if as_json else "\n".join(lines))

@@ -1,6 +1,7 @@
 """Commands on data folders."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -18,7 +19,6 @@ def check(
         list[Path] | None,
         typer.Option(help="data folder that must not share a speaker with DATA (repeatable)"),
     ] = None,
-    minimum: Annotated[float, typer.Option(help="shortest utterance in seconds")] = 0.1,
     audio: Annotated[bool, typer.Option(help="check the header of every file")] = True,
     as_json: AsJson = False,
 ) -> None:
@@ -28,17 +28,13 @@ def check(
     """
     from tidyvoice.data.manifest import check as find_problems
 
-    problems = find_problems(data, disjoint or [], minimum, audio)
+    problems = find_problems(data, disjoint or [], audio=audio)
     if as_json:
         typer.echo(json.dumps({"data": str(data), "problems": problems}))
     else:
-        for problem in problems:
-            typer.echo(problem)
+        typer.echo("\n".join(problems) or f"{data}: no problem")
     if problems:
-        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
-        raise TidyVoiceError(f"{data} has {count}")
-    if not as_json:
-        typer.echo(f"{data}: no problem")
+        raise TidyVoiceError(f"{data} has {len(problems)} problem(s)")
 
 
 @app.command()
@@ -46,10 +42,6 @@ def check(
 def shards(
     data: Data,
     per_shard: Annotated[int, typer.Option(min=1, help="utterances in a shard")] = 1000,
-    seed: Annotated[int, typer.Option(help="seed of the order of the utterances")] = 1,
-    threads: Annotated[
-        int | None, typer.Option(min=1, help="files read at once; default: number of cores")
-    ] = None,
     tolerate: Annotated[
         float, typer.Option(min=0, max=1, help="fraction of files that may be unreadable")
     ] = 0.0,
@@ -68,17 +60,10 @@ def shards(
     from tidyvoice.data.manifest import parse_part, part_folder, parts_of
     from tidyvoice.data.packing import write_shards
 
-    folders = [part_folder(data, *parse_part(part))] if part else parts_of(data)
-    for folder in folders:
-        packed = write_shards(folder, per_shard, seed, threads, tolerate)
+    for folder in [part_folder(data, *parse_part(part))] if part else parts_of(data):
+        packed = write_shards(folder, per_shard, tolerate=tolerate)
         if as_json:
-            row = {
-                "shards": str(packed.folder),
-                "count": packed.shards,
-                "utterances": packed.utterances,
-            }
-            row |= {"up_to_date": packed.up_to_date, "unreadable": packed.unreadable}
-            typer.echo(json.dumps(row))
+            typer.echo(json.dumps({**asdict(packed), "folder": str(packed.folder)}))
             continue
         state = "already up to date" if packed.up_to_date else "written"
         left_out = f", {packed.unreadable:,} unreadable files left out" if packed.unreadable else ""

@@ -1,8 +1,7 @@
 """Commands that evaluate score files."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -20,9 +19,7 @@ Resamples = Annotated[
 @one_line_errors()
 def metrics(
     scores: Annotated[list[str], typer.Argument(help="score files, each SCORES or NAME=SCORES")],
-    trials: Annotated[
-        Path | None, typer.Option(help="trial list that gives the labels, by pair in any order")
-    ] = None,
+    trials: Annotated[Path | None, typer.Option(help="trial list that gives the labels")] = None,
     utt2lang: Languages = None,
     utt2spk: Speakers = None,
     p_target: Annotated[
@@ -33,19 +30,11 @@ def metrics(
     c_fa: Annotated[float, typer.Option(help="cost of a false alarm")] = 1.0,
     bootstrap: Resamples = 0,
     languages: Annotated[bool, typer.Option("--languages", help="print each language too")] = False,
-    pairs: Annotated[
-        bool, typer.Option("--pairs", help="print each pair of languages too")
-    ] = False,
-    published: Annotated[
-        Path | None, typer.Option(help="YAML file of published results to compare with")
-    ] = None,
+    pairs: Annotated[bool, typer.Option("--pairs", help="print pairs of languages too")] = False,
+    published: Annotated[Path | None, typer.Option(help="YAML file of published results")] = None,
     trial_list: Annotated[
         str | None,
         typer.Option("--list", show_default="of the same length", help="list in --published"),
-    ] = None,
-    system: Annotated[
-        str | None,
-        typer.Option(show_default="the first one", help="system in --published to compare with"),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -54,86 +43,73 @@ def metrics(
     Several score files are compared: one row each, then the differences to the first one. With
     --published they are compared with published results.
 
-    The evaluation is kept in NAME.metrics.json beside NAME.score, and computed anew when anything
-    that it was computed from has changed.
+    The evaluation is kept in NAME.metrics.json beside NAME.score until an input changes.
 
     Example: tidyvoice metrics exp/mini/finetune/scores/dev.score --bootstrap 1000
     """
     from tidyvoice.evaluation import tables
-    from tidyvoice.evaluation.bootstrap import enough
     from tidyvoice.evaluation.categories import OPERATING_POINTS
     from tidyvoice.evaluation.differences import differences
     from tidyvoice.evaluation.evaluate import ScoreFile, evaluate
     from tidyvoice.evaluation.published import compare
     from tidyvoice.scoring.metrics import Costs
 
-    enough(bootstrap)
     points = [Costs(p, c_miss, c_fa) for p in p_target or [at.p_target for at in OPERATING_POINTS]]
     if published and points[0] != OPERATING_POINTS[0]:
         raise TidyVoiceError(
             "--published: the published costs use P(target) 0.01 and unit costs; leave out "
             "--p-target, --c-miss and --c-fa"
         )
-    if not published and (trial_list or system):
-        raise TidyVoiceError("--list and --system choose from the file that --published gives")
+    if trial_list and not published:
+        raise TidyVoiceError("--list chooses a list of the file that --published gives")
     systems = {}
-    for name, path in _by_name(scores).items():
+    for name, path in map(name_and_path, scores):
         file = ScoreFile(path, trials, tuple(utt2lang or ()), tuple(utt2spk or ()))
+        name = name or file.name
+        if name in systems:
+            raise TidyVoiceError(f"two score files are called {name}: write NAME={path}")
         evaluation = systems[name] = evaluate(file, points, bootstrap)
         if bootstrap and evaluation.speakers is None:
             raise TidyVoiceError(f"{path}: its ids do not name the speakers; give --utt2spk")
         if (languages or pairs) and not evaluation.languages:
             raise TidyVoiceError(f"{path}: its ids do not name the languages; give --utt2lang")
-    name, main = next(iter(systems.items()))
-    compared = compare(published, systems, trial_list, system) if published else None
+    (name, main), *others = systems.items()
+    compared = compare(published, systems, trial_list) if published else None
+    several = bool(others or compared)
     if as_json:
         content = main.to_json()
-        if len(systems) > 1 or compared:
-            others = {key: differences(main, item) for key, item in systems.items() if key != name}
+        if several:
+            deltas = {key: differences(main, other) for key, other in others}
             content = {
                 "systems": {key: evaluation.to_json() for key, evaluation in systems.items()},
-                "differences": {key: delta and delta.to_json() for key, delta in others.items()},
+                "differences": {key: delta and asdict(delta) for key, delta in deltas.items()},
                 **(compared.to_json() if compared else {}),
             }
         typer.echo(json.dumps(content, indent=2))
         return
-    parts, remarks = [], []
+    remarks = []
     if compared:
-        parts = [compared.categories_table().to_text()]
-        title = f"{compared.trial_list.name}, all trials, by EER:"
-        parts.append(f"{title}\n{compared.ranking_table().to_text()}")
-        remarks = compared.remarks()
-    elif len(systems) > 1:
-        parts.append(tables.systems_table(systems).transposed().to_text())
-        remarks += [
-            f"{other}: other trials than {name}, so there are no differences"
-            for other, evaluation in systems.items()
-            if evaluation.trials != main.trials
-        ]
+        title = f"{compared.list_name}, all trials, by EER:"
+        ranking = f"{title}\n{compared.ranking.to_text()}"
+        parts, remarks = [compared.categories.to_text(), ranking], compared.remarks
+    elif others:
+        parts = [tables.systems_table(systems).transposed().to_text()]
+        for key, other in others:
+            if other.trials != main.trials:
+                remarks.append(f"{key}: other trials than {name}, so there are no differences")
     else:
-        parts.append(tables.categories_table(main).to_text())
+        parts = [tables.categories_table(main).to_text()]
         if not main.calibrated:
             remarks.append(
                 "actDCF and Cllr assume calibrated log-likelihood ratios; these scores may be none"
             )
     for name, evaluation in systems.items():
-        about = f"{name}: " if len(systems) > 1 or compared else ""
+        about = f"{name}: " if several else ""
         for wanted, rows in ((languages, evaluation.languages), (pairs, evaluation.pairs)):
             if wanted:
                 parts.append(about.replace(": ", ":\n") + tables.languages_table(rows).to_text())
         remarks += evaluation.lineage.remarks(about)
     typer.echo("\n\n".join([*parts, *(["\n".join(remarks)] if remarks else [])]))
-
-
-def _by_name(scores: Sequence[str]) -> dict[str, Path]:
-    """Return the score files by the names of the systems."""
-    files: dict[str, Path] = {}
-    for name, path in map(name_and_path, scores):
-        name = name or path.name.removesuffix(".gz").removesuffix(".score")
-        if name in files:
-            raise TidyVoiceError(f"two score files are called {name}: write NAME={path}")
-        files[name] = path
-    return files
 
 
 @app.command()
@@ -167,32 +143,25 @@ def report(
 
     Example: tidyvoice report exp/mini/finetune --compare exp/mini/pretrain
     """
-    from tidyvoice.evaluation.bootstrap import enough
     from tidyvoice.evaluation.tables import brief_table
-    from tidyvoice.report import load_system, write_report
+    from tidyvoice.report.page import write_report
+    from tidyvoice.report.system import load_system
 
-    enough(bootstrap)
     if out is None and experiment.is_file():
         raise TidyVoiceError(f"{experiment} is a score file: name the page to write with --out")
     maps = {"utt2lang": utt2lang or (), "utt2spk": utt2spk or ()}
     systems = [load_system(experiment, scores, name, **maps)]
     for title, path in map(name_and_path, compare or []):
         systems.append(load_system(path, scores, title, **maps))
-    keys = dict(map(name_and_path, trials or []))
-    systems = [
-        replace(system, file=replace(system.file, trials=keys.pop(system.name, None)))
-        for system in systems
-    ]
-    if keys:
+    lists = dict(map(name_and_path, trials or []))
+    systems = [replace(s, file=replace(s.file, trials=lists.pop(s.name, None))) for s in systems]
+    if lists:
         names = ", ".join(system.name for system in systems)
-        raise TidyVoiceError(
-            f"--trials {keys.popitem()[1]}: write NAME=LIST; NAME is one of {names}"
-        )
+        raise TidyVoiceError(f"--trials {lists.popitem()[1]}: write NAME=LIST, NAME among {names}")
     page = out or experiment / "report.html"
     evaluations = write_report(experiment, systems, page, resamples=bootstrap)
     if as_json:
         content = {key: evaluation.to_json() for key, evaluation in evaluations.items()}
         typer.echo(json.dumps({"report": str(page), "systems": content}))
     else:
-        table = brief_table(evaluations).to_text()
-        typer.echo(f"{table}\n\nreport: {page}")
+        typer.echo(f"{brief_table(evaluations).to_text()}\n\nreport: {page}")

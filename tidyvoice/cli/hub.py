@@ -26,7 +26,11 @@ def push(
     repository: Annotated[str, typer.Argument(help="Hugging Face repository, OWNER/NAME")],
     licence: Annotated[
         str,
-        typer.Option(help="licence of the weights as the Hub writes it: apache-2.0, ..., or other"),
+        typer.Option(
+            "--licence",
+            "--license",
+            help="licence of the weights as the Hub writes it: apache-2.0, ..., or other",
+        ),
     ],
     out: Annotated[
         Path | None, typer.Option(help="folder to write; nothing is pushed then")
@@ -35,6 +39,9 @@ def push(
     scores: Annotated[
         list[str] | None, typer.Option(help="score file EXP/scores/NAME.score (repeatable)")
     ] = None,
+    private: Annotated[
+        bool, typer.Option("--private", help="create a private repository; refuse a public one")
+    ] = False,
     bootstrap: Annotated[
         int, typer.Option(min=0, help="resamples of the speakers for 95 % intervals; 0 for none")
     ] = 1000,
@@ -44,16 +51,13 @@ def push(
 
     The folder is loaded back and compared bit for bit before it is pushed. It contains no path of
     this machine and no name of a speaker. The card reports the score files dev and dev-llr if they
-    exist; --scores chooses others. Set HF_TOKEN to a token that may write. To push to a private
-    repository, create it first.
+    exist; --scores chooses others. Set HF_TOKEN to a token that may write.
 
     Example: tidyvoice hub push exp/mini/finetune me/my-model --licence apache-2.0 --out my-model
     """
-    from tidyvoice.evaluation.bootstrap import enough
     from tidyvoice.modelhub.folder import REPOSITORY
     from tidyvoice.publish import gather, write_folder
 
-    enough(bootstrap)
     if not REPOSITORY.fullmatch(repository):
         raise TidyVoiceError(f"{repository}: not a repository id; write OWNER/NAME")
     if out is None:
@@ -66,7 +70,7 @@ def push(
         files = write_folder(facts, folder, repository, licence, about)
         row = {"weights": facts.encoder.weights, "files": files}
         row["scores"] = [result.name for result in facts.results]
-        row |= {"folder": str(out)} if out else upload(repository, folder)
+        row |= {"folder": str(out)} if out else upload(repository, folder, private)
     if as_json:
         typer.echo(json.dumps(row))
         return

@@ -82,7 +82,7 @@ def extract(
     ] = "float32",
     memory: Annotated[
         int | None,
-        typer.Option(min=1, show_default="2048, half of a GPU's free", help="MiB for batches"),
+        typer.Option(min=1, show_default="2048 on a CPU, 4096 on a GPU", help="MiB for batches"),
     ] = None,
     longest: Annotated[float, typer.Option(min=1, help="seconds; longer ones in pieces")] = 120.0,
     limit: Annotated[int | None, typer.Option(min=1, help="maximal number of utterances")] = None,
@@ -121,12 +121,10 @@ def extract(
         result = run(encoder, data, out, world=world, **choices)
     if not world.is_first:
         return
-    rate = result.hours * 3600 / result.seconds
     if as_json:
-        row = {"embeddings": str(out), **asdict(result), "times_real_time": rate}
-        typer.echo(json.dumps(row, default=str))
+        typer.echo(json.dumps({"embeddings": str(out), **asdict(result)}, default=str))
         return
-    line = f"{result.utterances:,} embeddings ({result.hours:.2f} h, {rate:,.0f} x real time)"
+    line = f"{result.utterances:,} embeddings"
     if result.failed:
         line += f"; {result.failed:,} utterances failed, listed in {result.failures}"
     typer.echo(f"{out}: {line}")

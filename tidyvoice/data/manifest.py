@@ -21,7 +21,6 @@ from tidyvoice.files import write_text
 from tidyvoice.headers import measure
 from tidyvoice.kaldi_tables import duplicates, read_table, write_table
 
-PART = "part-{:03d}-of-{:03d}"
 TABLES = {"path": "wav.scp", "speaker": "utt2spk", "language": "utt2lang", "seconds": "utt2dur"}
 OPTIONAL = ("language", "seconds")
 TERMS = "terms"
@@ -52,8 +51,7 @@ class Manifest:
     ) -> "Manifest":
         """Build a manifest from columns of equal length; durations stay unknown.
 
-        Raises:
-            TidyVoiceError: ids contain white space or occur twice; the message names them.
+        Ids with white space and repeated ids are a TidyVoiceError.
         """
         table = pl.DataFrame(
             {"utterance": utterances, "path": paths, "speaker": speakers},
@@ -62,10 +60,9 @@ class Manifest:
             language=pl.lit(None, pl.String) if languages is None else pl.Series(languages),
             seconds=pl.lit(None, pl.Float64),
         )
-        spaced = table.filter(pl.col("utterance").str.contains(r"\s"))["utterance"].to_list()
+        spaced = table.filter(pl.col("utterance").str.contains(r"\s"))["utterance"]
         problems = [f"white space in {utterance!r}. Rename the file" for utterance in spaced]
-        problems += duplicates(table["utterance"])
-        if problems:
+        if problems := problems + duplicates(table["utterance"]):
             raise TidyVoiceError(summarise(problems))
         return cls(table.sort("utterance"))
 
@@ -74,8 +71,7 @@ class Manifest:
         """Read a data folder.
 
         Raises:
-            TidyVoiceError: a table is missing or malformed, an id occurs twice in a table, an
-                utterance of ``wav.scp`` has no speaker, or another table disagrees with it.
+            TidyVoiceError: a table is missing or malformed, or two tables disagree.
         """
         folder = Path(folder)
         for path in (folder, folder / "wav.scp"):
@@ -85,13 +81,14 @@ class Manifest:
         if table.is_empty():
             raise TidyVoiceError(f"{folder / 'wav.scp'} is empty. Prepare the data again")
         problems = []
-        for column, name in list(TABLES.items())[1:]:
+        for column in ("speaker", *OPTIONAL):
+            name = TABLES[column]
             if column in OPTIONAL and not (folder / name).exists():
                 table = table.with_columns(pl.lit(None, pl.String).alias(column))
                 continue
             other = read_table(folder / name, column)
             for left, right, where in ((table, other, name), (other, table, "wav.scp")):
-                absent = left.join(right, "utterance", how="anti")["utterance"].to_list()
+                absent = left.join(right, "utterance", how="anti")["utterance"]
                 problems += [f"{utterance} is not in {folder / where}" for utterance in absent]
             table = table.join(other, "utterance", how="left")
         if problems:
@@ -99,9 +96,7 @@ class Manifest:
         try:
             table = table.with_columns(pl.col("seconds").cast(pl.Float64))
         except pl.exceptions.InvalidOperationError:
-            raise TidyVoiceError(
-                f"{folder / 'utt2dur'}: a duration is not a number. Give seconds."
-            ) from None
+            raise TidyVoiceError(f"{folder}/utt2dur: a duration is no number of seconds") from None
         return cls(table.sort("utterance"))
 
     def write(self, folder: str | Path, terms: str | None = None) -> None:
@@ -110,19 +105,17 @@ class Manifest:
         wav.scp is deleted first and written last, so its presence marks a complete folder.
         """
         folder, table = Path(folder), self.table
-        (folder / "wav.scp").unlink(missing_ok=True)
+        for name in ("wav.scp", TERMS, *(TABLES[column] for column in OPTIONAL)):
+            (folder / name).unlink(missing_ok=True)
         for column in OPTIONAL:
-            (folder / TABLES[column]).unlink(missing_ok=True)
             if table[column].null_count() == 0:
                 write_table(folder / TABLES[column], table["utterance"], table[column])
-        (folder / TERMS).unlink(missing_ok=True)
         if terms:
             write_text(folder / TERMS, terms + "\n")
         write_table(folder / "utt2spk", table["utterance"], table["speaker"])
         by_speaker = table.group_by("speaker").agg(pl.col("utterance").sort()).sort("speaker")
-        write_table(
-            folder / "spk2utt", by_speaker["speaker"], by_speaker["utterance"].list.join(" ")
-        )
+        utterances = by_speaker["utterance"].list.join(" ")
+        write_table(folder / "spk2utt", by_speaker["speaker"], utterances)
         write_table(folder / "wav.scp", table["utterance"], table["path"])
 
     def speakers(self) -> list[str]:
@@ -136,14 +129,8 @@ class Manifest:
     def measured(self, unfit: Path | None = None, advice: str = "") -> "Manifest":
         """Return the utterances with the durations in the headers of their files.
 
-        A file is unfit if it is empty, cut short, not audio, or not at 16 kHz.
-
-        Args:
-            unfit: text file that lists the unfit files; the result leaves them out.
-            advice: what the user can do about unfit files, other than replace them.
-
-        Raises:
-            TidyVoiceError: files are unfit and ``unfit`` is not given, or all files are unfit.
+        Unfit files (empty, cut short, not audio, not at 16 kHz) are a TidyVoiceError that ends in
+        ``advice``. With ``unfit``, the name of a text file, they are left out and listed there.
         """
         seconds, problems = measure(self.table["path"])
         lines = [problem for problem in problems if problem]
@@ -164,15 +151,11 @@ def terms_of(folder: str | Path) -> list[str]:
 
 def part_folder(folder: str | Path, part: int, parts: int) -> Path:
     """Return the folder of part ``part`` (from 1) of ``parts``; ``folder`` if there is one part."""
-    return Path(folder) if parts == 1 else Path(folder) / PART.format(part, parts)
+    return Path(folder) if parts == 1 else Path(folder) / f"part-{part:03d}-of-{parts:03d}"
 
 
 def parse_part(text: str) -> tuple[int, int]:
-    """Return number and count of ``3/16``.
-
-    Raises:
-        TidyVoiceError: the text has another form, or the number is not between 1 and the count.
-    """
+    """Return number and count of ``3/16``, or raise a TidyVoiceError."""
     number, _, count = text.partition("/")
     if not (number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
         raise TidyVoiceError(f"--part {text}: write 3/16 for the third of sixteen parts")
@@ -180,61 +163,54 @@ def parse_part(text: str) -> tuple[int, int]:
 
 
 def parts_of(folder: str | Path) -> list[Path]:
-    """Return the parts of a divided data folder; ``[folder]`` if it is not divided.
+    """Return the parts of a divided data folder, all of which must be there.
 
-    Raises:
-        TidyVoiceError: parts are missing, or the folder has been divided twice.
+    The result is ``[folder]`` if it is not divided.
     """
     folder = Path(folder)
     names = sorted(path.name for path in folder.glob("part-*-of-*") if path.is_dir())
     if not names:
         return [folder]
-    divisions = sorted({int(name.rpartition("-")[2]) for name in names})
-    if len(divisions) > 1:
-        raise TidyVoiceError(
-            f"{folder} has parts of {' and of '.join(map(str, divisions))}. Remove one division"
-        )
-    wanted = [PART.format(number, divisions[0]) for number in range(1, divisions[0] + 1)]
-    missing = [name for name in wanted if name not in names]
-    if missing:
+    count = int(names[0].rpartition("-")[2])
+    parts = [part_folder(folder, number, count) for number in range(1, count + 1)]
+    wanted = [part.name for part in parts]
+    if missing := [name for name in wanted if name not in names]:
         raise TidyVoiceError(
             f"{folder} lacks {summarise(missing, 3)}. Prepare these parts as well (--part)"
         )
-    return [folder / name for name in wanted]
+    if others := [name for name in names if name not in wanted]:
+        raise TidyVoiceError(f"{folder} is divided twice. Remove {summarise(others, 3)}")
+    return parts
 
 
 def check(
-    folder: str | Path,
-    disjoint_from: Sequence[str | Path] = (),
-    minimum: float = 0.1,
-    audio: bool = True,
+    folder: str | Path, disjoint_from: Sequence[str | Path] = (), audio: bool = True
 ) -> list[str]:
     """Return all problems of a data folder, one line each.
 
-    Checks the tables against each other, that no speaker is in a folder of ``disjoint_from`` too,
-    and with ``audio`` the header of each file (not empty, readable, 16 kHz, at least ``minimum``
-    seconds).
+    Compares the tables, and speakers with those of other folders. With ``audio`` checks the header
+    of each file: not empty, readable, 16 kHz, at least 0.1 s.
     """
     try:
         manifest = Manifest.read(folder)
     except TidyVoiceError as error:
         return [str(error)]
-    listed = read_table(Path(folder) / "spk2utt", "utterances").select(
-        speaker="utterance", utterance=pl.col("utterances").str.split(" ")
+    listed = (
+        read_table(Path(folder) / "spk2utt", "utterances")
+        .select(speaker="utterance", utterance=pl.col("utterances").str.split(" "))
+        .explode("utterance")
     )
-    listed, spoken = listed.explode("utterance"), manifest.table.select("speaker", "utterance")
-    pair = ["speaker", "utterance"]
+    spoken, pair = manifest.table.select("speaker", "utterance"), ["speaker", "utterance"]
     odd = pl.concat([listed.join(spoken, pair, "anti"), spoken.join(listed, pair, "anti")])
-    speakers = set(manifest.speakers())
     problems = [
         f"speaker {name} has other utterances in utt2spk than in spk2utt"
         for name in sorted(odd["speaker"].unique())
     ]
     for other in disjoint_from:
-        shared = sorted(speakers & set(Manifest.read(other).speakers()))
+        shared = sorted({*manifest.speakers()} & {*Manifest.read(other).speakers()})
         problems += [f"speaker {name} is in {folder} and in {other}" for name in shared]
     if audio:
-        problems += filter(None, measure(manifest.table["path"], minimum)[1])
+        problems += filter(None, measure(manifest.table["path"], minimum=0.1)[1])
     return problems
 
 
@@ -243,14 +219,9 @@ def find_audio(
 ) -> list[str]:
     """Return the paths below ``root`` of all audio files, sorted.
 
-    Hidden files, such as the ``._FILE.wav`` that macOS writes, are left out.
-
-    Args:
-        part: number (from 1) and count. Only the folders of this part of the speakers are
-            searched, so that a large corpus need not fit in memory.
-
-    Raises:
-        TidyVoiceError: there is no such file, or a name is not UTF-8.
+    Hidden files, such as the ``._FILE.wav`` that macOS writes, are left out. ``part`` is a number
+    (from 1) and a count: only the folders of this part of the speakers are searched, so that a
+    large corpus need not fit in memory.
     """
     root = Path(root)
     if not root.is_dir():
@@ -280,30 +251,24 @@ def of_layout(
 ) -> Manifest:
     """Return the manifest of files SPEAKER/FOLDER/FILE below ``root``; warn of files elsewhere.
 
-    The id of an utterance is its path below ``root``, with extension.
-
-    Args:
-        language_folder: the middle folder is a language, not a video.
-        prefix: put before ids and speakers, to tell two corpora apart.
+    The id of an utterance is ``prefix`` and its path below ``root``. The middle folder is a
+    language if ``language_folder``, otherwise a video.
     """
-    table = pl.DataFrame({"name": names}, schema={"name": pl.String})
-    parts = pl.col("name").str.split("/")
-    strays = table.filter(parts.list.len() != 3)
-    if len(strays) == len(table):
+    kept = [name for name in names if name.count("/") == 2]
+    if not kept:
         raise TidyVoiceError(
             f"{root} contains no SPEAKER/FOLDER/FILE. Give the folder of the speakers."
         )
-    if len(strays):
+    if strays := sorted(set(names) - set(kept)):
         message = f"{root}: {len(strays):,} files are not SPEAKER/FOLDER/FILE and left out: "
-        warnings.warn(f"{message}{strays[0, 0]} ..", TidyVoiceWarning, stacklevel=2)
-    table = table.filter(parts.list.len() == 3).with_columns(
-        utterance=prefix + pl.col("name"),
-        path=f"{root}/" + pl.col("name"),
-        speaker=prefix + parts.list.get(0),
-        language=parts.list.get(1),
+        warnings.warn(f"{message}{strays[0]} ..", TidyVoiceWarning, stacklevel=2)
+    folders = pl.Series(kept).str.split("/").list
+    return Manifest.build(
+        [prefix + name for name in kept],
+        [f"{root}/{name}" for name in kept],
+        prefix + folders.get(0),
+        folders.get(1) if language_folder else None,
     )
-    columns = table["utterance"], table["path"], table["speaker"]
-    return Manifest.build(*columns, table["language"] if language_folder else None)
 
 
 def scan(
@@ -313,12 +278,6 @@ def scan(
     part: tuple[int, int] = (1, 1),
     prefix: str = "",
 ) -> Manifest:
-    """Return the manifest, with durations, of a corpus laid out as SPEAKER/FOLDER/FILE.
-
-    The arguments are those of ``find_audio`` and ``of_layout``.
-
-    Raises:
-        TidyVoiceError: there is no such file, or files are unfit; the message names ten of them.
-    """
+    """Return the manifest of ``of_layout`` for the files of ``find_audio``, with durations."""
     names = find_audio(root, endings, part)
     return of_layout(root, names, language_folder, prefix).measured()

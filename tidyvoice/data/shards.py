@@ -3,7 +3,7 @@
 WeSpeaker's readers work on them: for each utterance there are the members ``KEY.spk`` (the speaker)
 and ``KEY.wav`` (16-bit PCM, mono). The index adds one row for each utterance: shard, key, speaker,
 language, byte offset of the first sample, number of samples, their CRC-32, rate. To read a chunk is
-one ``pread`` of its bytes, without decoding.
+to read its bytes, without decoding.
 
 Shards of noise and room impulse responses store the kind in place of the speaker.
 """
@@ -11,9 +11,6 @@ Shards of noise and room impulse responses store the kind in place of the speake
 import hashlib
 import json
 import os
-import threading
-from collections import OrderedDict
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +20,6 @@ from tidyvoice.data.manifest import parts_of
 from tidyvoice.errors import TidyVoiceError
 
 BYTES_PER_SAMPLE = 2
-OPEN_FILES = 8  # of a thread and reader; some systems allow a process only 256
 INDEX = "index.parquet"
 SUMMARY = "shards.json"
 COLUMNS = ["shard", "key", "speaker", "language", "offset", "samples"]  # that reading needs
@@ -39,7 +35,7 @@ def read_summary(folder: Path) -> dict | None:
 class ShardReader:
     """Random access to the samples of the shards of a data folder, or of several.
 
-    Threads may read at the same time. Each opens its own files and keeps the last few open.
+    Threads may read at the same time.
 
     Attributes:
         keys: utterance ids (polars String series) in the order of the shards.
@@ -48,99 +44,65 @@ class ShardReader:
         samples: number of samples of each, int64 [N].
         shard_of: number of the shard that holds each, int32 [N].
         content: checksum of all of this and of the samples.
-
-    Raises:
-        TidyVoiceError: shards are missing, or two folders have a speaker of the same name.
     """
 
     def __init__(self, *data: str | Path):
-        folders = [part / "shards" for folder in data for part in parts_of(folder)]
         contents, indexes = [], []
         self._shards: list[Path] = []
-        for folder in folders:
-            summary = read_summary(folder)
+        folder_of: dict[str, Path] = {}  # of each speaker
+        for folder in (part for parts in map(parts_of, data) for part in parts):
+            shards = folder / "shards"
+            summary = read_summary(shards)
             if summary is None:
-                raise TidyVoiceError(f"{folder} is missing or unfinished. Run stage 2 (shards)")
+                raise TidyVoiceError(f"{shards} is missing or unfinished. Run stage 2 (shards)")
             contents.append(summary["content"])
-            table = pl.read_parquet(folder / INDEX, columns=COLUMNS)
+            table = pl.read_parquet(shards / INDEX, columns=COLUMNS)
             names = table["shard"].unique(maintain_order=True).to_list()
             codes = {name: len(self._shards) + n for n, name in enumerate(names)}
-            self._shards += [folder / name for name in names]
+            self._shards += [shards / name for name in names]
             indexes.append(
                 table.with_columns(pl.col("shard").replace_strict(codes, return_dtype=pl.Int32))
             )
-        _refuse_shared_speakers(folders, indexes)
+            speakers = set(table["speaker"].unique())
+            if shared := sorted(speakers & folder_of.keys()):
+                # A class would mix two people.
+                raise TidyVoiceError(
+                    f"the speaker '{shared[0]}' is in {folder_of[shared[0]]} and in {folder} "
+                    f"({len(shared):,} such speakers). Prepare one of them with a --prefix"
+                )
+            folder_of |= dict.fromkeys(speakers, folder)
         index = pl.concat(indexes)
         self.content: str = contents[0]
         if len(contents) > 1:
             self.content = hashlib.sha256("".join(contents).encode()).hexdigest()
         self.keys = index["key"]
         # As strings, ten million names would take a third of the index's memory.
-        self.speakers = _enumerated(index["speaker"])
-        self.languages = _enumerated(index["language"])
+        self.speakers, self.languages = (
+            names.cast(pl.Enum(names.drop_nulls().unique().sort()))
+            for names in (index["speaker"], index["language"])
+        )
         self.samples = index["samples"].to_numpy()
         self._offsets = index["offset"].to_numpy()
         self.shard_of = index["shard"].to_numpy()
-        self._threads = threading.local()
 
     def __len__(self) -> int:
         return len(self.keys)
 
     def read(self, row: int, start: int = 0, count: int | None = None) -> np.ndarray:
-        """Return ``count`` samples (int16) of utterance ``row`` from ``start``; None: to the end.
-
-        Raises:
-            TidyVoiceError: the shard is shorter than its index says.
-        """
+        """Return ``count`` samples int16 of an utterance from ``start`` (default: to the end)."""
         count = int(self.samples[row]) - start if count is None else count
-        shard = int(self.shard_of[row])
-        size = BYTES_PER_SAMPLE * count
-        offset = int(self._offsets[row]) + BYTES_PER_SAMPLE * start
-        content = os.pread(self._file(shard).number, size, offset)
+        shard, size = self._shards[self.shard_of[row]], BYTES_PER_SAMPLE * count
+        # Opened each time, because a random order over thousands of shards rarely meets one twice.
+        try:
+            file = os.open(shard, os.O_RDONLY)
+        except FileNotFoundError:
+            raise TidyVoiceError(
+                f"{shard} is missing. Remove {shard.parent} and run stage 2 again"
+            ) from None
+        try:
+            content = os.pread(file, size, int(self._offsets[row]) + BYTES_PER_SAMPLE * start)
+        finally:
+            os.close(file)
         if len(content) != size:
-            raise TidyVoiceError(
-                f"{self._shards[shard]} is cut short. Remove its folder and run stage 2 again"
-            )
+            raise TidyVoiceError(f"{shard} is cut short. Remove its folder and run stage 2 again")
         return np.frombuffer(content, dtype="<i2")
-
-    def _file(self, shard: int) -> "_OpenFile":
-        files: OrderedDict[int, _OpenFile] = self._threads.__dict__.setdefault(
-            "files", OrderedDict()
-        )
-        if shard in files:
-            files.move_to_end(shard)
-            return files[shard]
-        path = self._shards[shard]
-        if not path.exists():
-            raise TidyVoiceError(f"{path} is missing. Remove {path.parent} and run stage 2 again")
-        if len(files) >= OPEN_FILES:
-            files.popitem(last=False)
-        files[shard] = _OpenFile(path)
-        return files[shard]
-
-
-def _enumerated(names: pl.Series) -> pl.Series:
-    return names.cast(pl.Enum(names.drop_nulls().unique().sort()))
-
-
-def _refuse_shared_speakers(folders: Sequence[Path], indexes: Sequence[pl.DataFrame]) -> None:
-    """Raise an error if two folders share a speaker: the class would mix two people."""
-    first: dict[str, Path] = {}
-    for folder, index in zip(folders, indexes, strict=True):
-        names = set(index["speaker"].unique())
-        if shared := sorted(names & first.keys()):
-            raise TidyVoiceError(
-                f"the speaker '{shared[0]}' is in {first[shared[0]].parent} and in {folder.parent} "
-                f"({len(shared):,} such speakers). Prepare one of them with a --prefix"
-            )
-        first |= dict.fromkeys(names, folder)
-
-
-class _OpenFile:
-    """File descriptor that is closed when its thread drops it or ends."""
-
-    def __init__(self, path: Path):
-        self.number = os.open(path, os.O_RDONLY)
-
-    def __del__(self) -> None:
-        os.close(self.number)

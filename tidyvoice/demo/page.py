@@ -1,37 +1,33 @@
-"""The page with two recordings and the decision. Needs gradio, the extra ``demo``."""
+"""The page with two recordings and the decision. Needs gradio, the extra ``demo``.
 
-from collections.abc import Callable
+Every text from outside is escaped.
+"""
+
+from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
-from pathlib import Path
-from threading import Lock
+from functools import lru_cache
+from html import escape
 
 import gradio
-import numpy as np
 import torch
 
 from tidyvoice.demo.figures import scores_picture, spectrogram
-from tidyvoice.demo.markup import (
-    figure,
-    introduction,
-    message,
-    verdict,
-    waiting,
-    warning_list,
-)
 from tidyvoice.encoder import SpeakerEncoder
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.headers import SAMPLE_RATE
 from tidyvoice.recordings import Recording
+from tidyvoice.report.drawing import Picture
 from tidyvoice.verification.enrollment import Enrollment
+from tidyvoice.verification.verifier import Verification
 
-STYLE = Path(__file__).with_name("style.css")
 # Screen readers announce a new decision.
 SPEAK_UP = "element.setAttribute('aria-live', 'polite');"
-# One colour for the light and the dark scheme: CSS variables do not reach the canvas.
-WAVE = gradio.WaveformOptions(waveform_color="#8b8a84", waveform_progress_color="#4c8a9e")
-BUSY = Lock()
 SHOWN = 20  # seconds of a spectrogram, which keeps its frames visible
+INTRODUCTION = """<h1>Is it the same speaker?</h1>
+<p>Record or drop two clips of speech, of three seconds or more, in any language. They stay on this
+machine and are deleted when the demo ends.</p>"""
+WITHOUT_VERIFIER = """<p>The cosine of the two embeddings. This model has no verifier and makes no
+decision: <code>tidyvoice fit-verifier</code> writes one.</p>"""
 PRIORS = {
     "1 in 1,000": 0.001,
     "1 in 100": 0.01,
@@ -43,149 +39,118 @@ PRIORS = {
 }
 
 
-def listen(encoder: SpeakerEncoder, number: int, path: str | None) -> tuple[Enrollment | None, str]:
-    """Embed a file; return the voice, and its spectrogram or an error as HTML.
+class Comparison:
+    """HTML of two recordings: what is below each of them, the decision, and the scores."""
 
-    The page keeps the voice, so that another prior needs no embedding.
+    def __init__(self, encoder: SpeakerEncoder):
+        self.encoder = encoder
+        # Another prior, or another recording on one side, needs no new embedding.
+        self.heard = lru_cache(8)(self.listen)
 
-    Args:
-        number: number of the recording, which messages name instead of the temporary file.
-    """
-    if path is None:
-        return None, ""
-    name = f"recording {number}"
-    try:
-        recording = Recording.load(path)
-        # The page shows the warnings; the terminal need not.
-        voice = encoder.enroll(name, [replace(recording, warnings=())])
-        features = features_of(encoder, recording.samples[: SHOWN * SAMPLE_RATE])
-    except TidyVoiceError as error:
-        return None, message(str(error).replace(path, name))
-    warnings = [line.replace(path, name) for line in recording.warnings]
-    part = f", the first {SHOWN} s" if recording.seconds > SHOWN else ""
-    caption = f"{recording.seconds:.1f} s, {recording.sound_seconds:.1f} s of sound{part}"
-    title = f"Spectrogram of {name}: {caption}"
-    picture = spectrogram(f"spectrogram-{number}", title, features, encoder.frontend)
-    return voice, figure(picture, caption) + warning_list(warnings)
+    def listen(self, number: int, path: str | None) -> tuple[Enrollment | None, str]:
+        """Embed a file; return the voice, and its spectrogram or an error as HTML."""
+        if path is None:
+            return None, ""
+        # Messages name the recording of the page instead of the temporary file.
+        name, encoder = f"recording {number}", self.encoder
+        try:
+            recording = Recording.load(path)
+            # The page shows the warnings; the terminal need not.
+            voice = encoder.enroll(name, [replace(recording, warnings=())])
+        except TidyVoiceError as error:
+            return None, messages("problem", [str(error).replace(path, name)])
+        samples = torch.from_numpy(recording.samples[None, : SHOWN * SAMPLE_RATE])
+        with torch.inference_mode():
+            features = encoder.frontend(samples.to(encoder.device))[0].cpu().numpy()
+        part = f", the first {SHOWN} s" if recording.seconds > SHOWN else ""
+        caption = f"{recording.seconds:.1f} s, {recording.sound_seconds:.1f} s of sound{part}"
+        title = f"Spectrogram of {name}: {caption}"
+        picture = spectrogram(f"spectrogram-{number}", title, features, encoder.frontend)
+        warnings = [line.replace(path, name) for line in recording.warnings]
+        return voice, figure(picture, caption) + messages("warnings", warnings)
 
-
-@torch.inference_mode()
-def features_of(encoder: SpeakerEncoder, samples: np.ndarray) -> np.ndarray:
-    """Return the features float32 [T x F] of samples float32 [S]."""
-    batch = torch.from_numpy(samples[None]).to(encoder.device)
-    return encoder.frontend(batch)[0].cpu().numpy()
-
-
-def decide(
-    encoder: SpeakerEncoder, first: Enrollment | None, second: Enrollment | None, prior: float
-) -> tuple[str, str]:
-    """Return the decision and the figure of the scores as HTML, which is empty without verifier."""
-    if first is None or second is None:
-        return waiting([first, second].count(None)), ""
-    result = encoder.verify(first, second, prior)
-    if encoder.verifier is None:
-        return verdict(result), ""
-    fitted = encoder.verifier.scale().distribution
-    caption = (
-        f"Scores of {sum(fitted.target):,} trials of the same speaker and "
-        f"{sum(fitted.nontarget):,} of different speakers, to which the calibration was fitted."
-    )
-    return verdict(result), figure(scores_picture(encoder.verifier, result), caption)
+    def __call__(self, first: str | None, second: str | None, prior: float) -> tuple[str, ...]:
+        (one, left), (other, right) = self.heard(1, first), self.heard(2, second)
+        if one is None or other is None:
+            clips = "Two clips give" if one is other else "One more clip gives"
+            return left, right, f'<p class="waiting">{clips} a verdict.</p>', ""
+        result, verifier = self.encoder.verify(one, other, prior), self.encoder.verifier
+        if verifier is None:
+            return left, right, verdict(result), ""
+        known = verifier.scale().distribution
+        counts = f"{sum(known.target):,} trials of the same speaker and {sum(known.nontarget):,}"
+        caption = f"Scores of {counts} of different speakers, to which the calibration was fitted."
+        return left, right, verdict(result), figure(scores_picture(verifier, result), caption)
 
 
-def build(encoder: SpeakerEncoder, prior: float = 0.5) -> gradio.Blocks:
-    """Lay out the page, with ``prior`` selected at first."""
-    priors = PRIORS if prior in PRIORS.values() else {**PRIORS, f"{prior:g}": prior}
-    ordered = sorted(priors.items(), key=lambda item: item[1])
+def build(encoder: SpeakerEncoder) -> gradio.Blocks:
+    """Lay out the page."""
+    verifier = encoder.verifier
+    overlaps = verifier.notes.get("in_sample", ()) if verifier else ()
+    warnings = [f"In-sample calibration, too optimistic: {overlap}" for overlap in overlaps]
+    inputs, outputs = [], []
     with gradio.Blocks(title="TidyVoice: is it the same speaker?", analytics_enabled=False) as page:
-        gradio.HTML(introduction(encoder.verifier), elem_id="introduction")
-        sides = []
-        with gradio.Row(equal_height=False):
+        gradio.HTML(INTRODUCTION + messages("warnings", warnings), elem_id="introduction")
+        with gradio.Row():
             for number in (1, 2):
-                with gradio.Column(min_width=340):
-                    audio = gradio.Audio(
-                        label=f"Recording {number}",
-                        sources=["upload", "microphone"],
-                        type="filepath",
-                        editable=False,
-                        buttons=[],
-                        waveform_options=WAVE,
-                        elem_id=f"recording-{number}",
-                    )
-                    below = gradio.HTML(elem_id=f"spectrogram-{number}")
-                    sides.append((audio, below, gradio.State()))
-        with gradio.Row(equal_height=False):
-            with gradio.Column(min_width=340):
-                answer = gradio.HTML(waiting(2), elem_id="verdict", js_on_load=SPEAK_UP)
+                with gradio.Column():
+                    label, name = f"Recording {number}", f"recording-{number}"
+                    audio = gradio.Audio(label=label, type="filepath", buttons=[], elem_id=name)
+                    inputs.append(audio)
+                    outputs.append(gradio.HTML(elem_id=f"spectrogram-{number}"))
+        with gradio.Row():
+            with gradio.Column():
+                outputs.append(gradio.HTML(elem_id="verdict", js_on_load=SPEAK_UP))
                 choice = gradio.Radio(
-                    ordered,
-                    value=prior,
+                    list(PRIORS.items()),
+                    value=0.5,
                     label="How likely is one speaker, before listening?",
                     info="The prior. It moves the threshold, not the score.",
-                    visible=encoder.verifier is not None,
+                    visible=verifier is not None,
                     elem_id="prior",
                 )
-            with gradio.Column(min_width=340):
-                scores = gradio.HTML(elem_id="scores")
-        states = [state for _, _, state in sides]
-        settle = _event(partial(decide, encoder), [*states, choice], [answer, scores])
-        for number, (audio, below, state) in enumerate(sides, 1):
-            embedded = _event(partial(listen, encoder, number), [audio], [state, below])
-            audio.change(**embedded).then(**settle)
-        choice.change(**settle)
+                inputs.append(choice)
+            with gradio.Column():
+                outputs.append(gradio.HTML(elem_id="scores"))
+        gradio.on(
+            [page.load, *(part.change for part in inputs)],
+            Comparison(encoder),
+            inputs,
+            outputs,
+            trigger_mode="always_last",
+            show_progress="minimal",
+            api_visibility="private",
+        )
     return page
 
 
-def _event(function: Callable, inputs: list, outputs: list) -> dict:
-    """Return the arguments of a listener that only the page can call.
-
-    It does without gradio's queue, which now and then loses a second event that follows at once
-    (gradio 6.31); the page then waits forever. A lock replaces the queue, because matplotlib's
-    settings are global.
-    """
-
-    def alone(*values: object) -> tuple[object, ...]:
-        with BUSY:
-            return function(*values)
-
-    return {
-        "fn": alone,
-        "queue": False,
-        "inputs": inputs,
-        "outputs": outputs,
-        "show_progress": "minimal",
-        "api_visibility": "private",
-    }
+def messages(kind: str, lines: Sequence[str]) -> str:
+    """Return a list of warnings or problems; empty without any."""
+    items = "".join(f"<li>{escape(line[:1].upper() + line[1:])}</li>" for line in lines)
+    return f'<ul class="{kind}" aria-label="{kind.title()}">{items}</ul>' if items else ""
 
 
-# Variables of ``report/colours.css``, and what each of them colours.
-COLOURS = {
-    "paper": """body_background_fill background_fill_primary block_background_fill
-        block_label_background_fill checkbox_background_color checkbox_background_color_selected
-        checkbox_label_background_fill""",
-    "panel": """background_fill_secondary checkbox_label_background_fill_hover
-        checkbox_label_background_fill_selected""",
-    "ink": """body_text_color block_label_text_color block_title_text_color
-        checkbox_label_text_color checkbox_label_text_color_selected""",
-    "muted": "body_text_color_subdued block_info_text_color",
-    "rule": """border_color_primary block_border_color checkbox_border_color
-        checkbox_border_color_focus checkbox_label_border_color""",
-    "series-1": "border_color_accent color_accent checkbox_border_color_selected",
-}
+def figure(picture: Picture, caption: str) -> str:
+    """Return a figure that uses the colours of the page."""
+    return f"<figure>{picture.inline}<figcaption>{escape(caption)}</figcaption></figure>"
 
 
-def theme() -> gradio.themes.Base:
-    """Return a theme with system fonts and the colours of the report."""
-    base = gradio.themes.Base(
-        font=["system-ui", "-apple-system", "Segoe UI", "Helvetica Neue", "Arial", "sans-serif"],
-        font_mono=["ui-monospace", "Menlo", "Consolas", "monospace"],
-        radius_size="sm",
-    )
-    values = {
-        name: f"var(--{colour})" for colour, names in COLOURS.items() for name in names.split()
-    }
-    # The variables themselves differ between the light and the dark scheme.
-    dark = {
-        f"{name}_dark": value for name, value in values.items() if hasattr(base, f"{name}_dark")
-    }
-    return base.set(**values, **dark)
+def verdict(result: Verification) -> str:
+    """Return the decision in large type, and its numbers."""
+    if result.llr is None:
+        answer = f'<p class="answer">Score {result.score:.3f}</p>'
+        return f'<div class="verdict">{answer}{WITHOUT_VERIFIER}</div>'
+    kind = "same" if result.same_speaker else "different"
+    answer = "The same speaker" if result.same_speaker else "Different speakers"
+    return f"""<div class="verdict {kind}"><p class="answer">{answer}</p>
+<p>Probability of the same speaker: <strong>{percent(result.probability)}</strong></p>
+<dl><div><dt>Score</dt><dd>{result.score:.3f}</dd></div>
+<div><dt>Threshold</dt><dd>{result.threshold:.3f}</dd></div>
+<div><dt>Log-likelihood ratio</dt><dd>{result.llr:+.2f}</dd></div></dl></div>"""
+
+
+def percent(probability: float) -> str:
+    """Format a probability, never as 0 or 100 %."""
+    if not 0.0005 <= probability <= 0.9995:
+        return "more than 99.9 %" if probability > 0.5 else "less than 0.1 %"
+    return f"{100 * probability:.1f} %"

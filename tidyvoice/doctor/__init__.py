@@ -19,18 +19,7 @@ def examine(
     trials: Sequence[Path],
     expect: Path | None,
 ) -> dict[str, list[Finding]]:
-    """Return the findings by topic.
-
-    Args:
-        data: data folders that are evaluated.
-        train: data folders that are packed into shards for a training.
-        exp: folder for the embeddings of ``data``.
-        trials: trial lists.
-        expect: YAML file of ``data.Expected``.
-
-    Raises:
-        TidyVoiceError: ``expect`` has a mistake.
-    """
+    """Return the findings by topic; see the options of `tidyvoice doctor`."""
     expected = load_settings(data_checks.Expected, expect) if expect else data_checks.Expected()
     findings, tables = [], {}
     for folder in dict.fromkeys([*train, *data]):
@@ -44,10 +33,10 @@ def examine(
     return {
         "programs": [*packages(), ffmpeg(table["path"] for table in tables.values())],
         "device": list(device()),
-        "data": [*findings, *data_checks.overlaps(tables)],
+        "data": findings,
         "counts": [
             *data_checks.corpora(expected.corpora, tables),
-            *data_checks.trial_lists(trials, expected.trials, tables),
+            *data_checks.trial_lists(trials, expected.trials),
         ],
         "disk": list(disk(needs)),
     }

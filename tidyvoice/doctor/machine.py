@@ -1,17 +1,17 @@
 """Checks of the machine: packages, ffmpeg, CPU and GPUs, free space."""
 
-import os
 import shutil
-import subprocess
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from importlib import metadata
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import polars as pl
 import torch
 from packaging.requirements import Requirement
+from tqdm import tqdm
 
 from tidyvoice.audio import load_torchaudio
 from tidyvoice.errors import TidyVoiceError
@@ -19,21 +19,16 @@ from tidyvoice.headers import has_header
 from tidyvoice.packages import NOT_INSTALLED, install_command, installed_version
 from tidyvoice.record import machine, package_versions
 
-Status = Literal["OK", "WARN", "FAIL"]
-
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the report.
+    """One line of the report: FAIL stops a stage or spoils its result, WARN may do so.
 
-    Attributes:
-        status: FAIL stops a stage or spoils its result; WARN may do so; OK does not.
-        where: the program, device, file or folder that was checked.
-        message: the measured value, and the problem if there is one.
-        fix: what to do; empty if there is nothing to do, or if the message says it.
+    ``where`` is the program, device, file or folder. ``fix`` is empty if there is nothing to do, or
+    if the message says it.
     """
 
-    status: Status
+    status: Literal["OK", "WARN", "FAIL"]
     where: str
     message: str
     fix: str = ""
@@ -48,8 +43,10 @@ def judge(sound: bool, where: object, message: str, fix: str) -> Finding:
     return Finding("OK" if sound else "FAIL", str(where), message, "" if sound else fix)
 
 
-@dataclass(frozen=True)
-class Need:
+_size = partial(tqdm.format_sizeof, suffix="B")
+
+
+class Need(NamedTuple):
     """Number of bytes that are still to be written below a folder, and what they hold."""
 
     folder: Path
@@ -59,18 +56,14 @@ class Need:
 
 def packages() -> list[Finding]:
     """Compare the installed packages with pyproject.toml, and import torchaudio."""
-    fix = f"Run in the repository: {install_command()}"
-    try:
-        required = [Requirement(text) for text in metadata.requires("tidyvoice") or []]
-    except metadata.PackageNotFoundError:
-        return [Finding("FAIL", "tidyvoice", "the package is not installed", fix)]
     findings = []
-    for package in required:
+    for package in map(Requirement, metadata.requires("tidyvoice") or []):
         if package.marker and not package.marker.evaluate({"extra": ""}):
             continue
         version = installed_version(package.name)
         if version == NOT_INSTALLED or not package.specifier.contains(version, prereleases=True):
             message = f"{version}, pyproject.toml asks for {package.specifier}"
+            fix = f"Run in the repository: {install_command()}"
             findings.append(Finding("FAIL", package.name, message, fix))
     try:
         load_torchaudio()
@@ -95,51 +88,33 @@ def device() -> Iterator[Finding]:
     here = machine()
     features = torch.backends.cpu.get_cpu_capability()
     yield Finding("OK", "CPU", f"{here.cpu}, {here.cores} usable cores, {features}")
-    if torch.cuda.is_available():
-        for number, name in enumerate(here.gpus):
-            free, total = torch.cuda.mem_get_info(number)
-            bf16 = "bfloat16" if torch.cuda.is_bf16_supported(False) else "no bfloat16"
-            message = f"{name}, {size(free)} of {size(total)} free, CUDA {here.cuda}, {bf16}"
-            yield Finding("OK", f"GPU {number}", message)
-    elif torch.backends.mps.is_available():
-        yield Finding("OK", "GPU", f"mps, {size(torch.mps.recommended_max_memory())}")
-    elif shutil.which("nvidia-smi"):
-        query = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
-        listed = subprocess.run(query, capture_output=True, text=True).stdout.splitlines()
-        build = f"built for CUDA {here.cuda}" if here.cuda else "built for the CPU only"
-        message = (
-            f"nvidia-smi lists {' and '.join(listed) or 'no GPU'}, but torch {torch.__version__} "
-            f"({build}) can use none"
-        )
-        fix = "Update the driver, install a torch for its CUDA, or check CUDA_VISIBLE_DEVICES"
-        yield Finding("WARN", "GPU", message, fix)
-    else:
+    for number, name in enumerate(here.gpus):
+        free, total = torch.cuda.mem_get_info(number)
+        bf16 = "bfloat16" if torch.cuda.is_bf16_supported(False) else "no bfloat16"
+        message = f"{name}, {_size(free)} of {_size(total)} free, CUDA {here.cuda}, {bf16}"
+        yield Finding("OK", f"GPU {number}", message)
+    if torch.backends.mps.is_available():
+        yield Finding("OK", "GPU", f"mps, {_size(torch.mps.recommended_max_memory())}")
+    elif not here.gpus:
+        message = "none"
         fix = "Train a network of full size on a machine with a GPU: a CPU takes weeks"
-        yield Finding("WARN", "GPU", "none", fix)
+        if shutil.which("nvidia-smi"):
+            build = f"built for CUDA {here.cuda}" if here.cuda else "built for the CPU only"
+            message = f"torch {torch.__version__} ({build}) can use none"
+            fix = "Update the driver, install a torch for its CUDA, or check CUDA_VISIBLE_DEVICES"
+        yield Finding("WARN", "GPU", message, fix)
 
 
-def disk(needs: Sequence[Need]) -> Iterator[Finding]:
+def disk(needs: Iterable[Need]) -> Iterator[Finding]:
     """Compare what is still to be written with the free space of each file system."""
-    by_disk: dict[int, tuple[Path, list[Need]]] = {}
+    by_disk: dict[int, list[Need]] = {}
     for need in needs:
         place = next(p for p in (need.folder, *need.folder.absolute().parents) if p.exists())
-        if place.is_dir() and os.access(place, os.W_OK):
-            by_disk.setdefault(place.stat().st_dev, (place, []))[1].append(need)
-        else:
-            message = f"{place} is not a writable folder"
-            yield Finding("FAIL", str(need.folder), message, "Give another folder")
-    for place, local_needs in by_disk.values():
-        free, total = shutil.disk_usage(place).free, sum(need.size for need in local_needs)
-        parts = ", ".join(f"{need.what} {size(need.size)}" for need in local_needs)
-        message = f"{size(free)} free, about {size(total)} to be written ({parts})"
+        by_disk.setdefault(place.stat().st_dev, []).append(need._replace(folder=place))
+    for local in by_disk.values():
+        place, total = local[0].folder, sum(need.size for need in local)
+        free = shutil.disk_usage(place).free
+        parts = ", ".join(f"{need.what} {_size(need.size)}" for need in local)
+        message = f"{_size(free)} free, about {_size(total)} to be written ({parts})"
         fix = "Free some space, or put data and experiments on a larger disk"
         yield judge(free >= total, f"disk of {place.resolve()}", message, fix)
-
-
-def size(number: float) -> str:
-    """Format a number of bytes in powers of 1,000: 1.5 GB."""
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if number < 999.5:
-            return f"{number:.3g} {unit}"
-        number /= 1000
-    return f"{number:,.1f} TB"

@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,8 @@ from tidyvoice.modelhub.folder import fingerprint
 from tidyvoice.models.registry import EmbeddingModel, widest_frame
 from tidyvoice.readahead import one_ahead, read_ahead
 from tidyvoice.recordings import SHORTEST, Recording
+from tidyvoice.verification.enrollment import Enrollment
+from tidyvoice.verification.verifier import Verifier
 
 # Precisions of the convolutions.
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -36,8 +39,8 @@ class Embedder:
     Args:
         model: network from features [B x T x F] to embeddings [B x D].
         settings: settings of the front end.
-        device: device to compute on.
         trained_on: speakers of the model's training; None if unknown.
+        verifier: decisions for this model (see ``SpeakerEncoder``); None without.
         precision: a key of ``PRECISIONS``. On CUDA, float32 convolutions use TF32 unless
             ``torch.backends.cudnn.allow_tf32`` is False.
 
@@ -45,6 +48,7 @@ class Embedder:
         frontend: computes the features.
         weights: SHA-256 of the weights.
         inference: the copy of the model that embeds (see ``EmbeddingModel.for_inference``).
+        fewest_frames: number of frames of the shortest utterance that it accepts.
         frame_bytes: bytes of one frame of the widest feature map.
     """
 
@@ -54,6 +58,7 @@ class Embedder:
         settings: FrontendSettings,
         device: str = "auto",
         trained_on: Sequence[str] | None = None,
+        verifier: Verifier | None = None,
         precision: str = "float32",
     ):
         if precision not in PRECISIONS:
@@ -69,32 +74,29 @@ class Embedder:
         width = widest_frame(self.inference, self.frontend.feature_dim, self.device)
         width *= getattr(self.inference, "extra_maps", 1)
         self.frame_bytes = width * PRECISIONS[precision].itemsize
-
-    @property
-    def fewest_frames(self) -> int:
-        """Number of frames of the shortest utterance that the model accepts in this precision."""
-        return self.inference.fewest_frames
+        self.fewest_frames = self.inference.fewest_frames
+        if verifier is not None and verifier.model != self.weights:
+            # Extraction comes before fitting, and would be refused with the file still there.
+            fix = "delete it, extract, and fit a new one with `tidyvoice fit-verifier`"
+            raise TidyVoiceError(f"verifier.json belongs to another model: {fix}")
+        self.verifier = verifier
 
     @torch.inference_mode()
     def embed_waveforms(self, waveforms: np.ndarray) -> np.ndarray:
         """Embed waveforms float32 [B x S] in -1..1 at 16 kHz: raw embeddings float32 [B x D].
-
-        Raises:
-            TidyVoiceError: fewer than ``fewest_frames``, or an embedding is not finite.
 
         Example:
             >>> encoder.embed_waveforms(np.zeros((2, 16000), np.float32)).shape
             (2, 16)
         """
         features = self.frontend(torch.from_numpy(waveforms).to(self.device))
-        frames = features.shape[1]
-        if frames < self.fewest_frames:
+        if features.shape[1] < self.fewest_frames:
             raise TidyVoiceError(
-                f"{frames} frames are fewer than the {self.fewest_frames} that {self.precision} "
-                "needs: use float32"
+                f"{features.shape[1]} frames are fewer than the {self.fewest_frames} that "
+                f"{self.precision} needs: use float32"
             )
         embeddings = self.inference(features).cpu().numpy()
-        demand_finite(embeddings, frames, self.precision)
+        demand_finite(embeddings, features.shape[1], self.precision)
         return embeddings
 
     def embed_samples(self, samples: np.ndarray) -> np.ndarray:
@@ -111,23 +113,12 @@ class Embedder:
     ) -> np.ndarray:
         """Embed a recording, or a segment of it: raw embedding float32 [D].
 
+        Arguments and errors are those of ``Recording.load``; problems of quality give warnings.
         More than two minutes are cut into equal pieces, whose embeddings are averaged.
 
-        Args:
-            recording, sample_rate, channel, start, end: see ``Recording.load``.
-
-        Raises:
-            TidyVoiceError: see ``Recording.load``.
-
-        Warns:
-            TidyVoiceWarning: the recording is clipped or holds little speech.
-
         Example:
-            >>> import soundfile
-            >>> samples, rate = soundfile.read("ann-1.wav")
-            >>> segment = encoder.embed("ann-1.wav", start=0.5, end=1.5)
-            >>> bool((encoder.embed(samples[8000:24000], rate) == segment).all())
-            True
+            >>> encoder.embed("ann-1.wav", start=0.2, end=2.0).shape
+            (16,)
         """
         loaded = Recording.load(recording, sample_rate, channel, start, end)
         warn(loaded.warnings)
@@ -141,18 +132,13 @@ class Embedder:
         sample_rate: int | None = None,
         channel: int = 0,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Embed sliding windows of a recording.
+        """Embed sliding windows of a recording (see ``embed``).
 
-        Args:
-            recording, sample_rate, channel: see ``Recording.load``.
-            window, step: length and distance of the windows in seconds. No window extends
-                beyond the recording: the rest is dropped. A shorter recording is one window.
+        ``window`` and ``step`` are length, 0.3 or more, and distance in seconds. What is left over
+        at the end is dropped. A shorter recording is one window.
 
         Returns:
             Start of each window in seconds, float64 [N], and raw embeddings, float32 [N x D].
-
-        Raises:
-            TidyVoiceError: see ``Recording.load``, or a window below 0.3 s.
 
         Example:
             >>> starts, embeddings = encoder.embed_windows("ann-1.wav", window=1.0, step=0.5)
@@ -163,10 +149,8 @@ class Embedder:
         warn(loaded.warnings)
         size, hop = round(window * SAMPLE_RATE), round(step * SAMPLE_RATE)
         if size < SHORTEST * SAMPLE_RATE or hop < 1:
-            raise TidyVoiceError(
-                f"window {window:g} s, step {step:g} s: use a window of {SHORTEST} s or more and a "
-                "step above 0"
-            )
+            sizes = f"window {window:g} s, step {step:g} s"
+            raise TidyVoiceError(f"{sizes}: use {SHORTEST} s or more, and a step above 0")
         starts = np.arange(0, max(len(loaded.samples) - size, 0) + 1, hop)
         windows = [
             Recording(loaded.name, loaded.samples[start : start + size], 0.0) for start in starts
@@ -176,36 +160,30 @@ class Embedder:
     def embed_many(
         self, recordings: Iterable[Source], sample_rate: int | None = None, channel: int = 0
     ) -> np.ndarray:
-        """Embed N recordings in batches, reading ahead: raw embeddings float32 [N x D].
-
-        Raises, warns: as ``embed``.
+        """Embed N recordings (see ``embed``) in batches, reading ahead: float32 [N x D].
 
         Example:
             >>> encoder.embed_many(["ann-1.wav", "ann-2.wav", "bob-1.wav"]).shape
             (3, 16)
         """
-        rows = []
-        for recording, row in self._stream(recordings, sample_rate, channel):
-            warn(recording.warnings)
-            rows.append(row)
-        if not rows:
-            raise TidyVoiceError("no recording to embed: give at least one")
-        return np.stack(rows)
+        rows = self._embed_sources(recordings, sample_rate, channel)
+        for row in rows:
+            warn(row.warnings)
+        return stacked(rows)
 
-    def _stream(
+    def _embed_sources(
         self, sources: Iterable[Source], sample_rate: int | None, channel: int
-    ) -> Iterator[tuple[Recording, np.ndarray]]:
-        """Yield each recording with its raw embedding, in order."""
-        loaded = read_ahead(
-            lambda source: Recording.load(source, sample_rate, channel),
-            sources,
-            READING_THREADS,
-            ahead=READING_THREADS,
-        )
-        ahead = one_ahead(_portions(loaded))
+    ) -> list[Enrollment]:
+        """Embed recordings in order, without keeping their samples."""
+        load = partial(Recording.load, sample_rate=sample_rate, channel=channel)
+        loaded = read_ahead(load, sources, READING_THREADS, ahead=READING_THREADS)
+        ahead, rows = one_ahead(_portions(loaded)), []
         with closing(loaded), closing(ahead):
             for recordings in ahead:
-                yield from zip(recordings, self._embed(recordings), strict=True)
+                for one, vector in zip(recordings, self._embed(recordings), strict=True):
+                    facts = (1, one.seconds, self.weights, one.warnings)
+                    rows.append(Enrollment(one.name, vector, *facts))
+        return rows
 
     def _embed(self, recordings: Sequence[Recording]) -> list[np.ndarray]:
         """Embed recordings, those with equal numbers of frames together, without padding."""
@@ -228,28 +206,20 @@ class Embedder:
             for item, vector in zip(batch, embeddings, strict=True):
                 vectors[item] = vector
         parts = np.split(np.arange(len(items)), items.firsts[1:])
-        return [
-            np.average([vectors[item] for item in part], axis=0, weights=items.frames[part]).astype(
-                np.float32
-            )
+        means = (
+            np.average([vectors[item] for item in part], axis=0, weights=items.frames[part])
             for part in parts
-        ]
+        )
+        return [mean.astype(np.float32) for mean in means]
 
 
 def demand_finite(embeddings: np.ndarray, frames: int, precision: str) -> None:
-    """Check embeddings [B x D] of utterances of ``frames`` frames.
-
-    Raises:
-        NotFiniteError: a row holds NaN or infinity.
-    """
+    """Raise a ``NotFiniteError`` if embeddings [B x D] of ``frames`` frames are not finite."""
     broken = np.flatnonzero(~np.isfinite(embeddings).all(axis=1))
     if broken.size:
-        other = "" if precision == "float32" else "use float32, or "
-        raise NotFiniteError(
-            int(broken[0]),
-            f"the embedding of {frames} frames is not finite in {precision}: {other}check the "
-            "weights of the model",
-        )
+        text = f"the embedding of {frames} frames is not finite in {precision}"
+        fix = "" if precision == "float32" else "use float32, or "
+        raise NotFiniteError(int(broken[0]), f"{text}: {fix}check the weights of the model")
 
 
 def _portions(loaded: Iterable[Recording]) -> Iterator[list[Recording]]:
@@ -262,6 +232,13 @@ def _portions(loaded: Iterable[Recording]) -> Iterator[list[Recording]]:
             portion = []
     if portion:
         yield portion
+
+
+def stacked(rows: Sequence[Enrollment]) -> np.ndarray:
+    """Return the vectors float32 [N x D]."""
+    if not rows:
+        raise TidyVoiceError("no recording to embed: give at least one")
+    return np.stack([row.vector for row in rows])
 
 
 def warn(messages: Iterable[str]) -> None:

@@ -11,7 +11,7 @@ References:
         biometric authentication using joint bootstrap", ICASSP 2007 (resampling of users).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
@@ -19,13 +19,7 @@ import numpy as np
 from scipy import sparse
 
 from tidyvoice.errors import TidyVoiceError
-from tidyvoice.evaluation.categories import (
-    POOLED,
-    Interval,
-    Row,
-    category_kinds,
-    trial_kinds,
-)
+from tidyvoice.evaluation.categories import KINDS, POOLED, Interval, Row, trial_kinds
 from tidyvoice.readahead import usable_cores
 from tidyvoice.scoring.groups import Groups
 from tidyvoice.scoring.metrics import Costs
@@ -37,17 +31,11 @@ RANKS = 1500
 PAIRS = 2**15  # pairs of speakers whose weights a thread holds at once
 CHUNK = 64  # resamples at once, so that a row of weights has four cache lines
 LEVEL = 0.95
-LEAST = 100  # resamples; with fewer, an end of the interval is a single resample
 
 
 @dataclass(frozen=True)
 class Resampled:
-    """The metrics of a category in R resamples; NaN where a resample lacks a kind of trial.
-
-    Attributes:
-        eer, cllr: float64 [R].
-        min_dcf, act_dcf: float64 [P x R], one row an operating point.
-    """
+    """The metrics in R resamples; NaN where one lacks a kind of trial: float64 [R] or [P x R]."""
 
     eer: np.ndarray
     cllr: np.ndarray
@@ -70,16 +58,10 @@ def resample(
     are. Resample r draws the same speakers for all tables with the same speakers, so that two
     systems can be compared resample by resample.
 
-    Args:
-        table: T scored trials with labels.
-        languages, speakers: see ``groups``; without languages only all trials are resampled.
-        points: priors and costs.
-
-    Raises:
-        TidyVoiceError: the trials have no labels, or the speakers contradict a label.
+    Without languages only all trials are resampled. Speakers that contradict a label are an error.
     """
     trials, kinds = table.trials, trial_kinds(table, languages)
-    codes = speakers.codes.astype(np.int32)
+    codes, number = speakers.codes.astype(np.int32), len(speakers.names)
     enroll, test = codes[trials.enroll], codes[trials.test]
     wrong = (enroll == test) != trials.label
     if wrong.any():
@@ -91,90 +73,53 @@ def resample(
         )
     edges = _edges(table, points)
     bins = np.searchsorted(edges, table.scores, side="right").astype(np.int32)
-    softplus = np.stack(
-        [_bin_means(bins, np.logaddexp(0, sign * table.scores), len(edges)) for sign in (-1, 1)]
-    )
-    counts = [
-        _count(enroll[kinds == kind], test[kinds == kind], bins[kinds == kind], len(edges))
-        for kind in range(4)
-    ]
-    rng = np.random.Generator(np.random.PCG64([seed, len(speakers.names)]))
-    number = len(speakers.names)
+    in_bin = np.maximum(np.bincount(bins, minlength=len(edges) + 1), 1)
+    sums = [np.bincount(bins, np.logaddexp(0, s * table.scores), len(edges) + 1) for s in (-1, 1)]
+    softplus = np.stack(sums) / in_bin
+    counts = [_count(*(a[kinds == kind] for a in (enroll, test, bins)), edges) for kind in range(4)]
+    rng = np.random.Generator(np.random.PCG64([seed, number]))
     weights = rng.multinomial(number, np.full(number, 1 / number), size=resamples).T
-    chunks = [weights[:, start : start + CHUNK] for start in range(0, resamples, CHUNK)]
-    categories = category_kinds()
-    if languages is None:
-        categories = {POOLED: categories[POOLED]}
+    categories = KINDS if languages is not None else {POOLED: KINDS[POOLED]}
 
-    def evaluate(chunk: np.ndarray) -> dict[str, Resampled]:
-        chunk = np.ascontiguousarray(chunk, dtype=np.float32)
+    def evaluate(start: int) -> list[np.ndarray]:
+        chunk = np.ascontiguousarray(weights[:, start : start + CHUNK], dtype=np.float32)
         curves = [_weighted(count, chunk, kind >= 2) for kind, count in enumerate(counts)]
-        return {
-            category: _metrics(
-                sum(curves[k] for k in targets),
-                sum(curves[k] for k in nontargets),
-                softplus,
-                edges,
-                points,
-            )
-            for category, (targets, nontargets) in categories.items()
-        }
+        sides = [[sum(curves[k] for k in side) for side in both] for both in categories.values()]
+        return [_metrics(*both, softplus, edges, points) for both in sides]
 
     with ThreadPoolExecutor(usable_cores()) as pool:
-        parts = list(pool.map(evaluate, chunks))
-    return {
-        category: Resampled(
-            *(
-                np.concatenate([getattr(part[category], name) for part in parts], axis=-1)
-                for name in ("eer", "cllr", "min_dcf", "act_dcf")
-            )
-        )
-        for category in categories
-    }
+        parts = list(pool.map(evaluate, range(0, resamples, CHUNK)))
+    resampled = {}
+    for category, chunks in zip(categories, zip(*parts, strict=True), strict=True):
+        eer, cllr, *costs = np.concatenate(chunks, axis=1)
+        least, actual = np.split(np.stack(costs), 2)
+        resampled[category] = Resampled(eer, cllr, least, actual)
+    return resampled
 
 
-def enough(resamples: int) -> None:
-    """Refuse too few resamples for an interval.
-
-    Raises:
-        TidyVoiceError: fewer than ``LEAST``, but not 0, which turns intervals off.
-    """
-    if 0 < resamples < LEAST:
-        raise TidyVoiceError(
-            f"{resamples} resamples are too few for 95 % intervals: give at least {LEAST} (1000 is "
-            "usual), or 0 for no intervals"
-        )
-
-
-def interval(values: np.ndarray, level: float = LEVEL) -> Interval | None:
+def interval(values: np.ndarray) -> Interval | None:
     """Return the percentile interval of resampled values [R]; None if all are NaN."""
     if np.isnan(values).all():
         return None
-    low, high = np.nanquantile(values, [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.nanquantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)
 
 
-def with_intervals(rows: Sequence[Row], resampled: dict[str, Resampled]) -> list[Row]:
-    """Return the rows with intervals for the categories that were resampled."""
-    done = []
+def with_intervals(rows: Sequence[Row], resampled: Mapping[str, Resampled]) -> list[Row]:
+    """Return the rows with the intervals of the categories that were resampled, and no others."""
+    result = []
     for row in rows:
-        if row.eer is None or row.category not in resampled:
-            done.append(row)
-            continue
-        draws = resampled[row.category]
+        eer = cllr = None
+        costs = [(None, None)] * len(row.points)
+        if row.points and (draws := resampled.get(row.category)):
+            eer, cllr = interval(draws.eer), interval(draws.cllr)
+            costs = zip(map(interval, draws.min_dcf), map(interval, draws.act_dcf), strict=True)
         points = tuple(
-            replace(point, min_dcf_interval=interval(least), act_dcf_interval=interval(actual))
-            for point, least, actual in zip(row.points, draws.min_dcf, draws.act_dcf, strict=True)
+            replace(point, min_dcf_interval=least, act_dcf_interval=actual)
+            for point, (least, actual) in zip(row.points, costs, strict=True)
         )
-        done.append(
-            replace(
-                row,
-                points=points,
-                eer_interval=interval(draws.eer),
-                cllr_interval=interval(draws.cllr),
-            )
-        )
-    return done
+        result.append(replace(row, points=points, eer_interval=eer, cllr_interval=cllr))
+    return result
 
 
 def _edges(table: ScoreTable, points: Sequence[Costs]) -> np.ndarray:
@@ -189,24 +134,18 @@ def _edges(table: ScoreTable, points: Sequence[Costs]) -> np.ndarray:
     return np.unique(np.concatenate(edges))
 
 
-def _bin_means(bins: np.ndarray, values: np.ndarray, edges: int) -> np.ndarray:
-    number = np.bincount(bins, minlength=edges + 1)
-    return np.bincount(bins, weights=values, minlength=edges + 1) / np.maximum(number, 1)
-
-
 def _count(
-    enroll: np.ndarray, test: np.ndarray, bins: np.ndarray, edges: int
+    enroll: np.ndarray, test: np.ndarray, bins: np.ndarray, edges: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, sparse.csc_array]:
     """Return both speakers of each pair with trials, [P] each, and counts [bins x P]."""
     low, high = np.minimum(enroll, test), np.maximum(enroll, test)
-    speakers = int(high.max(initial=0)) + 1
-    key = (low.astype(np.int64) * speakers + high) * (edges + 1) + bins
-    key, number = np.unique(key, return_counts=True)
-    pair, row = np.divmod(key, edges + 1)
+    speakers, number = int(high.max(initial=0)) + 1, len(edges) + 1
+    key = (low.astype(np.int64) * speakers + high) * number + bins
+    key, counts = np.unique(key, return_counts=True)
+    pair, row = np.divmod(key, number)
     pair, sizes = np.unique(pair, return_counts=True)
-    ends = np.append(0, np.cumsum(sizes))
-    values = number.astype(np.float32), row.astype(np.int32), ends
-    return *np.divmod(pair, speakers), sparse.csc_array(values, shape=(edges + 1, len(pair)))
+    values = counts.astype(np.float32), row.astype(np.int32), np.append(0, np.cumsum(sizes))
+    return *np.divmod(pair, speakers), sparse.csc_array(values, shape=(number, len(pair)))
 
 
 def _weighted(
@@ -230,28 +169,26 @@ def _metrics(
     softplus: np.ndarray,
     edges: np.ndarray,
     points: Sequence[Costs],
-) -> Resampled:
-    """Compute the metrics of R resamples from counts by bin, [bins x R] each."""
+) -> np.ndarray:
+    """Return EER, Cllr, minimum and actual costs, [2 + 2 P x R], from counts by bin [bins x R]."""
     with np.errstate(invalid="ignore", divide="ignore"):
         # Threshold edges[k] rejects the bins up to k.
         fnr = np.cumsum(targets, axis=0, dtype=np.float64)
         fpr = np.cumsum(nontargets, axis=0, dtype=np.float64)
         cllr = (softplus[0] @ targets / fnr[-1] + softplus[1] @ nontargets / fpr[-1]) / np.log(4)
         fnr, fpr = fnr / fnr[-1], 1 - fpr / fpr[-1]
-    start = np.zeros((1, fnr.shape[1]))
-    fnr, fpr = np.concatenate([start, fnr]), np.concatenate([start + 1, fpr])
-    rise = fnr - fpr
-    after = np.maximum(np.argmax(rise >= 0, axis=0), 1)
-    column = np.arange(len(after))
-    low, high = rise[after - 1, column], rise[after, column]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        eer = fnr[after - 1, column] - low / (high - low) * (
-            fnr[after, column] - fnr[after - 1, column]
-        )
+        start = np.zeros((1, fnr.shape[1]))
+        fnr, fpr = np.concatenate([start, fnr]), np.concatenate([start + 1, fpr])
+        rise = fnr - fpr
+        after = np.maximum(np.argmax(rise >= 0, axis=0), 1)
+        column = np.arange(len(after))
+        low, high = rise[after - 1, column], rise[after, column]
+        step = fnr[after, column] - fnr[after - 1, column]
+        eer = fnr[after - 1, column] - low / (high - low) * step
     least, actual = [], []
     for at in points:
         miss, false_alarm = at.weights
         cost = miss * fnr + false_alarm * fpr
         least.append(cost.min(axis=0))
         actual.append(cost[np.searchsorted(edges, at.threshold) + 1])
-    return Resampled(eer, cllr, np.stack(least), np.stack(actual))
+    return np.stack([eer, cllr, *least, *actual])

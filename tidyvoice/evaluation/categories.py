@@ -25,7 +25,15 @@ from tidyvoice.scoring.metrics import (
 from tidyvoice.scoring.trials import ScoreTable, Trials
 
 POOLED = "all/all"
-CATEGORIES = ("different/different", "different/same", "same/different", "same/same")
+# The kinds (see ``trial_kinds``) of target and of non-target trials by category.
+KINDS = {
+    POOLED: ((2, 3), (0, 1)),
+    "different/different": ((2,), (0,)),
+    "different/same": ((2,), (1,)),
+    "same/different": ((3,), (0,)),
+    "same/same": ((3,), (1,)),
+}
+CATEGORIES = tuple(KINDS)[1:]
 # The challenge's operating point, and that of the VoxSRC challenges.
 OPERATING_POINTS = (Costs(p_target=0.01), Costs(p_target=0.05))
 
@@ -53,7 +61,6 @@ class Row:
         eer: a fraction; None without trials of both kinds, as are ``cllr`` and ``min_cllr``.
         points: detection costs by operating point; empty without trials of both kinds.
         cllr, min_cllr: in bits.
-        eer_interval, cllr_interval: confidence intervals, if requested.
     """
 
     category: str
@@ -92,69 +99,44 @@ def evaluate(
     Raises:
         TidyVoiceError: the trials carry no labels, or are all of one kind.
     """
-    return [
-        Row(category, targets, nontargets) if scores is None else row_of(category, scores, points)
-        for category, targets, nontargets, scores in category_scores(table, languages)
-    ]
-
-
-def row_of(category: str, scores: SortedScores, points: Sequence[Costs]) -> Row:
-    """Compute the metrics of one category."""
-    rates = error_rates(scores)
-    targets, nontargets = len(scores.targets), len(scores.nontargets)
-    costs = tuple(Point(at, min_dcf_of(rates, at), act_dcf(scores, at)) for at in points)
-    minimum = min_cllr(rates, targets, nontargets)
-    return Row(category, targets, nontargets, eer_of(rates), costs, cllr(scores), minimum)
+    rows = {category: Row(category, None, None) for category in KINDS}
+    for category, scores in category_scores(table, languages):
+        targets, nontargets = map(len, scores)
+        rows[category] = Row(category, targets, nontargets)
+        if targets and nontargets:
+            rates = error_rates(scores)
+            costs = tuple(Point(at, min_dcf_of(rates, at), act_dcf(scores, at)) for at in points)
+            metrics = eer_of(rates), costs, cllr(scores), min_cllr(rates, targets, nontargets)
+            rows[category] = Row(category, targets, nontargets, *metrics)
+    return list(rows.values())
 
 
 def category_scores(
     table: ScoreTable, languages: Groups | None
-) -> Iterator[tuple[str, int | None, int | None, SortedScores | None]]:
-    """Yield category, numbers of targets and non-targets, and scores: ``POOLED``, then the four.
+) -> Iterator[tuple[str, SortedScores]]:
+    """Yield category and scores, one side of which may be empty: ``POOLED``, then the four.
 
-    The numbers are None where the languages are not known. The scores are None there too, and
-    where the trials are all of one kind.
-
-    Raises:
-        TidyVoiceError: the trials carry no labels, or are all of one kind.
+    Without languages only ``POOLED`` is yielded.
     """
-    kinds = sorted_kinds(table, languages)
-    for category, (targets, nontargets) in category_kinds().items():
-        if category != POOLED and languages is None:
-            yield category, None, None, None
-            continue
-        scores = SortedScores(
+    kinds = trial_kinds(table, languages)
+    parts = [np.sort(table.scores[kinds == kind]) for kind in range(4)]
+    for category, sides in KINDS.items():
+        if category == POOLED or languages is not None:
             # A stable sort merges sorted runs, which is fast.
-            *(
-                np.sort(np.concatenate([kinds[kind] for kind in side]), kind="stable")
-                for side in (targets, nontargets)
-            )
-        )
-        has_both = len(scores.targets) and len(scores.nontargets)
-        if category == POOLED and not has_both:
-            kind = "non-target" if len(scores.targets) else "target"
-            raise TidyVoiceError(
-                f"{table.trials.source}: no {kind} trial in it; metrics need both kinds"
-            )
-        yield category, len(scores.targets), len(scores.nontargets), scores if has_both else None
-
-
-def category_kinds() -> dict[str, tuple[tuple[int, ...], tuple[int, ...]]]:
-    """Return the kinds (see ``trial_kinds``) of targets and of non-targets by category."""
-    kinds: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {POOLED: ((2, 3), (0, 1))}
-    for category in CATEGORIES:
-        targets, nontargets = (kind == "same" for kind in category.split("/"))
-        kinds[category] = ((2 + targets,), (0 + nontargets,))
-    return kinds
+            joined = [np.concatenate([parts[kind] for kind in side]) for side in sides]
+            scores = SortedScores(*(np.sort(side, kind="stable") for side in joined))
+            if category == POOLED and not all(map(len, scores)):
+                kind = "non-target" if len(scores.targets) else "target"
+                raise TidyVoiceError(
+                    f"{table.trials.source}: no {kind} trial in it; metrics need both kinds"
+                )
+            yield category, scores
 
 
 def trial_kinds(table: ScoreTable, languages: Groups | None) -> np.ndarray:
     """Return the kind of each trial, uint8 [T]: 2 for a target, plus 1 within one language.
 
     Without languages all trials count as cross-language.
-
-    Raises:
-        TidyVoiceError: the trials carry no labels.
     """
     require_labels(table.trials)
     kinds = table.trials.label.astype(np.uint8) * 2
@@ -170,13 +152,3 @@ def require_labels(trials: Trials) -> None:
             f"{trials.source}: metrics need labels; score a list with 'target|nontarget', or "
             "give such a list with --trials"
         )
-
-
-def sorted_kinds(table: ScoreTable, languages: Groups | None) -> list[np.ndarray]:
-    """Return the scores of each of the four kinds (see ``trial_kinds``), float64, ascending.
-
-    Raises:
-        TidyVoiceError: the trials carry no labels.
-    """
-    kinds = trial_kinds(table, languages)
-    return [np.sort(table.scores[kinds == kind]) for kind in range(4)]

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tidyvoice.evaluation.categories import require_labels
+from tidyvoice.evaluation.categories import OPERATING_POINTS, require_labels
 from tidyvoice.scoring.groups import Groups
 from tidyvoice.scoring.metrics import Costs, SortedScores, eer_of, error_rates, min_dcf_of
 from tidyvoice.scoring.trials import ScoreTable
@@ -15,12 +15,9 @@ class LanguageRow:
     """The metrics of one language, or of one pair of languages.
 
     Attributes:
-        languages: one language for the trials with at least one side in it. Two languages, in
-            alphabetical order, for the trials with a side in each; twice the same one for the
-            trials within it.
-        targets, nontargets: numbers of trials.
-        eer: a fraction; None without trials of both kinds, as ``min_dcf``.
-        min_dcf: normalised.
+        languages: one for the trials with at least one side in it; two, in alphabetical order, for
+            those with a side in each, and twice the same one for those within it.
+        eer, min_dcf: a fraction, and normalised; None without trials of both kinds.
     """
 
     languages: tuple[str, ...]
@@ -31,21 +28,14 @@ class LanguageRow:
 
 
 def by_language(
-    table: ScoreTable, languages: Groups, costs: Costs | None = None
+    table: ScoreTable, languages: Groups, costs: Costs = OPERATING_POINTS[0]
 ) -> tuple[list[LanguageRow], list[LanguageRow]]:
     """Compute the metrics of each language and of each pair of languages that has trials.
 
-    A trial across two languages counts for both of them.
-
-    Args:
-        costs: of minDCF; ``Costs()`` by default.
-
-    Raises:
-        TidyVoiceError: the trials carry no labels.
+    A trial across two languages counts for both of them. ``costs`` are those of minDCF.
     """
     require_labels(table.trials)
-    costs, names = costs or Costs(), languages.names
-    codes = languages.codes.astype(np.int32)
+    names, codes = languages.names, languages.codes.astype(np.int32)
     enroll, test = codes[table.trials.enroll], codes[table.trials.test]
     key = (np.minimum(enroll, test) * len(names) + np.maximum(enroll, test)) * 2
     key += table.trials.label
@@ -54,31 +44,24 @@ def by_language(
     order = np.argsort(key, kind="stable")
     scores = table.scores[order]
     bounds = np.searchsorted(key[order], np.arange(2 * len(names) ** 2 + 1))
-
-    parts: dict[tuple[int, int], SortedScores] = {}
+    parts: dict[tuple[str, str], SortedScores] = {}
     for pair in np.flatnonzero(bounds[2::2] > bounds[:-2:2]):
         nontargets, targets, end = bounds[2 * pair : 2 * pair + 3]
-        parts[divmod(int(pair), len(names))] = SortedScores(
-            np.sort(scores[targets:end]), np.sort(scores[nontargets:targets])
-        )
-    pairs = [
-        LanguageRow((names[first], names[second]), *_metrics(part, costs))
-        for (first, second), part in parts.items()
-    ]
+        sides = np.sort(scores[targets:end]), np.sort(scores[nontargets:targets])
+        parts[names[pair // len(names)], names[pair % len(names)]] = SortedScores(*sides)
     single = []
-    for code, name in enumerate(names):
-        portions = [part for pair, part in parts.items() if code in pair]
+    for name in names:
+        portions = [part for pair, part in parts.items() if name in pair]
         if portions:
-            both = (
-                np.sort(np.concatenate(side), kind="stable") for side in zip(*portions, strict=True)
-            )
-            single.append(LanguageRow((name,), *_metrics(SortedScores(*both), costs)))
-    return single, pairs
+            sides = (np.concatenate(side) for side in zip(*portions, strict=True))
+            joined = SortedScores(*(np.sort(side, kind="stable") for side in sides))
+            single.append(_row((name,), joined, costs))
+    return single, [_row(pair, part, costs) for pair, part in parts.items()]
 
 
-def _metrics(scores: SortedScores, costs: Costs) -> tuple[int, int, float | None, float | None]:
+def _row(languages: tuple[str, ...], scores: SortedScores, costs: Costs) -> LanguageRow:
     counts = len(scores.targets), len(scores.nontargets)
     if not all(counts):
-        return *counts, None, None
+        return LanguageRow(languages, *counts, None, None)
     rates = error_rates(scores)
-    return *counts, eer_of(rates), min_dcf_of(rates, costs)
+    return LanguageRow(languages, *counts, eer_of(rates), min_dcf_of(rates, costs))

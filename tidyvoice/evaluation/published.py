@@ -1,21 +1,20 @@
 """Our evaluations beside the results that others have published."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from pydantic import Field
 
 from tidyvoice.errors import TidyVoiceError
-from tidyvoice.evaluation.categories import CATEGORIES, POOLED
+from tidyvoice.evaluation.categories import KINDS, POOLED
 from tidyvoice.evaluation.evaluate import Evaluation
-from tidyvoice.evaluation.tables import Table, decimals, marked, percent
+from tidyvoice.evaluation.tables import Cell, Table, decimals, marked, percent
 from tidyvoice.scoring.provenance import describe
 from tidyvoice.settings import Strict, load_settings
 
-Category = Literal[(POOLED, *CATEGORIES)]
-WRITE = {"eer": percent, "min_dcf": decimals}
+Category = Literal[tuple(KINDS)]
 
 
 class TrialList(Strict):
@@ -31,6 +30,11 @@ class Figures(Strict):
     eer_percent: dict[Category, float] = Field(min_length=1)
     min_dcf: dict[Category, float] = Field(default_factory=dict)
 
+    def eer(self, category: str) -> float | None:
+        """Return the EER of a category, a fraction."""
+        rate = self.eer_percent.get(category)
+        return None if rate is None else rate / 100
+
 
 class System(Strict):
     """A published system."""
@@ -41,160 +45,102 @@ class System(Strict):
 
 
 class Published(Strict):
-    """YAML file of published results; its first list and first system are the defaults."""
+    """YAML file of published results."""
 
     lists: dict[str, TrialList] = Field(min_length=1)
     systems: dict[str, System] = Field(min_length=1)
 
 
-@dataclass(frozen=True)
-class Comparison:
+class Comparison(NamedTuple):
     """Our evaluations beside the published systems of one list.
 
     Attributes:
-        trial_list: the list.
-        systems: the published systems with results on it, by name.
-        figures: their figures on it.
-        reference: name of the system that ours are compared with, category by category.
-        evaluations: ours, by name.
+        reference: the system that ours are compared with, category by category.
+        ranking: the published systems and ours by EER of all trials.
     """
 
-    trial_list: TrialList
-    systems: Mapping[str, System]
-    figures: Mapping[str, Figures]
     reference: str
-    evaluations: Mapping[str, Evaluation]
+    list_name: str
+    categories: Table
+    ranking: Table
+    remarks: list[str]
 
     def to_json(self) -> dict[str, Any]:
-        """Return the comparison for JSON: rates as fractions, null for what is not available."""
-        source = self.systems[self.reference].source
-        rows = [
-            {
-                "metric": metric,
-                "category": category,
-                "published": value,
-                "values": {
-                    name: getattr(e.row(category), metric) for name, e in self.evaluations.items()
-                },
-            }
-            for metric, category, value in _published(self.figures[self.reference])
+        """Return the ranking for JSON: rates as fractions, null if unknown."""
+        keys = ("system", "eer", "min_dcf", "source")
+        ranking = [
+            dict(zip(keys, (str(name), eer.value, cost.value, source), strict=True))
+            for name, eer, cost, source in self.ranking.rows
         ]
-        return {
-            "published": {
-                "system": self.reference,
-                "list": self.trial_list.name,
-                "source": source,
-            },
-            "rows": rows,
-            "ranking": [{**row, "system": str(row["system"])} for row in self.ranking()],
-        }
-
-    def categories_table(self) -> Table:
-        """Return the categories of the reference, and ours with the differences."""
-        names = [marked(name, e.lineage) for name, e in self.evaluations.items()]
-        rows = []
-        for metric, category, published in _published(self.figures[self.reference]):
-            line = [
-                f"{'EER %' if metric == 'eer' else 'minDCF'} {category}",
-                WRITE[metric](published),
-            ]
-            for evaluation in self.evaluations.values():
-                value = getattr(evaluation.row(category), metric)
-                text = str(WRITE[metric](value))
-                if None not in (value, published):
-                    text += f" ({replace(WRITE[metric](value - published), signed=True)})"
-                line.append(text)
-            rows.append(line)
-        return Table(["", f"{self.reference}, published", *map(str, names)], rows)
-
-    def ranking(self) -> list[dict[str, Any]]:
-        """Return the published systems and ours by EER of all trials; without one, at the end."""
-        rows = []
-        for name, figures in self.figures.items():
-            values = {m: value for m, category, value in _published(figures) if category == POOLED}
-            rows.append({"system": name, **values, "source": self.systems[name].source})
-        for name, evaluation in self.evaluations.items():
-            pooled, source = evaluation.pooled, "ours"
-            if not self._same_length(evaluation):
-                source += f", on another list: {_trials(evaluation):,} trials"
-            system = marked(name, evaluation.lineage)
-            rows.append(
-                {"system": system, "eer": pooled.eer, "min_dcf": pooled.min_dcf, "source": source}
-            )
-        return sorted(rows, key=lambda row: (row["eer"] is None, row["eer"]))
-
-    def ranking_table(self) -> Table:
-        """Return the ranking as a table."""
-        rows = [
-            [row["system"], percent(row["eer"]), decimals(row["min_dcf"]), row["source"]]
-            for row in self.ranking()
-        ]
-        return Table(["system", "EER %", "minDCF", "source"], rows, left=(3,))
-
-    def remarks(self) -> list[str]:
-        """Return what a reader must know of the list, the reference and our scores."""
-        name, system = self.reference, self.systems[self.reference]
-        lines = [f"{name}: {self.trial_list.name}; {system.source}"]
-        lines += [f"{name}: {system.note}"] if system.note else []
-        for title, evaluation in self.evaluations.items():
-            lines.append(f"{title}: {'; '.join(map(describe, evaluation.lineage.steps))}")
-            if not self._same_length(evaluation):
-                lines.append(
-                    f"{title}: {_trials(evaluation):,} trials, but the published list has "
-                    f"{self.trial_list.trials:,}: results on different lists cannot be compared"
-                )
-        return lines
-
-    def _same_length(self, evaluation: Evaluation) -> bool:
-        return self.trial_list.trials in (None, _trials(evaluation))
+        return {"published": {"system": self.reference, "list": self.list_name}, "ranking": ranking}
 
 
 def compare(
     path: str | Path,
     evaluations: Mapping[str, Evaluation],
     trial_list: str | None = None,
-    system: str | None = None,
 ) -> Comparison:
     """Compare our evaluations with the published results of a YAML file.
 
     Args:
         trial_list: key of a list; by default the one with as many trials as our first system, or
-            else the first one.
-        system: the reference; by default the first one with results on the list.
-
-    Raises:
-        TidyVoiceError: keys or values are wrong, or there is no such list or system.
+            else the first one. The first system with results on it is the reference.
     """
     published = load_settings(Published, path)
     for name, item in published.systems.items():
         for key in item.results:
             _require(published.lists, key, f"{path}: systems.{name}.results")
+    sizes = {name: e.pooled.targets + e.pooled.nontargets for name, e in evaluations.items()}
     if trial_list is None:
         lengths = {entry.trials: key for key, entry in published.lists.items()}
-        first = next(iter(evaluations.values()))
-        trial_list = lengths.get(_trials(first), next(iter(published.lists)))
-    chosen = _require(published.lists, trial_list, f"{path}: --list")
+        trial_list = lengths.get(next(iter(sizes.values())), next(iter(published.lists)))
+    _require(published.lists, trial_list, f"{path}: --list")
     systems = {key: item for key, item in published.systems.items() if trial_list in item.results}
-    name = next(iter(systems), None) if system is None else system
-    _require(systems, name, f"{path}: --system, results on {trial_list}")
-    figures = {key: item.results[trial_list] for key, item in systems.items()}
-    return Comparison(chosen, systems, figures, name, evaluations)
+    if not systems:
+        raise TidyVoiceError(f"{path}: no system has results on {trial_list}; give --list")
+    name, chosen = next(iter(systems)), published.lists[trial_list]
+    remarks = [f"{name}: {chosen.name}; {systems[name].source}"]
+    remarks += [f"{name}: {systems[name].note}"] if systems[name].note else []
+    ranking: list[list[Cell]] = []
+    for title, item in systems.items():
+        figures = item.results[trial_list]
+        values = percent(figures.eer(POOLED)), decimals(figures.min_dcf.get(POOLED))
+        ranking.append([title, *values, item.source])
+    for title, evaluation in evaluations.items():
+        remarks.append(f"{title}: {'; '.join(map(describe, evaluation.lineage.steps))}")
+        own = "ours"
+        if chosen.trials not in (None, sizes[title]):
+            own += f", on another list: {sizes[title]:,} trials"
+            remarks.append(
+                f"{title}: {sizes[title]:,} trials, but the published list has "
+                f"{chosen.trials:,}: results on different lists cannot be compared"
+            )
+        values = percent(evaluation.pooled.eer), decimals(evaluation.pooled.min_dcf)
+        ranking.append([marked(title, evaluation.lineage), *values, own])
+    ranking.sort(key=lambda row: (row[1].value is None, row[1].value))
+    table = Table(["system", "EER %", "minDCF", "source"], ranking, left=(3,))
+    categories = _categories(name, systems[name].results[trial_list], evaluations)
+    return Comparison(name, chosen.name, categories, table, remarks)
 
 
-def _require(entries: Mapping[str, Any], key: str | None, where: str) -> Any:
+def _categories(name: str, figures: Figures, evaluations: Mapping[str, Evaluation]) -> Table:
+    lines = [("EER %", "eer", category, figures.eer(category)) for category in KINDS]
+    costs = {POOLED: None} | figures.min_dcf
+    lines += [("minDCF", "min_dcf", category, cost) for category, cost in costs.items()]
+    rows = []
+    for label, metric, category, published in lines:
+        write = percent if metric == "eer" else decimals
+        row: list[Cell] = [f"{label} {category}", write(published)]
+        for evaluation in evaluations.values():
+            value = getattr(evaluation.row(category), metric)
+            row.append(str(write(value)))
+            if None not in (value, published):
+                row[-1] += f" ({replace(write(value - published), signed=True)})"
+        rows.append(row)
+    names = [str(marked(title, e.lineage)) for title, e in evaluations.items()]
+    return Table(["", f"{name}, published", *names], rows)
+
+
+def _require(entries: Mapping[str, Any], key: str, where: str) -> None:
     if key not in entries:
         raise TidyVoiceError(f"{where}: there is no {key!r}; take one of {', '.join(entries)}")
-    return entries[key]
-
-
-def _trials(evaluation: Evaluation) -> int:
-    return evaluation.pooled.targets + evaluation.pooled.nontargets
-
-
-def _published(figures: Figures) -> list[tuple[str, str, float | None]]:
-    """Return metric, category and published value (a fraction) of each line of the table."""
-    order = (POOLED, *CATEGORIES)
-    rates = {category: value / 100 for category, value in figures.eer_percent.items()}
-    cells = [("eer", category, rates.get(category)) for category in order]
-    costs = [category for category in order if category == POOLED or category in figures.min_dcf]
-    return cells + [("min_dcf", category, figures.min_dcf.get(category)) for category in costs]

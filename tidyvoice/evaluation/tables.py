@@ -1,4 +1,4 @@
-"""Tables of metrics, written as plain text, HTML or Markdown."""
+"""Tables of metrics, written as plain text or Markdown; report/page.html writes them as HTML."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,8 +22,7 @@ class Number:
         value: None where it is not available.
         places: decimals; None for an integer with separators.
         scale: factor between the value and what is shown, such as 100 for percent.
-        signed: True for a difference: it shows its sign, and is bold in HTML if its interval
-            leaves out 0.
+        signed: True for a difference; in HTML it is bold if its interval leaves out 0.
     """
 
     value: float | None
@@ -33,8 +32,7 @@ class Number:
     signed: bool = False
 
     def __str__(self) -> str:
-        bounds = self.bounds()
-        return f"{self.text()} {bounds}" if bounds else self.text()
+        return f"{self.text()} {self.bounds()}".rstrip()
 
     def text(self) -> str:
         """Return the number without its interval."""
@@ -42,11 +40,9 @@ class Number:
 
     def bounds(self) -> str:
         """Return the interval in brackets; "" without one."""
-        if self.value is None or self.interval is None:
-            return ""
-        return f"[{', '.join(map(self._format, self.interval))}]"
+        return f"[{', '.join(map(self._format, self.interval))}]" if self.interval else ""
 
-    def html(self) -> str:
+    def __html__(self) -> str:
         """Return the number with its interval below it, small."""
         text, bounds = (part.replace("-", "−") for part in (self.text(), self.bounds()))
         if self.signed and self.interval and not self.interval[0] <= 0 <= self.interval[1]:
@@ -69,7 +65,7 @@ class Name:
     def __str__(self) -> str:
         return f"{self.text} ({', '.join(self.marks)})" if self.marks else self.text
 
-    def html(self) -> str:
+    def __html__(self) -> str:
         """Return the name with its marks as labels."""
         marks = "".join(f' <span class="mark">{escape(mark)}</span>' for mark in self.marks)
         return escape(self.text) + marks
@@ -97,27 +93,22 @@ class Table:
         for row in self.rows:
             if len(row) < len(self.head):
                 group = f"{row[0]}: "
-                continue
-            titles.append(f"{group}{row[0]}")
-            columns.append(row[1:])
-        rows = zip(self.head[1:], *columns, strict=True)
-        return Table(["", *titles], [list(row) for row in rows])
+            else:
+                titles.append(f"{group}{row[0]}")
+                columns.append(row[1:])
+        return Table(["", *titles], list(zip(self.head[1:], *columns, strict=True)))
 
     def to_text(self) -> str:
         """Return the table with aligned columns and a rule below the head."""
-        lines = [list(self.head), *([_text(cell) for cell in row] for row in self.rows)]
-        whole = [line for line in lines if len(line) == len(self.head)]
-        widths = [max(map(len, column)) for column in zip(*whole, strict=True)]
+        lines = [self.head, *([_text(cell) for cell in row] for row in self.rows)]
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         text = []
         for line in lines:
-            if len(line) < len(self.head):
-                text.append(line[0])
-                continue
-            sides = [
-                cell.ljust(width) if place == 0 or place in self.left else cell.rjust(width)
+            cells = [
+                cell.ljust(width) if place in (0, *self.left) else cell.rjust(width)
                 for place, (cell, width) in enumerate(zip(line, widths, strict=True))
             ]
-            text.append("  ".join(sides).rstrip())
+            text.append("  ".join(cells).rstrip())
         rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
         return "\n".join([text[0], rule, *text[1:]])
 
@@ -127,50 +118,9 @@ class Table:
         cells = [[_text(cell).replace("|", "\\|") for cell in row] for row in self.rows]
         return "\n".join(f"| {' | '.join(line)} |" for line in [self.head, rule, *cells])
 
-    def to_html(self, name: str, kind: str = "", main: bool = False) -> str:
-        """Return the table as HTML.
-
-        Args:
-            name: the id of the table.
-            kind: further CSS classes.
-            main: True to highlight the first row.
-        """
-        sides = [' class="text"' if at in self.left else "" for at in range(len(self.head))]
-        head = "".join(
-            f'<th scope="col"{side}>{_breakable(title)}</th>'
-            for title, side in zip(self.head, sides, strict=True)
-        )
-        body = ""
-        for number, row in enumerate(self.rows):
-            if len(row) < len(self.head):
-                columns = len(self.head)
-                body += '</tbody>\n<tbody><tr class="group">'
-                body += f'<th scope="rowgroup" colspan="{columns}">{escape(str(row[0]))}</th></tr>'
-                continue
-            first, *others = map(_html, row)
-            rest = "".join(f"<td{s}>{c}</td>" for c, s in zip(others, sides[1:], strict=True))
-            highlight = ' class="main"' if main and number == 0 else ""
-            body += f'<tr{highlight}><th scope="row"{sides[0]}>{first}</th>{rest}</tr>\n'
-        return (
-            f'<table id="{name}" class="{kind}"><thead><tr>{head}</tr></thead>\n'
-            f"<tbody>{body}</tbody></table>"
-        )
-
 
 def _text(cell: Cell) -> str:
     return "-" if cell is None else str(cell)
-
-
-def _breakable(title: str) -> str:
-    """Return a column's title as HTML that may break before a bracket and after a slash."""
-    title = escape(title).replace("/", "/<wbr>").replace("(", "<wbr>(")
-    return title.replace(" %", "&nbsp;%").replace("non-", "non&#8209;")
-
-
-def _html(cell: Cell) -> str:
-    if cell is None:
-        return '<span class="muted">–</span>'
-    return escape(cell) if isinstance(cell, str) else cell.html()
 
 
 def percent(rate: float | None, interval: Interval | None = None) -> Number:
@@ -183,11 +133,6 @@ def decimals(cost: float | None, interval: Interval | None = None) -> Number:
     return Number(cost, interval, places=3)
 
 
-def count(number: int | None) -> Number:
-    """Return a number of trials, with separators."""
-    return Number(number)
-
-
 def marked(name: str, lineage: Lineage) -> Name:
     """Return a system's name with marks for what its results suffer from."""
     return Name(name, (*lineage.flaws, *(() if lineage.complete else (UNKNOWN_ORIGIN,))))
@@ -196,9 +141,7 @@ def marked(name: str, lineage: Lineage) -> Name:
 def categories_table(evaluation: Evaluation, actual: bool = True) -> Table:
     """Return every metric of all trials and of the four categories.
 
-    Args:
-        actual: False leaves out actDCF and Cllr, which mean nothing unless the scores are
-            log-likelihood ratios.
+    Without ``actual``, actDCF and Cllr are left out: they assume log-likelihood ratios.
     """
     points = [point.p_target for point in evaluation.points]
     head = ["targets/non-targets", "targets", "non-targets", "EER %"]
@@ -208,54 +151,41 @@ def categories_table(evaluation: Evaluation, actual: bool = True) -> Table:
     rows = []
     for row in evaluation.categories:
         missing = [decimals(None)] * len(points)
-        least = [decimals(p.min_dcf, p.min_dcf_interval) for p in row.points] or missing
-        costs = [decimals(p.act_dcf, p.act_dcf_interval) for p in row.points] or missing
-        costs = [*costs, decimals(row.cllr, row.cllr_interval)]
-        rows.append(
-            [
-                row.category,
-                count(row.targets),
-                count(row.nontargets),
-                percent(row.eer, row.eer_interval),
-                *least,
-                *(costs if actual else ()),
-                decimals(row.min_cllr),
-            ]
-        )
+        cells = [row.category, Number(row.targets), Number(row.nontargets)]
+        cells += [percent(row.eer, row.eer_interval)]
+        cells += [decimals(p.min_dcf, p.min_dcf_interval) for p in row.points] or missing
+        if actual:
+            cells += [decimals(p.act_dcf, p.act_dcf_interval) for p in row.points] or missing
+            cells += [decimals(row.cllr, row.cllr_interval)]
+        rows.append([*cells, decimals(row.min_cllr)])
     return Table(head, rows)
 
 
 def systems_table(systems: Mapping[str, Evaluation]) -> Table:
     """Return one row for each system: metrics of all trials, then the EER of each category.
 
-    Below them are the differences to the main system of those scored on the same trials.
-
-    Args:
-        systems: by name, the main one first; all with the same operating points.
+    Below them are the differences to the first system of those scored on the same trials.
     """
     name, main = next(iter(systems.items()))
     points = [point.p_target for point in main.points]
     head = ["system", "EER %", *(f"minDCF({p:g})" for p in points), f"actDCF({points[0]:g})"]
     head += ["Cllr", "minCllr", *(f"EER % {category}" for category in CATEGORIES)]
-    rows: list[list[Cell]] = []
+    rows, below = [], []
     for title, evaluation in systems.items():
         pooled = evaluation.pooled
-        actual = [decimals(pooled.act_dcf), decimals(pooled.cllr)]
         first, *others = pooled.points
-        rows.append(
-            [
-                marked(title, evaluation.lineage),
-                percent(pooled.eer, pooled.eer_interval),
-                decimals(first.min_dcf, first.min_dcf_interval),
-                *(decimals(point.min_dcf) for point in others),
-                *(actual if evaluation.calibrated else [None, None]),
-                decimals(pooled.min_cllr),
-                *(percent(evaluation.row(category).eer) for category in CATEGORIES),
-            ]
-        )
-    below = [_difference_row(title, main, other) for title, other in systems.items()]
-    below = [row for row in below[1:] if row]
-    rows += [[f"Difference to {name}"], *below] if below else []
+        cells = [marked(title, evaluation.lineage), percent(pooled.eer, pooled.eer_interval)]
+        cells += [decimals(first.min_dcf, first.min_dcf_interval)]
+        cells += [decimals(point.min_dcf) for point in others]
+        cells += [*_actual(evaluation), decimals(pooled.min_cllr), *_by_category(evaluation)]
+        rows.append(cells)
+        deltas = differences(main, evaluation)
+        if evaluation is not main and deltas:
+            cells = [title, _difference(deltas.eer[POOLED], 2, 100)]
+            cells += [*(_difference(point, 3) for point in deltas.min_dcf), None, None, None]
+            below.append(cells + [_difference(deltas.eer[c], 2, 100) for c in CATEGORIES])
+    if below:
+        rows += [[f"Difference to {name}"], *below]
     return Table(head, rows)
 
 
@@ -263,49 +193,34 @@ def brief_table(systems: Mapping[str, Evaluation]) -> Table:
     """Return one row for each system without intervals, narrow enough for a terminal."""
     rows = []
     for name, evaluation in systems.items():
-        pooled, calibrated = evaluation.pooled, evaluation.calibrated
-        rows.append(
-            [
-                marked(name, evaluation.lineage),
-                percent(pooled.eer),
-                decimals(pooled.min_dcf),
-                decimals(pooled.act_dcf) if calibrated else None,
-                decimals(pooled.cllr) if calibrated else None,
-                *(percent(evaluation.row(category).eer) for category in CATEGORIES),
-            ]
-        )
+        pooled = evaluation.pooled
+        cells = [marked(name, evaluation.lineage), percent(pooled.eer), decimals(pooled.min_dcf)]
+        rows.append([*cells, *_actual(evaluation), *_by_category(evaluation)])
     return Table(["system", "EER %", "minDCF", "actDCF", "Cllr", *CATEGORIES], rows)
 
 
-def _difference_row(name: str, main: Evaluation, other: Evaluation) -> list[Cell] | None:
-    deltas = differences(main, other)
-    if deltas is None:
-        return None
-    cells = [name, difference(deltas.eer[POOLED], True)]
-    cells += [difference(point, False) for point in deltas.min_dcf]
-    return [*cells, None, None, None, *(difference(deltas.eer[c], True) for c in CATEGORIES)]
+def _actual(evaluation: Evaluation) -> list[Cell]:
+    """Return actDCF and Cllr, which only log-likelihood ratios have."""
+    pooled = evaluation.pooled
+    costs: list[Cell] = [decimals(pooled.act_dcf), decimals(pooled.cllr)]
+    return costs if evaluation.calibrated else [None, None]
 
 
-def difference(delta: Difference | None, rate: bool) -> Number | None:
-    """Return a difference as a cell: of a rate in percent points, or of a cost."""
-    if delta is None:
-        return None
-    places, scale = (2, 100) if rate else (3, 1)
-    return Number(delta.value, delta.interval, places, scale, signed=True)
+def _by_category(evaluation: Evaluation) -> list[Cell]:
+    return [percent(evaluation.row(category).eer) for category in CATEGORIES]
+
+
+def _difference(delta: Difference | None, places: int, scale: int = 1) -> Number | None:
+    return delta and Number(delta.value, delta.interval, places, scale, signed=True)
 
 
 def languages_table(rows: Sequence[LanguageRow]) -> Table:
     """Return trials, EER and minDCF of languages or pairs of languages, the hardest first."""
     ordered = sorted(rows, key=lambda row: -1 if row.eer is None else row.eer, reverse=True)
-    cells = [
-        [
-            " – ".join(dict.fromkeys(row.languages)),
-            count(row.targets),
-            count(row.nontargets),
-            percent(row.eer),
-            decimals(row.min_dcf),
-        ]
-        for row in ordered
-    ]
+    cells = []
+    for row in ordered:
+        counts = Number(row.targets), Number(row.nontargets)
+        name = " – ".join(dict.fromkeys(row.languages))
+        cells.append([name, *counts, percent(row.eer), decimals(row.min_dcf)])
     head = "language" if all(len(row.languages) == 1 for row in rows) else "languages"
     return Table([head, "targets", "non-targets", "EER %", "minDCF"], cells)

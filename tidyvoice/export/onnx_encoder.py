@@ -3,18 +3,35 @@
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
+from typing import Literal
 
 import numpy as np
 import torch
+from pydantic import BaseModel, ValidationError
 
 from tidyvoice.encoder.embedder import demand_finite
 from tidyvoice.errors import TidyVoiceError
-from tidyvoice.export.description import Description
 from tidyvoice.files import sha256
+from tidyvoice.frontends import FrontendSettings
 from tidyvoice.headers import INT16_SCALE
 from tidyvoice.packages import install_command
 
 ENDING = ".onnx"
+METADATA = "tidyvoice"
+
+
+class Description(BaseModel):
+    """Description of an exported file: JSON in its metadata under the key ``tidyvoice``."""
+
+    input: Literal["waveform", "features"]  # [B x S] in -1..1, or [B x T x F]
+    precision: Literal["float32", "int8"]
+    # Bytes of a frame of the widest feature map, from which extraction plans its memory. Some maps
+    # of int8 files are float32, so this is an upper bound.
+    frame_bytes: int
+    sample_rate: int
+    frontend: FrontendSettings
+    weights: str | None  # SHA-256, see ``modelhub.folder.fingerprint``
+    trained_on: list[str] | None  # speakers of the model and of the int8 ranges
 
 
 class OnnxEncoder:
@@ -23,19 +40,8 @@ class OnnxEncoder:
     It has the attributes of a ``SpeakerEncoder`` that extraction needs. ``weights`` of an int8 file
     is the SHA-256 of the file, because its embeddings differ from those of the original model.
 
-    Args:
-        path: a file that `tidyvoice export` wrote.
-        threads: threads for one batch; torch's number of threads by default. Extraction computes
-            several batches at once and uses one thread for each.
-
-    Raises:
-        TidyVoiceError: the file is missing, unreadable or not from `tidyvoice export`, or
-            onnxruntime is not installed.
-
-    Example:
-        >>> encoder = OnnxEncoder("model.onnx")  # doctest: +SKIP
-        >>> encoder.embed_samples(samples[None]).shape  # doctest: +SKIP
-        (1, 256)
+    ``threads`` compute one batch, by default as many as torch uses. Extraction computes several
+    batches at once and uses one thread for each.
     """
 
     device = torch.device("cpu")
@@ -45,26 +51,26 @@ class OnnxEncoder:
         runtime = need("onnxruntime")
         options = runtime.SessionOptions()
         options.intra_op_num_threads = threads or torch.get_num_threads()
-        path = Path(path)
-        if not path.is_file():
-            raise TidyVoiceError(f"{path}: no such file; `tidyvoice export` writes one")
+        self.path = Path(path)
         try:
             self.session = runtime.InferenceSession(
                 str(path), options, providers=["CPUExecutionProvider"]
             )
-        except Exception as error:
+            metadata = self.session.get_modelmeta().custom_metadata_map
+            described = Description.model_validate_json(metadata.get(METADATA, ""))
+        except ValidationError:
+            raise TidyVoiceError(f"{path}: give a file that `tidyvoice export` wrote") from None
+        except Exception as error:  # onnxruntime has no common class
             reason = str(error).strip().splitlines()[0]
             raise TidyVoiceError(
                 f"onnxruntime cannot read {path} ({reason}): export it again"
             ) from None
-        metadata = self.session.get_modelmeta().custom_metadata_map
-        self.path = path
-        self.description = Description.from_strings(metadata, path)
-        self.settings = self.description.settings(path)
-        self.trained_on = self.description.trained_on
-        self.precision = self.description.precision
-        self.frame_bytes = self.description.frame_bytes
-        original = self.description.weights if self.precision == "float32" else None
+        self.input = described.input
+        self.settings = described.frontend
+        self.trained_on = described.trained_on
+        self.precision = described.precision
+        self.frame_bytes = described.frame_bytes
+        original = described.weights if described.precision == "float32" else None
         self.weights = original or sha256(path)
         self.frontend = self.settings.build().eval()
 
@@ -72,34 +78,19 @@ class OnnxEncoder:
     def inputs(self, samples: np.ndarray) -> np.ndarray:
         """Convert samples int16 [B x S] to the float32 input of the file."""
         waveforms = samples.astype(np.float32) / np.float32(INT16_SCALE)
-        if self.description.input == "waveform":
+        if self.input == "waveform":
             return waveforms
         return self.frontend(torch.from_numpy(waveforms)).numpy()
 
     def embed_samples(self, samples: np.ndarray) -> np.ndarray:
-        """Return raw embeddings float32 [B x D] of samples int16 [B x S].
-
-        Raises:
-            TidyVoiceError: the utterances are too short for one frame, or an embedding is not
-                finite.
-        """
-        frames = self.frontend.num_frames(samples.shape[1])
-        if frames < 1:
-            raise TidyVoiceError(
-                f"an utterance has {samples.shape[1]} samples, fewer than the "
-                f"{self.frontend.num_samples(1)} of one frame: leave it out"
-            )
-        embeddings = self.session.run(None, {self.description.input: self.inputs(samples)})[0]
-        demand_finite(embeddings, frames, self.precision)
+        """Return raw embeddings float32 [B x D] of samples int16 [B x S], at least one frame."""
+        embeddings = self.session.run(None, {self.input: self.inputs(samples)})[0]
+        demand_finite(embeddings, self.frontend.num_frames(samples.shape[1]), self.precision)
         return embeddings
 
 
 def need(*names: str) -> ModuleType:
-    """Import modules of the extra ``export`` and return the last one.
-
-    Raises:
-        TidyVoiceError: a module is not installed.
-    """
+    """Import modules of the extra ``export``, or raise a TidyVoiceError; return the last one."""
     try:
         return [import_module(name) for name in names][-1]
     except ModuleNotFoundError as error:

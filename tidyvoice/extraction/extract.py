@@ -6,46 +6,60 @@ of the folder. A batch does not depend on the number of processes or on finished
 always has the same bytes.
 """
 
-from contextlib import closing
+import hashlib
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
-from tidyvoice.batch_plan import plan_batches, plan_items
+from tidyvoice.batch_plan import Items, plan_batches, plan_items
 from tidyvoice.distributed import World
 from tidyvoice.encoder import SpeakerEncoder
 from tidyvoice.encoder.embedder import LONGEST
-from tidyvoice.errors import TidyVoiceError
-from tidyvoice.extraction.memory import Budget
-from tidyvoice.extraction.run import Extracted, Extraction, refuse, too_short
-from tidyvoice.extraction.source import Source
-from tidyvoice.extraction.workers import embed_batches
+from tidyvoice.errors import TidyVoiceError, summarise
+from tidyvoice.extraction.parts import Parts
+from tidyvoice.extraction.workers import MEMORY, Batch, Source, batch_frames, embed_batches
+from tidyvoice.files import only_writer, write_text
+from tidyvoice.headers import SAMPLE_RATE
+from tidyvoice.scoring.embeddings import save_embeddings
+from tidyvoice.source import source_hash
 
-__all__ = ["LONGEST", "Extracted", "Source", "embed_rows", "extract", "plan_batches"]
+# A part is written when it holds a tenth of the time so far, between these limits in seconds.
+SHARE, SHORTEST, LONGEST_PART = 0.1, 1.0, 30.0
 
 
-def embed_rows(
-    encoder: SpeakerEncoder, source: Source, rows: np.ndarray, memory_mib: int | None = None
-) -> np.ndarray:
-    """Return the embeddings float32 [N x D] of N utterances of a source, each in one piece.
+@dataclass(frozen=True)
+class Extracted:
+    """Numbers of utterances: in the table, of these from an interrupted run, and unreadable.
 
-    Args:
-        rows: rows of the utterances, int64 [N].
-        memory_mib: see ``Budget``.
-
-    Raises:
-        TidyVoiceError: an utterance is missing, unreadable, or shorter than one frame.
+    ``failures`` lists the unreadable ones; it is None without any, and in processes other than the
+    first.
     """
-    rows = np.asarray(rows)
-    refuse(source, too_short(encoder, source, rows))
+
+    utterances: int
+    resumed: int
+    failed: int
+    failures: Path | None
+
+
+def embed_rows(encoder: SpeakerEncoder, source: Source, rows: np.ndarray) -> np.ndarray:
+    """Return the embeddings float32 [N x D] of the utterances ``rows``, each in one piece.
+
+    An utterance that is unreadable or too short is a TidyVoiceError.
+    """
+    _refuse(source, _too_short(encoder, source, rows))
     items = plan_items(rows, source.samples, encoder.frontend, longest=int(source.samples.max()))
-    budget = Budget(encoder, memory_mib)
-    batches = plan_batches(items.frames, budget.batch_frames)
-    vectors: dict[int, np.ndarray] = {}
-    with closing(embed_batches(encoder, source, items, batches, budget, strict=True)) as done:
-        for batch in done:
-            vectors.update(zip(batch.items.tolist(), batch.values, strict=True))
-    return np.stack([vectors[item] for item in range(len(items))])
+    memory = MEMORY[encoder.device.type]
+    batches = plan_batches(items.frames, batch_frames(encoder, memory))
+    with closing(embed_batches(encoder, source, items, batches, memory, strict=True)) as results:
+        vectors = np.concatenate([batch.values for batch in results])
+    return vectors[np.argsort(np.concatenate(batches))]
 
 
 def extract(
@@ -63,23 +77,144 @@ def extract(
     """Write the embeddings of a data folder's utterances to ``out``, in the folder's order.
 
     Args:
-        memory_mib: see ``Budget``.
+        memory_mib: memory of all batches that are computed at once; default: ``MEMORY``.
         longest: seconds. A longer recording is split into pieces of equal length; its embedding is
             the mean of theirs, weighted by length.
         limit: extract only this many utterances, drawn with ``seed``.
         strict: stop at the first utterance that cannot be read. Without it, such utterances are
             left out and listed with the reason in ``out`` + ".failed.txt".
         world: the processes that share the work, each of which calls this function.
-
-    Raises:
-        TidyVoiceError: an utterance cannot be read (``strict``) or none can; another process
-            writes ``out``; ``out`` is a folder; see also ``embed_batches``.
     """
-    if Path(out).is_dir():
+    out, world = Path(out), world or World(0, 1, encoder.device)
+    if out.is_dir():
         raise TidyVoiceError(f"{out} is a folder: give the file to write")
     source = Source(data)
     rows = np.arange(len(source.ids))
     if limit is not None and limit < len(rows):
         rows = np.sort(np.random.default_rng(seed).permutation(rows)[:limit])
-    world = world or World(0, 1, encoder.device)
-    return Extraction(encoder, source, rows, Path(out), world, strict, longest).run(memory_mib)
+    failures = _too_short(encoder, source, rows)
+    if strict:
+        _refuse(source, failures)
+    fit = rows[[row not in failures for row in rows.tolist()]]
+    most = max(encoder.frontend.num_frames(round(longest * SAMPLE_RATE)), 1)
+    items = plan_items(fit, source.samples, encoder.frontend, most)
+    parts, memory = Parts(out), memory_mib or MEMORY[encoder.device.type]
+    largest = batch_frames(encoder, memory)
+    with only_writer(parts.folder) if world.is_first else nullcontext():
+        state = None
+        if world.is_first:
+            ids = "\n".join(source.ids[row] for row in fit).encode()
+            utterances = hashlib.sha256(ids + source.samples[fit].astype("<i8").tobytes())
+            plan = {
+                "utterances": utterances.hexdigest(),
+                "code": source_hash(),
+                "model": encoder.weights,
+                "frontend": encoder.settings.model_dump_json(),
+                "precision": encoder.precision,
+                "device": encoder.device.type,  # rounding differs between devices
+                "longest": f"{longest:g}",
+                "batch_frames": largest,
+            }
+            state = parts.begin(plan), parts.collect(len(items))[1]
+        number, done = world.gather(state)[0]
+        # A batch with a missing item is computed again as a whole, so that the bytes are the same.
+        batches = [b for b in plan_batches(items.frames, largest) if not done[b].all()]
+        missing = {row for batch in batches for row in items.rows[batch].tolist()}
+        resumed = len(fit) - len(missing)
+        if resumed and world.is_first:
+            message = f"{parts.folder}: resuming after {resumed:,} of {len(rows):,} utterances"
+            print(message, file=sys.stderr, flush=True)
+        share = batches[world.rank :: world.size]
+        results = embed_batches(encoder, source, items, share, memory, strict)
+        written = _write_parts(results, parts, number, world.rank)
+        quiet = None if world.is_first else True
+        with closing(results), closing(written):
+            for batch in tqdm(written, str(data), len(share), unit=" batches", disable=quiet):
+                failures |= {int(items.rows[item]): why for item, why in batch.failures.items()}
+        failures = {row: why for theirs in world.gather(failures) for row, why in theirs.items()}
+        listed = None
+        if world.is_first:
+            listed = _list_failures(out, source, failures)
+            _merge(parts, out, encoder, source, items, failures)
+    return Extracted(len(rows) - len(failures), resumed, len(failures), listed)
+
+
+def _write_parts(results: Iterator[Batch], parts: Parts, number: int, rank: int) -> Iterator[Batch]:
+    """Yield the batches of ``results``, and write them as parts from ``number`` on."""
+    unwritten: list[Batch] = []
+    start = last = time.monotonic()
+
+    def write() -> None:
+        if unwritten:
+            items, vectors, _ = zip(*unwritten, strict=True)
+            parts.write(number, rank, np.concatenate(items), np.concatenate(vectors))
+            unwritten.clear()
+
+    try:
+        for batch in results:
+            if len(batch.items):
+                unwritten.append(batch)
+            yield batch
+            now = time.monotonic()
+            if now - last >= min(max(SHARE * (now - start), SHORTEST), LONGEST_PART):
+                write()
+                number, last = number + 1, now
+    finally:
+        write()
+
+
+def _list_failures(out: Path, source: Source, failures: dict[int, str]) -> Path | None:
+    """Write the list of failed utterances; without any, remove an older list."""
+    path = out.with_name(out.name + ".failed.txt")
+    if not failures:
+        path.unlink(missing_ok=True)
+        return None
+    write_text(path, "".join(f"{source.ids[row]} {failures[row]}\n" for row in sorted(failures)))
+    return path
+
+
+def _merge(
+    parts: Parts,
+    out: Path,
+    encoder: SpeakerEncoder,
+    source: Source,
+    items: Items,
+    failures: dict[int, str],
+) -> None:
+    """Write the table from the parts, then remove them."""
+    vectors, mask = parts.collect(len(items))
+    firsts = items.firsts
+    complete = np.logical_and.reduceat(mask, firsts) if len(firsts) else mask
+    if not complete.any():
+        shutil.rmtree(parts.folder)
+        why = summarise([f"{source.ids[row]}: {why}" for row, why in failures.items()], 1)
+        raise TidyVoiceError(f"{source.data}: no utterance could be read: {why}")
+    pieces = np.diff(np.append(firsts, len(items)))
+    for first, count in zip(firsts[pieces > 1], pieces[pieces > 1], strict=True):
+        part = slice(first, first + count)
+        vectors[first] = np.average(vectors[part], axis=0, weights=items.frames[part])
+    kept = firsts[complete]
+    if len(kept) < len(vectors):
+        vectors = vectors[kept]
+    ids = [source.ids[row] for row in items.rows[kept]]
+    save_embeddings(out, ids, vectors, encoder.trained_on, encoder.weights)
+    shutil.rmtree(parts.folder)
+
+
+def _too_short(encoder: SpeakerEncoder, source: Source, rows: np.ndarray) -> dict[int, str]:
+    """Return the rows of utterances that are too short for the encoder, with the reason."""
+    fewest = encoder.fewest_frames
+    limit = "one frame" if fewest == 1 else f"the {fewest} frames that {encoder.precision} needs"
+    if encoder.precision == "bfloat16":
+        limit += "; use --precision float32"
+    short = rows[source.samples[rows] < encoder.frontend.num_samples(fewest)]
+    return {int(row): f"{source.samples[row]} samples, less than {limit}" for row in short}
+
+
+def _refuse(source: Source, short: dict[int, str]) -> None:
+    """Raise a TidyVoiceError if there are utterances that are too short."""
+    for row, why in short.items():
+        raise TidyVoiceError(
+            f"{source.ids[row]} has {why} ({len(short)} such utterances): leave them out of "
+            f"{source.data}"
+        )

@@ -1,4 +1,4 @@
-"""Reading and embedding of batches in parallel threads.
+"""Reading and embedding of batches in parallel threads, within a limit of memory.
 
 On a CPU each worker is one thread that computes a whole batch. Threads that share one batch would
 wait for each other at every operation, and the last bits of the result would depend on their
@@ -6,47 +6,96 @@ number.
 """
 
 import os
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
+from tidyvoice.audio import read_part
 from tidyvoice.batch_plan import Items
+from tidyvoice.data.manifest import Manifest
+from tidyvoice.data.shards import ShardReader
 from tidyvoice.device import is_out_of_memory
 from tidyvoice.encoder import SpeakerEncoder
 from tidyvoice.errors import NotFiniteError, TidyVoiceError
-from tidyvoice.extraction.memory import MIB, Budget
-from tidyvoice.extraction.source import Source
+from tidyvoice.headers import SAMPLE_RATE
 from tidyvoice.readahead import read_ahead, usable_cores
 
 READING_THREADS = 4
+MIB = 2**20
+# Feature maps of the widest size that exist at once: the input of a block, the outputs of its two
+# convolutions and the workspace of a convolution; on a GPU also those within SimAM.
+MAPS = {"cpu": 4, "cuda": 7, "mps": 7}
+# Copies of a waveform and of its features in float32.
+WAVEFORMS, FEATURES = 5, 5
+MEMORY = {"cpu": 2048, "cuda": 4096, "mps": 1024}  # MiB by default
+CPU_BATCH = 64  # MiB; larger batches do not fit in the caches
 
 
-@dataclass(frozen=True)
-class Batch:
-    """A batch after reading or embedding.
+def bytes_per_frame(encoder: SpeakerEncoder) -> int:
+    """Return the bytes of one frame of a batch during embedding, without the weights."""
+    frontend, kind = encoder.frontend, encoder.device.type
+    numbers = WAVEFORMS * frontend.frame_shift + FEATURES * frontend.feature_dim
+    if kind != "cpu":
+        numbers += frontend.working_numbers
+    return MAPS[kind] * encoder.frame_bytes + 4 * numbers
+
+
+def batch_frames(encoder: SpeakerEncoder, memory: int) -> int:
+    """Return the largest number of frames of a batch, for MiB of all batches at once.
+
+    On a CPU several batches are computed at once.
+    """
+    most = min(memory, CPU_BATCH) if encoder.device.type == "cpu" else memory
+    return max(most * MIB // bytes_per_frame(encoder), 1)
+
+
+class Source:
+    """Utterances of a data folder, from its ``wav.scp`` or else from its shards.
 
     Attributes:
-        items: items that could be read, int64 [B].
-        values: their samples int16 [B x S] or embeddings float32 [B x D].
-        failures: the other items, with the reason.
+        data: the folder.
+        ids: utterance ids.
+        samples: number of samples of each utterance, int64 [N].
     """
+
+    def __init__(self, data: str | Path):
+        self.data = Path(data)
+        self._shards = None
+        # Compressed audio has no durations before it is decoded; the shards have the lengths.
+        if all((self.data / name).exists() for name in ("wav.scp", "utt2dur")):
+            table = Manifest.read(data).table
+            self.ids: list[str] = table["utterance"].to_list()
+            self._paths: list[str] = table["path"].to_list()
+            self.samples = np.rint(table["seconds"].to_numpy() * SAMPLE_RATE).astype(np.int64)
+        else:
+            self._shards = ShardReader(data)
+            self.ids = self._shards.keys.to_list()
+            self.samples = self._shards.samples
+
+    def read(self, row: int, start: int = 0, count: int | None = None) -> np.ndarray:
+        """Return samples int16 [count] of an utterance from ``start`` (default: to the end)."""
+        if self._shards is not None:
+            return self._shards.read(row, start, count)
+        path, length = self._paths[row], int(self.samples[row])
+        samples, total = read_part(path, start, -1 if count is None else count)
+        if total != length:
+            raise TidyVoiceError(
+                f"{path} has {total} samples, its utt2dur says {length}: prepare the data again"
+            )
+        return samples
+
+
+class Batch(NamedTuple):
+    """Items that could be read, int64 [B], with samples int16 [B x S] or embeddings [B x D]."""
 
     items: np.ndarray
     values: np.ndarray
-    failures: list[tuple[int, str]]
-
-
-def cpu_workers() -> int:
-    """Return OMP_NUM_THREADS, or by default this process's share of the usable cores."""
-    local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    setting = os.environ.get("OMP_NUM_THREADS", "")
-    # torchrun sets OMP_NUM_THREADS=1 for several processes when the user has not set it.
-    if setting.isdecimal() and int(setting) and not (local > 1 and setting == "1"):
-        return int(setting)
-    return max(usable_cores() // local, 1)
+    failures: dict[int, str]  # the other items, with the reason
 
 
 def embed_batches(
@@ -54,33 +103,34 @@ def embed_batches(
     source: Source,
     items: Items,
     batches: Sequence[np.ndarray],
-    budget: Budget,
+    memory: int,
     strict: bool,
 ) -> Iterator[Batch]:
     """Embed batches of items, in order. Close the iterator if you leave it before its end.
 
-    Raises:
-        TidyVoiceError: an utterance cannot be read (``strict``), a batch does not fit in the memory
-            of the device, or an embedding is not finite.
+    ``memory`` is the MiB of all batches that are computed at once; a larger one is computed alone.
+    An utterance that cannot be read is an error if ``strict``.
     """
-    frontend, on_cpu = encoder.frontend, encoder.device.type == "cpu"
-    workers = cpu_workers() if on_cpu else 1
+    frontend, workers = encoder.frontend, 1
+    if on_cpu := encoder.device.type == "cpu":
+        local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+        # torchrun gives each process one thread by default, although more cores may be there.
+        workers = torch.get_num_threads() if local == 1 else max(usable_cores() // local, 1)
+    free, turn = threading.Semaphore(memory), threading.Lock()
 
     def load(batch: np.ndarray) -> Batch:
-        samples, failures = [], []
+        samples, failures = {}, {}
         count = frontend.num_samples(int(items.frames[batch[0]]))
         for item in batch.tolist():
-            row, start = int(items.rows[item]), int(items.starts[item]) * frontend.frame_shift
+            start = int(items.starts[item]) * frontend.frame_shift
             try:
-                part = () if items.whole[item] else (start, count)
-                samples.append((item, source.read(row, *part)[:count]))
+                samples[item] = source.read(int(items.rows[item]), start, count)
             except (TidyVoiceError, OSError) as error:
                 if strict:
                     raise
-                failures.append((item, str(error)))
-        values = [value for _, value in samples]
-        stacked = np.stack(values) if values else np.empty((0, count), np.int16)
-        return Batch(np.array([item for item, _ in samples], np.int64), stacked, failures)
+                failures[item] = str(error)
+        stacked = np.stack(list(samples.values())) if samples else np.empty((0, count), np.int16)
+        return Batch(np.array(list(samples), np.int64), stacked, failures)
 
     def compute(batch: Batch) -> Batch:
         if not len(batch.items):
@@ -88,9 +138,12 @@ def embed_batches(
         if on_cpu:
             torch.set_num_threads(1)
         frames = int(items.frames[batch.items[0]]) * len(batch.items)
+        size = min(-(-frames * bytes_per_frame(encoder) // MIB), memory)
+        with turn:  # one thread at a time collects its share
+            for _ in range(size):
+                free.acquire()
         try:
-            with budget.hold(frames):
-                return Batch(batch.items, encoder.embed_samples(batch.values), batch.failures)
+            return batch._replace(values=encoder.embed_samples(batch.values))
         except NotFiniteError as error:
             name = source.ids[items.rows[batch.items[error.row]]]
             raise TidyVoiceError(f"{name}: {error}") from None
@@ -99,8 +152,10 @@ def embed_batches(
                 raise
             raise TidyVoiceError(
                 f"{encoder.device} has too little memory for {frames:,} frames at once: give a "
-                f"--memory below {budget.total // MIB} (MiB) or a shorter --longest"
+                f"--memory below {memory} (MiB) or a shorter --longest"
             ) from None
+        finally:
+            free.release(size)
 
     threads = torch.get_num_threads()
     try:

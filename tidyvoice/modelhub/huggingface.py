@@ -70,7 +70,7 @@ def require_token() -> None:
         )
 
 
-def upload(repository: str, folder: Path) -> dict[str, Any]:
+def upload(repository: str, folder: Path, private: bool = False) -> dict[str, Any]:
     """Push a model folder in one commit; create the repository if it does not exist.
 
     The same commit deletes all other files of a model from the repository, because weights or a
@@ -78,13 +78,19 @@ def upload(repository: str, folder: Path) -> dict[str, Any]:
 
     Raises:
         TidyVoiceError: the repository cannot be written, changed in the meantime or is unreachable,
-            or the card is invalid. Nothing is written.
+            or the card is invalid; or it is public, and ``private`` is True. Nothing is written.
     """
     require_token()
     api, page = HfApi(), f"{constants.ENDPOINT}/{repository}"
     with _one_line(repository):
-        api.create_repo(repository, exist_ok=True)
+        # Without the argument the settings of the account decide.
+        api.create_repo(repository, exist_ok=True, **({"private": True} if private else {}))
         info = api.model_info(repository)
+        if private and not info.private:
+            raise TidyVoiceError(
+                f"{repository} is public: make it private at {page}/settings, or leave out "
+                "--private"
+            )
         new = sorted(path for path in folder.iterdir() if path.is_file())
         others = {file.rfilename for file in info.siblings or ()} - {path.name for path in new}
         commit = api.create_commit(

@@ -13,7 +13,7 @@ from tidyvoice.files import sha256
 from tidyvoice.modelhub.folder import model_files
 from tidyvoice.modelhub.wespeaker import network_of
 from tidyvoice.released import Source, read_source
-from tidyvoice.report import load_system
+from tidyvoice.report.system import load_system
 from tidyvoice.runs import USUAL, Experiment, read_experiment
 from tidyvoice.settings import read_yaml
 

@@ -49,19 +49,13 @@ STYLE = {
     "ytick.color": MUTED,
     "xtick.labelcolor": INK,
     "ytick.labelcolor": INK,
-    "xtick.major.width": 0.7,
-    "ytick.major.width": 0.7,
     "axes.grid": True,
-    "axes.axisbelow": True,
-    "axes.unicode_minus": True,
     "grid.color": GRID,
     "grid.linewidth": 0.6,
     "lines.linewidth": 1.5,
-    "lines.solid_capstyle": "round",
     "legend.frameon": False,
     "legend.fontsize": 9,
     "legend.handlelength": 2.2,
-    "legend.columnspacing": 1.4,
     "legend.borderpad": 0,
 }
 
@@ -77,7 +71,7 @@ class Picture:
 
     @property
     def address(self) -> str:
-        """Return the plain figure as a ``data:`` address, for a download link."""
+        """The plain figure as a ``data:`` address, for a download link."""
         return f"data:image/svg+xml;base64,{base64.b64encode(self.plain.encode()).decode()}"
 
 
@@ -89,15 +83,13 @@ def drawn(
     Args:
         name: name of the file, and prefix of the ids of its elements.
         title: text for screen readers.
-        height: of the axes, in inches.
-        below: room beneath the axes, in inches.
+        height, below: of the axes and of the room beneath them, in inches.
         draw: called with the figure and its axes.
     """
-    whole = below + height + TOP
     file = io.StringIO()
     # Element ids are a hash with this salt; no date or creator is written.
     with matplotlib.rc_context(STYLE | {"svg.hashsalt": name}):
-        figure = Figure(figsize=(WIDTH, whole))
+        figure = Figure(figsize=(WIDTH, below + height + TOP))
         draw(figure, axes_at(figure, below, height))
         nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
         figure.savefig(file, format="svg", transparent=True, metadata=nothing)
@@ -109,11 +101,6 @@ def axes_at(figure: Figure, bottom: float, height: float) -> Axes:
     whole = figure.get_figheight()
     width = (WIDTH - LEFT - RIGHT) / WIDTH
     return figure.add_axes((LEFT / WIDTH, bottom / whole, width, height / whole))
-
-
-def entry(label: str) -> str:
-    """Return a label for the legend; matplotlib drops labels that begin with an underscore."""
-    return f" {label}" if label.startswith("_") else label
 
 
 def legend(figure: Figure, entries: int, columns: int = 2) -> None:
@@ -130,11 +117,9 @@ def legend_height(entries: int, columns: int = 2) -> float:
 def picture(name: str, title: str, svg: str) -> Picture:
     """Return both forms of an SVG file that is drawn in the colours above."""
     plain = re.sub(r"font-family: [^;\"]*", f"font-family: {FONT}", svg)
-    inline = plain[plain.index("<svg") :]
-    inline = re.sub(r"<style.*?</style>", "", inline, flags=re.DOTALL)
+    inline = re.sub(r"<style.*?</style>", "", plain[plain.index("<svg") :], flags=re.DOTALL)
     inline = re.sub(r'(<svg[^>]*?) width="\S+" height="\S+"', r"\1", inline, count=1)
-    label = f'<svg role="img" aria-label="{escape(title)}"'
-    inline = inline.replace("<svg", label, 1)
+    inline = inline.replace("<svg", f'<svg role="img" aria-label="{escape(title)}"', 1)
     # Several figures share a page, so their ids must differ.
     inline = re.sub(r'( id="|url\(#|href="#)', rf"\g<1>{name}-", inline)
     for colour, variable in VARIABLES.items():

@@ -1,7 +1,7 @@
 """The figures of a report: DET curves, score distributions, calibration, training curves."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TypeVar
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -15,16 +15,7 @@ from matplotlib.ticker import (
 )
 from scipy.special import ndtri
 
-from tidyvoice.evaluation.categories import POOLED
-from tidyvoice.report.curves import (
-    COST_SHOWN,
-    LLR_EDGES,
-    LOG_ODDS,
-    BayesError,
-    CostCurve,
-    DetCurve,
-    Reliability,
-)
+from tidyvoice.report.curves import COST_SHOWN, LLR_EDGES, LOG_ODDS
 from tidyvoice.report.drawing import (
     BELOW,
     DASHES,
@@ -37,65 +28,53 @@ from tidyvoice.report.drawing import (
     Picture,
     axes_at,
     drawn,
-    entry,
     legend,
     legend_height,
 )
 from tidyvoice.report.training_log import TrainingLog
+from tidyvoice.scoring.metrics import ErrorRates, eer_of
 
-T = TypeVar("T")
-
-CURVE_POINTS = 600
 RATE_TICKS = (0.001, 0.01, 0.1, 0.5, 1, 2, 5, 10, 20, 40, 60, 80, 95)  # percent
 SIDE = WIDTH - LEFT - RIGHT
 STRIP, GAP = 0.85, 0.16  # inches
 LIMIT = float(LLR_EDGES[-1]) + 1
 
 
-def named(curves: Mapping[str, T]) -> dict[str, T]:
-    """Return the curves of a system's categories by their names in legends."""
-    return {"all trials" if key == POOLED else key: curve for key, curve in curves.items()}
+def det_picture(name: str, title: str, curves: Mapping[str, ErrorRates]) -> Picture:
+    """Draw DET curves (Martin et al., 1997) by label, the main one first; the legend adds the EER.
 
-
-def det_picture(name: str, title: str, curves: Mapping[str, DetCurve]) -> Picture:
-    """Draw DET curves (Martin et al., 1997): both error rates on probit axes.
-
-    Args:
-        curves: by label, the main one first; the legend adds the EER.
+    Probit axes have no rates of 0 and 1, so such points are left out.
     """
-    columns = 1 if max(map(len, curves)) > 22 else 2
-    low, high = _rate_limits(curves.values())
-    ticks = [tick for tick in RATE_TICKS if low <= ndtri(tick / 100) <= high]
+    # Room for every EER.
+    eers = [eer for rates in curves.values() if (eer := eer_of(rates))] or [0.01]
+    low = max([t for t in RATE_TICKS if t <= 100 * min(eers) / 15], default=RATE_TICKS[0])
+    high = min([t for t in RATE_TICKS if t >= max(40.0, 250 * max(eers))], default=RATE_TICKS[-1])
+    ticks = [tick for tick in RATE_TICKS if low <= tick <= high]
+    limits = tuple(ndtri(np.array([low, high]) / 100))
 
     def draw(_: Figure, axes: Axes) -> None:
-        for label, curve, style in _styled(curves):
+        for label, rates, style in _styled(curves):
+            inside = (rates.fnr > 0) & (rates.fpr > 0) & (rates.fnr < 1) & (rates.fpr < 1)
             style["linewidth"] = 2 if style["color"] == INK else 1.5
-            legend_entry = entry(f"{label}, {100 * curve.eer:.2f} %")
-            axes.plot(ndtri(curve.fpr), ndtri(curve.fnr), label=legend_entry, **style)
-        axes.plot([low, high], [low, high], color=MUTED, linewidth=0.7, zorder=1)
+            label = f"{label}, {100 * eer_of(rates):.2f} %"
+            axes.plot(ndtri(rates.fpr[inside]), ndtri(rates.fnr[inside]), label=label, **style)
+        axes.plot(limits, limits, color=MUTED, linewidth=0.7, zorder=1)
         for axis, rate in ((axes.xaxis, "positive"), (axes.yaxis, "negative")):
             axis.set_major_locator(FixedLocator(ndtri(np.array(ticks) / 100)))
             axis.set_major_formatter(FuncFormatter(lambda _, place: f"{ticks[place]:g}"))
             axis.set_minor_locator(NullLocator())
             axis.set_label_text(f"False {rate} rate (%)")
-        axes.set(xlim=(low, high), ylim=(low, high))
+        axes.set(xlim=limits, ylim=limits)
 
-    return _with_legend(name, title, len(curves), draw, columns)
+    return _with_legend(name, title, len(curves), draw, 1 if max(map(len, curves)) > 22 else 2)
 
 
 def histogram_picture(
-    name: str,
-    title: str,
-    edges: np.ndarray,
-    histograms: Mapping[str, np.ndarray],
-    threshold: float,
+    name: str, title: str, edges: np.ndarray, histograms: Mapping[str, np.ndarray], threshold: float
 ) -> Picture:
-    """Draw score densities by kind of trial: the colour is the label, the dash the language.
+    """Draw score densities, see ``curves.histograms``, and a line at the threshold.
 
-    Args:
-        edges: scores [B + 1].
-        histograms: density [B] by kind of trial.
-        threshold: marked by a line.
+    The colour is the label, the dash the language.
     """
 
     def draw(_: Figure, axes: Axes) -> None:
@@ -114,8 +93,10 @@ def histogram_picture(
     return _with_legend(name, title, len(histograms), draw)
 
 
-def reliability_picture(name: str, title: str, systems: Mapping[str, Reliability]) -> Picture:
-    """Draw observed against predicted log odds at prior 0.5, above the first system's counts.
+def reliability_picture(
+    name: str, title: str, systems: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]]
+) -> Picture:
+    """Draw ``curves.reliability`` by label, above the counts of the first system.
 
     On the diagonal the log-likelihood ratios are right; a flatter curve is overconfident.
     """
@@ -123,23 +104,20 @@ def reliability_picture(name: str, title: str, systems: Mapping[str, Reliability
 
     def draw(figure: Figure, axes: Axes) -> None:
         axes.plot([-LIMIT, LIMIT], [-LIMIT, LIMIT], color=MUTED, linewidth=0.7, zorder=1)
-        for number, (label, curve, style) in enumerate(_styled(systems)):
-            width, size = (1.3, 2.2) if number else (1.8, 3.2)
-            style |= {"linewidth": width, "marker": "o", "markersize": size, "label": entry(label)}
-            finite = np.isfinite(curve.observed)
-            axes.plot(curve.predicted[finite], curve.observed[finite], **style)
+        for label, (predicted, observed, _), style in _styled(systems):
+            first = style["color"] == INK
+            style |= {"linewidth": 1.8 if first else 1.3, "markersize": 3.2 if first else 2.2}
+            finite = np.isfinite(observed)
+            axes.plot(predicted[finite], observed[finite], marker="o", label=label, **style)
         axes.set(xlim=(-LIMIT, LIMIT), ylim=(-LIMIT, LIMIT), ylabel="Observed log odds")
         axes.tick_params(labelbottom=False)
         strip = axes_at(figure, below - STRIP - GAP, STRIP)
-        first = next(iter(systems.values()))
         edges = np.concatenate([[-LIMIT], LLR_EDGES, [LIMIT]])
-        for counts, colour, label in (
-            (first.targets, SERIES[0], "targets"),
-            (first.nontargets, SERIES[1], "non-targets"),
-        ):
+        counts = next(iter(systems.values()))[2]
+        for count, colour, label in zip(counts, SERIES, ("targets", "non-targets"), strict=False):
             # A logarithmic axis has no 0, so empty bins are drawn at its foot.
-            strip.stairs(np.maximum(counts, 0.8), edges, color=colour, label=label, baseline=0.8)
-        top = 2.0 * max(first.targets.max(), first.nontargets.max(), 10)
+            strip.stairs(np.maximum(count, 0.8), edges, color=colour, label=label, baseline=0.8)
+        top = 2.0 * max(counts.max(), 10)
         strip.set(xlim=(-LIMIT, LIMIT), yscale="log", ylim=(0.8, top), ylabel="Trials")
         strip.set_xlabel("Predicted log odds (the log-likelihood ratio)")
         decades = 10.0 ** np.arange(0, np.log10(top) + 1, 2)
@@ -155,30 +133,26 @@ def reliability_picture(name: str, title: str, systems: Mapping[str, Reliability
 
 
 def cost_picture(
-    name: str, title: str, curves: Mapping[str, CostCurve], bayes_threshold: float | None
+    name: str,
+    title: str,
+    curves: Mapping[str, tuple[np.ndarray, np.ndarray, float, float]],
+    bayes_threshold: float | None,
 ) -> Picture:
-    """Draw the normalised cost against the threshold, with a dot at each curve's minimum.
-
-    Args:
-        curves: by label, the first of all trials.
-        bayes_threshold: the best threshold of perfect log-likelihood ratios; None for other scores.
-    """
+    """Draw ``curves.cost_curve`` by label; a line marks the best threshold of perfect LLRs."""
 
     def draw(_: Figure, axes: Axes) -> None:
-        for label, curve, style in _styled(curves):
-            axes.plot(curve.threshold, curve.cost, label=entry(label), **style)
-            axes.plot(
-                curve.best_threshold, curve.best_cost, "o", color=style["color"], markersize=4
-            )
-        low = min(curve.threshold[0] for curve in curves.values())
-        high = max(curve.threshold[-1] for curve in curves.values())
+        shown = []
+        for label, (threshold, cost, best_threshold, best_cost), style in _styled(curves):
+            axes.plot(threshold, cost, label=label, **style)
+            axes.plot(best_threshold, best_cost, "o", color=style["color"], markersize=4)
+            shown += [threshold[0], threshold[-1]]
         if bayes_threshold is not None:
             style = {"color": MUTED, "linewidth": 1, "linestyle": DASHES[2]}
             axes.axvline(bayes_threshold, **style)
             axes.plot([], [], label="Bayes threshold", **style)
-            low, high = min(low, bayes_threshold), max(high, bayes_threshold)
-        room = 0.03 * (high - low)
-        axes.set(xlim=(low - room, high + room), ylim=(0, COST_SHOWN))
+            shown.append(bayes_threshold)
+        room = 0.03 * (max(shown) - min(shown))
+        axes.set(xlim=(min(shown) - room, max(shown) + room), ylim=(0, COST_SHOWN))
         axes.set(xlabel="Threshold", ylabel="Normalised DCF")
         axes.xaxis.set_major_locator(MaxNLocator(8))
 
@@ -186,48 +160,48 @@ def cost_picture(
 
 
 def bayes_error_picture(
-    name: str, title: str, systems: Mapping[str, BayesError], marks: Sequence[float]
+    name: str,
+    title: str,
+    systems: Mapping[str, tuple[np.ndarray, np.ndarray | None]],
+    marks: Sequence[float],
 ) -> Picture:
-    """Draw the actual (full) and the minimum (dashed) normalised cost against prior log odds.
+    """Draw ``curves.bayes_error`` by label: minimum (dashed) and actual (full), where it is known.
 
-    Args:
-        systems: by label.
-        marks: prior log odds of the operating points, marked by lines.
+    Lines mark the operating points, given as prior log odds.
     """
 
     def draw(_: Figure, axes: Axes) -> None:
         for mark in marks:
             axes.axvline(mark, color=MUTED, linewidth=0.8, linestyle=DASHES[2], zorder=1)
-        for label, curve, style in _styled(systems):
-            colour = style["color"]
-            if curve.actual is not None:
-                axes.plot(LOG_ODDS, curve.actual, color=colour, label=entry(f"{label}, actual"))
-            style = {"color": colour, "linestyle": DASHES[1], "linewidth": 1.2}
-            axes.plot(LOG_ODDS, curve.minimum, label=entry(f"{label}, minimum"), **style)
+        for label, (minimum, actual), style in _styled(systems):
+            style["linestyle"] = "-"
+            if actual is not None:
+                axes.plot(LOG_ODDS, actual, label=f"{label}, actual", **style)
+            style |= {"linestyle": DASHES[1], "linewidth": 1.2}
+            axes.plot(LOG_ODDS, minimum, label=f"{label}, minimum", **style)
         axes.set(xlim=(LOG_ODDS[0], LOG_ODDS[-1]), ylim=(0, COST_SHOWN))
         axes.set(xlabel="Prior log odds of a target", ylabel="Normalised DCF")
 
-    entries = sum(1 + (curve.actual is not None) for curve in systems.values())
+    entries = sum(1 + (actual is not None) for _, actual in systems.values())
     return _with_legend(name, title, entries, draw)
 
 
 def training_pictures(prefix: str, log: TrainingLog) -> list[Picture]:
     """Draw loss, accuracy, learning rate and margin against the iteration, one picture each."""
-    panels = (
-        ("loss", "Loss", "{:g}"),
-        ("accuracy", "Training accuracy (%)", "{:g}"),
-        ("lr", "Learning rate", "{:.3g}"),
-        ("margin", "Margin (rad)", "{:g}"),
-    )
-    chosen = np.unique(np.linspace(0, len(log.iteration) - 1, CURVE_POINTS).astype(int))
-    iteration, pictures = log.iteration[chosen], []
-    for key, title, form in panels:
-        values = log.values[key][chosen]
+    panels = {
+        "loss": "Loss",
+        "accuracy": "Training accuracy (%)",
+        "lr": "Learning rate",
+        "margin": "Margin (rad)",
+    }
+    pictures = []
+    for key, title in panels.items():
+        values = log.values[key]
         if np.isfinite(values).any():
 
-            def draw(_: Figure, axes: Axes, key=key, title=title, form=form, values=values) -> None:
+            def draw(_: Figure, axes: Axes, key=key, title=title, values=values) -> None:
                 marker = "o" if len(values) == 1 else None
-                axes.plot(iteration, values, color=SERIES[0], linewidth=1.3, marker=marker)
+                axes.plot(log.iteration, values, color=SERIES[0], linewidth=1.3, marker=marker)
                 axes.set(title=title, xlabel="Iteration")
                 positive = values[values > 0]
                 if key == "lr" and len(positive) and positive.max() > 20 * positive.min():
@@ -235,9 +209,9 @@ def training_pictures(prefix: str, log: TrainingLog) -> list[Picture]:
                     axes.yaxis.set_minor_locator(NullLocator())
                 else:
                     axes.yaxis.set_major_locator(MaxNLocator(4))
-                axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: form.format(y)))
+                axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
                 axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-                axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}"))
+                axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
                 axes.grid(axis="x", visible=False)
 
             pictures.append(drawn(f"{prefix}-{key}", title, 1.6, BELOW, draw))
@@ -254,18 +228,13 @@ def _with_legend(
     return drawn(name, title, SIDE, BELOW + legend_height(entries, columns), both)
 
 
-def _styled(curves: Mapping[str, T]) -> list[tuple[str, T, dict[str, object]]]:
+def _styled(curves: Mapping[str, Any]) -> list[tuple[str, Any, dict[str, Any]]]:
     """Return label, curve, and colour and dash of each curve; ink for the first one."""
-    styles = [{"color": INK, "linestyle": "-"}]
-    for place in range(len(curves) - 1):
-        dash = DASHES[place % len(DASHES)]
-        styles.append({"color": SERIES[place % len(SERIES)], "linestyle": dash})
-    return [(*item, style) for item, style in zip(curves.items(), styles, strict=True)]
-
-
-def _rate_limits(curves: Sequence[DetCurve]) -> tuple[float, float]:
-    """Return the probit limits of both axes, with room for every EER."""
-    eers = [curve.eer for curve in curves if curve.eer > 0] or [0.01]
-    low = max([t for t in RATE_TICKS if t <= 100 * min(eers) / 15], default=RATE_TICKS[0])
-    high = min([t for t in RATE_TICKS if t >= max(40.0, 250 * max(eers))], default=RATE_TICKS[-1])
-    return tuple(ndtri(np.array([low, high]) / 100))
+    result = []
+    for place, (label, curve) in enumerate(curves.items(), -1):
+        style = {"color": SERIES[place % len(SERIES)], "linestyle": DASHES[place % len(DASHES)]}
+        if place < 0:
+            style = {"color": INK, "linestyle": "-"}
+        # matplotlib drops labels that begin with an underscore.
+        result.append((f" {label}" if label.startswith("_") else label, curve, style))
+    return result

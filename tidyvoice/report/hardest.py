@@ -2,12 +2,11 @@
 
 import numpy as np
 
-from tidyvoice.evaluation.tables import Number, Table, count, percent
+from tidyvoice.evaluation.tables import Cell, Number, Table, percent
 from tidyvoice.scoring.groups import Groups
 from tidyvoice.scoring.trials import ScoreTable
 
 SHOWN = 10
-SOME_LANGUAGES = 6
 
 
 def hardest_speakers(
@@ -18,34 +17,30 @@ def hardest_speakers(
     A non-target trial counts for both of its speakers, and a rate without trials counts as 0.
     Speakers without an error are left out.
     """
-    trials, number = table.trials, len(speakers.names)
-    codes = speakers.codes.astype(np.int32)
-    accepted = table.scores >= threshold
+    trials, label, accepted = table.trials, table.trials.label, table.scores >= threshold
+    codes, number = speakers.codes.astype(np.int32), len(speakers.names)
 
-    def trials_of(side: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-        return np.bincount(codes[side[chosen]], minlength=number)
+    def count(chosen: np.ndarray, *sides: np.ndarray) -> np.ndarray:
+        return sum(np.bincount(codes[side[chosen]], minlength=number) for side in sides)
 
-    label = trials.label
-    targets, misses = trials_of(trials.enroll, label), trials_of(trials.enroll, label & ~accepted)
-    nontargets = trials_of(trials.enroll, ~label) + trials_of(trials.test, ~label)
-    wrong = ~label & accepted
-    false_alarms = trials_of(trials.enroll, wrong) + trials_of(trials.test, wrong)
-
+    targets, misses = (count(c, trials.enroll) for c in (label, label & ~accepted))
+    nontargets, false_alarms = (
+        count(c, trials.enroll, trials.test) for c in (~label, ~label & accepted)
+    )
     rate = (misses / np.maximum(targets, 1) + false_alarms / np.maximum(nontargets, 1)) / 2
     # Ties are broken by the name: the names are sorted.
     order = np.lexsort((np.arange(number), -(misses + false_alarms), -rate))
-    rows = [
-        [
-            speakers.names[code],
-            count(int(targets[code])),
-            percent(misses[code] / targets[code]) if targets[code] else None,
-            count(int(nontargets[code])),
-            percent(false_alarms[code] / nontargets[code]) if nontargets[code] else None,
-            _languages_of(speakers, languages, code),
-        ]
-        for code in order[:SHOWN].tolist()
-        if rate[code] > 0
-    ]
+    rows: list[list[Cell]] = []
+    for code in order[:SHOWN].tolist():
+        if rate[code] > 0:
+            row: list[Cell] = [speakers.names[code]]
+            for trial_count, errors in ((targets, misses), (nontargets, false_alarms)):
+                all_trials = int(trial_count[code])
+                row += [Number(all_trials)]
+                row += [percent(errors[code] / all_trials) if all_trials else None]
+            spoken = languages and np.unique(languages.codes[speakers.codes == code])
+            row += [None if spoken is None else ", ".join(languages.names[at] for at in spoken)]
+            rows.append(row)
     head = ["Speaker", "Targets", "Missed (%)", "Non-targets", "False alarms (%)", "Languages"]
     return Table(head, rows, left=(5,))
 
@@ -55,41 +50,18 @@ def hardest_trials(table: ScoreTable, languages: Groups | None) -> tuple[Table, 
 
     Of equal scores the first in the list comes first.
     """
-    label = table.trials.label
-    head = ["Enrolment", "Test", "Score", "Languages"]
-    targets, nontargets = (
-        [_row(table, languages, place) for place in _lowest(sign * table.scores, chosen)]
-        for sign, chosen in ((1, label), (-1, ~label))
-    )
-    return Table(head, targets, left=(1, 3)), Table(head, nontargets, left=(1, 3))
-
-
-def _lowest(values: np.ndarray, chosen: np.ndarray) -> list[int]:
-    """Return the places of the ``SHOWN`` lowest of the chosen values, in ascending order."""
-    places = np.flatnonzero(chosen)
-    among = values[places]
-    if len(among) > SHOWN:
-        # Keep all that tie with the last one: argpartition picks among them by chance.
-        keep = among <= np.partition(among, SHOWN - 1)[SHOWN - 1]
-        places, among = places[keep], among[keep]
-    return places[np.lexsort((places, among))][:SHOWN].tolist()
-
-
-def _row(table: ScoreTable, languages: Groups | None, place: int) -> list[str | Number | None]:
-    sides = table.trials.enroll[place], table.trials.test[place]
-    spoken = None
-    if languages is not None:
-        names = [languages.names[languages.codes[side]] for side in sides]
-        spoken = " – ".join(dict.fromkeys(names))
-    enroll, test = (table.trials.ids[side] for side in sides)
-    return [enroll, test, Number(float(table.scores[place]), places=4), spoken]
-
-
-def _languages_of(speakers: Groups, languages: Groups | None, code: int) -> str | None:
-    if languages is None:
-        return None
-    codes = np.unique(languages.codes[speakers.codes == code])
-    names = [languages.names[language] for language in codes[:SOME_LANGUAGES]]
-    if len(codes) > len(names):
-        names.append(f"{len(codes) - len(names)} more")
-    return ", ".join(names)
+    trials, tables = table.trials, []
+    for sign, chosen in ((1, trials.label), (-1, ~trials.label)):
+        places = np.flatnonzero(chosen)
+        order = np.argsort(sign * table.scores[places], kind="stable")[:SHOWN]
+        rows: list[list[Cell]] = []
+        for place in places[order]:
+            sides = trials.enroll[place], trials.test[place]
+            spoken = None
+            if languages is not None:
+                names = [languages.names[languages.codes[side]] for side in sides]
+                spoken = " – ".join(dict.fromkeys(names))
+            score = Number(float(table.scores[place]), places=4)
+            rows.append([*(trials.ids[side] for side in sides), score, spoken])
+        tables.append(Table(["Enrolment", "Test", "Score", "Languages"], rows, left=(1, 3)))
+    return tuple(tables)

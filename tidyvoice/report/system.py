@@ -1,22 +1,21 @@
-"""The systems of a report: where their scores are, and what the page draws of them."""
+"""The systems of a report: where their scores are, and what the page shows of each."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from tidyvoice.errors import TidyVoiceError
-from tidyvoice.evaluation.categories import POOLED, category_scores
+from tidyvoice.evaluation.categories import category_scores
 from tidyvoice.evaluation.evaluate import Evaluation, ScoreFile, evaluate
-from tidyvoice.evaluation.tables import Table
-from tidyvoice.report import curves
-from tidyvoice.report.curves import BayesError, CostCurve, DetCurve, Reliability
+from tidyvoice.report import curves, figures
+from tidyvoice.report.drawing import Picture
 from tidyvoice.report.hardest import hardest_speakers, hardest_trials
+from tidyvoice.report.matrix import matrix_picture
 from tidyvoice.report.training_log import TrainingLog, log_path, read_log
-from tidyvoice.scoring.metrics import error_rates
-
-Paths = str | Path | Sequence[str | Path] | None
+from tidyvoice.scoring.metrics import ErrorRates, error_rates
 
 
 @dataclass(frozen=True)
@@ -28,43 +27,12 @@ class System:
     experiment: Path | None = None
 
 
-@dataclass
-class SystemFigures:
-    """Figures of a system for the page, thinned so that the page stays small.
-
-    Attributes:
-        threshold: the score at the EER.
-        edges: of the histograms' bins, float64 [B + 1].
-        histograms: density [B] by kind of trial, such as "target, same language".
-        det, costs: by category; categories without trials of both kinds are absent.
-        reliability: None unless the scores are log-likelihood ratios.
-        hard_speakers, hard_trials: of the main system only; the trials are targets and
-            non-targets.
-        log: of the training, where there is one.
-    """
-
-    name: str
-    file: ScoreFile
-    evaluation: Evaluation
-    experiment: Path | None
-    threshold: float
-    edges: np.ndarray
-    histograms: dict[str, np.ndarray]
-    bayes_error: BayesError
-    reliability: Reliability | None
-    det: dict[str, DetCurve]
-    costs: dict[str, CostCurve]
-    log: TrainingLog | None
-    hard_speakers: Table | None = None
-    hard_trials: tuple[Table, Table] | None = None
-
-
 def load_system(
     experiment: str | Path,
     scores: str = "dev",
     name: str | None = None,
-    utt2lang: Paths = None,
-    utt2spk: Paths = None,
+    utt2lang: Sequence[Path] = (),
+    utt2spk: Sequence[Path] = (),
 ) -> System:
     """Find the scores of an experiment folder.
 
@@ -75,9 +43,6 @@ def load_system(
             ``experiment`` is a file.
         utt2lang, utt2spk: files with languages and speakers; by default those in the experiment
             folder if they exist, else the ids tell.
-
-    Raises:
-        TidyVoiceError: no such score file.
     """
     path = Path(experiment)
     folder: Path | None = path
@@ -85,72 +50,84 @@ def load_system(
         folder = path.parent.parent if path.parent.name == "scores" else None
         file_name = path.name.removesuffix(".gz").removesuffix(".score")
         default = f"{folder.resolve().name}, {file_name}" if folder else file_name
+    elif path.is_dir():
+        path, default = _score_file(path, scores), path.resolve().name
     else:
-        if not folder.is_dir():
-            raise TidyVoiceError(f"{folder}: no such experiment folder or score file")
-        path, default = _score_file(folder, scores), folder.resolve().name
-    maps = (_maps(utt2lang, folder, "utt2lang"), _maps(utt2spk, folder, "utt2spk"))
-    return System(name or default, ScoreFile(path, None, *maps), folder)
+        raise TidyVoiceError(f"{path}: no such experiment folder or score file")
+    if folder and not utt2lang and (folder / "utt2lang").is_file():
+        utt2lang = [folder / "utt2lang"]
+    if folder and not utt2spk and (folder / "utt2spk").is_file():
+        utt2spk = [folder / "utt2spk"]
+    file = ScoreFile(path, None, tuple(utt2lang), tuple(utt2spk))
+    return System(name or default, file, folder)
 
 
 def _score_file(folder: Path, scores: str) -> Path:
     for ending in (".score", ".score.gz"):
         if (path := folder / "scores" / f"{scores}{ending}").is_file():
             return path
-    names = sorted(path.name for path in folder.glob("scores/*.score*"))
-    names = [name for name in names if name.endswith((".score", ".gz")) and name[0] != "."]
+    paths = sorted(folder.glob("scores/*.score*"))
+    names = [path.name for path in paths if path.name.endswith((".score", ".score.gz"))]
     hint = f"there are: {', '.join(names)}" if names else "run `tidyvoice score` first"
     raise TidyVoiceError(f"{folder / 'scores'}: no score file '{scores}.score'; {hint}")
 
 
-def _maps(paths: Paths, folder: Path | None, name: str) -> tuple[Path, ...]:
-    if paths:
-        return (Path(paths),) if isinstance(paths, str | Path) else tuple(map(Path, paths))
-    return (folder / name,) if folder is not None and (folder / name).is_file() else ()
+class Result(NamedTuple):
+    """What the page shows of a system: ``details`` by name in the template, of the main one only.
+
+    Attributes:
+        rates, bayes_error, reliability: of all trials, see ``curves``; without actual costs and
+            None unless the scores are log-likelihood ratios.
+    """
+
+    name: str
+    system: System
+    evaluation: Evaluation
+    log: TrainingLog | None
+    training: list[Picture]
+    scores: Picture
+    rates: ErrorRates
+    bayes_error: tuple[np.ndarray, np.ndarray | None]
+    reliability: tuple[np.ndarray, np.ndarray, np.ndarray] | None
+    details: dict[str, Any]
 
 
-def draw(system: System, resamples: int = 0, main: bool = True) -> SystemFigures:
-    """Evaluate a system and compute what the page draws of it.
+def evaluate_system(system: System, name: str, number: int, resamples: int) -> Result:
+    """Evaluate a system, and compute what the page shows of it.
 
     Args:
+        name, number: of the system on the page; 1 is the main system.
         resamples: of the speakers, for confidence intervals; 0 for none.
-        main: True to look for the hardest speakers and trials.
-
-    Raises:
-        TidyVoiceError: see ``evaluate.evaluate``.
     """
-    loaded = system.file.load()
-    table, languages, speakers = loaded.table, loaded.languages, loaded.speakers
+    table, languages, speakers = loaded = system.file.load()
     evaluation = evaluate(system.file, resamples=resamples, loaded=loaded)
-    calibrated = evaluation.calibrated
-    det, costs = {}, {}
-    for category, _, _, scores in category_scores(table, languages):
-        if scores is None:
-            continue
-        rates = error_rates(scores)
-        det[category] = curves.det_curve(rates, evaluation.row(category).eer)
-        costs[category] = curves.cost_curve(scores, rates, evaluation.points[0])
-        if category == POOLED:
-            threshold = curves.eer_threshold(scores, rates)
-            bayes_error = curves.bayes_error(scores, rates, calibrated)
-            reliability = curves.reliability(scores) if calibrated else None
-    edges, histograms = curves.histograms(table, languages)
-    figures = SystemFigures(
-        name=system.name,
-        file=system.file,
-        evaluation=evaluation,
-        experiment=system.experiment,
-        threshold=threshold,
-        edges=edges,
-        histograms=histograms,
-        bayes_error=bayes_error,
-        reliability=reliability,
-        det=det,
-        costs=costs,
-        log=read_log(log_path(system.experiment)) if system.experiment else None,
-    )
-    if main:
-        figures.hard_trials = hardest_trials(table, languages)
-        if speakers is not None:
-            figures.hard_speakers = hardest_speakers(table, speakers, languages, threshold)
-    return figures
+    calibrated, at = evaluation.calibrated, evaluation.points[0]
+    log = read_log(log_path(system.experiment)) if system.experiment else None
+    categories = category_scores(table, languages)
+    _, pooled = next(categories)
+    rates = error_rates(pooled)
+    minimum, actual = curves.bayes_error(pooled, rates)
+    threshold = curves.eer_threshold(rates)
+    suffix = "" if number == 1 else f"-{number}"
+    training = figures.training_pictures(f"training{suffix}", log) if log else []
+    bins = curves.histograms(table, languages)
+    densities = figures.histogram_picture(f"scores{suffix}", f"Scores of {name}", *bins, threshold)
+    details: dict[str, Any] = {}
+    if number == 1:
+        parts = {category: side for category, side in categories if all(map(len, side))}
+        det = {"all trials": rates} | {key: error_rates(part) for key, part in parts.items()}
+        parts = {"all trials": pooled} | parts
+        costs = {key: curves.cost_curve(part, det[key], at) for key, part in parts.items()}
+        bayes = at.threshold if calibrated else None
+        title = f"EER of {name} by pair of languages"
+        details = {
+            "threshold": threshold,
+            "det": figures.det_picture("det", f"DET curves of {name}", det),
+            "cost": figures.cost_picture("cost", f"Cost of {name} by threshold", costs, bayes),
+            "matrix": matrix_picture("languages-matrix", title, evaluation) if languages else None,
+            "hard_trials": hardest_trials(table, languages),
+            "hard_speakers": speakers and hardest_speakers(table, speakers, languages, threshold),
+        }
+    errors = minimum, actual if calibrated else None
+    shown = rates, errors, curves.reliability(pooled) if calibrated else None, details
+    return Result(name, system, evaluation, log, training, densities, *shown)

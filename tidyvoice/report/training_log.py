@@ -1,4 +1,4 @@
-"""The log of a training run, ``log/train.jsonl``."""
+"""The log of a training, ``log/train.jsonl``."""
 
 import json
 from dataclasses import dataclass
@@ -20,33 +20,30 @@ class TrainingLog:
 
 def log_path(experiment: Path) -> Path:
     """Return where an experiment keeps its log."""
-    return Path(experiment) / "log" / "train.jsonl"
+    return experiment / "log" / "train.jsonl"
 
 
-def read_log(path: str | Path) -> TrainingLog | None:
-    """Read ``log/train.jsonl``; None if there is no such file or no step in it.
+def read_log(path: Path) -> TrainingLog | None:
+    """Read the log; None if there is no such file or no step in it.
 
     A resumed run appends to the log and repeats the steps after its checkpoint, so a line replaces
     all steps from its iteration on. A run that was killed may leave half a line: such lines are
     counted and skipped.
     """
-    path = Path(path)
     if not path.is_file():
         return None
-    steps: dict[int, list[float]] = {}
+    rows: list[list[float]] = []
     unreadable = 0
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
             step = json.loads(line)
-            iteration = int(step["iteration"])
             values = [float(step.get(key, np.nan)) for key in LOG_KEYS]
-        except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
+            rows.append([float(step["iteration"]), *values])
+        except (ValueError, TypeError, KeyError, AttributeError):
             unreadable += 1
-            continue
-        while steps and next(reversed(steps)) >= iteration:
-            steps.popitem()
-        steps[iteration] = values
-    if not steps:
+    if not rows:
         return None
-    columns = np.array(list(steps.values())).T
-    return TrainingLog(np.array(list(steps)), dict(zip(LOG_KEYS, columns, strict=True)), unreadable)
+    iteration, *values = np.array(rows).T
+    later = np.minimum.accumulate(np.append(iteration[1:], np.inf)[::-1])[::-1]
+    columns = {key: v[iteration < later] for key, v in zip(LOG_KEYS, values, strict=True)}
+    return TrainingLog(iteration[iteration < later].astype(int), columns, unreadable)

@@ -11,9 +11,7 @@ from tidyvoice.errors import TidyVoiceError
 from tidyvoice.files import atomic_path
 from tidyvoice.verification.verifier import Verifier, Voices
 
-COLUMNS = ("names", "vectors", "recordings", "seconds", "model")
-FIX = "`tidyvoice enroll` writes one"
-EMPTY = "nobody is enrolled: enroll speakers first"
+COLUMNS = {"names": "name", "vectors": "vector", "recordings": "recordings", "seconds": "seconds"}
 
 
 @dataclass(frozen=True)
@@ -21,11 +19,11 @@ class Enrollment:
     """A speaker as a model represents them.
 
     Attributes:
-        name: name of the speaker.
         vector: mean raw embedding of the recordings, float32 [D].
         recordings: number of recordings.
         seconds: their total duration.
         model: the model of the embeddings, see ``SpeakerEncoder.weights``.
+        warnings: quality problems of a recording that is compared; not saved.
 
     Example:
         >>> ann = encoder.enroll("Ann", ["ann-1.wav", "ann-2.wav"])
@@ -38,17 +36,14 @@ class Enrollment:
     recordings: int
     seconds: float
     model: str | None = None
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Candidate:
     """An enrolled speaker who may have spoken.
 
-    Attributes:
-        name: name of the speaker.
-        score: the verifier's score.
-        llr: log-likelihood ratio of this speaker against another one, natural logarithm.
-        recordings: number of enrolment recordings.
+    ``llr`` is the log-likelihood ratio of this speaker against another one, natural logarithm.
     """
 
     name: str
@@ -63,7 +58,7 @@ class Identification:
 
     Attributes:
         name: the enrolled speaker; None if no score reaches the threshold.
-        candidates: the best candidates, by decreasing score.
+        candidates: the best candidates, by decreasing log-likelihood ratio.
         threshold: the score that the first candidate had to reach.
         false_alarm: the target false-alarm rate. It holds for speech like that of ``fitted_to``.
         fitted_to: see ``Verifier.fitted_to``.
@@ -84,28 +79,40 @@ class Identification:
     warnings: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class _Prepared:
+    """Enrolled speakers in the form that a search needs; slopes and offsets give their LLRs."""
+
+    verifier: Verifier
+    speakers: list[Enrollment]
+    voices: Voices
+    slopes: np.ndarray
+    offsets: np.ndarray
+
+    @classmethod
+    def of(cls, speakers: list[Enrollment], verifier: Verifier) -> "_Prepared":
+        if not speakers:
+            raise TidyVoiceError("nobody is enrolled: enroll speakers first")
+        voices = verifier.prepare(np.stack([speaker.vector for speaker in speakers]))
+        scales = [verifier.scale(speaker.recordings) for speaker in speakers]
+        slopes, offsets = ([getattr(s, name) for s in scales] for name in ("slope", "offset"))
+        return cls(verifier, speakers, voices, np.array(slopes), np.array(offsets))
+
+
 class Gallery:
-    """Enrolled speakers of one model, with distinct names.
-
-    Args:
-        enrollments: the speakers to begin with.
-
-    Raises:
-        TidyVoiceError: see ``add``.
+    """Enrolled speakers of one model, with distinct names; the arguments are as for ``add``.
 
     Example:
-        >>> gallery = Gallery()
-        >>> gallery.add(encoder.enroll("Ann", ["ann-1.wav"]))
-        >>> gallery.save("voices.npz")
+        >>> Gallery([encoder.enroll("Ann", ["ann-1.wav"])]).save("voices.npz")
         >>> Gallery.load("voices.npz").names
         ('Ann',)
     """
 
     def __init__(self, enrollments: Iterable[Enrollment] = ()):
         self._enrollments: dict[str, Enrollment] = {}
-        # What one search prepared for the next ones. A change replaces the list, so that a search
-        # in another thread fills the old one.
-        self._prepared: list[tuple[Verifier, Voices, tuple[Enrollment, ...]]] = []
+        # What one search prepares for the next. A change replaces the list, so that a search in
+        # another thread fills the old one.
+        self._prepared: list[_Prepared] = []
         for enrollment in enrollments:
             self.add(enrollment)
 
@@ -120,112 +127,72 @@ class Gallery:
         """Names in the order of enrolment."""
         return tuple(self._enrollments)
 
-    @property
-    def model(self) -> str | None:
-        """The model of all speakers; None for an empty gallery."""
-        return next((speaker.model for speaker in self), None)
-
     def add(self, enrollment: Enrollment, overwrite: bool = False) -> None:
-        """Add a speaker.
-
-        Raises:
-            TidyVoiceError: the name exists and ``overwrite`` is False, or the model differs from
-                that of the other speakers.
-        """
+        """Add a speaker of the same model as the others; ``overwrite`` allows a known name."""
         name = enrollment.name
         if name in self._enrollments and not overwrite:
-            raise TidyVoiceError(
-                f"{name!r} is enrolled already: choose another name, or replace the speaker "
-                "(--overwrite, overwrite=True)"
-            )
+            fix = "choose another name, or overwrite the speaker"
+            raise TidyVoiceError(f"{name!r} is enrolled already: {fix}")
         first = next((speaker for speaker in self if speaker.name != name), enrollment)
         if (first.model, first.vector.shape) != (enrollment.model, enrollment.vector.shape):
-            raise TidyVoiceError(
-                f"{name!r} is enrolled with another model than {first.name!r}: enroll all speakers "
-                "with one model"
-            )
+            fix = "enroll all speakers with one model"
+            raise TidyVoiceError(f"{name!r} has another model than {first.name!r}: {fix}")
         self._enrollments[name] = enrollment
         self._prepared = []
 
     def remove(self, name: str) -> None:
-        """Remove a speaker.
-
-        Raises:
-            TidyVoiceError: nobody has this name.
-        """
+        """Remove a speaker, who must be enrolled."""
         if self._enrollments.pop(name, None) is None:
             raise TidyVoiceError(f"{name!r} is not enrolled: `tidyvoice voices` lists the names")
         self._prepared = []
 
     def nearest(
-        self, embedding: np.ndarray, verifier: Verifier, top: int = 5
-    ) -> tuple[Candidate, ...]:
-        """Return the ``top`` best candidates for a raw embedding [D], by decreasing score.
+        self, embeddings: np.ndarray, verifier: Verifier, top: int = 5
+    ) -> list[tuple[Candidate, ...]]:
+        """Return the ``top`` best candidates for each of N raw embeddings [N x D].
 
-        Other threads may add and remove speakers at the same time.
-
-        Raises:
-            TidyVoiceError: the gallery is empty, or ``top`` is below 1.
+        They are sorted by log-likelihood ratio, because scores of speakers with different numbers
+        of recordings have different scales.
         """
         if top < 1:
             raise TidyVoiceError(f"top {top}: ask for at least one candidate")
-        cache = self._prepared
-        if not cache or cache[0][0] is not verifier:
-            speakers = tuple(self)
-            if not speakers:
-                raise TidyVoiceError(EMPTY)
-            vectors = np.stack([speaker.vector for speaker in speakers])
-            scales = [verifier.scale(speaker.recordings) for speaker in speakers]
-            slopes, offsets = (
-                np.array([getattr(s, k) for s in scales]) for k in ("slope", "offset")
-            )
-            cache[:] = [(verifier, verifier.prepare(vectors), speakers, slopes, offsets)]
-        _, voices, speakers, slopes, offsets = cache[0]
-        scores = verifier.scores(voices, verifier.prepare(embedding[None]))
-        # Scores of speakers with different numbers of recordings have different scales.
-        llrs = slopes * scores + offsets
-        places = np.argpartition(-llrs, min(top, len(llrs)) - 1)[:top]
-        return tuple(
-            Candidate(
-                speakers[place].name,
-                float(scores[place]),
-                float(llrs[place]),
-                speakers[place].recordings,
-            )
-            for place in places[np.argsort(-llrs[places], kind="stable")]
-        )
+        prepared = self._prepared
+        if not prepared or prepared[0].verifier is not verifier:
+            prepared[:] = [_Prepared.of(list(self), verifier)]
+        search, results = prepared[0], []
+        for embedding in embeddings:
+            scores = verifier.scores(search.voices, verifier.prepare(embedding[None]))
+            llrs = search.slopes * scores + search.offsets
+            places = np.argpartition(-llrs, min(top, len(llrs)) - 1)[:top]
+            best = []
+            for place in places[np.argsort(-llrs[places], kind="stable")]:
+                speaker = search.speakers[place]
+                numbers = float(scores[place]), float(llrs[place])
+                best.append(Candidate(speaker.name, *numbers, speaker.recordings))
+            results.append(tuple(best))
+        return results
 
     def save(self, path: str | Path) -> None:
         """Write an ``.npz`` file without pickles, atomically."""
-        speakers = list(self)
-        vectors = [speaker.vector for speaker in speakers]
-        columns = {
-            "names": np.array(self.names, dtype=np.str_),
-            "vectors": np.stack(vectors) if vectors else np.empty((0, 0)),
-            "recordings": np.array([speaker.recordings for speaker in speakers], dtype=np.int64),
-            "seconds": np.array([speaker.seconds for speaker in speakers], dtype=np.float64),
-            "model": np.array(self.model or ""),
-        }
+        model = next((speaker.model for speaker in self), None)
+        columns = {key: np.array([getattr(s, name) for s in self]) for key, name in COLUMNS.items()}
         # An open file, because numpy adds ".npz" to names that end otherwise.
         with atomic_path(path) as partial, open(partial, "wb") as file:
-            np.savez(file, **columns)
+            np.savez(file, model=np.array(model or ""), **columns)
 
     @classmethod
     def load(cls, path: str | Path) -> "Gallery":
-        """Read a file that ``save`` wrote.
-
-        Raises:
-            TidyVoiceError: the file is missing or damaged.
-        """
+        """Read a file that ``save`` wrote."""
+        fix = "`tidyvoice enroll` writes one"
         if not Path(path).is_file():
-            raise TidyVoiceError(f"{path}: no such file; {FIX}")
+            raise TidyVoiceError(f"{path}: no such file; {fix}")
         try:
             with np.load(path, allow_pickle=False) as file:
-                names, vectors, recordings, seconds, model = (file[key] for key in COLUMNS)
-            rows = zip(names.tolist(), vectors, recordings.tolist(), seconds.tolist(), strict=True)
-            gallery = cls(Enrollment(*row, str(model) or None) for row in rows)
+                rows = zip(*(file[key] for key in COLUMNS), strict=True)
+                model = str(file["model"]) or None
+            return cls(
+                Enrollment(str(name), vector, int(recordings), float(seconds), model)
+                for name, vector, recordings, seconds in rows
+            )
         except (ValueError, KeyError, EOFError, OSError, zipfile.BadZipFile):
-            raise TidyVoiceError(f"{path} is not a file of enrolled speakers; {FIX}") from None
-        if not np.isfinite(vectors).all():
-            raise TidyVoiceError(f"{path}: a number is not finite; {FIX}")
-        return gallery
+            raise TidyVoiceError(f"{path} is not a file of enrolled speakers; {fix}") from None

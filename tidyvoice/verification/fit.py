@@ -9,7 +9,6 @@ from tidyvoice.errors import TidyVoiceError
 from tidyvoice.scoring.calibration import Features, fit_calibration
 from tidyvoice.scoring.cosine import cosine_scores
 from tidyvoice.scoring.distribution import Distribution
-from tidyvoice.scoring.embeddings import Embeddings
 from tidyvoice.scoring.groups import Groups, read_maps, speakers_of
 from tidyvoice.scoring.leaks import LeakGuard, People
 from tidyvoice.scoring.normalization import normalize
@@ -40,18 +39,13 @@ def fit_verifier(
     the mean of as many utterances of the same speaker, if the list has enough of them.
 
     Args:
-        embeddings: embeddings of the trials' utterances, of speakers unknown to the model.
-        trials: a labelled list.
+        embeddings, trials: of speakers unknown to the model; the trials are labelled.
         mean: embeddings whose mean is subtracted; by default nothing is.
         utt2spk: speakers of the list; by default from the ids.
         prior: see ``fit_calibration``.
         allow_overlap: allow speakers of the list in the model's training, the mean or the cohort,
             and note them.
         cohort: speakers for AS-norm; without it the score is the cosine.
-
-    Raises:
-        TidyVoiceError: a faulty file, embeddings that do not name their model, too few trials,
-            target scores that are no higher than the others, or overlaps of speakers.
     """
     tables = Tables([embeddings], mean, cohort)
     table = tables.embeddings
@@ -66,82 +60,71 @@ def fit_verifier(
         entries = tables.cohort()
         scored = ScoreTable(listed, scores)
         scores = normalize(scored, table, entries, subtracted, "asnorm", cohort.top_n)
-    scales = [_fit_scale(1, listed, scores, prior)]
-    kinds = ("in-sample", "unchecked")
-    # The verifier is published with the model: names of files, not their folders.
-    remarks = {
-        kind: [describe(r, lambda path: Path(path).name) for r in guard.remarks if r.kind == kind]
-        for kind in kinds
-    }
-    notes = {
-        "trials": Path(trials).name,
-        "targets": int(listed.label.sum()),
-        "nontargets": int((~listed.label).sum()),
-        "mean_of": tables.averaged,
-        "cohort_of": len(entries) if entries else 0,
-        "prior": prior,
-        "in_sample": remarks["in-sample"],
-        "unchecked": remarks["unchecked"],
-    }
-    vectors, top_n = (entries.vectors, cohort.top_n) if entries else (None, 0)
-    verifier = Verifier(table.model, subtracted, tuple(scales), vectors, top_n, notes)
-    speakers = _speakers(listed, spoken_by)
-    for recordings in ENROLLED:
-        drawn = speakers and _draw(listed, speakers, recordings)
+
+    def remarks(kind: str) -> list[str]:
+        # The verifier is published with the model: names of files, not their folders.
+        return [describe(r, lambda path: Path(path).name) for r in guard.remarks if r.kind == kind]
+
+    verifier = Verifier(
+        model=table.model,
+        mean=subtracted,
+        scales=(_fit_scale(1, listed, scores, prior),),
+        cohort=entries.vectors if entries else None,
+        top_n=cohort.top_n if cohort else 0,
+        notes={
+            "trials": Path(trials).name,
+            "targets": int(listed.label.sum()),
+            "nontargets": int((~listed.label).sum()),
+            "mean_of": tables.averaged,
+            "cohort_of": len(entries) if entries else 0,
+            "prior": prior,
+            "in_sample": remarks("in-sample"),
+            "unchecked": remarks("unchecked"),
+        },
+    )
+    scales, speakers = list(verifier.scales), speakers_of(listed, spoken_by)
+    for recordings in ENROLLED if speakers else ():
+        drawn = _draw(listed, speakers, recordings)
         if drawn is None:
             break
         several, members = drawn
-        scores = _scores(verifier, table, several, members)
-        scales.append(_fit_scale(recordings, several, scores, prior))
-    return Verifier(table.model, subtracted, tuple(scales), vectors, top_n, notes)
+        places = listed.places_in(table.ids, "embedding")
+        enrolled = sum(table.vectors[places[column]] for column in members.T) / recordings
+        sides = (verifier.prepare(side) for side in (enrolled, table.vectors[places[several.test]]))
+        scales.append(_fit_scale(recordings, several, verifier.scores(*sides), prior))
+    return verifier.model_copy(update={"scales": tuple(scales)})
 
 
 def _fit_scale(recordings: int, trials: Trials, scores: np.ndarray, prior: float) -> Scale:
-    slope, offset = fit_calibration(Features(trials, [scores]), prior).line()
+    (slope,), offset = fit_calibration(Features(trials, [scores]), prior).line()
     distribution = Distribution.of(scores, trials.label)
-    return Scale(recordings, float(slope[0]), offset, distribution)
-
-
-def _speakers(trials: Trials, utt2spk: dict[str, str] | None) -> Groups | None:
-    """Find the speakers of the list; None if they are unknown or contradict the labels."""
-    speakers = speakers_of(trials, utt2spk)
-    if speakers is None:
-        return None
-    same = speakers.codes[trials.enroll] == speakers.codes[trials.test]
-    return speakers if (same == trials.label).all() else None
+    return Scale(
+        recordings=recordings, slope=float(slope), offset=offset, distribution=distribution
+    )
 
 
 def _draw(trials: Trials, speakers: Groups, recordings: int) -> tuple[Trials, np.ndarray] | None:
     """Choose trials, and the utterances that enrol their speakers, int64 [T x recordings].
 
-    None if too few trials have enough other utterances of the enrolled speaker.
+    None if too few trials have enough other utterances of the enrolled speaker, or if the speakers
+    contradict the labels.
     """
+    if ((speakers.codes[trials.enroll] == speakers.codes[trials.test]) != trials.label).any():
+        return None
     rng = np.random.default_rng(recordings)
     utterances = [np.flatnonzero(speakers.codes == code) for code in range(len(speakers.names))]
     rows, members = [], []
     for kind, fewest in zip((True, False), FEWEST, strict=True):
-        of_kind = rng.permutation(np.flatnonzero(trials.label == kind))[:DRAWN]
-        chosen = []
-        for row in of_kind:
+        before = len(rows)
+        for row in rng.permutation(np.flatnonzero(trials.label == kind))[:DRAWN]:
             enrolled, test = trials.enroll[row], trials.test[row]
             others = rng.permutation(utterances[speakers.codes[enrolled]])[: recordings + 1]
             others = others[(others != enrolled) & (others != test)][: recordings - 1]
             if len(others) == recordings - 1:
-                chosen.append(row)
+                rows.append(row)
                 members.append([enrolled, *others])
-        if len(chosen) < fewest:
+        if len(rows) - before < fewest:
             return None
-        rows += chosen
     label = trials.label[rows]
     several = Trials(trials.ids, trials.enroll[rows], trials.test[rows], label, trials.source)
     return several, np.array(members)
-
-
-def _scores(
-    verifier: Verifier, table: Embeddings, trials: Trials, members: np.ndarray
-) -> np.ndarray:
-    """Score trials whose enrolment side is the mean of several embeddings."""
-    places = trials.places_in(table.ids, "embedding")
-    enrolled = sum(table.vectors[places[column]] for column in members.T) / members.shape[1]
-    tests = table.vectors[places[trials.test]]
-    return verifier.scores(verifier.prepare(enrolled), verifier.prepare(tests))

@@ -1,28 +1,25 @@
-"""Decisions from embeddings: centring, score normalisation, calibration and thresholds.
-
-A model folder may hold ``verifier.json``, which `tidyvoice fit-verifier` writes. Works without
-torch.
-"""
+"""Decisions from embeddings: centring, score normalisation, calibration and thresholds."""
 
 import base64
+import io
 import json
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import ConfigDict, Field, FiniteFloat, PlainSerializer, PlainValidator
 
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.files import write_text
 from tidyvoice.model_files import VERIFIER_FILE
 from tidyvoice.scoring.cohort import Cohort
-from tidyvoice.scoring.distribution import BINS, Distribution, Tail
+from tidyvoice.scoring.distribution import Distribution
 from tidyvoice.scoring.normalization import cohort_statistics
+from tidyvoice.settings import Strict, validate
 
-FORMAT = "tidyvoice verifier 2"
-FIX = "write a new one with `tidyvoice fit-verifier`"
+FORMAT = "tidyvoice verifier 3"
 
 
 @dataclass(frozen=True)
@@ -54,43 +51,44 @@ class Verification:
     warnings: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Scale:
-    """Calibration for speakers who are enrolled with a number of recordings.
+class Scale(Strict):
+    """Calibration for a number of enrolment recordings: llr = slope * score + offset."""
 
-    Attributes:
-        recordings: the number of enrolment recordings.
-        slope, offset: llr = slope * score + offset; the slope is positive.
-        distribution: scores of the trials to which it was fitted.
-    """
-
-    recordings: int
-    slope: float
-    offset: float
-    distribution: Distribution
-
-    def llr(self, scores: np.ndarray | float) -> np.ndarray | float:
-        """Convert scores to log-likelihood ratios."""
-        return self.slope * scores + self.offset
+    recordings: Annotated[int, Field(ge=1)]
+    slope: Annotated[FiniteFloat, Field(gt=0)]
+    offset: FiniteFloat
+    distribution: Distribution  # of the trials to which it was fitted
 
 
 @dataclass(frozen=True)
 class Voices:
-    """Embeddings prepared for scoring.
+    """Embeddings prepared for scoring."""
 
-    Attributes:
-        units: float32 [N x D], centred, at unit length.
-        mean, deviation: statistics of each one's highest cohort scores, float64 [N]; 0 and 1
-            without a cohort.
-    """
-
-    units: np.ndarray
-    mean: np.ndarray
-    deviation: np.ndarray
+    units: np.ndarray  # float32 [N x D], centred, at unit length
+    mean: np.ndarray  # of each one's highest cohort scores, float64 [N]; 0 without a cohort
+    deviation: np.ndarray  # of the same; 1 without a cohort
 
 
-@dataclass(frozen=True)
-class Verifier:
+def _array(value: np.ndarray | str) -> np.ndarray:
+    """Read an array from the text of a ``.npy`` file in base64."""
+    if isinstance(value, str):
+        file = io.BytesIO(base64.b64decode(value))
+        value = np.lib.format.read_array(file, allow_pickle=False)
+    if not isinstance(value, np.ndarray) or not np.isfinite(value).all():
+        raise ValueError("not an array of finite numbers")
+    return value
+
+
+def _text(array: np.ndarray) -> str:
+    file = io.BytesIO()
+    np.lib.format.write_array(file, array, allow_pickle=False)
+    return base64.b64encode(file.getvalue()).decode()
+
+
+Array = Annotated[np.ndarray, PlainValidator(_array), PlainSerializer(_text, when_used="json")]
+
+
+class Verifier(Strict):
     """Scores of embeddings and decisions on them.
 
     The score is the cosine of the centred embeddings. With a cohort, AS-norm normalises it.
@@ -110,18 +108,21 @@ class Verifier:
         (False, 0.5)
     """
 
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    format: str = FORMAT
     model: str
-    mean: np.ndarray
-    scales: tuple[Scale, ...]
-    cohort: np.ndarray | None = None
+    mean: Array
+    scales: Annotated[tuple[Scale, ...], Field(min_length=1)]
+    cohort: Array | None = None
     top_n: int = 0
-    notes: Mapping[str, Any] = field(default_factory=dict)
+    notes: dict[str, Any] = Field(default_factory=dict)
 
     @property
     def fitted_to(self) -> str:
         """Names of the embeddings and trials to which it was fitted."""
         names = [self.notes[key] for key in ("embeddings", "trials") if key in self.notes]
-        return " with the list ".join(names) or "data that it does not name"
+        return " with the list ".join(names)
 
     def prepare(self, embeddings: np.ndarray) -> Voices:
         """Prepare raw embeddings [N x D] for ``scores``."""
@@ -142,10 +143,7 @@ class Verifier:
 
     def scale(self, recordings: int = 1) -> Scale:
         """Return the calibration of the nearest number of enrolment recordings from below."""
-        return max(
-            (scale for scale in self.scales if scale.recordings <= max(recordings, 1)),
-            key=lambda scale: scale.recordings,
-        )
+        return [scale for scale in self.scales if scale.recordings <= max(recordings, 1)][-1]
 
     def decide(
         self,
@@ -155,87 +153,36 @@ class Verifier:
         recordings: int = 1,
         threshold: float | None = None,
     ) -> Verification:
-        """Decide on a score.
-
-        Args:
-            prior: probability of one speaker; with costs of the two errors, the effective prior
-                p c_miss / (p c_miss + (1 - p) c_fa).
-            recordings: number of enrolment recordings.
-            threshold: score to exceed; by default the one at which the probability is 0.5.
-
-        Raises:
-            TidyVoiceError: the prior is not between 0 and 1.
-        """
+        """Decide on a score; see ``SpeakerEncoder.verify``."""
         scale = self.scale(recordings)
         even = (-log_odds(prior) - scale.offset) / scale.slope
         # Computed from the difference, so that it is 0.5 exactly at the default threshold.
         probability = 1 / (1 + math.exp(-np.clip(scale.slope * (score - even), -700, 700)))
         limit = even if threshold is None else threshold
-        llr = float(scale.llr(score))
+        llr = float(scale.slope * score + scale.offset)
         return Verification(score, llr, probability, score > limit, limit, prior, warnings)
 
     def save(self, folder: str | Path) -> Path:
         """Write ``verifier.json`` into a model folder atomically."""
         path = Path(folder) / VERIFIER_FILE
-        content = {"format": FORMAT, **vars(self), "mean": self.mean.tolist()}
-        content["scales"] = [asdict(scale) for scale in self.scales]
-        if self.cohort is not None:
-            content["cohort"] = base64.urlsafe_b64encode(self.cohort.astype("<f4")).decode()
-        write_text(path, json.dumps(content) + "\n")
+        write_text(path, self.model_dump_json() + "\n")
         return path
 
     @classmethod
     def load(cls, folder: str | Path) -> "Verifier | None":
-        """Read the verifier of a model folder; None if there is none.
-
-        Raises:
-            TidyVoiceError: the file is damaged, or a value is out of range.
-        """
+        """Read the verifier of a model folder; None if there is none."""
         path = Path(folder) / VERIFIER_FILE
         if not path.is_file():
             return None
+        source = f"{path} (`tidyvoice fit-verifier` writes a new one)"
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
-            if values["format"] != FORMAT:
-                raise TidyVoiceError(f"{path}: its format is not '{FORMAT}'; {FIX}")
-            mean = np.array(values["mean"], dtype=np.float32)
-            if mean.ndim != 1:
-                raise TidyVoiceError(f"{path}: 'mean' is not a list of numbers; {FIX}")
-            cohort = values["cohort"]
-            if cohort is not None:
-                cohort = np.frombuffer(base64.urlsafe_b64decode(cohort), "<f4")
-                cohort = cohort.reshape(-1, len(mean))
-            scales = tuple(map(_scale, values["scales"]))
-            top_n, notes = int(values["top_n"]), dict(values["notes"])
-        except KeyError as error:
-            raise TidyVoiceError(f"{path}: key {error} is missing; {FIX}") from None
-        except (TypeError, ValueError) as error:
-            raise TidyVoiceError(f"{path}: cannot be read ({error}); {FIX}") from None
-        sound = bool(scales) and scales[0].recordings == 1 and all(map(_is_sound, scales))
-        sound = sound and bool(np.isfinite(mean).all())
-        if cohort is not None:
-            sound = sound and 2 <= top_n <= len(cohort) and bool(np.isfinite(cohort).all())
-        if not sound:
-            raise TidyVoiceError(f"{path}: a number is out of range; {FIX}")
-        return cls(str(values["model"]), mean, scales, cohort, top_n, notes)
-
-
-def _scale(values: Mapping[str, Any]) -> Scale:
-    shape = values["distribution"]
-    counts = [tuple(int(n) for n in shape[kind]) for kind in ("target", "nontarget")]
-    tail = Tail(*(float(shape["tail"][key]) for key in ("start", "share", "scale", "shape")))
-    low, high = map(float, shape["span"])
-    distribution = Distribution(*counts, tail, (low, high))
-    numbers = (float(values[key]) for key in ("slope", "offset"))
-    return Scale(int(values["recordings"]), *numbers, distribution)
-
-
-def _is_sound(scale: Scale) -> bool:
-    shape = scale.distribution
-    numbers = [scale.slope, scale.offset, *asdict(shape.tail).values(), *shape.span]
-    lengths = {len(shape.target), len(shape.nontarget)}
-    ordered = scale.slope > 0 and 0 < shape.tail.share < 1 and shape.span[0] < shape.span[1]
-    return bool(np.isfinite(numbers).all()) and ordered and lengths == {BINS}
+            known = values["format"] == FORMAT
+        except (ValueError, TypeError, KeyError):
+            known = False
+        if not known:
+            raise TidyVoiceError(f"{source}: its format is not {FORMAT!r}")
+        return validate(cls, values, source)
 
 
 def unit_length(embeddings: np.ndarray, mean: np.ndarray | None = None) -> np.ndarray:
@@ -246,11 +193,7 @@ def unit_length(embeddings: np.ndarray, mean: np.ndarray | None = None) -> np.nd
 
 
 def log_odds(prior: float) -> float:
-    """Return ln(p / (1 - p)).
-
-    Raises:
-        TidyVoiceError: p is not between 0 and 1.
-    """
+    """Return ln(p / (1 - p)) of a probability between 0 and 1."""
     if not 0 < prior < 1:
         raise TidyVoiceError(f"prior {prior:g}: give a probability between 0 and 1")
     return math.log(prior / (1 - prior))
