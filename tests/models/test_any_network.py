@@ -62,9 +62,9 @@ def _settings_of_examples(monkeypatch):
             settings.setdefault(key, {}).update(values)
     monkeypatch.setattr(campplus, "DENSE_BLOCKS", ((2, 1),))
     monkeypatch.setattr(ecapa_tdnn, "PARTS", 2)
-    POOLINGS._components["MQMHASTP"] = partial(MQMHASTP, heads=2)
+    POOLINGS["MQMHASTP"] = partial(MQMHASTP, heads=2)
     resnet = MODELS["ResNet293"]
-    MODELS._components["ResNet293"] = partial(resnet.func, resnet.args[0], (1, 1, 1, 1))
+    MODELS["ResNet293"] = partial(resnet.func, resnet.args[0], (1, 1, 1, 1))
     stages, block = MODELS["ReDimNetB2"].args
     MODELS["ReDimNetB2"] = partial(MODELS["ReDimNetB2"].func, stages[1:2], block)
     yield settings
