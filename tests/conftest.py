@@ -220,7 +220,7 @@ def shallow() -> Iterator[None]:
     """Build networks of one block a stage in this process, which are faster."""
     with pytest.MonkeyPatch.context() as patch:
         one_block = partial(SimAMResNetASP, (1, 1, 1, 1))
-        patch.setitem(MODELS._components, "SimAM_ResNet34_ASP", one_block)
+        patch.setitem(MODELS, "SimAM_ResNet34_ASP", one_block)
         yield
 
 
@@ -275,6 +275,16 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 def own(finished: tuple[Path, str], tmp_path: Path) -> Path:
     """A copy of the finished recipe that a test may change."""
     return Path(shutil.copytree(finished[0], tmp_path / "own", symlinks=True))
+
+
+@pytest.fixture
+def validation(tiny: Path, tmp_path: Path) -> dict:
+    """Settings that make a training measure trials of its own speakers."""
+    ids = sorted(line.split()[0] for line in (tiny / "train/utt2spk").open())
+    speakers = [i.partition("/")[0] for i in ids]
+    with open(tmp_path / "trials", "wb") as file:
+        write_trials(file, make_trials(ids, speakers, None, 20, 40, 1)[0])
+    return {"data": str(tiny / "train"), "trials": str(tmp_path / "trials")}
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tidyvoice.config import Experiment, load_experiment
+from tidyvoice.config import load_experiment
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.settings import differences
 
@@ -18,60 +18,43 @@ def path(experiment, tmp_path):
     return path
 
 
-def refusal(path, *overrides):
-    with pytest.raises(TidyVoiceError) as error:
-        load_experiment(path, overrides)
-    message = str(error.value)
-    assert message.startswith(f"{path}: ")
-    assert "\n" not in message
-    return message
-
-
 def test_all_mistakes_are_named_at_once_with_the_nearest_name(path):
-    message = refusal(
-        path,
-        "data.chunk_frame=3",
+    overrides = (
         "epochs=-1",
         "margins.x=1",
         "learning_rate.initial_lr=1",
         "optimizer.name=Adamw",
+        "loss.name=triplet",
         "data.sampler={name: Balanced, args: {by: accent, powr: 1}}",
         "data.augmentations=[{name: SpecAugmnt}]",
         "optimizer.groups=[{pattern: '(', lr_facto: 1}]",
+        "validation=3",
     )
+    with pytest.raises(TidyVoiceError, match=f"^{path}: ") as error:
+        load_experiment(path, overrides)
+    message = str(error.value)
+    assert "\n" not in message
     for part in (
-        "unknown key data.chunk_frame: did you mean data.chunk_frames?",
         "unknown key margins: did you mean margin?",
         "epochs: Input should be greater than or equal to 0 (it is -1)",
         "optimizer.name: did you mean AdamW?",
+        "loss.name: known are AMSoftmax, ArcMargin, SphereFace2, SubCentreArcMargin",
         "settings of the component belong under learning_rate.args",
         "Balanced: by: Input should be 'speaker' or 'language'",
         "unknown key powr: did you mean power?",
         "data.augmentations.0.name: did you mean SpecAugment?",
         "did you mean optimizer.groups.0.lr_factor?",
-        "optimizer.groups.0.pattern: not a regular expression",
+        "optimizer.groups.0.pattern: Input should be a valid regular expression",
+        "validation is a group of settings, not 3: set one of validation.data, ",
     ):
         assert part in message
 
 
-def test_a_value_in_the_place_of_a_group_is_told_its_keys(path):
-    message = refusal(path, "learning_rate=0.4", "validation=3")
-    assert "learning_rate is a group of settings, not 0.4: set one of learning_rate.name" in message
-    assert "validation is a group of settings, not 3: set one of validation.data, " in message
-
-
-def test_overrides_are_yaml_values_at_dotted_keys(path):
-    overrides = ["data.speeds=[1.0]", "data.noise=null", "learning_rate.args.initial_lr=3e-4"]
-    settings = load_experiment(path, overrides)
-    assert settings.data.speeds == (1.0,)
-    assert settings.data.noise is None
-    assert settings.learning_rate.args["initial_lr"] == 3e-4
-
-
 def test_saved_settings_are_the_same_experiment(path, tmp_path):
-    settings = load_experiment(
-        path, ["data.augmentations=[{name: SpecAugment}]", "optimizer.groups=[{pattern: x}]"]
-    )
+    overrides = ["data.augmentations=[{name: SpecAugment}]", "optimizer.groups=[{pattern: x}]"]
+    overrides += ["data.noise=null", "learning_rate.args.initial_lr=3e-4"]
+    settings = load_experiment(path, overrides)
+    assert (settings.data.noise, settings.learning_rate.args["initial_lr"]) == (None, 3e-4)
     settings.save(tmp_path / "saved.yaml")
     assert load_experiment(tmp_path / "saved.yaml") == settings
 
@@ -81,63 +64,45 @@ def test_saved_settings_are_the_same_experiment(path, tmp_path):
     [
         ("a: [1", r"line \d+: no valid YAML"),
         ("just text", "expected settings"),
-        ("a: \x07", "no valid YAML"),
         ("? [a, b]\n: 1", "no valid YAML"),
+        ("ä: 1".encode("latin-1"), "not UTF-8"),
         ("epochs: 1\nepochs: 2", "line 2: no valid YAML .*'epochs' stands twice"),
         ("epochs: 1", "the key experiment is missing"),
-        ("model: {name: ResNet}", "model.name: did you mean ResNet34"),
-        ("optimizer: {args: {momentum: 0}}", "optimizer.args: nesterov needs a momentum"),
-        ("frontend: {args: {num_mel_bins: 81}}", "multiple of 8"),
-        ("frontend: {name: fbanks}", "frontend.name: did you mean fbank"),
-        ("data: {train: x, speeds: [1.004]}", "fraction"),
-        ("learning_rate: {}", "ExponentialDecrease: the key initial_lr is missing"),
-        ("margin: {args: {increase_start_epoch: 5}}", "before increase_start_epoch"),
-        ("loss: {args: {margin: 0.2}}", "margin: leave it out; the section margin decides"),
-        ("loss: {name: AMSoftmax, args: {sub_centres: 2}}", "AMSoftmax: unknown key sub_centres"),
     ],
 )
 def test_a_bad_file_names_the_place(tmp_path, text, message):
-    (tmp_path / "bad.yaml").write_text(text)
-    with pytest.raises(TidyVoiceError, match=message):
-        load_experiment(tmp_path / "bad.yaml")
+    path = tmp_path / "bad.yaml"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(TidyVoiceError, match=rf"bad\.yaml.*{message}"):
+        load_experiment(path)
+    with pytest.raises(TidyVoiceError, match=r"none\.yaml is missing"):
+        load_experiment(tmp_path / "none.yaml")
 
 
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
+        (["epochs"], "'epochs' is not key=value"),
+        (["data.speeds=[1.0"], "'data.speeds=[1.0' line 1: no valid YAML"),
+        (["epochs.x=1"], "epochs: Input should be a valid integer"),
+        (["optimizer.args.momentum=0"], "optimizer.args: nesterov needs a momentum"),
+        (["frontend.args.num_mel_bins=81"], "multiple of 8"),
+        (["data.speeds=[1.004]"], "round the speed 1.004"),
+        (["loss.name=AMSoftmax", "loss.args.sub_centres=2"], "AMSoftmax: unknown key sub_cen"),
+        (["margin.args.increase_start_epoch=5"], "before increase_start_epoch"),
+        (["loss.args.margin=0.2"], "margin: leave it out; the section margin decides"),
         ([PAIRS, "data.batch_size=4"], "pairs need one speed"),
         ([PAIRS, "data.speeds=[1.0]"], "pairs need an even batch_size, not 5"),
-        (["languages.contrast=0.5"], "contrast needs one of data.speeds"),
+        (["languages.contrast=0.5"], "contrast needs one speed"),
         (["model.compile=true", "model.activation_checkpointing=true"], "compile excludes"),
         (["loss.init=checkpoint"], "checkpoint needs the folder of a model"),
+        (["average=4"], "average is above epochs"),
     ],
 )
-def test_settings_that_exclude_each_other_are_refused(path, overrides, message):
-    assert message in refusal(path, *overrides)
-
-
-def test_a_missing_file_and_a_malformed_override_are_named(path, tmp_path):
-    (tmp_path / "latin.yaml").write_bytes("ä: 1".encode("latin-1"))
-    for file, override, message in (
-        (tmp_path / "none.yaml", "seed=1", r"none\.yaml is missing"),
-        (tmp_path / "latin.yaml", "seed=1", r"latin\.yaml: not UTF-8"),
-        (path, "epochs", "'epochs' is not key=value"),
-        (path, "data.speeds=[1.0", r"'data.speeds=\[1.0' line 1: no valid YAML"),
-        (path, "epochs.x=1", "epochs: Input should be a valid integer"),
-    ):
-        with pytest.raises(TidyVoiceError, match=message):
-            load_experiment(file, [override])
-
-
-def test_the_defaults_are_those_of_the_published_baseline(path):
-    values = {"experiment": "x", "epochs": 1, "data": {"train": "y"}}
-    rate = {"args": {"initial_lr": 1, "final_lr": 1}}
-    settings = Experiment.model_validate({**values, "learning_rate": rate})
-    assert settings.model.args["in_planes"] == 64
-    assert settings.loss.args["scale"] == 32
-    assert settings.optimizer.args == {"momentum": 0.9, "nesterov": True, "weight_decay": 1e-4}
-    assert settings.data.speeds == (1.0, 0.9, 1.1)
-    assert settings.frontend.args["num_mel_bins"] == 80
+def test_settings_that_cannot_be_are_refused(path, overrides, message):
+    with pytest.raises(TidyVoiceError) as error:
+        load_experiment(path, overrides)
+    assert message in str(error.value)
 
 
 def test_another_component_drops_the_settings_of_the_one_before(path, tmp_path):

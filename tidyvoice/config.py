@@ -1,7 +1,6 @@
 """The settings of an experiment: typed, strict, and checked as a whole before anything runs.
 
-An experiment is one YAML file. Every key of it is a field here; an unknown key or a bad value is
-an error that names the file, the key and the nearest valid name, all mistakes at once.
+Descriptions that need more words are in local/settings_reference.yaml.
 """
 
 import re
@@ -12,7 +11,7 @@ from typing import Annotated, ClassVar, Literal
 
 import torch
 import yaml
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from tidyvoice.augmentations import AUGMENTATIONS
 from tidyvoice.files import write_text
@@ -26,7 +25,6 @@ from tidyvoice.settings import Strict, load_settings
 from tidyvoice.settings.registry import ComponentSettings, Registry
 
 MAX_SPEED_DENOMINATOR = 100
-Probability = Annotated[float, Field(ge=0, le=1)]
 
 
 def speed_fraction(speed: float) -> Fraction:
@@ -44,7 +42,7 @@ class SamplerSettings(ComponentSettings):
     registry: ClassVar[Registry] = SAMPLERS
     trial: ClassVar[tuple | None] = ()
 
-    name: str = Field("Shuffled", description="see tidyvoice.samplers")
+    name: str = "Shuffled"
 
 
 class AugmentationSettings(ComponentSettings):
@@ -52,8 +50,6 @@ class AugmentationSettings(ComponentSettings):
 
     registry: ClassVar[Registry] = AUGMENTATIONS
     trial: ClassVar[tuple | None] = ()
-
-    name: str = Field(description="see tidyvoice.augmentations")
 
 
 class DataSettings(Strict):
@@ -63,18 +59,16 @@ class DataSettings(Strict):
         min_length=1, description="data folder with shards, or a list of them"
     )
     noise: Path | None = Field(None, description="data folder of noise, with shards; none if null")
-    rirs: Path | None = Field(None, description="data folder of impulse responses, with shards")
+    rirs: Path | None = None
     # Shorter chunks give maps of one column, see EmbeddingModel.min_frames_bf16.
     chunk_frames: int = Field(200, ge=9, description="frames of a training chunk")
     min_seconds: float = Field(2.0, ge=0, description="shorter utterances are left out")
-    max_seconds: float | None = Field(8.0, gt=0, description="longer ones are cropped at random")
+    max_seconds: float | None = Field(8.0, gt=0)
     speeds: tuple[Annotated[float, Field(gt=0.25, lt=4)], ...] = Field(
         (1.0, 0.9, 1.1), min_length=1, description="each speed makes a speaker a new class"
     )
-    augment_probability: Probability = Field(0.6, description="of adding noise or reverberation")
-    augmentations: tuple[AugmentationSettings, ...] = Field(
-        (), description="further ones, applied in this order"
-    )
+    augment_probability: float = Field(0.6, ge=0, le=1)
+    augmentations: tuple[AugmentationSettings, ...] = ()
     batch_size: int = Field(48, ge=2, description="utterances in a batch of each process")
     sampler: SamplerSettings = SamplerSettings()
     num_workers: int = Field(2, ge=1, description="threads that read ahead")
@@ -85,15 +79,10 @@ class DataSettings(Strict):
             if self.batch_size % 2:
                 raise ValueError(f"pairs need an even batch_size, not {self.batch_size}")
             if len(self.speeds) > 1:
-                raise ValueError(
-                    "pairs need one speed, since a speaker at another speed is another class: set "
-                    "speeds to [1.0]"
-                )
+                raise ValueError("pairs need one speed: set speeds to [1.0]")
         for speed in self.speeds:
             if abs(speed_fraction(speed) - speed) > 1e-6:
-                raise ValueError(
-                    f"the speed {speed} is not a fraction with a denominator up to 100: round it"
-                )
+                raise ValueError(f"round the speed {speed} to hundredths")
         return self
 
 
@@ -102,7 +91,7 @@ class ModelSettings(ComponentSettings):
 
     registry: ClassVar[Registry] = MODELS
 
-    name: str = Field("SimAM_ResNet34_ASP", description="see tidyvoice.models")
+    name: str = "SimAM_ResNet34_ASP"
     init: Path | None = Field(None, description="model folder or .pt file to start from")
     init_partial: bool = Field(
         False, description="take those tensors of init whose names and shapes fit"
@@ -143,7 +132,7 @@ class LossSettings(ComponentSettings):
     registry: ClassVar[Registry] = LOSSES
     decided_elsewhere: ClassVar[dict[str, str]] = {"margin": "the section margin"}
 
-    name: str = Field("ArcMargin", description="see tidyvoice.losses")
+    name: str = "ArcMargin"
     init: Literal["random", "speaker_means", "checkpoint"] = Field(
         "random",
         description="class weights: random, the mean embedding of each class' chunks, or those "
@@ -157,17 +146,11 @@ class LanguageSettings(Strict):
     They need the languages of the data (utt2lang); they leave out utterances without one.
     """
 
-    adversary: float = Field(
-        0.0, ge=0, description="weight of a language classifier with reversed gradient"
-    )
-    adversary_hidden: int = Field(256, ge=1, description="units of its hidden layer")
-    contrast: float = Field(
-        0.0, ge=0, description="weight of the contrastive loss between languages"
-    )
-    temperature: float = Field(0.1, gt=0, description="temperature of the contrastive loss")
-    negatives: Literal["all", "same_language"] = Field(
-        "all", description="the other speakers' utterances that the contrast uses"
-    )
+    adversary: float = Field(0.0, ge=0)
+    adversary_hidden: int = Field(256, ge=1)
+    contrast: float = Field(0.0, ge=0)
+    temperature: float = Field(0.1, gt=0)
+    negatives: Literal["all", "same_language"] = "all"
     warmup_epochs: float = Field(0, ge=0, description="epochs in which the weights rise from zero")
 
 
@@ -185,7 +168,7 @@ class MarginSettings(ComponentSettings):
     registry: ClassVar[Registry] = MARGINS
     trial: ClassVar[tuple | None] = (1, 1)
 
-    name: str = Field("IncreasingMargin", description="see tidyvoice.schedules")
+    name: str = "IncreasingMargin"
 
 
 class LearningRateSettings(ComponentSettings):
@@ -194,25 +177,18 @@ class LearningRateSettings(ComponentSettings):
     registry: ClassVar[Registry] = LEARNING_RATES
     trial: ClassVar[tuple | None] = (1, 1)
 
-    name: str = Field("ExponentialDecrease", description="see tidyvoice.schedules")
+    name: str = "ExponentialDecrease"
 
 
 class ParameterGroup(Strict):
     """Parameters of the network with settings of their own."""
 
-    pattern: str = Field(description="regular expression, found anywhere in a parameter's name")
+    pattern: re.Pattern[str] = Field(
+        description="regular expression, found anywhere in a parameter's name"
+    )
     lr_factor: float = Field(1.0, ge=0, description="multiplies the learning rate")
-    weight_decay: float | None = Field(None, ge=0, description="that of the optimizer if null")
+    weight_decay: float | None = Field(None, ge=0)
     frozen: bool = Field(False, description="keep the values, and batch norm's statistics")
-
-    @field_validator("pattern")
-    @classmethod
-    def _regular(cls, pattern: str) -> str:
-        try:
-            re.compile(pattern)
-        except re.error as error:
-            raise ValueError(f"not a regular expression ({error})") from None
-        return pattern
 
 
 class OptimizerSettings(ComponentSettings):
@@ -221,10 +197,8 @@ class OptimizerSettings(ComponentSettings):
     registry: ClassVar[Registry] = OPTIMIZERS
     trial: ClassVar[tuple | None] = ([{"params": [torch.nn.Parameter(torch.zeros(1))]}],)
 
-    name: str = Field("SGD", description="see tidyvoice.optimizers")
-    groups: tuple[ParameterGroup, ...] = Field(
-        (), description="a parameter belongs to the first group whose pattern is in its name"
-    )
+    name: str = "SGD"
+    groups: tuple[ParameterGroup, ...] = ()
 
 
 class Experiment(Strict):
@@ -232,8 +206,8 @@ class Experiment(Strict):
 
     experiment: Path = Field(description="folder that the experiment writes")
     seed: int = Field(1, ge=0)
-    epochs: int = Field(ge=0, description="0 writes the untrained model")
-    epoch_iterations: int | None = Field(None, ge=1, description="steps an epoch; null: a pass")
+    epochs: int = Field(ge=0)
+    epoch_iterations: int | None = Field(None, ge=1)
     checkpoint_iterations: int | None = Field(
         None, ge=1, description="also save between epochs, every so many steps"
     )
@@ -251,7 +225,7 @@ class Experiment(Strict):
         600, gt=0, description="how long a process waits for the others before it gives up"
     )
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    precision: Literal["float32", "bf16"] = Field("float32", description="bf16: autocast")
+    precision: Literal["float32", "bf16"] = "float32"
     data: DataSettings
     frontend: FrontendSettings = FrontendSettings()
     model: ModelSettings = ModelSettings()
@@ -265,20 +239,13 @@ class Experiment(Strict):
     @model_validator(mode="after")
     def _consistent(self) -> "Experiment":
         # Without epochs the untrained model is the one that is averaged.
-        kept = {"epochs": max(self.epochs, 1), "keep_checkpoints": self.keep_checkpoints}
-        for key, number in kept.items():
-            if number < self.average:
-                raise ValueError(
-                    f"{key} is {number}, but {self.average} epochs are to be averaged: set {key} "
-                    "higher or average lower"
-                )
+        if self.average > min(max(self.epochs, 1), self.keep_checkpoints):
+            raise ValueError("average is above epochs or keep_checkpoints: set it lower")
         if self.loss.init == "checkpoint" and not self.model.init:
             raise ValueError("loss.init: checkpoint needs the folder of a model: set model.init")
         if self.languages.contrast and len(self.data.speeds) > 1:
-            raise ValueError(
-                "languages.contrast needs one of data.speeds: at another speed a speaker is "
-                "another class, which the contrast would separate from the first"
-            )
+            # It would separate the classes of a speaker at different speeds.
+            raise ValueError("languages.contrast needs one speed: set data.speeds to [1.0]")
         return self
 
     def build_model(self) -> EmbeddingModel:

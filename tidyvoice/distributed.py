@@ -1,6 +1,7 @@
 """The processes of a training: one, or those that torchrun starts on one machine or several."""
 
 import os
+import re
 import signal
 import time
 from collections.abc import Iterator
@@ -17,21 +18,12 @@ from tidyvoice.device import choose_device
 from tidyvoice.errors import TidyVoiceError
 
 # Messages of a collective when another process is gone or late (gloo has no exceptions for it).
-LOST = (
-    *("connection closed", "connection reset", "broken pipe", "remote process exited"),
-    *("timed out waiting", "timed out after", "timeout"),
-)
+LOST = re.compile("connection (closed|reset)|broken pipe|remote process exited|timed out|timeout")
 
 
 @dataclass(frozen=True)
 class World:
-    """This process among all of them.
-
-    Attributes:
-        rank: from 0; the first one writes the experiment.
-        size: number of processes.
-        device: the device of this process.
-    """
+    """This process, its device and the number of all processes; rank 0 writes the results."""
 
     rank: int
     size: int
@@ -49,14 +41,6 @@ class World:
             value /= self.size
         return value
 
-    def average_(self, values: list[Tensor]) -> None:
-        """Overwrite each tensor with its mean over the processes. Collective."""
-        if self.size > 1 and values:
-            mean = self.mean(torch.cat([value.flatten() for value in values]))
-            parts = mean.split([value.numel() for value in values])
-            for value, part in zip(values, parts, strict=True):
-                value.copy_(part.view_as(value))
-
     def gather(self, item: Any) -> list[Any]:
         """Return the items of all processes, in the order of the ranks. Collective."""
         if self.size == 1:
@@ -71,9 +55,6 @@ def join_world(device: str, timeout_seconds: float) -> Iterator[World]:
     """Join the processes that torchrun's environment variables describe; a world of one without.
 
     A process that waits longer than ``timeout_seconds`` for another gives up.
-
-    Raises:
-        TidyVoiceError: the device is missing, or another process was lost.
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
@@ -87,8 +68,8 @@ def join_world(device: str, timeout_seconds: float) -> Iterator[World]:
         gpus = torch.cuda.device_count()
         if local >= gpus:
             raise TidyVoiceError(
-                f"process {local + 1} of this machine needs its own GPU, but only {gpus} are "
-                f"visible: start at most {gpus} (run.sh --processes, torchrun --nproc-per-node)"
+                f"process {local + 1} needs a GPU of its own: start only {gpus} (run.sh "
+                "--processes, torchrun --nproc-per-node), one for each visible GPU"
             )
         chosen = torch.device("cuda", local)
         torch.cuda.set_device(chosen)
@@ -102,7 +83,7 @@ def join_world(device: str, timeout_seconds: float) -> Iterator[World]:
     except RuntimeError as error:
         reason = " ".join(str(error).split())
         unreachable = isinstance(error, dist.DistNetworkError | dist.DistStoreError)
-        if unreachable or any(words in reason.lower() for words in LOST):
+        if unreachable or LOST.search(reason.lower()):
             # If the other rank failed on this machine, torchrun kills this one within a second, and
             # this secondary error is not printed.
             time.sleep(1)

@@ -1,10 +1,7 @@
-"""The record of a training: ``record.json`` of an experiment, with one entry for each run.
+"""``record.json`` of an experiment: one entry for each run of its training.
 
-The settings are in ``config.yaml``. The record holds everything else that can change the result:
-program, packages, machine and data. It contains no environment variables and no name of the host
-or its user.
-
-Only ``record_run`` needs torch: ``tidyvoice runs`` reads records without it.
+The settings are in ``config.yaml``; the record holds all else that can change the result, and
+neither environment variables nor the name of the host or its user. Only ``machine`` needs torch.
 """
 
 import json
@@ -14,13 +11,13 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
 
 from packaging.requirements import Requirement
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.files import write_text
@@ -33,16 +30,9 @@ DISTRIBUTION = "tidyvoice"
 # Recorded also if the package is not installed, so that its requirements are unknown.
 ALWAYS = (DISTRIBUTION, "torch", "torchaudio", "numpy")
 GIT_SECONDS = 10.0  # a hanging network drive must not delay a training
-NO_DIFFERENCE = {"when", "steps"}
 
 
-class Part(BaseModel):
-    """A part of the record; keys of later versions are ignored."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-
-class Machine(Part):
+class Machine(BaseModel, frozen=True):
     """The machine; ``cores`` are those that the process may use."""
 
     platform: str
@@ -53,70 +43,44 @@ class Machine(Part):
     cudnn: int | None
 
 
-class Git(Part):
-    """The state of the source tree.
+class Git(BaseModel, frozen=True):
+    """The commit, and the number of tracked files and new files of the package that differ."""
 
-    Attributes:
-        commit: None before the first one.
-        changed: number of tracked files that differ from the commit, and of new files in the
-            package.
-    """
-
-    commit: str | None
+    commit: str
     changed: int
 
     def __str__(self) -> str:
-        return f"{(self.commit or 'no commit')[:8]}{'+' if self.changed else ''}"
+        return f"{self.commit[:8]}{'+' if self.changed else ''}"
 
 
-class Run(Part):
-    """One run of a training, from its start or from a checkpoint.
+class Run(BaseModel, frozen=True):
+    """One run of a training, from its start or from a checkpoint."""
 
-    Attributes:
-        when: UTC.
-        command: as a shell line, without the folder of the program.
-        steps: of the whole training.
-        inputs: checksums of what it reads, by role.
-        versions: of Python and of the required packages.
-        git: None without git or without a repository that tracks this package.
-    """
-
-    when: datetime
-    command: str
+    when: datetime  # UTC
+    command: str  # without the folder of the program
     seed: int
-    steps: int
+    steps: int  # of the whole training
     world_size: int
-    inputs: dict[str, str]
+    inputs: dict[str, str]  # checksums by role
     versions: dict[str, str]
     machine: Machine
     git: Git | None
 
 
-class Record(Part):
-    """The runs of a training, the first one first."""
+class Record(BaseModel, frozen=True):
+    """All runs of a training, the first one first."""
 
     runs: tuple[Run, ...] = Field(min_length=1)
 
 
 def record_run(folder: Path, inputs: Mapping[str, str], seed: int, steps: int) -> list[str]:
-    """Add this run of a training to ``folder/record.json``, before its first step.
-
-    In a distributed training only the first process calls it.
-
-    Args:
-        inputs: checksums of what is read, by role: "data", "noise".
-        steps: of the whole training.
-
-    Returns:
-        A line for each difference to the first run.
-
-    Raises:
-        TidyVoiceError: the existing record cannot be read.
-    """
+    """Add this run of a training to the record; return a line for each difference to the first."""
     before = read_record(folder)
+    program = Path(sys.argv[0])
+    module = program.name == "__main__.py"
     run = Run(
         when=datetime.now(timezone.utc).replace(microsecond=0),
-        command=shell_line(sys.argv),
+        command=shlex.join([program.parent.name if module else program.name, *sys.argv[1:]]),
         seed=seed,
         steps=steps,
         world_size=int(os.environ.get("WORLD_SIZE", "1")),
@@ -132,36 +96,21 @@ def record_run(folder: Path, inputs: Mapping[str, str], seed: int, steps: int) -
 
 
 def read_record(folder: Path) -> tuple[Run, ...]:
-    """Return the runs of a training, the first one first; none without a record.
-
-    Raises:
-        TidyVoiceError: the record cannot be read.
-    """
+    """Return the runs of a training, the first one first; none without a record."""
     path = folder / RECORD
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    if not path.is_file():
         return ()
+    try:
+        values = json.loads(path.read_bytes())
     except ValueError as error:
-        raise TidyVoiceError(
-            f"{path}: cannot be read ({error}); move it away to start a new record"
-        ) from None
+        raise TidyVoiceError(f"{path}: cannot be read ({error}); move it away") from None
     return validate(Record, values, path).runs
 
 
 def run_differences(first: Run, second: Run) -> dict[str, tuple[object, object]]:
     """Return the differences of two runs: dotted keys, and both values (None if absent)."""
-    left, right = (run.model_dump(mode="json", exclude=NO_DIFFERENCE) for run in (first, second))
-    return differences(left, right)
-
-
-def shell_line(words: Sequence[str]) -> str:
-    """Return a command as a shell line, without the folder of the program."""
-    program = Path(words[0])
-    name = [program.name]
-    if program.name == "__main__.py":
-        name = ["python", "-m", program.parent.name]
-    return shlex.join([*name, *words[1:]])
+    runs = (run.model_dump(mode="json", exclude={"when", "steps"}) for run in (first, second))
+    return differences(*runs)
 
 
 def package_versions() -> dict[str, str]:
@@ -177,31 +126,27 @@ def package_versions() -> dict[str, str]:
 
 def source_state() -> Git | None:
     """Return the state of the repository that tracks this package; None without one."""
-    # An installed copy may lie inside a repository of the user, which does not track it.
-    if _git("ls-files", "--error-unmatch", str(Path(__file__).resolve())) is None:
-        return None
-    changed = _git("status", "--porcelain", "--untracked-files=no")
-    new = _git("ls-files", "--others", "--exclude-standard")
-    if changed is None or new is None:
-        return None
-    commit = _git("rev-parse", "--verify", "--quiet", "HEAD")
-    return Git(commit=commit and commit.strip(), changed=len((changed + new).splitlines()))
-
-
-def _git(*arguments: str) -> str | None:
-    """Return what git prints about the package's folder; None if it fails or takes too long."""
-    here = Path(__file__).resolve().parent
-    quiet = ["--no-optional-locks", "-c", "core.fsmonitor=false"]
     try:
-        run = subprocess.run(
-            ["git", *quiet, "-C", str(here), *arguments],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            check=True,
-            timeout=GIT_SECONDS,
-        )
+        # An installed copy may lie inside a repository of the user, which does not track it.
+        _git("ls-files", "--error-unmatch", Path(__file__).name)
+        changed = _git("status", "--porcelain", "--untracked-files=no")
+        changed += _git("ls-files", "--others", "--exclude-standard")
+        return Git(commit=_git("rev-parse", "HEAD").strip(), changed=len(changed.splitlines()))
     except (OSError, subprocess.SubprocessError):
         return None
+
+
+def _git(*arguments: str) -> str:
+    """Return what git prints about the folder of this package."""
+    command = ["git", "--no-optional-locks", "-c", "core.fsmonitor=false", *arguments]
+    run = subprocess.run(
+        command,
+        cwd=Path(__file__).resolve().parent,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=True,
+        timeout=GIT_SECONDS,
+    )
     return run.stdout.decode("utf-8", "replace")
 
 
@@ -209,22 +154,14 @@ def machine() -> Machine:
     """Return what this process runs on."""
     import torch
 
-    gpus = range(torch.cuda.device_count() if torch.cuda.is_available() else 0)
+    cpuinfo = Path("/proc/cpuinfo")
+    text = cpuinfo.read_text(errors="replace") if cpuinfo.is_file() else ""
+    cpu = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
     return Machine(
         platform=platform.platform(),
-        cpu=_cpu(),
+        cpu=cpu[1].strip() if cpu else platform.processor() or platform.machine(),
         cores=usable_cores(),
-        gpus=tuple(map(torch.cuda.get_device_name, gpus)),
+        gpus=tuple(map(torch.cuda.get_device_name, range(torch.cuda.device_count()))),
         cuda=torch.version.cuda,
-        cudnn=torch.backends.cudnn.version() if torch.backends.cudnn.is_available() else None,
+        cudnn=torch.backends.cudnn.version(),
     )
-
-
-def _cpu() -> str:
-    """Return the model of the processor, as far as the system tells it."""
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        text = ""
-    model = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
-    return model[1].strip() if model else platform.processor() or platform.machine()

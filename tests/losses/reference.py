@@ -23,15 +23,10 @@ def cosine(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def expected_loss(name: str, embeddings, weight, labels, options: dict) -> float:
-    """The mean loss, by the definition of each paper.
-
-    Args:
-        options: as of the constructor, and ``bias`` of SphereFace2.
-    """
+    """The mean loss, by the definition of each paper; ``options`` hold SphereFace2's bias too."""
     o = {"scale": 32.0, "margin": 0.2, "sub_centres": 1, **options}
     if name == "SubCentreArcMargin":
-        o = {"sub_centres": 3, "top_k": 5, "penalty": 0.06, **o, **options}
-        o["sub_centres"] = options.get("sub_centres", 3)
+        o |= {"sub_centres": 3, "top_k": 5, "penalty": 0.06, **options}
     centres = weight.reshape(-1, o["sub_centres"], weight.shape[1])
     losses = []
     for x, y in zip(embeddings, labels, strict=True):

@@ -1,8 +1,10 @@
 """A registered front end, network, pooling or loss works in every command."""
 
 import re
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -44,8 +46,13 @@ def components(monkeypatch):
     An export takes seconds for every ten layers.
     """
     registries = [FRONTENDS, MODELS, POOLINGS, LOSSES, OPTIMIZERS, LEARNING_RATES, SAMPLERS]
-    for registry in (*registries, AUGMENTATIONS):
-        monkeypatch.setattr(registry, "_components", dict(registry._components))
+    with ExitStack() as stack:
+        for registry in (*registries, AUGMENTATIONS):
+            stack.enter_context(patch.dict(registry))
+        yield from _settings_of_examples(monkeypatch)
+
+
+def _settings_of_examples(monkeypatch):
     text = EXTENDING.read_text()
     for code in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
         exec(code, {"__name__": "own"})
@@ -55,12 +62,12 @@ def components(monkeypatch):
             settings.setdefault(key, {}).update(values)
     monkeypatch.setattr(campplus, "DENSE_BLOCKS", ((2, 1),))
     monkeypatch.setattr(ecapa_tdnn, "PARTS", 2)
-    POOLINGS._components["MQMHASTP"] = partial(MQMHASTP, heads=2)
+    POOLINGS["MQMHASTP"] = partial(MQMHASTP, heads=2)
     resnet = MODELS["ResNet293"]
-    MODELS._components["ResNet293"] = partial(resnet.func, resnet.args[0], (1, 1, 1, 1))
+    MODELS["ResNet293"] = partial(resnet.func, resnet.args[0], (1, 1, 1, 1))
     stages, block = MODELS["ReDimNetB2"].args
-    MODELS._components["ReDimNetB2"] = partial(MODELS["ReDimNetB2"].func, stages[1:2], block)
-    return settings
+    MODELS["ReDimNetB2"] = partial(MODELS["ReDimNetB2"].func, stages[1:2], block)
+    yield settings
 
 
 @pytest.mark.parametrize(("name", "args", "frontend"), CASES, ids=[case[0] for case in CASES])

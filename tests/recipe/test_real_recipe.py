@@ -259,7 +259,7 @@ def test_the_released_model_needs_nothing_but_dev(project, tmp_path):
         ("conf", "error: conf holds no avg_model.pt"),
         (
             "released --set model.args.in_planes=4",
-            "error: exp/begun/initial/config.yaml: another network (model.args.in_planes 2, here ",
+            "error: exp/begun/initial/avg_model.pt does not fit the model: ",
         ),
     ],
 )

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,10 +15,7 @@ from test_trainer import final_state
 
 from tests.preloaded import programs, run
 from tidyvoice.config import load_experiment
-from tidyvoice.scoring.pairs import make_trials
-from tidyvoice.scoring.trials import write_trials
-from tidyvoice.training.checkpoint import epoch_checkpoints
-from tidyvoice.training.state import restore
+from tidyvoice.training.checkpoint import epoch_checkpoints, load_checkpoint, restore
 from tidyvoice.training.trainer import Trainer
 from tidyvoice.training.validation import history
 
@@ -35,10 +33,10 @@ def config(experiment, tmp_path):
     return path
 
 
-def command(config, processes, *overrides, launcher="tidyvoice.training.launch"):
+def command(config, processes, *overrides):
     """Arguments of Python that start a training of several processes."""
-    launched = ["-m", launcher, "--standalone", f"--nproc-per-node={processes}"]
-    return [*launched, "-m", "tidyvoice", "train", str(config), *overrides]
+    launcher = ["-m", "tidyvoice.training.launch", "--standalone", f"--nproc-per-node={processes}"]
+    return [*launcher, "-m", "tidyvoice", "train", str(config), *overrides]
 
 
 def train(config, processes, *overrides):
@@ -47,52 +45,20 @@ def train(config, processes, *overrides):
     return result.stdout
 
 
-def start(arguments, ranks=sys.executable):
-    """Start Python with these arguments; ``ranks`` is the Python that the ranks run in."""
-    own = {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "PYTHON_EXEC": ranks}
-    # As examples/many-gpus says: else torchrun's restarted ranks read addresses of those before
-    # (github.com/pytorch/pytorch/issues/135712).
-    own["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"
-    return subprocess.Popen(
-        [sys.executable, *arguments],
-        env={**os.environ, **own},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-        # Tests started in the background inherit a SIGINT that is ignored, a terminal's do not.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    )
-
-
-def finish(process):
-    try:
-        output, _ = process.communicate(timeout=120)
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-    return process.returncode, output
-
-
 def losses(folder):
     return [json.loads(line)["loss"] for line in (folder / "log/train.jsonl").open()]
 
 
-def close(first, second, **tolerance):
-    for name, value in first.items():
-        torch.testing.assert_close(value, second[name], msg=name, **tolerance)
+def close(first, second, atol=1e-9):
+    assert first
+    torch.testing.assert_close(first, {name: second[name] for name in first}, rtol=0, atol=atol)
 
 
-def same_losses(first, second):
-    # They are written with five decimals; float32 holds 20 to 2e-6.
+def same_course(first, second):
+    """The same losses, and the same momentum of every parameter."""
+    # Losses are written with five decimals; float32 holds 20 to 2e-6.
     torch.testing.assert_close(losses(first), losses(second), rtol=0, atol=3e-5)
-
-
-def same_optimizer(first, second):
-    """The same momentum of every parameter."""
-    one, two = (state["optimizer"]["state"] for state in (first, second))
-    assert one
-    torch.testing.assert_close(one, two, rtol=0, atol=1e-9)
+    close(*(final_state(folder)["optimizer"]["state"] for folder in (first, second)))
 
 
 def test_two_ranks_are_one_that_accumulates(config, tmp_path):
@@ -105,27 +71,24 @@ def test_two_ranks_are_one_that_accumulates(config, tmp_path):
     assert output.count("step 6/6") == 1  # one rank speaks
     train(config, 1, f"experiment={alone}", "gradient_accumulation=2", *shared)
     assert len(losses(both)) == 6
-    same_losses(both, alone)
+    same_course(both, alone)
     first, second = final_state(both), final_state(alone)
     # The mean of two gradients has the same bits either way: halves are exact, a sum commutes.
-    close(first["loss"], second["loss"], rtol=0, atol=1e-9)
+    close(first["loss"], second["loss"])
     # Batch norm's running statistics are of other batches in each process: the mean of theirs.
-    statistics = {name for name in first["model"] if "running_" in name or "tracked" in name}
-    weights = {name: value for name, value in first["model"].items() if name not in statistics}
-    close(weights, second["model"], rtol=0, atol=1e-9)
-    assert len(statistics) > 3
-    same_optimizer(first, second)
+    weights = {k: v for k, v in first["model"].items() if not re.search("running|tracked", k)}
+    close(weights, second["model"])
     # On from here with another number of ranks: to the same end.
     for folder in (both, alone):
         for epoch in (2, 3):
             epoch_checkpoints(folder)[epoch].unlink()
     train(config, 1, f"experiment={both}", "gradient_accumulation=2", *shared)
     train(config, 2, f"experiment={alone}", *shared)
-    same_losses(both, alone)
-    same_optimizer(final_state(both), final_state(alone))
-    refused = run("python", *command(config, 1, f"experiment={both}", *shared))
-    assert refused.returncode != 0
-    assert "steps of 10 chunks, these would be of 5: set gradient_accumulation" in refused.stderr
+    same_course(both, alone)
+    refused = run("python", *command(config, 2, f"experiment={both}", "gradient_accumulation=2"))
+    assert refused.returncode == 1
+    (line,) = set(refused.stderr.splitlines())  # each rank may print it
+    assert "started with other settings" in line
 
 
 def of_rank(process, rank):
@@ -140,85 +103,52 @@ def of_rank(process, rank):
     pytest.fail(f"no rank {rank}")
 
 
-def test_torchrun_restarts_a_killed_rank_and_the_result_is_the_same(config, tmp_path):
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    train(config, 2, f"experiment={whole}", "epochs=20")
-    arguments = command(
-        config, 2, f"experiment={killed}", "epochs=20", launcher="torch.distributed.run"
+@pytest.mark.parametrize("interrupted", [True, False])
+def test_a_signal_ends_all_ranks_in_one_line(config, tmp_path, interrupted):
+    ranks = sys.executable if interrupted else f"{programs()}/python"
+    process = subprocess.Popen(
+        [sys.executable, *command(config, 2, f"experiment={tmp_path / 'exp'}", "epochs=3000")],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "PYTHON_EXEC": ranks},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+        # Tests started in the background inherit a SIGINT that is ignored, a terminal's do not.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
-    arguments.insert(2, "--max-restarts=1")
-    process = start(arguments, ranks=f"{programs()}/python")
-    os.kill(of_rank(process, 0), signal.SIGKILL)
-    code, output = finish(process)
-    assert code == 0, output[-6000:]
-    assert "resuming at step" in output
-    close(final_state(whole)["model"], final_state(killed)["model"], rtol=0, atol=0)
-
-
-def test_ctrl_c_ends_all_ranks_in_one_line(config, tmp_path):
-    process = start(command(config, 2, f"experiment={tmp_path / 'exp'}", "epochs=3000"))
-    of_rank(process, 1)
-    # As a terminal does it: to all that were started.
-    os.killpg(process.pid, signal.SIGINT)
-    code, output = finish(process)
-    assert code == 130, output
-    assert (
-        output.count("interrupted: finished work is kept; run the same command again to resume")
-        == 1
-    )
+    try:
+        rank = of_rank(process, 1)
+        if interrupted:  # as a terminal does it: to all that were started
+            os.killpg(process.pid, signal.SIGINT)
+        else:
+            os.kill(rank, signal.SIGKILL)
+        output, _ = process.communicate(timeout=120)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
     assert "Traceback" not in output
     assert "closing signal" not in output  # torchrun's own log
+    if interrupted:
+        assert process.returncode == 130, output
+        assert output.count("interrupted: finished work is kept") == 1
+    else:
+        assert process.returncode == 1
+        assert output.splitlines()[-1].startswith("error: rank 1 was killed by signal 9")
 
 
-def test_the_launcher_reports_a_killed_rank_in_one_line(config, tmp_path):
-    arguments = command(config, 2, f"experiment={tmp_path / 'exp'}", "epochs=3000")
-    process = start(arguments, ranks=f"{programs()}/python")
-    os.kill(of_rank(process, 1), signal.SIGKILL)
-    code, output = finish(process)
-    assert code == 1
-    assert output.splitlines()[-1].startswith("error: rank 1 was killed by signal 9")
-    assert "Traceback" not in output
-
-
-def test_the_launcher_leaves_an_error_to_the_rank_that_has_it(config, tmp_path):
-    refused = run(
-        "python", *command(config, 2, f"experiment={tmp_path / 'exp'}", "data.batch_size=20")
-    )
-    assert refused.returncode == 1
-    (line,) = set(refused.stderr.splitlines())  # each rank may print it
-    assert "are fewer than the 40 of a step" in line
-
-
-@pytest.fixture
-def validated(tiny, tmp_path):
-    """Overrides that make a training measure trials of its own speakers."""
-    ids = sorted(line.split()[0] for line in (tiny / "train/utt2spk").open())
-    speakers = [i.partition("/")[0] for i in ids]
-    with open(tmp_path / "trials", "wb") as file:
-        write_trials(file, make_trials(ids, speakers, None, 20, 40, 1)[0])
-    return f"validation.data={tiny / 'train'}", f"validation.trials={tmp_path / 'trials'}"
-
-
-def test_ranks_share_validation_and_the_means_of_the_speakers(config, validated, tmp_path):
-    options = "epochs=0", "loss.name=SphereFace2", "loss.init=speaker_means", *validated
-    both = train(config, 2, f"experiment={tmp_path / 'both'}", *options)
-    alone = train(config, 1, f"experiment={tmp_path / 'alone'}", *options)
-    measured = [line for line in both.splitlines() if "validation after epoch 0" in line]
-    assert len(measured) == 1
-    assert measured[0] in alone
+def test_ranks_share_validation_and_the_means_of_the_speakers(config, validation, tmp_path):
+    options = [f"validation.{key}={path}" for key, path in validation.items()]
+    options += ["loss.name=SphereFace2", "loss.init=speaker_means", "model.ema_decay=0.5"]
+    options += ["epochs=1", "learning_rate.args.initial_lr=0.01"]
+    both = train(config, 2, *options)
+    alone = train(config, 1, f"experiment={tmp_path / 'alone'}", *options, "epochs=0")
+    (measured,) = (line for line in both.splitlines() if "validation after epoch 0" in line)
+    assert measured in alone
+    trainer = Trainer(load_experiment(config, options))
+    begun, state = map(load_checkpoint, epoch_checkpoints(trainer.folder).values())
     # Sums in another order.
-    heads = [final_state(tmp_path / name)["loss"] for name in ("both", "alone")]
-    close(*heads, rtol=1e-4, atol=1e-5)
-
-
-@pytest.mark.parametrize("average", [(), ("model.ema_decay=0.5",)])
-def test_what_is_measured_of_two_ranks_is_what_is_saved(config, validated, tmp_path, average):
-    options = ("epochs=1", "optimizer.name=SGD", "learning_rate.args.initial_lr=0.01", *average)
-    train(config, 2, *validated, *options)
-    alone = load_experiment(config, [*validated, *options])
-    state = final_state(alone.experiment)
-    trainer = Trainer(alone.model_copy(update={"experiment": tmp_path / "again"}))
+    close(begun["loss"], final_state(tmp_path / "alone")["loss"], atol=1e-4)
+    # What was measured is what was saved.
     restore(state, trainer.network, trainer.optimizer, trainer.world.device)
-    measured = history(alone.experiment)[1]
-    found = trainer.validation.measure(trainer.network.best_model)
-    assert found == pytest.approx(measured, abs=1e-9)
+    measured = trainer.validation.measure(trainer.network.best_model)
+    assert measured == pytest.approx(history(trainer.folder)[1], abs=1e-9)

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.optim.lr_scheduler import CosineAnnealingWarmRestarts
 
-from tidyvoice.schedules import CosineRestarts
+from tidyvoice.schedules.cosine_restarts import CosineRestarts
 from tidyvoice.training.schedules import ExponentialDecrease, MarginSchedule
 
 
@@ -31,11 +31,3 @@ def test_cosine_restarts_equal_those_of_torch(factor):
         assert schedule.at(iteration) == pytest.approx(torchs.get_last_lr()[0], rel=1e-9)
         optimizer.step()
         torchs.step()
-
-
-def test_a_cosine_without_restarts_ends_at_the_final_rate_after_a_warmup():
-    schedule = CosineRestarts(10, 4, initial_lr=0.1, final_lr=0.0, warmup_epochs=2)
-    assert schedule.at(0) == 0
-    assert schedule.at(10) == pytest.approx(0.5 * schedule.decayed(10))
-    assert schedule.at(20) == pytest.approx(0.05)
-    assert 0 < schedule.at(39) < 0.001

@@ -1,7 +1,6 @@
 import json
 import os
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,14 +13,11 @@ from tidyvoice.data.packing import write_shards
 from tidyvoice.encoder import SpeakerEncoder
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.files import only_writer
-from tidyvoice.model_files import VERIFIER_FILE
-from tidyvoice.modelhub.folder import fingerprint, load_model
-from tidyvoice.scoring.distribution import BINS, Distribution
+from tidyvoice.modelhub.folder import load_model
 from tidyvoice.training import trainer as module
 from tidyvoice.training.average import average_checkpoints
 from tidyvoice.training.checkpoint import epoch_checkpoints, load_checkpoint
 from tidyvoice.training.trainer import Trainer
-from tidyvoice.verification.verifier import Scale, Verifier
 
 pytestmark = pytest.mark.usefixtures("shallow")
 
@@ -55,7 +51,6 @@ def test_the_loss_falls_and_the_log_says_so(experiment):
     assert [row["iteration"] for row in rows] == list(range(2, 49, 2))
     assert rows[-1]["loss"] < 0.5 * rows[0]["loss"]
     assert rows[-1]["accuracy"] > 25  # chance is 17
-    assert all(0 <= row["data_wait"] <= 1 and row["utt_per_s"] > 0 for row in rows)
     assert list(epoch_checkpoints(trainer.folder)) == [0, 11, 12]
     assert "6 speakers at 1 speeds make 6 classes" in (trainer.folder / "log/train.log").read_text()
 
@@ -75,21 +70,16 @@ def test_fine_tuning_takes_the_model_or_the_tensors_that_fit(experiment, tmp_pat
         run(experiment)
     experiment["model"]["init_partial"] = True
     faster = {"args": {"frame_shift": 5.0, "dither": 0.0}}
-    with pytest.raises(
-        TidyVoiceError, match=r"another front end \(args.frame_shift 10.0, here 5.0"
-    ):
+    with pytest.raises(TidyVoiceError, match=r"\(args.frame_shift 10.0, here 5.0"):
         run({**experiment, "frontend": faster})
     trainer = run(experiment)
     begun = final_state(trainer.folder)["model"]
     new = {"bottleneck.weight", "bottleneck.bias"}
     assert {name for name in begun if not same(begun[name], state[name])} == new
     log = (trainer.folder / "log/train.log").read_text()
-    assert f"front.layer2.* ({sum(name.startswith('front.layer2.') for name in state)})" in log
-    assert "dropped: bottleneck.weight, bottleneck.bias, extra.bias\n" in log
-    assert "new: bottleneck.weight, bottleneck.bias\n" in log
-    torch.save({"extra.bias": torch.ones(1)}, weights)
-    with pytest.raises(TidyVoiceError, match="no tensor fits"):
-        run({**experiment, "experiment": str(tmp_path / "none")})
+    assert "kept: front.conv1.weight; " in log
+    assert "dropped: bottleneck.weight; bottleneck.bias; extra.bias\n" in log
+    assert "new: bottleneck.weight; bottleneck.bias\n" in log
 
 
 def test_the_head_starts_at_the_speakers_means(experiment):
@@ -160,71 +150,38 @@ def test_every_parameter_of_a_loss_is_kept(experiment, tmp_path):
     assert torch.equal(begun["bias"], final_state(first.folder)["loss"]["bias"])
 
 
-@pytest.mark.parametrize(
-    ("changes", "said"),
-    [
-        ({"loss": {"init": "checkpoint"}}, r"head\.pt is the head of another loss \(2 x 16"),
-        ({"loss": {"name": "SphereFace2", "init": "checkpoint"}}, "is the head of another loss"),
-        ({"speakers": ["x"] * 6}, "has none of the 6 speakers of data.train"),
-        ({"speakers": None}, r"head\.pt is missing, but loss.init: checkpoint needs it"),
-    ],
-)
-def test_a_head_that_does_not_fit_is_refused(pretrained, changes, said):
+def test_a_head_that_does_not_fit_is_refused(pretrained):
     settings, folder = pretrained
-    if "speakers" in changes:
-        head = torch.load(folder / "head.pt", weights_only=True)
-        head["speakers"] = changes.pop("speakers")
-        (folder / "head.pt").unlink()
-        if head["speakers"]:
-            torch.save(head, folder / "head.pt")
-    with pytest.raises(TidyVoiceError, match=said):
-        run({**settings, **changes})
-
-
-def test_the_head_of_another_training_is_another_training(pretrained):
-    settings, folder = pretrained
-    run(settings)
-    run(settings)
+    with pytest.raises(TidyVoiceError, match=r"head\.pt is the head of another loss \(2 x 16"):
+        run({**settings, "loss": {"init": "checkpoint"}})
     head = torch.load(folder / "head.pt", weights_only=True)
-    head["tensors"]["weight"] += 1
-    torch.save(head, folder / "head.pt")
-    with pytest.raises(TidyVoiceError, match="started with other initial head than"):
+    torch.save({**head, "speakers": ["x"] * 6}, folder / "head.pt")
+    with pytest.raises(TidyVoiceError, match=r"has none of the speakers of data\.train"):
+        run(settings)
+    (folder / "head.pt").unlink()
+    with pytest.raises(TidyVoiceError, match=r"head\.pt is missing"):
         run(settings)
 
 
-@pytest.mark.parametrize("whose", ["own", "another rank's"])
-def test_a_loss_that_is_not_finite_names_the_utterances(experiment, monkeypatch, whose):
+@pytest.mark.parametrize("spoilt", ["loss", "loss of another rank", "weights"])
+def test_numbers_that_are_not_finite_are_not_saved(experiment, monkeypatch, spoilt):
     step = module.Trainer._step
 
-    def spoiled(self, network, batches):
+    def spoil(self, network, batches):
         shown, losses, rows = step(self, network, batches)
-        if self.iteration == 5:
-            losses[0] = float("nan")
-            losses[1] *= float("nan") if whose == "own" else 1.0
+        if self.iteration == 7 and spoilt == "weights":
+            next(self.network.model.parameters()).data[0] = float("inf")
+        elif self.iteration == 7:
+            losses[: 1 if "another" in spoilt else 2] = float("nan")
         return shown, losses, rows
 
-    monkeypatch.setattr(module.Trainer, "_step", spoiled)
+    monkeypatch.setattr(module.Trainer, "_step", spoil)
     trainer = Trainer(Experiment.model_validate(experiment))
-    with pytest.raises(TidyVoiceError, match=r"not finite \(nan\) around step") as error:
+    with pytest.raises(TidyVoiceError, match=r"not finite \((nan|inf)\) around step 8") as error:
         trainer.run()
-    for utterance in trainer.data.utterance_ids(trainer.data[5].rows):
-        assert (utterance in str(error.value)) == (whose == "own")
+    for utterance in trainer.data.utterance_ids(trainer.data[7].rows):
+        assert (utterance in str(error.value)) == ("another" not in spoilt)
     assert list(epoch_checkpoints(trainer.folder)) == [0, 1]
-
-
-def test_weights_that_a_step_spoilt_are_not_saved(experiment, monkeypatch):
-    step = module.Trainer._step
-
-    def spoiled(self, network, batches):
-        result = step(self, network, batches)
-        if self.iteration == 7:
-            next(self.network.model.parameters()).data[0] = float("inf")
-        return result
-
-    monkeypatch.setattr(module.Trainer, "_step", spoiled)
-    with pytest.raises(TidyVoiceError, match="around step 8"):
-        run(experiment)
-    assert list(epoch_checkpoints(Path(experiment["experiment"]))) == [0, 1]
 
 
 def test_one_experiment_is_trained_once_at_a_time(experiment):
@@ -286,19 +243,6 @@ def test_the_speakers_of_the_initial_model_are_its_own_as_well(experiment, tmp_p
         average_checkpoints(trainer.folder, 1)
         found = (trainer.folder / "models" / "speakers.txt").read_text().split()
         assert found == sorted([*trainer.data.speakers, added])
-
-
-def test_a_verifier_goes_with_the_weights_that_it_is_of(experiment):
-    exp = run(experiment).folder
-    folder, _ = average_checkpoints(exp, last=2)
-    empty = Distribution(target=(0,) * BINS, nontarget=(0,) * BINS, tail=(0.5, 0.01, 0.1, -0.1))
-    scale = Scale(recordings=1, slope=1.0, offset=0.0, distribution=empty)
-    weights, mean = fingerprint(load_model(folder)[0]), np.zeros(16, np.float32)
-    Verifier(model=weights, mean=mean, scales=(scale,)).save(folder)
-    average_checkpoints(exp, last=2)
-    assert (folder / VERIFIER_FILE).exists()
-    average_checkpoints(exp, last=1)
-    assert not (folder / VERIFIER_FILE).exists()
 
 
 def test_a_damaged_checkpoint_is_named(experiment):

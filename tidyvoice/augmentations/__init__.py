@@ -1,11 +1,9 @@
-"""Augmentations, built by name.
+"""Augmentations, built by name, beside speed, noise and reverberation.
 
-A new augmentation is one file here, with a subclass of ``Augmentation`` below
-``@AUGMENTATIONS.register(NAME)``, and its import below. Speed, noise and reverberation have
-settings of their own (the section ``data``).
+A new augmentation is one file here, below ``@AUGMENTATIONS.register(NAME)``, and its import below.
 """
 
+from tidyvoice.augmentations import spec_augment
 from tidyvoice.augmentations.registry import AUGMENTATIONS, Augmentation
-from tidyvoice.augmentations.spec_augment import SpecAugment
 
-__all__ = ["AUGMENTATIONS", "Augmentation", "SpecAugment"]
+__all__ = ["AUGMENTATIONS", "Augmentation", "spec_augment"]

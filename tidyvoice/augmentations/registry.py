@@ -10,30 +10,21 @@ from tidyvoice.settings.registry import Registry
 
 
 class Augmentation:
-    """A random change of the training's waveforms or features, computed in batches on the device.
+    """A random change of waveforms or features in training, in batches on the device."""
 
-    The random numbers of an utterance are drawn apart from that, by the threads that read the data,
-    with a generator that depends on the seed, the pass over the data and the utterance. They may
-    depend on nothing else: then the number of threads, processes and restarts changes no result.
-
-    Attributes:
-        domain: ``waveform`` [B x S], after speed, noise and reverberation, or ``features``
-            [B x T x F].
-    """
-
+    # Waveforms [B x S] after speed, noise and reverberation, or features [B x T x F].
     domain: Literal["waveform", "features"] = "features"
 
     def draw(self, random: Generator) -> np.ndarray:
-        """Return the random numbers of an utterance, of the same shape for all."""
+        """Return the random numbers of an utterance, of the same shape for all.
+
+        They depend on the generator only, which depends on the seed, the pass over the data and the
+        utterance: then the number of threads, processes and restarts changes no result.
+        """
         raise NotImplementedError
 
     def __call__(self, batch: Tensor, drawn: Tensor) -> Tensor:
-        """Return the augmented batch.
-
-        Args:
-            batch: waveforms [B x S] or features [B x T x F].
-            drawn: what ``draw`` returned for each utterance, [B x ...], on the same device.
-        """
+        """Return an augmented batch, given what ``draw`` returned for each utterance [B x ...]."""
         raise NotImplementedError
 
 

@@ -17,12 +17,8 @@ SLOWEST = 7 * 24 * 3600.0  # seconds that a finished process waits for the other
 @one_line_errors()
 def train(
     config: Annotated[Path, typer.Argument(help="YAML file of the experiment")],
-    settings: Annotated[
-        list[str] | None, typer.Argument(help="key=value, dotted keys as in the YAML file")
-    ] = None,
-    check_settings: Annotated[
-        bool, typer.Option("--check", help="check the settings, then stop")
-    ] = False,
+    settings: Annotated[list[str] | None, typer.Argument(help="key=value, dotted keys")] = None,
+    check: Annotated[bool, typer.Option("--check", help="only check the settings")] = False,
     initial: Annotated[
         bool, typer.Option("--initial", help="with --check: load model.init too")
     ] = False,
@@ -31,9 +27,9 @@ def train(
 
     Example: tidyvoice train conf/mini/pretrain.yaml data.batch_size=32
     """
-    if check_settings:
+    if check:
         from tidyvoice.config import load_experiment
-        from tidyvoice.training.check import check_experiment
+        from tidyvoice.training.start import check_experiment
 
         check_experiment(load_experiment(config, tuple(settings or ())), initial)
         typer.echo(f"{config}: the settings are valid")
@@ -50,15 +46,10 @@ def train(
 def average(
     experiment: Annotated[Path, typer.Argument(help="experiment folder")],
     last: Annotated[
-        int | None,
-        typer.Option(
-            min=1, help="epochs to average; by default `average` of the training's settings"
-        ),
+        int | None, typer.Option(min=1, help="epochs to average; by default as in the settings")
     ] = None,
     unfinished: Annotated[bool, typer.Option(help="also average an unfinished training")] = False,
-    best: Annotated[
-        bool, typer.Option(help="take the epoch with the lowest validation EER instead")
-    ] = False,
+    best: Annotated[bool, typer.Option(help="take the epoch with the lowest EER")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Average the last checkpoints into EXP/models/avg_model.pt.
@@ -87,33 +78,22 @@ def extract(
     out: Annotated[Path, typer.Option(help="table of embeddings to write, .npz")],
     device: Device = "auto",
     precision: Annotated[
-        str,
-        typer.Option(help="float32, or bfloat16 for the convolutions: faster on some machines"),
+        str, typer.Option(help="float32, or bfloat16 for the convolutions: faster on some machines")
     ] = "float32",
     memory: Annotated[
         int | None,
-        typer.Option(
-            min=1,
-            show_default="2048 on a CPU, 4096 on a GPU",
-            help="MiB for batches",
-        ),
+        typer.Option(min=1, show_default="2048 on a CPU, 4096 on a GPU", help="MiB for batches"),
     ] = None,
-    longest: Annotated[
-        float, typer.Option(min=1, help="seconds; longer recordings are embedded in pieces")
-    ] = 120.0,
+    longest: Annotated[float, typer.Option(min=1, help="seconds; longer ones in pieces")] = 120.0,
     limit: Annotated[int | None, typer.Option(min=1, help="maximal number of utterances")] = None,
-    seed: Annotated[int, typer.Option(help="seed of the choice for --limit")] = 1,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="stop at the first file that cannot be read")
-    ] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="stop at an unreadable file")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Extract the embeddings of a data folder; the same command resumes an interrupted run.
 
     Finished parts are kept in OUT.parts. Files that cannot be read are left out and listed in
-    OUT.failed.txt. The embedding of a recording longer than --longest is the mean over its pieces,
-    weighted by their lengths. Under torchrun several processes share the work, each with its own
-    GPU or its share of the cores.
+    OUT.failed.txt. A recording longer than --longest gets the mean over its pieces, weighted by
+    their lengths. Under torchrun several processes share the work.
 
     Example: tidyvoice extract --model exp/mini/finetune/models --data data/mini/dev --out dev.npz
     """
@@ -137,17 +117,14 @@ def extract(
             encoder = OnnxEncoder(model, threads=1)
         else:
             encoder = SpeakerEncoder.from_pretrained(model, str(world.device), precision=precision)
-        result = run(
-            encoder, data, out, memory_mib=memory, longest=longest, limit=limit, seed=seed,
-            strict=strict, world=world,
-        )  # fmt: skip
+        choices = {"memory_mib": memory, "longest": longest, "limit": limit, "strict": strict}
+        result = run(encoder, data, out, world=world, **choices)
     if not world.is_first:
         return
     if as_json:
-        row = asdict(result) | {"failures": str(result.failures) if result.failures else None}
-        typer.echo(json.dumps({"embeddings": str(out), **row}))
+        typer.echo(json.dumps({"embeddings": str(out), **asdict(result)}, default=str))
         return
-    line = f"{out}: {result.utterances:,} embeddings"
+    line = f"{result.utterances:,} embeddings"
     if result.failed:
         line += f"; {result.failed:,} utterances failed, listed in {result.failures}"
-    typer.echo(line)
+    typer.echo(f"{out}: {line}")

@@ -2,8 +2,6 @@
 
 Order and formulas are those of the published baseline: speed (each speed is a class of its own),
 then reverberation or noise, then division of the augmented utterances by their maximum.
-
-Shapes: B utterances, S samples of a chunk, N of the batch's utterances, R samples of a response.
 """
 
 import torch
@@ -19,15 +17,10 @@ ENERGY_FLOOR = 1e-4
 
 
 class Augmenter(nn.Module):
-    """Maps a raw batch to waveforms [B x S] in about -1..1.
+    """Maps a raw batch to waveforms [B x chunk_samples] in about -1..1.
 
-    Args:
-        speeds: speed factors; a factor of 1.1 plays the utterance 1.1 times as fast, so that
-            pitch and formants rise with it (resampling, as sox' ``speed`` does).
-        chunk_samples: S.
-
-    Raises:
-        TidyVoiceError: a speed other than 1 needs torchaudio, which cannot be imported.
+    A speed of 1.1 plays the utterance 1.1 times as fast, so that pitch and formants rise with it
+    (resampling, as sox' ``speed`` does).
     """
 
     def __init__(self, speeds: tuple[float, ...], chunk_samples: int):
@@ -38,17 +31,6 @@ class Augmenter(nn.Module):
 
     @torch.no_grad()
     def forward(self, batch: RawBatch) -> Tensor:
-        waveforms = self._at_speed(batch)
-        if len(batch.rir_rows):
-            dry = waveforms[batch.rir_rows]
-            waveforms[batch.rir_rows] = _unit_peak(reverberate(dry, batch.rirs.float()))
-        if len(batch.noise_rows):
-            clean = waveforms[batch.noise_rows]
-            noise = batch.noise.float() / INT16_SCALE
-            waveforms[batch.noise_rows] = _unit_peak(add_noise(clean, noise, batch.snr))
-        return waveforms
-
-    def _at_speed(self, batch: RawBatch) -> Tensor:
         samples = batch.samples.float() / INT16_SCALE
         waveforms = samples.new_empty(len(samples), self.chunk_samples)
         for index, resample in enumerate(self.resamplers):
@@ -56,6 +38,13 @@ class Augmenter(nn.Module):
             if len(rows):
                 source = samples[rows, : self.source_samples[index]]
                 waveforms[rows] = resample(source)[:, : self.chunk_samples]
+        if len(batch.rir_rows):
+            dry = waveforms[batch.rir_rows]
+            waveforms[batch.rir_rows] = _unit_peak(reverberate(dry, batch.rirs.float()))
+        if len(batch.noise_rows):
+            clean = waveforms[batch.noise_rows]
+            noise = batch.noise.float() / INT16_SCALE
+            waveforms[batch.noise_rows] = _unit_peak(add_noise(clean, noise, batch.snr))
         return waveforms
 
 
@@ -68,13 +57,10 @@ def _resampler(speed: float) -> nn.Module:
 
 
 def reverberate(waveforms: Tensor, responses: Tensor) -> Tensor:
-    """Convolve waveforms [N x S] with impulse responses [N x R] of unit energy; cut to S samples.
-
-    The transform is as long as the linear convolution, rounded up to a length without large prime
-    factors.
-    """
+    """Convolve waveforms [N x S] with impulse responses [N x R] at unit energy; keep S samples."""
     responses = responses / responses.square().sum(dim=1, keepdim=True).clamp(min=1e-12).sqrt()
     samples = waveforms.shape[1]
+    # As long as the linear convolution, without large prime factors.
     size = next_fast_len(samples + responses.shape[1] - 1, real=True)
     spectrum = torch.fft.rfft(waveforms, size) * torch.fft.rfft(responses, size)
     return torch.fft.irfft(spectrum, size)[:, :samples]

@@ -3,8 +3,6 @@
 All random numbers of an utterance are drawn here from (seed, pass over the data, utterance), so
 that the number of threads or processes and interruptions do not change them.
 ``tidyvoice.data.augment`` and ``tidyvoice.augmentations`` compute with them on the device.
-
-Shapes: B utterances, S samples of a chunk.
 """
 
 import math
@@ -18,13 +16,13 @@ import torch
 from torch import Tensor
 
 from tidyvoice.config import DataSettings, speed_fraction
-from tidyvoice.data.order import PassOrder
 from tidyvoice.data.shards import ShardReader
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.headers import SAMPLE_RATE
 from tidyvoice.losses.languages import UNKNOWN_LANGUAGE
 from tidyvoice.readahead import read_ahead
 from tidyvoice.samplers import Utterances
+from tidyvoice.samplers.pairs import occurrences
 
 # Signal-to-noise ratio in dB by kind of noise (the published baseline's ranges).
 SNR_DB = {"noise": (0.0, 15.0), "speech": (10.0, 30.0), "music": (5.0, 15.0)}
@@ -34,32 +32,20 @@ ON_HOST = ("speeds", "rows", "dither_seeds")
 
 @dataclass
 class RawBatch:
-    """One batch, before any computation.
+    """One batch of B utterances, chunks of S samples, before any computation."""
 
-    Attributes:
-        samples: int16 [B x longest source]; row b holds a chunk's source at its speed.
-        speeds: int64 [B], index into the speeds of the settings.
-        labels: int64 [B], the class: speaker + speakers * speed index.
-        languages: int64 [B], index into the data's languages; -1 where it is unknown.
-        rows: int64 [B], the utterances' rows in the shards.
-        dither_seeds: int64 [B].
-        noise: int16 [N x S], with noise_rows int64 [N] (row of the batch) and snr float32 [N] (dB).
-        rirs: int16 [R x longest], with rir_rows int64 [R].
-        drawn: random numbers of each augmentation of the settings, float32 [B x ...].
-    """
-
-    samples: Tensor
-    speeds: Tensor
-    labels: Tensor
-    languages: Tensor
-    rows: Tensor
-    dither_seeds: Tensor
-    noise: Tensor
-    noise_rows: Tensor
-    snr: Tensor
-    rirs: Tensor
-    rir_rows: Tensor
-    drawn: tuple[Tensor, ...] = ()
+    samples: Tensor  # int16 [B x longest source]; row b holds a chunk's source at its speed
+    speeds: Tensor  # int64 [B], index into the speeds of the settings
+    labels: Tensor  # int64 [B], the class: speaker + speakers * speed index
+    languages: Tensor  # int64 [B], index into the data's languages; -1 where it is unknown
+    rows: Tensor  # int64 [B], the utterances' rows in the shards
+    dither_seeds: Tensor  # int64 [B]
+    noise: Tensor  # int16 [N x S]
+    noise_rows: Tensor  # int64 [N], rows of the batch
+    snr: Tensor  # float32 [N], in dB
+    rirs: Tensor  # int16 [R x longest]
+    rir_rows: Tensor  # int64 [R], rows of the batch
+    drawn: tuple[Tensor, ...] = ()  # random numbers of each augmentation, float32 [B x ...]
 
     def to(self, device: torch.device) -> "RawBatch":
         """Return the batch on the device, but for the tensors that only the host reads."""
@@ -68,92 +54,82 @@ class RawBatch:
     def pin_memory(self) -> "RawBatch":
         return self._mapped(Tensor.pin_memory)
 
-    def _mapped(
-        self, function: Callable[[Tensor], Tensor], without: Sequence[str] = ()
-    ) -> "RawBatch":
-        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in without}
-        drawn = tuple(map(function, values.pop("drawn")))
-        changed = {name: function(tensor) for name, tensor in values.items()}
-        return replace(self, **changed, drawn=drawn)
+    def _mapped(self, function: Callable[[Tensor], Tensor], but: Sequence[str] = ()) -> "RawBatch":
+        names = {field.name for field in fields(self)}.difference(but, ["drawn"])
+        changed = {name: function(getattr(self, name)) for name in names}
+        return replace(self, **changed, drawn=tuple(map(function, self.drawn)))
 
 
 class TrainingData:
     """Batches of a data folder by their index since the start of the training.
 
-    Args:
-        settings: the section ``data`` of an experiment.
-        chunk_samples: S, samples of a chunk.
-        seed: the experiment's seed.
-
-    Attributes:
-        augmentations: those of the settings, in order.
-        speakers: speaker ids, sorted. The class of a speaker is its position, plus the number of
-            speakers times the index of the speed.
-        languages: languages, sorted.
-        batches_per_pass: whole batches in one pass; every pass drops other utterances.
-
-    Raises:
-        TidyVoiceError: no shards, too few utterances for a batch, or an unknown kind of noise.
+    A pass has ``batches_per_pass`` whole batches; every pass drops other utterances.
     """
 
     def __init__(self, settings: DataSettings, chunk_samples: int, seed: int):
         self.settings = settings
         self.chunk_samples = chunk_samples
         self.seed = seed
-        self.reader = ShardReader(*settings.train)
-        self.noise = _open_store(settings.noise)
-        self.rirs = _open_store(settings.rirs)
-        self.speakers, self._speaker_of = _codes(self.reader.speakers)
-        self.languages, self._language_of = _codes(self.reader.languages)
+        self.reader = reader = ShardReader(*settings.train)
+        self.noise = ShardReader(settings.noise) if settings.noise else None
+        self.rirs = ShardReader(settings.rirs) if settings.rirs else None
         if self.noise is not None:
             self._snr = _snr_ranges(self.noise, settings.noise)
+        self.speakers, self._speaker_of = _codes(reader.speakers)
+        self.languages, self._language_of = _codes(reader.languages)
         shortest = int(settings.min_seconds * SAMPLE_RATE)
-        self._eligible = np.flatnonzero(self.reader.samples >= shortest)
-        self.batches_per_pass = len(self._eligible) // settings.batch_size
+        eligible = np.flatnonzero(reader.samples >= shortest)
+        self.num_utterances = len(eligible)
+        self.batches_per_pass = len(eligible) // settings.batch_size
         if not self.batches_per_pass:
             raise TidyVoiceError(
-                f"{', '.join(map(str, settings.train))}: {len(self._eligible)} utterances last "
-                f"{settings.min_seconds} s or longer, fewer than data.batch_size "
-                f"{settings.batch_size}: reduce data.batch_size or data.min_seconds"
+                f"{', '.join(map(str, settings.train))}: {len(eligible)} utterances are long "
+                f"enough for data.batch_size {settings.batch_size}: reduce data.batch_size"
             )
         self.augmentations = [chosen.build() for chosen in settings.augmentations]
-        utterances = Utterances(
-            self._eligible, self.reader.shard_of, self._speaker_of, self._language_of
+        self._sampler = settings.sampler.build()
+        if self._sampler.by_language and (self._language_of[eligible] == UNKNOWN_LANGUAGE).all():
+            raise TidyVoiceError("data.sampler: no utterance has a language: add utt2lang")
+        self._utterances = Utterances(
+            eligible, reader.shard_of, self._speaker_of, self._language_of
         )
-        self._order = PassOrder(settings.sampler.build(), utterances, seed)
+        self._latest_pass = -1, eligible, eligible
 
     @property
     def num_classes(self) -> int:
         """Number of classes: each speaker at each speed."""
         return len(self.speakers) * len(self.settings.speeds)
 
-    @property
-    def num_utterances(self) -> int:
-        """Number of utterances that are long enough."""
-        return len(self._eligible)
-
     def utterance_ids(self, rows: Tensor) -> list[str]:
         return self.reader.keys.gather(rows.tolist()).to_list()
 
+    def _order(self, number: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the rows [N] of a pass, and how often each came before in it."""
+        # Bound once: another reading thread may be at another pass already.
+        latest = self._latest_pass
+        if latest[0] != number:
+            order = self._sampler(self._utterances, np.random.default_rng([self.seed, number]))
+            self._latest_pass = latest = number, order, occurrences(order)
+        return latest[1:]
+
     def __getitem__(self, index: int) -> RawBatch:
         number, rest = divmod(index, self.batches_per_pass)
-        order, repeats = self._order.of_pass(number)
         size = self.settings.batch_size
         places = slice(rest * size, (rest + 1) * size)
-        rows = order[places]
+        rows, repeats = (values[places] for values in self._order(number))
         chunks, speeds, dither = [], [], []
         noise, noise_rows, snrs, rirs, rir_rows = [], [], [], [], []
         drawn = [[] for _ in self.augmentations]
+        kinds = ["reverb"] * (self.rirs is not None) + ["noise"] * (self.noise is not None)
         for position, row in enumerate(rows):
-            key = [self.seed, number, int(row)]
-            if repeats is not None:
-                key.append(int(repeats[places][position]))
-            random = np.random.default_rng(key)
+            random = np.random.default_rng([self.seed, number, int(row), int(repeats[position])])
             speed = int(random.integers(len(self.settings.speeds)))
             speeds.append(speed)
             dither.append(int(random.integers(2**62)))
             chunks.append(self._chunk(row, speed, random))
-            kind = self._augmentation(random)
+            kind = ""
+            if kinds and random.random() < self.settings.augment_probability:
+                kind = kinds[int(random.integers(len(kinds)))]
             if kind == "noise":
                 segment, snr = self._noise(random)
                 noise.append(segment)
@@ -194,12 +170,6 @@ class TrainingData:
             return self.reader.read(row, start, needed)
         return np.resize(self.reader.read(row, first, total), needed)
 
-    def _augmentation(self, random: np.random.Generator) -> str:
-        kinds = ["reverb"] * (self.rirs is not None) + ["noise"] * (self.noise is not None)
-        if not kinds or random.random() >= self.settings.augment_probability:
-            return ""
-        return kinds[int(random.integers(len(kinds)))]
-
     def _noise(self, random: np.random.Generator) -> tuple[np.ndarray, float]:
         row = int(random.integers(len(self.noise)))
         snr = float(random.uniform(*self._snr[row]))
@@ -214,10 +184,6 @@ def source_samples(chunk: int, speed: float) -> int:
     return math.ceil(chunk * speed_fraction(speed))
 
 
-def _open_store(folder: Path | None) -> ShardReader | None:
-    return None if folder is None else ShardReader(folder)
-
-
 def _codes(names: pl.Series) -> tuple[list[str], np.ndarray]:
     """Return the distinct names, sorted, and the position of each row's name, int32 [N]."""
     codes = names.to_physical().cast(pl.Int32).fill_null(UNKNOWN_LANGUAGE)
@@ -229,31 +195,22 @@ def _snr_ranges(noise: ShardReader, folder: Path) -> list[tuple[float, float]]:
     unknown = sorted(set(kinds) - set(SNR_DB))
     if unknown:
         raise TidyVoiceError(
-            f"{folder}: no signal-to-noise ratio is known for the kind {unknown[0]!r}: its utt2spk "
-            f"may hold {', '.join(SNR_DB)}"
+            f"{folder}/utt2spk: unknown kind {unknown[0]!r}: set it to {', '.join(SNR_DB)}"
         )
     return [SNR_DB[kind] for kind in kinds]
 
 
 def _stack(rows: list[np.ndarray]) -> Tensor:
     """Stack rows of int16 samples, padded with zeros at the end."""
-    longest = max((row.size for row in rows), default=0)
-    stacked = np.zeros((len(rows), longest), np.int16)
+    stacked = np.zeros((len(rows), max(map(len, rows), default=0)), np.int16)
     for target, row in zip(stacked, rows, strict=True):
-        target[: row.size] = row
+        target[: len(row)] = row
     return torch.from_numpy(stacked)
 
 
 def load_batches(
     data: TrainingData, indexes: Iterable[int], pin: bool = False
 ) -> Iterator[RawBatch]:
-    """Yield the batches of these indexes in order, read ahead by ``num_workers`` threads.
-
-    Args:
-        pin: put them in page-locked memory, from which copies to a CUDA device run asynchronously.
-    """
-
-    def load(index: int) -> RawBatch:
-        return data[index].pin_memory() if pin else data[index]
-
+    """Yield batches in order, read ahead by threads; ``pin`` makes copies to CUDA asynchronous."""
+    load = (lambda index: data[index].pin_memory()) if pin else data.__getitem__
     return read_ahead(load, indexes, data.settings.num_workers)

@@ -13,8 +13,7 @@ from torch import Tensor
 SINE_FLOOR = 1e-12
 
 
-def sine(cosine: Tensor) -> Tensor:
-    """Return the sine of the angle in 0..pi of a cosine."""
+def _sine(cosine: Tensor) -> Tensor:
     return (1.0 - cosine.square()).clamp(min=SINE_FLOOR).sqrt()
 
 
@@ -23,7 +22,7 @@ def add_margin(cosine: Tensor, margin: float, easy: bool = False) -> Tensor:
 
     With ``easy`` the margin applies only where theta < pi/2.
     """
-    widened = cosine * math.cos(margin) - sine(cosine) * math.sin(margin)
+    widened = cosine * math.cos(margin) - _sine(cosine) * math.sin(margin)
     if easy:
         return torch.where(cosine > 0, widened, cosine)
     turn = math.cos(math.pi - margin)
@@ -33,5 +32,5 @@ def add_margin(cosine: Tensor, margin: float, easy: bool = False) -> Tensor:
 def subtract_margin(cosine: Tensor, margin: float) -> Tensor:
     """Return cos(theta - margin), and cos(theta) + 1 - cos(margin) where theta < margin."""
     turn = math.cos(margin)
-    narrowed = cosine * turn + sine(cosine) * math.sin(margin)
+    narrowed = cosine * turn + _sine(cosine) * math.sin(margin)
     return torch.where(cosine < turn, narrowed, cosine + 1.0 - turn)

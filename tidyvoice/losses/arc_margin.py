@@ -10,8 +10,7 @@ from pydantic import Field
 from torch import Tensor
 
 from tidyvoice.losses.angles import add_margin
-from tidyvoice.losses.head import Head
-from tidyvoice.losses.registry import LOSSES
+from tidyvoice.losses.registry import LOSSES, Head
 
 
 @LOSSES.register("ArcMargin")
@@ -22,14 +21,8 @@ class ArcMargin(Head):
     s cos(theta + m), extended as in ``angles``.
 
     Args:
-        embed_dim: D.
-        num_classes: C.
-        scale: s.
-        margin: m in radians, set by a schedule.
+        margin: m in radians.
         easy_margin: apply the margin only where theta < pi/2.
-
-    Attributes:
-        weight: [C x D].
     """
 
     def __init__(

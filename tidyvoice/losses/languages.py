@@ -1,43 +1,24 @@
 """Loss terms that remove information about the language from embeddings.
 
 Each maps embeddings [B x D], classes int64 [B] and languages int64 [B] (-1: unknown) to a term of
-the loss and to a number to log. The trainer sets the attribute ``weight``. The terms compute in
-float32, also under autocast.
+the loss and to a number to log. The terms compute in float32, also under autocast.
 """
 
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.nn import functional as F
 
 UNKNOWN_LANGUAGE = -1
 
 
-class _Reversal(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: FunctionCtx, x: Tensor, weight: float) -> Tensor:
-        ctx.weight = weight
-        return x.view_as(x)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor, None]:
-        return -ctx.weight * gradient, None
-
-
 class LanguageAdversary(nn.Module):
-    """Language classifier behind a gradient reversal layer.
+    """Language classifier of ``hidden`` units behind a reversal of the gradient.
 
     Ganin, Lempitsky: Unsupervised Domain Adaptation by Backpropagation, ICML 2015. The classifier
-    learns at full rate; ``weight`` scales only the reversed gradient.
-
-    Args:
-        embed_dim: D.
-        languages: number of languages.
-        hidden: units of the hidden layer.
-        weight: of the reversed gradient.
+    learns at full rate; ``weight`` scales only the reversed gradient. The number to log is its
+    accuracy.
     """
 
     def __init__(self, embed_dim: int, languages: int, hidden: int = 256, weight: float = 0.1):
@@ -50,18 +31,17 @@ class LanguageAdversary(nn.Module):
     def forward(
         self, embeddings: Tensor, labels: Tensor, languages: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Return the cross entropy of the languages, and the accuracy."""
         with torch.autocast(embeddings.device.type, enabled=False):
             # Scaled to unit variance of each coordinate.
             direction = F.normalize(embeddings.float()) * embeddings.shape[1] ** 0.5
-            logits = self.classifier(_Reversal.apply(direction, self.weight))
+            weight = self.weight  # that of this step, also if the backward pass comes later
+            if direction.requires_grad:
+                direction.register_hook(lambda gradient: -weight * gradient)
+            logits = self.classifier(direction)
         mask = languages != UNKNOWN_LANGUAGE
         count = mask.sum().clamp(min=1)
-        loss = (
-            F.cross_entropy(logits, languages, ignore_index=UNKNOWN_LANGUAGE, reduction="sum")
-            / count
-        )
-        return loss, ((logits.argmax(dim=1) == languages) & mask).sum() / count
+        total = F.cross_entropy(logits, languages, ignore_index=UNKNOWN_LANGUAGE, reduction="sum")
+        return total / count, ((logits.argmax(dim=1) == languages) & mask).sum() / count
 
 
 class CrossLanguageContrast(nn.Module):
@@ -69,13 +49,9 @@ class CrossLanguageContrast(nn.Module):
 
     Khosla et al.: Supervised Contrastive Learning, NeurIPS 2020, equation 2. The positives of an
     utterance are those of its class in another known language; those of its class in the same
-    language are neither positive nor negative.
-
-    Args:
-        temperature: divisor of the cosines.
-        negatives: ``all`` utterances of other classes, or only those in the ``same_language``,
-            which are the most confusable.
-        weight: weight of the term.
+    language are neither positive nor negative. The negatives are ``all`` utterances of other
+    classes, or only those in the ``same_language``, which are the most confusable. The loss is the
+    mean over the utterances that have a positive; the number to log is the loss without its weight.
     """
 
     def __init__(
@@ -92,7 +68,6 @@ class CrossLanguageContrast(nn.Module):
     def forward(
         self, embeddings: Tensor, labels: Tensor, languages: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Return the weighted mean over utterances with a positive (0 if none), and the mean."""
         with torch.autocast(embeddings.device.type, enabled=False):
             wide = torch.promote_types(embeddings.dtype, torch.float32)
             unit = F.normalize(embeddings.to(wide))
@@ -104,10 +79,10 @@ class CrossLanguageContrast(nn.Module):
         negative = ~speaker
         if self.negatives == "same_language":
             negative &= language
-        counted = positive | negative
         # A finite stand-in for minus infinity: rows without anything counted get no NaN.
         lowest = torch.finfo(similarity.dtype).min
-        total = similarity.masked_fill(~counted, lowest).logsumexp(dim=1, keepdim=True)
+        counted = similarity.masked_fill(~(positive | negative), lowest)
+        total = counted.logsumexp(dim=1, keepdim=True)
         number = positive.sum(dim=1)
         each = ((total - similarity) * positive).sum(dim=1) / number.clamp(min=1)
         loss = each.sum() / (number > 0).sum().clamp(min=1)

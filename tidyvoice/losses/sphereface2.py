@@ -14,8 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tidyvoice.losses.angles import add_margin, subtract_margin
-from tidyvoice.losses.head import Head
-from tidyvoice.losses.registry import LOSSES
+from tidyvoice.losses.registry import LOSSES, Head
 
 FAR = 30.0  # a logit where the sigmoid is flat
 HALVINGS = 24  # of a range of about 140, to 1e-5
@@ -35,20 +34,14 @@ class SphereFace2(Head):
       ``angles``.
 
     As in the second paper and its WeSpeaker code the sum has no factor 1/s, and "A" moves the
-    angles of both sides.
+    angles of both sides. That code recommends the margin 0.2 for "C" and 0.15 for "A", and 0.3 and
+    0.25 in a large-margin stage.
 
     Args:
-        embed_dim: D.
-        num_classes: C.
-        scale: s.
-        margin: m, set by a schedule. The second paper's code recommends 0.2 for "C" and 0.15 for
-            "A", and 0.3 and 0.25 in a large-margin stage.
-        margin_type: "C" or "A".
+        margin: m.
         balance: lambda.
-        t: exponent of the similarity adjustment; 1 leaves the cosines as they are.
 
     Attributes:
-        weight: [C x D].
         bias: b, a scalar.
     """
 
@@ -69,11 +62,10 @@ class SphereFace2(Head):
         self.bias = nn.Parameter(torch.tensor(self._first_bias()))
 
     def _first_bias(self) -> float:
-        """Return the bias whose gradient is zero if all angles are right angles.
+        """Return the bias whose gradient is zero at right angles, as those of random weights are.
 
-        Those of random weights nearly are. With odds q = lambda / ((1 - lambda) (C - 1)), and P and
-        N the logits of target and others without a bias, it is
-        log(2 q) - N - log(1 - q + sqrt((1 - q)^2 + 4 q exp(P - N))).
+        With odds q = lambda / ((1 - lambda) (C - 1)), and P and N the logits of target and others
+        without a bias, it is log(2 q) - N - log(1 - q + sqrt((1 - q)^2 + 4 q exp(P - N))).
         """
         right = torch.zeros(1, 1, dtype=torch.float64, device="cpu")
         target = self.scale * float(self.target_similarity(right))
@@ -85,8 +77,8 @@ class SphereFace2(Head):
     def fit(self, embeddings: Tensor, labels: Tensor) -> None:
         """Set the bias to where the mean loss of embeddings [B x D] is least.
 
-        Classes at their speakers' mean embeddings need a bias far below the first one. AdamW,
-        whose steps are as long as the learning rate, does not get there in a short training.
+        Classes at mean embeddings need a bias far below the first one, which AdamW does not reach
+        in a short training.
         """
         # The loss is convex in the bias, and all logits are far on one side of zero at both ends.
         high = self.scale * (1 + self.margin) + FAR

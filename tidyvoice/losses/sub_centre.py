@@ -12,13 +12,14 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from tidyvoice.losses.angles import add_margin, subtract_margin
-from tidyvoice.losses.head import Head, require
+from tidyvoice.errors import TidyVoiceError
+from tidyvoice.losses.angles import subtract_margin
+from tidyvoice.losses.arc_margin import ArcMargin
 from tidyvoice.losses.registry import LOSSES
 
 
 @LOSSES.register("SubCentreArcMargin")
-class SubCentreArcMargin(Head):
+class SubCentreArcMargin(ArcMargin):
     """``ArcMargin`` on the highest cosine of each class' K centres, against harder impostors.
 
     The ``top_k`` highest cosines of other classes than the target become cos(theta - penalty),
@@ -27,17 +28,9 @@ class SubCentreArcMargin(Head):
     margin / 0.2, and drops it for its large-margin stage.)
 
     Args:
-        embed_dim: D.
-        num_classes: C, more than ``top_k``.
-        scale: s.
-        margin: m in radians, set by a schedule.
-        easy_margin: apply the margin only where theta < pi/2.
         sub_centres: K.
         top_k: penalised classes an embedding; 0 for none.
         penalty: in radians.
-
-    Attributes:
-        weight: [C K x D], row c K + k.
     """
 
     def __init__(
@@ -51,12 +44,12 @@ class SubCentreArcMargin(Head):
         top_k: Annotated[int, Field(ge=0)] = 5,
         penalty: Annotated[float, Field(ge=0, lt=1.6)] = 0.06,
     ):
-        require(
-            0 <= top_k < num_classes,
-            f"top_k is {top_k}, but there are {num_classes - 1} classes beside the target",
-        )
-        super().__init__(embed_dim, num_classes, scale, margin, sub_centres)
-        self.easy_margin = easy_margin
+        if top_k >= num_classes:
+            raise TidyVoiceError(
+                f"top_k is {top_k}, but there are {num_classes - 1} classes beside the target"
+            )
+        self.rows_per_class = sub_centres
+        super().__init__(embed_dim, num_classes, scale, margin, easy_margin)
         self.top_k = top_k
         self.penalty = penalty
 
@@ -71,6 +64,3 @@ class SubCentreArcMargin(Head):
             penalised = subtract_margin(cosines.gather(1, nearest), self.penalty)
             cosines = cosines.scatter(1, nearest, penalised)
         return super().class_logits(cosines, labels)
-
-    def target_similarity(self, cosine: Tensor) -> Tensor:
-        return add_margin(cosine, self.margin, self.easy_margin)

@@ -1,7 +1,7 @@
 """Model folders: the weights of a model, ``config.yaml`` with its settings, and optional files.
 
 These are ``speakers.txt``, the speakers of its training and of its initial weights,
-``verifier.json`` (see ``verification``) and ``head.pt`` (see ``tidyvoice.training.head``).
+``verifier.json`` (see ``verification``) and ``head.pt`` (see ``tidyvoice.training.start``).
 """
 
 import hashlib

@@ -1,7 +1,6 @@
 """Optimizers, built by name.
 
-A new optimizer is one file here, with a class or a function below ``@OPTIMIZERS.register(NAME)``,
-and its import below.
+A new optimizer is one file here, below ``@OPTIMIZERS.register(NAME)``, and its import below.
 """
 
 from tidyvoice.optimizers import adamw, sgd

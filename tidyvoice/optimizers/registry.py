@@ -1,8 +1,4 @@
-"""The registry of optimizers.
-
-An optimizer takes groups of parameters as torch does, of which some have a ``weight_decay`` of
-their own. The trainer sets the learning rate of each group before every step.
-"""
+"""The registry of optimizers."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +7,7 @@ from torch.optim import Optimizer
 
 from tidyvoice.settings.registry import Registry
 
+# Groups as torch takes them. The trainer sets the learning rate of each before every step.
 Parameters = list[dict[str, Any]]
 
 OPTIMIZERS: Registry[Callable[..., Optimizer]] = Registry("optimizer")

@@ -19,8 +19,6 @@ class Balanced(Sampler):
 
     Args:
         by: what makes a group.
-        power: 0 draws all groups equally often, 1 in proportion to their size.
-        pairs: see ``Shuffled``.
     """
 
     def __init__(

@@ -7,16 +7,10 @@ from tidyvoice.samplers.registry import Utterances
 
 
 def paired(order: np.ndarray, utterances: Utterances, random: Generator) -> np.ndarray:
-    """Return the first half of an order, each row followed by another utterance of its speaker.
+    """Return the first half of an order [N], each row followed by another one of its speaker.
 
     The other utterance is in another language if the speaker has one, else in the same language;
     a speaker's only utterance follows itself.
-
-    Args:
-        order: rows [N], all of them among those of ``utterances``.
-
-    Returns:
-        rows [2 * (N // 2)]: first and second of each pair in turn.
     """
     speakers, languages, rows = utterances.speakers, utterances.languages, utterances.rows
     rows = rows[np.lexsort((random.random(len(rows)), languages[rows], speakers[rows]))]

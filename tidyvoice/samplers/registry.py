@@ -10,12 +10,7 @@ from tidyvoice.settings.registry import Registry
 
 @dataclass(frozen=True)
 class Utterances:
-    """The utterances that a training may use.
-
-    Attributes:
-        rows: their rows in the data, int64 [N].
-        shards, speakers, languages: codes of every row of the data.
-    """
+    """The rows of the data that a training may use, int64 [N], and codes of every row."""
 
     rows: np.ndarray
     shards: np.ndarray
@@ -26,16 +21,12 @@ class Utterances:
 class Sampler:
     """Returns the rows of a pass over the data in order, int64 [N].
 
-    The order depends on the utterances and the generator only: every process and every restart of
-    a training computes the same order and takes its share of it.
-
-    Attributes:
-        pairs: rows 2i and 2i + 1 belong together in one batch.
-        by_language: the sampler needs utterances whose language is known.
+    The order depends on the utterances and the generator only, so that all processes and restarts
+    of a training agree on it.
     """
 
-    pairs = False
-    by_language = False
+    pairs = False  # rows 2i and 2i + 1 belong together in one batch
+    by_language = False  # the sampler needs utterances whose language is known
 
     def __call__(self, utterances: Utterances, random: Generator) -> np.ndarray:
         raise NotImplementedError

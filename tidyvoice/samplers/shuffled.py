@@ -11,9 +11,7 @@ from tidyvoice.samplers.registry import SAMPLERS, Sampler, Utterances
 class Shuffled(Sampler):
     """Random order.
 
-    Args:
-        pairs: take the first half of the order, each followed by another utterance of its speaker,
-            if possible in another language.
+    With ``pairs``, the first half of it: see ``paired``.
     """
 
     def __init__(self, pairs: bool = False):

@@ -1,20 +1,17 @@
 """Schedules of the learning rate and of the margin, built by name.
 
-A new schedule is one file here, with a subclass of ``LearningRate`` or ``Schedule`` below the
-decorator of its registry, and its import below.
+A new schedule is one file here, below the decorator of its registry, and its import below.
 """
 
-from tidyvoice.schedules.cosine_restarts import CosineRestarts
-from tidyvoice.schedules.exponential_decrease import ExponentialDecrease
-from tidyvoice.schedules.increasing_margin import IncreasingMargin
+from tidyvoice.schedules import cosine_restarts, exponential_decrease, increasing_margin
 from tidyvoice.schedules.registry import LEARNING_RATES, MARGINS, LearningRate, Schedule
 
 __all__ = [
     "LEARNING_RATES",
     "MARGINS",
-    "CosineRestarts",
-    "ExponentialDecrease",
-    "IncreasingMargin",
     "LearningRate",
     "Schedule",
+    "cosine_restarts",
+    "exponential_decrease",
+    "increasing_margin",
 ]

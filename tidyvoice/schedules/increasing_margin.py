@@ -21,10 +21,8 @@ class IncreasingMargin(Schedule):
     Epochs count from 1: the increase starts with the first iteration of ``increase_start_epoch``
     and ends with that of ``fix_start_epoch``. With r the share of the increase that has passed, the
     margin is initial + (final - initial) * r (``linear``) or
-    initial + (final - initial) * (1 - 0.001**r) (``exp``).
-
-    The published files write ``increase_start_epoch: 0``: there the increase begins an epoch before
-    the training, and the training starts at a higher margin than ``initial_margin``.
+    initial + (final - initial) * (1 - 0.001**r) (``exp``). The published files write
+    ``increase_start_epoch: 0``: their trainings start above ``initial_margin``.
     """
 
     initial_margin: Annotated[float, Field(ge=0, lt=1.6)] = 0.0

@@ -10,12 +10,7 @@ from tidyvoice.settings.registry import Registry
 
 @dataclass(frozen=True)
 class Schedule:
-    """A number that changes with the iteration.
-
-    Args:
-        epoch_iterations: iterations of an epoch.
-        epochs: epochs of the training, at least 1.
-    """
+    """A number that changes with the iteration, in a training of at least one epoch."""
 
     epoch_iterations: int
     epochs: int
@@ -27,9 +22,7 @@ class Schedule:
 
 @dataclass(frozen=True, kw_only=True)
 class LearningRate(Schedule):
-    """A learning rate that decays and is multiplied by a factor during the warm-up.
-
-    The factor rises linearly from ``warmup_start`` to 1 within ``warmup_epochs``.
+    """A learning rate that decays, times a factor that rises to 1 during the warm-up.
 
     Args:
         initial_lr: learning rate at the start, without the warm-up.

@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin
 
@@ -23,28 +23,24 @@ class Strict(BaseModel):
 def load_settings(
     model: type[Settings], path: str | Path, overrides: Sequence[str] = ()
 ) -> Settings:
-    """Settings of type ``model`` from a YAML file and overrides.
+    """Load settings of type ``model`` from a YAML file and overrides.
 
     A file whose ``base`` names another one, relative to itself, holds only what differs from it; so
     does one that the override ``base=FILE`` is given with.
 
     Args:
         overrides: ``key=value`` with dotted keys and YAML values, such as ``data.noise=null``.
-
-    Raises:
-        TidyVoiceError: the file is missing or no YAML mapping, or keys or values are wrong; all
-            of them are named, an unknown key with the nearest known one.
     """
     changes: dict[str, Any] = {}
     for override in overrides:
-        _set(changes, override)
-    values = _with_base(Path(path), ())
+        changes = _merged(changes, _nested(override))
+    values = _with_base(Path(path))
     if "base" in changes:
-        values = _merged(_with_base(Path(str(changes.pop("base"))), ()), values)
+        values = _merged(_with_base(Path(str(changes.pop("base")))), values)
     return validate(model, _merged(values, changes), path)
 
 
-def _with_base(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
+def _with_base(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
     if path.resolve() in above:
         raise TidyVoiceError(f"{path}: is its own base: name another file")
     values = read_yaml(path)
@@ -71,29 +67,28 @@ def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any
     return merged
 
 
-def validate(model: type[Settings], values: Mapping[str, Any], source: str | Path) -> Settings:
-    """Settings of type ``model``; mistakes are named as those of ``source``.
-
-    Raises:
-        TidyVoiceError: keys or values are wrong; all of them are named.
-    """
-    try:
-        return model.model_validate(values)
-    except ValidationError as error:
-        problems = [_explain(model, problem) for problem in error.errors()]
-        raise TidyVoiceError(f"{source}: {summarise(problems)}") from None
-
-
-def _set(values: dict[str, Any], override: str) -> None:
+def _nested(override: str) -> dict[str, Any]:
+    """Return ``a.b=value`` as {"a": {"b": value}}."""
     key, separator, text = override.partition("=")
     if not separator or not key:
         raise TidyVoiceError(f"{override!r} is not key=value: write e.g. data.batch_size=32")
-    *parents, last = key.split(".")
-    for parent in parents:
-        values = values.setdefault(parent, {})
-        if not isinstance(values, dict):
-            raise TidyVoiceError(f"{override!r}: {parent} is a value, no group of settings")
-    values[last] = _parse(text, repr(override))
+    value = _parse(text, repr(override))
+    for part in reversed(key.split(".")):
+        value = {part: value}
+    return value
+
+
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """Read a YAML mapping."""
+    if not Path(path).is_file():
+        raise TidyVoiceError(f"{path} is missing: give the path of a YAML file")
+    try:
+        values = _parse(Path(path).read_text(encoding="utf-8"), str(path))
+    except UnicodeDecodeError as error:
+        raise TidyVoiceError(f"{path}: not UTF-8 text ({error.reason} at {error.start})") from None
+    if not isinstance(values, dict):
+        raise TidyVoiceError(f"{path}: expected settings as 'key: value' lines")
+    return values
 
 
 def _parse(text: str, source: str) -> Any:
@@ -106,35 +101,16 @@ def _parse(text: str, source: str) -> Any:
         raise TidyVoiceError(f"{source}{where}: no valid YAML ({reason})") from None
 
 
-def read_yaml(path: str | Path) -> dict[str, Any]:
-    """A YAML mapping.
-
-    Raises:
-        TidyVoiceError: the file is missing, no YAML, or holds something else.
-    """
-    if not Path(path).is_file():
-        raise TidyVoiceError(f"{path} is missing: give the path of a YAML file")
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise TidyVoiceError(f"{path}: not UTF-8 text ({error.reason} at {error.start})") from None
-    values = _parse(text, str(path))
-    if not isinstance(values, dict):
-        raise TidyVoiceError(f"{path}: expected settings as 'key: value' lines")
-    return values
-
-
 class _Loader(yaml.SafeLoader):
     """YAML 1.1 reads 3e-4 as a string; settings mean the number. A key given twice is an error."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
-        seen = set()
-        for key, _ in node.value:
-            if key.value in seen:
+        keys = [key.value for key, _ in node.value]
+        for place, (key, _) in enumerate(node.value):
+            if key.value in keys[:place]:
                 raise yaml.constructor.ConstructorError(
                     None, None, f"the key {key.value!r} stands twice", key.start_mark
                 )
-            seen.add(key.value)
         return super().construct_mapping(node, deep)
 
 
@@ -143,15 +119,29 @@ _Loader.add_implicit_resolver(
 )
 
 
+def validate(model: type[Settings], values: Mapping[str, Any], source: str | Path) -> Settings:
+    """Return settings of type ``model``; all mistakes are named as those of ``source``."""
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        problems = [_explain(model, problem) for problem in error.errors()]
+        raise TidyVoiceError(f"{source}: {summarise(problems)}") from None
+
+
+def suggest(name: str, names: Collection[str], prefix: str = "") -> str:
+    """Say which known name is nearest to a given one, or which names there are."""
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    return f"did you mean {prefix}{near[0]}?" if near else f"known are {', '.join(names)}"
+
+
 def _explain(model: type[BaseModel], problem: dict[str, Any]) -> str:
     location = [str(part) for part in problem["loc"]]
-    key = ".".join(location)
+    prefix, last = "".join(f"{part}." for part in location[:-1]), "".join(location[-1:])
+    key = prefix + last
     if problem["type"] == "extra_forbidden":
         fields = _fields_at(model, location[:-1])
-        near = difflib.get_close_matches(location[-1], fields, n=1, cutoff=0.5)
-        prefix = key[: len(key) - len(location[-1])]
-        fix = f"did you mean {prefix}{near[0]}?" if near else f"known are {', '.join(fields)}"
-        if "args" in fields and not near:
+        fix = suggest(last, fields, prefix)
+        if "args" in fields and fix.startswith("known"):
             fix += f" (settings of the component belong under {prefix}args)"
         return f"unknown key {key}: {fix}"
     if problem["type"] == "model_type":
@@ -179,7 +169,7 @@ def _fields_at(model: type[BaseModel], location: Sequence[str]) -> list[str]:
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings as one mapping with dotted keys."""
+    """Return nested settings as one mapping with dotted keys."""
     flat: dict[str, Any] = {}
     for key, value in values.items():
         if isinstance(value, Mapping):
@@ -190,7 +180,7 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Dotted keys whose values differ (None where absent), and both values, sorted by key."""
+    """Return the dotted keys whose values differ, sorted, with both values (None where absent)."""
     left, right = flatten(first), flatten(second)
     return {
         key: (left.get(key), right.get(key))

@@ -11,8 +11,8 @@ from tidyvoice.errors import TidyVoiceError
 from tidyvoice.model_files import OTHERS, VERIFIER_FILE
 from tidyvoice.modelhub.folder import fingerprint, save_model_config, save_torch, training_speakers
 from tidyvoice.training.checkpoint import epoch_checkpoints, load_checkpoint
-from tidyvoice.training.head import save_head
-from tidyvoice.training.validation import best_epoch, history
+from tidyvoice.training.start import save_head
+from tidyvoice.training.validation import best_epoch
 from tidyvoice.verification.verifier import Verifier
 
 
@@ -22,22 +22,14 @@ def average_checkpoints(
     unfinished: bool = False,
     best: bool = False,
 ) -> tuple[Path, list[int]]:
-    """Write ``models/avg_model.pt`` with its ``config.yaml``, ``speakers.txt`` and ``head.pt``.
+    """Write the model folder of an experiment; return it and the epochs that were averaged.
 
-    Integer tensors (batch norm's counters) come from the last checkpoint. A ``verifier.json`` of
-    other weights is removed.
+    A ``verifier.json`` of other weights is removed.
 
     Args:
         last: number of epochs to average; ``average`` of the experiment's settings if None.
         unfinished: also average a training that has not finished.
         best: take the epoch with the lowest EER on the validation list instead.
-
-    Returns:
-        the model folder, and the epochs that were averaged.
-
-    Raises:
-        TidyVoiceError: fewer than ``last`` epochs have checkpoints, the training has not finished,
-            or no epoch was validated.
     """
     experiment = Path(experiment)
     if not (experiment / "config.yaml").is_file():
@@ -47,11 +39,20 @@ def average_checkpoints(
     reached = max(paths, default=0)
     if reached < settings.epochs and not unfinished:
         raise TidyVoiceError(
-            f"{experiment} is at epoch {reached} of {settings.epochs}: run the training to its "
-            "end, or add --unfinished"
+            f"{experiment} is at epoch {reached} of {settings.epochs}: add --unfinished"
         )
-    last = last or settings.average
-    epochs = _best(experiment, paths) if best else _last(experiment, paths, last)
+    if best:
+        epochs = [best_epoch(experiment, paths)]
+        if epochs == [None]:
+            raise TidyVoiceError(f"{experiment} validated no epoch: leave --best out")
+    else:
+        last = last or settings.average
+        epochs = list(paths)[-last:]
+        if len(epochs) < last or (last > 1 and epochs[0] == 0):
+            raise TidyVoiceError(
+                f"{experiment} has checkpoints of {len(paths.keys() - {0})} epochs, cannot average "
+                f"{last}: give a smaller --last, or train longer with a higher keep_checkpoints"
+            )
     model: dict[str, Tensor] = {}
     head: dict[str, Tensor] = {}
     for epoch in epochs:
@@ -63,8 +64,7 @@ def average_checkpoints(
     if settings.model.init:
         # An initial model that does not list its speakers may have been trained on anybody.
         speakers |= set(training_speakers(settings.model.init) or [OTHERS])
-    speakers = sorted(speakers)
-    save_model_config(folder, settings.model, settings.frontend, speakers)
+    save_model_config(folder, settings.model, settings.frontend, sorted(speakers))
     save_head(folder, head, state["speakers"], settings.data.speeds)
     verifier = Verifier.load(folder)
     if verifier is not None and verifier.model != fingerprint(model):
@@ -73,36 +73,14 @@ def average_checkpoints(
     return folder, epochs
 
 
-def _last(experiment: Path, paths: dict[int, Path], last: int) -> list[int]:
-    epochs = list(paths)[-last:]
-    if len(epochs) < last or (last > 1 and epochs[0] == 0):
-        trained = [epoch for epoch in paths if epoch > 0]
-        raise TidyVoiceError(
-            f"{experiment} has checkpoints of {len(trained)} epochs, cannot average {last}: give "
-            "a smaller --last, or train longer with a higher keep_checkpoints"
-        )
-    return epochs
-
-
-def _best(experiment: Path, paths: dict[int, Path]) -> list[int]:
-    measured = {epoch: eer for epoch, eer in history(experiment).items() if epoch in paths}
-    if not measured:
-        raise TidyVoiceError(
-            f"{experiment} validated no epoch: set validation.data and validation.trials, or leave "
-            "--best out"
-        )
-    return [best_epoch(measured)]
-
-
 def _add(total: dict[str, Tensor], tensors: Mapping[str, Tensor], count: int) -> None:
-    """Add one of ``count`` checkpoints to a mean; integers are replaced."""
+    """Add one of ``count`` checkpoints to a mean; batch norm's counters are replaced."""
     for name, tensor in tensors.items():
-        if not tensor.is_floating_point():
-            total[name] = tensor
-        elif name in total:
-            total[name] += tensor / count
+        if tensor.is_floating_point():
+            tensor = tensor / count
+            total[name] = total[name] + tensor if name in total else tensor
         else:
-            total[name] = tensor / count
+            total[name] = tensor
 
 
 def _weights(state: dict[str, Any]) -> dict[str, Tensor]:

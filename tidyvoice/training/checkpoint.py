@@ -1,27 +1,40 @@
-"""Checkpoint files of an experiment.
+"""Checkpoint files of an experiment, and the settings and data that may resume from them.
 
 ``models/model_EEEE.pt`` is written after epoch E (0: before the first), ``models/last.pt`` between
-epochs. A checkpoint is written completely or not at all. ``tidyvoice.training.state`` says what it
-holds.
+epochs.
 """
 
+import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from tidyvoice.config import Experiment
 from tidyvoice.errors import TidyVoiceError
+from tidyvoice.settings import differences, read_yaml
+from tidyvoice.training.network import Network
 
 BETWEEN_EPOCHS = "last.pt"
 
+# Settings that may change when a training resumes: only rounding and batch norm's statistics
+# depend on them. The product of processes and accumulated batches must stay the same.
+FREE_SETTINGS = {
+    "average", "checkpoint_iterations", "data.num_workers", "device", "experiment",
+    "gradient_accumulation", "keep_checkpoints", "log_iterations", "model.activation_checkpointing",
+    "model.compile", "reference_batch_size", "timeout_seconds", "validation",
+}  # fmt: skip
+
+ANOTHER_FOLDER = (
+    "choose another experiment folder (./run.sh --exp DIR, tidyvoice train experiment=DIR), or "
+    "rename this one (./run.sh --force --stage N --stop-stage N does)"
+)
+
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
-    """Load a checkpoint on the CPU.
-
-    Raises:
-        TidyVoiceError: the file is damaged.
-    """
+    """Load a checkpoint on the CPU."""
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, MemoryError):
@@ -29,26 +42,22 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     except Exception as error:
         reason = str(error).splitlines()[0]
         raise TidyVoiceError(
-            f"{path} is damaged ({reason}): remove it, then run again to resume from the one "
-            "before it"
+            f"{path} is damaged ({reason}): remove it to resume from the one before it"
         ) from None
 
 
-def epoch_checkpoint(experiment: Path, epoch: int) -> Path:
+def of_epoch(experiment: Path, epoch: int) -> Path:
     return experiment / "models" / f"model_{epoch:04d}.pt"
 
 
 def epoch_checkpoints(experiment: Path) -> dict[int, Path]:
     """Return the checkpoints at the end of an epoch, by epoch, in order."""
-    checkpoints = {}
-    for path in sorted((experiment / "models").glob("model_*.pt")):
-        match = re.fullmatch(r"model_(\d+)\.pt", path.name)
-        if match:
-            checkpoints[int(match[1])] = path
-    return dict(sorted(checkpoints.items()))
+    paths = (experiment / "models").glob("model_*.pt")
+    matches = {path: re.fullmatch(r"model_(\d+)\.pt", path.name) for path in paths}
+    return dict(sorted((int(match[1]), path) for path, match in matches.items() if match))
 
 
-def newest_checkpoint(experiment: Path) -> tuple[Path, dict[str, Any]] | None:
+def newest(experiment: Path) -> tuple[Path, dict[str, Any]] | None:
     """Return path and state of the checkpoint with the highest iteration; None without one."""
     paths = list(epoch_checkpoints(experiment).values())[-1:]
     between = experiment / "models" / BETWEEN_EPOCHS
@@ -58,10 +67,76 @@ def newest_checkpoint(experiment: Path) -> tuple[Path, dict[str, Any]] | None:
     return max(states, key=lambda pair: pair[1]["iteration"], default=None)
 
 
-def remove_old_checkpoints(experiment: Path, keep: int, best: int | None = None) -> None:
+def remove_old(experiment: Path, keep: int, best: int | None = None) -> None:
     """Delete checkpoints, but for epoch 0, the last ``keep`` epochs and epoch ``best``."""
-    checkpoints = epoch_checkpoints(experiment)
-    trained = [epoch for epoch in checkpoints if epoch > 0]
-    for epoch in trained[:-keep]:
-        if epoch != best:
-            checkpoints[epoch].unlink()
+    for epoch, path in list(epoch_checkpoints(experiment).items())[:-keep]:
+        if epoch not in (0, best):
+            path.unlink()
+
+
+def snapshot(
+    network: Network, optimizer: torch.optim.Optimizer, device: torch.device
+) -> dict[str, Any]:
+    """Return the weights, the optimizer's state and that of the random numbers."""
+    random = {"cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        random["cuda"] = torch.cuda.get_rng_state(device)
+    state = {name: part.state_dict() for name, part in _parts(network, optimizer).items()}
+    return {**state, "random": random}
+
+
+def restore(
+    state: dict[str, Any], network: Network, optimizer: torch.optim.Optimizer, device: torch.device
+) -> None:
+    """Load a snapshot."""
+    network.begin_average()
+    for name, part in _parts(network, optimizer).items():
+        part.load_state_dict(state[name])
+    torch.set_rng_state(state["random"]["cpu"])
+    if device.type == "cuda" and "cuda" in state["random"]:
+        torch.cuda.set_rng_state(state["random"]["cuda"], device)
+
+
+def _parts(network: Network, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    objective = network.objective
+    parts = {"model": network.model, "loss": objective.head, "terms": objective.terms}
+    return {**parts, "optimizer": optimizer, **network.averages}
+
+
+def refuse_other(
+    state: dict[str, Any], settings: Experiment, inputs: dict[str, str], step_chunks: int
+) -> None:
+    """Raise an error that names what differs if settings or data changed since the start."""
+    folder = settings.experiment
+    _refuse_other_settings(json.loads(state["settings"]), settings)
+    if state["step_chunks"] != step_chunks:
+        raise TidyVoiceError(
+            f"{folder} started with steps of {state['step_chunks']} chunks, not {step_chunks}: "
+            "keep the product of gradient_accumulation and the number of processes"
+        )
+    other = differences(state["inputs"], inputs)
+    if other:
+        raise TidyVoiceError(
+            f"{folder} started with other {', '.join(other)} than "
+            f"{', '.join(map(str, settings.data.train))} and model.init hold now: {ANOTHER_FOLDER}"
+        )
+
+
+def check_folder(settings: Experiment) -> None:
+    """Raise an error if the experiment folder holds a training with other settings."""
+    config = settings.experiment / "config.yaml"
+    if epoch_checkpoints(settings.experiment) and config.is_file():
+        _refuse_other_settings(read_yaml(config), settings)
+
+
+def _refuse_other_settings(before: Mapping[str, Any], settings: Experiment) -> None:
+    changed = [
+        f"{key} was {old}, is {new}"
+        for key, (old, new) in differences(before, settings.model_dump(mode="json")).items()
+        if not any(f"{key}.".startswith(f"{free}.") for free in FREE_SETTINGS)
+    ]
+    if changed:
+        raise TidyVoiceError(
+            f"{settings.experiment} started with other settings ({'; '.join(changed)}): "
+            f"{ANOTHER_FOLDER}"
+        )

@@ -1,7 +1,6 @@
-"""Run torchrun without its log and failure report: ``python -m tidyvoice.training.launch``.
+"""torchrun without its log and failure report: ``python -m tidyvoice.training.launch``.
 
-It takes torchrun's options. A rank that fails prints its own error. A rank that is killed by a
-signal cannot, so the launcher reports it.
+A rank that fails prints its own error. If a signal kills it, the launcher reports that.
 """
 
 import logging

@@ -1,6 +1,7 @@
-"""The network of a training: model, objective and moving average; and its optimizer."""
+"""The network of a training (model, objective and moving average) and its optimizer."""
 
-import re
+import math
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -8,22 +9,44 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from tidyvoice.config import Experiment
-from tidyvoice.data.batches import TrainingData
-from tidyvoice.distributed import World
 from tidyvoice.errors import TidyVoiceError, summarise
+from tidyvoice.losses import Head
+from tidyvoice.losses.languages import CrossLanguageContrast, LanguageAdversary
 from tidyvoice.models.checkpointing import checkpoint_activations
 from tidyvoice.optimizers import Parameters
-from tidyvoice.training.objective import Objective, build_objective
+
+STEEPNESS = 10.0  # of the warm-up of the terms' weights, as in Ganin and Lempitsky 2015
+
+
+class Objective(nn.Module):
+    """The sum of a loss head and further terms (see ``losses.languages``) by name."""
+
+    def __init__(self, head: Head, terms: Mapping[str, nn.Module]):
+        super().__init__()
+        self.head = head
+        self.terms = nn.ModuleDict(terms)
+        self._weights = {name: term.weight for name, term in terms.items()}
+
+    def warm_up(self, share: float) -> None:
+        """Scale the terms' weights, given the share of the warm-up that has passed."""
+        factor = 2.0 / (1.0 + math.exp(-STEEPNESS * share)) - 1.0 if share < 1.0 else 1.0
+        for name, weight in self._weights.items():
+            self.terms[name].weight = factor * weight
+
+    def forward(
+        self, embeddings: Tensor, labels: Tensor, languages: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the loss (a scalar) of embeddings [B x D], and the numbers to log by name."""
+        total, accuracy = self.head(embeddings, labels)
+        shown = {"loss": total.detach(), "accuracy": accuracy}
+        for name, term in self.terms.items():
+            added, shown[name] = term(embeddings, labels, languages)
+            total = total + added
+        return total, shown
 
 
 class Network(nn.Module):
-    """Model and objective as one module, for DistributedDataParallel.
-
-    Attributes:
-        model: features [B x T x F] to embeddings [B x D].
-        objective: embeddings to the loss.
-        average: the moving average of the model; None without one.
-    """
+    """Model and objective as one module, for DistributedDataParallel."""
 
     def __init__(self, model: nn.Module, objective: Objective, bf16: bool, ema_decay: float | None):
         super().__init__()
@@ -31,7 +54,7 @@ class Network(nn.Module):
         self.objective = objective
         self._bf16 = bf16
         self._ema_decay = ema_decay
-        self._average: list[AveragedModel] = []  # in a list, so that it is no submodule
+        self.averages: dict[str, AveragedModel] = {}  # in a dictionary, so it is no submodule
 
     def embed(self, features: Tensor) -> Tensor:
         """Return the embeddings [B x D] of features [B x T x F]."""
@@ -56,51 +79,34 @@ class Network(nn.Module):
     def begin_average(self) -> None:
         """Prepare the moving average, which starts with the weights of the next step."""
         if self._ema_decay is not None:
-            average = get_ema_multi_avg_fn(self._ema_decay)
-            self._average = [AveragedModel(self.model, multi_avg_fn=average, use_buffers=True)]
-
-    def update_average(self) -> None:
-        for average in self._average:
-            average.update_parameters(self.model)
-
-    @property
-    def average(self) -> AveragedModel | None:
-        return self._average[0] if self._average else None
+            mean = get_ema_multi_avg_fn(self._ema_decay)
+            self.averages["average"] = AveragedModel(
+                self.model, multi_avg_fn=mean, use_buffers=True
+            )
 
     @property
     def best_model(self) -> nn.Module:
         """The model to evaluate: the moving average if there is one."""
-        return self.average.module if self.average else self.model
+        return self.averages["average"].module if self.averages else self.model
 
     def statistics(self) -> list[Tensor]:
-        """Return the running statistics of batch norm, of the model and its moving average.
-
-        Each process has those of its own batches; they are averaged before they are used.
-        """
-        models = [self.model, *self._average]
+        """Return batch norm's running statistics: each process has those of its own batches."""
+        models = [self.model, *self.averages.values()]
         buffers = [buffer for model in models for buffer in model.buffers()]
         return [buffer for buffer in buffers if buffer.is_floating_point()]
 
-    def sum_of_weights(self) -> Tensor:
-        return torch.stack([parameter.detach().sum() for parameter in self.parameters()]).sum()
 
-
-def build_network(settings: Experiment, data: TrainingData, world: World) -> Network:
-    """Build the network of an experiment on its device.
-
-    Raises:
-        TidyVoiceError: activation checkpointing of a network without blocks, synchronised batch
-            norm without CUDA; see also ``build_objective``.
-    """
-    chosen, device = settings.model, world.device
+def build_network(
+    settings: Experiment, num_classes: int, num_languages: int, device: torch.device
+) -> Network:
+    """Build the network of an experiment on a device."""
+    chosen = settings.model
     model = settings.build_model()
     if chosen.init_scheme != "torch":
         model.initialise()
     if chosen.activation_checkpointing:
         if not model.blocks():
-            raise TidyVoiceError(
-                f"model.activation_checkpointing: {chosen.name} has no blocks; set it false"
-            )
+            raise TidyVoiceError(f"model.activation_checkpointing: set it false for {chosen.name}")
         checkpoint_activations(model.blocks())
     trunk = model.trunk()
     if chosen.sync_batchnorm:
@@ -112,46 +118,57 @@ def build_network(settings: Experiment, data: TrainingData, world: World) -> Net
     model.to(memory_format=torch.channels_last)
     if chosen.compile:
         trunk.compile()
-    bf16 = settings.precision == "bf16"
     try:
-        objective = build_objective(settings, data.num_classes, len(data.languages))
+        objective = build_objective(settings, num_classes, num_languages)
     except TidyVoiceError as error:
         raise TidyVoiceError(f"{', '.join(map(str, settings.data.train))}: {error}") from None
-    return Network(model, objective, bf16, chosen.ema_decay).to(device)
+    return Network(model, objective, settings.precision == "bf16", chosen.ema_decay).to(device)
+
+
+def build_objective(settings: Experiment, num_classes: int, num_languages: int) -> Objective:
+    """Build the objective of an experiment."""
+    dim, chosen = settings.model.embed_dim, settings.languages
+    if (chosen.adversary or chosen.contrast) and num_languages < 2:
+        raise TidyVoiceError(
+            f"{num_languages} languages in utt2lang, but the settings of languages need two: add "
+            "utt2lang, or set languages.adversary and languages.contrast to 0"
+        )
+    head = settings.loss.build(dim, num_classes)
+    terms: dict[str, nn.Module] = {}
+    if chosen.adversary:
+        terms["language_accuracy"] = LanguageAdversary(
+            dim, num_languages, chosen.adversary_hidden, chosen.adversary
+        )
+    if chosen.contrast:
+        terms["contrast"] = CrossLanguageContrast(
+            chosen.temperature, chosen.negatives, chosen.contrast
+        )
+    return Objective(head, terms)
 
 
 def parameter_groups(settings: Experiment, network: Network) -> Parameters:
-    """Return the parameters of a network in groups; freeze those of frozen groups.
-
-    The key ``lr_factor`` of a group multiplies the learning rate.
-
-    Raises:
-        TidyVoiceError: the pattern of a group fits no parameter, or all parameters are frozen.
-    """
+    """Return the parameters in groups that have an ``lr_factor``; freeze those of frozen groups."""
     chosen = settings.optimizer.groups
     groups: Parameters = [{"params": [], "lr_factor": group.lr_factor} for group in chosen]
     others: dict[str, Any] = {"params": [], "lr_factor": 1.0}
     for name, parameter in network.named_parameters():
-        place = next((i for i, group in enumerate(chosen) if re.search(group.pattern, name)), None)
-        (others if place is None else groups[place])["params"].append(parameter)
+        fitting = (g for g, options in zip(groups, chosen, strict=True)
+                   if options.pattern.search(name))  # fmt: skip
+        next(fitting, others)["params"].append(parameter)
+    trained = [others] if others["params"] else []
     for group, options in zip(groups, chosen, strict=True):
         if not group["params"]:
             names = summarise([name for name, _ in network.named_parameters()], 5)
             raise TidyVoiceError(
-                f"optimizer.groups: no parameter is left for the pattern {options.pattern!r}: "
-                f"take one that fits their names ({names})"
+                f"optimizer.groups: no parameter is left for {options.pattern.pattern!r}: take a "
+                f"pattern that fits their names ({names})"
             )
         if options.weight_decay is not None:
             group["weight_decay"] = options.weight_decay
+        if not options.frozen:
+            trained.append(group)
         for parameter in group["params"]:
             parameter.requires_grad_(not options.frozen)
-    trained = [group for group, options in zip(groups, chosen, strict=True) if not options.frozen]
-    trained = [others, *trained] if others["params"] else trained
     if not trained:
         raise TidyVoiceError("optimizer.groups: all parameters are frozen: leave some to train")
     return trained
-
-
-def build_optimizer(settings: Experiment, network: Network) -> torch.optim.Optimizer:
-    """Build the optimizer of an experiment; see ``parameter_groups``."""
-    return settings.optimizer.build(parameter_groups(settings, network))

@@ -1,11 +1,11 @@
-"""WeSpeaker's schedules by the arguments of its ``config.yaml``, as the schedules of this package.
+"""The schedules by the arguments of WeSpeaker's ``config.yaml``.
 
 WeSpeaker multiplies the learning rates of its file by ``scale_ratio``. Here they are those in use.
 """
 
-from typing import Literal
+from typing import Any
 
-from tidyvoice import schedules
+from tidyvoice.schedules import exponential_decrease, increasing_margin
 
 
 def ExponentialDecrease(
@@ -16,9 +16,9 @@ def ExponentialDecrease(
     warm_up_epoch: float = 0,
     scale_ratio: float = 1.0,
     warm_from_zero: bool = False,
-) -> schedules.ExponentialDecrease:
+) -> exponential_decrease.ExponentialDecrease:
     """Build the learning rate schedule of this name."""
-    return schedules.ExponentialDecrease(
+    return exponential_decrease.ExponentialDecrease(
         epoch_iter,
         num_epochs,
         initial_lr=initial_lr * scale_ratio,
@@ -30,21 +30,9 @@ def ExponentialDecrease(
 
 
 def MarginSchedule(
-    epoch_iter: int,
-    initial_margin: float = 0.0,
-    final_margin: float = 0.2,
-    increase_start_epoch: int = 1,
-    fix_start_epoch: int = 1,
-    increase_type: Literal["linear", "exp"] = "exp",
-    update_margin: bool = True,
-) -> schedules.IncreasingMargin:
-    """Build the margin schedule of this name."""
-    return schedules.IncreasingMargin(
-        epoch_iter,
-        1,
-        initial_margin=initial_margin,
-        final_margin=final_margin if update_margin else initial_margin,
-        increase_start_epoch=increase_start_epoch,
-        fix_start_epoch=fix_start_epoch,
-        increase_type=increase_type,
-    )
+    epoch_iter: int, update_margin: bool = True, **args: Any
+) -> increasing_margin.IncreasingMargin:
+    """Build the margin schedule of this name, whose other arguments are those of ours."""
+    if not update_margin:
+        args["final_margin"] = args.get("initial_margin", 0.0)
+    return increasing_margin.IncreasingMargin(epoch_iter, 1, **args)

@@ -1,36 +1,70 @@
-"""The start of a training: initial weights, and classes at their speakers' mean embeddings."""
+"""The start of a training: checks without data, initial weights, and classes of the loss.
 
-from collections import Counter
-from collections.abc import Sequence
-from contextlib import closing
+``head.pt`` of a model folder holds the speakers in the order of the classes, the number of weight
+rows of a class, and the tensors. Of several speeds, each of which makes a speaker another class, it
+holds the one nearest 1.0. Only a training with ``loss.init: checkpoint`` reads the file.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import normalize
 
-from tidyvoice.config import Experiment, SamplerSettings
-from tidyvoice.data.batches import TrainingData, load_batches
-from tidyvoice.errors import TidyVoiceError
+from tidyvoice.audio import load_torchaudio
+from tidyvoice.config import Experiment
+from tidyvoice.data.batches import TrainingData
+from tidyvoice.distributed import World
+from tidyvoice.errors import TidyVoiceError, summarise
+from tidyvoice.files import sha256
 from tidyvoice.frontends import FRONTENDS
-from tidyvoice.modelhub.folder import WeightsMismatch, load_weights, model_files, read_weights
-from tidyvoice.modelhub.wespeaker import frontend_settings, network_of, section
+from tidyvoice.losses import Head
+from tidyvoice.model_files import HEAD_FILE
+from tidyvoice.modelhub.folder import (
+    WeightsMismatch,
+    load_weights,
+    model_files,
+    read_weights,
+    save_torch,
+)
+from tidyvoice.modelhub.wespeaker import frontend_settings, section
 from tidyvoice.settings import differences, read_yaml
-from tidyvoice.training.head import ClassMeans
+from tidyvoice.training.checkpoint import check_folder, load_checkpoint
+from tidyvoice.training.network import Network, build_objective, parameter_groups
 
-if TYPE_CHECKING:
-    from tidyvoice.training.trainer import Trainer
-
-NAMED = 10  # tensors that are listed by name; more are counted by module
 SAMPLE = 256  # chunks that the parameters of a loss beside its weights are fitted to
 
 
-def start_from_model(model: nn.Module, settings: Experiment) -> list[str]:
-    """Load ``settings.model.init`` into the model; return what to log about it.
+def check_experiment(settings: Experiment, initial: bool = False) -> None:
+    """Check whatever can go wrong without data; with ``initial`` also load the initial model."""
+    check_folder(settings)
+    with torch.device("meta"):  # some arguments are only checked when the network is built
+        model = settings.build_model()
+        # The names of the parameters do not depend on the number of classes.
+        objective = build_objective(settings, num_classes=10_000, num_languages=2)
+    parameter_groups(settings, Network(model, objective, bf16=False, ema_decay=None))
+    if set(settings.data.speeds) != {1.0}:
+        load_torchaudio()
+    if initial and settings.model.init:
+        if settings.loss.init == "checkpoint":
+            head_file(settings)
+        from_model(settings.build_model(), settings)
 
-    Raises:
-        TidyVoiceError: it is another network, or was trained with another front end.
-    """
+
+def checksums(settings: Experiment, data: TrainingData) -> dict[str, str]:
+    """Return checksums of the data and the initial model that a training reads."""
+    stores = {"data": data.reader, "noise": data.noise, "rirs": data.rirs}
+    digests = {name: store.content for name, store in stores.items() if store}
+    if settings.model.init:
+        digests["initial weights"] = sha256(model_files(settings.model.init).weights)
+    if settings.loss.init == "checkpoint":
+        digests["initial head"] = sha256(head_file(settings))
+    return digests
+
+
+def from_model(model: nn.Module, settings: Experiment) -> list[str]:
+    """Load ``settings.model.init`` into the model; return what to log about it."""
     files = model_files(settings.model.init)
     # A lone file of weights does not say which features they were trained on.
     if files.config is not None:
@@ -40,10 +74,11 @@ def start_from_model(model: nn.Module, settings: Experiment) -> list[str]:
         return report + _load_fitting(model, files.weights)
     try:
         load_weights(model, files.weights)
-    except WeightsMismatch:
-        if files.config is not None:
-            _refuse_other_network(files.config, settings)
-        raise
+    except WeightsMismatch as error:
+        raise TidyVoiceError(
+            f"{error}: set model.name and model.args as in its config.yaml, or "
+            "model.init_partial=true to load the tensors that fit"
+        ) from None
     return report
 
 
@@ -53,27 +88,12 @@ def _load_fitting(model: nn.Module, path: Path) -> list[str]:
     state = read_weights(path, tensors)
     kept = [name for name in tensors if name in state and state[name].shape == tensors[name].shape]
     if not kept:
-        raise TidyVoiceError(
-            f"{path}: no tensor fits {type(model).__name__}: set model.init to another model, or "
-            "null"
-        )
+        raise TidyVoiceError(f"{path}: no tensor fits the model: set model.init to another one")
     model.load_state_dict({name: state[name] for name in kept}, strict=False)
-    groups = {
-        "kept": kept,
-        "dropped": [name for name in state if name not in kept],
-        "new": [name for name in tensors if name not in kept],
-    }
-    return [f"{group}: {_listed(names)}" for group, names in groups.items()]
-
-
-def _listed(names: Sequence[str]) -> str:
-    """List names of tensors; count them by module if they are many."""
-    lines = names
-    for depth in (2, 1):
-        if len(lines) > NAMED:
-            modules = Counter(".".join(name.split(".")[:depth]) for name in names)
-            lines = [f"{module}.* ({count})" for module, count in modules.items()]
-    return ", ".join(lines) or "none"
+    dropped = [name for name in state if name not in kept]
+    new = [name for name in tensors if name not in kept]
+    groups = {"kept": kept, "dropped": dropped, "new": new}
+    return [f"{group}: {summarise(names) or 'none'}" for group, names in groups.items()]
 
 
 def _refuse_other_frontend(config: Path, settings: Experiment) -> None:
@@ -87,49 +107,89 @@ def _refuse_other_frontend(config: Path, settings: Experiment) -> None:
         raise TidyVoiceError(f"{config}: another front end ({listed}): set frontend accordingly")
 
 
-def _refuse_other_network(config: Path, settings: Experiment) -> None:
-    """Raise an error that names the settings of the network that differ, if there are any."""
-    network = {"name": settings.model.name, "args": settings.model.args}
-    name, args = network_of(read_yaml(config), config)
-    changed = differences({"name": name, "args": args}, network)
-    if changed:
-        listed = "; ".join(f"model.{key} {old}, here {new}" for key, (old, new) in changed.items())
-        fix = " ".join(f"model.{key}={old}" for key, (old, _) in changed.items())
-        raise TidyVoiceError(
-            f"{config}: another network ({listed}): set {fix} or give another model "
-            "(model.init_partial=true loads the tensors that fit)"
-        )
+@torch.no_grad()
+def from_means(head: Head, batches: Iterable[tuple[Tensor, Tensor]], world: World) -> int:
+    """Set each class weight to the mean embedding of its class; return how many classes were set.
 
-
-def start_from_speaker_means(trainer: "Trainer") -> int:
-    """Set each class weight to its speaker's mean embedding; return how many classes were set.
-
-    The means are over one chunk of (nearly) every utterance, without noise, reverberation, dither
-    or other augmentation. The remaining parameters of the loss (SphereFace2's bias) are fitted to
-    some of the chunks, at the margin of the first step. The processes share the work, and all end
-    with the same classes.
+    The mean of the means is subtracted: raw embeddings share a large common part, so that all
+    classes would point the same way. With several weights a class (sub-centres), only the first is
+    set. The remaining parameters of the loss (SphereFace2's bias) are fitted to some embeddings.
+    ``batches`` are embeddings [B x D] and classes [B] of this process' share of the data.
     """
-    settings, world, head = trainer.settings, trainer.world, trainer.objective.head
-    device = world.device
-    clean = {"augment_probability": 0.0, "augmentations": (), "sampler": SamplerSettings()}
-    chosen = settings.data.model_copy(update=clean)
-    data = TrainingData(chosen, trainer.data.chunk_samples, settings.seed)
-    means = ClassMeans(data.num_classes, settings.model.embed_dim, device)
+    weight = head.weight.detach()[:: head.rows_per_class]
+    sums, seen = torch.zeros_like(weight), weight.new_zeros(len(weight), dtype=torch.bool)
     sample: list[tuple[Tensor, Tensor]] = []
-    trainer.network.eval()
-    trainer.frontend.eval()
-    share = range(world.rank, data.batches_per_pass, world.size)
-    with torch.no_grad(), closing(load_batches(data, share)) as batches:
-        for raw in batches:
-            on_device = raw.to(device)
-            embeddings = trainer.network.embed(trainer.features(on_device))
-            means.add(embeddings, on_device.labels)
-            if len(sample) * len(embeddings) * world.size < SAMPLE:
-                sample.append((embeddings.cpu(), raw.labels))
-    means.share(world)
+    for embeddings, labels in batches:
+        sums.index_add_(0, labels, normalize(embeddings.float()))
+        seen[labels] = True
+        if len(sample) * len(embeddings) * world.size < SAMPLE:
+            sample.append((embeddings.cpu(), labels.cpu()))
+    sums, seen = world.mean(sums), world.mean(seen.float()) > 0  # only the direction matters
+    means = normalize(sums)[seen]
+    lengths = weight[seen].norm(dim=1, keepdim=True)
+    weight[seen] = normalize(means - means.mean(dim=0)) * lengths
     sample = [pair for part in world.gather(sample) for pair in part]
-    # With several weights a class (sub-centres), only the first is set; the others start at random.
-    seen = means.fill(head.weight.detach()[:: head.rows_per_class])
-    head.margin = trainer.margin.at(0)
-    head.fit(*(torch.cat(part).to(device) for part in zip(*sample, strict=True)))
-    return seen
+    with torch.enable_grad():
+        head.fit(*(torch.cat(part).to(weight.device) for part in zip(*sample, strict=True)))
+    return int(seen.sum())
+
+
+def head_file(settings: Experiment) -> Path:
+    """Return the path of the head of the initial model."""
+    path = model_files(settings.model.init).folder / HEAD_FILE
+    if not path.is_file():
+        raise TidyVoiceError(
+            f"{path} is missing, but loss.init: checkpoint needs it: make it with `tidyvoice "
+            "average`, or set loss.init to random or speaker_means"
+        )
+    return path
+
+
+def save_head(
+    folder: Path, tensors: Mapping[str, Tensor], speakers: Sequence[str], speeds: Sequence[float]
+) -> None:
+    """Write a head, given its state dict, with a class for each speaker at each speed."""
+    rows = len(tensors["weight"]) // len(speeds)
+    weight = tensors["weight"][_rows_of_speed(speeds, rows)].clone()
+    content = {
+        "speakers": list(speakers),
+        "rows_per_class": rows // len(speakers),
+        "tensors": {**tensors, "weight": weight},
+    }
+    save_torch(folder / HEAD_FILE, content)
+
+
+def from_head(head: Head, settings: Experiment, speakers: Sequence[str]) -> int:
+    """Copy the classes of the speakers in the initial model's head; return their number.
+
+    The classes of other speakers and other speeds stay random: usually they are few.
+    """
+    path, state = head_file(settings), head.state_dict()
+    saved = load_checkpoint(path)
+    rows, tensors = head.rows_per_class, saved["tensors"]
+    form = saved["rows_per_class"], sorted(tensors), tensors["weight"].shape[1]
+    if form != (rows, sorted(state), state["weight"].shape[1]):
+        raise TidyVoiceError(
+            f"{path} is the head of another loss ({form[0]} x {form[2]} weights a class): set loss "
+            "and model.embed_dim as in its training, or loss.init to random or speaker_means"
+        )
+    places = {speaker: place for place, speaker in enumerate(saved["speakers"])}
+    common = [(place, places[name]) for place, name in enumerate(speakers) if name in places]
+    if not common:
+        raise TidyVoiceError(
+            f"{path} has none of the speakers of data.train: set loss.init to speaker_means"
+        )
+    here, there = torch.tensor(common).T
+    weight = state.pop("weight")  # shares its memory with the parameter, as do the others
+    weight = weight[_rows_of_speed(settings.data.speeds, len(speakers) * rows)]
+    source = tensors["weight"].to(weight.device).unflatten(0, (-1, rows))
+    weight.unflatten(0, (-1, rows))[here] = source[there]
+    for name, tensor in state.items():
+        tensor.copy_(tensors[name])
+    return len(common)
+
+
+def _rows_of_speed(speeds: Sequence[float], rows: int) -> slice:
+    """Return the rows of the weight whose classes are at the speed nearest 1.0."""
+    nearest = min(range(len(speeds)), key=lambda place: abs(speeds[place] - 1.0))
+    return slice(nearest * rows, (nearest + 1) * rows)

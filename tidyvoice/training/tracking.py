@@ -1,13 +1,12 @@
 """The logs of a training: progress bar, text, JSON lines, TensorBoard."""
 
 import json
-import os
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO, TypeVar
+from typing import TypeVar
 
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
@@ -23,25 +22,19 @@ class Tracker:
     ``log/train.log`` is text; ``log/train.jsonl`` holds one object an interval (where a resumed
     training repeated an iteration, the last object counts); TensorBoard's event file lies beside.
 
-    Args:
-        folder: the experiment.
-        total: steps of the whole training.
-        start: steps already done.
-        interval: steps of an interval.
-        quiet: write and show nothing: for all processes but the first.
+    ``total``, ``start`` and ``interval`` are steps, and a step has so many ``utterances``. All
+    processes but the first are ``quiet``: they write and show nothing.
     """
 
-    def __init__(self, folder: Path, total: int, start: int, interval: int, quiet: bool = False):
-        logs = folder / "log"
-        logs.mkdir(parents=True, exist_ok=True)
-        self._quiet = quiet
-        self._interval = interval
-        self._files = ExitStack()
-        text, numbers = (os.devnull, os.devnull) if quiet else ("train.log", "train.jsonl")
-        self._text = self._files.enter_context(_appended(logs / text))
-        self._numbers = self._files.enter_context(_appended(logs / numbers))
-        self._board = None if quiet else SummaryWriter(str(logs), purge_step=start)
+    def __init__(
+        self, folder: Path, total: int, start: int, interval: int, utterances: int, quiet: bool
+    ):
+        self._logs = folder / "log"
         self._total = total
+        self._interval = interval
+        self._utterances = utterances
+        self._quiet = quiet
+        self._board = None if quiet else SummaryWriter(str(self._logs), purge_step=start)
         self._bar = tqdm(total=total, initial=start, unit=" steps", disable=quiet or None)
         self._advised = False
         self._reset()
@@ -53,28 +46,26 @@ class Tracker:
         self._bar.close()
         if self._board:
             self._board.close()
-        self._files.close()
 
-    def say(self, message: str) -> None:
-        """Write a line to the terminal and the text log."""
-        if self._quiet:
-            return
-        tqdm.write(message)
-        sys.stdout.flush()
-        self._text.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {message}\n")
+    def say(self, *messages: str) -> None:
+        """Write lines to the terminal and the text log."""
+        for message in () if self._quiet else messages:
+            tqdm.write(message)
+            sys.stdout.flush()
+            self._append("train.log", f"{time.strftime('%Y-%m-%d %H:%M:%S')} {message}")
+
+    def _append(self, name: str, line: str) -> None:
+        with open(self._logs / name, "a", encoding="utf-8") as file:
+            file.write(f"{line}\n")
 
     def waiting(self, batches: Iterable[Item]) -> Iterator[Item]:
         """Yield the batches, and count the time spent waiting for them."""
         self._reset()
-        iterator = iter(batches)
-        while True:
-            start = time.perf_counter()
-            try:
-                batch = next(iterator)
-            except StopIteration:
-                return
+        start = time.perf_counter()
+        for batch in batches:
             self._waited += time.perf_counter() - start
             yield batch
+            start = time.perf_counter()
 
     @contextmanager
     def apart(self) -> Iterator[None]:
@@ -83,8 +74,8 @@ class Tracker:
         yield
         self._start += time.perf_counter() - start
 
-    def validation(self, iteration: int, epoch: int, eer: float) -> None:
-        """Log the validation EER (a fraction) of an epoch."""
+    def validation(self, iteration: int, eer: float) -> None:
+        """Log a validation EER (a fraction)."""
         if self._board:
             self._board.add_scalar("validation_eer", 100 * eer, iteration)
 
@@ -95,24 +86,14 @@ class Tracker:
         values: Mapping[str, Tensor],
         margin: float,
         learning_rate: float,
-        utterances: int,
     ) -> None:
-        """Log a step.
-
-        Args:
-            iteration: number of steps done, this one included.
-            values: ``loss``, ``accuracy`` (a share) and other numbers by name.
-        """
+        """Log the step ``iteration``, from 1: ``loss``, ``accuracy`` (a share) and other values."""
         self._values.append(values)
-        self._utterances += utterances
         self._bar.update()
         if iteration % self._interval and iteration != self._total:
             return
-        elapsed = time.perf_counter() - self._start
-        means = {
-            name: sum(float(each[name]) for each in self._values) / len(self._values)
-            for name in values
-        }
+        elapsed, steps = time.perf_counter() - self._start, len(self._values)
+        means = {name: sum(float(each[name]) for each in self._values) / steps for name in values}
         row = {
             "iteration": iteration,
             "epoch": epoch,
@@ -120,49 +101,33 @@ class Tracker:
             "accuracy": round(100 * means.pop("accuracy"), 2),
             "margin": round(margin, 5),
             "lr": float(f"{learning_rate:.5g}"),
-            "utt_per_s": round(self._utterances / elapsed, 1),
+            "utt_per_s": round(steps * self._utterances / elapsed, 1),
             "data_wait": round(self._waited / elapsed, 4),
         }
         row |= {name: round(value, 5) for name, value in means.items()}
         if not self._quiet:
-            left = elapsed / len(self._values) * (self._total - iteration)
-            self._write(row, list(means), tqdm.format_interval(left))
-            self._advise(row["data_wait"])
+            left = tqdm.format_interval(elapsed / steps * (self._total - iteration))
+            self._write(row, list(means), left)
         self._reset()
 
     def _write(self, row: dict, others: list[str], left: str) -> None:
-        self._numbers.write(json.dumps(row) + "\n")
-        for name in ("loss", "accuracy", "margin", "lr", "utt_per_s", "data_wait", *others):
+        self._append("train.jsonl", json.dumps(row))
+        for name in row.keys() - {"iteration", "epoch"}:
             self._board.add_scalar(name, row[name], row["iteration"])
         more = "".join(f" {name} {row[name]:.3f}" for name in others)
-        shown = (
-            f"loss {row['loss']:.3f} acc {row['accuracy']:.1f}%{more} margin {row['margin']:.3f} "
-            f"lr {row['lr']:.2e} {row['utt_per_s']:.0f} utt/s wait {row['data_wait']:.0%}"
+        self.say(
+            f"step {row['iteration']}/{self._total} epoch {row['epoch']} loss {row['loss']:.3f} "
+            f"acc {row['accuracy']:.1f}%{more} margin {row['margin']:.3f} lr {row['lr']:.2e} "
+            f"{row['utt_per_s']:.0f} utt/s wait {row['data_wait']:.0%} left {left}"
         )
-        self._bar.set_postfix_str(shown)
-        line = f"step {row['iteration']}/{self._total} epoch {row['epoch']} {shown} left {left}"
-        if self._bar.disable:
-            self.say(line)
-        else:
-            self._text.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
-
-    def _advise(self, waited: float) -> None:
-        """Say once how to read data faster, if the training waits for it."""
-        if waited > WAITS_TOO_LONG and not self._advised:
+        if row["data_wait"] > WAITS_TOO_LONG and not self._advised:
             self._advised = True
             self.say(
-                f"the training waits for data {waited:.0%} of the time: raise data.num_workers (up "
-                "to the number of cores), put the shards on a local disk, or on a disk that seeks "
-                "slowly set data.sampler.name: Windowed"
+                f"the training waits for data {row['data_wait']:.0%} of the time: raise "
+                "data.num_workers, use a local disk, or set data.sampler.name: Windowed"
             )
 
     def _reset(self) -> None:
         self._values: list[Mapping[str, Tensor]] = []
-        self._utterances = 0
         self._waited = 0.0
         self._start = time.perf_counter()
-
-
-def _appended(path: Path) -> TextIO:
-    """Open a file to append to; every line is flushed."""
-    return open(path, "a", buffering=1, encoding="utf-8")

@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
-from tidyvoice.config import Experiment, load_experiment
+from tidyvoice.config import Experiment, SamplerSettings, load_experiment
 from tidyvoice.data.augment import Augmenter
 from tidyvoice.data.batches import RawBatch, TrainingData, load_batches
-from tidyvoice.device import LateNumbers, choose_device
+from tidyvoice.device import choose_device
 from tidyvoice.distributed import World, join_world
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.files import only_writer
@@ -27,31 +27,14 @@ from tidyvoice.frontends import frontend_of
 from tidyvoice.modelhub.folder import save_torch
 from tidyvoice.record import record_run
 from tidyvoice.source import source_hash
-from tidyvoice.training.checkpoint import (
-    BETWEEN_EPOCHS,
-    epoch_checkpoint,
-    newest_checkpoint,
-    remove_old_checkpoints,
-)
-from tidyvoice.training.description import describe
-from tidyvoice.training.head import head_file, start_from_head
-from tidyvoice.training.network import build_network, build_optimizer
-from tidyvoice.training.start import start_from_model, start_from_speaker_means
-from tidyvoice.training.state import checksums, refuse_other, restore, state_of
+from tidyvoice.training import checkpoint, start
+from tidyvoice.training.network import build_network, parameter_groups
 from tidyvoice.training.tracking import Tracker
-from tidyvoice.training.validation import Validation
+from tidyvoice.training.validation import Validation, best_epoch
 
 
 class Trainer:
-    """One experiment, in one of its processes.
-
-    Args:
-        world: the processes; this is the only one if None.
-
-    Raises:
-        TidyVoiceError: the data, the initial model or the device does not fit the settings; the
-            experiment folder belongs to other settings or other data; a loss is not finite.
-    """
+    """One experiment, in one of its processes; this is the only one if ``world`` is None."""
 
     def __init__(self, settings: Experiment, world: World | None = None):
         self.settings = settings
@@ -60,24 +43,24 @@ class Trainer:
         torch.manual_seed(settings.seed)
 
         chunk_samples = settings.frontend.outline().num_samples(settings.data.chunk_frames)
-        self.data = TrainingData(settings.data, chunk_samples, settings.seed)
+        self.data = data = TrainingData(settings.data, chunk_samples, settings.seed)
         self.augment = Augmenter(settings.data.speeds, chunk_samples).to(world.device)
-        self.network = build_network(settings, self.data, world)
+        self.network = build_network(settings, data.num_classes, len(data.languages), world.device)
         self.frontend = frontend_of(self.network.model, settings.frontend).to(world.device)
         self.objective = self.network.objective
-        self.optimizer = build_optimizer(settings, self.network)
-        self.inputs = checksums(settings, self.data)
+        self.optimizer = settings.optimizer.build(parameter_groups(settings, self.network))
+        self.inputs = start.checksums(settings, data)
         self.source = source_hash()  # at the start: the code may be edited during the training
         self.validation = Validation(settings, world) if settings.validation else None
 
-        per_step = settings.gradient_accumulation * world.size
-        self.step_chunks = per_step * settings.data.batch_size
-        self.epoch_iterations = settings.epoch_iterations or self.data.batches_per_pass // per_step
+        self.step_batches = settings.gradient_accumulation * world.size
+        self.step_chunks = self.step_batches * settings.data.batch_size
+        whole_pass = data.batches_per_pass // self.step_batches
+        self.epoch_iterations = settings.epoch_iterations or whole_pass
         if not self.epoch_iterations:
             raise TidyVoiceError(
-                f"{', '.join(map(str, settings.data.train))}: {self.data.num_utterances} "
-                f"utterances are fewer than the {self.step_chunks} of a step: reduce "
-                "data.batch_size, gradient_accumulation or the number of processes"
+                f"{data.num_utterances} utterances are fewer than the {self.step_chunks} of a "
+                "step: reduce data.batch_size, gradient_accumulation or the number of processes"
             )
         self.total = settings.epochs * self.epoch_iterations
         length = self.epoch_iterations, max(settings.epochs, 1)
@@ -85,138 +68,142 @@ class Trainer:
         self.learning_rate = settings.learning_rate.build(*length)
         self.language_warmup = settings.languages.warmup_epochs * self.epoch_iterations
         self.iteration = 0
+        self._unchecked: list[tuple[Tensor, Tensor]] = []
 
     def run(self) -> None:
         """Train to the end, from the newest checkpoint if there is one."""
         with only_writer(self.folder) if self.world.is_first else nullcontext():
-            self._run()
-
-    def _run(self) -> None:
-        newest = newest_checkpoint(self.folder)
-        if newest:
-            path, state = newest
-            refuse_other(state, self.settings, self.inputs, self.step_chunks)
-            self.iteration = restore(state, self.network, self.optimizer, self.world.device)
-        reached = self.world.gather(self.iteration)
-        if len(set(reached)) > 1:
-            raise TidyVoiceError(
-                f"{self.folder}: the processes see checkpoints of different steps {reached}: put "
-                "the experiment on a file system that all machines share"
-            )
-        tracker = Tracker(
-            self.folder,
-            self.total,
-            self.iteration,
-            self.settings.log_iterations,
-            quiet=not self.world.is_first,
-        )
-        with tracker:
-            if newest and self.iteration == self.total:
-                tracker.say(f"already finished, at step {self.total}")
-            elif newest:
-                tracker.say(f"resuming at step {self.iteration} of {self.total}")
-                if state.get("source") != self.source:
-                    tracker.say(
-                        f"warning: another version of the code wrote {path}; the result may differ "
-                        "from that of an uninterrupted training"
-                    )
-            else:
-                self._begin(tracker)
-            if self.world.is_first:
-                self.settings.save(self.folder / "config.yaml")
-            self._record(tracker)
-            self._train(tracker)
-
-    def _record(self, tracker: Tracker) -> None:
-        if self.world.is_first and self.iteration < self.total:
-            settings = self.settings
-            for line in record_run(self.folder, self.inputs, settings.seed, self.total):
-                tracker.say(f"changed since the first run: {line}")
+            newest = checkpoint.newest(self.folder)
+            if newest:
+                checkpoint.refuse_other(newest[1], self.settings, self.inputs, self.step_chunks)
+                checkpoint.restore(newest[1], self.network, self.optimizer, self.world.device)
+                self.iteration = newest[1]["iteration"]
+            reached = self.world.gather(self.iteration)
+            if len(set(reached)) > 1:
+                raise TidyVoiceError(
+                    f"{self.folder}: the machines hold different checkpoints: use a shared disk"
+                )
+            steps = self.total, self.iteration, self.settings.log_iterations
+            quiet = not self.world.is_first
+            with Tracker(self.folder, *steps, self.step_chunks, quiet) as tracker:
+                if not newest:
+                    self._begin(tracker)
+                elif self.iteration == self.total:
+                    tracker.say(f"already finished, at step {self.total}")
+                else:
+                    tracker.say(f"resuming at step {self.iteration} of {self.total}")
+                    if newest[1]["source"] != self.source:
+                        tracker.say(
+                            f"warning: another version of the code wrote {newest[0]}; the result "
+                            "may differ from that of an uninterrupted training"
+                        )
+                if self.world.is_first:
+                    self.settings.save(self.folder / "config.yaml")
+                    if self.iteration < self.total:
+                        seed = self.settings.seed
+                        for line in record_run(self.folder, self.inputs, seed, self.total):
+                            tracker.say(f"changed since the first run: {line}")
+                self._train(tracker)
 
     def _begin(self, tracker: Tracker) -> None:
         """Describe the training and load its initial weights."""
-        settings = self.settings
-        for line in describe(self):
-            tracker.say(line)
+        settings, head = self.settings, self.objective.head
+        self._describe(tracker)
         if settings.model.init:
-            for line in start_from_model(self.network.model, settings):
-                tracker.say(line)
+            tracker.say(*start.from_model(self.network.model, settings))
         total = f"{self.data.num_classes:,} classes"
         if settings.loss.init == "checkpoint":
-            kept = start_from_head(self.objective.head, settings, self.data.speakers)
-            tracker.say(f"{kept:,} of {total} start from {head_file(settings)}")
+            kept = start.from_head(head, settings, self.data.speakers)
+            tracker.say(f"{kept:,} of {total} start from {start.head_file(settings)}")
         elif settings.model.init:
             tracker.say(f"the loss head is new: its {total} are this data's speakers")
         if settings.loss.init == "speaker_means":
-            seen = start_from_speaker_means(self)
+            head.margin = self.margin.at(0)
+            with closing(self._embedded()) as batches:
+                seen = start.from_means(head, batches, self.world)
             tracker.say(f"{seen:,} of {total} start at their speaker's mean embedding")
         self.network.begin_average()
         self._validate(tracker)
         self._save()
 
+    def _describe(self, tracker: Tracker) -> None:
+        settings, data, size = self.settings, self.data, self.world.size
+        parameters = sum(parameter.numel() for parameter in self.network.model.parameters())
+        share = self.epoch_iterations * self.step_chunks / data.num_utterances
+        shape = f"{settings.data.batch_size} chunks of {settings.data.chunk_frames} frames"
+        if self.step_batches > 1:
+            shape = f"{size} processes x {settings.gradient_accumulation} batches of {shape}"
+        tracker.say(
+            f"{settings.model.name}, {parameters:,} parameters, on {self.world.device}; "
+            f"{data.num_utterances:,} of {len(data.reader):,} utterances are long enough; "
+            f"{len(data.speakers):,} speakers at {len(settings.data.speeds)} speeds make "
+            f"{data.num_classes:,} classes",
+            f"{settings.epochs} epochs of {self.epoch_iterations} steps of {shape}; an epoch is "
+            f"{share:.4g} passes over the data",
+        )
+        if settings.reference_batch_size not in (None, self.step_chunks):
+            tracker.say(
+                f"warning: a step takes {self.step_chunks} chunks, but the learning rate was tuned "
+                f"for {settings.reference_batch_size} (reference_batch_size): change one of them"
+            )
+
+    def _embedded(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield embeddings and classes of one clean chunk of (nearly) each utterance of a share."""
+        clean = {"augment_probability": 0.0, "augmentations": (), "sampler": SamplerSettings()}
+        settings = self.settings.data.model_copy(update=clean)
+        data = TrainingData(settings, self.data.chunk_samples, self.settings.seed)
+        self.network.eval()
+        self.frontend.eval()
+        share = range(self.world.rank, data.batches_per_pass, self.world.size)
+        with closing(load_batches(data, share)) as batches:
+            for raw in batches:
+                on_device = raw.to(self.world.device)
+                yield self.network.embed(self.features(on_device)), on_device.labels
+
     def _train(self, tracker: Tracker) -> None:
         self.network.train()
         self.frontend.train()
-        unchecked: tuple[LateNumbers, Tensor] | None = None
-        network = self._distributed()
-        with closing(load_batches(self.data, self._indexes(), self._pinned)) as batches:
+        network = self.network
+        if self.world.size > 1:
+            devices = [self.world.device] if self.world.device.type == "cuda" else None
+            # The buffers are averaged at checkpoints only, see Network.statistics.
+            network = DistributedDataParallel(
+                network, devices, forward_sync_buffers=False, gradient_as_bucket_view=True
+            )
+        indexes = range(
+            self.iteration * self.step_batches + self.world.rank,
+            self.total * self.step_batches,
+            self.world.size,
+        )
+        between = self.settings.checkpoint_iterations or self.epoch_iterations
+        pin = self.world.device.type == "cuda"
+        with closing(load_batches(self.data, indexes, pin)) as batches:
             waited = tracker.waiting(batches)
             while self.iteration < self.total:
                 shown, losses, rows = self._step(network, waited)
-                # Check the loss of the previous step: a GPU is still computing this one's.
-                if unchecked:
-                    self._check_finite(*unchecked)
-                unchecked = (LateNumbers(losses), rows)
+                self._unchecked.append((losses, rows))
                 self.iteration += 1
-                tracker.step(
-                    self.iteration,
-                    (self.iteration - 1) // self.epoch_iterations + 1,
-                    shown,
-                    self.objective.head.margin,
-                    self.learning_rate.at(self.iteration - 1),
-                    self.step_chunks,
-                )
-                if self._is_checkpoint():
-                    self._check_finite(*unchecked)
+                if self.iteration % self.settings.log_iterations == 0:
+                    self._check_finite()  # not at every step, for which a GPU would have to wait
+                margin, rate = self.objective.head.margin, self.learning_rate.at(self.iteration - 1)
+                epoch = (self.iteration - 1) // self.epoch_iterations + 1
+                tracker.step(self.iteration, epoch, shown, margin, rate)
+                if 0 in (self.iteration % self.epoch_iterations, self.iteration % between):
                     # Otherwise only the next loss would show that this step spoilt the weights.
-                    weights = self.network.sum_of_weights()
-                    sums = torch.stack([self.world.mean(weights), weights])
-                    self._check_finite(LateNumbers(sums), rows)
+                    weights = torch.stack([p.detach().sum() for p in self.network.parameters()])
+                    sums = torch.stack([self.world.mean(weights.sum()), weights.sum()])
+                    self._unchecked.append((sums, rows))
+                    self._check_finite()
                     with tracker.apart():
-                        self.world.average_(self.network.statistics())
+                        for value in self.network.statistics():
+                            value.copy_(self.world.mean(value))
                         self._validate(tracker)
                         self._save()
-
-    def _indexes(self) -> Iterator[int]:
-        """Return the indexes of the batches that this process takes from here on."""
-        each = self.settings.gradient_accumulation * self.world.size
-        return iter(
-            range(self.iteration * each + self.world.rank, self.total * each, self.world.size)
-        )
-
-    @property
-    def _pinned(self) -> bool:
-        return self.world.device.type == "cuda"
-
-    def _distributed(self) -> torch.nn.Module:
-        """Return the network, wrapped to average its gradients over the processes."""
-        if self.world.size == 1:
-            return self.network
-        devices = [self.world.device] if self.world.device.type == "cuda" else None
-        # The buffers are averaged at checkpoints only, see Network.statistics.
-        return DistributedDataParallel(
-            self.network, devices, forward_sync_buffers=False, gradient_as_bucket_view=True
-        )
 
     def _step(
         self, network: torch.nn.Module, batches: Iterator[RawBatch]
     ) -> tuple[dict[str, Tensor], Tensor, Tensor]:
-        """Do one step of the optimizer.
-
-        Returns:
-            the numbers to log; the loss over all processes and over this one; the rows of the
-            utterances of this process.
-        """
+        """Do one step; return the numbers to log, all processes' loss and ours, and our rows."""
         self.objective.head.margin = self.margin.at(self.iteration)
         warmup = self.language_warmup
         self.objective.warm_up(self.iteration / warmup if warmup else 1.0)
@@ -234,11 +221,11 @@ class Trainer:
                 (total / count).backward()
             parts.append(shown)
         if self.settings.clip_gradient:
-            torch.nn.utils.clip_grad_norm_(
-                self.network.model.parameters(), self.settings.clip_gradient
-            )
+            parameters = self.network.model.parameters()
+            torch.nn.utils.clip_grad_norm_(parameters, self.settings.clip_gradient)
         self.optimizer.step()
-        self.network.update_average()
+        for average in self.network.averages.values():
+            average.update_parameters(self.network.model)
         names = list(parts[0])
         stacked = torch.stack([torch.stack([part[name] for name in names]) for part in parts])
         local_mean = stacked.mean(0)
@@ -259,53 +246,52 @@ class Trainer:
                 values = augmentation(values, drawn)
         return values
 
-    def _check_finite(self, values: LateNumbers, rows: Tensor) -> None:
-        """Raise an error unless a number of all processes, and of this one, is finite."""
-        mean, local_value = values.read()
-        if not math.isfinite(mean):
-            cause = "see the error of the other rank"
-            if not math.isfinite(local_value):
-                cause = f"check the utterances {' '.join(self.data.utterance_ids(rows))}"
-            raise TidyVoiceError(
-                f"the loss or the weights are not finite ({mean}) around step {self.iteration}: "
-                f"start another experiment with a lower learning rate, or {cause}"
-            )
+    def _check_finite(self) -> None:
+        """Raise an error unless the numbers of all processes, and of this one, are finite."""
+        for values, rows in self._unchecked:
+            mean, local_value = values.tolist()
+            if not math.isfinite(mean):
+                cause = "see the error of the other rank"
+                if not math.isfinite(local_value):
+                    cause = f"check the utterances {' '.join(self.data.utterance_ids(rows))}"
+                raise TidyVoiceError(
+                    f"the loss or the weights are not finite ({mean}) around step "
+                    f"{self.iteration}: start again with a lower learning rate, or {cause}"
+                )
+        self._unchecked.clear()
 
     def _validate(self, tracker: Tracker) -> None:
         epoch, rest = divmod(self.iteration, self.epoch_iterations)
         if self.validation and not rest and self.validation.is_due(epoch):
             eer = self.validation.measure(self.network.best_model)
-            for line in self.validation.judge(epoch, eer):
-                tracker.say(line)
-            tracker.validation(self.iteration, epoch, eer)
+            tracker.say(*self.validation.judge(epoch, eer))
+            tracker.validation(self.iteration, eer)
             self.network.train()
 
-    def _is_checkpoint(self) -> bool:
-        between = self.settings.checkpoint_iterations
-        at_epoch_end = self.iteration % self.epoch_iterations == 0
-        return at_epoch_end or bool(between and self.iteration % between == 0)
-
     def _save(self) -> None:
+        if not self.world.is_first:
+            return
         epoch, rest = divmod(self.iteration, self.epoch_iterations)
-        path = (
-            self.folder / "models" / BETWEEN_EPOCHS
-            if rest
-            else epoch_checkpoint(self.folder, epoch)
-        )
-        if self.world.is_first:
-            save_torch(path, state_of(self))
-            if not rest:
-                (self.folder / "models" / BETWEEN_EPOCHS).unlink(missing_ok=True)
-                kept = self.validation.best_epoch if self.validation else None
-                remove_old_checkpoints(self.folder, self.settings.keep_checkpoints, kept)
+        between = self.folder / "models" / checkpoint.BETWEEN_EPOCHS
+        state = {
+            "iteration": self.iteration,
+            "step_chunks": self.step_chunks,
+            **checkpoint.snapshot(self.network, self.optimizer, self.world.device),
+            "inputs": self.inputs,
+            "source": self.source,
+            "speakers": self.data.speakers,
+            "frontend": self.settings.frontend.model_dump(),
+            "settings": self.settings.model_dump_json(),
+        }
+        save_torch(between if rest else checkpoint.of_epoch(self.folder, epoch), state)
+        if not rest:
+            between.unlink(missing_ok=True)
+            best = best_epoch(self.folder, range(epoch + 1))
+            checkpoint.remove_old(self.folder, self.settings.keep_checkpoints, best)
 
 
 def train(config: str | Path, overrides: tuple[str, ...] = ()) -> Path:
-    """Train the experiment of a YAML file, also as one of torchrun's processes.
-
-    Returns:
-        the experiment folder.
-    """
+    """Train the experiment of a YAML file, also under torchrun; return the experiment folder."""
     settings = load_experiment(config, overrides)
     with join_world(settings.device, settings.timeout_seconds) as world:
         Trainer(settings, world).run()

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -18,35 +19,27 @@ from tidyvoice.scoring.embeddings import Embeddings
 from tidyvoice.scoring.metrics import eer
 from tidyvoice.scoring.trials import read_trials
 
-# An EER that is higher by this many standard errors (as if all targets were independent) counts as
-# worse.
-STANDARD_ERRORS = 2.0
+HISTORY = "log/validation.json"
+STANDARD_ERRORS = 2.0  # by which a worse EER is higher, as if all targets were independent
 
 
 def history(experiment: Path) -> dict[int, float]:
     """Return the EER, as a fraction, of each epoch that an experiment validated."""
-    path = _file(experiment)
+    path = experiment / HISTORY
     rates = json.loads(path.read_text()) if path.exists() else {}
     return {int(epoch): value for epoch, value in rates.items()}
 
 
-def best_epoch(measured: dict[int, float]) -> int | None:
-    """Return the epoch with the lowest EER, the later one of equals; None without any."""
-    return min(measured, key=lambda epoch: (measured[epoch], -epoch), default=None)
-
-
-def _file(experiment: Path) -> Path:
-    return experiment / "log" / "validation.json"
+def best_epoch(experiment: Path, epochs: Collection[int]) -> int | None:
+    """Return which of these epochs has the lowest EER, the later of equals; None without any."""
+    eers = [(eer, -epoch) for epoch, eer in history(experiment).items() if epoch in epochs]
+    return -min(eers)[1] if eers else None
 
 
 class Validation:
     """The trial list of an experiment; the processes share its utterances.
 
     Scores are cosines after subtracting the mean embedding of the list's utterances.
-
-    Raises:
-        TidyVoiceError: the list lacks labels, targets or non-targets, or names an utterance that is
-            not in the data folder.
     """
 
     def __init__(self, settings: Experiment, world: World):
@@ -66,10 +59,6 @@ class Validation:
     def is_due(self, epoch: int) -> bool:
         """Return True for the epochs that end with a validation: always 0 and the last."""
         return epoch % self._settings.validation.every_epochs == 0 or epoch == self._settings.epochs
-
-    @property
-    def best_epoch(self) -> int | None:
-        return best_epoch(self._measured)
 
     def measure(self, model: nn.Module) -> float:
         """Return the EER of a model as a fraction; leave it in evaluation mode. Collective."""
@@ -92,7 +81,7 @@ class Validation:
         """Save the EER of an epoch; return the lines to log."""
         self._measured = {e: v for e, v in self._measured.items() if e < epoch} | {epoch: value}
         if self._world.is_first:
-            write_text(_file(self._settings.experiment), json.dumps(self._measured) + "\n")
+            write_text(self._settings.experiment / HISTORY, json.dumps(self._measured) + "\n")
         lines = [f"validation after epoch {epoch}: EER {100 * value:.2f} %"]
         start = self._measured.get(0)
         if epoch and start is not None and self._settings.model.init:
@@ -100,7 +89,6 @@ class Validation:
             if value > start + STANDARD_ERRORS * error:
                 lines.append(
                     f"warning: the EER is worse than the {100 * start:.2f} % of the initial model: "
-                    "if it stays worse, start another experiment with a lower learning rate or "
-                    "final margin"
+                    "if it stays so, start again with a lower learning rate or final margin"
                 )
         return lines
