@@ -18,6 +18,7 @@ exp=            # folder of models and results: exp/RECIPE if left out
 init_from=      # pretrained model in place of stage 3: folder, archive, or OWNER/NAME of Hugging Face
 from_released=  # score a released model (by default the challenge's) and train nothing
 variant=        # fine-tune with conf/variants/NAME.yaml or conf/RECIPE/finetune_NAME.yaml
+normalize=language # score normalisation of stage 7: language, asnorm or snorm
 force=          # repeat finished stages; trainings, shards and corpus are renamed to NAME.1, ...
 
 overrides=() # of --set
@@ -43,9 +44,11 @@ held_out=$data/calib fit=calib fit_trials=$data/calib/trials
 [ "$calib_speakers" != 0 ] || held_out='' fit=dev fit_trials=$trials
 compared=() # the systems before it
 for name in ${pretraining[@]+"${pretraining[@]}"}; do
-  before=${name/pretrain/pretrained}
-  compared+=(--compare "${before/_/ }=$exp/$name/scores/dev.score")
+  compared+=(--compare "${name/pretrain/pretrained}=$exp/$name/scores/dev.score")
 done
+[[ $normalize = language || $normalize = [as]*norm ]] ||
+  fail "--normalize $normalize: there are language, asnorm, snorm"
+norm=${normalize/language/language-aware norm} norm=${norm/asnorm/AS-norm} norm=${norm/snorm/S-norm}
 
 . local/steps.sh
 . local/training.sh
@@ -127,15 +130,15 @@ if stage 7 "normalise, calibrate, report"; then
   if [ -n "$held_out" ]; then
     extract finetune calib "$held_out"
     score finetune calib "$held_out/trials"
-    normalise calib language
+    normalise calib "$normalize"
   fi
-  fit_verifier
   if [ -n "$mean" ]; then
-    normalise dev language
-    calibrate dev language --language-match \
+    fit_verifier
+    normalise dev "$normalize"
+    calibrate dev "$normalize" --language-match \
       ${held_out:+--save "$exp/finetune/models/calibration.json"}
-    report calibrated dev-llr --name "$title, language-aware norm, calibrated" \
-      --compare "$title, language-aware norm=$scores/dev-language.score" \
+    report calibrated dev-llr --name "$title, $norm, calibrated" \
+      --compare "$title, $norm=$scores/dev-$normalize.score" \
       --compare "$title=$scores/dev.score"
   else
     echo "  TidyVoiceX train is not here, which is the cohort: nothing is normalised or calibrated"

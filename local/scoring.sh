@@ -18,13 +18,12 @@ score() {
     ${mean:+--mean "$from/$mean.npz"} --out "$out" "${@:5}"
 }
 
-# normalise NAME METHOD: normalise cosines by the speakers of the fine-tuning. blind guesses languages.
+# normalise NAME METHOD: normalise cosines by the speakers of the fine-tuning.
 normalise() {
-  local out=$scores/$1-$2.score method=("${2/blind/language}")
-  if [ "$2" = blind ]; then method+=(--blind); fi
+  local out=$scores/$1-$2.score
   make "$out" -- tidyvoice normalize --scores "$scores/$1.score" --embeddings "$embeddings/${1%%-*}.npz" \
     --mean "$embeddings/mean.npz" --cohort "$embeddings/mean.npz" --top-n "$top_n" \
-    --cohort-utt2spk "$data/finetune/utt2spk" --method "${method[@]}" --out "$out"
+    --cohort-utt2spk "$data/finetune/utt2spk" --method "$2" --out "$out"
 }
 
 # calibrate NAME METHOD [OPTION ...]: calibrate by the list that calibrates; this one across folds.
@@ -38,12 +37,9 @@ calibrate() {
 # fit_verifier: fit the thresholds of `tidyvoice verify` and `identify` to the list that calibrates.
 # These commands do not know languages and use AS-norm.
 fit_verifier() {
-  local others=() table=$embeddings/$mean.npz
-  if [ -n "$mean" ]; then
-    others=(--mean "$table" --cohort "$table" --cohort-utt2spk "$data/finetune/utt2spk" --top-n "$top_n")
-  fi
   make "$exp/$system/models/verifier.json" -- tidyvoice fit-verifier --model "$exp/$system/models" \
-    --trials "$fit_trials" --embeddings "$embeddings/$fit.npz" ${others[@]+"${others[@]}"}
+    --trials "$fit_trials" --embeddings "$embeddings/$fit.npz" --mean "$embeddings/mean.npz" \
+    --cohort "$embeddings/mean.npz" --cohort-utt2spk "$data/finetune/utt2spk" --top-n "$top_n"
 }
 
 # report TABLE SCORES OPTION ...: write the page about the system; TABLE is results, then calibrated.

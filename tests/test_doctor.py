@@ -97,6 +97,13 @@ def test_files_that_only_ffmpeg_reads_need_it(good, monkeypatch):
     assert f"OK    ffmpeg: {good}/ffmpeg, needed" in succeed("doctor", "--data", "videos")
 
 
+def test_a_speaker_of_two_folders_fails_however_they_are_spelt(good):
+    Manifest.read("data").select(["id000002", "id000003"]).write("dev")
+    output = fail("--train", "train", "--data", "dev", "--data", good / "train")
+    assert "FAIL  train and dev: they share 1 speakers, such as id000002" in output
+    assert output.count("they share") == 2  # not train with itself
+
+
 def test_counts_that_differ_fail(good):
     corpora = {
         "more": {"folders": ["train"], "hours": [0.00215, 0.0022], "languages": 1},

@@ -19,24 +19,10 @@ training_data() {
   esac
 }
 
-# List all missing inputs at once, before the first stage runs.
 require_inputs() {
-  local missing=() parts=(Dev Train) part
-  if [ -n "$from_released" ]; then parts=(Dev); fi
-  for part in "${parts[@]/#/$tidyvoicex/TidyVoiceX_}"; do
-    [ -e "$part" ] || [ -e "$part.tar.gz" ] || [ -n "${MDC_API_KEY-}" ] || missing+=("$part: set\
- MDC_API_KEY to a key of https://mozilladatacollective.com, or put ${part##*/}.tar.gz there")
-  done
-  [ -e "$trials" ] || [ -e "${trials%.txt}.zip" ] ||
-    missing+=("$trials: put it there, or its .zip, from the link that the challenge sends")
-  if [ -z "$init_from$from_released" ]; then
-    for part in voxceleb2 voxblink2; do
-      [ -e "$corpus/$part" ] ||
-        missing+=("$corpus/$part: python -m local.$part --help says where; or give --init-from")
-    done
-  fi
-  [ ${#missing[@]} = 0 ] ||
-    fail "missing inputs, ${#missing[@]} in all:$(printf '\n  %s' "${missing[@]}")"
+  local only=${from_released:+dev}
+  only=${only:-${init_from:+tidyvoicex}}
+  python -m local.inputs "$corpus" ${only:+--only "$only"}
 }
 
 prepare() {

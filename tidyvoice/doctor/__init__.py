@@ -33,7 +33,7 @@ def examine(
     return {
         "programs": [*packages(), ffmpeg(table["path"] for table in tables.values())],
         "device": list(device()),
-        "data": findings,
+        "data": [*findings, *data_checks.overlaps(tables)],
         "counts": [
             *data_checks.corpora(expected.corpora, tables),
             *data_checks.trial_lists(trials, expected.trials),

@@ -1,6 +1,7 @@
 """Checks of data folders and trial lists, also against the counts that a corpus should have."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -71,6 +72,16 @@ def read(folder: Path) -> tuple[pl.DataFrame | None, list[Finding]]:
     if (more := len(problems) - SHOWN_PROBLEMS) > 0:
         findings.append(Finding("FAIL", str(folder), f"{more:,} more such problems"))
     return table, findings
+
+
+def overlaps(tables: Mapping[Path, pl.DataFrame]) -> Iterator[Finding]:
+    """Report speakers that two data folders share: training and evaluation must not."""
+    speakers = {folder: set(table["speaker"].unique()) for folder, table in tables.items()}
+    for one, other in combinations(speakers, 2):
+        if (shared := speakers[one] & speakers[other]) and not one.samefile(other):
+            message = f"they share {len(shared):,} speakers, such as {min(shared)}"
+            fix = "Leave these out of one folder, or prepare one corpus with a --prefix"
+            yield Finding("FAIL", f"{one} and {other}", message, fix)
 
 
 def corpora(
