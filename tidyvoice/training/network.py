@@ -152,8 +152,8 @@ def parameter_groups(settings: Experiment, network: Network) -> Parameters:
     groups: Parameters = [{"params": [], "lr_factor": group.lr_factor} for group in chosen]
     others: dict[str, Any] = {"params": [], "lr_factor": 1.0}
     for name, parameter in network.named_parameters():
-        fitting = (g for g, options in zip(groups, chosen, strict=True)
-                   if options.pattern.search(name))  # fmt: skip
+        pairs = zip(groups, chosen, strict=True)
+        fitting = (group for group, options in pairs if options.pattern.search(name))
         next(fitting, others)["params"].append(parameter)
     trained = [others] if others["params"] else []
     for group, options in zip(groups, chosen, strict=True):
