@@ -16,9 +16,9 @@ import polars as pl
 
 from tidyvoice.errors import TidyVoiceError, TidyVoiceWarning
 from tidyvoice.files import atomic_path, refuse_inputs, sha256
-from tidyvoice.scoring.lineage import companions, in_words, read_lineage
+from tidyvoice.scoring.lineage import companions, read_lineage
 from tidyvoice.scoring.pairs import difference
-from tidyvoice.scoring.provenance import FLAWS
+from tidyvoice.scoring.provenance import FLAWS, title
 from tidyvoice.scoring.trials import read_scores, read_trials
 
 # The evaluation lists: the name in the zip and the number of trials.
@@ -36,19 +36,15 @@ def write_submission(
 ) -> dict[str, Any]:
     """Check the score files against the lists, write the zip, and compare it with the scores.
 
-    The same scores give the same bytes. Scores that are in-sample or confounded give a warning, and
-    the returned description of the zip says so.
+    The same scores give the same bytes. Scores that are in-sample or confounded give a warning.
 
     Args:
         scores: score file by list, "A" and "U"; their labels are ignored.
         trials: the lists; ids match with or without one trailing ``.wav``.
         any_count: allow lists of another number of trials than the challenge's.
-
-    Raises:
-        TidyVoiceError: a list of another length, or scores of other trials or in another order.
     """
     refuse_inputs([out], [*companions(scores.values()), *trials.values()])
-    values, flaws = {}, {kind: {} for kind in FLAWS}
+    values, systems, flaws = {}, {}, {kind: {} for kind in FLAWS}
     for which, name in NAMES.items():
         listed = read_trials(trials[which])
         if len(listed) != TRIALS[which] and not any_count:
@@ -60,7 +56,9 @@ def write_submission(
         if text := difference(table.trials, listed):
             raise TidyVoiceError(f"{text}. Give the scores of list {which}.")
         values[name] = table.scores
-        for kind, texts in read_lineage(scores[which]).flaws.items():
+        lineage = read_lineage(scores[which])
+        systems[name] = ", ".join(map(title, lineage.steps))
+        for kind, texts in lineage.flaws.items():
             flaws[kind] |= dict.fromkeys(texts, scores[which])
     with atomic_path(out) as partial:
         _write(partial, values)
@@ -72,7 +70,7 @@ def write_submission(
         "submission": str(out),
         "sha256": sha256(out),
         "lines": {name: len(column) for name, column in values.items()},
-        "systems": {NAMES[which]: in_words(path) for which, path in scores.items()},
+        "systems": systems,
         **{kind.replace("-", "_"): list(texts) for kind, texts in flaws.items()},
     }
 

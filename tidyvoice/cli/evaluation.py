@@ -99,7 +99,7 @@ def metrics(
                 remarks.append(f"{key}: other trials than {name}, so there are no differences")
     else:
         parts = [tables.categories_table(main).to_text()]
-        if not main.calibrated:
+        if not main.lineage.calibrated:
             remarks.append(
                 "actDCF and Cllr assume calibrated log-likelihood ratios; these scores may be none"
             )

@@ -76,9 +76,7 @@ class Comparison(NamedTuple):
 
 
 def compare(
-    path: str | Path,
-    evaluations: Mapping[str, Evaluation],
-    trial_list: str | None = None,
+    path: str | Path, evaluations: Mapping[str, Evaluation], trial_list: str | None = None
 ) -> Comparison:
     """Compare our evaluations with the published results of a YAML file.
 

@@ -203,7 +203,7 @@ def _actual(evaluation: Evaluation) -> list[Cell]:
     """Return actDCF and Cllr, which only log-likelihood ratios have."""
     pooled = evaluation.pooled
     costs: list[Cell] = [decimals(pooled.act_dcf), decimals(pooled.cllr)]
-    return costs if evaluation.calibrated else [None, None]
+    return costs if evaluation.lineage.calibrated else [None, None]
 
 
 def _by_category(evaluation: Evaluation) -> list[Cell]:

@@ -17,11 +17,7 @@ from tidyvoice.evaluation.tables import (
 )
 from tidyvoice.files import refuse_inputs, write_text
 from tidyvoice.record import package_versions, source_state
-from tidyvoice.report.figures import (
-    bayes_error_picture,
-    det_picture,
-    reliability_picture,
-)
+from tidyvoice.report.figures import bayes_error_picture, det_picture, reliability_picture
 from tidyvoice.report.system import Result, System, evaluate_system
 from tidyvoice.report.training_log import log_path
 from tidyvoice.scoring.lineage import source
@@ -85,7 +81,7 @@ def write_report(
         reliability=reliability_picture("reliability", title, bins) if main.reliability else None,
         bayes_error=bayes_error_picture("bayes-error", "Normalised Bayes error", errors, marks),
         summary=systems_table(evaluations),
-        categories=categories_table(evaluation, evaluation.calibrated),
+        categories=categories_table(evaluation, evaluation.lineage.calibrated),
         pairs=languages_table(evaluation.pairs),
         languages=languages_table(evaluation.languages),
         trained=list(trained.values()),

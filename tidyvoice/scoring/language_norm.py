@@ -17,7 +17,7 @@ import numpy as np
 
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.scoring.cohort import Cohort, every_id, same_columns
-from tidyvoice.scoring.cosine import in_blocks, pairwise_products, unit_vectors
+from tidyvoice.scoring.cosine import in_blocks, unit_vectors
 from tidyvoice.scoring.embeddings import Embeddings
 from tidyvoice.scoring.groups import Groups, languages_of
 from tidyvoice.scoring.normalization import (
@@ -92,17 +92,8 @@ def language_posteriors(
     return LanguageWeights(languages.names, weights)
 
 
-def language_match(languages: LanguageWeights, trials: Trials) -> np.ndarray:
-    """Return P(both sides are in one language) = Σ_l P(l | e) P(l | t): float32 [T]."""
-    return pairwise_products(languages.weights, trials)
-
-
 def language_statistics(
-    vectors: np.ndarray,
-    cohort: Cohort,
-    languages: Sequence[str],
-    top_n: int,
-    shrinkage: float,
+    vectors: np.ndarray, cohort: Cohort, languages: Sequence[str], top_n: int, shrinkage: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return moments of the cohort scores s within each language, shrunk towards those over all.
 
@@ -161,10 +152,7 @@ def normalize_by_language(
     μ_e|t and σ_e|t are those of the enrolment's cohort scores within the language of the test side
     (or over its languages, mixed by their probabilities), and the other way round.
 
-    Args:
-        table, embeddings, mean: see ``normalize``.
-        languages: of the trials' ids: ``known_languages`` or ``language_posteriors``.
-        cohort, top_n, shrinkage: see ``language_statistics``.
+    See ``normalize`` and ``language_statistics``; ``languages`` are those of the trials' ids.
     """
     weights = languages.weights
     vectors = vectors_of(table, embeddings, mean)

@@ -19,7 +19,6 @@ from tidyvoice.scoring.cosine import BLOCK, in_blocks, unit_vectors
 from tidyvoice.scoring.embeddings import Embeddings
 from tidyvoice.scoring.trials import ScoreTable
 
-METHODS = ("asnorm", "snorm")
 # Utterances whose cohort scores each thread holds at once: 512 x 3,666 floats are 7 MiB.
 UTTERANCES = 512
 # A standard deviation of float32 cosines below this is rounding.
@@ -74,7 +73,7 @@ def normalize(
         table, embeddings: T trials with their cosines, and raw embeddings of at least their ids.
         cohort: other speakers than those of the trials, centred by the same ``mean``.
         mean: the embedding [D] that was subtracted before the cosine; none by default.
-        method: one of ``METHODS``.
+        method: "asnorm" or "snorm".
         top_n: number of highest cohort scores that count; "snorm" takes all.
     """
     vectors = vectors_of(table, embeddings, mean)
@@ -122,8 +121,7 @@ def vectors_of(table: ScoreTable, embeddings: Embeddings, mean: np.ndarray | Non
 
 
 def symmetric_z(
-    table: ScoreTable,
-    moments: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]],
+    table: ScoreTable, moments: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 ) -> np.ndarray:
     """Return ½ [(s − μ_e) / σ_e + (s − μ_t) / σ_t], float64 [T].
 
