@@ -161,8 +161,7 @@ def evaluate(
     """
     if 0 < resamples < LEAST:
         raise TidyVoiceError(
-            f"{resamples} resamples are too few for 95 % intervals: give at least {LEAST} (1000 is "
-            "usual), or 0 for no intervals"
+            f"{resamples} resamples are too few for 95 % intervals. Give {LEAST} or more, or 0."
         )
     path = file.path.with_name(f"{file.name}.metrics.json")
     usual = tuple(points) == OPERATING_POINTS and file.path.is_file()

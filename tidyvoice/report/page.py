@@ -34,12 +34,9 @@ def write_report(
 ) -> dict[str, Evaluation]:
     """Write the report of an experiment; return the evaluations by names on the page.
 
-    Same input, same bytes.
-
-    Args:
-        experiment: the folder whose ``config.yaml`` is shown and whose name is the title.
-        systems: the first is the main one; the others are compared with it.
-        resamples: of the speakers, for confidence intervals; 0 for none.
+    The page shows the ``config.yaml`` of the experiment, and compares the other systems with the
+    first. ``resamples`` are those of the speakers, for confidence intervals; 0 for none. The same
+    input gives the same bytes.
     """
     configuration = Path(experiment) / "config.yaml"
     inputs = [configuration]

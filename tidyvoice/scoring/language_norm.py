@@ -32,12 +32,7 @@ from tidyvoice.scoring.trials import ScoreTable, Trials
 
 @dataclass(frozen=True)
 class LanguageWeights:
-    """P(language | utterance) of the U ids of a trial list.
-
-    Attributes:
-        languages: L names.
-        weights: float32 [U x L], rows in the order of ``Trials.ids``, each with a sum of one.
-    """
+    """P(language | utterance) of the U ids of a list and L languages: float32 [U x L]."""
 
     languages: list[str]
     weights: np.ndarray
@@ -103,8 +98,7 @@ def language_statistics(
 
     Args:
         vectors, top_n: see ``cohort_statistics``.
-        cohort: one entry for each speaker and language.
-        languages: L names.
+        cohort, languages: one entry for each speaker and language, and the names of L languages.
         shrinkage: above 0; the n_l at which a language's own moments weigh one half.
 
     Returns:
@@ -113,10 +107,10 @@ def language_statistics(
     check_top_n(top_n, len(cohort), cohort.source)
     same_columns(vectors, cohort.vectors)
 
-    spoken = np.array(cohort.languages)
-    order = np.argsort(spoken, kind="stable")
-    by_language, spoken = cohort.vectors[order], spoken[order]
-    begin, end = (np.searchsorted(spoken, list(languages), side) for side in ("left", "right"))
+    names = np.array(cohort.languages)
+    order = np.argsort(names, kind="stable")
+    by_language, names = cohort.vectors[order], names[order]
+    begin, end = (np.searchsorted(names, list(languages), side) for side in ("left", "right"))
     shares = np.rint((end - begin) * (top_n / len(cohort)))
     counts = np.where(end > begin, np.maximum(shares, 1), 0).astype(int)
     trust = counts / (counts + shrinkage)

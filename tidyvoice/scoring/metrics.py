@@ -66,8 +66,7 @@ class ErrorRates(NamedTuple):
 def sort_scores(scores: np.ndarray, is_target: np.ndarray) -> SortedScores:
     """Split scores, float [T], by ``is_target``, bool [T], and sort them.
 
-    Raises:
-        TidyVoiceError: a score is NaN, or there is no target or no non-target trial.
+    A score that is NaN is an error, and so are trials of one kind only.
     """
     scores, is_target = np.asarray(scores, dtype=np.float64), np.asarray(is_target, dtype=bool)
     if np.isnan(scores).any():

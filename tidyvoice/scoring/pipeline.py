@@ -87,7 +87,7 @@ def normalize_scores(
                 f"{entries.source}: the cohort lacks all languages of the trials, such as "
                 f"{absent[0]}. Name languages alike, or use --blind or --method asnorm."
             )
-        settings |= {"languages": tables.spoken, "absent": absent}
+        settings |= {"languages": tables.language_origin, "absent": absent}
         values = normalize_by_language(
             scored, tables.embeddings, entries, languages, tables.mean, top_n
         )

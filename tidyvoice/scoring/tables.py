@@ -61,7 +61,7 @@ class Tables:
         self.top_n = cohort.top_n if cohort else None
         self._language_match = language_match
         self._utt2lang, self._blind = utt2lang, blind
-        self.spoken = "guessed" if blind else "known"
+        self.language_origin = "guessed" if blind else "known"
         self._files = [("embeddings", path) for path in embeddings]
         self._files += [("mean", mean)] if mean else []
         if cohort:
@@ -100,14 +100,14 @@ class Tables:
 
     def cohort(self, by_language: bool = False) -> Cohort:
         """Return the cohort: an entry for each speaker, or for each speaker and language."""
-        spoken, where = self._cohort_languages() if by_language else None, self._listed.source
-        return speaker_cohort(self._members, self._speakers, self.mean, spoken, where)
+        utt2lang, where = self._cohort_languages() if by_language else None, self._listed.source
+        return speaker_cohort(self._members, self._speakers, self.mean, utt2lang, where)
 
     def languages(self, trials: Trials) -> LanguageWeights:
         """Find the languages of a list's utterances, or guess them."""
         if self._blind:
-            spoken = self._cohort_languages()
-            return language_posteriors(trials, self.embeddings, self._members, spoken, self.mean)
+            utt2lang = self._cohort_languages()
+            return language_posteriors(trials, self.embeddings, self._members, utt2lang, self.mean)
         hint = "--utt2lang, or --blind to guess them"
         return known_languages(_languages(trials, self._utt2lang, hint))
 
@@ -135,7 +135,7 @@ class Tables:
         """Return the record of the quality measures."""
         settings = {"model": self.embeddings.model} if self.embeddings else {}
         settings |= {"top_n": self.top_n} if self.top_n else {}
-        settings |= {"languages": self.spoken} if self._language_match else {}
+        settings |= {"languages": self.language_origin} if self._language_match else {}
         return Step(step="quality measures", inputs=tuple(self.sources()), settings=settings)
 
     def _cohort_languages(self) -> dict[str, str]:
