@@ -75,8 +75,6 @@ def normalize(
     from tidyvoice.scoring.pipeline import BY_LANGUAGE, normalize_scores
     from tidyvoice.scoring.tables import CohortFiles, Tables
 
-    if method not in ("asnorm", "snorm", BY_LANGUAGE):
-        raise TidyVoiceError(f"--method {method}: use asnorm, snorm or language.")
     languages = {"utt2lang": utt2lang, "cohort-utt2lang": cohort_utt2lang, "blind": blind}
     _need(f"--method {BY_LANGUAGE}", method == BY_LANGUAGE, languages)
     members = CohortFiles(cohort, cohort_utt2spk, cohort_utt2lang, top_n)

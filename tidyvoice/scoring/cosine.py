@@ -58,8 +58,8 @@ def unit_vectors(
     bad = ~(norms > VANISHED * before) | np.isinf(norms)
     if bad.any():
         raise TidyVoiceError(
-            f"the embedding of '{embeddings.ids[rows[np.argmax(bad)]]}' is zero, infinite or equal "
-            f"to the mean ({bad.sum():,} such embeddings). Check the audio, and extract it again."
+            f"the embedding of '{embeddings.ids[rows[np.argmax(bad)]]}' is zero, not finite or the "
+            f"mean itself ({bad.sum():,} such ids). Check the audio, and extract it again."
         )
     return vectors / norms[:, None]
 

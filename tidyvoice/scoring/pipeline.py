@@ -74,6 +74,8 @@ def normalize_scores(
 
     ``tables`` hold the embeddings, the mean, the cohort and for "language" the languages.
     """
+    if method not in ("asnorm", "snorm", BY_LANGUAGE):
+        raise TidyVoiceError(f"--method {method}: use asnorm, snorm or language.")
     refuse_to_lose(out, [scores, *utt2spk, *tables.paths])
     scored, guard = read_scores(scores), LeakGuard(allow_overlap)
     tables.check(guard, People.of("trials", scores, scored.trials, read_maps(utt2spk, "speaker")))
