@@ -36,8 +36,8 @@ systems=(${pretraining[@]+"${pretraining[@]}"} "$system")
 finetune=("conf/$recipe/finetune${variant:+_$variant}.yaml")
 [ -e "${finetune[0]}" ] || finetune=("conf/variants/$variant.yaml" "base=conf/$recipe/finetune.yaml")
 [ -e "${finetune[0]}" ] || fail "--variant $variant: there is no ${finetune[0]}"
-[[ $stage$stop_stage = [1-8][1-8] ]] || fail "stages are 1 to 8, not $stage and $stop_stage"
-[ "$stage" -le "$stop_stage" ] || fail "--stage $stage comes after --stop-stage $stop_stage"
+[[ $stage$stop_stage = [1-8][1-8] && $stage -le $stop_stage ]] ||
+  fail "--stage $stage --stop-stage $stop_stage: stages are 1 to 8, the last one not before the first"
 
 # The speakers who calibrate, nobody if empty; the list that calibrates.
 held_out=$data/calib fit=calib fit_trials=$data/calib/trials
@@ -116,11 +116,8 @@ if stage 6 "score, metrics, report"; then
     score "$name" dev "$trials"
     [ -e "$data/voxceleb1/wav.scp" ] || continue
     extract "$name" voxceleb1 "$data/voxceleb1"
-    for list in O E H; do
-      score "$name" voxceleb1-$list "$data/voxceleb1/vox1_${list}_cleaned.kaldi"
-      make "$exp/$name/scores/voxceleb1-$list.txt" -- \
-        tidyvoice metrics "$exp/$name/scores/voxceleb1-$list.score"
-    done
+    for list in O E H; do score "$name" voxceleb1-$list "$data/voxceleb1/vox1_${list}_cleaned.kaldi"; done
+    make "$exp/$name/voxceleb1.txt" -- tidyvoice metrics "$exp/$name/scores"/voxceleb1-{O,E,H}.score
   done
   [ -z "$from_released" ] || compare_means
   report results dev --name "$title"
