@@ -1,8 +1,8 @@
 # shellcheck shell=bash disable=SC2154
-# Stage 8: score the evaluation lists as stage 7 does dev, and pack the scores.
+# Stage 8: score the evaluation lists with AS-norm, calibrate the scores, and pack them.
 
 [ -e "$data/eval/wav.scp" ] ||
-  { echo "  the evaluation set is not at $corpus/TidyVoiceX2: nothing to submit" && return; }
+  { echo "  nothing to submit: put the evaluation set at $corpus/TidyVoiceX2, and run stage 1" && return; }
 extract "$system" eval "$data/eval"
 for list in eval-A eval-U; do score "$system" $list "$corpus/tv26_$list.txt"; done
 
