@@ -68,7 +68,7 @@ if [ "$mean" = own ]; then
   score centred --mean "$exp/embeddings/own.npz" --allow-overlap
 elif [ -n "$mean" ]; then
   embed mean "$mean"
-  score centred --mean "$exp/embeddings/mean.npz" --utt2spk "$exp/data/mean/utt2spk"
+  score centred --mean "$exp/embeddings/mean.npz"
 fi
 if [ -n "$mean" ]; then
   report=(--scores centred --name "$name, centred" --compare "$name=$exp/scores/cosine.score")

@@ -98,7 +98,7 @@ def test_scores_of_unknown_origin_stay_so(lost, tmp_path):
     succeed(f"{line('fuse')} --out", fused)
     for path in ("dev.score", first, then, fused):
         text = succeed("metrics", path)
-        assert "not checked: the trials of dev.score against" in text
+        assert "not checked: whether the trials of dev.score and" in text
         assert "their origin is unknown" in text
         assert not read_lineage(path).complete
     assert json.loads(succeed(f"metrics {then} --json"))["in_sample"] is None
@@ -107,7 +107,7 @@ def test_scores_of_unknown_origin_stay_so(lost, tmp_path):
     out = f"--out {tmp_path}/x"
     succeed(f"calibrate --fit {tmp_path}/calib.score --apply dev.score --save {tmp_path}/c {out}")
     text = succeed(f"calibrate --use {tmp_path}/c --apply dev.score {out}")
-    assert f"not checked: the trials of {tmp_path}/calib.score against" in text
+    assert f"not checked: whether the trials of {tmp_path}/calib.score and" in text
     message = refusal(f"calibrate --fit calib.score --apply {first} {out}")
     assert f"{first} was made by asnorm, but calib.score is fitted to scores of cosine" in message
 

@@ -63,8 +63,8 @@ def test_allowed_overlaps_and_unknown_speakers_are_recorded():
     texts = list(map(describe, guard.remarks))
     assert texts[0] == "the trials of x and the cohort c.npz share 1 speakers"
     assert [text.rpartition(": ")[2] for text in texts[1:]] == [
-        "the speakers of the trials of x are not known",
-        "the speakers of the cohort c.npz are not known",
-        "some speakers of the cohort c.npz are not known",
+        "those of the trials of x are not known",
+        "those of the cohort c.npz are not known",
+        "some of those of the cohort c.npz are not known",
     ]
     assert describe(guard.remarks[0], lambda path: f"<{path}>").startswith("the trials of <x> and")

@@ -34,7 +34,7 @@ def test_normalisation_helps_and_is_recorded(tmp_path, method):
 
 
 def test_unlabelled_lists_pass_through_everything(tmp_path):
-    assert "not checked: the trials of eval.score" in normalize("eval", tmp_path / "n")
+    assert "not checked: whether the trials of eval.score" in normalize("eval", tmp_path / "n")
     language = f"normalize --scores eval.score --embeddings eval.npz {COHORT} --mean train.npz"
     language += f" --method language --out {tmp_path}/l"
     assert "languages guessed" in succeed(f"{language} --blind --cohort-utt2lang train/utt2lang")

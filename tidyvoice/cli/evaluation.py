@@ -119,7 +119,7 @@ def report(
         list[str] | None,
         typer.Option(help="[NAME=]EXPERIMENT or [NAME=]SCORES to compare with (repeatable)"),
     ] = None,
-    scores: Annotated[str, typer.Option(help="which scores: EXP/scores/NAME.score")] = "dev",
+    scores: Annotated[str, typer.Option(help="NAME of EXP/scores/NAME.score")] = "dev",
     name: Annotated[
         str | None, typer.Option(show_default="that of the folder", help="name of the system")
     ] = None,

@@ -37,7 +37,7 @@ def push(
     ] = None,
     about: Annotated[str, typer.Option(help="description of the model for its card")] = "",
     scores: Annotated[
-        list[str] | None, typer.Option(help="score file EXP/scores/NAME.score (repeatable)")
+        list[str] | None, typer.Option(help="NAME of EXP/scores/NAME.score (repeatable)")
     ] = None,
     private: Annotated[
         bool, typer.Option("--private", help="create a private repository; refuse a public one")

@@ -135,6 +135,7 @@ def calibrate(
     _need("--fit or --cross-fit", not use, {"prior": prior})
     others = {"cohort-utt2spk": cohort_utt2spk, "cohort-utt2lang": cohort_utt2lang}
     _need("--cohort", cohort, {**others, "top-n": top_n, "mean": mean, "blind": blind})
+    _need("--language-match", language_match, {"utt2lang": utt2lang, "blind": blind})
     _need("--embeddings and --cohort-utt2spk", embeddings and cohort_utt2spk, {"cohort": cohort})
     members = cohort and CohortFiles(cohort, cohort_utt2spk, cohort_utt2lang, top_n or 300)
     tables = Tables(

@@ -226,8 +226,8 @@ def fit_calibration(
     places = [np.flatnonzero(kind if mask is None else kind & mask) for kind in kinds]
     if not places or not all(map(len, places)):
         raise TidyVoiceError(
-            f"{trials.source}: a calibration is fitted on labelled targets and non-targets (in "
-            "cross-fitting, outside each two folds). Use a list with both, and more speakers."
+            f"{trials.source}: a calibration is fitted on labelled targets and non-targets (with "
+            "--cross-fit, those outside two folds). Use a list with both, and more speakers."
         )
     targets, nontargets = places
     rng = np.random.Generator(np.random.PCG64(seed))

@@ -45,7 +45,7 @@ class Costs:
 
 
 class SortedScores(NamedTuple):
-    """Scores of target and of non-target trials, each float64, ascending, not empty."""
+    """Scores of target and of non-target trials, each float64, ascending."""
 
     targets: np.ndarray
     nontargets: np.ndarray

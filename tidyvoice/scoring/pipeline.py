@@ -204,7 +204,7 @@ def _features(
 def _same_steps(
     guard: LeakGuard, scores: Path, now: Sequence[Step], path: Path, before: Sequence[Step]
 ) -> None:
-    """Check that two lists of steps agree in all that is known; if not all are, the last."""
+    """Check that two lists of steps agree; if some are not known, compare the last ones."""
     one, other = (Source(role="scores", path=str(each)) for each in (scores, path))
     unchecked = {"kind": "unchecked", "one": one, "other": other}
     left, right = (

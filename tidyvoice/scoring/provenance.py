@@ -85,13 +85,12 @@ _REASONS = {
     "shared": "{one} and {other} share {count:,} {unit}",
     "separating": "quality measures alone separate targets from non-targets in {one}: area under "
     "the ROC curve {areas} (uninformative: 0.50)",
-    "unknown speakers": "{one} against {other}: the speakers of {side} are not known",
-    "unknown others": "{one} against {other}: some speakers of {side} are not known",
-    "renamed speakers": "{one} against {other}: the ids of {side} name other speakers",
-    "unknown origin": "{one} against what made their scores: their origin is unknown",
-    "unknown labels": "{one} against the quality measures: without labels, whether one alone "
-    "separates them is not known",
-    "unknown steps": "{one} against {other}: how both were made is not known",
+    "unknown speakers": "whether {one} and {other} share speakers: those of {side} are not known",
+    "unknown others": "whether {one} and {other} share speakers: some of those of {side} are not known",
+    "renamed speakers": "whether {one} and {other} share speakers: the ids of {side} name other ones",
+    "unknown origin": "how the scores of {one} were made: their origin is not known",
+    "unknown labels": "whether a quality measure alone separates {one}: they have no labels",
+    "unknown steps": "{one} against {other}: how at least one of them was made is not known",
     "unknown setting": "{one} against {other}: whether they share the {setting} of {step} is not "
     "known",
 }
@@ -147,7 +146,7 @@ def _step(step: Step, show: Callable[[str], str]) -> str:
             return "cosine of the embeddings, not centred"
         count = f"{values['averaged']:,} in " if "averaged" in values else ""
         return f"cosine of the embeddings, less the mean of {count}{paths['mean'][0]}"
-    text = "language-aware S-norm" if step.step == "language" else title(step)
+    text = "language-aware norm" if step.step == "language" else title(step)
     for source in step.inputs:
         if source.role == "cohort":
             text += f", {source.speakers:,} speakers of {show(source.path)}"

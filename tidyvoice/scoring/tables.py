@@ -114,7 +114,7 @@ class Tables:
     def measures(self, trials: Trials) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
         """Return ``Features.utterance`` and ``Features.language_match`` of a list."""
         measures, match = {}, None
-        if self._seconds:
+        if self._seconds is not None:
             places = trials.places_in(list(self._seconds), "duration")
             seconds = np.array(list(self._seconds.values()))[places]
             measures["log duration"] = _log(trials, "duration", seconds)
@@ -151,8 +151,10 @@ def _languages(trials: Trials, utt2lang: Sequence[Path], hint: str) -> Groups:
     return languages
 
 
-def _durations(utt2dur: Sequence[Path]) -> dict[str, float]:
-    table = read_maps(utt2dur, "duration") or {}
+def _durations(utt2dur: Sequence[Path]) -> dict[str, float] | None:
+    table = read_maps(utt2dur, "duration")
+    if table is None:
+        return None
     try:
         return {utterance: float(value) for utterance, value in table.items()}
     except ValueError as error:
