@@ -40,8 +40,7 @@ class Result:
     @property
     def fair(self) -> bool:
         """True if the results are known to be neither in-sample nor confounded."""
-        lineage = self.evaluation.lineage
-        return lineage.complete and not lineage.flaws
+        return self.evaluation.lineage.complete and not self.evaluation.lineage.flaws
 
     @property
     def trials(self) -> str:
@@ -88,17 +87,10 @@ class Facts:
 
 
 def gather(model: str | Path, scores: Sequence[str] = (), resamples: int = 1000) -> Facts:
-    """Read a model with its training and results.
+    """Read a model, its experiment if there is one, and the score files of these names.
 
-    Args:
-        model: an experiment or a model folder.
-        scores: names of the score files of the experiment to report; by default those of ``USUAL``
-            that exist.
-        resamples: of the speakers, for confidence intervals; 0 for none.
-
-    Raises:
-        TidyVoiceError: there is no such model; or a score file is missing, faulty, without labels,
-            a fusion, or made with another model.
+    By default, those of ``USUAL`` that exist. ``resamples`` is for confidence intervals. Scores
+    of a fusion or of another model are errors.
     """
     files = model_files(model)
     folder = files.folder.absolute()
@@ -146,9 +138,7 @@ def _is_of(evaluation: Evaluation, weights: str, scores: Path) -> bool:
     """Check that scores are those of a model; return False if that is unknown."""
     steps = evaluation.lineage.steps
     if any(step.step == "fusion" for step in steps):
-        raise TidyVoiceError(
-            f"{scores} is a fusion of several systems, not a result of this model alone"
-        )
+        raise TidyVoiceError(f"{scores} is a fusion of several systems: publish another score file")
     models = [step.settings.get("model") for step in steps if step.step == "cosine"]
     if set(models) - {None, weights}:
         raise TidyVoiceError(f"{scores} was made with another model: extract and score again")
