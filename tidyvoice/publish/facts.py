@@ -18,7 +18,7 @@ from tidyvoice.runs import USUAL, Experiment, read_experiment
 from tidyvoice.settings import read_yaml
 
 
-def shown(path: str | PurePath) -> str:
+def shorten(path: str | PurePath) -> str:
     """Return the last two parts of a path in the working directory, the last one of any other."""
     path = Path(path).absolute()
     if ".." in path.parts or not path.is_relative_to(Path.cwd()):
@@ -47,7 +47,7 @@ class Result:
         """The name of the trial list; that of the score file if it is unknown."""
         sources = [source for step in self.evaluation.lineage.steps for source in step.inputs]
         paths = [source.path for source in sources if source.role == "trials"]
-        return shown(paths[0]).removesuffix(".txt") if paths else self.name
+        return shorten(paths[0]).removesuffix(".txt") if paths else self.name
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class Facts:
         if self.source:
             return self.source.in_words()
         init = self.experiment.settings.get("model.init")
-        return f"`{shown(init)}`" if init else "random weights"
+        return f"`{shorten(init)}`" if init else "random weights"
 
 
 def gather(model: str | Path, scores: Sequence[str] = (), resamples: int = 1000) -> Facts:
