@@ -69,10 +69,8 @@ def model_in(folder: Path, source: str | Path = "") -> ModelFiles:
     for place in (weights.parent, model):
         if (place / CONFIG_FILE).is_file():
             return ModelFiles(weights, place / CONFIG_FILE)
-    raise TidyVoiceError(
-        f"{source} holds {weights.relative_to(folder)}, but no {CONFIG_FILE} beside it: add the "
-        "one that the model was released with"
-    )
+    problem = f"{source} holds {weights.relative_to(folder)}, but no {CONFIG_FILE} beside it"
+    raise TidyVoiceError(f"{problem}: add the one that the model was released with")
 
 
 def unpack(archive: Path, into: Path) -> None:

@@ -57,14 +57,8 @@ def fetch_model(
 ) -> Source:
     """Write the model folder ``out``, or check that it already holds the same files.
 
-    The model is loaded and embeds noise before the folder appears.
-
-    Args:
-        source: the id of a Hugging Face repository, a YAML file that names one (see ``Release``),
-            an archive, or a folder.
-        revision: of the repository; by default that of the YAML file, or main.
-        trained_on: further speakers that the model was trained on.
-        pin: write the commit and the checksum to the YAML file.
+    The model is loaded and embeds noise before the folder appears. The arguments are those of
+    ``tidyvoice fetch-model``; ``trained_on`` are further speakers that the model was trained on.
     """
     out, path = Path(out), Path(source)
     release = load_settings(Release, path) if path.suffix in YAML else None

@@ -256,9 +256,7 @@ def demo(
     ] = True,
     device: Device = "auto",
 ) -> None:
-    """Serve a page on this machine that compares two recordings.
-
-    It needs the extra `demo`: pip install -e '.[demo]' -c constraints.txt
+    """Serve a page on this machine that compares two recordings. It needs the extra `demo`.
 
     Example: tidyvoice demo --model exp/mini/finetune/models
     """
