@@ -14,7 +14,7 @@ from conftest import invoke, succeed
 import tidyvoice
 from tidyvoice import Gallery
 from tidyvoice.scoring.embeddings import load_embeddings
-from tidyvoice.terms import IDENTIFICATION
+from tidyvoice.verification import IDENTIFICATION
 
 
 def refuse(*arguments):

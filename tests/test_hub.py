@@ -103,7 +103,7 @@ def test_tensors_that_do_not_fit_are_named(model, folder):
         ("/no/such/place", "/no/such/place: no model folder: give one with avg_model.pt"),
         ("two", "two holds several models: give one of a; b"),
         ("no-config", "no-config holds avg_model.pt, but no config.yaml beside it"),
-        ("no-config/avg_model.pt", "config.yaml is missing: it names the network of avg_model.pt"),
+        ("no-config/avg_model.pt", "config.yaml is missing: add the one that names the network"),
         ("list", "avg_model.pt holds no state dict"),
     ],
 )

@@ -18,7 +18,7 @@ FLOORS = (
     "models losses optimizers schedules samplers augmentations audio frontends kaldi_tables record"
     " distributed",
     "settings files headers model_files device",
-    "errors packages readahead source terms",
+    "errors packages readahead source",
 )
 TORCH_FREE = ("scoring", "evaluation", "report", "runs", "verification", "submission", "cli")
 

@@ -46,14 +46,8 @@ def model_in(folder: Path, source: str | Path = "") -> ModelFiles:
     """Return the files of the model in a folder or in its sub-folders, at most two levels deep.
 
     The model folder is the one nearest the top, its weights are the first of ``LAYOUTS``. A
-    config.yaml beside weights in ``models`` is preferred to the one above.
-
-    Args:
-        source: the origin of the folder, for error messages; by default the folder.
-
-    Raises:
-        TidyVoiceError: there are no weights, no config.yaml for them, or several models equally
-            near the top.
+    config.yaml beside weights in ``models`` is preferred to the one above. ``source`` is the origin
+    of the folder, for error messages.
     """
     source = source or folder
     for depth in ("", "*/", "*/*/"):  # deeper levels may hold millions of files
@@ -75,18 +69,12 @@ def model_in(folder: Path, source: str | Path = "") -> ModelFiles:
     for place in (weights.parent, model):
         if (place / CONFIG_FILE).is_file():
             return ModelFiles(weights, place / CONFIG_FILE)
-    raise TidyVoiceError(
-        f"{source} holds {weights.relative_to(folder)}, but no {CONFIG_FILE} beside it: add the "
-        "one that the model was released with, which names the network and its features"
-    )
+    problem = f"{source} holds {weights.relative_to(folder)}, but no {CONFIG_FILE} beside it"
+    raise TidyVoiceError(f"{problem}: add the one that the model was released with")
 
 
 def unpack(archive: Path, into: Path) -> None:
-    """Unpack a .zip, .tar or .tar.gz; no member is written outside of the folder.
-
-    Raises:
-        TidyVoiceError: the archive is damaged or encrypted, or a path or link leads out of it.
-    """
+    """Unpack a .zip, .tar or .tar.gz; no member is written outside of the folder."""
     # RuntimeError stands for encryption.
     damage = zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError
     try:

@@ -91,7 +91,7 @@ class Recording:
             raise TidyVoiceError(f"{name}: no channel {channel}; give a channel from 0 to {last}")
         if (seconds := len(samples) / sample_rate) < SHORTEST:
             raise TidyVoiceError(f"{name} lasts {seconds:.2f} s, {TOO_SHORT}")
-        mono = resampled(np.ascontiguousarray(samples[:, channel]), int(sample_rate))
+        mono = resample(np.ascontiguousarray(samples[:, channel]), int(sample_rate))
         return cls(name, mono, *_quality(name, mono, samples, channel))
 
 
@@ -131,26 +131,23 @@ def _segment(total: int, rate: int, start: float, end: float | None, name: str) 
 def _channels(samples: np.ndarray, name: str) -> np.ndarray:
     """Convert samples of any type and layout to float32 [S x C]."""
     kind, size = samples.dtype.kind, samples.dtype.itemsize
-    known = kind == "f" or (kind in "iu" and size <= 4)
-    if samples.ndim not in (1, 2) or samples.size == 0 or not known:
-        raise TidyVoiceError(
-            f"{name}: {samples.dtype} of shape {samples.shape} are no samples: give floats, int16 "
-            "or int32, one or two-dimensional"
-        )
+    supported = kind == "f" or (kind in "iu" and size <= 4)
+    if samples.ndim not in (1, 2) or samples.size == 0 or not supported:
+        problem = f"{samples.dtype} of shape {samples.shape} are no samples"
+        fix = "give floats, int16 or int32, one or two-dimensional"
+        raise TidyVoiceError(f"{name}: {problem}: {fix}")
     if kind != "f":
         middle = 2.0 ** (8 * size - 1)
         samples = samples / middle - (1.0 if kind == "u" else 0.0)
     samples = samples.astype(np.float32)
-    if np.abs(samples).max() > LOUDEST_FLOAT:
-        raise TidyVoiceError(
-            f"{name}: samples reach {np.abs(samples).max():g}, but floats lie in -1..1: divide "
-            "16-bit samples by 32768"
-        )
+    if (peak := np.abs(samples).max()) > LOUDEST_FLOAT:
+        fix = "divide 16-bit samples by 32768"
+        raise TidyVoiceError(f"{name}: samples reach {peak:g}, but floats lie in -1..1: {fix}")
     samples = np.atleast_2d(samples)
     return samples.T if samples.shape[0] <= samples.shape[1] else samples
 
 
-def resampled(samples: np.ndarray, rate: int) -> np.ndarray:
+def resample(samples: np.ndarray, rate: int) -> np.ndarray:
     """Resample float32 [S] to 16 kHz."""
     if rate == SAMPLE_RATE:
         return samples

@@ -16,14 +16,7 @@ from pydantic import Field, ValidationError
 from tidyvoice.encoder import SpeakerEncoder
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.files import atomic_folder, sha256, write_text
-from tidyvoice.model_files import (
-    ARCHIVES,
-    CONFIG_FILE,
-    OTHERS,
-    SPEAKERS_FILE,
-    model_in,
-    unpack,
-)
+from tidyvoice.model_files import ARCHIVES, CONFIG_FILE, OTHERS, SPEAKERS_FILE, model_in, unpack
 from tidyvoice.modelhub.folder import REPOSITORY, model_files, training_speakers
 from tidyvoice.modelhub.huggingface import download
 from tidyvoice.settings import Strict, load_settings
@@ -64,18 +57,8 @@ def fetch_model(
 ) -> Source:
     """Write the model folder ``out``, or check that it already holds the same files.
 
-    The model is loaded and embeds noise before the folder appears.
-
-    Args:
-        source: the id of a Hugging Face repository, a YAML file that names one (see ``Release``),
-            an archive, or a folder.
-        revision: of the repository; by default that of the YAML file, or main.
-        trained_on: further speakers that the model was trained on.
-        pin: write the commit and the checksum to the YAML file.
-
-    Raises:
-        TidyVoiceError: the source is missing or unreadable, does not match the checksum of the YAML
-            file, or is not a working model; or ``out`` holds something else.
+    The model is loaded and embeds noise before the folder appears. The arguments are those of
+    ``tidyvoice fetch-model``; ``trained_on`` are further speakers that the model was trained on.
     """
     out, path = Path(out), Path(source)
     release = load_settings(Release, path) if path.suffix in YAML else None
@@ -92,10 +75,8 @@ def fetch_model(
             origin = _collect(source, release, Path(scratch), trained_on)
             for name in (*origin.files, SPEAKERS_FILE):
                 if not (out / name).is_file() or sha256(out / name) != sha256(f"{scratch}/{name}"):
-                    raise TidyVoiceError(
-                        f"{out} exists and its {name} differs from that of {origin.source}: delete "
-                        "the folder or give another --out"
-                    )
+                    problem = f"{out} exists and its {name} differs from that of {origin.source}"
+                    raise TidyVoiceError(f"{problem}: delete the folder or give another --out")
     else:
         with atomic_folder(out) as partial:
             origin = _collect(source, release, partial, trained_on)
@@ -116,20 +97,17 @@ def _collect(source: str, release: Release | None, into: Path, trained_on: Itera
             unpack(folder, Path(unpacked))
             folder = Path(unpacked)
         if not folder.is_dir():
-            raise TidyVoiceError(
-                f"{source}: no folder, archive ({', '.join(ARCHIVES)}), YAML file, or id of a "
-                "Hugging Face repository (OWNER/NAME)"
-            )
+            kinds = f"folder, archive ({', '.join(ARCHIVES)}), YAML file, or id OWNER/NAME"
+            raise TidyVoiceError(f"{source}: no {kinds} of a Hugging Face repository")
         for path in model_in(folder, name).paths:
             shutil.copyfile(path, into / path.name)
     model = model_files(into)
     files = {path.name: sha256(path) for path in (model.weights, model.config)}
     checksum = files[model.weights.name]
     if release is not None and release.sha256 not in (None, checksum):
-        raise TidyVoiceError(
-            f"{name}: {model.weights.name} has the SHA-256 {checksum}, but {source} says "
-            f"{release.sha256}: the model was replaced, or the YAML file is wrong"
-        )
+        problem = f"{name}: {model.weights.name} has the SHA-256 {checksum}"
+        fix = "the model was replaced, or the YAML file is wrong"
+        raise TidyVoiceError(f"{problem}, but {source} says {release.sha256}: {fix}")
     noise = np.random.default_rng(1).integers(-3000, 3000, (1, 16000), dtype=np.int16)
     try:
         SpeakerEncoder.from_pretrained(into, "cpu").embed_samples(noise)
@@ -159,19 +137,14 @@ def _pin(path: Path, origin: Source) -> None:
 
 
 def read_source(folder: Path) -> Source | None:
-    """Read the origin of a model folder; None if it is unknown or the weights have changed.
-
-    Raises:
-        TidyVoiceError: ``source.json`` cannot be read.
-    """
+    """Read the origin of a model folder; None if it is unknown or the weights have changed."""
     path = folder / SOURCE_FILE
     if not path.is_file():
         return None
     try:
         source = Source.model_validate_json(path.read_bytes())
     except ValidationError:
-        raise TidyVoiceError(
-            f"{path}: not the origin of a model: fetch the model again, or delete the file"
-        ) from None
+        fix = "fetch the model again, or delete the file"
+        raise TidyVoiceError(f"{path} does not hold the origin of a model: {fix}") from None
     weights = model_files(folder).weights
     return source if source.files.get(weights.name) == sha256(weights) else None

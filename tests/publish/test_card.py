@@ -13,7 +13,9 @@ from huggingface_hub import ModelCard
 from tidyvoice.encoder import SpeakerEncoder
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.modelhub.folder import training_speakers
-from tidyvoice.publish import folder, gather, write_folder
+from tidyvoice.publish import folder
+from tidyvoice.publish.facts import gather
+from tidyvoice.publish.folder import write_folder
 from tidyvoice.released import fetch_model
 
 TERMS = ("ann/voices", "cc-by-4.0")

@@ -21,7 +21,7 @@ from tidyvoice.cli.app import (
     app,
 )
 from tidyvoice.errors import TidyVoiceError, one_line_errors
-from tidyvoice.terms import IDENTIFICATION
+from tidyvoice.verification import IDENTIFICATION
 
 Channel = Annotated[int, typer.Option(min=0, help="channel of the recordings, from 0")]
 VoiceFile = Annotated[Path, typer.Option(help="file of enrolled speakers, .npz")]
@@ -222,7 +222,7 @@ def fit_verifier(
     --trials data/mini/calib/trials --mean mean.npz
     """
     from tidyvoice.modelhub.folder import fingerprint, load_model, model_files
-    from tidyvoice.publish.facts import shown
+    from tidyvoice.publish.facts import shorten
     from tidyvoice.scoring.tables import CohortFiles
     from tidyvoice.verification.fit import fit_verifier as fit
 
@@ -233,7 +233,7 @@ def fit_verifier(
     verifier = fit(embeddings, trials, mean, utt2spk or (), prior, allow_overlap, others)
     if verifier.model != weights:
         raise TidyVoiceError(f"{embeddings} belongs to another model than {model}: extract again")
-    verifier.notes.update(embeddings=shown(embeddings), trials=shown(trials))
+    verifier.notes.update(embeddings=shorten(embeddings), trials=shorten(trials))
     path, notes = verifier.save(model_files(model).folder), verifier.notes
     scores = f"AS-norm with {notes['cohort_of']:,} speakers" if others else "cosine"
     trials = f"{notes['targets']:,} target and {notes['nontargets']:,} non-target trials"
@@ -256,9 +256,7 @@ def demo(
     ] = True,
     device: Device = "auto",
 ) -> None:
-    """Serve a page on this machine that compares two recordings.
-
-    It needs the extra `demo`: pip install -e '.[demo]' -c constraints.txt
+    """Serve a page on this machine that compares two recordings. It needs the extra `demo`.
 
     Example: tidyvoice demo --model exp/mini/finetune/models
     """

@@ -32,9 +32,7 @@ def push(
             help="licence of the weights as the Hub writes it: apache-2.0, ..., or other",
         ),
     ],
-    out: Annotated[
-        Path | None, typer.Option(help="folder to write; nothing is pushed then")
-    ] = None,
+    out: Annotated[Path | None, typer.Option(help="folder to write instead of pushing")] = None,
     about: Annotated[str, typer.Option(help="description of the model for its card")] = "",
     scores: Annotated[
         list[str] | None, typer.Option(help="NAME of EXP/scores/NAME.score (repeatable)")
@@ -56,7 +54,8 @@ def push(
     Example: tidyvoice hub push exp/mini/finetune me/my-model --licence apache-2.0 --out my-model
     """
     from tidyvoice.modelhub.folder import REPOSITORY
-    from tidyvoice.publish import gather, write_folder
+    from tidyvoice.publish.facts import gather
+    from tidyvoice.publish.folder import write_folder
 
     if not REPOSITORY.fullmatch(repository):
         raise TidyVoiceError(f"{repository}: not a repository id; write OWNER/NAME")

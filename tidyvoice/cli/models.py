@@ -49,8 +49,8 @@ def fetch_model(
 
     speakers = set((read_maps(trained_on or (), "speaker") or {}).values())
     origin = fetch(source, out, revision, speakers, pin)
-    known = set(training_speakers(out) or ())
-    named, others = len(known - {OTHERS}), OTHERS in known
+    names = set(training_speakers(out) or ())
+    named, others = len(names - {OTHERS}), OTHERS in names
     if as_json:
         row = {"model": str(out), **origin.model_dump(), "speakers": named, "others": others}
         typer.echo(json.dumps(row))

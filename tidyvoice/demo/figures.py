@@ -20,9 +20,9 @@ COLOURS = LinearSegmentedColormap.from_list("heat", drawing.HEAT)
 
 def scores_picture(verifier: Verifier, result: Verification) -> drawing.Picture:
     """Draw the densities of the verifier's trials with the score and the threshold."""
-    known = verifier.scale().distribution
-    kinds = {"same speaker": known.target, "different speakers": known.nontarget}
-    edges = known.edges[::JOINED]
+    fitted = verifier.scale().distribution
+    kinds = {"same speaker": fitted.target, "different speakers": fitted.nontarget}
+    edges = fitted.edges[::JOINED]
 
     def draw(figure: Figure, axes: Axes) -> None:
         for (kind, counts), colour in zip(kinds.items(), drawing.SERIES, strict=False):
@@ -34,7 +34,7 @@ def scores_picture(verifier: Verifier, result: Verification) -> drawing.Picture:
         axes.axvline(result.score, color=drawing.INK, label=f"these two, {result.score:.3f}")
         axes.axvline(result.threshold, color=drawing.MUTED, linestyle=dash, label=label)
         # A prior may ask for a score beyond all known ones; its line lies outside the figure.
-        axes.set(title="Scores of known trials", xlabel="Score", ylabel="Density", xlim=known.span)
+        axes.set(title="Scores of known trials", xlabel="Score", ylabel="Density", xlim=fitted.span)
         axes.set_ylim(bottom=0)
         drawing.legend(figure, 4)
 

@@ -45,9 +45,9 @@ class Comparison:
     def __init__(self, encoder: SpeakerEncoder):
         self.encoder = encoder
         # Another prior, or another recording on one side, needs no new embedding.
-        self.heard = lru_cache(8)(self.listen)
+        self.listen = lru_cache(8)(self._listen)
 
-    def listen(self, number: int, path: str | None) -> tuple[Enrollment | None, str]:
+    def _listen(self, number: int, path: str | None) -> tuple[Enrollment | None, str]:
         """Embed a file; return the voice, and its spectrogram or an error as HTML."""
         if path is None:
             return None, ""
@@ -70,15 +70,15 @@ class Comparison:
         return voice, figure(picture, caption) + messages("warnings", warnings)
 
     def __call__(self, first: str | None, second: str | None, prior: float) -> tuple[str, ...]:
-        (one, left), (other, right) = self.heard(1, first), self.heard(2, second)
+        (one, left), (other, right) = self.listen(1, first), self.listen(2, second)
         if one is None or other is None:
             clips = "Two clips give" if one is other else "One more clip gives"
             return left, right, f'<p class="waiting">{clips} a verdict.</p>', ""
         result, verifier = self.encoder.verify(one, other, prior), self.encoder.verifier
         if verifier is None:
             return left, right, verdict(result), ""
-        known = verifier.scale().distribution
-        counts = f"{sum(known.target):,} trials of the same speaker and {sum(known.nontarget):,}"
+        fitted = verifier.scale().distribution
+        counts = f"{sum(fitted.target):,} trials of the same speaker and {sum(fitted.nontarget):,}"
         caption = f"Scores of {counts} of different speakers, to which the calibration was fitted."
         return left, right, verdict(result), figure(scores_picture(verifier, result), caption)
 

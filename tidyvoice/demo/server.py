@@ -21,9 +21,8 @@ def serve(encoder: SpeakerEncoder, port: int, browser: bool) -> None:
         with socket.create_server((HOST, port)) as free:
             port = free.getsockname()[1]
     except OSError as error:
-        raise TidyVoiceError(
-            f"port {port} cannot be used ({error.strerror}): give another one with --port"
-        ) from None
+        reason = f"port {port} cannot be used ({error.strerror})"
+        raise TidyVoiceError(f"{reason}: give another one with --port") from None
     with tempfile.TemporaryDirectory(prefix="tidyvoice-demo-") as folder:
         # gradio reads both when it is first imported.
         os.environ.update(GRADIO_ANALYTICS_ENABLED="False", GRADIO_TEMP_DIR=folder)
@@ -33,9 +32,8 @@ def serve(encoder: SpeakerEncoder, port: int, browser: bool) -> None:
 
             from tidyvoice.demo.page import build
         except ModuleNotFoundError:
-            raise TidyVoiceError(
-                f"the demo needs gradio. In the repository, run: {install_command('demo')}"
-            ) from None
+            fix = f"In the repository, run: {install_command('demo')}"
+            raise TidyVoiceError(f"the demo needs gradio. {fix}") from None
         # Refuse other sites, whose names may resolve to this address.
         guard = Middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"])
         page = build(encoder)

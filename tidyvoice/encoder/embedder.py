@@ -37,15 +37,12 @@ class Embedder:
     Embeddings are raw: neither centred nor scaled to unit length.
 
     Args:
-        model: network from features [B x T x F] to embeddings [B x D].
         settings: settings of the front end.
         trained_on: speakers of the model's training; None if unknown.
-        verifier: decisions for this model (see ``SpeakerEncoder``); None without.
         precision: a key of ``PRECISIONS``. On CUDA, float32 convolutions use TF32 unless
             ``torch.backends.cudnn.allow_tf32`` is False.
 
     Attributes:
-        frontend: computes the features.
         weights: SHA-256 of the weights.
         inference: the copy of the model that embeds (see ``EmbeddingModel.for_inference``).
         fewest_frames: number of frames of the shortest utterance that it accepts.
@@ -90,13 +87,12 @@ class Embedder:
             (2, 16)
         """
         features = self.frontend(torch.from_numpy(waveforms).to(self.device))
-        if features.shape[1] < self.fewest_frames:
-            raise TidyVoiceError(
-                f"{features.shape[1]} frames are fewer than the {self.fewest_frames} that "
-                f"{self.precision} needs: use float32"
-            )
+        frames, fewest = features.shape[1], self.fewest_frames
+        if frames < fewest:
+            problem = f"{frames} frames are fewer than the {fewest} that {self.precision} needs"
+            raise TidyVoiceError(f"{problem}: use float32")
         embeddings = self.inference(features).cpu().numpy()
-        demand_finite(embeddings, features.shape[1], self.precision)
+        demand_finite(embeddings, frames, self.precision)
         return embeddings
 
     def embed_samples(self, samples: np.ndarray) -> np.ndarray:
@@ -152,9 +148,8 @@ class Embedder:
             sizes = f"window {window:g} s, step {step:g} s"
             raise TidyVoiceError(f"{sizes}: use {SHORTEST} s or more, and a step above 0")
         starts = np.arange(0, max(len(loaded.samples) - size, 0) + 1, hop)
-        windows = [
-            Recording(loaded.name, loaded.samples[start : start + size], 0.0) for start in starts
-        ]
+        pieces = (loaded.samples[start : start + size] for start in starts)
+        windows = [Recording(loaded.name, piece, 0.0) for piece in pieces]
         return starts / SAMPLE_RATE, np.stack(self._embed(windows))
 
     def embed_many(
@@ -169,7 +164,7 @@ class Embedder:
         rows = self._embed_sources(recordings, sample_rate, channel)
         for row in rows:
             warn(row.warnings)
-        return stacked(rows)
+        return stack(rows)
 
     def _embed_sources(
         self, sources: Iterable[Source], sample_rate: int | None, channel: int
@@ -234,7 +229,7 @@ def _portions(loaded: Iterable[Recording]) -> Iterator[list[Recording]]:
         yield portion
 
 
-def stacked(rows: Sequence[Enrollment]) -> np.ndarray:
+def stack(rows: Sequence[Enrollment]) -> np.ndarray:
     """Return the vectors float32 [N x D]."""
     if not rows:
         raise TidyVoiceError("no recording to embed: give at least one")

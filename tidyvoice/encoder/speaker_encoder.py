@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tidyvoice.encoder.embedder import Embedder, Source, stacked, warn
+from tidyvoice.encoder.embedder import Embedder, Source, stack, warn
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.modelhub.folder import load_model, model_files, model_folder, training_speakers
 from tidyvoice.recordings import Recording
@@ -103,7 +103,7 @@ class SpeakerEncoder(Embedder):
         if self.verifier is None:
             scores = self._cosines(left, right)
         else:
-            sides = (self.verifier.prepare(stacked(side)) for side in (left, right))
+            sides = (self.verifier.prepare(stack(side)) for side in (left, right))
             scores = self.verifier.scores(*sides)
         results = []
         for score, first, second in zip(scores.tolist(), left, cycle(right), strict=False):
@@ -137,7 +137,7 @@ class SpeakerEncoder(Embedder):
         if not name:
             raise TidyVoiceError("the name of a speaker is empty: give one")
         rows = self._embed_sources(recordings, sample_rate, channel)
-        vectors = stacked(rows)
+        vectors = stack(rows)
         for row in rows:
             warn(row.warnings)
         if self.verifier is not None and len(rows) > 1:
@@ -166,7 +166,7 @@ class SpeakerEncoder(Embedder):
         """Find the speaker of a recording among the enrolled ones, or reject it.
 
         The terms of some corpora forbid this for their speakers: see
-        ``tidyvoice.terms.IDENTIFICATION``.
+        ``tidyvoice.verification.IDENTIFICATION``.
 
         Args:
             recording: a recording, see ``Recording.load``, or a list of them.
@@ -188,8 +188,8 @@ class SpeakerEncoder(Embedder):
             self._check_model(speaker)
         several = isinstance(recording, (list, tuple))
         rows = self._embed_sources(recording if several else [recording], sample_rate, channel)
-        found, results = gallery.nearest(stacked(rows), self.verifier, top), []
-        for row, candidates in zip(rows, found, strict=True):
+        nearest, results = gallery.nearest(stack(rows), self.verifier, top), []
+        for row, candidates in zip(rows, nearest, strict=True):
             first, warnings = candidates[0], row.warnings
             fitted = self.verifier.scale(first.recordings).distribution
             threshold = fitted.threshold(false_alarm, len(gallery))
@@ -211,7 +211,7 @@ class SpeakerEncoder(Embedder):
             table = isinstance(side, np.ndarray) and side.ndim == 2 and sample_rate is None
             listed = table or isinstance(side, (list, tuple))
             voices = list(side) if listed else [side]
-            rows = [self._known(voice, sample_rate) for voice in voices]
+            rows = [self._as_enrollment(voice, sample_rate) for voice in voices]
             sources = [voice for voice, row in zip(voices, rows, strict=True) if row is None]
             embedded = iter(self._embed_sources(sources, sample_rate, channel))
             sides.append([next(embedded) if row is None else row for row in rows])
@@ -222,7 +222,7 @@ class SpeakerEncoder(Embedder):
             raise TidyVoiceError(f"{sizes}: give lists of equal length, or a single voice")
         return left, right, several
 
-    def _known(self, voice: Voice, sample_rate: int | None) -> Enrollment | None:
+    def _as_enrollment(self, voice: Voice, sample_rate: int | None) -> Enrollment | None:
         """Return an enrolment, or an embedding as one; None for a recording."""
         if isinstance(voice, Enrollment):
             self._check_model(voice)
@@ -236,7 +236,7 @@ class SpeakerEncoder(Embedder):
 
     def _cosines(self, left: list[Enrollment], right: list[Enrollment]) -> np.ndarray:
         mean = None if self.verifier is None else self.verifier.mean
-        first, second = (unit_length(stacked(side), mean) for side in (left, right))
+        first, second = (unit_length(stack(side), mean) for side in (left, right))
         return np.einsum("nd,nd->n", first, np.broadcast_to(second, first.shape))
 
     def _check_model(self, speaker: Enrollment) -> None:

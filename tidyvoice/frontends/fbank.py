@@ -81,17 +81,15 @@ class Fbank(Frontend):
             samples = waveforms.float() * INT16_SCALE
             if self.training and dither_seeds is not None and self.dither > 0:
                 samples = samples + self.dither * seeded_noise(samples, dither_seeds)
-            if samples.shape[-1] < self.length:
-                raise TidyVoiceError(
-                    f"an utterance of {samples.shape[-1]} samples is shorter than one frame of "
-                    f"{self.length}: leave it out or record more"
-                )
+            if (count := samples.shape[-1]) < self.length:
+                short = f"an utterance of {count} samples is shorter than one frame"
+                raise TidyVoiceError(f"{short} of {self.length}: leave it out or record more")
             # On a CPU, compute a few utterances at a time, so that their frames stay in its cache.
             at_once = len(samples)
             if samples.device.type == "cpu":
-                at_once = max(CACHED_FRAMES // self.num_frames(samples.shape[-1]), 1)
+                at_once = max(CACHED_FRAMES // self.num_frames(count), 1)
             features = torch.cat([self._log_mel(part) for part in samples.split(at_once)])
-            return _normalised(features) if self.mean_norm else features
+            return _normalise(features) if self.mean_norm else features
 
     def _log_mel(self, samples: Tensor) -> Tensor:
         length = self.length
@@ -154,10 +152,10 @@ class ExportedFbank(nn.Module):
         real, imaginary = spectrum.chunk(2, dim=-1)
         power = real * real + imaginary * imaginary
         features = torch.matmul(power, self.filters).clamp(min=ENERGY_FLOOR).log()
-        return _normalised(features) if self.mean_norm else features
+        return _normalise(features) if self.mean_norm else features
 
 
-def _normalised(features: Tensor) -> Tensor:
+def _normalise(features: Tensor) -> Tensor:
     return features - features.mean(dim=1, keepdim=True)
 
 
@@ -171,7 +169,6 @@ def seeded_noise(like: Tensor, seeds: Tensor) -> Tensor:
 
 
 def _mel(hertz: np.ndarray | float) -> np.ndarray:
-    """Return frequencies on Kaldi's mel scale."""
     return 1127.0 * np.log1p(np.asarray(hertz) / 700.0)
 
 

@@ -43,17 +43,11 @@ class WeightsMismatch(TidyVoiceError):
 
 
 def load_model(folder: str | Path) -> tuple[nn.Module, FrontendSettings]:
-    """Load the model of a folder in evaluation mode; return it and the settings of its front end.
-
-    Raises:
-        TidyVoiceError: a file is missing, the model or one of its arguments is unknown, or the
-            tensors do not fit the model.
-    """
+    """Load the model of a folder, in evaluation mode, and the settings of its front end."""
     files = model_files(folder)
     if files.config is None:
-        raise TidyVoiceError(
-            f"{files.folder / CONFIG_FILE} is missing: it names the network of {files.weights.name}"
-        )
+        path, name = files.folder / CONFIG_FILE, files.weights.name
+        raise TidyVoiceError(f"{path} is missing: add the one that names the network of {name}")
     model, frontend = model_of(read_yaml(files.config), files.config)
     load_weights(model, files.weights)
     return model.eval(), frontend
@@ -78,10 +72,7 @@ def local_files(source: str | Path) -> list[Path]:
 
 
 def fingerprint(model: nn.Module | Mapping[str, Tensor]) -> str:
-    """Return the SHA-256 of a model or its state dict: names, types, shapes and bytes.
-
-    It does not depend on the format of the file.
-    """
+    """Return the SHA-256 of the names, types, shapes and bytes of a model's tensors."""
     state = model.state_dict() if isinstance(model, nn.Module) else model
     digest = hashlib.sha256()
     for name, tensor in sorted(state.items()):
@@ -103,20 +94,14 @@ def training_speakers(folder: str | Path) -> list[str] | None:
 
 
 def save_model_config(
-    folder: str | Path,
-    model: ModelSettings,
-    frontend: FrontendSettings,
-    speakers: Sequence[str],
+    folder: str | Path, model: ModelSettings, frontend: FrontendSettings, speakers: Sequence[str]
 ) -> None:
     """Write ``config.yaml``, which WeSpeaker reads too, and ``speakers.txt`` of a model folder."""
     defaults, (features,) = MODELS.arguments(model.name, {}), MODELS.provided(model.name)
     changed = {key: value for key, value in model.args.items() if value != defaults[key]}
     sizes = {"embed_dim": model.embed_dim, features: frontend.outline().feature_dim}
-    config = {
-        "model": model.name,
-        "model_args": {**changed, **sizes},
-        "dataset_args": frontend.to_wespeaker(),
-    }
+    config = {"model": model.name, "model_args": {**changed, **sizes}}
+    config["dataset_args"] = frontend.to_wespeaker()
     write_text(Path(folder) / SPEAKERS_FILE, "".join(f"{speaker}\n" for speaker in speakers))
     write_text(Path(folder) / CONFIG_FILE, yaml.safe_dump(config, sort_keys=False))
 
@@ -134,11 +119,7 @@ def save_torch(path: str | Path, content: Mapping[str, Any]) -> None:
 
 
 def model_files(path: str | Path) -> ModelFiles:
-    """Return the files of the model at ``path``, a folder or a file of weights.
-
-    Raises:
-        TidyVoiceError: there is no model. See also ``model_files.model_in``.
-    """
+    """Return the files of the model at ``path``, a model folder or a file of weights."""
     path = Path(path)
     if path.is_dir():
         return model_in(path)
@@ -152,11 +133,7 @@ def model_files(path: str | Path) -> ModelFiles:
 
 
 def load_weights(model: nn.Module, path: Path) -> None:
-    """Load a flat state dict into ``model``, completely or not at all.
-
-    Raises:
-        WeightsMismatch: tensors are missing, unknown, or of another shape.
-    """
+    """Load a flat state dict into ``model``, or raise ``WeightsMismatch``."""
     tensors = model.state_dict()
     state = read_weights(path, tensors)
     problems = [f"{name} is missing" for name in tensors if name not in state]
@@ -172,10 +149,7 @@ def load_weights(model: nn.Module, path: Path) -> None:
 
 
 def read_weights(path: Path, names: Collection[str]) -> dict[str, Tensor]:
-    """Read the tensors of a model; ``names`` are those of our network.
-
-    Tensors of the loss and of a front end that our network does not have are left out.
-    """
+    """Read the tensors of a model, without those of a loss or front end that ``names`` lacks."""
     try:
         if path.suffix == ".safetensors":
             content = safetensors.torch.load_file(path)
@@ -189,10 +163,8 @@ def read_weights(path: Path, names: Collection[str]) -> dict[str, Tensor]:
     if isinstance(content, Mapping):
         content = content.get("model", content)
     if not isinstance(content, Mapping) or not all(map(torch.is_tensor, content.values())):
-        raise TidyVoiceError(
-            f"{path} holds no state dict: give a file that torch.save(model.state_dict(), FILE) "
-            "wrote"
-        )
+        fix = "give a file that torch.save(model.state_dict(), FILE) wrote"
+        raise TidyVoiceError(f"{path} holds no state dict: {fix}")
     state = {}
     for name, tensor in content.items():
         name = name.removeprefix("module.")

@@ -19,11 +19,7 @@ from huggingface_hub import (
     get_token,
     snapshot_download,
 )
-from huggingface_hub.utils import (
-    HfHubHTTPError,
-    LocalEntryNotFoundError,
-    disable_progress_bars,
-)
+from huggingface_hub.utils import HfHubHTTPError, LocalEntryNotFoundError, disable_progress_bars
 
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.files import sha256
@@ -41,15 +37,9 @@ FIXES = {
 
 
 def download(repository: str, revision: str) -> Path:
-    """Download the files of a model into the cache, if they are not there yet.
+    """Download the files of a model into the cache, if they are not there yet; return their folder.
 
-    Returns:
-        The folder of the files. Its name is the commit that ``revision``, a commit, tag or branch,
-        stands for.
-
-    Raises:
-        TidyVoiceError: the repository or revision does not exist, is not readable, or is neither
-            reachable nor in the cache; or the cache is damaged.
+    Its name is the commit that ``revision``, a commit, tag or branch, stands for.
     """
     with _one_line(f"{repository} at {revision}"):
         folder = Path(snapshot_download(repository, revision=revision, allow_patterns=WANTED))
@@ -64,21 +54,16 @@ def download(repository: str, revision: str) -> Path:
 def require_token() -> None:
     """Check that an upload is possible, before anything is computed for it."""
     if constants.HF_HUB_OFFLINE or not get_token():
-        raise TidyVoiceError(
-            "a push needs the network and a token: set HF_TOKEN to one with write access and unset "
-            "HF_HUB_OFFLINE, or write --out FOLDER only"
-        )
+        fix = "set HF_TOKEN to one with write access and unset HF_HUB_OFFLINE, or give --out FOLDER"
+        raise TidyVoiceError(f"a push needs the network and a token: {fix}")
 
 
 def upload(repository: str, folder: Path, private: bool = False) -> dict[str, Any]:
     """Push a model folder in one commit; create the repository if it does not exist.
 
     The same commit deletes all other files of a model from the repository, because weights or a
-    calibration of another model would be taken for those of this one.
-
-    Raises:
-        TidyVoiceError: the repository cannot be written, changed in the meantime or is unreachable,
-            or the card is invalid; or it is public, and ``private`` is True. Nothing is written.
+    calibration of another model would be taken for those of this one. ``private`` refuses a public
+    repository.
     """
     require_token()
     api, page = HfApi(), f"{constants.ENDPOINT}/{repository}"
@@ -87,24 +72,16 @@ def upload(repository: str, folder: Path, private: bool = False) -> dict[str, An
         api.create_repo(repository, exist_ok=True, **({"private": True} if private else {}))
         info = api.model_info(repository)
         if private and not info.private:
-            raise TidyVoiceError(
-                f"{repository} is public: make it private at {page}/settings, or leave out "
-                "--private"
-            )
+            fix = f"make it private at {page}/settings, or leave out --private"
+            raise TidyVoiceError(f"{repository} is public: {fix}")
         new = sorted(path for path in folder.iterdir() if path.is_file())
         others = {file.rfilename for file in info.siblings or ()} - {path.name for path in new}
+        old = [name for name in sorted(others) if name.removeprefix(f"{INNER}/") in MODEL_FILES]
+        changes = [CommitOperationAdd(path.name, path) for path in new]
+        changes += [CommitOperationDelete(name) for name in old]
+        title = "Model, settings and card"
         commit = api.create_commit(
-            repository,
-            [
-                *(CommitOperationAdd(path.name, path) for path in new),
-                *(
-                    CommitOperationDelete(name)
-                    for name in sorted(others)
-                    if name.removeprefix(f"{INNER}/") in MODEL_FILES
-                ),
-            ],
-            commit_message="Model, settings and card",
-            parent_commit=info.sha,
+            repository, changes, commit_message=title, parent_commit=info.sha
         )
     return {"url": page, "commit": commit.oid, "private": bool(info.private)}
 
@@ -129,10 +106,8 @@ def _reason(error: BaseException) -> str:
     place = constants.ENDPOINT
     if isinstance(error, LocalEntryNotFoundError):
         if constants.HF_HUB_OFFLINE:
-            return (
-                f"not in the cache {constants.HF_HUB_CACHE}, and HF_HUB_OFFLINE forbids downloads: "
-                "unset it"
-            )
+            cache = constants.HF_HUB_CACHE
+            return f"not in the cache {cache}, and HF_HUB_OFFLINE forbids downloads: unset it"
         error = error.__cause__ or error
     if isinstance(error, HfHubHTTPError):
         status = error.response.status_code

@@ -50,11 +50,8 @@ def frontend_settings(dataset_args: Mapping[str, Any], source: str | Path) -> Fr
     name = dataset_args.get("frontend") or "fbank"
     args = section(dataset_args, f"{name}_args", source)
     if name == "fbank" and not args:
-        warnings.warn(
-            f"{source} has no dataset_args.fbank_args: WeSpeaker's usual 80 bins are assumed",
-            TidyVoiceWarning,
-            stacklevel=2,
-        )
+        text = f"{source} has no dataset_args.fbank_args: WeSpeaker's usual 80 bins are assumed"
+        warnings.warn(text, TidyVoiceWarning, stacklevel=2)
     section(dataset_args, "cmvn_args", source)
     rate = dataset_args.get("resample_rate", SAMPLE_RATE)
     try:

@@ -31,13 +31,14 @@ class FoldedSimAMResNet(nn.Module):
 
     def __init__(self, model: SimAMResNetASP, dtype: torch.dtype = torch.float32):
         super().__init__()
+        model = copy.deepcopy(model).eval()
         front = model.front
         self.stem = fuse_conv_bn_eval(front.conv1, front.bn1)
         self.blocks = nn.Sequential(*map(_Block, front.blocks()))
         self.stem.to(dtype, memory_format=torch.channels_last)
         self.blocks.to(dtype, memory_format=torch.channels_last)
-        self.pooling = fold_attention(model.pooling)
-        self.bottleneck = copy.deepcopy(model.bottleneck)
+        self.pooling = _fold_attention(model.pooling)
+        self.bottleneck = model.bottleneck
         self.dtype = dtype
         self.fewest_frames = 1 if dtype == torch.float32 else model.min_frames_bf16
         self.requires_grad_(False)
@@ -96,9 +97,8 @@ def simam_and_sum_(x: Tensor, residual: Tensor) -> Tensor:
     return x
 
 
-def fold_attention(pooling: Pooling) -> Pooling:
-    """Return a copy in which the batch norm of an ASP is folded into the convolution after it."""
-    pooling = copy.deepcopy(pooling)
+def _fold_attention(pooling: Pooling) -> Pooling:
+    """Fold the batch norm of an ASP into the convolution after it."""
     if not isinstance(pooling, AttentiveStatisticsPooling):
         return pooling
     before, relu, norm, after, softmax = pooling.attention

@@ -84,15 +84,11 @@ class ResidualBlock(nn.Module):
         return (x + self.bn2(self.conv2pw(self.conv2(out)))).relu()
 
 
-class MapBlock(nn.Module):
+class MapBlock(nn.Sequential):
     """A 2-D block under the name that it has in checkpoints."""
 
     def __init__(self, block: nn.Module):
-        super().__init__()
-        self.conv_block = block
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.conv_block(x)
+        super().__init__(OrderedDict(conv_block=block))
 
 
 class Attention(nn.Module):

@@ -84,10 +84,8 @@ def demand_multiple(
 ) -> None:
     """Check that a size is a multiple of ``step``."""
     if value % step:
-        raise TidyVoiceError(
-            f"{who} takes a multiple of {step} {what}, not {value}: change the settings of the "
-            "model or the front end"
-        )
+        fix = "change the settings of the model or the front end"
+        raise TidyVoiceError(f"{who} takes a multiple of {step} {what}, not {value}: {fix}")
 
 
 MODELS: Registry[type[EmbeddingModel]] = Registry("model")

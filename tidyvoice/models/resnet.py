@@ -20,8 +20,8 @@ STAGE_STRIDES = (1, 2, 2, 2)
 REDUCTION = math.prod(STAGE_STRIDES)  # of frequency and of time
 
 
-class BasicBlock(nn.Module):
-    """Two 3x3 convolutions, then the sum with the shortcut."""
+class TwoConvolutions(nn.Module):
+    """Two 3x3 convolutions with batch norm, the main path of a residual block."""
 
     expansion = 1
 
@@ -31,12 +31,21 @@ class BasicBlock(nn.Module):
         self.bn1 = nn.BatchNorm2d(planes)
         self.conv2 = nn.Conv2d(planes, planes, 3, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(planes)
+
+    def convolve(self, x: Tensor) -> Tensor:
+        out = self.bn1(self.conv1(x)).relu_()
+        return self.bn2(self.conv2(out))
+
+
+class BasicBlock(TwoConvolutions):
+    """Two convolutions, then the sum with the shortcut."""
+
+    def __init__(self, in_planes: int, planes: int, stride: int | tuple[int, int]):
+        super().__init__(in_planes, planes, stride)
         self.shortcut = shortcut(in_planes, planes, stride)
 
     def forward(self, x: Tensor) -> Tensor:
-        out = self.bn1(self.conv1(x)).relu_()
-        out = self.bn2(self.conv2(out))
-        return (out + self.shortcut(x)).relu_()
+        return (self.convolve(x) + self.shortcut(x)).relu_()
 
 
 class Bottleneck(nn.Module):

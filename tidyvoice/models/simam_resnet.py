@@ -4,7 +4,6 @@ Qin, Li, Wang, Li: Simple Attention Module based Speaker Verification with Itera
 Detection, ICASSP 2022. Tensor names are WeSpeaker's, so that its released checkpoints load.
 """
 
-import copy
 from collections.abc import Sequence
 from functools import partial
 from typing import Literal
@@ -14,27 +13,19 @@ from torch import Tensor, nn
 
 from tidyvoice.models.pooling import PoolingName, build_pooling
 from tidyvoice.models.registry import MODELS, EmbeddingModel, Size, demand_multiple
-from tidyvoice.models.resnet import REDUCTION, ResidualTrunk, shortcut
+from tidyvoice.models.resnet import REDUCTION, ResidualTrunk, TwoConvolutions, shortcut
 from tidyvoice.models.simam import simam_residual
 
 
-class SimAMBlock(nn.Module):
-    """Two 3x3 convolutions, SimAM on their output, then the residual sum."""
-
-    expansion = 1
+class SimAMBlock(TwoConvolutions):
+    """Two convolutions, SimAM on their output, then the residual sum."""
 
     def __init__(self, in_planes: int, planes: int, stride: int):
-        super().__init__()
-        self.conv1 = nn.Conv2d(in_planes, planes, 3, stride=stride, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(planes)
-        self.conv2 = nn.Conv2d(planes, planes, 3, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(planes)
+        super().__init__(in_planes, planes, stride)
         self.downsample = shortcut(in_planes, planes, stride)
 
     def forward(self, x: Tensor) -> Tensor:
-        out = self.bn1(self.conv1(x)).relu_()
-        out = self.bn2(self.conv2(out))
-        return simam_residual(out, self.downsample(x))
+        return simam_residual(self.convolve(x), self.downsample(x))
 
 
 class SimAMResNetASP(EmbeddingModel):
@@ -92,7 +83,7 @@ class SimAMResNetASP(EmbeddingModel):
     def for_inference(self, dtype: torch.dtype) -> nn.Module:
         from tidyvoice.models.inference import FoldedSimAMResNet
 
-        return FoldedSimAMResNet(copy.deepcopy(self).eval(), dtype)
+        return FoldedSimAMResNet(self, dtype)
 
 
 for _name, _num_blocks in (

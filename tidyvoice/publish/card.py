@@ -16,9 +16,9 @@ from tidyvoice.evaluation.bootstrap import LEVEL
 from tidyvoice.evaluation.tables import categories_table
 from tidyvoice.headers import SAMPLE_RATE
 from tidyvoice.model_files import OTHERS
-from tidyvoice.publish.facts import Facts, Result, shown
+from tidyvoice.publish.facts import Facts, Result, shorten
 from tidyvoice.scoring.provenance import FLAWS, describe, title
-from tidyvoice.terms import IDENTIFICATION
+from tidyvoice.verification import IDENTIFICATION
 
 TAGS = ["speaker-verification", "speaker-recognition", "speaker-embedding", "speech", "audio"]
 ISO_639 = re.compile(r"([a-z]{2,3})(?:[-_][A-Za-z0-9]+)*")
@@ -36,7 +36,7 @@ def model_card(facts: Facts, repository: str, licence: str, about: str) -> str:
     environment.filters |= {
         "count": "{:,}".format,
         "described": lambda record: describe(record, lambda path: PurePath(path).name),
-        "shown": shown,
+        "shorten": shorten,
         "titled": title,
         "table": lambda evaluation: categories_table(evaluation, evaluation.lineage.calibrated),
     }

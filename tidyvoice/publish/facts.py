@@ -18,7 +18,7 @@ from tidyvoice.runs import USUAL, Experiment, read_experiment
 from tidyvoice.settings import read_yaml
 
 
-def shown(path: str | PurePath) -> str:
+def shorten(path: str | PurePath) -> str:
     """Return the last two parts of a path in the working directory, the last one of any other."""
     path = Path(path).absolute()
     if ".." in path.parts or not path.is_relative_to(Path.cwd()):
@@ -40,15 +40,14 @@ class Result:
     @property
     def fair(self) -> bool:
         """True if the results are known to be neither in-sample nor confounded."""
-        lineage = self.evaluation.lineage
-        return lineage.complete and not lineage.flaws
+        return self.evaluation.lineage.complete and not self.evaluation.lineage.flaws
 
     @property
     def trials(self) -> str:
         """The name of the trial list; that of the score file if it is unknown."""
         sources = [source for step in self.evaluation.lineage.steps for source in step.inputs]
         paths = [source.path for source in sources if source.role == "trials"]
-        return shown(paths[0]).removesuffix(".txt") if paths else self.name
+        return shorten(paths[0]).removesuffix(".txt") if paths else self.name
 
 
 @dataclass(frozen=True)
@@ -84,21 +83,14 @@ class Facts:
         if self.source:
             return self.source.in_words()
         init = self.experiment.settings.get("model.init")
-        return f"`{shown(init)}`" if init else "random weights"
+        return f"`{shorten(init)}`" if init else "random weights"
 
 
 def gather(model: str | Path, scores: Sequence[str] = (), resamples: int = 1000) -> Facts:
-    """Read a model with its training and results.
+    """Read a model, its experiment if there is one, and the score files of these names.
 
-    Args:
-        model: an experiment or a model folder.
-        scores: names of the score files of the experiment to report; by default those of ``USUAL``
-            that exist.
-        resamples: of the speakers, for confidence intervals; 0 for none.
-
-    Raises:
-        TidyVoiceError: there is no such model; or a score file is missing, faulty, without labels,
-            a fusion, or made with another model.
+    By default, those of ``USUAL`` that exist. ``resamples`` is for confidence intervals. Scores
+    of a fusion or of another model are errors.
     """
     files = model_files(model)
     folder = files.folder.absolute()
@@ -146,9 +138,7 @@ def _is_of(evaluation: Evaluation, weights: str, scores: Path) -> bool:
     """Check that scores are those of a model; return False if that is unknown."""
     steps = evaluation.lineage.steps
     if any(step.step == "fusion" for step in steps):
-        raise TidyVoiceError(
-            f"{scores} is a fusion of several systems, not a result of this model alone"
-        )
+        raise TidyVoiceError(f"{scores} is a fusion of several systems: publish another score file")
     models = [step.settings.get("model") for step in steps if step.step == "cosine"]
     if set(models) - {None, weights}:
         raise TidyVoiceError(f"{scores} was made with another model: extract and score again")

@@ -23,17 +23,9 @@ def write_folder(
 ) -> list[str]:
     """Write the folder ``out`` with the model and its card, whole or not at all.
 
-    Args:
-        repository: OWNER/NAME.
-        licence: of the weights, as the Hub writes it.
-        about: the model in the publisher's words.
-
-    Returns:
-        The names of its files.
-
-    Raises:
-        TidyVoiceError: ``out`` exists, a text names a folder of this machine, or the model that
-            was written differs from the one that was read.
+    ``licence`` is that of the weights, as the Hub writes it, ``about`` the publisher's description.
+    Return the names of the files. A text that names a folder of this machine is an error, as is a
+    written model that differs from the one that was read.
     """
     encoder = facts.encoder
     state = {name: tensor.contiguous() for name, tensor in encoder.model.state_dict().items()}
@@ -56,10 +48,8 @@ def _refuse_leaks(folder: Path, model: Path) -> None:
         text = file.read_text(encoding="utf-8")
         for path in sorted(hidden, key=len, reverse=True):
             if re.search(rf"(?<!\w){re.escape(path)}(?!\w)", text):
-                raise TidyVoiceError(
-                    f"{file.name} would publish the path {path}: remove it from --about and from "
-                    "the names of files"
-                )
+                fix = "remove it from --about and from the names of files"
+                raise TidyVoiceError(f"{file.name} would publish the path {path}: {fix}")
 
 
 def _compare(encoder: SpeakerEncoder, folder: Path) -> None:
@@ -73,6 +63,4 @@ def _compare(encoder: SpeakerEncoder, folder: Path) -> None:
         decisions = [each.verifier.decide(0.3) for each in (encoder, copy)]
         same = same and units[0] == units[1] and decisions[0] == decisions[1]
     if not same or before.tobytes() != after.tobytes():
-        raise TidyVoiceError(
-            f"{folder}: the written model differs from the one that was read; nothing is published"
-        )
+        raise TidyVoiceError(f"{folder}: the written model differs from the one that was read")

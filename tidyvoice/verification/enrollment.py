@@ -4,12 +4,13 @@ import zipfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.files import atomic_path
-from tidyvoice.verification.verifier import Verifier, Voices
+from tidyvoice.verification.verifier import Verifier
 
 COLUMNS = {"names": "name", "vectors": "vector", "recordings": "recordings", "seconds": "seconds"}
 
@@ -79,26 +80,6 @@ class Identification:
     warnings: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class _Prepared:
-    """Enrolled speakers in the form that a search needs; slopes and offsets give their LLRs."""
-
-    verifier: Verifier
-    speakers: list[Enrollment]
-    voices: Voices
-    slopes: np.ndarray
-    offsets: np.ndarray
-
-    @classmethod
-    def of(cls, speakers: list[Enrollment], verifier: Verifier) -> "_Prepared":
-        if not speakers:
-            raise TidyVoiceError("nobody is enrolled: enroll speakers first")
-        voices = verifier.prepare(np.stack([speaker.vector for speaker in speakers]))
-        scales = [verifier.scale(speaker.recordings) for speaker in speakers]
-        slopes, offsets = ([getattr(s, name) for s in scales] for name in ("slope", "offset"))
-        return cls(verifier, speakers, voices, np.array(slopes), np.array(offsets))
-
-
 class Gallery:
     """Enrolled speakers of one model, with distinct names; the arguments are as for ``add``.
 
@@ -110,9 +91,9 @@ class Gallery:
 
     def __init__(self, enrollments: Iterable[Enrollment] = ()):
         self._enrollments: dict[str, Enrollment] = {}
-        # What one search prepares for the next. A change replaces the list, so that a search in
-        # another thread fills the old one.
-        self._prepared: list[_Prepared] = []
+        # What one search prepares for the next: verifier, speakers, voices, slopes and offsets of
+        # the LLRs. A change replaces the list, so a search in another thread fills the old one.
+        self._prepared: list[Any] = []
         for enrollment in enrollments:
             self.add(enrollment)
 
@@ -156,17 +137,24 @@ class Gallery:
         """
         if top < 1:
             raise TidyVoiceError(f"top {top}: ask for at least one candidate")
-        prepared = self._prepared
-        if not prepared or prepared[0].verifier is not verifier:
-            prepared[:] = [_Prepared.of(list(self), verifier)]
-        search, results = prepared[0], []
+        prepared, results = self._prepared, []
+        if not prepared or prepared[0] is not verifier:
+            speakers = list(self)
+            if not speakers:
+                raise TidyVoiceError("nobody is enrolled: enroll speakers first")
+            voices = verifier.prepare(np.stack([speaker.vector for speaker in speakers]))
+            scales = [verifier.scale(speaker.recordings) for speaker in speakers]
+            slopes = np.array([scale.slope for scale in scales])
+            offsets = np.array([scale.offset for scale in scales])
+            prepared[:] = [verifier, speakers, voices, slopes, offsets]
+        _, speakers, voices, slopes, offsets = prepared
         for embedding in embeddings:
-            scores = verifier.scores(search.voices, verifier.prepare(embedding[None]))
-            llrs = search.slopes * scores + search.offsets
+            scores = verifier.scores(voices, verifier.prepare(embedding[None]))
+            llrs = slopes * scores + offsets
             places = np.argpartition(-llrs, min(top, len(llrs)) - 1)[:top]
             best = []
             for place in places[np.argsort(-llrs[places], kind="stable")]:
-                speaker = search.speakers[place]
+                speaker = speakers[place]
                 numbers = float(scores[place]), float(llrs[place])
                 best.append(Candidate(speaker.name, *numbers, speaker.recordings))
             results.append(tuple(best))

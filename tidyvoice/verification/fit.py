@@ -33,19 +33,10 @@ def fit_verifier(
     allow_overlap: bool = False,
     cohort: CohortFiles | None = None,
 ) -> Verifier:
-    """Fit a verifier.
+    """Fit a verifier. The arguments are the options of ``tidyvoice fit-verifier``.
 
     Enrolment with several recordings is calibrated on trials whose enrolment side is replaced by
     the mean of as many utterances of the same speaker, if the list has enough of them.
-
-    Args:
-        embeddings, trials: of speakers unknown to the model; the trials are labelled.
-        mean: embeddings whose mean is subtracted; by default nothing is.
-        utt2spk: speakers of the list; by default from the ids.
-        prior: see ``fit_calibration``.
-        allow_overlap: allow speakers of the list in the model's training, the mean or the cohort,
-            and note them.
-        cohort: speakers for AS-norm; without it the score is the cosine.
     """
     tables = Tables([embeddings], mean, cohort)
     table = tables.embeddings

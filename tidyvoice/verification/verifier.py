@@ -177,10 +177,10 @@ class Verifier(Strict):
         source = f"{path} (`tidyvoice fit-verifier` writes a new one)"
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
-            known = values["format"] == FORMAT
+            current = values["format"] == FORMAT
         except (ValueError, TypeError, KeyError):
-            known = False
-        if not known:
+            current = False
+        if not current:
             raise TidyVoiceError(f"{source}: its format is not {FORMAT!r}")
         return validate(cls, values, source)
 

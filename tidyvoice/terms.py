@@ -1,7 +1,0 @@
-"""Rule of use that help texts and model cards state."""
-
-IDENTIFICATION = (
-    "Identify only people who agreed to it. The terms of many speech corpora forbid determining "
-    "who a speaker is, or commercial use. Keep to these terms with models that were trained on the "
-    "corpora, too."
-)
