@@ -171,7 +171,9 @@ def test_the_released_model_stands_beside_the_published_figures(project):
         "IN-SAMPLE: mean of dev itself: ",
     ):
         assert text in said
-    assert re.search(r"^tv26_eval-A.txt: released, .*, AS-norm, calibrated; 12 ", said, re.MULTILINE)
+    assert re.search(
+        r"^tv26_eval-A.txt: released, .*, AS-norm, calibrated; 12 ", said, re.MULTILINE
+    )
 
 
 PUBLISHED = (

@@ -85,7 +85,7 @@ class Trainer:
                 )
             steps = self.total, self.iteration, self.settings.log_iterations
             quiet = not self.world.is_first
-            with Tracker(self.folder, *steps, self.step_chunks, quiet) as tracker:
+            with closing(Tracker(self.folder, *steps, self.step_chunks, quiet)) as tracker:
                 if not newest:
                     self._begin(tracker)
                 elif self.iteration == self.total:
