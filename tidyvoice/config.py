@@ -99,8 +99,7 @@ class ModelSettings(ComponentSettings):
         "published networks",
     )
     activation_checkpointing: bool = Field(
-        False,
-        description="keep only the input of each block for the backward pass: a third more time",
+        False, description="keep only each block's input for the backward pass: a third more time"
     )
     sync_batchnorm: bool = Field(False, description="batch statistics over all processes (CUDA)")
     compile: bool = Field(

@@ -268,5 +268,4 @@ def scan(
     prefix: str = "",
 ) -> Manifest:
     """Return the manifest of ``of_layout`` for the files of ``find_audio``, with durations."""
-    names = find_audio(root, endings, part)
-    return of_layout(root, names, language_folder, prefix).measured()
+    return of_layout(root, find_audio(root, endings, part), language_folder, prefix).measured()

@@ -75,12 +75,11 @@ def quantise(source: OnnxEncoder, batches: list[np.ndarray], out: Path) -> Any:
     import onnx
     from onnxruntime import quantization
 
-    class Reader(quantization.CalibrationDataReader):
-        inputs = map(source.inputs, batches)
+    inputs = ({source.input: source.inputs(samples)} for samples in batches)
 
+    class Reader(quantization.CalibrationDataReader):
         def get_next(self) -> dict[str, np.ndarray] | None:
-            inputs = next(self.inputs, None)
-            return None if inputs is None else {source.input: inputs}
+            return next(inputs, None)
 
     with quiet():
         quantization.quantize_static(

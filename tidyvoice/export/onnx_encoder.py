@@ -37,9 +37,7 @@ class OnnxEncoder:
 
     It has the attributes of a ``SpeakerEncoder`` that extraction needs. ``weights`` of an int8 file
     is the SHA-256 of the file, because its embeddings differ from those of the original model.
-
-    ``threads`` compute one batch, by default as many as torch uses. Extraction computes several
-    batches at once and uses one thread for each.
+    ``threads`` compute one batch, by default as many as torch uses.
     """
 
     device = torch.device("cpu")

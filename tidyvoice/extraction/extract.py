@@ -49,16 +49,16 @@ class Extracted:
 
 
 class Parts:
-    """Folder ``out`` + ".parts" of items with their embeddings, and the plan of the extraction."""
+    """Folder ``out`` + ".parts" of items with their embeddings.
+
+    Its plan is everything that the embeddings depend on, by name.
+    """
 
     def __init__(self, out: Path):
         self.folder = out.with_name(out.name + ".parts")
 
     def begin(self, plan: dict[str, str | int]) -> int:
-        """Keep parts of the same plan, delete others, and return a number above that of each part.
-
-        The plan is everything that the embeddings depend on, by name.
-        """
+        """Keep the parts of the same plan, delete others, and return a number above theirs."""
         path, files = self.folder / "plan.json", self._files()
         older = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
         others = [name for name in plan if older.get(name) != plan[name]]
@@ -180,9 +180,8 @@ def extract(
             if lines:
                 write_text(listed, "\n".join(lines) + "\n")
             _merge(parts, out, encoder, source, items, summarise(lines, 1))
-    return Extracted(
-        len(rows) - len(failures), resumed, len(failures), listed if failures else None
-    )
+    failed = len(failures)
+    return Extracted(len(rows) - failed, resumed, failed, listed if failed else None)
 
 
 def _write_parts(results: Iterator[Batch], parts: Parts, number: int, rank: int) -> Iterator[Batch]:

@@ -32,7 +32,7 @@ MAPS = {"cpu": 4, "cuda": 7, "mps": 7}
 # Copies of a waveform and of its features in float32.
 WAVEFORMS, FEATURES = 5, 5
 MEMORY = {"cpu": 2048, "cuda": 4096, "mps": 1024}  # MiB by default
-CPU_BATCH = 64  # MiB; larger batches do not fit in the caches
+CPU_BATCH = 64  # MiB; several are computed at once, and larger ones do not fit in the caches
 OUT_OF_MEMORY = ("can't allocate memory", "out of memory")  # messages of the CPU; of CUDA and MPS
 
 
@@ -46,10 +46,7 @@ def bytes_per_frame(encoder: SpeakerEncoder) -> int:
 
 
 def batch_frames(encoder: SpeakerEncoder, memory: int) -> int:
-    """Return the largest number of frames of a batch, for MiB of all batches at once.
-
-    On a CPU several batches are computed at once.
-    """
+    """Return the largest number of frames of a batch, for MiB of all batches at once."""
     most = min(memory, CPU_BATCH) if encoder.device.type == "cpu" else memory
     return max(most * MIB // bytes_per_frame(encoder), 1)
 
