@@ -30,23 +30,24 @@ corpus=${corpus:-$data/corpus} corpus_stamp=${corpus:-$data/corpus}/corpus.json 
 tidyvoicex=$corpus/TidyVoiceX_ASV
 trials=$corpus/TidyVocieX_Dev_trialPairs.txt # the challenge's own spelling
 [ -z "$init_from$from_released" ] || pretraining=()
-system=finetune title=fine-tuned mean=mean # reported; the mean that is subtracted from its embeddings
+# The folder of the reported system, its name, and the table whose mean is subtracted.
+system=finetune title=fine-tuned mean=mean
 [ -z "$from_released" ] || system=released title=released
 systems=(${pretraining[@]+"${pretraining[@]}"} "$system")
 finetune=("conf/$recipe/finetune${variant:+_$variant}.yaml")
 [ -e "${finetune[0]}" ] || finetune=("conf/variants/$variant.yaml" "base=conf/$recipe/finetune.yaml")
 [ -e "${finetune[0]}" ] || fail "--variant $variant: there is no ${finetune[0]}"
-[[ $stage$stop_stage = [1-8][1-8] ]] || fail "stages are 1 to 8, not $stage and $stop_stage"
-[ "$stage" -le "$stop_stage" ] || fail "--stage $stage comes after --stop-stage $stop_stage"
+[[ $stage$stop_stage = [1-8][1-8] && $stage -le $stop_stage ]] ||
+  fail "--stage $stage --stop-stage $stop_stage: stages are 1 to 8, the last one not before the first"
 
-# The speakers who calibrate, nobody if empty; the list that calibrates.
+# The data folder of the calibration speakers, empty for none; the list to which calibrations are fitted.
 held_out=$data/calib fit=calib fit_trials=$data/calib/trials
 [ "$calib_speakers" != 0 ] || held_out='' fit=dev fit_trials=$trials
-compared=() # the systems before it
+compared=() # options that add the pretrained systems to the report
 for name in ${pretraining[@]+"${pretraining[@]}"}; do
   compared+=(--compare "${name/pretrain/pretrained}=$exp/$name/scores/dev.score")
 done
-[[ $normalize = language || $normalize = [as]*norm ]] ||
+[[ $normalize = language || $normalize = asnorm || $normalize = snorm ]] ||
   fail "--normalize $normalize: there are language, asnorm, snorm"
 norm=${normalize/language/language-aware norm} norm=${norm/asnorm/AS-norm} norm=${norm/snorm/S-norm}
 
@@ -116,11 +117,8 @@ if stage 6 "score, metrics, report"; then
     score "$name" dev "$trials"
     [ -e "$data/voxceleb1/wav.scp" ] || continue
     extract "$name" voxceleb1 "$data/voxceleb1"
-    for list in O E H; do
-      score "$name" voxceleb1-$list "$data/voxceleb1/vox1_${list}_cleaned.kaldi"
-      make "$exp/$name/scores/voxceleb1-$list.txt" -- \
-        tidyvoice metrics "$exp/$name/scores/voxceleb1-$list.score"
-    done
+    for list in O E H; do score "$name" voxceleb1-$list "$data/voxceleb1/vox1_${list}_cleaned.kaldi"; done
+    make "$exp/$name/voxceleb1.txt" -- tidyvoice metrics "$exp/$name/scores"/voxceleb1-{O,E,H}.score
   done
   [ -z "$from_released" ] || compare_means
   report results dev --name "$title"
@@ -135,8 +133,7 @@ if stage 7 "normalise, calibrate, report"; then
   if [ -n "$mean" ]; then
     fit_verifier
     normalise dev "$normalize"
-    calibrate dev "$normalize" --language-match \
-      ${held_out:+--save "$exp/finetune/models/calibration.json"}
+    calibrate dev "$normalize" --language-match
     report calibrated dev-llr --name "$title, $norm, calibrated" \
       --compare "$title, $norm=$scores/dev-$normalize.score" \
       --compare "$title=$scores/dev.score"

@@ -24,7 +24,7 @@ from tidyvoice.evaluation.evaluate import ScoreFile, evaluate
 from tidyvoice.evaluation.tables import categories_table
 from tidyvoice.scoring.embeddings import load_embeddings, save_embeddings
 from tidyvoice.scoring.pipeline import normalize_scores, score_list
-from tidyvoice.scoring.tables import CohortFiles
+from tidyvoice.scoring.tables import CohortFiles, Tables
 from tidyvoice.scoring.trials import Trials, read_trials, write_trials
 
 SPEAKERS, LANGUAGES = 808, ("en", "fr", "de", "zh-CN", "sv-SE", "ckb")
@@ -89,10 +89,8 @@ def score(folder: Path) -> str:
 
 def normalize(folder: Path) -> str:
     cohort = CohortFiles(folder / "cohort.npz", folder / "cohort.utt2spk", top_n=TOP_N)
-    normalize_scores(
-        folder / "scores", folder / "embeddings.npz", cohort, folder / "normalized",
-        mean=folder / "cohort.npz",
-    )  # fmt: skip
+    tables = Tables([folder / "embeddings.npz"], folder / "cohort.npz", cohort)
+    normalize_scores(folder / "scores", tables, folder / "normalized")
     return ""
 
 

@@ -14,13 +14,12 @@ TRIALS = "TidyVocieX_Dev_trialPairs"  # the challenge's own spelling
 
 def missing(corpus: Path, parts: tuple[str, ...], pretraining: bool) -> list[str]:
     """Return a line for each missing input, with what to do."""
-    lines = []
-    for part in parts:
-        folder = corpus / "TidyVoiceX_ASV" / f"TidyVoiceX_{part}"
-        archive = folder.with_suffix(".tar.gz")
-        if not (folder.exists() or archive.exists() or os.environ.get("MDC_API_KEY")):
-            key = "set MDC_API_KEY to a key of https://mozilladatacollective.com"
-            lines.append(f"{folder}: {key}, or put {archive.name} there")
+    lines, folders = [], [corpus / "TidyVoiceX_ASV" / f"TidyVoiceX_{part}" for part in parts]
+    absent = [f for f in folders if not (f.exists() or f.with_suffix(".tar.gz").exists())]
+    # The download holds both parts.
+    if not (absent == folders and os.environ.get("MDC_API_KEY")):
+        key = "or, without any part there, set MDC_API_KEY to a key of mozilladatacollective.com"
+        lines += [f"{folder}: put {folder.name}.tar.gz there, {key}" for folder in absent]
     if not any((corpus / f"{TRIALS}{ending}").exists() for ending in (".txt", ".zip")):
         link = "put it there, or its .zip, from the link that the challenge sends"
         lines.append(f"{corpus / TRIALS}.txt: {link}")

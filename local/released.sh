@@ -18,6 +18,6 @@ compare_means() {
   score released dev-none "$trials" ''
   score released dev-own "$trials" dev --allow-overlap
   make "$exp/released/compared.txt" -- tidyvoice metrics --published "conf/$recipe/published.yaml" \
-    "no mean=$scores/dev-none.score" ${mean:+"mean of TidyVoiceX train=$scores/dev.score"} \
+    "no mean=$scores/dev-none.score" ${mean:+"mean of the fine-tuning's data=$scores/dev.score"} \
     "mean of dev itself=$scores/dev-own.score"
 }

@@ -11,7 +11,7 @@ extract() {
 }
 
 # score SYSTEM NAME TRIALS [MEAN [OPTION ...]]: write cosine scores. NAME starts with that of the table
-# (eval-A: eval), MEAN is the table whose mean is subtracted; nothing is if it is empty.
+# (eval-A: eval). MEAN is the table whose mean is subtracted; empty for none.
 score() {
   local from=$exp/$1/embeddings out=$exp/$1/scores/$2.score mean=${4-$mean}
   make "$out" -- tidyvoice score --embeddings "$from/${2%%-*}.npz" --trials "$3" \
@@ -26,7 +26,7 @@ normalise() {
     --cohort-utt2spk "$data/finetune/utt2spk" --method "$2" --out "$out"
 }
 
-# calibrate NAME METHOD [OPTION ...]: calibrate by the list that calibrates; this one across folds.
+# calibrate NAME METHOD [OPTION ...]: calibrate with a fit to the list $fit, which is itself cross-fitted.
 calibrate() {
   local by=(--fit "$scores/$fit-$2.score") out=$scores/$1-llr.score
   if [ "$1" = "$fit" ]; then by=(--cross-fit 5); fi

@@ -1,14 +1,12 @@
 # shellcheck shell=bash disable=SC2154
-# Stage 8: score the evaluation lists as stage 7 does dev, and pack the scores.
+# Stage 8: score the evaluation lists with AS-norm, calibrate the scores, and pack them.
 
-if [ ! -e "$data/eval/wav.scp" ]; then
-  echo "  the evaluation set is not at $corpus/TidyVoiceX2: nothing to submit"
-  return
-fi
+[ -e "$data/eval/wav.scp" ] ||
+  { echo "  nothing to submit: put the evaluation set at $corpus/TidyVoiceX2, and run stage 1" && return; }
 extract "$system" eval "$data/eval"
 for list in eval-A eval-U; do score "$system" $list "$corpus/tv26_$list.txt"; done
 
-kind='' options=()
+kind='' any=${counts/official/}
 if [ -z "$mean" ]; then
   echo "  TidyVoiceX train is not here, which is the cohort: cosines are submitted"
 else
@@ -21,8 +19,7 @@ else
   done
   kind=-llr
 fi
-[ "$counts" = official ] || options=(--any-count)
 make "$exp/$system/submission.zip" "$scores"/eval-{A,U}$kind.score -- tidyvoice submission \
   --scores-a "$scores/eval-A$kind.score" --trials-a "$corpus/tv26_eval-A.txt" \
   --scores-u "$scores/eval-U$kind.score" --trials-u "$corpus/tv26_eval-U.txt" \
-  --name "$title" --out "$exp/$system/submission.zip" ${options[@]+"${options[@]}"}
+  --name "$title" --out "$exp/$system/submission.zip" ${any:+--any-count}

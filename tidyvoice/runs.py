@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -24,7 +24,6 @@ from tidyvoice.settings import differences, flatten, read_yaml
 
 USUAL = ("dev", "dev-llr")  # the score files that the recipes report
 INTERVALS = 400  # at the end of the log, for the median speed
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -70,10 +69,8 @@ def find_experiments(folders: Sequence[Path]) -> list[Experiment]:
     seen: set[Path] = set()
     experiments = [experiment for folder in folders for experiment in _below(folder, seen)]
     if not experiments:
-        raise TidyVoiceError(
-            f"no experiment below {', '.join(map(str, folders))}: an experiment is a folder with "
-            "the config.yaml of a training"
-        )
+        where = ", ".join(map(str, folders))
+        raise TidyVoiceError(f"no experiment below {where}. Give folders with trainings.")
     return experiments
 
 
@@ -119,7 +116,7 @@ def _settings(config: Path) -> dict[str, Any] | None:
         raise TidyVoiceError(f"{config}: a key is not text; write `key: value`") from None
 
 
-def _readable(read: Callable[..., Result], path: Path) -> Result | None:
+def _readable(read: Callable[[Path], Any], path: Path) -> Any:
     """Return what ``read`` returns; None, and a warning that names the file, if it fails."""
     try:
         return read(path)

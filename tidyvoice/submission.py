@@ -16,16 +16,16 @@ import polars as pl
 
 from tidyvoice.errors import TidyVoiceError, TidyVoiceWarning
 from tidyvoice.files import atomic_path, refuse_inputs, sha256
-from tidyvoice.scoring.lineage import companions, in_words, read_lineage
+from tidyvoice.scoring.lineage import companions, read_lineage
 from tidyvoice.scoring.pairs import difference
-from tidyvoice.scoring.provenance import FLAWS
+from tidyvoice.scoring.provenance import FLAWS, title
 from tidyvoice.scoring.trials import read_scores, read_trials
 
 # The evaluation lists: the name in the zip and the number of trials.
 NAMES = {"A": "tv26_eval-A.txt", "U": "tv26_eval-U.txt"}
 TRIALS = {"A": 4_000_000, "U": 1_280_000}
 
-# zlib's default level makes the zip 6 % smaller, but takes seven times as long.
+# Of zlib, whose default makes the zip 6 % smaller but takes seven times as long.
 _LEVEL = 1
 # With a fixed system and mode, and zipfile's year 1980, the same scores give the same bytes.
 _UNIX, _MODE = 3, 0o100644 << 16
@@ -36,19 +36,15 @@ def write_submission(
 ) -> dict[str, Any]:
     """Check the score files against the lists, write the zip, and compare it with the scores.
 
-    The same scores give the same bytes. Scores that are in-sample or confounded give a warning, and
-    the returned description of the zip says so.
+    The same scores give the same bytes. Scores that are in-sample or confounded give a warning.
 
     Args:
         scores: score file by list, "A" and "U"; their labels are ignored.
         trials: the lists; ids match with or without one trailing ``.wav``.
         any_count: allow lists of another number of trials than the challenge's.
-
-    Raises:
-        TidyVoiceError: a list of another length, or scores of other trials or in another order.
     """
     refuse_inputs([out], [*companions(scores.values()), *trials.values()])
-    values, flaws = {}, {kind: {} for kind in FLAWS}
+    values, systems, flaws = {}, {}, {kind: {} for kind in FLAWS}
     for which, name in NAMES.items():
         listed = read_trials(trials[which])
         if len(listed) != TRIALS[which] and not any_count:
@@ -60,7 +56,9 @@ def write_submission(
         if text := difference(table.trials, listed):
             raise TidyVoiceError(f"{text}. Give the scores of list {which}.")
         values[name] = table.scores
-        for kind, texts in read_lineage(scores[which]).flaws.items():
+        lineage = read_lineage(scores[which])
+        systems[name] = ", ".join(map(title, lineage.steps))
+        for kind, texts in lineage.flaws.items():
             flaws[kind] |= dict.fromkeys(texts, scores[which])
     with atomic_path(out) as partial:
         _write(partial, values)
@@ -72,19 +70,18 @@ def write_submission(
         "submission": str(out),
         "sha256": sha256(out),
         "lines": {name: len(column) for name, column in values.items()},
-        "systems": {NAMES[which]: in_words(path) for which, path in scores.items()},
+        "systems": systems,
         **{kind.replace("-", "_"): list(texts) for kind, texts in flaws.items()},
     }
 
 
 def _write(path: Path, values: Mapping[str, np.ndarray]) -> None:
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=_LEVEL) as archive:
+    with zipfile.ZipFile(path, "w") as archive:
         for name, scores in values.items():
             info = zipfile.ZipInfo(name)
-            info.compress_type, info.create_system = zipfile.ZIP_DEFLATED, _UNIX
-            info.external_attr = _MODE
+            info.create_system, info.external_attr = _UNIX, _MODE
             text = pl.DataFrame({"score": scores}).write_csv(include_header=False)
-            archive.writestr(info, text, compresslevel=_LEVEL)
+            archive.writestr(info, text, zipfile.ZIP_DEFLATED, _LEVEL)
 
 
 def _verify(path: Path, values: Mapping[str, np.ndarray], out: Path) -> None:

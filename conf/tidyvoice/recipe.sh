@@ -53,6 +53,6 @@ examine() {
 }
 
 pack_pretraining() {
-  pack "$data/voxblink2" --tolerate "$tolerate"
-  pack "$data/voxceleb2" --tolerate "$tolerate"
+  local name
+  for name in voxblink2 voxceleb2; do pack "$data/$name" --tolerate "$tolerate"; done
 }

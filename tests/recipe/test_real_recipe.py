@@ -166,7 +166,7 @@ def test_the_released_model_stands_beside_the_published_figures(project):
     for text in (
         *("3.07", "1.79", "5.19", "0.88", "2.97", "0.82"),  # published figures
         "\nno mean: cosine of the embeddings, not centred",
-        "\nmean of TidyVoiceX train: cosine of the embeddings, less the mean of 24 in ",
+        "\nmean of the fine-tuning's data: cosine of the embeddings, less the mean of 24 in ",
         "\nmean of dev itself: cosine of the embeddings, less the mean of 48 in ",
         "IN-SAMPLE: mean of dev itself: ",
     ):

@@ -25,8 +25,11 @@ def test_without_arguments_it_lists_and_starts_nothing(untouched):
     ("arguments", "message"),
     [
         ("--recipe none", "--recipe none: there are mini, tidyvoice"),
-        ("--recipe mini --stage 9", "stages are 1 to 8, not 9 and 8"),
-        ("--recipe mini --stage 6 --stop-stage 5", "--stage 6 comes after --stop-stage 5"),
+        ("--recipe mini --stage 9", "--stage 9 --stop-stage 8: stages are 1 to 8"),
+        (
+            "--recipe mini --stage 6 --stop-stage 5",
+            "--stop-stage 5: stages are 1 to 8",
+        ),
         ("--recipe mini --variant contast", "--variant contast: there is no conf/variants/contast"),
         ("--recipe mini --calib-speakers x", "--calib-speakers x: give a whole number"),
         ("--recipe mini --set large_margin.seed=2", "unknown key large_margin"),

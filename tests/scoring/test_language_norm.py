@@ -15,7 +15,6 @@ from tidyvoice.scoring.groups import languages_of
 from tidyvoice.scoring.language_norm import (
     LanguageWeights,
     known_languages,
-    language_match,
     language_posteriors,
     normalize_by_language,
 )
@@ -103,12 +102,6 @@ def test_is_as_norm_where_the_languages_say_nothing():
         normalized(COHORT, KNOWN, shrinkage=1e12),
     ):
         np.testing.assert_allclose(ours, expected, atol=1e-5)
-
-
-def test_language_match():
-    p = GUESSED.weights.astype(np.float64)
-    expected = [sum(p[e] * p[t]) for e, t in zip(TRIALS.enroll, TRIALS.test, strict=True)]
-    np.testing.assert_allclose(language_match(GUESSED, TRIALS), expected, atol=1e-6)
 
 
 def test_posteriors_find_the_languages_of_new_utterances():

@@ -57,8 +57,7 @@ def metrics(
     points = [Costs(p, c_miss, c_fa) for p in p_target or [at.p_target for at in OPERATING_POINTS]]
     if published and points[0] != OPERATING_POINTS[0]:
         raise TidyVoiceError(
-            "--published: the published costs use P(target) 0.01 and unit costs; leave out "
-            "--p-target, --c-miss and --c-fa"
+            "--published needs the usual costs: leave out --p-target, --c-miss and --c-fa"
         )
     if trial_list and not published:
         raise TidyVoiceError("--list chooses a list of the file that --published gives")
@@ -99,7 +98,7 @@ def metrics(
                 remarks.append(f"{key}: other trials than {name}, so there are no differences")
     else:
         parts = [tables.categories_table(main).to_text()]
-        if not main.calibrated:
+        if not main.lineage.calibrated:
             remarks.append(
                 "actDCF and Cllr assume calibrated log-likelihood ratios; these scores may be none"
             )

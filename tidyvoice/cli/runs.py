@@ -14,8 +14,7 @@ from tidyvoice.errors import one_line_errors
 @one_line_errors()
 def runs(
     folders: Annotated[
-        list[Path] | None,
-        typer.Argument(show_default="exp", help="folders with experiments"),
+        list[Path] | None, typer.Argument(show_default="exp", help="folders with experiments")
     ] = None,
     as_json: AsJson = False,
 ) -> None:

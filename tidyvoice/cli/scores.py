@@ -73,15 +73,13 @@ def normalize(
     --cohort-utt2spk data/train/utt2spk --mean train.npz --out dev-asnorm.score
     """
     from tidyvoice.scoring.pipeline import BY_LANGUAGE, normalize_scores
-    from tidyvoice.scoring.tables import CohortFiles
+    from tidyvoice.scoring.tables import CohortFiles, Tables
 
     languages = {"utt2lang": utt2lang, "cohort-utt2lang": cohort_utt2lang, "blind": blind}
     _need(f"--method {BY_LANGUAGE}", method == BY_LANGUAGE, languages)
     members = CohortFiles(cohort, cohort_utt2spk, cohort_utt2lang, top_n)
-    lineage = normalize_scores(
-        scores, embeddings, members, out, mean, method, utt2lang or (), blind, utt2spk or (),
-        allow_overlap,
-    )  # fmt: skip
+    tables = Tables([embeddings], mean, members, utt2lang or (), blind)
+    lineage = normalize_scores(scores, tables, out, method, utt2spk or (), allow_overlap)
     _print(out, lineage, as_json)
 
 
@@ -142,10 +140,10 @@ def calibrate(
     tables = Tables(
         embeddings or (), mean, members, utt2lang or (), blind, utt2dur or (), language_match
     )
+    prior = PRIOR if prior is None else prior
     lineage = calibrate_scores(
-        apply, out, tables, fit or (), use, cross_fit, PRIOR if prior is None else prior, save,
-        utt2spk or (), allow_overlap,
-    )  # fmt: skip
+        apply, out, tables, fit or (), use, cross_fit, prior, save, utt2spk or (), allow_overlap
+    )
     _print(out, lineage, as_json)
 
 

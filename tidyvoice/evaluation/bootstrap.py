@@ -67,9 +67,8 @@ def resample(
     if wrong.any():
         trial = int(np.argmax(wrong))
         raise TidyVoiceError(
-            f"{trials.source}:{trial + 1}: '{trials.pair(trial)}' is labelled "
-            f"{'target' if trials.label[trial] else 'nontarget'}, which their speakers contradict "
-            f"({int(wrong.sum()):,} such trials); give the right --utt2spk"
+            f"{trials.source}:{trial + 1}: the speakers of '{trials.pair(trial)}' contradict the "
+            f"label ({wrong.sum():,} such trials). Correct it, or give the right --utt2spk."
         )
     edges = _edges(table, points)
     bins = np.searchsorted(edges, table.scores, side="right").astype(np.int32)

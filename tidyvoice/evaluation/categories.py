@@ -22,7 +22,7 @@ from tidyvoice.scoring.metrics import (
     min_cllr,
     min_dcf_of,
 )
-from tidyvoice.scoring.trials import ScoreTable, Trials
+from tidyvoice.scoring.trials import ScoreTable
 
 POOLED = "all/all"
 # The kinds (see ``trial_kinds``) of target and of non-target trials by category.
@@ -85,19 +85,11 @@ class Row:
 
 
 def evaluate(
-    table: ScoreTable,
-    languages: Groups | None,
-    points: Sequence[Costs] = OPERATING_POINTS,
+    table: ScoreTable, languages: Groups | None, points: Sequence[Costs] = OPERATING_POINTS
 ) -> list[Row]:
     """Compute the metrics of all trials and of the four categories: five rows, in this order.
 
-    Args:
-        table: T scored trials with labels.
-        languages: see ``groups.languages_of``; None leaves the categories without metrics.
-        points: priors and costs.
-
-    Raises:
-        TidyVoiceError: the trials carry no labels, or are all of one kind.
+    Without languages the four have no metrics. Trials without labels or of one kind are an error.
     """
     rows = {category: Row(category, None, None) for category in KINDS}
     for category, scores in category_scores(table, languages):
@@ -138,17 +130,12 @@ def trial_kinds(table: ScoreTable, languages: Groups | None) -> np.ndarray:
 
     Without languages all trials count as cross-language.
     """
-    require_labels(table.trials)
+    if table.trials.label is None:
+        raise TidyVoiceError(
+            f"{table.trials.source}: metrics need labels. Score a list with 'target|nontarget', "
+            "or give such a list with --trials."
+        )
     kinds = table.trials.label.astype(np.uint8) * 2
     if languages is not None:
         kinds += same_language(table.trials, languages)
     return kinds
-
-
-def require_labels(trials: Trials) -> None:
-    """Refuse a list without labels."""
-    if trials.label is None:
-        raise TidyVoiceError(
-            f"{trials.source}: metrics need labels; score a list with 'target|nontarget', or "
-            "give such a list with --trials"
-        )

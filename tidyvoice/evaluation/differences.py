@@ -1,5 +1,6 @@
 """The difference of two systems on the same trials, and whether it is more than chance."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,10 +47,7 @@ def differences(main: Evaluation, other: Evaluation) -> Differences | None:
 
 
 def _difference(
-    first: float | None,
-    second: float | None,
-    left: tuple[float | None, ...],
-    right: tuple[float | None, ...],
+    first: float | None, second: float | None, left: Sequence, right: Sequence
 ) -> Difference | None:
     """Subtract ``first`` from ``second``, and their values in R resamples if both are known."""
     if first is None or second is None:

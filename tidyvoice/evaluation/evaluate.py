@@ -43,9 +43,7 @@ class Loaded(NamedTuple):
 class ScoreFile:
     """A score file, and the files with the labels, languages and speakers of its trials.
 
-    Attributes:
-        trials: trial list that gives the labels; None where the score file has them.
-        utt2lang, utt2spk: languages and speakers of the utterances; by default the ids tell.
+    By default the score file has the labels, and the ids contain languages and speakers.
     """
 
     path: Path
@@ -61,7 +59,6 @@ class ScoreFile:
     def load(self) -> Loaded:
         """Read the scores, and the languages and speakers of their ids."""
         table = read_labelled(self.path, self.trials)
-        categories.require_labels(table.trials)
         return Loaded(
             table,
             languages_of(table.trials, read_maps(self.utt2lang, "language")),
@@ -127,11 +124,6 @@ class Evaluation:
         """The operating points of the detection costs."""
         return tuple(point.costs for point in self.pooled.points)
 
-    @property
-    def calibrated(self) -> bool:
-        """True if the scores are known to be log-likelihood ratios."""
-        return self.lineage.calibrated
-
     def row(self, category: str) -> Row:
         """Return the metrics of one category."""
         return next(row for row in self.categories if row.category == category)
@@ -146,7 +138,7 @@ class Evaluation:
             "speakers": self.speakers,
             "trials": self.trials,
             "resamples": self.resamples,
-            "calibrated": self.calibrated,
+            "calibrated": self.lineage.calibrated,
             **self.lineage.to_json(),
         }
 
@@ -166,15 +158,10 @@ def evaluate(
         points: priors and costs. Only evaluations at the usual points are kept.
         resamples: of the speakers, for 95 % confidence intervals; 0 for none.
         loaded: what ``file.load()`` returned, if it was called already.
-
-    Raises:
-        TidyVoiceError: too few resamples, a file that cannot be read, scores without labels of both
-            kinds, an utterance without language or speaker, speakers that contradict the labels.
     """
     if 0 < resamples < LEAST:
         raise TidyVoiceError(
-            f"{resamples} resamples are too few for 95 % intervals: give at least {LEAST} (1000 is "
-            "usual), or 0 for no intervals"
+            f"{resamples} resamples are too few for 95 % intervals. Give {LEAST} or more, or 0."
         )
     path = file.path.with_name(f"{file.name}.metrics.json")
     usual = tuple(points) == OPERATING_POINTS and file.path.is_file()

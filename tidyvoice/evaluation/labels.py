@@ -14,11 +14,8 @@ from tidyvoice.scoring.trials import ScoreTable, Trials, by_stem, read_scores, r
 def read_labelled(scores: str | Path, key: str | Path | None = None) -> ScoreTable:
     """Read a score file; the trial list ``key`` gives the labels of its pairs (enroll, test).
 
-    The order of ``key`` does not matter. Ids match with or without ``.wav``.
-
-    Raises:
-        TidyVoiceError: a file cannot be read, ``key`` has no labels, a pair is in only one of the
-            two files, or the scores carry another label: the line of the first, and how many more.
+    The order of ``key`` does not matter. A pair that is in only one of the two files is an error,
+    and so is a score with another label.
     """
     table = read_scores(scores)
     if key is None:
@@ -26,8 +23,8 @@ def read_labelled(scores: str | Path, key: str | Path | None = None) -> ScoreTab
     trials, labelled = table.trials, read_trials(key)
     if labelled.label is None:
         raise TidyVoiceError(
-            f"{key}:1: a list without labels; give lines '1|0 enroll test' or 'enroll test "
-            "target|nontarget'"
+            f"{key}:1: a list without labels. Give lines '1|0 enroll test' or 'enroll test "
+            "target|nontarget'."
         )
     # Joining 12 million pairs takes seconds, this comparison 0.1 s.
     same = len(trials) == len(labelled) and trials.first_other(labelled) is None

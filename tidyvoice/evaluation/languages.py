@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tidyvoice.evaluation.categories import OPERATING_POINTS, require_labels
+from tidyvoice.evaluation.categories import OPERATING_POINTS
 from tidyvoice.scoring.groups import Groups
 from tidyvoice.scoring.metrics import Costs, SortedScores, eer_of, error_rates, min_dcf_of
 from tidyvoice.scoring.trials import ScoreTable
@@ -34,7 +34,6 @@ def by_language(
 
     A trial across two languages counts for both of them. ``costs`` are those of minDCF.
     """
-    require_labels(table.trials)
     names, codes = languages.names, languages.codes.astype(np.int32)
     enroll, test = codes[table.trials.enroll], codes[table.trials.test]
     key = (np.minimum(enroll, test) * len(names) + np.maximum(enroll, test)) * 2

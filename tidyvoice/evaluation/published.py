@@ -30,10 +30,10 @@ class Figures(Strict):
     eer_percent: dict[Category, float] = Field(min_length=1)
     min_dcf: dict[Category, float] = Field(default_factory=dict)
 
-    def eer(self, category: str) -> float | None:
-        """Return the EER of a category, a fraction."""
-        rate = self.eer_percent.get(category)
-        return None if rate is None else rate / 100
+    @property
+    def eer(self) -> dict[str, float]:
+        """The EER by category, a fraction."""
+        return {category: rate / 100 for category, rate in self.eer_percent.items()}
 
 
 class System(Strict):
@@ -54,9 +54,7 @@ class Published(Strict):
 class Comparison(NamedTuple):
     """Our evaluations beside the published systems of one list.
 
-    Attributes:
-        reference: the system that ours are compared with, category by category.
-        ranking: the published systems and ours by EER of all trials.
+    ``categories`` compares ours with the system ``reference``; ``ranking`` is by EER of all trials.
     """
 
     reference: str
@@ -76,9 +74,7 @@ class Comparison(NamedTuple):
 
 
 def compare(
-    path: str | Path,
-    evaluations: Mapping[str, Evaluation],
-    trial_list: str | None = None,
+    path: str | Path, evaluations: Mapping[str, Evaluation], trial_list: str | None = None
 ) -> Comparison:
     """Compare our evaluations with the published results of a YAML file.
 
@@ -104,7 +100,7 @@ def compare(
     ranking: list[list[Cell]] = []
     for title, item in systems.items():
         figures = item.results[trial_list]
-        values = percent(figures.eer(POOLED)), decimals(figures.min_dcf.get(POOLED))
+        values = percent(figures.eer.get(POOLED)), decimals(figures.min_dcf.get(POOLED))
         ranking.append([title, *values, item.source])
     for title, evaluation in evaluations.items():
         remarks.append(f"{title}: {'; '.join(map(describe, evaluation.lineage.steps))}")
@@ -112,8 +108,8 @@ def compare(
         if chosen.trials not in (None, sizes[title]):
             own += f", on another list: {sizes[title]:,} trials"
             remarks.append(
-                f"{title}: {sizes[title]:,} trials, but the published list has "
-                f"{chosen.trials:,}: results on different lists cannot be compared"
+                f"{title}: {sizes[title]:,} trials, but the published list has {chosen.trials:,}: "
+                "results on different lists cannot be compared"
             )
         values = percent(evaluation.pooled.eer), decimals(evaluation.pooled.min_dcf)
         ranking.append([marked(title, evaluation.lineage), *values, own])
@@ -124,12 +120,11 @@ def compare(
 
 
 def _categories(name: str, figures: Figures, evaluations: Mapping[str, Evaluation]) -> Table:
-    lines = [("EER %", "eer", category, figures.eer(category)) for category in KINDS]
-    costs = {POOLED: None} | figures.min_dcf
-    lines += [("minDCF", "min_dcf", category, cost) for category, cost in costs.items()]
+    rates, costs = dict.fromkeys(KINDS) | figures.eer, {POOLED: None} | figures.min_dcf
+    lines = [("EER %", "eer", percent, *item) for item in rates.items()]
+    lines += [("minDCF", "min_dcf", decimals, *item) for item in costs.items()]
     rows = []
-    for label, metric, category, published in lines:
-        write = percent if metric == "eer" else decimals
+    for label, metric, write, category, published in lines:
         row: list[Cell] = [f"{label} {category}", write(published)]
         for evaluation in evaluations.values():
             value = getattr(evaluation.row(category), metric)

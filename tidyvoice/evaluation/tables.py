@@ -11,8 +11,6 @@ from tidyvoice.evaluation.languages import LanguageRow
 from tidyvoice.scoring.lineage import Lineage
 from tidyvoice.scoring.provenance import UNKNOWN_ORIGIN
 
-NOT_AVAILABLE = "n/a"
-
 
 @dataclass(frozen=True)
 class Number:
@@ -36,7 +34,7 @@ class Number:
 
     def text(self) -> str:
         """Return the number without its interval."""
-        return NOT_AVAILABLE if self.value is None else self._format(self.value)
+        return "n/a" if self.value is None else self._format(self.value)
 
     def bounds(self) -> str:
         """Return the interval in brackets; "" without one."""
@@ -79,8 +77,7 @@ Cell = str | Number | Name | None
 class Table:
     """A head and rows of cells; a row of one string is a title for the rows below it.
 
-    Attributes:
-        left: columns of text, aligned to the left; the first column always is.
+    The first column and those in ``left`` are text, aligned to the left.
     """
 
     head: Sequence[str]
@@ -201,9 +198,9 @@ def brief_table(systems: Mapping[str, Evaluation]) -> Table:
 
 def _actual(evaluation: Evaluation) -> list[Cell]:
     """Return actDCF and Cllr, which only log-likelihood ratios have."""
-    pooled = evaluation.pooled
-    costs: list[Cell] = [decimals(pooled.act_dcf), decimals(pooled.cllr)]
-    return costs if evaluation.calibrated else [None, None]
+    if not evaluation.lineage.calibrated:
+        return [None, None]
+    return [decimals(evaluation.pooled.act_dcf), decimals(evaluation.pooled.cllr)]
 
 
 def _by_category(evaluation: Evaluation) -> list[Cell]:

@@ -38,7 +38,7 @@ def model_card(facts: Facts, repository: str, licence: str, about: str) -> str:
         "described": lambda record: describe(record, lambda path: PurePath(path).name),
         "shown": shown,
         "titled": title,
-        "table": lambda evaluation: categories_table(evaluation, evaluation.calibrated),
+        "table": lambda evaluation: categories_table(evaluation, evaluation.lineage.calibrated),
     }
     speakers = facts.encoder.trained_on or []
     settings = facts.experiment.settings if facts.experiment else {}

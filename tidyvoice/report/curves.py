@@ -36,11 +36,6 @@ def histograms(
     return edges, densities
 
 
-def eer_threshold(rates: ErrorRates) -> float:
-    """Return the threshold at which the error rates are closest to each other."""
-    return float(rates.thresholds[np.argmin(np.abs(rates.fnr - rates.fpr))])
-
-
 def cost_curve(
     scores: SortedScores, rates: ErrorRates, costs: Costs
 ) -> tuple[np.ndarray, np.ndarray, float, float]:

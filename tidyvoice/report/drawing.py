@@ -78,13 +78,10 @@ class Picture:
 def drawn(
     name: str, title: str, height: float, below: float, draw: Callable[[Figure, Axes], None]
 ) -> Picture:
-    """Draw a matplotlib figure of the common width. Same input, same bytes.
+    """Draw a matplotlib figure of the common width; the same input gives the same bytes.
 
-    Args:
-        name: name of the file, and prefix of the ids of its elements.
-        title: text for screen readers.
-        height, below: of the axes and of the room beneath them, in inches.
-        draw: called with the figure and its axes.
+    ``name`` is the name of the file and the prefix of the ids of its elements, ``title`` a text for
+    screen readers; ``height`` and ``below`` are of the axes and the room beneath them, in inches.
     """
     file = io.StringIO()
     # Element ids are a hash with this salt; no date or creator is written.

@@ -4,15 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib import ticker
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import (
-    FixedLocator,
-    FuncFormatter,
-    MaxNLocator,
-    NullLocator,
-    StrMethodFormatter,
-)
 from scipy.special import ndtri
 
 from tidyvoice.report.curves import COST_SHOWN, LLR_EDGES, LOG_ODDS
@@ -60,9 +54,9 @@ def det_picture(name: str, title: str, curves: Mapping[str, ErrorRates]) -> Pict
             axes.plot(ndtri(rates.fpr[inside]), ndtri(rates.fnr[inside]), label=label, **style)
         axes.plot(limits, limits, color=MUTED, linewidth=0.7, zorder=1)
         for axis, rate in ((axes.xaxis, "positive"), (axes.yaxis, "negative")):
-            axis.set_major_locator(FixedLocator(ndtri(np.array(ticks) / 100)))
-            axis.set_major_formatter(FuncFormatter(lambda _, place: f"{ticks[place]:g}"))
-            axis.set_minor_locator(NullLocator())
+            axis.set_major_locator(ticker.FixedLocator(ndtri(np.array(ticks) / 100)))
+            axis.set_major_formatter(ticker.FuncFormatter(lambda _, place: f"{ticks[place]:g}"))
+            axis.set_minor_locator(ticker.NullLocator())
             axis.set_label_text(f"False {rate} rate (%)")
         axes.set(xlim=limits, ylim=limits)
 
@@ -121,11 +115,11 @@ def reliability_picture(
         strip.set(xlim=(-LIMIT, LIMIT), yscale="log", ylim=(0.8, top), ylabel="Trials")
         strip.set_xlabel("Predicted log odds (the log-likelihood ratio)")
         decades = 10.0 ** np.arange(0, np.log10(top) + 1, 2)
-        strip.yaxis.set_major_locator(FixedLocator(decades[decades < top]))
-        strip.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
-        strip.yaxis.set_minor_locator(NullLocator())
+        strip.yaxis.set_major_locator(ticker.FixedLocator(decades[decades < top]))
+        strip.yaxis.set_major_formatter(ticker.StrMethodFormatter("{x:,.0f}"))
+        strip.yaxis.set_minor_locator(ticker.NullLocator())
         for axis in (axes.xaxis, strip.xaxis, axes.yaxis):
-            axis.set_major_locator(FixedLocator(np.arange(-10, 11, 5)))
+            axis.set_major_locator(ticker.FixedLocator(np.arange(-10, 11, 5)))
         legend(figure, len(systems) + 2)
 
     # The figure ends level with the one beside it.
@@ -154,7 +148,7 @@ def cost_picture(
         room = 0.03 * (max(shown) - min(shown))
         axes.set(xlim=(min(shown) - room, max(shown) + room), ylim=(0, COST_SHOWN))
         axes.set(xlabel="Threshold", ylabel="Normalised DCF")
-        axes.xaxis.set_major_locator(MaxNLocator(8))
+        axes.xaxis.set_major_locator(ticker.MaxNLocator(8))
 
     return _with_legend(name, title, len(curves) + (bayes_threshold is not None), draw)
 
@@ -206,12 +200,12 @@ def training_pictures(prefix: str, log: TrainingLog) -> list[Picture]:
                 positive = values[values > 0]
                 if key == "lr" and len(positive) and positive.max() > 20 * positive.min():
                     axes.set_yscale("log")
-                    axes.yaxis.set_minor_locator(NullLocator())
+                    axes.yaxis.set_minor_locator(ticker.NullLocator())
                 else:
-                    axes.yaxis.set_major_locator(MaxNLocator(4))
-                axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-                axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-                axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+                    axes.yaxis.set_major_locator(ticker.MaxNLocator(4))
+                axes.yaxis.set_major_formatter(ticker.StrMethodFormatter("{x:g}"))
+                axes.xaxis.set_major_locator(ticker.MaxNLocator(5, integer=True))
+                axes.xaxis.set_major_formatter(ticker.StrMethodFormatter("{x:,.0f}"))
                 axes.grid(axis="x", visible=False)
 
             pictures.append(drawn(f"{prefix}-{key}", title, 1.6, BELOW, draw))

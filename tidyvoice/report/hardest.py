@@ -38,8 +38,8 @@ def hardest_speakers(
                 all_trials = int(trial_count[code])
                 row += [Number(all_trials)]
                 row += [percent(errors[code] / all_trials) if all_trials else None]
-            spoken = languages and np.unique(languages.codes[speakers.codes == code])
-            row += [None if spoken is None else ", ".join(languages.names[at] for at in spoken)]
+            places = languages and np.unique(languages.codes[speakers.codes == code])
+            row += [None if places is None else ", ".join(languages.names[at] for at in places)]
             rows.append(row)
     head = ["Speaker", "Targets", "Missed (%)", "Non-targets", "False alarms (%)", "Languages"]
     return Table(head, rows, left=(5,))
@@ -57,11 +57,11 @@ def hardest_trials(table: ScoreTable, languages: Groups | None) -> tuple[Table, 
         rows: list[list[Cell]] = []
         for place in places[order]:
             sides = trials.enroll[place], trials.test[place]
-            spoken = None
+            pair = None
             if languages is not None:
                 names = [languages.names[languages.codes[side]] for side in sides]
-                spoken = " – ".join(dict.fromkeys(names))
+                pair = " – ".join(dict.fromkeys(names))
             score = Number(float(table.scores[place]), places=4)
-            rows.append([*(trials.ids[side] for side in sides), score, spoken])
+            rows.append([*(trials.ids[side] for side in sides), score, pair])
         tables.append(Table(["Enrolment", "Test", "Score", "Languages"], rows, left=(1, 3)))
     return tuple(tables)

@@ -17,11 +17,7 @@ from tidyvoice.evaluation.tables import (
 )
 from tidyvoice.files import refuse_inputs, write_text
 from tidyvoice.record import package_versions, source_state
-from tidyvoice.report.figures import (
-    bayes_error_picture,
-    det_picture,
-    reliability_picture,
-)
+from tidyvoice.report.figures import bayes_error_picture, det_picture, reliability_picture
 from tidyvoice.report.system import Result, System, evaluate_system
 from tidyvoice.report.training_log import log_path
 from tidyvoice.scoring.lineage import source
@@ -38,12 +34,9 @@ def write_report(
 ) -> dict[str, Evaluation]:
     """Write the report of an experiment; return the evaluations by names on the page.
 
-    Same input, same bytes.
-
-    Args:
-        experiment: the folder whose ``config.yaml`` is shown and whose name is the title.
-        systems: the first is the main one; the others are compared with it.
-        resamples: of the speakers, for confidence intervals; 0 for none.
+    The page shows the ``config.yaml`` of the experiment, and compares the other systems with the
+    first. ``resamples`` are those of the speakers, for confidence intervals; 0 for none. The same
+    input gives the same bytes.
     """
     configuration = Path(experiment) / "config.yaml"
     inputs = [configuration]
@@ -85,7 +78,7 @@ def write_report(
         reliability=reliability_picture("reliability", title, bins) if main.reliability else None,
         bayes_error=bayes_error_picture("bayes-error", "Normalised Bayes error", errors, marks),
         summary=systems_table(evaluations),
-        categories=categories_table(evaluation, evaluation.calibrated),
+        categories=categories_table(evaluation, evaluation.lineage.calibrated),
         pairs=languages_table(evaluation.pairs),
         languages=languages_table(evaluation.languages),
         trained=list(trained.values()),

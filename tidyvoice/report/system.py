@@ -38,17 +38,14 @@ def load_system(
 
     Args:
         experiment: a folder with ``scores/{scores}.score`` or ``.score.gz``, or one such file.
-        scores: which score file, without its ending.
-        name: name of the system; by default that of the folder, followed by that of the file if
-            ``experiment`` is a file.
-        utt2lang, utt2spk: files with languages and speakers; by default those in the experiment
-            folder if they exist, else the ids tell.
+        name: by default that of the folder, and of the file if ``experiment`` is a file.
+        utt2lang, utt2spk: by default those in the experiment folder if they exist.
     """
     path = Path(experiment)
     folder: Path | None = path
     if path.is_file():
         folder = path.parent.parent if path.parent.name == "scores" else None
-        file_name = path.name.removesuffix(".gz").removesuffix(".score")
+        file_name = ScoreFile(path).name
         default = f"{folder.resolve().name}, {file_name}" if folder else file_name
     elif path.is_dir():
         path, default = _score_file(path, scores), path.resolve().name
@@ -95,19 +92,18 @@ class Result(NamedTuple):
 def evaluate_system(system: System, name: str, number: int, resamples: int) -> Result:
     """Evaluate a system, and compute what the page shows of it.
 
-    Args:
-        name, number: of the system on the page; 1 is the main system.
-        resamples: of the speakers, for confidence intervals; 0 for none.
+    ``name`` and ``number`` are those of the system on the page; 1 is the main system.
     """
     table, languages, speakers = loaded = system.file.load()
     evaluation = evaluate(system.file, resamples=resamples, loaded=loaded)
-    calibrated, at = evaluation.calibrated, evaluation.points[0]
+    calibrated, at = evaluation.lineage.calibrated, evaluation.points[0]
     log = read_log(log_path(system.experiment)) if system.experiment else None
     categories = category_scores(table, languages)
     _, pooled = next(categories)
     rates = error_rates(pooled)
     minimum, actual = curves.bayes_error(pooled, rates)
-    threshold = curves.eer_threshold(rates)
+    # Here the error rates are closest to each other.
+    threshold = float(rates.thresholds[np.argmin(np.abs(rates.fnr - rates.fpr))])
     suffix = "" if number == 1 else f"-{number}"
     training = figures.training_pictures(f"training{suffix}", log) if log else []
     bins = curves.histograms(table, languages)

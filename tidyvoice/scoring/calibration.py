@@ -102,11 +102,7 @@ class Calibration(Strict):
 
         llr = offset + sum over f of weights_f (x_f − mean_f) / scale_f
 
-    Attributes:
-        names: the features.
-        mean, scale, weights: one value for each feature.
-        prior: the prior of a target trial that the fit was weighted for.
-        notes: numbers of the fit.
+    ``prior`` is the prior of a target trial of the fit, ``notes`` are its numbers.
     """
 
     format: Literal["tidyvoice calibration 1"] = "tidyvoice calibration 1"
@@ -219,9 +215,6 @@ def fit_calibration(
         origin: provenance, kept with the calibration.
         mask: bool [T], the trials that the fit may use; all by default.
         seed: seed of the draw of ``LIMIT`` trials.
-
-    Raises:
-        TidyVoiceError: no labels, no trial of a kind, or scores that are no higher for targets.
     """
     # Imported here: it takes a second, and applying does without.
     from sklearn.linear_model import LogisticRegression

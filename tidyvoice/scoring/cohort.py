@@ -60,13 +60,14 @@ def speaker_cohort(
         )
     ordered = embeddings.vectors[np.argsort(entry, kind="stable")]
     sums = np.add.reduceat(ordered, np.cumsum(sizes) - sizes, dtype=np.float64)
-    places, spoken = keys, None
+    places, entry_languages = keys, None
     if languages is not None:
         places, codes = np.divmod(keys, len(languages.names))
-        spoken = [languages.names[code] for code in codes]
+        entry_languages = [languages.names[code] for code in codes]
     names = [speakers.names[place] for place in places]
     means = Embeddings(names, (sums / sizes[:, None]).astype(np.float32))
-    return Cohort(unit_vectors(means, np.arange(len(keys)), mean), names, spoken, source)
+    vectors = unit_vectors(means, np.arange(len(keys)), mean)
+    return Cohort(vectors, names, entry_languages, source)
 
 
 def same_columns(vectors: np.ndarray, cohort: np.ndarray) -> None:

@@ -24,9 +24,6 @@ def cosine_scores(
     Args:
         embeddings: raw embeddings [N x D] of at least the ids in the T trials.
         mean: the embedding m [D] to subtract from both sides; none by default.
-
-    Raises:
-        TidyVoiceError: an id without embedding, or an embedding without direction.
     """
     vectors = unit_vectors(embeddings, trials.places_in(embeddings.ids, "embedding"), mean)
     return pairwise_products(vectors, trials)
@@ -61,9 +58,8 @@ def unit_vectors(
     bad = ~(norms > VANISHED * before) | np.isinf(norms)
     if bad.any():
         raise TidyVoiceError(
-            f"the embedding of '{embeddings.ids[rows[np.argmax(bad)]]}' has no direction: it is "
-            f"zero, equals the mean or is not finite ({int(bad.sum()):,} such embeddings). Check "
-            "its audio, and extract it again."
+            f"the embedding of '{embeddings.ids[rows[np.argmax(bad)]]}' is zero, not finite or the "
+            f"mean itself ({bad.sum():,} such ids). Check the audio, and extract it again."
         )
     return vectors / norms[:, None]
 

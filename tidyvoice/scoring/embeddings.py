@@ -11,7 +11,7 @@ from tidyvoice.errors import TidyVoiceError
 from tidyvoice.files import atomic_path
 
 # What numpy raises for a file that is no ``.npz``.
-UNREADABLE = (ValueError, KeyError, TypeError, OSError, EOFError, AttributeError, BadZipFile)
+_UNREADABLE = (ValueError, KeyError, TypeError, OSError, EOFError, AttributeError, BadZipFile)
 
 
 @dataclass(frozen=True)
@@ -36,11 +36,7 @@ class Embeddings:
 
 
 def load_embeddings(path: str | Path) -> Embeddings:
-    """Read a table of embeddings.
-
-    Raises:
-        TidyVoiceError: the file is no such table, an id occurs twice, or a value is not finite.
-    """
+    """Read a table of embeddings; a repeated id or a value that is not finite is an error."""
     trained_on = None
     try:
         with np.load(path, allow_pickle=False) as archive:
@@ -48,7 +44,7 @@ def load_embeddings(path: str | Path) -> Embeddings:
             if "trained_on" in archive:
                 trained_on = archive["trained_on"].tobytes().decode().splitlines()
             model = str(archive["model"]) if "model" in archive else None
-    except UNREADABLE as error:
+    except _UNREADABLE as error:
         reason = getattr(error, "strerror", None) or type(error).__name__
         raise TidyVoiceError(
             f"{path}: not a readable table of embeddings ({reason}). Write it with `tidyvoice "
@@ -63,11 +59,12 @@ def load_embeddings(path: str | Path) -> Embeddings:
 
 def same_model(tables: Mapping[str | Path, Embeddings]) -> None:
     """Refuse tables of different models; those of unknown models pass."""
-    known = [name for name, table in tables.items() if table.model is not None]
-    for name in known:
-        if tables[name].model != tables[known[0]].model:
+    models = {name: table.model for name, table in tables.items() if table.model is not None}
+    first = next(iter(models), None)
+    for name, model in models.items():
+        if model != models[first]:
             raise TidyVoiceError(
-                f"{known[0]} and {name} are embeddings of different models. Extract both with the "
+                f"{first} and {name} are embeddings of different models. Extract both with the "
                 "same model."
             )
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.scoring.cohort import Cohort, every_id, same_columns
-from tidyvoice.scoring.cosine import in_blocks, pairwise_products, unit_vectors
+from tidyvoice.scoring.cosine import in_blocks, unit_vectors
 from tidyvoice.scoring.embeddings import Embeddings
 from tidyvoice.scoring.groups import Groups, languages_of
 from tidyvoice.scoring.normalization import (
@@ -32,12 +32,7 @@ from tidyvoice.scoring.trials import ScoreTable, Trials
 
 @dataclass(frozen=True)
 class LanguageWeights:
-    """P(language | utterance) of the U ids of a trial list.
-
-    Attributes:
-        languages: L names.
-        weights: float32 [U x L], rows in the order of ``Trials.ids``, each with a sum of one.
-    """
+    """P(language | utterance) of the U ids of a list and L languages: float32 [U x L]."""
 
     languages: list[str]
     weights: np.ndarray
@@ -92,17 +87,8 @@ def language_posteriors(
     return LanguageWeights(languages.names, weights)
 
 
-def language_match(languages: LanguageWeights, trials: Trials) -> np.ndarray:
-    """Return P(both sides are in one language) = Σ_l P(l | e) P(l | t): float32 [T]."""
-    return pairwise_products(languages.weights, trials)
-
-
 def language_statistics(
-    vectors: np.ndarray,
-    cohort: Cohort,
-    languages: Sequence[str],
-    top_n: int,
-    shrinkage: float,
+    vectors: np.ndarray, cohort: Cohort, languages: Sequence[str], top_n: int, shrinkage: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return moments of the cohort scores s within each language, shrunk towards those over all.
 
@@ -112,8 +98,7 @@ def language_statistics(
 
     Args:
         vectors, top_n: see ``cohort_statistics``.
-        cohort: one entry for each speaker and language.
-        languages: L names.
+        cohort, languages: one entry for each speaker and language, and the names of L languages.
         shrinkage: above 0; the n_l at which a language's own moments weigh one half.
 
     Returns:
@@ -122,10 +107,10 @@ def language_statistics(
     check_top_n(top_n, len(cohort), cohort.source)
     same_columns(vectors, cohort.vectors)
 
-    spoken = np.array(cohort.languages)
-    order = np.argsort(spoken, kind="stable")
-    by_language, spoken = cohort.vectors[order], spoken[order]
-    begin, end = (np.searchsorted(spoken, list(languages), side) for side in ("left", "right"))
+    names = np.array(cohort.languages)
+    order = np.argsort(names, kind="stable")
+    by_language, names = cohort.vectors[order], names[order]
+    begin, end = (np.searchsorted(names, list(languages), side) for side in ("left", "right"))
     shares = np.rint((end - begin) * (top_n / len(cohort)))
     counts = np.where(end > begin, np.maximum(shares, 1), 0).astype(int)
     trust = counts / (counts + shrinkage)
@@ -161,10 +146,7 @@ def normalize_by_language(
     μ_e|t and σ_e|t are those of the enrolment's cohort scores within the language of the test side
     (or over its languages, mixed by their probabilities), and the other way round.
 
-    Args:
-        table, embeddings, mean: see ``normalize``.
-        languages: of the trials' ids: ``known_languages`` or ``language_posteriors``.
-        cohort, top_n, shrinkage: see ``language_statistics``.
+    See ``normalize`` and ``language_statistics``; ``languages`` are those of the trials' ids.
     """
     weights = languages.weights
     vectors = vectors_of(table, embeddings, mean)

@@ -27,8 +27,7 @@ class People:
     """The speakers behind a file in its role.
 
     Attributes:
-        read: names from the ids; None if the ids do not contain speakers.
-        listing: names from a file or a model; None without one.
+        read, listing: names from the ids, and from a file or a model; None if they are not known.
         utterances: ids without ``.wav``; empty if only the speakers are known.
     """
 

@@ -17,7 +17,6 @@ from tidyvoice.scoring.provenance import (
     Source,
     Step,
     describe,
-    title,
 )
 from tidyvoice.scoring.trials import ScoreTable, write_scores
 from tidyvoice.settings import Strict
@@ -126,11 +125,6 @@ def read_lineage(path: str | Path) -> Lineage:
     remark = Remark(kind="unchecked", reason="unknown origin", one=trials)
     scores = Source(role="scores", path=str(path))
     return Lineage((Step(step=UNKNOWN_ORIGIN, inputs=(scores,), remarks=(remark,)),))
-
-
-def in_words(path: str | Path) -> str:
-    """Name the system that made a score file, such as "centred cosine, AS-norm, calibrated"."""
-    return ", ".join(map(title, read_lineage(path).steps))
 
 
 def source(role: str, path: str | Path, speakers: int | None = None) -> Source:

@@ -66,8 +66,7 @@ class ErrorRates(NamedTuple):
 def sort_scores(scores: np.ndarray, is_target: np.ndarray) -> SortedScores:
     """Split scores, float [T], by ``is_target``, bool [T], and sort them.
 
-    Raises:
-        TidyVoiceError: a score is NaN, or there is no target or no non-target trial.
+    A score that is NaN is an error, and so are trials of one kind only.
     """
     scores, is_target = np.asarray(scores, dtype=np.float64), np.asarray(is_target, dtype=bool)
     if np.isnan(scores).any():
@@ -85,14 +84,18 @@ def error_rates(scores: SortedScores) -> ErrorRates:
     Trials with equal scores are accepted or rejected together, so the order of the trials has no
     influence.
     """
-    points = np.sort(np.concatenate(scores), kind="stable")  # merges two sorted runs
+    targets, nontargets = scores
+    # The curve can turn only at targets and at the first non-target above each of them.
+    above = np.searchsorted(nontargets, targets, side="right")
+    runs = nontargets[:1], nontargets[above[above < len(nontargets)]], targets
+    points = np.sort(np.concatenate(runs), kind="stable")  # merges sorted runs
     points = points[np.append(True, points[1:] != points[:-1])]
     missed, rejected = (np.append(np.searchsorted(side, points), len(side)) for side in scores)
     # Between steps of one kind, targets or non-targets, the curve goes straight on.
     miss, reject = np.diff(missed) > 0, np.diff(rejected) > 0
     straight = (miss[1:] != reject[1:]) & (miss[1:] == miss[:-1]) & (reject[1:] == reject[:-1])
     turns = np.concatenate([[True], ~straight, [True]])
-    total, others = len(scores.targets), len(scores.nontargets)
+    total, others = len(targets), len(nontargets)
     thresholds = np.append(points, np.inf)[turns]
     return ErrorRates(thresholds, missed[turns] / total, (others - rejected[turns]) / others)
 

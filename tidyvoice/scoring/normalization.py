@@ -19,7 +19,6 @@ from tidyvoice.scoring.cosine import BLOCK, in_blocks, unit_vectors
 from tidyvoice.scoring.embeddings import Embeddings
 from tidyvoice.scoring.trials import ScoreTable
 
-METHODS = ("asnorm", "snorm")
 # Utterances whose cohort scores each thread holds at once: 512 x 3,666 floats are 7 MiB.
 UTTERANCES = 512
 # A standard deviation of float32 cosines below this is rounding.
@@ -43,9 +42,6 @@ def as_norm(
         enroll_cohort_scores, test_cohort_scores: float [T x C], cosines of each trial's side with
             the cohort; C may differ between the sides.
         top_n: at least 2; None takes the whole cohort, which is S-norm (Kenny 2010).
-
-    Raises:
-        TidyVoiceError: wrong shapes or ``top_n``, or a row of cohort scores that are all equal.
     """
     scores = np.asarray(scores, dtype=np.float64)
     total = np.zeros(scores.shape)
@@ -74,7 +70,7 @@ def normalize(
         table, embeddings: T trials with their cosines, and raw embeddings of at least their ids.
         cohort: other speakers than those of the trials, centred by the same ``mean``.
         mean: the embedding [D] that was subtracted before the cosine; none by default.
-        method: one of ``METHODS``.
+        method: "asnorm" or "snorm".
         top_n: number of highest cohort scores that count; "snorm" takes all.
     """
     vectors = vectors_of(table, embeddings, mean)
@@ -114,16 +110,14 @@ def vectors_of(table: ScoreTable, embeddings: Embeddings, mean: np.ndarray | Non
     if wrong.any():
         first = int(np.argmax(wrong))
         raise TidyVoiceError(
-            f"{trials.source}:{first * step + 1}: the score is {scores[first]:.4f}, but the "
-            f"cosine of these embeddings is {cosines[first]:.4f}. Normalise what `tidyvoice score` "
-            "wrote for the same embeddings and the same mean."
+            f"{trials.source}:{first * step + 1}: the score is {scores[first]:.4f}, but the cosine "
+            f"of these embeddings is {cosines[first]:.4f}. Use scores of the same files and mean."
         )
     return vectors
 
 
 def symmetric_z(
-    table: ScoreTable,
-    moments: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]],
+    table: ScoreTable, moments: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 ) -> np.ndarray:
     """Return ½ [(s − μ_e) / σ_e + (s − μ_t) / σ_t], float64 [T].
 
@@ -134,9 +128,8 @@ def symmetric_z(
 
     def work(part: slice) -> None:
         scores, enroll, test = table.scores[part], trials.enroll[part], trials.test[part]
-        normalized[part] = (
-            _z(scores, *moments(enroll, test)) + _z(scores, *moments(test, enroll))
-        ) / 2
+        sides = moments(enroll, test), moments(test, enroll)
+        normalized[part] = sum(_z(scores, *side) for side in sides) / 2
 
     in_blocks(work, len(trials), BLOCK)
     return normalized

@@ -26,10 +26,10 @@ from tidyvoice.scoring.lineage import (
     source,
     write_with_lineage,
 )
-from tidyvoice.scoring.normalization import METHODS, normalize
+from tidyvoice.scoring.normalization import normalize
 from tidyvoice.scoring.pairs import same_trials
 from tidyvoice.scoring.provenance import UNKNOWN_ORIGIN, Remark, Source, Step
-from tidyvoice.scoring.tables import CohortFiles, Tables
+from tidyvoice.scoring.tables import Tables
 from tidyvoice.scoring.trials import ScoreTable, read_scores, read_trials
 
 BY_LANGUAGE = "language"
@@ -48,7 +48,7 @@ def score_list(
     Args:
         mean: embeddings whose mean is subtracted first.
         utt2spk: speakers of the list's ids, for the leak guard; by default from the ids.
-        allow_overlap: record overlaps of speakers in the provenance instead of refusing them.
+        allow_overlap: record overlaps of speakers instead of refusing them.
     """
     tables = Tables([embeddings], mean)
     refuse_to_lose(out, [trials, *utt2spk, *tables.paths])
@@ -64,30 +64,23 @@ def score_list(
 
 def normalize_scores(
     scores: Path,
-    embeddings: Path,
-    cohort: CohortFiles,
+    tables: Tables,
     out: Path,
-    mean: Path | None = None,
     method: str = "asnorm",
-    utt2lang: Sequence[Path] = (),
-    blind: bool = False,
     utt2spk: Sequence[Path] = (),
     allow_overlap: bool = False,
 ) -> Lineage:
     """Write normalised scores of a file of cosine scores.
 
-    Args:
-        method: "asnorm", "snorm" or "language".
-        utt2lang, blind: languages for "language", see ``Tables``.
+    ``tables`` hold the embeddings, the mean, the cohort and for "language" the languages.
     """
-    if method not in (*METHODS, BY_LANGUAGE):
+    if method not in ("asnorm", "snorm", BY_LANGUAGE):
         raise TidyVoiceError(f"--method {method}: use asnorm, snorm or language.")
-    tables = Tables([embeddings], mean, cohort, utt2lang, blind)
     refuse_to_lose(out, [scores, *utt2spk, *tables.paths])
     scored, guard = read_scores(scores), LeakGuard(allow_overlap)
     tables.check(guard, People.of("trials", scores, scored.trials, read_maps(utt2spk, "speaker")))
-    entries = tables.cohort(by_language=method == BY_LANGUAGE)
-    settings = {} if method == "snorm" else {"top_n": cohort.top_n}
+    entries, top_n = tables.cohort(by_language=method == BY_LANGUAGE), tables.top_n
+    settings = {} if method == "snorm" else {"top_n": top_n}
     if method == BY_LANGUAGE:
         languages = tables.languages(scored.trials)
         absent = sorted(set(languages.languages) - set(entries.languages))
@@ -96,12 +89,12 @@ def normalize_scores(
                 f"{entries.source}: the cohort lacks all languages of the trials, such as "
                 f"{absent[0]}. Name languages alike, or use --blind or --method asnorm."
             )
-        settings |= {"languages": tables.spoken, "absent": absent}
+        settings |= {"languages": tables.language_origin, "absent": absent}
         values = normalize_by_language(
-            scored, tables.embeddings, entries, languages, tables.mean, cohort.top_n
+            scored, tables.embeddings, entries, languages, tables.mean, top_n
         )
     else:
-        values = normalize(scored, tables.embeddings, entries, tables.mean, method, cohort.top_n)
+        values = normalize(scored, tables.embeddings, entries, tables.mean, method, top_n)
     inputs, before = tuple(tables.sources()), read_lineage(scores).steps
     step = Step(step=method, inputs=inputs, settings=settings, remarks=guard.remarks)
     return write_with_lineage(out, ScoreTable(scored.trials, values), [*before, step])
@@ -122,12 +115,10 @@ def calibrate_scores(
     """Write log-likelihood ratios of one or several systems: give ``fit``, ``use`` or ``folds``.
 
     Args:
-        apply: one score file for each system.
+        apply, fit: one score file for each system; ``fit`` are labelled ones of other speakers.
         tables: the files of the quality measures beside the scores, for all lists.
-        fit: labelled scores of other speakers to fit to, one file for each system.
-        use: a saved calibration.
+        use, save: a saved calibration, and the file for the one that is fitted.
         folds: cross-fitting over the list's own speakers, if the training left no others.
-        save: file for the calibration that is fitted.
     """
     fitted_on = [*fit, *([use] * len(apply) if use else [])]
     refuse_to_lose(out, [*apply, *fitted_on, *tables.paths, *utt2spk], save)

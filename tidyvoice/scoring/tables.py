@@ -8,15 +8,10 @@ import numpy as np
 
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.scoring.cohort import Cohort, every_id, speaker_cohort
-from tidyvoice.scoring.cosine import unit_vectors
+from tidyvoice.scoring.cosine import pairwise_products, unit_vectors
 from tidyvoice.scoring.embeddings import Embeddings, load_embeddings, same_model
 from tidyvoice.scoring.groups import Groups, languages_of, read_maps
-from tidyvoice.scoring.language_norm import (
-    LanguageWeights,
-    known_languages,
-    language_match,
-    language_posteriors,
-)
+from tidyvoice.scoring.language_norm import LanguageWeights, known_languages, language_posteriors
 from tidyvoice.scoring.leaks import LeakGuard, People
 from tidyvoice.scoring.lineage import source
 from tidyvoice.scoring.normalization import cohort_statistics
@@ -28,8 +23,7 @@ from tidyvoice.scoring.trials import Trials
 class CohortFiles:
     """A cohort on disk, and the number of highest cohort scores that count.
 
-    Attributes:
-        utt2lang: languages of its utterances; None takes them from the ids.
+    Without ``utt2lang`` the languages come from the ids.
     """
 
     embeddings: Path
@@ -37,30 +31,21 @@ class CohortFiles:
     utt2lang: Path | None = None
     top_n: int = 300
 
-    def files(self) -> list[tuple[str, Path]]:
-        """Return the files with their roles."""
-        files = [("cohort", self.embeddings), ("cohort utt2spk", self.utt2spk)]
-        return [*files, *([("cohort utt2lang", self.utt2lang)] if self.utt2lang else [])]
-
 
 class Tables:
     """Embeddings of one model, with the other files that describe their utterances.
 
     Args:
-        embeddings: raw embeddings of the trials' utterances.
+        embeddings, utt2dur: raw embeddings and durations in seconds of the trials' utterances.
         mean: embeddings whose mean is subtracted.
         cohort: speakers to compare the trials with.
         utt2lang: languages of the trials' utterances; by default from the ids.
         blind: guess these languages from those of the cohort instead.
-        utt2dur: durations of the trials' utterances in seconds.
         language_match: measure if both sides are in the same language.
 
     Attributes:
-        paths: all files.
-        spoken: "guessed" or "known" languages.
         embeddings: embeddings of the trials' utterances; None without any.
-        mean: the embedding to subtract, float32 [D]; None without one.
-        averaged: number of embeddings in the mean.
+        mean, averaged: the embedding to subtract, float32 [D] or None, and of how many it is.
     """
 
     def __init__(
@@ -73,12 +58,15 @@ class Tables:
         utt2dur: Sequence[Path] = (),
         language_match: bool = False,
     ):
-        self._cohort, self._language_match = cohort, language_match
+        self.top_n = cohort.top_n if cohort else None
+        self._language_match = language_match
         self._utt2lang, self._blind = utt2lang, blind
-        self.spoken = "guessed" if blind else "known"
+        self.language_origin = "guessed" if blind else "known"
         self._files = [("embeddings", path) for path in embeddings]
         self._files += [("mean", mean)] if mean else []
-        self._files += cohort.files() if cohort else []
+        if cohort:
+            self._files += [("cohort", cohort.embeddings), ("cohort utt2spk", cohort.utt2spk)]
+            self._files += [("cohort utt2lang", cohort.utt2lang)] if cohort.utt2lang else []
         read = [path for role, path in self._files if role in ("embeddings", "mean", "cohort")]
         self._files += [("utt2dur", path) for path in utt2dur]
         self._files += [("utt2lang", path) for path in utt2lang]
@@ -92,6 +80,7 @@ class Tables:
             self.mean, self.averaged = tables[mean].mean(), len(tables[mean].ids)
             self._people.append(People.of("mean", mean, every_id(tables[mean], str(mean))))
         if cohort:
+            self._cohort_utt2lang = [cohort.utt2lang] if cohort.utt2lang else []
             self._members = tables[cohort.embeddings]
             self._listed = every_id(self._members, str(cohort.embeddings))
             self._speakers = read_maps([cohort.utt2spk], "speaker")
@@ -111,14 +100,14 @@ class Tables:
 
     def cohort(self, by_language: bool = False) -> Cohort:
         """Return the cohort: an entry for each speaker, or for each speaker and language."""
-        spoken, where = self._cohort_languages() if by_language else None, self._listed.source
-        return speaker_cohort(self._members, self._speakers, self.mean, spoken, where)
+        utt2lang, where = self._cohort_languages() if by_language else None, self._listed.source
+        return speaker_cohort(self._members, self._speakers, self.mean, utt2lang, where)
 
     def languages(self, trials: Trials) -> LanguageWeights:
         """Find the languages of a list's utterances, or guess them."""
         if self._blind:
-            spoken = self._cohort_languages()
-            return language_posteriors(trials, self.embeddings, self._members, spoken, self.mean)
+            utt2lang = self._cohort_languages()
+            return language_posteriors(trials, self.embeddings, self._members, utt2lang, self.mean)
         hint = "--utt2lang, or --blind to guess them"
         return known_languages(_languages(trials, self._utt2lang, hint))
 
@@ -133,24 +122,24 @@ class Tables:
             rows = trials.places_in(self.embeddings.ids, "embedding")
             lengths = np.linalg.norm(self.embeddings.vectors.astype(np.float64), axis=1)[rows]
             measures["log magnitude"] = _log(trials, "length of the embedding", lengths)
-            if self._cohort:
+            if self.top_n:
                 vectors = unit_vectors(self.embeddings, rows, self.mean)
-                cohort, top_n = self.cohort(), self._cohort.top_n
-                measures["cohort score"] = cohort_statistics(vectors, cohort, top_n)[0]
+                moments = cohort_statistics(vectors, self.cohort(), self.top_n)
+                measures["cohort score"] = moments[0]
         if self._language_match:
-            match = language_match(self.languages(trials), trials)
+            # P(both sides are in one language) = sum over l of P(l | e) P(l | t)
+            match = pairwise_products(self.languages(trials).weights, trials)
         return measures, match
 
     def step(self) -> Step:
         """Return the record of the quality measures."""
         settings = {"model": self.embeddings.model} if self.embeddings else {}
-        settings |= {"top_n": self._cohort.top_n} if self._cohort else {}
-        settings |= {"languages": self.spoken} if self._language_match else {}
+        settings |= {"top_n": self.top_n} if self.top_n else {}
+        settings |= {"languages": self.language_origin} if self._language_match else {}
         return Step(step="quality measures", inputs=tuple(self.sources()), settings=settings)
 
     def _cohort_languages(self) -> dict[str, str]:
-        files = [self._cohort.utt2lang] if self._cohort.utt2lang else []
-        languages = _languages(self._listed, files, "--cohort-utt2lang")
+        languages = _languages(self._listed, self._cohort_utt2lang, "--cohort-utt2lang")
         names = (languages.names[code] for code in languages.codes)
         return dict(zip(self._members.ids, names, strict=True))
 

@@ -127,8 +127,7 @@ def _match(ids: Sequence[str], source: str, others: Sequence[str], where: str) -
 def read_trials(path: str | Path) -> Trials:
     """Read a trial list in any of the three formats; a repeated trial gives a warning.
 
-    Raises:
-        TidyVoiceError: a line of another form, or a trial that is repeated with the other label.
+    Repeated with the other label it is an error, and so is a line of another form.
     """
     return _read(path, _trial_columns, TRIAL_FORMAT).trials
 
