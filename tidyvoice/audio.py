@@ -1,8 +1,8 @@
 """Decoding of audio files to 16-bit samples at 16 kHz."""
 
+import io
 import os
 import shutil
-import struct
 import subprocess
 import wave
 from pathlib import Path
@@ -15,7 +15,6 @@ from tidyvoice.errors import TidyVoiceError
 from tidyvoice.headers import SAMPLE_RATE, has_header
 from tidyvoice.packages import install_command, installed_version
 
-WAV_HEADER = struct.Struct("<4sI4s 4sIHHIIHH 4sI")
 # Formats that ffmpeg may read: no playlists, through which one file makes it read others.
 FORMATS = (
     "aac,ac3,aiff,amr,amrnb,amrwb,ape,asf,au,avi,caf,eac3,flac,flv,gsm,matroska,mov,mp3,mpeg,"
@@ -33,18 +32,11 @@ def read_part(path: str | Path, start: int = 0, count: int = -1) -> tuple[np.nda
     """Return samples int16 [count] of the first channel from ``start``, and their total number.
 
     Files that libsndfile reads are read by seeking. ffmpeg decodes and resamples others, such as
-    the m4a files of VoxCeleb2. At the end of the file fewer samples are returned.
-
-    ``count`` is -1 for all samples up to the end.
-
-    Raises:
-        TidyVoiceError: the file is missing, unreadable, empty, or (if libsndfile reads it) not at
-            16 kHz; or ffmpeg is needed and not installed.
+    the m4a files of VoxCeleb2. ``count`` is -1 for all samples up to the end; fewer are returned if
+    the file ends before. A file that libsndfile reads must have 16 kHz.
     """
     if not os.path.exists(path):
         raise TidyVoiceError(f"{path} is missing: {RESTORE}")
-    if (plain := _plain_part(path, start, count)) is not None:
-        return plain
     if not has_header(path):
         samples = np.ascontiguousarray(decoded_channels(path)[:, 0])
         return samples[start:][: samples.size if count < 0 else count], samples.size
@@ -58,37 +50,14 @@ def read_part(path: str | Path, start: int = 0, count: int = -1) -> tuple[np.nda
                 raise TidyVoiceError(f"{path} holds no sample: {RESTORE}")
             if start:
                 file.seek(min(start, file.frames))
-            return _first_channel(file, count), file.frames
+            kind = "float32" if file.subtype in ("FLOAT", "DOUBLE") else "int16"
+            samples = file.read(count, dtype=kind, always_2d=True)[:, 0]
+            if kind == "float32":  # libsndfile would round -1..1 to the integers -1, 0 and 1
+                samples = np.rint(samples * 32768).clip(-32768, 32767).astype("<i2")
+            return np.ascontiguousarray(samples), file.frames
     except soundfile.LibsndfileError as error:
         reason = error.error_string.strip()
         raise TidyVoiceError(f"{path} cannot be read as audio ({reason}): {RESTORE}") from None
-
-
-def _plain_part(path: str | Path, start: int, count: int) -> tuple[np.ndarray, int] | None:
-    """Read a part of a complete 16-bit mono WAV at 16 kHz; None for another file.
-
-    Nearly every file is of this kind, and libsndfile takes longer for it.
-    """
-    try:
-        with wave.open(str(path)) as file:
-            total = file.getnframes()
-            if file.getparams()[:3] != (1, 2, SAMPLE_RATE) or start >= total:
-                return None
-            file.setpos(start)
-            wanted = total - start if count < 0 else min(count, total - start)
-            samples = np.frombuffer(file.readframes(wanted), "<i2")
-            return (samples, total) if samples.size == wanted else None
-    except (wave.Error, EOFError):
-        return None
-
-
-def _first_channel(file: soundfile.SoundFile, count: int) -> np.ndarray:
-    """Read contiguous samples int16 [count] from an open file (-1: to its end)."""
-    if file.subtype in ("FLOAT", "DOUBLE"):
-        # libsndfile would round -1..1 to the integers -1, 0 and 1.
-        samples = file.read(count, dtype="float32", always_2d=True)[:, 0]
-        return np.rint(samples * 32768).clip(-32768, 32767).astype("<i2")
-    return np.ascontiguousarray(file.read(count, dtype="int16", always_2d=True)[:, 0])
 
 
 def decoded_channels(path: str | Path) -> np.ndarray:
@@ -113,12 +82,11 @@ def decoded_channels(path: str | Path) -> np.ndarray:
 
 def wav_bytes(samples: np.ndarray) -> bytes:
     """Return a WAV file with samples int16 [S]."""
-    content = samples.astype("<i2", copy=False).tobytes()
-    return WAV_HEADER.pack(
-        b"RIFF", WAV_HEADER.size - 8 + len(content), b"WAVE",
-        b"fmt ", 16, 1, 1, SAMPLE_RATE, 2 * SAMPLE_RATE, 2, 16,
-        b"data", len(content),
-    ) + content  # fmt: skip
+    content = io.BytesIO()
+    with wave.open(content, "wb") as file:
+        file.setparams((1, 2, SAMPLE_RATE, samples.size, "NONE", ""))
+        file.writeframes(samples.tobytes())
+    return content.getvalue()
 
 
 def load_torchaudio() -> ModuleType:

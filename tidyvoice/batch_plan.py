@@ -47,14 +47,9 @@ def plan_items(rows: np.ndarray, samples: np.ndarray, frontend: Frontend, longes
 
 
 def plan_batches(frames: np.ndarray, batch_frames: int) -> list[np.ndarray]:
-    """Put items with the same number of frames into batches, the longest items first.
+    """Put items of equal ``frames`` (int64 [M]) into batches (int64 [B] each), the longest first.
 
-    Args:
-        frames: number of frames of each item, int64 [M].
-        batch_frames: frames of a batch at most; a longer item is a batch of its own.
-
-    Returns:
-        The items of each batch, int64 [B].
+    A batch has ``batch_frames`` frames at most; a longer item is a batch of its own.
     """
     order = np.argsort(-frames, kind="stable")
     batches = []

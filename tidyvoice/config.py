@@ -24,12 +24,10 @@ from tidyvoice.schedules import LEARNING_RATES, MARGINS
 from tidyvoice.settings import Strict, load_settings
 from tidyvoice.settings.registry import ComponentSettings, Registry
 
-MAX_SPEED_DENOMINATOR = 100
-
 
 def speed_fraction(speed: float) -> Fraction:
     """Return a speed as the ratio of two sampling rates, by which an utterance is resampled."""
-    return Fraction(speed).limit_denominator(MAX_SPEED_DENOMINATOR)
+    return Fraction(speed).limit_denominator(100)
 
 
 def _several(value: object) -> object:
@@ -93,9 +91,7 @@ class ModelSettings(ComponentSettings):
 
     name: str = "SimAM_ResNet34_ASP"
     init: Path | None = Field(None, description="model folder or .pt file to start from")
-    init_partial: bool = Field(
-        False, description="take those tensors of init whose names and shapes fit"
-    )
+    init_partial: bool = Field(False, description="take the tensors that fit by name and shape")
     init_scheme: Literal["own", "torch"] = Field(
         "own",
         description="weights of a new model: its own scheme if it has one (SimAM-ResNets: He et "
@@ -103,8 +99,7 @@ class ModelSettings(ComponentSettings):
         "published networks",
     )
     activation_checkpointing: bool = Field(
-        False,
-        description="keep only the input of each block for the backward pass: a third more time",
+        False, description="keep only each block's input for the backward pass: a third more time"
     )
     sync_batchnorm: bool = Field(False, description="batch statistics over all processes (CUDA)")
     compile: bool = Field(
@@ -183,9 +178,7 @@ class LearningRateSettings(ComponentSettings):
 class ParameterGroup(Strict):
     """Parameters of the network with settings of their own."""
 
-    pattern: re.Pattern[str] = Field(
-        description="regular expression, found anywhere in a parameter's name"
-    )
+    pattern: re.Pattern[str] = Field(description="regular expression within a parameter's name")
     lr_factor: float = Field(1.0, ge=0, description="multiplies the learning rate")
     weight_decay: float | None = Field(None, ge=0)
     frozen: bool = Field(False, description="keep the values, and batch norm's statistics")
@@ -218,12 +211,8 @@ class Experiment(Strict):
     reference_batch_size: int | None = Field(
         None, ge=1, description="global batch size for which the learning rate was tuned"
     )
-    clip_gradient: float | None = Field(
-        None, gt=0, description="maximal norm of the gradient of the network (L2 norm)"
-    )
-    timeout_seconds: float = Field(
-        600, gt=0, description="how long a process waits for the others before it gives up"
-    )
+    clip_gradient: float | None = Field(None, gt=0, description="largest L2 norm of the gradient")
+    timeout_seconds: float = Field(600, gt=0, description="longest wait for another process")
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     precision: Literal["float32", "bf16"] = "float32"
     data: DataSettings

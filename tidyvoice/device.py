@@ -18,9 +18,3 @@ def choose_device(name: str = "auto") -> torch.device:
     if not (index or "0").isdecimal() or int(index or 0) >= count.get(kind, 0):
         raise TidyVoiceError(f"device {name} is not available here: choose auto or cpu")
     return torch.device(name)
-
-
-def is_out_of_memory(error: RuntimeError) -> bool:
-    """Recognise exhausted memory, for which only CUDA raises an exception of its own."""
-    texts = ("can't allocate memory", "out of memory")  # the CPU's allocator; MPS
-    return isinstance(error, torch.OutOfMemoryError) or any(text in str(error) for text in texts)

@@ -56,12 +56,11 @@ def join_world(device: str, timeout_seconds: float) -> Iterator[World]:
 
     A process that waits longer than ``timeout_seconds`` for another gives up.
     """
-    size = int(os.environ.get("WORLD_SIZE", "1"))
+    size, chosen = int(os.environ.get("WORLD_SIZE", "1")), choose_device(device)
     if size == 1:
-        yield World(0, 1, choose_device(device))
+        yield World(0, 1, chosen)
         return
     rank, local = int(os.environ["RANK"]), int(os.environ["LOCAL_RANK"])
-    chosen = choose_device(device)
     if chosen.type == "mps":
         raise TidyVoiceError("mps supports one process only: start without torchrun")
     if chosen.type == "cuda":

@@ -32,11 +32,8 @@ def read_ahead(
     """Yield ``map(function, items)`` in order, computed in threads.
 
     Threads rather than processes, because reading releases the interpreter's lock. An exception of
-    ``function`` is raised where its result is due.
-
-    Args:
-        ahead: number of results that are computed or waiting. Default: 8, or two for each thread,
-            so that none waits for a slow item.
+    ``function`` is raised where its result is due. ``ahead`` results are computed or waiting: by
+    default 8, or two for each thread, so that none waits for a slow item.
     """
     remaining, ahead = iter(items), ahead or max(8, 2 * threads)
     with ThreadPoolExecutor(threads) as pool:

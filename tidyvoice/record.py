@@ -75,7 +75,6 @@ class Record(BaseModel, frozen=True):
 
 def record_run(folder: Path, inputs: Mapping[str, str], seed: int, steps: int) -> list[str]:
     """Add this run of a training to the record; return a line for each difference to the first."""
-    before = read_record(folder)
     program = Path(sys.argv[0])
     module = program.name == "__main__.py"
     run = Run(
@@ -89,10 +88,12 @@ def record_run(folder: Path, inputs: Mapping[str, str], seed: int, steps: int) -
         machine=machine(),
         git=source_state(),
     )
-    record = Record(runs=(*before, run))
+    record = Record(runs=(*read_record(folder), run))
     write_text(folder / RECORD, record.model_dump_json(indent=2) + "\n")
-    changed = run_differences(before[0], run) if before else {}
-    return [f"{key} was {old}, is {new}" for key, (old, new) in changed.items()]
+    first, last = (
+        each.model_dump(mode="json", exclude={"when", "steps"}) for each in (record.runs[0], run)
+    )
+    return [f"{key} was {old}, is {new}" for key, (old, new) in differences(first, last).items()]
 
 
 def read_record(folder: Path) -> tuple[Run, ...]:
@@ -105,12 +106,6 @@ def read_record(folder: Path) -> tuple[Run, ...]:
     except ValueError as error:
         raise TidyVoiceError(f"{path}: cannot be read ({error}); move it away") from None
     return validate(Record, values, path).runs
-
-
-def run_differences(first: Run, second: Run) -> dict[str, tuple[object, object]]:
-    """Return the differences of two runs: dotted keys, and both values (None if absent)."""
-    runs = (run.model_dump(mode="json", exclude={"when", "steps"}) for run in (first, second))
-    return differences(*runs)
 
 
 def package_versions() -> dict[str, str]:

@@ -1,5 +1,6 @@
 import json
 import time
+from contextlib import closing
 
 import pytest
 import torch
@@ -168,7 +169,7 @@ def test_the_log_counts_every_step_and_what_slows_it(tmp_path, monkeypatch):
             yield
 
     tracker = Tracker(tmp_path, 6, 0, interval=2, utterances=4, quiet=False)
-    with tracker:
+    with closing(tracker):
         for number, _ in enumerate(tracker.waiting(batches()), 1):
             values = {"loss": torch.tensor(float(number)), "accuracy": torch.tensor(0.0)}
             clock[0] += 0.3

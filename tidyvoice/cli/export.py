@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from tidyvoice.cli.app import AsJson, app
+from tidyvoice.cli.app import AsJson, Model, app
 from tidyvoice.errors import one_line_errors
 
 
@@ -20,10 +20,7 @@ class Input(str, Enum):
 @app.command()
 @one_line_errors()
 def export(
-    model: Annotated[
-        Path,
-        typer.Option(envvar="TIDYVOICE_MODEL", help="model folder, or OWNER/NAME of Hugging Face"),
-    ],
+    model: Model,
     out: Annotated[Path, typer.Option(help="ONNX file to write")],
     input: Annotated[Input, typer.Option(help="input of the file")] = Input.waveform,
     int8: Annotated[

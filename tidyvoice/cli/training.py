@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tidyvoice.cli.app import AsJson, Device, app
+from tidyvoice.cli.app import AsJson, Device, Model, app
 from tidyvoice.errors import TidyVoiceError, one_line_errors
 
 SLOWEST = 7 * 24 * 3600.0  # seconds that a finished process waits for the others
@@ -68,12 +68,7 @@ def average(
 @app.command()
 @one_line_errors()
 def extract(
-    model: Annotated[
-        Path,
-        typer.Option(
-            envvar="TIDYVOICE_MODEL", help="model folder, OWNER/NAME of Hugging Face, or ONNX file"
-        ),
-    ],
+    model: Model,
     data: Annotated[Path, typer.Option(help="data folder")],
     out: Annotated[Path, typer.Option(help="table of embeddings to write, .npz")],
     device: Device = "auto",
@@ -93,7 +88,8 @@ def extract(
 
     Finished parts are kept in OUT.parts. Files that cannot be read are left out and listed in
     OUT.failed.txt. A recording longer than --longest gets the mean over its pieces, weighted by
-    their lengths. Under torchrun several processes share the work.
+    their lengths. Under torchrun several processes share the work. --model may also be a file that
+    `tidyvoice export` wrote.
 
     Example: tidyvoice extract --model exp/mini/finetune/models --data data/mini/dev --out dev.npz
     """
@@ -106,7 +102,7 @@ def extract(
     from tidyvoice.modelhub.folder import local_files
 
     refuse_inputs([out], [*local_files(model), *(data / name for name in TABLES.values())])
-    exported = model.suffix == ENDING
+    exported = model.endswith(ENDING)
     if exported and (device not in ("auto", "cpu") or precision != "float32"):
         raise TidyVoiceError(
             f"{model} is an exported file, which runs on the CPU in its own precision: leave "

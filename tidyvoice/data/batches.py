@@ -100,9 +100,6 @@ class TrainingData:
         """Number of classes: each speaker at each speed."""
         return len(self.speakers) * len(self.settings.speeds)
 
-    def utterance_ids(self, rows: Tensor) -> list[str]:
-        return self.reader.keys.gather(rows.tolist()).to_list()
-
     def _order(self, number: int) -> tuple[np.ndarray, np.ndarray]:
         """Return the rows [N] of a pass, and how often each came before in it."""
         # Bound once: another reading thread may be at another pass already.

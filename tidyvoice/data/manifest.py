@@ -31,9 +31,8 @@ DEEPEST = 8  # folder levels that are searched: a link in a circle has no end
 class Manifest:
     """Utterances of a data folder, sorted by id.
 
-    Attributes:
-        table: columns ``utterance``, ``path``, ``speaker`` (strings), ``language`` (string or
-            null) and ``seconds`` (float or null).
+    ``table`` has the columns ``utterance``, ``path``, ``speaker`` (strings), ``language`` (string
+    or null) and ``seconds`` (float or null).
     """
 
     table: pl.DataFrame
@@ -49,10 +48,7 @@ class Manifest:
         speakers: Sequence[str],
         languages: Sequence[str] | None = None,
     ) -> "Manifest":
-        """Build a manifest from columns of equal length; durations stay unknown.
-
-        Ids with white space and repeated ids are a TidyVoiceError.
-        """
+        """Build a manifest from columns of equal length; durations stay unknown."""
         table = pl.DataFrame(
             {"utterance": utterances, "path": paths, "speaker": speakers},
             schema=dict.fromkeys(("utterance", "path", "speaker"), pl.String),
@@ -68,11 +64,7 @@ class Manifest:
 
     @classmethod
     def read(cls, folder: str | Path) -> "Manifest":
-        """Read a data folder.
-
-        Raises:
-            TidyVoiceError: a table is missing or malformed, or two tables disagree.
-        """
+        """Read a data folder; tables that disagree are a TidyVoiceError."""
         folder = Path(folder)
         for path in (folder, folder / "wav.scp"):
             if not path.exists():
@@ -163,10 +155,7 @@ def parse_part(text: str) -> tuple[int, int]:
 
 
 def parts_of(folder: str | Path) -> list[Path]:
-    """Return the parts of a divided data folder, all of which must be there.
-
-    The result is ``[folder]`` if it is not divided.
-    """
+    """Return the parts of a data folder, all of which must be there; [folder] if not divided."""
     folder = Path(folder)
     names = sorted(path.name for path in folder.glob("part-*-of-*") if path.is_dir())
     if not names:
@@ -279,5 +268,4 @@ def scan(
     prefix: str = "",
 ) -> Manifest:
     """Return the manifest of ``of_layout`` for the files of ``find_audio``, with durations."""
-    names = find_audio(root, endings, part)
-    return of_layout(root, names, language_folder, prefix).measured()
+    return of_layout(root, find_audio(root, endings, part), language_folder, prefix).measured()

@@ -62,10 +62,8 @@ def write_shards(
     its complete shards, and the next run writes the others. Finished shards of the same tables and
     files (by size and time) stay; others are replaced once the new ones are complete.
 
-    Args:
-        threads: number of files read and decoded at once; default: the number of cores.
-        tolerate: fraction of files that may be unreadable. They are left out and listed with the
-            reason in ``data/shards/unreadable.txt``. Any more are a TidyVoiceError.
+    ``threads`` files are read at once (default: the number of cores). A fraction ``tolerate`` of
+    them may be unreadable: they are left out and listed in ``data/shards/unreadable.txt``.
     """
     data = Path(data)
     table = Manifest.read(data).table
@@ -77,15 +75,15 @@ def write_shards(
             count = summary["utterances"]
             return ShardSummary(final, summary["shards"], count, True, total - count)
         shuffled = table[np.random.default_rng(seed).permutation(total).tolist()]
-        groups = list(shuffled.iter_slices(per_shard))
         unfinished = data / f"shards.{fingerprint[:12]}{PARTIAL}"
         unfinished.mkdir(exist_ok=True)
         shards = [
-            (unfinished / f"shard-{number:06d}.tar", group) for number, group in enumerate(groups)
+            (unfinished / f"shard-{number:06d}.tar", group)
+            for number, group in enumerate(shuffled.iter_slices(per_shard))
         ]
         write = partial(_write_shard, strict=tolerate == 0)
         with closing(read_ahead(write, shards, threads or usable_cores())) as written:
-            parts = list(tqdm(written, str(data), len(groups), unit=" shards", disable=None))
+            parts = list(tqdm(written, str(data), len(shards), unit=" shards", disable=None))
         rows = pl.concat([pl.read_parquet(part) for part in parts])
         index = rows.filter(pl.col("problem").is_null()).drop("problem")
         unreadable = rows.filter(pl.col("problem").is_not_null())
@@ -105,7 +103,7 @@ def write_shards(
         summary = {
             "fingerprint": fingerprint,
             "content": hashlib.sha256(columns.write_csv().encode()).hexdigest(),
-            "shards": len(groups),
+            "shards": len(shards),
             "utterances": len(index),
         }
         write_text(unfinished / SUMMARY, json.dumps(summary, indent=1) + "\n")
@@ -118,7 +116,7 @@ def write_shards(
         unfinished.rename(final)
         for abandoned in data.glob(f"shards.*{PARTIAL}"):
             shutil.rmtree(abandoned)
-    return ShardSummary(final, len(groups), len(index), False, total - len(index))
+    return ShardSummary(final, len(shards), len(index), False, total - len(index))
 
 
 def _fingerprint(table: pl.DataFrame, per_shard: int, seed: int) -> str:

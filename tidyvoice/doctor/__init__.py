@@ -1,8 +1,4 @@
-"""Checks before a training: packages, device, data folders, expected counts, disk space.
-
-The checks change nothing. Each finding is OK, WARN or FAIL. It names the file, device or folder,
-describes the problem, and says how to fix it.
-"""
+"""Checks before a training: packages, device, data folders, expected counts, disk space."""
 
 from collections.abc import Sequence
 from pathlib import Path

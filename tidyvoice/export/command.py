@@ -39,19 +39,11 @@ def export(
     input: str = "waveform",
     int8: str | Path | None = None,
     limit: int = 200,
-    seed: int = 1,
 ) -> Exported:
     """Write a model as ONNX, for any number of utterances of any equal length.
 
-    Args:
-        input: "waveform" or "features".
-        int8: data folder from which the ranges of 8-bit convolutions are measured; use the kind of
-            data that the model was trained on. Its speakers count as training speakers of the file.
-            Without it, the file is float32.
-        limit: maximal number of its utterances, drawn with ``seed``. An int8 file is compared with
-            the model on the same utterances, a float32 file on noise.
-
-    If the embeddings of the file differ from the model's, nothing is written.
+    The options are those of `tidyvoice export`. An int8 file is compared with the model on the
+    (at most ``limit``) utterances that its ranges are measured from, a float32 file on noise.
     """
     out = Path(out)
     if out.suffix != ENDING:
@@ -63,7 +55,7 @@ def export(
         frontend=encoder.settings, weights=encoder.weights, trained_on=speakers,
     )  # fmt: skip
     if int8:
-        batches, used = _calibration(int8, encoder.frontend, limit, seed)
+        batches, used = _calibration(int8, encoder.frontend, limit)
     else:
         batches = _noises(encoder.frontend)
 
@@ -91,14 +83,14 @@ def export(
 
 
 def _calibration(
-    data: str | Path, frontend: Frontend, limit: int, seed: int
+    data: str | Path, frontend: Frontend, limit: int
 ) -> tuple[list[np.ndarray], list[str]]:
-    """Return utterances of a data folder, int16 [1 x S] each, and their speakers."""
+    """Return random utterances of a data folder, int16 [1 x S] each, and their speakers."""
     source = Source(data)
     rows = np.flatnonzero(source.samples >= frontend.num_samples(1))
     if not len(rows):
         raise TidyVoiceError(f"{data} has no utterance of a frame or more: give another folder")
-    rows = np.sort(np.random.default_rng(seed).permutation(rows)[:limit]).tolist()
+    rows = np.sort(np.random.default_rng(1).permutation(rows)[:limit]).tolist()
     speakers = dict(read_table(Path(data) / "utt2spk", "speaker").iter_rows())
     return [source.read(row)[None] for row in rows], [speakers[source.ids[row]] for row in rows]
 

@@ -24,10 +24,7 @@ FEWEST_TRACED_FRAMES = 9
 
 
 def onnx_model(encoder: SpeakerEncoder, input: str) -> Any:
-    """Convert an encoder to an ONNX model for any number of utterances of any equal length.
-
-    ``input`` is "waveform" or "features".
-    """
+    """Convert an encoder to an ONNX model for any number of utterances of any equal length."""
     frontend = encoder.frontend
     # A copy, because the encoder may be on a GPU and its weights may be trained further.
     module: nn.Module = copy.deepcopy(encoder.model).cpu().eval().requires_grad_(False)
@@ -48,9 +45,6 @@ def onnx_model(encoder: SpeakerEncoder, input: str) -> Any:
     shapes = ({0: torch.export.Dim("batch", min=1), 1: time},)
     with torch.no_grad(), quiet():
         program = torch.export.export(module, (example,), dynamic_shapes=shapes)
-        for graph in program.graph_module.modules():
-            for node in graph.graph.nodes if isinstance(graph, torch.fx.GraphModule) else ():
-                node.meta.pop("stack_trace", None)  # paths of this machine
         model = torch.onnx.export(
             program,
             dynamo=True,
@@ -62,7 +56,7 @@ def onnx_model(encoder: SpeakerEncoder, input: str) -> Any:
         ).model_proto
     graph = model.graph
     for entry in (*graph.node, *graph.input, *graph.output, *graph.initializer, *graph.value_info):
-        del entry.metadata_props[:]  # notes of the exporter, a third of a small file
+        del entry.metadata_props[:]  # notes of the exporter, among them paths of this machine
     return model
 
 
@@ -76,19 +70,16 @@ def quantise(source: OnnxEncoder, batches: list[np.ndarray], out: Path) -> Any:
     Weights use 7 of the 8 bits. Processors without VNNI add two products in 16 bits, which would
     overflow with 8, and the file would give other embeddings on those machines.
 
-    Args:
-        batches: samples int16 [B x S] from which the ranges are measured.
-        out: path of a temporary file, which is overwritten.
+    ``batches`` are samples int16 [B x S]; ``out`` is a temporary file, which is overwritten.
     """
     import onnx
     from onnxruntime import quantization
 
-    class Reader(quantization.CalibrationDataReader):
-        inputs = map(source.inputs, batches)
+    inputs = ({source.input: source.inputs(samples)} for samples in batches)
 
+    class Reader(quantization.CalibrationDataReader):
         def get_next(self) -> dict[str, np.ndarray] | None:
-            inputs = next(self.inputs, None)
-            return None if inputs is None else {source.input: inputs}
+            return next(inputs, None)
 
     with quiet():
         quantization.quantize_static(

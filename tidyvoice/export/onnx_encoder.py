@@ -25,9 +25,7 @@ class Description(BaseModel):
 
     input: Literal["waveform", "features"]  # [B x S] in -1..1, or [B x T x F]
     precision: Literal["float32", "int8"]
-    # Bytes of a frame of the widest feature map, from which extraction plans its memory. Some maps
-    # of int8 files are float32, so this is an upper bound.
-    frame_bytes: int
+    frame_bytes: int  # bytes of a frame of the widest feature map in float32
     sample_rate: int
     frontend: FrontendSettings
     weights: str | None  # SHA-256, see ``modelhub.folder.fingerprint``
@@ -39,9 +37,7 @@ class OnnxEncoder:
 
     It has the attributes of a ``SpeakerEncoder`` that extraction needs. ``weights`` of an int8 file
     is the SHA-256 of the file, because its embeddings differ from those of the original model.
-
-    ``threads`` compute one batch, by default as many as torch uses. Extraction computes several
-    batches at once and uses one thread for each.
+    ``threads`` compute one batch, by default as many as torch uses.
     """
 
     device = torch.device("cpu")

@@ -7,9 +7,11 @@ always has the same bytes.
 """
 
 import hashlib
+import json
 import shutil
 import sys
 import time
+import zipfile
 from collections.abc import Iterator
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
@@ -23,9 +25,8 @@ from tidyvoice.distributed import World
 from tidyvoice.encoder import SpeakerEncoder
 from tidyvoice.encoder.embedder import LONGEST
 from tidyvoice.errors import TidyVoiceError, summarise
-from tidyvoice.extraction.parts import Parts
 from tidyvoice.extraction.workers import MEMORY, Batch, Source, batch_frames, embed_batches
-from tidyvoice.files import only_writer, write_text
+from tidyvoice.files import atomic_path, only_writer, write_text
 from tidyvoice.headers import SAMPLE_RATE
 from tidyvoice.scoring.embeddings import save_embeddings
 from tidyvoice.source import source_hash
@@ -38,14 +39,60 @@ SHARE, SHORTEST, LONGEST_PART = 0.1, 1.0, 30.0
 class Extracted:
     """Numbers of utterances: in the table, of these from an interrupted run, and unreadable.
 
-    ``failures`` lists the unreadable ones; it is None without any, and in processes other than the
-    first.
+    ``failures`` is the file that lists the unreadable ones, None without any.
     """
 
     utterances: int
     resumed: int
     failed: int
     failures: Path | None
+
+
+class Parts:
+    """Folder ``out`` + ".parts" of items with their embeddings.
+
+    Its plan is everything that the embeddings depend on, by name.
+    """
+
+    def __init__(self, out: Path):
+        self.folder = out.with_name(out.name + ".parts")
+
+    def begin(self, plan: dict[str, str | int]) -> int:
+        """Keep the parts of the same plan, delete others, and return a number above theirs."""
+        path, files = self.folder / "plan.json", self._files()
+        older = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        others = [name for name in plan if older.get(name) != plan[name]]
+        if others and files:
+            message = f"{self.folder} has parts for another {', '.join(others)}: deleted"
+            print(message, file=sys.stderr, flush=True)
+            for file in files:
+                file.unlink()
+        write_text(path, json.dumps(plan, indent=1) + "\n")
+        return max((int(file.name.split("-")[0]) for file in self._files()), default=-1) + 1
+
+    def write(self, number: int, rank: int, items: np.ndarray, vectors: np.ndarray) -> None:
+        """Write part ``number`` of a process: the embeddings float32 [K x D] of items int64 [K]."""
+        path = self.folder / f"{number:06d}-{rank:04d}.npz"
+        with atomic_path(path) as partial, open(partial, "wb") as file:
+            np.savez(file, items=items, vectors=vectors)
+
+    def collect(self, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the embeddings float32 [count x D], and which are there, bool [count]."""
+        matrix, mask = np.zeros((count, 0), np.float32), np.zeros(count, dtype=bool)
+        for path in self._files():
+            try:
+                with np.load(path, allow_pickle=False) as archive:
+                    items, vectors = archive["items"], archive["vectors"]
+            except (ValueError, KeyError, EOFError, zipfile.BadZipFile):
+                raise TidyVoiceError(f"{path} is damaged: delete it, and run again") from None
+            if not matrix.shape[1]:
+                matrix = np.zeros((count, vectors.shape[1]), np.float32)
+            matrix[items], mask[items] = vectors, True
+        return matrix, mask
+
+    def _files(self) -> list[Path]:
+        """Return the parts, the oldest first, because a later one may replace its items."""
+        return sorted(self.folder.glob("[0-9]*.npz"))
 
 
 def embed_rows(encoder: SpeakerEncoder, source: Source, rows: np.ndarray) -> np.ndarray:
@@ -76,14 +123,8 @@ def extract(
 ) -> Extracted:
     """Write the embeddings of a data folder's utterances to ``out``, in the folder's order.
 
-    Args:
-        memory_mib: memory of all batches that are computed at once; default: ``MEMORY``.
-        longest: seconds. A longer recording is split into pieces of equal length; its embedding is
-            the mean of theirs, weighted by length.
-        limit: extract only this many utterances, drawn with ``seed``.
-        strict: stop at the first utterance that cannot be read. Without it, such utterances are
-            left out and listed with the reason in ``out`` + ".failed.txt".
-        world: the processes that share the work, each of which calls this function.
+    The options are those of `tidyvoice extract`; ``seed`` draws the utterances of ``limit``. Each
+    process of ``world`` calls this function.
     """
     out, world = Path(out), world or World(0, 1, encoder.device)
     if out.is_dir():
@@ -132,11 +173,15 @@ def extract(
             for batch in tqdm(written, str(data), len(share), unit=" batches", disable=quiet):
                 failures |= {int(items.rows[item]): why for item, why in batch.failures.items()}
         failures = {row: why for theirs in world.gather(failures) for row, why in theirs.items()}
-        listed = None
+        listed = out.with_name(out.name + ".failed.txt")
         if world.is_first:
-            listed = _list_failures(out, source, failures)
-            _merge(parts, out, encoder, source, items, failures)
-    return Extracted(len(rows) - len(failures), resumed, len(failures), listed)
+            listed.unlink(missing_ok=True)
+            lines = [f"{source.ids[row]} {failures[row]}" for row in sorted(failures)]
+            if lines:
+                write_text(listed, "\n".join(lines) + "\n")
+            _merge(parts, out, encoder, source, items, summarise(lines, 1))
+    failed = len(failures)
+    return Extracted(len(rows) - failed, resumed, failed, listed if failed else None)
 
 
 def _write_parts(results: Iterator[Batch], parts: Parts, number: int, rank: int) -> Iterator[Batch]:
@@ -163,31 +208,15 @@ def _write_parts(results: Iterator[Batch], parts: Parts, number: int, rank: int)
         write()
 
 
-def _list_failures(out: Path, source: Source, failures: dict[int, str]) -> Path | None:
-    """Write the list of failed utterances; without any, remove an older list."""
-    path = out.with_name(out.name + ".failed.txt")
-    if not failures:
-        path.unlink(missing_ok=True)
-        return None
-    write_text(path, "".join(f"{source.ids[row]} {failures[row]}\n" for row in sorted(failures)))
-    return path
-
-
 def _merge(
-    parts: Parts,
-    out: Path,
-    encoder: SpeakerEncoder,
-    source: Source,
-    items: Items,
-    failures: dict[int, str],
+    parts: Parts, out: Path, encoder: SpeakerEncoder, source: Source, items: Items, why: str
 ) -> None:
-    """Write the table from the parts, then remove them."""
+    """Write the table from the parts, then remove them; ``why`` explains an empty table."""
     vectors, mask = parts.collect(len(items))
     firsts = items.firsts
     complete = np.logical_and.reduceat(mask, firsts) if len(firsts) else mask
     if not complete.any():
         shutil.rmtree(parts.folder)
-        why = summarise([f"{source.ids[row]}: {why}" for row, why in failures.items()], 1)
         raise TidyVoiceError(f"{source.data}: no utterance could be read: {why}")
     pieces = np.diff(np.append(firsts, len(items)))
     for first, count in zip(firsts[pieces > 1], pieces[pieces > 1], strict=True):

@@ -19,7 +19,6 @@ from tidyvoice.audio import read_part
 from tidyvoice.batch_plan import Items
 from tidyvoice.data.manifest import Manifest
 from tidyvoice.data.shards import ShardReader
-from tidyvoice.device import is_out_of_memory
 from tidyvoice.encoder import SpeakerEncoder
 from tidyvoice.errors import NotFiniteError, TidyVoiceError
 from tidyvoice.headers import SAMPLE_RATE
@@ -33,7 +32,8 @@ MAPS = {"cpu": 4, "cuda": 7, "mps": 7}
 # Copies of a waveform and of its features in float32.
 WAVEFORMS, FEATURES = 5, 5
 MEMORY = {"cpu": 2048, "cuda": 4096, "mps": 1024}  # MiB by default
-CPU_BATCH = 64  # MiB; larger batches do not fit in the caches
+CPU_BATCH = 64  # MiB; several are computed at once, and larger ones do not fit in the caches
+OUT_OF_MEMORY = ("can't allocate memory", "out of memory")  # messages of the CPU; of CUDA and MPS
 
 
 def bytes_per_frame(encoder: SpeakerEncoder) -> int:
@@ -46,10 +46,7 @@ def bytes_per_frame(encoder: SpeakerEncoder) -> int:
 
 
 def batch_frames(encoder: SpeakerEncoder, memory: int) -> int:
-    """Return the largest number of frames of a batch, for MiB of all batches at once.
-
-    On a CPU several batches are computed at once.
-    """
+    """Return the largest number of frames of a batch, for MiB of all batches at once."""
     most = min(memory, CPU_BATCH) if encoder.device.type == "cpu" else memory
     return max(most * MIB // bytes_per_frame(encoder), 1)
 
@@ -57,10 +54,7 @@ def batch_frames(encoder: SpeakerEncoder, memory: int) -> int:
 class Source:
     """Utterances of a data folder, from its ``wav.scp`` or else from its shards.
 
-    Attributes:
-        data: the folder.
-        ids: utterance ids.
-        samples: number of samples of each utterance, int64 [N].
+    ``ids`` are the utterances' ids, ``samples`` their numbers of samples, int64 [N].
     """
 
     def __init__(self, data: str | Path):
@@ -148,7 +142,7 @@ def embed_batches(
             name = source.ids[items.rows[batch.items[error.row]]]
             raise TidyVoiceError(f"{name}: {error}") from None
         except RuntimeError as error:
-            if not is_out_of_memory(error):
+            if not any(text in str(error) for text in OUT_OF_MEMORY):
                 raise
             raise TidyVoiceError(
                 f"{encoder.device} has too little memory for {frames:,} frames at once: give a "

@@ -4,13 +4,11 @@ A new schedule is one file here, below the decorator of its registry, and its im
 """
 
 from tidyvoice.schedules import cosine_restarts, exponential_decrease, increasing_margin
-from tidyvoice.schedules.registry import LEARNING_RATES, MARGINS, LearningRate, Schedule
+from tidyvoice.schedules.registry import LEARNING_RATES, MARGINS
 
 __all__ = [
     "LEARNING_RATES",
     "MARGINS",
-    "LearningRate",
-    "Schedule",
     "cosine_restarts",
     "exponential_decrease",
     "increasing_margin",

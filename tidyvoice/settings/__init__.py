@@ -26,10 +26,8 @@ def load_settings(
     """Load settings of type ``model`` from a YAML file and overrides.
 
     A file whose ``base`` names another one, relative to itself, holds only what differs from it; so
-    does one that the override ``base=FILE`` is given with.
-
-    Args:
-        overrides: ``key=value`` with dotted keys and YAML values, such as ``data.noise=null``.
+    does one that the override ``base=FILE`` is given with. Overrides have dotted keys and YAML
+    values: ``data.noise=null``.
     """
     changes: dict[str, Any] = {}
     for override in overrides:

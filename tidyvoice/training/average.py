@@ -17,19 +17,11 @@ from tidyvoice.verification.verifier import Verifier
 
 
 def average_checkpoints(
-    experiment: str | Path,
-    last: int | None = None,
-    unfinished: bool = False,
-    best: bool = False,
+    experiment: str | Path, last: int | None = None, unfinished: bool = False, best: bool = False
 ) -> tuple[Path, list[int]]:
     """Write the model folder of an experiment; return it and the epochs that were averaged.
 
-    A ``verifier.json`` of other weights is removed.
-
-    Args:
-        last: number of epochs to average; ``average`` of the experiment's settings if None.
-        unfinished: also average a training that has not finished.
-        best: take the epoch with the lowest EER on the validation list instead.
+    The options are those of `tidyvoice average`. A ``verifier.json`` of other weights is removed.
     """
     experiment = Path(experiment)
     if not (experiment / "config.yaml").is_file():

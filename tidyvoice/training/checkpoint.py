@@ -46,10 +46,6 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         ) from None
 
 
-def of_epoch(experiment: Path, epoch: int) -> Path:
-    return experiment / "models" / f"model_{epoch:04d}.pt"
-
-
 def epoch_checkpoints(experiment: Path) -> dict[int, Path]:
     """Return the checkpoints at the end of an epoch, by epoch, in order."""
     paths = (experiment / "models").glob("model_*.pt")

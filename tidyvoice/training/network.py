@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -148,27 +147,23 @@ def build_objective(settings: Experiment, num_classes: int, num_languages: int) 
 
 def parameter_groups(settings: Experiment, network: Network) -> Parameters:
     """Return the parameters in groups that have an ``lr_factor``; freeze those of frozen groups."""
-    chosen = settings.optimizer.groups
-    groups: Parameters = [{"params": [], "lr_factor": group.lr_factor} for group in chosen]
-    others: dict[str, Any] = {"params": [], "lr_factor": 1.0}
-    for name, parameter in network.named_parameters():
-        pairs = zip(groups, chosen, strict=True)
-        fitting = (group for group, options in pairs if options.pattern.search(name))
-        next(fitting, others)["params"].append(parameter)
-    trained = [others] if others["params"] else []
-    for group, options in zip(groups, chosen, strict=True):
-        if not group["params"]:
+    others = dict(network.named_parameters())
+    groups: Parameters = []
+    for options in settings.optimizer.groups:
+        fitting = [name for name in others if options.pattern.search(name)]
+        if not fitting:
             names = summarise([name for name, _ in network.named_parameters()], 5)
             raise TidyVoiceError(
                 f"optimizer.groups: no parameter is left for {options.pattern.pattern!r}: take a "
                 f"pattern that fits their names ({names})"
             )
-        if options.weight_decay is not None:
-            group["weight_decay"] = options.weight_decay
+        parameters = [others.pop(name).requires_grad_(not options.frozen) for name in fitting]
         if not options.frozen:
-            trained.append(group)
-        for parameter in group["params"]:
-            parameter.requires_grad_(not options.frozen)
-    if not trained:
+            groups.append({"params": parameters, "lr_factor": options.lr_factor})
+            if options.weight_decay is not None:
+                groups[-1]["weight_decay"] = options.weight_decay
+    if others:
+        groups.insert(0, {"params": list(others.values()), "lr_factor": 1.0})
+    if not groups:
         raise TidyVoiceError("optimizer.groups: all parameters are frozen: leave some to train")
-    return trained
+    return groups

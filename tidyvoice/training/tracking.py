@@ -39,10 +39,7 @@ class Tracker:
         self._advised = False
         self._reset()
 
-    def __enter__(self) -> "Tracker":
-        return self
-
-    def __exit__(self, *error: object) -> None:
+    def close(self) -> None:
         self._bar.close()
         if self._board:
             self._board.close()

@@ -85,7 +85,7 @@ class Trainer:
                 )
             steps = self.total, self.iteration, self.settings.log_iterations
             quiet = not self.world.is_first
-            with Tracker(self.folder, *steps, self.step_chunks, quiet) as tracker:
+            with closing(Tracker(self.folder, *steps, self.step_chunks, quiet)) as tracker:
                 if not newest:
                     self._begin(tracker)
                 elif self.iteration == self.total:
@@ -170,11 +170,8 @@ class Trainer:
             network = DistributedDataParallel(
                 network, devices, forward_sync_buffers=False, gradient_as_bucket_view=True
             )
-        indexes = range(
-            self.iteration * self.step_batches + self.world.rank,
-            self.total * self.step_batches,
-            self.world.size,
-        )
+        first, end = self.iteration * self.step_batches, self.total * self.step_batches
+        indexes = range(first + self.world.rank, end, self.world.size)
         between = self.settings.checkpoint_iterations or self.epoch_iterations
         pin = self.world.device.type == "cuda"
         with closing(load_batches(self.data, indexes, pin)) as batches:
@@ -253,7 +250,8 @@ class Trainer:
             if not math.isfinite(mean):
                 cause = "see the error of the other rank"
                 if not math.isfinite(local_value):
-                    cause = f"check the utterances {' '.join(self.data.utterance_ids(rows))}"
+                    ids = self.data.reader.keys.gather(rows.tolist())
+                    cause = f"check the utterances {' '.join(ids)}"
                 raise TidyVoiceError(
                     f"the loss or the weights are not finite ({mean}) around step "
                     f"{self.iteration}: start again with a lower learning rate, or {cause}"
@@ -272,7 +270,7 @@ class Trainer:
         if not self.world.is_first:
             return
         epoch, rest = divmod(self.iteration, self.epoch_iterations)
-        between = self.folder / "models" / checkpoint.BETWEEN_EPOCHS
+        models = self.folder / "models"
         state = {
             "iteration": self.iteration,
             "step_chunks": self.step_chunks,
@@ -283,9 +281,10 @@ class Trainer:
             "frontend": self.settings.frontend.model_dump(),
             "settings": self.settings.model_dump_json(),
         }
-        save_torch(between if rest else checkpoint.of_epoch(self.folder, epoch), state)
+        name = checkpoint.BETWEEN_EPOCHS if rest else f"model_{epoch:04d}.pt"
+        save_torch(models / name, state)
         if not rest:
-            between.unlink(missing_ok=True)
+            (models / checkpoint.BETWEEN_EPOCHS).unlink(missing_ok=True)
             best = best_epoch(self.folder, range(epoch + 1))
             checkpoint.remove_old(self.folder, self.settings.keep_checkpoints, best)
 

@@ -70,9 +70,8 @@ class Validation:
         vectors = np.empty((0, self._settings.model.embed_dim), np.float32)
         if len(share):  # there may be more processes than utterances
             vectors = embed_rows(encoder, source, share)
-        parts = world.gather((share, vectors))
-        rows = np.concatenate([rows for rows, _ in parts])
-        matrix = np.concatenate([matrix for _, matrix in parts])
+        parts = zip(*world.gather((share, vectors)), strict=True)
+        rows, matrix = map(np.concatenate, parts)
         embeddings = Embeddings([source.ids[row] for row in rows], matrix)
         scores = cosine_scores(embeddings, self._trials, matrix.mean(axis=0))
         return eer(scores, self._trials.label)
