@@ -37,6 +37,8 @@ def read_part(path: str | Path, start: int = 0, count: int = -1) -> tuple[np.nda
     """
     if not os.path.exists(path):
         raise TidyVoiceError(f"{path} is missing: {RESTORE}")
+    if (plain := _plain_part(path, start, count)) is not None:
+        return plain
     if not has_header(path):
         samples = np.ascontiguousarray(decoded_channels(path)[:, 0])
         return samples[start:][: samples.size if count < 0 else count], samples.size
@@ -58,6 +60,24 @@ def read_part(path: str | Path, start: int = 0, count: int = -1) -> tuple[np.nda
     except soundfile.LibsndfileError as error:
         reason = error.error_string.strip()
         raise TidyVoiceError(f"{path} cannot be read as audio ({reason}): {RESTORE}") from None
+
+
+def _plain_part(path: str | Path, start: int, count: int) -> tuple[np.ndarray, int] | None:
+    """Read a part of a complete 16-bit mono WAV at 16 kHz; None for another file.
+
+    Nearly every file is of this kind, and libsndfile takes twice as long to read it.
+    """
+    try:
+        with wave.open(str(path)) as file:
+            total = file.getnframes()
+            if file.getparams()[:3] != (1, 2, SAMPLE_RATE) or start >= total:
+                return None
+            file.setpos(start)
+            wanted = total - start if count < 0 else min(count, total - start)
+            samples = np.frombuffer(file.readframes(wanted), "<i2")
+            return (samples, total) if samples.size == wanted else None
+    except (wave.Error, EOFError):
+        return None
 
 
 def decoded_channels(path: str | Path) -> np.ndarray:

@@ -187,7 +187,7 @@ class Listing:
 
 
 def list_experiments(experiments: Sequence[Experiment]) -> Listing:
-    """Evaluate the ``USUAL`` scores of experiments, and sort by EER, that of dev first, then by name."""
+    """Evaluate the ``USUAL`` scores of experiments; sort by their EERs, dev first, then by name."""
     rows = []
     for experiment in experiments:
         paths = {name: experiment.scores[name] for name in USUAL if name in experiment.scores}

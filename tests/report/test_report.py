@@ -84,7 +84,7 @@ def test_flaws_and_the_steps_that_made_the_scores_are_listed(pages):
     for step in (
         OVERLAP,
         "<code>exp/a &amp; b.npz (sha256 0011)</code>",
-        "Not checked: the trials of list against the training of the model of e.npz",
+        "Not checked: whether the trials of list and the training of the model of e.npz share",
         "calibration by exp/c.json",
     ):
         assert step in main

@@ -98,8 +98,8 @@ def test_scores_of_unknown_origin_stay_so(lost, tmp_path):
     succeed(f"{line('fuse')} --out", fused)
     for path in ("dev.score", first, then, fused):
         text = succeed("metrics", path)
-        assert "not checked: whether the trials of dev.score and" in text
-        assert "their origin is unknown" in text
+        assert "not checked: how the scores of the trials of dev.score were made" in text
+        assert "their origin is not known" in text
         assert not read_lineage(path).complete
     assert json.loads(succeed(f"metrics {then} --json"))["in_sample"] is None
     # A calibration that is fitted on such scores hands it on; the known steps must agree.
@@ -107,7 +107,7 @@ def test_scores_of_unknown_origin_stay_so(lost, tmp_path):
     out = f"--out {tmp_path}/x"
     succeed(f"calibrate --fit {tmp_path}/calib.score --apply dev.score --save {tmp_path}/c {out}")
     text = succeed(f"calibrate --use {tmp_path}/c --apply dev.score {out}")
-    assert f"not checked: whether the trials of {tmp_path}/calib.score and" in text
+    assert f"not checked: how the scores of the trials of {tmp_path}/calib.score" in text
     message = refusal(f"calibrate --fit calib.score --apply {first} {out}")
     assert f"{first} was made by asnorm, but calib.score is fitted to scores of cosine" in message
 
@@ -172,4 +172,4 @@ def test_measures_that_both_kinds_share_are_not_marked(tmp_path):
     scores = Path("dev.score").read_text().replace(" target", "").replace(" nontarget", "")
     (tmp_path / "eval.score").write_text(scores)
     text = succeed(fit.replace("dev.score", f"{tmp_path}/eval.score"))
-    assert "eval.score against the quality measures: without labels" in text
+    assert "eval.score: they have no labels" in text

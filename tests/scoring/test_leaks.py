@@ -30,7 +30,7 @@ def test_other_names_for_the_same_utterances_do_not_hide_them():
     guard = LeakGuard()
     guard.disjoint(renamed, people("mean", "cd"))
     (text,) = map(describe, guard.remarks)
-    assert "the ids of the trials of x name other speakers" in text
+    assert "the ids of the trials of x name other ones" in text
 
 
 def labelled(wrong: int) -> Trials:

@@ -131,4 +131,4 @@ def test_a_saved_calibration_is_of_measures_made_alike(scored, tmp_path):
     saved.write_text(json.dumps(content))
     text = succeed(line(use, one, one, 19))
     assert "whether they share the top_n of quality measures is not known" in text
-    assert "the speakers of the calibration" in text
+    assert "share speakers: those of the calibration" in text

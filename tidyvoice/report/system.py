@@ -60,6 +60,7 @@ def load_system(
 
 
 def _score_file(folder: Path, scores: str) -> Path:
+    scores = scores.removesuffix(".gz").removesuffix(".score")
     for ending in (".score", ".score.gz"):
         if (path := folder / "scores" / f"{scores}{ending}").is_file():
             return path

@@ -81,13 +81,14 @@ _PHRASES = {
     "cohort": "the cohort {}",
     "calibration": "the calibration {}",
 }
+_SHARING = "whether {one} and {other} share speakers: "
 _REASONS = {
     "shared": "{one} and {other} share {count:,} {unit}",
     "separating": "quality measures alone separate targets from non-targets in {one}: area under "
     "the ROC curve {areas} (uninformative: 0.50)",
-    "unknown speakers": "whether {one} and {other} share speakers: those of {side} are not known",
-    "unknown others": "whether {one} and {other} share speakers: some of those of {side} are not known",
-    "renamed speakers": "whether {one} and {other} share speakers: the ids of {side} name other ones",
+    "unknown speakers": _SHARING + "those of {side} are not known",
+    "unknown others": _SHARING + "some of those of {side} are not known",
+    "renamed speakers": _SHARING + "the ids of {side} name other ones",
     "unknown origin": "how the scores of {one} were made: their origin is not known",
     "unknown labels": "whether a quality measure alone separates {one}: they have no labels",
     "unknown steps": "{one} against {other}: how at least one of them was made is not known",

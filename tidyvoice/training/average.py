@@ -58,8 +58,12 @@ def average_checkpoints(
         speakers |= set(training_speakers(settings.model.init) or [OTHERS])
     save_model_config(folder, settings.model, settings.frontend, sorted(speakers))
     save_head(folder, head, state["speakers"], settings.data.speeds)
-    verifier = Verifier.load(folder)
-    if verifier is not None and verifier.model != fingerprint(model):
+    try:
+        verifier = Verifier.load(folder)
+        fits = verifier is None or verifier.model == fingerprint(model)
+    except TidyVoiceError:  # of an older version
+        fits = False
+    if not fits:
         (folder / VERIFIER_FILE).unlink()
     save_torch(folder / "avg_model.pt", model)
     return folder, epochs

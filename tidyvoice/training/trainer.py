@@ -278,7 +278,6 @@ class Trainer:
             "inputs": self.inputs,
             "source": self.source,
             "speakers": self.data.speakers,
-            "frontend": self.settings.frontend.model_dump(),
             "settings": self.settings.model_dump_json(),
         }
         name = checkpoint.BETWEEN_EPOCHS if rest else f"model_{epoch:04d}.pt"

@@ -63,6 +63,7 @@ def fit_verifier(
         cohort=entries.vectors if entries else None,
         top_n=cohort.top_n if cohort else 0,
         notes={
+            "embeddings": Path(embeddings).name,
             "trials": Path(trials).name,
             "targets": int(listed.label.sum()),
             "nontargets": int((~listed.label).sum()),

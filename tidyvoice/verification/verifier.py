@@ -174,7 +174,7 @@ class Verifier(Strict):
         path = Path(folder) / VERIFIER_FILE
         if not path.is_file():
             return None
-        source = f"{path} (`tidyvoice fit-verifier` writes a new one)"
+        source = f"{path} (delete it, and write a new one with `tidyvoice fit-verifier`)"
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
             current = values["format"] == FORMAT
