@@ -79,7 +79,7 @@ def test_speakers_are_enrolled_identified_listed_and_deleted(here):
     assert [row["name"] for row in results[0]["candidates"]] == ["Ann", "Bob"]
     text = succeed(*identify)
     assert "bob-2.wav: Bob (threshold " in text
-    assert "target false-alarm rate 20.00% for speech like that of trials" in text
+    assert "target false-alarm rate 20.00% for speech like that of known.npz" in text
     assert IDENTIFICATION in " ".join(succeed("identify", "--help").split())
     assert "already" in refuse("enroll", "Bob", "bob-2.wav", *voices)
     succeed("enroll", "Bob", "bob-2.wav", *voices, "--overwrite")

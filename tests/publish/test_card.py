@@ -204,7 +204,7 @@ def test_results_that_may_not_hold_are_marked_and_kept_from_the_metadata(copied,
     assert card.data.eval_results is None
     lineage.unlink()
     card = card_of(copied, tmp_path / "b", "--scores", "dev")
-    assert "Not checked:\n\n- the trials of dev.score" in section(card, "### dev")
+    assert "Not checked:\n\n- how the scores of the trials of dev.score" in section(card, "### dev")
     assert "not known whether these very weights" in section(card, "### dev")
     assert card.data.eval_results is None
 
