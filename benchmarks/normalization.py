@@ -19,13 +19,12 @@ from collections.abc import Callable
 import numpy as np
 
 from tidyvoice.scoring.cohort import speaker_cohort
-from tidyvoice.scoring.cosine import cosine_scores, unit_vectors
+from tidyvoice.scoring.cosine import cosine_scores, pairwise_products, unit_vectors
 from tidyvoice.scoring.embeddings import Embeddings
 from tidyvoice.scoring.groups import languages_of
 from tidyvoice.scoring.language_norm import (
     LanguageWeights,
     known_languages,
-    language_match,
     language_posteriors,
     language_statistics,
     normalize_by_language,
@@ -120,7 +119,7 @@ def _by_language(options: argparse.Namespace, guessed: bool) -> dict[str, float]
     timed(
         seconds, "statistics", language_statistics, vectors, cohort, languages.languages, TOP_N, 5.0
     )
-    timed(seconds, "match", language_match, languages, inputs.trials)
+    timed(seconds, "match", pairwise_products, languages.weights, inputs.trials)
     timed(
         seconds, "everything", normalize_by_language, table, inputs.embeddings, cohort, languages,
         inputs.mean, TOP_N,
