@@ -33,7 +33,7 @@ class Release(Strict):
     sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$", description="of the weights")
 
 
-class Source(Strict):
+class ModelOrigin(Strict):
     """The origin of a model, the content of ``source.json``."""
 
     source: str  # the id of a repository, or the path of an archive or folder
@@ -54,7 +54,7 @@ def fetch_model(
     revision: str | None = None,
     trained_on: Iterable[str] = (),
     pin: bool = False,
-) -> Source:
+) -> ModelOrigin:
     """Write the model folder ``out``, or check that it already holds the same files.
 
     The model is loaded and embeds noise before the folder appears. The arguments are those of
@@ -85,7 +85,9 @@ def fetch_model(
     return origin
 
 
-def _collect(source: str, release: Release | None, into: Path, trained_on: Iterable[str]) -> Source:
+def _collect(
+    source: str, release: Release | None, into: Path, trained_on: Iterable[str]
+) -> ModelOrigin:
     """Fill the folder ``into`` and try the model in it."""
     folder, commit, name = Path(source), None, source
     if release is not None:
@@ -115,7 +117,7 @@ def _collect(source: str, release: Release | None, into: Path, trained_on: Itera
         raise TidyVoiceError(f"{name}: {str(error).replace(f'{into}/', '')}") from None
     speakers = sorted({*(training_speakers(into) or [OTHERS]), *trained_on})
     write_text(into / SPEAKERS_FILE, "".join(f"{speaker}\n" for speaker in speakers))
-    origin = Source(
+    origin = ModelOrigin(
         source=release.repo if release else source,
         revision=release and release.revision,
         commit=commit,
@@ -125,7 +127,7 @@ def _collect(source: str, release: Release | None, into: Path, trained_on: Itera
     return origin
 
 
-def _pin(path: Path, origin: Source) -> None:
+def _pin(path: Path, origin: ModelOrigin) -> None:
     """Write commit and checksum to the YAML file; keep its other lines."""
     text = path.read_text(encoding="utf-8")
     weights = next(checksum for name, checksum in origin.files.items() if name != CONFIG_FILE)
@@ -136,13 +138,13 @@ def _pin(path: Path, origin: Source) -> None:
     write_text(path, text)
 
 
-def read_source(folder: Path) -> Source | None:
+def read_source(folder: Path) -> ModelOrigin | None:
     """Read the origin of a model folder; None if it is unknown or the weights have changed."""
     path = folder / SOURCE_FILE
     if not path.is_file():
         return None
     try:
-        source = Source.model_validate_json(path.read_bytes())
+        source = ModelOrigin.model_validate_json(path.read_bytes())
     except ValidationError:
         fix = "fetch the model again, or delete the file"
         raise TidyVoiceError(f"{path} does not hold the origin of a model: {fix}") from None

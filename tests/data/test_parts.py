@@ -18,7 +18,7 @@ from tidyvoice.data.manifest import parse_part, part_folder, parts_of, scan
 from tidyvoice.data.packing import write_shards
 from tidyvoice.data.shards import UNREADABLE, ShardReader
 from tidyvoice.errors import TidyVoiceError
-from tidyvoice.extraction.extract import Source
+from tidyvoice.extraction.extract import AudioFolder
 
 
 def corpus(root, speakers=5, ending=".wav"):
@@ -62,7 +62,7 @@ def test_m4a_files_become_the_samples_that_they_hold(tmp_path):
     decoded = reader.read(row)[:10000] / 32768
     assert np.corrcoef(decoded[:10000], original)[0, 1] > 0.8
     # Extraction reads the shards where the tables know no durations.
-    source = Source(tmp_path / "data")
+    source = AudioFolder(tmp_path / "data")
     np.testing.assert_array_equal(source.read(row), reader.read(row))
 
 

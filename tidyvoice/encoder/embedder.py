@@ -28,7 +28,7 @@ AT_ONCE = 64  # recordings that are batched by length
 AT_ONCE_SECONDS = 600.0  # or fewer recordings of this total duration
 BATCH_FRAMES = 4000
 LONGEST = 120.0  # seconds in one piece; its feature maps take 0.7 GB at full width on a CPU
-Source = str | Path | np.ndarray | Recording
+AudioInput = str | Path | np.ndarray | Recording
 
 
 class Embedder:
@@ -101,7 +101,7 @@ class Embedder:
 
     def embed(
         self,
-        recording: Source,
+        recording: AudioInput,
         sample_rate: int | None = None,
         channel: int = 0,
         start: float = 0.0,
@@ -122,7 +122,7 @@ class Embedder:
 
     def embed_windows(
         self,
-        recording: Source,
+        recording: AudioInput,
         window: float,
         step: float,
         sample_rate: int | None = None,
@@ -153,7 +153,7 @@ class Embedder:
         return starts / SAMPLE_RATE, np.stack(self._embed(windows))
 
     def embed_many(
-        self, recordings: Iterable[Source], sample_rate: int | None = None, channel: int = 0
+        self, recordings: Iterable[AudioInput], sample_rate: int | None = None, channel: int = 0
     ) -> np.ndarray:
         """Embed N recordings (see ``embed``) in batches, reading ahead: float32 [N x D].
 
@@ -167,7 +167,7 @@ class Embedder:
         return stack(rows)
 
     def _embed_sources(
-        self, sources: Iterable[Source], sample_rate: int | None, channel: int
+        self, sources: Iterable[AudioInput], sample_rate: int | None, channel: int
     ) -> list[Enrollment]:
         """Embed recordings in order, without keeping their samples."""
         load = partial(Recording.load, sample_rate=sample_rate, channel=channel)

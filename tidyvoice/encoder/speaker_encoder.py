@@ -6,14 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
-from tidyvoice.encoder.embedder import Embedder, Source, stack, warn
+from tidyvoice.encoder.embedder import AudioInput, Embedder, stack, warn
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.modelhub.folder import load_model, model_files, model_folder, training_speakers
 from tidyvoice.recordings import Recording
 from tidyvoice.verification.enrollment import Enrollment, Gallery, Identification
 from tidyvoice.verification.verifier import Verification, Verifier, log_odds, unit_length
 
-Voice = Source | Enrollment
+Voice = AudioInput | Enrollment
 Side = Voice | Sequence[Voice]
 
 
@@ -120,7 +120,7 @@ class SpeakerEncoder(Embedder):
     def enroll(
         self,
         name: str,
-        recordings: Sequence[Source],
+        recordings: Sequence[AudioInput],
         sample_rate: int | None = None,
         channel: int = 0,
     ) -> Enrollment:
@@ -156,7 +156,7 @@ class SpeakerEncoder(Embedder):
 
     def identify(
         self,
-        recording: Source | Sequence[Source],
+        recording: AudioInput | Sequence[AudioInput],
         gallery: Gallery,
         false_alarm: float = 0.01,
         top: int = 5,

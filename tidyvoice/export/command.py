@@ -11,7 +11,7 @@ from tidyvoice.encoder import SpeakerEncoder
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.export.graph import onnx_model, quantise
 from tidyvoice.export.onnx_encoder import ENDING, METADATA, Description, OnnxEncoder, need
-from tidyvoice.extraction.extract import Source
+from tidyvoice.extraction.extract import AudioFolder
 from tidyvoice.files import atomic_path
 from tidyvoice.frontends import Frontend
 from tidyvoice.headers import SAMPLE_RATE
@@ -86,7 +86,7 @@ def _calibration(
     data: str | Path, frontend: Frontend, limit: int
 ) -> tuple[list[np.ndarray], list[str]]:
     """Return random utterances of a data folder, int16 [1 x S] each, and their speakers."""
-    source = Source(data)
+    source = AudioFolder(data)
     rows = np.flatnonzero(source.samples >= frontend.num_samples(1))
     if not len(rows):
         raise TidyVoiceError(f"{data} has no utterance of a frame or more: give another folder")

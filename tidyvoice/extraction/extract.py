@@ -25,7 +25,7 @@ from tidyvoice.distributed import World
 from tidyvoice.encoder import SpeakerEncoder
 from tidyvoice.encoder.embedder import LONGEST
 from tidyvoice.errors import TidyVoiceError, summarise
-from tidyvoice.extraction.workers import MEMORY, Batch, Source, batch_frames, embed_batches
+from tidyvoice.extraction.workers import MEMORY, AudioFolder, Batch, batch_frames, embed_batches
 from tidyvoice.files import atomic_path, only_writer, write_text
 from tidyvoice.headers import SAMPLE_RATE
 from tidyvoice.scoring.embeddings import save_embeddings
@@ -95,7 +95,7 @@ class Parts:
         return sorted(self.folder.glob("[0-9]*.npz"))
 
 
-def embed_rows(encoder: SpeakerEncoder, source: Source, rows: np.ndarray) -> np.ndarray:
+def embed_rows(encoder: SpeakerEncoder, source: AudioFolder, rows: np.ndarray) -> np.ndarray:
     """Return the embeddings float32 [N x D] of the utterances ``rows``, each in one piece.
 
     An utterance that is unreadable or too short is a TidyVoiceError.
@@ -129,7 +129,7 @@ def extract(
     out, world = Path(out), world or World(0, 1, encoder.device)
     if out.is_dir():
         raise TidyVoiceError(f"{out} is a folder: give the file to write")
-    source = Source(data)
+    source = AudioFolder(data)
     rows = np.arange(len(source.ids))
     if limit is not None and limit < len(rows):
         rows = np.sort(np.random.default_rng(seed).permutation(rows)[:limit])
@@ -209,7 +209,7 @@ def _write_parts(results: Iterator[Batch], parts: Parts, number: int, rank: int)
 
 
 def _merge(
-    parts: Parts, out: Path, encoder: SpeakerEncoder, source: Source, items: Items, why: str
+    parts: Parts, out: Path, encoder: SpeakerEncoder, source: AudioFolder, items: Items, why: str
 ) -> None:
     """Write the table from the parts, then remove them; ``why`` explains an empty table."""
     vectors, mask = parts.collect(len(items))
@@ -230,7 +230,7 @@ def _merge(
     shutil.rmtree(parts.folder)
 
 
-def _too_short(encoder: SpeakerEncoder, source: Source, rows: np.ndarray) -> dict[int, str]:
+def _too_short(encoder: SpeakerEncoder, source: AudioFolder, rows: np.ndarray) -> dict[int, str]:
     """Return the rows of utterances that are too short for the encoder, with the reason."""
     fewest = encoder.fewest_frames
     limit = "one frame" if fewest == 1 else f"the {fewest} frames that {encoder.precision} needs"
@@ -240,7 +240,7 @@ def _too_short(encoder: SpeakerEncoder, source: Source, rows: np.ndarray) -> dic
     return {int(row): f"{source.samples[row]} samples, less than {limit}" for row in short}
 
 
-def _refuse(source: Source, short: dict[int, str]) -> None:
+def _refuse(source: AudioFolder, short: dict[int, str]) -> None:
     """Raise a TidyVoiceError if there are utterances that are too short."""
     for row, why in short.items():
         raise TidyVoiceError(

@@ -51,7 +51,7 @@ def batch_frames(encoder: SpeakerEncoder, memory: int) -> int:
     return max(most * MIB // bytes_per_frame(encoder), 1)
 
 
-class Source:
+class AudioFolder:
     """Utterances of a data folder, from its ``wav.scp`` or else from its shards.
 
     ``ids`` are the utterances' ids, ``samples`` their numbers of samples, int64 [N].
@@ -94,7 +94,7 @@ class Batch(NamedTuple):
 
 def embed_batches(
     encoder: SpeakerEncoder,
-    source: Source,
+    source: AudioFolder,
     items: Items,
     batches: Sequence[np.ndarray],
     memory: int,

@@ -12,7 +12,7 @@ from tidyvoice.evaluation.evaluate import Evaluation, evaluate
 from tidyvoice.files import sha256
 from tidyvoice.modelhub.folder import model_files
 from tidyvoice.modelhub.wespeaker import network_of
-from tidyvoice.released import Source, read_source
+from tidyvoice.released import ModelOrigin, read_source
 from tidyvoice.report.system import load_system
 from tidyvoice.runs import USUAL, Experiment, read_experiment
 from tidyvoice.settings import read_yaml
@@ -69,7 +69,7 @@ class Facts:
     experiment: Experiment | None
     data: tuple[str, ...]
     reader: ShardReader | None
-    source: Source | None
+    source: ModelOrigin | None
     results: tuple[Result, ...]
 
     @property
@@ -125,7 +125,7 @@ def _reader(folders: Sequence[str], content: str | None) -> ShardReader | None:
     return reader if content in (None, reader.content) else None
 
 
-def _initial_source(init: str | None, inputs: dict[str, str]) -> Source | None:
+def _initial_source(init: str | None, inputs: dict[str, str]) -> ModelOrigin | None:
     """Return the origin of the initial weights; None if it is unknown or they have changed."""
     if not init or not Path(init).exists():
         return None

@@ -12,7 +12,7 @@ from tidyvoice.config import Experiment
 from tidyvoice.distributed import World
 from tidyvoice.encoder import SpeakerEncoder
 from tidyvoice.errors import TidyVoiceError
-from tidyvoice.extraction.extract import Source, embed_rows
+from tidyvoice.extraction.extract import AudioFolder, embed_rows
 from tidyvoice.files import write_text
 from tidyvoice.scoring.cosine import cosine_scores
 from tidyvoice.scoring.embeddings import Embeddings
@@ -46,7 +46,7 @@ class Validation:
         chosen = settings.validation
         self._settings = settings
         self._world = world
-        self._source = Source(chosen.data)
+        self._source = AudioFolder(chosen.data)
         self._trials = read_trials(chosen.trials)
         labels = self._trials.label
         if labels is None or not 0 < int(labels.sum()) < len(labels):
