@@ -1,6 +1,6 @@
 """Check the inputs of the recipe tidyvoice before its first stage: all that is missing, at once.
 
-python -m local.inputs corpus --only dev
+python -m local.inputs corpus --released
 """
 
 import argparse
@@ -34,10 +34,11 @@ def main() -> None:
     """Raise an error that lists the missing inputs."""
     parser = argparse.ArgumentParser("python -m local.inputs", description=__doc__)
     parser.add_argument("corpus", type=Path, help="folder of the corpora")
-    parser.add_argument("--only", choices=("dev", "tidyvoicex"), help="what is needed, if not all")
+    parser.add_argument("--init-from", action="store_true", help="without a pretraining")
+    parser.add_argument("--released", action="store_true", help="without any training")
     args = parser.parse_args()
-    parts = ("Dev",) if args.only == "dev" else ("Dev", "Train")
-    if lines := missing(args.corpus, parts, pretraining=args.only is None):
+    parts = ("Dev",) if args.released else ("Dev", "Train")
+    if lines := missing(args.corpus, parts, not (args.init_from or args.released)):
         listed = "".join(f"\n  {line}" for line in lines)
         raise TidyVoiceError(f"missing inputs, {len(lines)} in all:{listed}")
 

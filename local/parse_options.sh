@@ -18,8 +18,8 @@ while [ $# -gt 0 ]; do
   shift
   case $option in
     --help | -h)
-      printf 'usage: ./run.sh --recipe mini|tidyvoice [--stop-stage 6, likewise for each variable below]\n\n'
-      printf '%s\n\nstages\n' "$help"
+      printf '%s\n\n' "usage: ./run.sh --recipe mini|tidyvoice [--stop-stage 6, likewise for each variable below]" \
+        "$help" stages
       sed -nE 's/^if stage (.) "(.*)"; then.*/  \1  \2/p' run.sh
       exit
       ;;

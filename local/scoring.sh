@@ -44,8 +44,7 @@ fit_verifier() {
 
 # report TABLE SCORES OPTION ...: write the page about the system; TABLE is results, then calibrated.
 report() {
-  local folder=$exp/$system
-  [ -e "$folder/report.html" ] || rm -f "$folder/$1.txt"
-  make "$folder/$1.txt" "$scores/$2.score" "$folder/results.txt" -- \
-    tidyvoice report "$folder" --scores "${@:2}" ${compared[@]+"${compared[@]}"}
+  [ -e "$exp/$system/report.html" ] || rm -f "$exp/$system/$1.txt"
+  make "$exp/$system/$1.txt" "$scores/$2.score" "$exp/$system/results.txt" -- \
+    tidyvoice report "$exp/$system" --scores "${@:2}" ${compared[@]+"${compared[@]}"}
 }

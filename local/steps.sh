@@ -10,8 +10,8 @@ elapsed() { printf '%d:%02d:%02d' $((SECONDS / 3600)) $((SECONDS / 60 % 60)) $((
 
 # stage NUMBER NAME: print the progress, if this stage is to run.
 stage() {
-  [ "$stage" -le "$1" ] && [ "$1" -le "$stop_stage" ] || return 1
-  [[ -z $from_released || $1 != [234] ]] || return 1 # nothing is trained
+  # A released model is not trained.
+  [[ $stage -le $1 && $1 -le $stop_stage && (-z $from_released || $1 != [234]) ]] || return 1
   current=$1
   printf '\n== stage %s of 8: %s (elapsed %s)\n' "$1" "$2" "$(elapsed)"
 }

@@ -13,10 +13,7 @@ else
   # The languages are hidden, so the method is one that needs none.
   method=${normalize/language/asnorm}
   normalise "$fit" "$method"
-  for list in eval-A eval-U; do
-    normalise $list "$method"
-    calibrate $list "$method"
-  done
+  for list in eval-A eval-U; do normalise $list "$method"; calibrate $list "$method"; done
   kind=-llr
 fi
 make "$exp/$system/submission.zip" "$scores"/eval-{A,U}$kind.score -- tidyvoice submission \

@@ -10,8 +10,7 @@ processes=2             # processes of a training: on two cores faster than two 
 pretraining=(pretrain)
 training_data() { echo "$data/$1"; }
 pack_pretraining() { pack "$data/pretrain"; }
-require_inputs() { :; } # stage 1 makes all inputs,
-examine() { :; }        # which need no check
+require_inputs() { :; }; examine() { :; } # stage 1 makes all inputs, which need no check
 
 prepare() {
   local setting settings=()

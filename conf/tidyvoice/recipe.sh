@@ -19,11 +19,7 @@ training_data() {
   esac
 }
 
-require_inputs() {
-  local only=${from_released:+dev}
-  only=${only:-${init_from:+tidyvoicex}}
-  python -m local.inputs "$corpus" ${only:+--only "$only"}
-}
+require_inputs() { python -m local.inputs "$corpus" ${init_from:+--init-from} ${from_released:+--released}; }
 
 prepare() {
   [ -e "$tidyvoicex/TidyVoiceX_Dev" ] || [ -e "$tidyvoicex/TidyVoiceX_Dev.tar.gz" ] ||
@@ -44,15 +40,10 @@ prepare() {
 
 # examine OPTION ...: check the machine, the data folders and the trials.
 examine() {
-  local options=("$@")
-  [ -n "$init_from$from_released" ] ||
-    options+=(--train "$data/voxblink2" --train "$data/voxceleb2")
-  [ "$counts" = any ] || options+=(--expect conf/tidyvoice/expected.yaml)
+  [ -n "$init_from$from_released" ] || set -- "$@" --train "$data/voxblink2" --train "$data/voxceleb2"
+  [ "$counts" = any ] || set -- "$@" --expect conf/tidyvoice/expected.yaml
   make "$exp/doctor.txt" "$data"/*/wav.scp "$trials" -- \
-    tidyvoice doctor --exp "$exp" --trials "$trials" "${options[@]}"
+    tidyvoice doctor --exp "$exp" --trials "$trials" "$@"
 }
 
-pack_pretraining() {
-  local name
-  for name in voxblink2 voxceleb2; do pack "$data/$name" --tolerate "$tolerate"; done
-}
+pack_pretraining() { for name in voxblink2 voxceleb2; do pack "$data/$name" --tolerate "$tolerate"; done; }
