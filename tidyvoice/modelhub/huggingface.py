@@ -117,4 +117,7 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, ValueError):
         return f"rejected: {text}"
     # huggingface_hub passes on errors of its HTTP client, whose types depend on its version.
-    return f"{place} ({type(error).__name__}: {text}): check the network and run the command again"
+    return (
+        f"{place} ({type(error).__name__}: {text}): check the network and run the command again; "
+        "for a local model, check the name of the folder"
+    )

@@ -112,7 +112,7 @@ class Gallery:
         """Add a speaker of the same model as the others; ``overwrite`` allows a known name."""
         name = enrollment.name
         if name in self._enrollments and not overwrite:
-            fix = "choose another name, or overwrite the speaker"
+            fix = "choose another name, or add --overwrite (overwrite=True)"
             raise TidyVoiceError(f"{name!r} is enrolled already: {fix}")
         first = next((speaker for speaker in self if speaker.name != name), enrollment)
         if (first.model, first.vector.shape) != (enrollment.model, enrollment.vector.shape):
