@@ -207,8 +207,11 @@ def test_other_data_does_not_go_on_in_the_same_folder(experiment, tmp_path, tiny
 
 def test_the_average_is_the_mean_and_a_model_folder(experiment):
     trainer = run({**experiment, "average": 2})
+    outdated = trainer.folder / "models/verifier.json"
+    outdated.write_text('{"format": "tidyvoice verifier 1"}')
     folder, epochs = average_checkpoints(trainer.folder)
     assert epochs == [2, 3]
+    assert not outdated.exists()
     config = trainer.folder / "config.yaml"
     os.utime(config, ns=(0, 0))
     run({**experiment, "average": 2})
