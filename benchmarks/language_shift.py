@@ -1,4 +1,4 @@
-"""What of a language an embedding holds, and what its removal could bring at most.
+"""Measure how much of the language an embedding holds, and the most that its removal could gain.
 
     python benchmarks/language_shift.py exp/mini/finetune exp/contrast/finetune
 

@@ -120,7 +120,7 @@ def naive(folder: Path) -> str:
 
 
 def measured(step: Callable[..., str], *arguments: object) -> tuple[str, float, float]:
-    """What the step says, its wall-clock seconds and its peak memory in MiB, in a new process.
+    """Run a step in a new process; return its output, its seconds and its peak memory in MiB.
 
     The process starts with the peak of this one, which therefore does nothing itself.
     """

@@ -1,4 +1,4 @@
-"""How hard is the built-in corpus? EER of the plainest cues: mean spectrum and mean pitch.
+"""Measure how hard the built-in corpus is: the EER of mean spectrum and mean pitch alone.
 
 A corpus on which these do well would reward no learning. An utterance is embedded as its mean log
 mel spectrum and the mean logarithm of its pitch, standardised with the train split; the score is

@@ -1,4 +1,4 @@
-"""What the commands of the corpora share: options, terms of use, unpacking, trial lists."""
+"""Shared parts of the corpora's commands: options, terms of use, unpacking, trial lists."""
 
 import argparse
 import textwrap

@@ -25,7 +25,7 @@ def rows(trials: Trials) -> list[tuple[str, str]]:
 
 
 def kind(one: str, other: str) -> tuple[bool, bool]:
-    """Whether two ids have the same speaker, and whether they have the same language."""
+    """Tell if two ids have the same speaker, and if they have the same language."""
     a, b = one.split("/"), other.split("/")
     return a[0] == b[0], a[1] == b[1]
 

@@ -71,11 +71,12 @@ def _score_file(folder: Path, scores: str) -> Path:
 
 
 class Result(NamedTuple):
-    """What the page shows of a system: ``details`` by name in the template, of the main one only.
+    """Content of the page for one system.
 
     Attributes:
-        rates, bayes_error, reliability: of all trials, see ``curves``; without actual costs and
-            None unless the scores are log-likelihood ratios.
+        details: figures and tables that only the main system has, by their names in the template.
+        rates, bayes_error, reliability: of all trials, see ``curves``. Unless the scores are
+            log-likelihood ratios, ``bayes_error`` has no actual costs and ``reliability`` is None.
     """
 
     name: str

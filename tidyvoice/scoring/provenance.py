@@ -154,7 +154,7 @@ def _step(step: Step, show: Callable[[str], str]) -> str:
     if "top_n" in values:
         text += f", top {values['top_n']}"
     if "languages" in values:
-        text += f" in proportion, languages {values['languages']}"
+        text += f" shared among the languages, languages {values['languages']}"
     absent = values.get("absent")
     return f"{text}, not in the cohort: {', '.join(absent)}" if absent else text
 

@@ -122,7 +122,7 @@ class Verifier(Strict):
     def fitted_to(self) -> str:
         """Names of the embeddings and trials to which it was fitted."""
         names = [self.notes[key] for key in ("embeddings", "trials") if key in self.notes]
-        return " with the list ".join(names)
+        return " and the trial list ".join(names)
 
     def prepare(self, embeddings: np.ndarray) -> Voices:
         """Prepare raw embeddings [N x D] for ``scores``."""
