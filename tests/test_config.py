@@ -65,7 +65,7 @@ def test_saved_settings_are_the_same_experiment(path, tmp_path):
         ("a: [1", r"line \d+: no valid YAML"),
         ("just text", "expected settings"),
         ("? [a, b]\n: 1", "no valid YAML"),
-        ("ä: 1".encode("latin-1"), "not UTF-8"),
+        ("ä: 1".encode("latin-1"), "utf-8"),
         ("epochs: 1\nepochs: 2", "line 2: no valid YAML .*'epochs' stands twice"),
         ("epochs: 1", "the key experiment is missing"),
     ],

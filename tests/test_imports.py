@@ -17,7 +17,8 @@ FLOORS = (
     "config scoring batch_plan recordings frontend",
     "models losses optimizers schedules samplers augmentations audio frontends kaldi_tables record"
     " distributed",
-    "settings files headers model_files device",
+    "settings arrays headers model_files device",
+    "files",
     "errors packages readahead source",
 )
 TORCH_FREE = ("scoring", "evaluation", "report", "runs", "verification", "submission", "cli")

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import NoReturn
 
+LONGEST_REASON = 200  # letters of a parser's message, which may quote the file
 INTERRUPTED = 130  # 128 + SIGINT, the exit status that shells expect
 
 
@@ -33,6 +34,25 @@ def summarise(problems: Sequence[str], limit: int = 10) -> str:
     shown = "; ".join(problems[:limit])
     rest = len(problems) - limit
     return f"{shown}; and {rest:,} more" if rest > 0 else shown
+
+
+@contextmanager
+def reading(path: object, content: str, fix: str) -> Iterator[None]:
+    """Turn any failure to read ``path`` into a TidyVoiceError; ``content`` is what it should be.
+
+    Damaged files make parsers raise exceptions of nearly every type. Only the parsing of one file
+    belongs in the block, so that a defect of this package keeps its traceback.
+    """
+    try:
+        yield
+    except (TidyVoiceError, KeyboardInterrupt, SystemExit, GeneratorExit):
+        raise
+    except FileNotFoundError:
+        raise TidyVoiceError(f"{path} is missing: {fix}") from None
+    except BaseException as error:  # a panic of polars is not an Exception
+        reason = getattr(error, "strerror", None) or str(error).strip() or type(error).__name__
+        reason = reason.splitlines()[0][:LONGEST_REASON]
+        raise TidyVoiceError(f"{path} is not a readable {content} ({reason}): {fix}") from error
 
 
 def _interrupt(signum: int, frame: object) -> None:

@@ -24,6 +24,8 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     ``path`` is unchanged. The files are flushed to the disk before the name changes.
     """
     path = Path(path)
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise TidyVoiceError(f"{path} is a device or a pipe, not a file: give another name")
     partial = _partial_name(path)
     try:
         yield partial
@@ -96,12 +98,22 @@ def only_writer(folder: str | Path) -> AbstractContextManager[None]:
 
 
 def refuse_inputs(outputs: Sequence[Path], inputs: Iterable[Path]) -> None:
-    """Raise a TidyVoiceError if an output would overwrite an input or another output."""
-    read = [path for path in inputs if path.exists()]
+    """Raise a TidyVoiceError if an output cannot be written without losing something.
+
+    An output must not be a folder, a device, another output, or an input; nor may it replace a
+    file in an input that is a folder.
+    """
+    read = {path.resolve() for path in inputs}
     for number, out in enumerate(outputs):
-        if out.exists() and any(map(out.samefile, read)):
+        real = out.resolve()
+        if real.exists() and not real.is_file():
+            raise TidyVoiceError(f"{out} is not a file: give the name of a file to write")
+        if real in read or (real.exists() and any(map(out.samefile, filter(Path.exists, read)))):
             raise TidyVoiceError(f"{out} is an input and would be overwritten: give another name")
-        if out.resolve() in [other.resolve() for other in outputs[:number]]:
+        folder = next((folder for folder in real.parents if folder in read), None)
+        if folder and real.exists():
+            raise TidyVoiceError(f"{out} belongs to the input {folder}: give another name")
+        if real in [other.resolve() for other in outputs[:number]]:
             raise TidyVoiceError(f"{out} is the name of two outputs: give two names")
 
 

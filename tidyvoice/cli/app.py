@@ -1,11 +1,15 @@
 """The root of the command line, and the options that several commands share."""
 
+import functools
+import math
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 import tidyvoice
+from tidyvoice.errors import TidyVoiceError, one_line_errors
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
 
@@ -62,6 +66,33 @@ def root(
     ] = False,
 ) -> None:
     """Speaker verification across languages: training, extraction, scoring, evaluation."""
+
+
+def command(
+    name: str | None = None, group: typer.Typer = app, **settings: Any
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Return a decorator that adds a command; a user's mistake in it ends in one line."""
+
+    def add(function: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(function)
+        def run(**options: Any) -> None:
+            with one_line_errors():
+                for key, value in options.items():
+                    for number in value if isinstance(value, list) else [value]:
+                        _refuse_unusable(f"--{key.replace('_', '-')}", number)
+                function(**options)
+
+        group.command(name, **settings)(run)
+        return function
+
+    return add
+
+
+def _refuse_unusable(option: str, value: object) -> None:
+    """Refuse NaN, infinity, and integers that do not fit in 64 bits."""
+    infinite = isinstance(value, float) and not math.isfinite(value)
+    if infinite or (isinstance(value, int) and abs(value) >= 2**63):
+        raise TidyVoiceError(f"{option} {value}: give a finite number")
 
 
 def name_and_path(text: str) -> tuple[str | None, Path]:

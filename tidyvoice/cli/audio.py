@@ -18,9 +18,9 @@ from tidyvoice.cli.app import (
     Model,
     Speakers,
     TopN,
-    app,
+    command,
 )
-from tidyvoice.errors import TidyVoiceError, one_line_errors
+from tidyvoice.errors import TidyVoiceError
 from tidyvoice.verification import IDENTIFICATION
 
 Channel = Annotated[int, typer.Option(min=0, help="channel of the recordings, from 0")]
@@ -28,8 +28,7 @@ VoiceFile = Annotated[Path, typer.Option(help="file of enrolled speakers, .npz")
 Recordings = Annotated[list[Path], typer.Argument(help="recordings in any format")]
 
 
-@app.command()
-@one_line_errors()
+@command()
 def embed(
     recordings: Recordings,
     model: Model,
@@ -62,8 +61,7 @@ def embed(
     _print(as_json, content, [f"{out}: {len(ids):,} embeddings of {vectors.shape[1]} dimensions"])
 
 
-@app.command()
-@one_line_errors()
+@command()
 def verify(
     one: Annotated[Path, typer.Argument(help="a recording")],
     other: Annotated[Path, typer.Argument(help="another recording")],
@@ -104,8 +102,7 @@ def verify(
     _print(as_json, asdict(result), lines, result.warnings)
 
 
-@app.command(epilog=IDENTIFICATION)
-@one_line_errors()
+@command(epilog=IDENTIFICATION)
 def enroll(
     name: Annotated[str, typer.Argument(help="name of the speaker")],
     recordings: Recordings,
@@ -136,8 +133,7 @@ def enroll(
     _print(as_json, content, [f"{voices}: speakers: {len(gallery):,}; added", _line(speaker)])
 
 
-@app.command()
-@one_line_errors()
+@command()
 def voices(
     path: Annotated[Path, typer.Argument(metavar="VOICES", help="file of enrolled speakers, .npz")],
     remove: Annotated[str | None, typer.Option(help="name of a speaker to delete")] = None,
@@ -160,8 +156,7 @@ def voices(
     _print(as_json, content, [f"{path}: speakers: {len(gallery):,}", *map(_line, gallery)])
 
 
-@app.command(epilog=IDENTIFICATION)
-@one_line_errors()
+@command(epilog=IDENTIFICATION)
 def identify(
     recordings: Recordings,
     model: Model,
@@ -196,8 +191,7 @@ def identify(
     _print(as_json, {"enrolled": len(gallery), "results": rows}, lines, warnings)
 
 
-@app.command()
-@one_line_errors()
+@command()
 def fit_verifier(
     model: Annotated[Path, typer.Option(help="model folder to write to", envvar="TIDYVOICE_MODEL")],
     embeddings: Annotated[Path, typer.Option(help="embeddings of the trials' utterances")],
@@ -246,8 +240,7 @@ def fit_verifier(
     _print(as_json, content, lines, [*notes["in_sample"], *notes["unchecked"]])
 
 
-@app.command()
-@one_line_errors()
+@command()
 def demo(
     model: Model,
     port: Annotated[int, typer.Option(min=0, max=65535, help="port; 0 for a free one")] = 7860,

@@ -7,12 +7,11 @@ from typing import Annotated
 
 import typer
 
-from tidyvoice.cli.app import AsJson, Data, app
-from tidyvoice.errors import TidyVoiceError, one_line_errors
+from tidyvoice.cli.app import AsJson, Data, command
+from tidyvoice.errors import TidyVoiceError
 
 
-@app.command()
-@one_line_errors()
+@command()
 def check(
     data: Data,
     disjoint: Annotated[
@@ -37,8 +36,7 @@ def check(
         raise TidyVoiceError(f"{data} has {len(problems)} problem(s)")
 
 
-@app.command()
-@one_line_errors()
+@command()
 def shards(
     data: Data,
     per_shard: Annotated[int, typer.Option(min=1, help="utterances in a shard")] = 1000,
@@ -73,8 +71,7 @@ def shards(
         )
 
 
-@app.command()
-@one_line_errors()
+@command()
 def trials(
     data: Data,
     out: Annotated[Path, typer.Option(help="trial list to write")],

@@ -8,12 +8,10 @@ from typing import Annotated
 
 import typer
 
-from tidyvoice.cli.app import AsJson, app
-from tidyvoice.errors import one_line_errors
+from tidyvoice.cli.app import AsJson, command
 
 
-@app.command()
-@one_line_errors()
+@command()
 def doctor(
     data: Annotated[
         list[Path] | None, typer.Option(help="data folder that is evaluated (repeatable)")

@@ -7,16 +7,15 @@ from typing import Annotated
 
 import typer
 
-from tidyvoice.cli.app import AsJson, Languages, Speakers, app, name_and_path
-from tidyvoice.errors import TidyVoiceError, one_line_errors
+from tidyvoice.cli.app import AsJson, Languages, Speakers, command, name_and_path
+from tidyvoice.errors import TidyVoiceError
 
 Resamples = Annotated[
     int, typer.Option(min=0, help="resamples of the speakers for 95 % intervals; 0 for none")
 ]
 
 
-@app.command()
-@one_line_errors()
+@command()
 def metrics(
     scores: Annotated[list[str], typer.Argument(help="score files, each SCORES or NAME=SCORES")],
     trials: Annotated[Path | None, typer.Option(help="trial list that gives the labels")] = None,
@@ -111,8 +110,7 @@ def metrics(
     typer.echo("\n\n".join([*parts, *(["\n".join(remarks)] if remarks else [])]))
 
 
-@app.command()
-@one_line_errors()
+@command()
 def report(
     experiment: Annotated[Path, typer.Argument(help="experiment folder with scores")],
     compare: Annotated[

@@ -8,8 +8,7 @@ from typing import Annotated
 
 import typer
 
-from tidyvoice.cli.app import AsJson, Model, app
-from tidyvoice.errors import one_line_errors
+from tidyvoice.cli.app import AsJson, Model, command
 
 
 class Input(str, Enum):
@@ -17,8 +16,7 @@ class Input(str, Enum):
     features = "features"
 
 
-@app.command()
-@one_line_errors()
+@command()
 def export(
     model: Model,
     out: Annotated[Path, typer.Option(help="ONNX file to write")],

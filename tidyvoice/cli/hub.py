@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from tidyvoice.cli.app import AsJson, app
-from tidyvoice.errors import TidyVoiceError, one_line_errors
+from tidyvoice.cli.app import AsJson, app, command
+from tidyvoice.errors import TidyVoiceError
 
 hub = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
 app.add_typer(hub, name="hub")
@@ -19,8 +19,7 @@ def _group() -> None:
     """Publish models on the Hugging Face Hub."""
 
 
-@hub.command()
-@one_line_errors()
+@command(group=hub)
 def push(
     model: Annotated[Path, typer.Argument(help="experiment or model folder")],
     repository: Annotated[str, typer.Argument(help="Hugging Face repository, OWNER/NAME")],

@@ -6,12 +6,10 @@ from typing import Annotated
 
 import typer
 
-from tidyvoice.cli.app import AsJson, app
-from tidyvoice.errors import one_line_errors
+from tidyvoice.cli.app import AsJson, command
 
 
-@app.command()
-@one_line_errors()
+@command()
 def runs(
     folders: Annotated[
         list[Path] | None, typer.Argument(show_default="exp", help="folders with experiments")

@@ -18,16 +18,15 @@ from tidyvoice.cli.app import (
     Out,
     Speakers,
     TopN,
-    app,
+    command,
 )
-from tidyvoice.errors import TidyVoiceError, one_line_errors
+from tidyvoice.errors import TidyVoiceError
 
 if TYPE_CHECKING:
     from tidyvoice.scoring.lineage import Lineage
 
 
-@app.command()
-@one_line_errors()
+@command()
 def score(
     embeddings: Annotated[Path, typer.Option(help="embeddings of the trials' utterances")],
     trials: Annotated[Path, typer.Option(help="trial list")],
@@ -46,8 +45,7 @@ def score(
     _print(out, score_list(embeddings, trials, out, mean, utt2spk or (), allow_overlap), as_json)
 
 
-@app.command()
-@one_line_errors()
+@command()
 def normalize(
     scores: Annotated[Path, typer.Option(help="cosine scores")],
     embeddings: Annotated[Path, typer.Option(help="embeddings of the trials' utterances")],
@@ -83,9 +81,8 @@ def normalize(
     _print(out, lineage, as_json)
 
 
-@app.command("fuse")
-@app.command("calibrate")
-@one_line_errors()
+@command("fuse")
+@command("calibrate")
 def calibrate(
     apply: Annotated[list[Path], typer.Option(help="scores to calibrate")],
     out: Out,
@@ -148,8 +145,7 @@ def calibrate(
     _print(out, lineage, as_json)
 
 
-@app.command()
-@one_line_errors()
+@command()
 def submission(
     scores_a: Annotated[Path, typer.Option(help="scores of list A")],
     scores_u: Annotated[Path, typer.Option(help="scores of list U")],

@@ -7,14 +7,13 @@ from typing import Annotated
 
 import typer
 
-from tidyvoice.cli.app import AsJson, Device, Model, app
-from tidyvoice.errors import TidyVoiceError, one_line_errors
+from tidyvoice.cli.app import AsJson, Device, Model, command
+from tidyvoice.errors import TidyVoiceError
 
 SLOWEST = 7 * 24 * 3600.0  # seconds that a finished process waits for the others
 
 
-@app.command()
-@one_line_errors()
+@command()
 def train(
     config: Annotated[Path, typer.Argument(help="YAML file of the experiment")],
     settings: Annotated[list[str] | None, typer.Argument(help="key=value, dotted keys")] = None,
@@ -41,8 +40,7 @@ def train(
     typer.echo(f"finished: {run(config, tuple(settings or ()))}")
 
 
-@app.command()
-@one_line_errors()
+@command()
 def average(
     experiment: Annotated[Path, typer.Argument(help="experiment folder")],
     last: Annotated[
@@ -65,8 +63,7 @@ def average(
         typer.echo(f"{folder / 'avg_model.pt'}: mean of epochs {', '.join(map(str, epochs))}")
 
 
-@app.command()
-@one_line_errors()
+@command()
 def extract(
     model: Model,
     data: Annotated[Path, typer.Option(help="data folder")],

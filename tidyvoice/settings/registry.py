@@ -76,7 +76,7 @@ def _settings_of(component: Callable[..., Any], name: str) -> type[BaseModel]:
             fields[key] = hints[key], parameter.default
         elif parameter.kind is parameter.KEYWORD_ONLY:
             fields[key] = hints[key], ...
-    return create_model(name, __config__=ConfigDict(extra="forbid"), **fields)
+    return create_model(name, __config__=ConfigDict(extra="forbid", allow_inf_nan=False), **fields)
 
 
 class ComponentSettings(Strict):

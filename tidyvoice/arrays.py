@@ -1,0 +1,61 @@
+"""Files of named arrays, ``.npz``: written atomically, and checked before memory is allocated."""
+
+import math
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from tidyvoice.errors import TidyVoiceError, reading
+from tidyvoice.files import atomic_path
+
+EXPANSION = 200  # bytes that one compressed byte may become: text does not reach it, bombs do
+_HEADERS = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}
+
+
+def write_arrays(path: str | Path, **arrays: np.ndarray) -> None:
+    """Write arrays by name, without pickles; ``path`` may have any ending."""
+    # An open file, because numpy would add ".npz" to a name that ends otherwise.
+    with atomic_path(path) as partial, open(partial, "wb") as file:
+        np.savez(file, **arrays)
+
+
+def read_arrays(
+    path: str | Path, wanted: Mapping[str, str], content: str, fix: str
+) -> dict[str, np.ndarray]:
+    """Read the arrays ``wanted`` of a file.
+
+    Args:
+        wanted: the kinds of type (``numpy.dtype.kind``) that each name may have: "f" or "iu". A
+            name that ends in "?" may be absent.
+        content, fix: what the file should be and what to do otherwise, for error messages.
+
+    Raises:
+        TidyVoiceError: the file is damaged, lacks an array, or its sizes contradict each other.
+    """
+    arrays = {}
+    with reading(path, content, fix), zipfile.ZipFile(path) as archive:
+        members = {member.filename: member for member in archive.infolist()}
+        for key, kinds in wanted.items():
+            name = key.removesuffix("?")
+            member = members.get(f"{name}.npy")
+            if member is None and key.endswith("?"):
+                continue
+            if member is None:
+                raise TidyVoiceError(f"{path}: no array {name!r} in this {content}: {fix}")
+            if member.file_size > EXPANSION * max(member.compress_size, 1):
+                raise ValueError(f"{name} claims {member.file_size:,} bytes")
+            with archive.open(member) as file:
+                header = _HEADERS[np.lib.format.read_magic(file)]
+                shape, _, dtype = header(file)
+                if dtype.kind not in kinds:
+                    raise ValueError(f"{name} has the type {dtype}")
+                if math.prod(shape) * dtype.itemsize != member.file_size - file.tell():
+                    raise ValueError(f"{name} is not {shape} values of {dtype}")
+            with archive.open(member) as file:
+                arrays[name] = np.lib.format.read_array(file, allow_pickle=False)
+    return arrays
