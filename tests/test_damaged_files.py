@@ -1,0 +1,373 @@
+"""Every kind of file that is read, with seeded damage.
+
+A command ends with success, or in one line that names what is wrong: never in a traceback, after
+ten seconds of computing, with two gigabytes of memory, or with a changed input. Where a file has
+checksums, success means the same result as with the undamaged file.
+"""
+
+import io
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+import safetensors.torch
+import torch
+import yaml
+
+from tests import preloaded
+from tests.conftest import seeded, succeed
+from tidyvoice.data.manifest import Manifest
+from tidyvoice.data.packing import write_shards
+from tidyvoice.files import sha256
+
+ROUNDS = 12  # damaged files of each kind
+# Runs a command within 10 s of computing and 2 GB beyond the packages that are loaded already.
+LIMITED = """
+import resource
+from tidyvoice.cli import main
+with open("/proc/self/statm") as file:
+    size = int(file.read().split()[0]) * resource.getpagesize() + 2 * 2**30
+resource.setrlimit(resource.RLIMIT_AS, (size, size))
+resource.setrlimit(resource.RLIMIT_CPU, (10, 10))
+main()
+"""
+HUGE = "9" * 5000
+ODD = [None, True, "", "text", -1, 0, 0.5, 1e308, float("inf"), float("nan"), 10**30, HUGE, [], {}]
+WORDS = ["nan", "-inf", "1e999", HUGE, "-1", "0x10", "../../x", "/dev/zero", "\x00", "é", "a b", ""]
+
+TRAINING = {
+    "experiment": "exp",
+    "epochs": 1,
+    "epoch_iterations": 2,
+    "device": "cpu",
+    "data": {"train": "packed", "chunk_frames": 40, "batch_size": 4, "num_workers": 1},
+    "model": {"args": {"in_planes": 2, "embed_dim": 16}},
+    "learning_rate": {"args": {"initial_lr": 0.001, "final_lr": 0.001}},
+}
+
+Damage = Callable[[np.random.Generator, bytes], bytes]
+
+
+def of_bytes(rng: np.random.Generator, content: bytes) -> bytes:
+    """Flip, cut, extend, repeat or clear some bytes."""
+    data = bytearray(content)
+    first, last = sorted(rng.integers(0, len(data) + 1, 2))
+    kind = rng.integers(7)
+    if kind <= 1:
+        for place in rng.integers(0, len(data), rng.integers(1, 9)):
+            data[place] ^= int(rng.integers(1, 256))
+    elif kind == 2:  # formats have their sizes and types at the beginning
+        data[rng.integers(0, min(len(data), 64))] ^= int(rng.integers(1, 256))
+    elif kind == 3:
+        del data[first:]
+    elif kind == 4:
+        data += rng.bytes(int(rng.integers(1, 2000)))
+    elif kind == 5:
+        data[first:first] = data[first:last]
+    else:
+        data[first:last] = bytes(last - first)
+    return bytes(data)
+
+
+def of_tree(rng: np.random.Generator, tree: Any) -> Any:
+    """Delete one value of nested dictionaries and lists, or replace it."""
+    places = list(_places(tree))
+    container, key = places[rng.integers(len(places))]
+    if rng.integers(3) == 0:
+        del container[key]
+    elif torch.is_tensor(container[key]):
+        container[key] = _odd_tensor(rng, container[key])
+    else:
+        container[key] = ODD[rng.integers(len(ODD))]
+    return tree
+
+
+def _places(tree: Any) -> Iterator[tuple[Any, Any]]:
+    keys = list(tree) if isinstance(tree, dict) else range(len(tree))
+    for key in keys:
+        yield tree, key
+        if isinstance(tree[key], (dict, list)):
+            yield from _places(tree[key])
+
+
+def _odd_tensor(rng: np.random.Generator, tensor: torch.Tensor) -> torch.Tensor:
+    flat = tensor.flatten()
+    return [
+        tensor.float() * torch.nan,
+        tensor.float() / 0,
+        flat[: len(flat) // 2].clone(),
+        tensor.to(torch.complex64),
+        (tensor.float() * 1000).to(torch.int32),
+        torch.zeros(1).expand(10**5, 10**5),
+        flat.to_sparse(),
+    ][rng.integers(7)]
+
+
+def of_json(rng: np.random.Generator, content: bytes) -> bytes:
+    """Change a value of a JSON or YAML file, which JSON is as well."""
+    text = json.dumps(of_tree(rng, json.loads(content)))
+    return text.replace(f'"{HUGE}"', HUGE).encode()
+
+
+def of_text(rng: np.random.Generator, content: bytes) -> bytes:
+    """Change a line or a word, or the encoding."""
+    lines = content.decode().split("\n")[:-1]
+    place, kind = rng.integers(len(lines)), rng.integers(6)
+    words = lines[place].split(" ")
+    if kind <= 1:
+        words[rng.integers(len(words))] = WORDS[rng.integers(len(WORDS))]
+        lines[place] = " ".join(words)
+    elif kind == 2:
+        lines[place] = lines[rng.integers(len(lines))]
+    elif kind == 3:
+        lines[place] = " ".join(words[:-1])
+    elif kind == 4:
+        lines[place] = lines[place] * 10_000
+    text = "\n".join(lines) + "\n"
+    return text.encode("utf-16" if kind == 5 else "utf-8")
+
+
+def of_arrays(rng: np.random.Generator, content: bytes) -> bytes:
+    """Change an array of an .npz file."""
+    arrays = dict(np.load(io.BytesIO(content)))
+    name = list(arrays)[rng.integers(len(arrays))]
+    array = arrays.pop(name)
+    number = array if array.dtype.kind in "fiu" else np.zeros(array.shape)
+    changed = [
+        None,
+        array.reshape(-1)[: array.size // 2],
+        array[None],
+        array.astype(object),
+        array.astype("S"),
+        number * np.nan,
+        -1 - number.astype(float),
+        number.astype(complex),
+        number.astype(np.int64) + 2**40,
+        np.resize(array, (2 * len(np.atleast_1d(array)), *array.shape[1:])),
+    ][rng.integers(10)]
+    file = io.BytesIO()
+    np.savez(file, **arrays, **({} if changed is None else {name: changed}))
+    return file.getvalue()
+
+
+def of_checkpoint(rng: np.random.Generator, content: bytes) -> bytes:
+    """Change a value or a tensor of what torch.save wrote."""
+    file = io.BytesIO()
+    torch.save(of_tree(rng, torch.load(io.BytesIO(content), weights_only=True)), file)
+    return file.getvalue()
+
+
+def of_tensors(rng: np.random.Generator, content: bytes) -> bytes:
+    """Change the header of a safetensors file, which is JSON behind its length."""
+    length = int.from_bytes(content[:8], "little")
+    header = of_json(rng, content[8 : 8 + length])
+    return len(header).to_bytes(8, "little") + header + content[8 + length :]
+
+
+def of_index(rng: np.random.Generator, content: bytes) -> bytes:
+    """Change a column of a parquet file; its identity stays."""
+    table, identity = pl.read_parquet(content), pl.read_parquet_metadata(content)
+    identity.pop("ARROW:schema", None)
+    name = table.columns[rng.integers(len(table.columns))]
+    column = pl.col(name)
+    number = column if table[name].dtype.is_numeric() else column.str.len_bytes()
+    table = [
+        table.drop(name),
+        table.with_columns(column.cast(pl.String) + "x"),
+        table.with_columns((number.cast(pl.Int64) * -1 - 1).alias(name)),
+        table.with_columns((number.cast(pl.Int64) * 2**40).alias(name)),
+        table.with_columns(pl.lit(None).alias(name)),
+        table.with_columns(column.shift(1)),
+        table.with_columns(column.reverse()),
+        table.reverse(),
+        table.head(2),
+        pl.concat([table, table]),
+    ][rng.integers(10)]
+    file = io.BytesIO()
+    table.write_parquet(file, metadata=identity)
+    return file.getvalue()
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A file, and a command that reads it and writes to OUT.
+
+    ``checked`` files have checksums: undetected damage must not change the result. ``copied`` is a
+    folder that the command writes to, and therefore reads a copy of: OUT/copy.
+    """
+
+    file: str
+    command: str
+    damages: tuple[Damage, ...] = (of_bytes,)
+    checked: bool = False
+    copied: str = ""
+
+
+TABLE = (of_bytes, of_text, of_text)
+TREE = (of_bytes, of_json, of_json)
+SCORES = "scores/dev.score"
+METRICS = "metrics OUT/copy/dev.score"
+EMBED = "embed a.wav --out OUT/e.npz --model"
+EXTRACT = "extract --model model --out OUT/e.npz --data"
+SCORE = "score --embeddings e.npz --trials trials --out OUT/s"
+KINDS = {
+    "settings": Kind("train.yaml", "train train.yaml --check", TREE),
+    "paths": Kind("data/wav.scp", f"{EXTRACT} data", TABLE),
+    "speakers": Kind("data/utt2spk", "trials data --out OUT/t --targets 9 --nontargets 9", TABLE),
+    "durations": Kind("data/utt2dur", f"{EXTRACT} data", TABLE),
+    "recording": Kind("a.wav", f"{EMBED} model"),
+    "corpus file": Kind("wavs/0.wav", f"{EXTRACT} data --strict"),
+    "trials": Kind("trials", SCORE, TABLE),
+    "scores": Kind(SCORES, METRICS, TABLE, copied="scores"),
+    "provenance": Kind(f"{SCORES}.json", METRICS, TREE, copied="scores"),
+    "evaluation": Kind("scores/dev.metrics.json", METRICS, TREE, checked=True, copied="scores"),
+    "embeddings": Kind("e.npz", SCORE, (of_bytes, of_arrays, of_arrays)),
+    "enrolled voices": Kind("voices.npz", "voices voices.npz", (of_bytes, of_arrays, of_arrays)),
+    "verifier": Kind("model/verifier.json", "verify a.wav b.wav --model model", TREE),
+    "calibration": Kind("c.json", f"calibrate --use c.json --apply {SCORES} --out OUT/s", TREE),
+    "summary": Kind("packed/shards/shards.json", f"{EXTRACT} packed", TREE),
+    "index": Kind(
+        "packed/shards/index.parquet", f"{EXTRACT} packed", (of_bytes, of_index, of_index), True
+    ),
+    "shard": Kind("packed/shards/shard-000000.tar", f"{EXTRACT} packed", checked=True),
+    "checkpoint": Kind(
+        "exp/models/model_0001.pt",
+        "average OUT/copy",
+        (of_bytes, of_checkpoint, of_checkpoint),
+        checked=True,
+        copied="exp",
+    ),
+    "resumed checkpoint": Kind(
+        "exp/models/model_0001.pt",
+        "train train.yaml epochs=1 experiment=OUT/copy",
+        (of_bytes, of_checkpoint, of_checkpoint),
+        copied="exp",
+    ),
+    "weights": Kind("model/avg_model.pt", f"{EMBED} model", (of_bytes, of_checkpoint)),
+    "tensors": Kind("safe/model.safetensors", f"{EMBED} safe", (of_bytes, of_tensors)),
+    "model settings": Kind("safe/config.yaml", f"{EMBED} safe", TREE),
+    "training speakers": Kind("model/speakers.txt", f"{EMBED} model", TABLE),
+    "record": Kind("exp/record.json", "runs exp", TREE),
+    "archive, zip": Kind("model.zip", "fetch-model model.zip --out OUT/m", checked=True),
+    "archive, tar.gz": Kind("model.tar.gz", "fetch-model model.tar.gz --out OUT/m", checked=True),
+}
+
+
+@pytest.fixture(scope="module")
+def valid(tmp_path_factory, trained, voices) -> Path:
+    """A folder with a valid file of each kind, and with a finished training."""
+    folder = tmp_path_factory.mktemp("valid")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for name, source in (("a", "ann-1"), ("b", "bob-1")):
+            shutil.copy(voices / f"{source}.wav", f"{name}.wav")
+        shutil.copytree(voices / "model", "model")
+        for ending, kind in (("zip", "zip"), ("tar.gz", "gztar")):
+            shutil.make_archive("model", kind, "model")
+        known = Manifest.read(trained.folder / "data/known").table
+        known = known.filter(pl.col("utterance").str.contains("_[01].wav"))
+        Path("wavs").mkdir()
+        paths = [f"wavs/{number}.wav" for number in range(len(known))]
+        for path, source in zip(paths, known["path"], strict=True):
+            shutil.copy(source, path)
+        columns = [known[name].to_list() for name in ("speaker", "language")]
+        manifest = Manifest.build(known["utterance"].to_list(), paths, *columns)
+        manifest.write("packed")
+        manifest.measured().write("data")
+        write_shards("packed", per_shard=5)
+        succeed("trials", "data", "--out", "trials", "--targets", 8, "--nontargets", 50)
+        Path("scores").mkdir()
+        score = f"score --embeddings e.npz --trials trials --out {SCORES}"
+        fit = f"calibrate --fit {SCORES} --save c.json --apply {SCORES} --out llr.score"
+        for command in (
+            "extract --model model --data data --out e.npz",
+            score,
+            f"metrics {SCORES}",
+            f"{fit} --allow-overlap",
+            "enroll Ann a.wav --model model --voices voices.npz",
+            "enroll Bob b.wav --model model --voices voices.npz",
+        ):
+            succeed(*command.split())
+        Path("llr.score").unlink()
+        Path("safe").mkdir()
+        weights = torch.load("model/avg_model.pt", weights_only=True)
+        safetensors.torch.save_file(weights, "safe/model.safetensors")
+        config = yaml.safe_load(Path("model/config.yaml").read_text())
+        Path("safe/config.yaml").write_text(json.dumps(config))
+        Path("train.yaml").write_text(json.dumps(TRAINING))
+        succeed("train", "train.yaml")
+    return folder
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_damage_is_one_line_or_changes_nothing(valid, name, tmp_path):
+    kind, folder = KINDS[name], tmp_path / "valid"
+    shutil.copytree(valid, folder)
+    content = (folder / kind.file).read_bytes()
+    expected = run(kind, folder, content)
+    assert expected.stderr == "", expected.stderr
+    wrong = []
+    for number in range(ROUNDS):
+        rng = seeded(number, len(name))
+        damaged = kind.damages[number % len(kind.damages)](rng, content)
+        result = run(kind, folder, damaged)
+        wrong += [f"{number}: {problem}" for problem in problems(kind, result, expected)]
+    assert not wrong, "\n".join(wrong)
+
+
+@dataclass(frozen=True)
+class Result:
+    """The status and the output of a command, the checksums of the files that it wrote."""
+
+    status: int
+    stdout: str
+    stderr: str
+    written: dict[str, str]
+    inputs_changed: list[str]
+
+
+def run(kind: Kind, folder: Path, content: bytes) -> Result:
+    """Run the command of a kind with this content of its file, in a folder that it may change."""
+    (folder / kind.file).write_bytes(content)
+    out = folder / "OUT"
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir()
+    if kind.copied:
+        shutil.copytree(folder / kind.copied, out / "copy")
+    before = snapshot(folder)
+    result = preloaded.run("python", "-c", LIMITED, *kind.command.split(), cwd=folder)
+    after = snapshot(folder)
+    changed = [name for name in before | after if before.get(name) != after.get(name)]
+    written = {str(p.relative_to(out)): sha256(p) for p in out.rglob("*") if p.is_file()}
+    return Result(result.returncode, result.stdout, result.stderr, written, changed)
+
+
+def snapshot(folder: Path) -> dict[str, tuple[int, int]]:
+    """Size and time of each file, but for those in OUT."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    states = {str(path.relative_to(folder)): path.stat() for path in files}
+    return {
+        name: (state.st_size, state.st_mtime_ns)
+        for name, state in states.items()
+        if not name.startswith("OUT/")
+    }
+
+
+def problems(kind: Kind, result: Result, expected: Result) -> list[str]:
+    """Say what is wrong with the end of a command."""
+    errors = [line for line in result.stderr.splitlines() if not line.startswith("warning: ")]
+    found = [f"{name} was changed" for name in result.inputs_changed]
+    if result.status == 0:
+        same = (result.stdout, result.written) == (expected.stdout, expected.written)
+        return found + (["another result"] if kind.checked and not same else [])
+    if result.status != 1 or len(errors) != 1 or not errors[0].startswith("error: "):
+        found.append(f"status {result.status}: {result.stderr[-2000:]}")
+    elif len(errors[0]) > 1000:
+        found.append(f"a line of {len(errors[0])} letters: {errors[0][:2000]}")
+    return found
