@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import NoReturn
 
-LONGEST_REASON = 200  # letters of a parser's message, which may quote the file
+LONGEST_LINE, LONGEST_REASON = 2000, 200  # letters
 INTERRUPTED = 130  # 128 + SIGINT, the exit status that shells expect
 
 
@@ -69,9 +69,12 @@ def _show_warning(
 
 
 def _stop(message: object) -> NoReturn:
+    text = str(message)
+    if len(text) > LONGEST_LINE:  # it quotes a damaged file
+        text = f"{text[: LONGEST_LINE // 2]} ... {text[-LONGEST_LINE // 4 :]}"
     # The processes of a training share stderr, and print() and sys.exit() write the end of the
     # line separately: lines of two processes would mix.
-    sys.stderr.write(f"error: {message}\n")
+    sys.stderr.write(f"error: {text}\n")
     sys.exit(1)
 
 

@@ -2,6 +2,7 @@
 
 import difflib
 import re
+import reprlib
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin
@@ -190,9 +191,20 @@ def _explain(model: type[BaseModel], problem: dict[str, Any]) -> str:
     if problem["type"] == "missing":
         return f"the key {key} is missing"
     message = problem["msg"].removeprefix("Value error, ")
-    suffix = "" if isinstance(problem["input"], dict) else f" (it is {problem['input']!r})"
+    given = problem["input"]
+    suffix = "" if isinstance(given, dict) else f" (it is {_shown.repr(given)})"
     # A mistake of the settings as a whole has no key.
     return f"{key}: {message}{suffix}" if key else message
+
+
+class _Short(reprlib.Repr):
+    def repr_int(self, value: int, level: int) -> str:
+        # Python refuses to write integers of 5,000 digits.
+        return repr(value) if abs(value) < 2**64 else "an integer beyond 64 bits"
+
+
+_shown = _Short()
+_shown.maxstring = _shown.maxother = 60
 
 
 def _fields_at(model: type[BaseModel], location: Sequence[str]) -> list[str]:
