@@ -16,9 +16,9 @@ from pathlib import Path
 import polars as pl
 from tqdm import tqdm
 
+from tidyvoice.audio import measure
 from tidyvoice.errors import TidyVoiceError, TidyVoiceWarning, summarise
 from tidyvoice.files import write_text
-from tidyvoice.headers import measure
 from tidyvoice.kaldi_tables import duplicates, read_table, write_table
 
 TABLES = {"path": "wav.scp", "speaker": "utt2spk", "language": "utt2lang", "seconds": "utt2dur"}
