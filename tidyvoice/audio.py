@@ -124,11 +124,11 @@ def check_floats(name: object, samples: np.ndarray) -> None:
         raise TidyVoiceError(f"{name}: samples reach {peak:g}, but floats lie in -1..1: {fix}")
 
 
-def inspect_audio(path: str, minimum: float = 0.0) -> tuple[float, str]:
+def inspect_audio(path: str, minimum: float = 0.0, decode: bool = False) -> tuple[float, str]:
     """Return the duration in seconds, and the problem of the file ("" if there is none).
 
-    The duration is NaN if the file has to be decoded to find it. Floats are decoded, because only
-    their values show whether they are samples; of other files only the header is read.
+    The duration is NaN if the file has to be decoded to find it. With ``decode`` every file is,
+    otherwise only floats, because only their values show whether they are samples.
     """
     if not os.path.isfile(path):
         return 0.0, f"{path} is {'not a file' if os.path.exists(path) else 'missing'}"
@@ -137,8 +137,11 @@ def inspect_audio(path: str, minimum: float = 0.0) -> tuple[float, str]:
     try:
         with open(path, "rb") as file:
             wav = wav_header(file)
-        if wav and wav.plain:
-            rate, frames = SAMPLE_RATE, wav.length // 2
+        rate = SAMPLE_RATE
+        if decode:
+            frames = read_part(path)[1]
+        elif wav and wav.plain:
+            frames = wav.length // 2
         elif not has_header(path):
             return math.nan, ""
         else:
@@ -155,11 +158,14 @@ def inspect_audio(path: str, minimum: float = 0.0) -> tuple[float, str]:
     return seconds, ""
 
 
-def measure(paths: Sequence[str], minimum: float = 0.0) -> tuple[np.ndarray, list[str]]:
+def measure(
+    paths: Sequence[str], minimum: float = 0.0, decode: bool = False
+) -> tuple[np.ndarray, list[str]]:
     """Return the seconds of each file, float64 [N], and its problem ("" if there is none) [N]."""
-    inspect = partial(inspect_audio, minimum=minimum)
+    inspect = partial(inspect_audio, minimum=minimum, decode=decode)
     with closing(read_ahead(inspect, paths, threads=8, ahead=64)) as results:
-        rows = list(tqdm(results, "headers", len(paths), unit=" files", disable=None))
+        what = "decoded" if decode else "headers"
+        rows = list(tqdm(results, what, len(paths), unit=" files", disable=None))
     return np.array([seconds for seconds, _ in rows]), [problem for _, problem in rows]
 
 
