@@ -6,8 +6,8 @@ import os
 import shutil
 import subprocess
 import wave
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Sequence
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -46,11 +46,10 @@ def read_part(path: str | Path, start: int = 0, count: int = -1) -> tuple[np.nda
 
     Files that libsndfile reads are read by seeking. ffmpeg decodes and resamples others, such as
     the m4a files of VoxCeleb2. ``count`` is -1 for all samples up to the end; fewer are returned if
-    the file ends before. A file that libsndfile reads must have 16 kHz.
+    the file ends before. For 0 only the header is read, but all of a file of floats, which may be
+    no samples. A file that libsndfile reads must have 16 kHz.
     """
-    if not os.path.isfile(path):
-        problem = "is not a file" if os.path.exists(path) else "is missing"
-        raise TidyVoiceError(f"{path} {problem}: {RESTORE}")
+    _refuse_missing(path)
     with open(path, "rb") as file:
         wav = wav_header(file)
         # Nearly every file is plain, and libsndfile takes twice as long to read it.
@@ -61,30 +60,28 @@ def read_part(path: str | Path, start: int = 0, count: int = -1) -> tuple[np.nda
     if not has_header(path):
         samples = np.ascontiguousarray(decoded_channels(path)[:, 0])
         return samples[start:][: samples.size if count < 0 else count], samples.size
-    with _audio(path), soundfile.SoundFile(path) as file:
+    with reading(path, "audio file", RESTORE), soundfile.SoundFile(path) as file:
         if file.samplerate != SAMPLE_RATE:
-            raise TidyVoiceError(
-                f"{path} has {file.samplerate} Hz, expected {SAMPLE_RATE}: resample it"
-            )
+            problem = f"has {file.samplerate} Hz, expected {SAMPLE_RATE}"
+            raise TidyVoiceError(f"{path} {problem}: resample it")
         if not file.frames:
             raise TidyVoiceError(f"{path} holds no sample: {RESTORE}")
-        start = min(start, file.frames)
-        wanted = file.frames - start if count < 0 else min(count, file.frames - start)
-        kind = "float32" if file.subtype in FLOATS else "int16"
-        samples = read_frames(file, start, wanted, kind)[:, 0]
-        if kind == "float32":  # libsndfile would round -1..1 to the integers -1, 0 and 1
+        start, is_float = min(start, file.frames), file.subtype in FLOATS
+        wanted = file.frames - start
+        if count > 0 or (count == 0 and not is_float):
+            wanted = min(count, wanted)
+        samples = read_frames(file, start, wanted, "float32" if is_float else "int16")[:, 0]
+        if is_float:  # libsndfile would round -1..1 to the integers -1, 0 and 1
             samples = np.rint(samples * 32768).clip(-32768, 32767).astype("<i2")
         return np.ascontiguousarray(samples), file.frames
 
 
-@contextmanager
-def _audio(path: str | Path) -> Iterator[None]:
-    """Turn an error of libsndfile into a TidyVoiceError that names the file."""
-    try:
-        yield
-    except soundfile.LibsndfileError as error:
-        reason = error.error_string.strip()
-        raise TidyVoiceError(f"{path} cannot be read as audio ({reason}): {RESTORE}") from None
+def _refuse_missing(path: str | Path) -> None:
+    """Raise a TidyVoiceError if the file is missing or empty, or a folder or a pipe."""
+    if not os.path.isfile(path) or not os.path.getsize(path):
+        problem = "an empty file" if os.path.isfile(path) else "not a file"
+        problem = f"is {problem if os.path.exists(path) else 'missing'}"
+        raise TidyVoiceError(f"{path} {problem}: {RESTORE}")
 
 
 def read_frames(file: soundfile.SoundFile, start: int, count: int, dtype: str) -> np.ndarray:
@@ -94,21 +91,17 @@ def read_frames(file: soundfile.SoundFile, start: int, count: int, dtype: str) -
     TidyVoiceError.
     """
     if file.frames > MOST_SAMPLES * os.path.getsize(file.name):
-        raise TidyVoiceError(
-            f"{file.name} has a header of {file.frames:,} samples, too many for its size: {RESTORE}"
-        )
+        problem = f"states {file.frames:,} samples, too many for its size"
+        raise TidyVoiceError(f"{file.name} {problem}: {RESTORE}")
     sizes = [min(BLOCK, count - done) for done in range(0, max(count, 1), BLOCK)]
-    with _audio(file.name):
-        if start:
-            file.seek(start)
-        parts = [file.read(size, dtype, always_2d=True) for size in sizes]
+    if start:
+        file.seek(start)
+    parts = [file.read(size, dtype, always_2d=True) for size in sizes]
     samples = parts[0] if len(parts) == 1 else np.concatenate(parts)
     error = MP3_ERROR if file.subtype.startswith("MPEG") else 0
     if len(samples) + error < count:
-        raise TidyVoiceError(
-            f"{file.name} is cut short: only {len(samples):,} of {count:,} samples from sample "
-            f"{start:,} could be decoded: {RESTORE}"
-        )
+        problem = f"is cut short: only {len(samples):,} of {count:,} samples are there"
+        raise TidyVoiceError(f"{file.name} {problem}: {RESTORE}")
     if file.subtype in FLOATS:
         check_floats(file.name, samples)
     return samples
@@ -127,33 +120,16 @@ def check_floats(name: object, samples: np.ndarray) -> None:
 def inspect_audio(path: str, minimum: float = 0.0, decode: bool = False) -> tuple[float, str]:
     """Return the duration in seconds, and the problem of the file ("" if there is none).
 
-    The duration is NaN if the file has to be decoded to find it. With ``decode`` every file is,
-    otherwise only floats, because only their values show whether they are samples.
+    Without ``decode`` the duration is NaN if the file has to be decoded to find it.
     """
-    if not os.path.isfile(path):
-        return 0.0, f"{path} is {'not a file' if os.path.exists(path) else 'missing'}"
-    if os.path.getsize(path) == 0:
-        return 0.0, f"{path} is an empty file"
     try:
-        with open(path, "rb") as file:
-            wav = wav_header(file)
-        rate = SAMPLE_RATE
-        if decode:
-            frames = read_part(path)[1]
-        elif wav and wav.plain:
-            frames = wav.length // 2
-        elif not has_header(path):
+        if not decode and not has_header(path):
+            _refuse_missing(path)
             return math.nan, ""
-        else:
-            with _audio(path), soundfile.SoundFile(path) as file:
-                rate, frames = file.samplerate, file.frames
-                read_frames(file, 0, frames if file.subtype in FLOATS else 0, "float32")
+        seconds = read_part(path, 0, -1 if decode else 0)[1] / SAMPLE_RATE
     except TidyVoiceError as error:
         return 0.0, str(error)
-    if rate != SAMPLE_RATE:
-        return 0.0, f"{path} has {rate} Hz, expected {SAMPLE_RATE}. Resample it"
-    seconds = frames / rate
-    if frames == 0 or seconds < minimum:
+    if seconds < minimum:
         return 0.0, f"{path} lasts {seconds:.3f} s, under the minimum {minimum} s"
     return seconds, ""
 
@@ -163,8 +139,8 @@ def measure(
 ) -> tuple[np.ndarray, list[str]]:
     """Return the seconds of each file, float64 [N], and its problem ("" if there is none) [N]."""
     inspect = partial(inspect_audio, minimum=minimum, decode=decode)
+    what = "decoding" if decode else "headers"
     with closing(read_ahead(inspect, paths, threads=8, ahead=64)) as results:
-        what = "decoded" if decode else "headers"
         rows = list(tqdm(results, what, len(paths), unit=" files", disable=None))
     return np.array([seconds for seconds, _ in rows]), [problem for _, problem in rows]
 

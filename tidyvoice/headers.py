@@ -63,26 +63,20 @@ def wav_header(file: BinaryIO) -> Wav | None:
 
 def _checked(file: BinaryIO, fmt: bytes, start: int, length: int) -> Wav | None:
     """Compare what the header of a WAV says with itself and with the size of the file."""
-    missing = start + length - os.fstat(file.fileno()).st_size
-    if length not in UNKNOWN and missing > 0:
-        raise TidyVoiceError(
-            f"{file.name} is cut short by {missing:,} of {length:,} bytes. Restore it"
-        )
+    missing = 0 if length in UNKNOWN else start + length - os.fstat(file.fileno()).st_size
+    if missing > 0:
+        problem = f"is cut short by {missing:,} of {length:,} bytes. Restore it"
+        raise TidyVoiceError(f"{file.name} {problem}")
     if len(fmt) < 16:
         return None
     tag, channels, rate, speed, align, bits = struct.unpack("<HHIIHH", fmt[:16])
-    if tag == EXTENSIBLE:
-        tag = int.from_bytes(fmt[24:26], "little")
-    if tag in (PCM, FLOAT):
-        size = channels * -(-bits // 8)
-        if not size or (align, speed) != (size, size * rate):
-            raise TidyVoiceError(
-                f"{file.name} contradicts itself: {channels} channels of {bits} bits at {rate} Hz "
-                f"in {align} bytes a sample and {speed:,} bytes a second. Convert it again"
-            )
-        if length not in UNKNOWN and length % size:
-            raise TidyVoiceError(
-                f"{file.name} has {length:,} bytes of samples of {size} bytes. Restore it"
-            )
+    tag = int.from_bytes(fmt[24:26], "little") if tag == EXTENSIBLE else tag
+    size = channels * -(-bits // 8)
+    if tag in (PCM, FLOAT) and (not size or (align, speed) != (size, size * rate)):
+        problem = f"{channels} x {bits} bits at {rate} Hz, {align} bytes a sample, {speed} a second"
+        raise TidyVoiceError(f"{file.name} contradicts itself: {problem}. Convert it again")
+    if tag in (PCM, FLOAT) and length not in UNKNOWN and length % size:
+        problem = f"has {length:,} bytes of samples of {size} bytes. Restore it"
+        raise TidyVoiceError(f"{file.name} {problem}")
     plain = (tag, channels, bits, rate) == (PCM, 1, 16, SAMPLE_RATE)
     return None if length in UNKNOWN else Wav(plain, start, length)

@@ -13,13 +13,14 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from tidyvoice.audio import (
     FLOATS,
+    RESTORE,
     UNSTATED,
     check_floats,
     decoded_channels,
     load_torchaudio,
     read_frames,
 )
-from tidyvoice.errors import TidyVoiceError
+from tidyvoice.errors import TidyVoiceError, reading
 from tidyvoice.headers import SAMPLE_RATE, wav_header
 
 SHORTEST = 0.3  # seconds, of the recording and of the sound in it
@@ -114,7 +115,7 @@ def _read(path: Path, start: float, end: float | None) -> tuple[np.ndarray, int]
     if file is None or file.frames == UNSTATED:  # ffmpeg reads more formats, and to the end
         samples = decoded_channels(path) / np.float32(32768)
         return samples[_segment(len(samples), SAMPLE_RATE, start, end, str(path))], SAMPLE_RATE
-    with file:
+    with reading(path, "audio file", RESTORE), file:
         rate = file.samplerate
         part = _segment(file.frames, rate, start, end, str(path))
         samples = read_frames(file, part.start, part.stop - part.start, "float32")

@@ -25,6 +25,7 @@ from tidyvoice.kaldi_tables import duplicates, read_table, write_table
 TABLES = {"path": "wav.scp", "speaker": "utt2spk", "language": "utt2lang", "seconds": "utt2dur"}
 OPTIONAL = ("language", "seconds")
 TERMS = "terms"
+AGAIN = "prepare the data again"
 LONGEST_SECONDS = 10**6  # of one utterance: eleven days
 DEEPEST = 8  # folder levels that are searched: a link in a circle has no end
 
@@ -143,7 +144,7 @@ def _as_seconds(table: pl.DataFrame, path: Path) -> pl.DataFrame:
     if len(wrong := (~fit).arg_true()):
         raise TidyVoiceError(
             f"{path} line {wrong[0] + 1}: {table['seconds'][wrong[0]]!r} is no duration in seconds "
-            f"({len(wrong):,} such lines). Prepare the data again"
+            f"({len(wrong):,} such lines): {AGAIN}"
         )
     return table.with_columns(seconds=seconds)
 
@@ -219,11 +220,9 @@ def check(
         paths, stated = manifest.table["path"], manifest.table["seconds"]
         seconds, unfit = measure(paths, minimum=0.1, decode=decode)
         for path, problem, found, listed in zip(paths, unfit, seconds, stated, strict=True):
-            if problem:
-                problems.append(problem)
-            elif listed is not None and abs(found - listed) * SAMPLE_RATE >= 0.5:
-                text = f"{path} lasts {found:.5f} s, its utt2dur says {listed:.5f}"
-                problems.append(f"{text}. Prepare the data again")
+            if not problem and listed and abs(found - listed) * SAMPLE_RATE >= 0.5:
+                problem = f"{path} lasts {found:.5f} s, its utt2dur says {listed:.5f}: {AGAIN}"
+            problems += filter(None, [problem])
     return problems
 
 

@@ -6,7 +6,7 @@ import os
 import shutil
 import tarfile
 import zlib
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -31,7 +31,6 @@ from tidyvoice.errors import TidyVoiceError, reading, summarise
 from tidyvoice.files import PARTIAL, atomic_path, only_writer, sha256, write_text
 from tidyvoice.headers import SAMPLE_RATE
 from tidyvoice.readahead import read_ahead, usable_cores
-from tidyvoice.settings import read_json
 
 FORMAT = 2  # raise it, and that of Summary, when the same files make other shards
 COLUMNS = {**INDEX_COLUMNS, "problem": pl.String, "bytes": pl.Int64}  # of a file; of its shard
@@ -77,8 +76,9 @@ def write_shards(
                 count = summary.utterances
                 return ShardSummary(final, len(summary.shards), count, True, total - count)
         except TidyVoiceError:
-            if _is_of(final, fingerprint) and not unfinished.exists():
-                final.rename(unfinished)  # to write what is missing
+            with suppress(FileNotFoundError), open(final / SUMMARY, "rb") as file:
+                if fingerprint.encode() in file.read(2**12) and not unfinished.exists():
+                    final.rename(unfinished)  # to write what is missing
         unfinished.mkdir(exist_ok=True)
         shuffled = table[np.random.default_rng(seed).permutation(total).tolist()]
         shards = [
@@ -135,23 +135,13 @@ def _fingerprint(tables: dict[str, str], paths: pl.Series, per_shard: int, seed:
     return digest.hexdigest()
 
 
-def _is_of(shards: Path, fingerprint: str) -> bool:
-    """Return True if a folder has the summary of shards with this fingerprint."""
-    try:
-        return read_json(Summary, shards / SUMMARY, "").fingerprint == fingerprint
-    except TidyVoiceError:
-        return False
-
-
 def _is_complete(path: Path, rows_path: Path, utterances: pl.Series) -> bool:
     """Return True if a tar file has the size and the utterances that its rows state."""
-    try:
-        with reading(rows_path, "index", ""):
-            rows = pl.read_parquet(rows_path)
-            is_same = rows.schema == COLUMNS and rows["key"].to_list() == utterances.to_list()
-            return is_same and path.stat().st_size == rows["bytes"][0]
-    except TidyVoiceError:
-        return False
+    with suppress(TidyVoiceError), reading(rows_path, "index", ""):
+        rows = pl.read_parquet(rows_path)
+        is_same = rows.schema == COLUMNS and rows["key"].to_list() == utterances.to_list()
+        return is_same and path.stat().st_size == rows["bytes"][0]
+    return False
 
 
 def _write_shard(shard: tuple[Path, pl.DataFrame], strict: bool) -> Path:

@@ -41,7 +41,7 @@ INDEX_COLUMNS = {  # that reading needs
 UNREADABLE = "unreadable.txt"
 PACKED_TABLES = ("wav.scp", "utt2spk", "utt2lang")
 SAMPLE = 256  # utterances that are compared at the start of a training
-AGAIN = "run stage 2 (`tidyvoice shards`) again"
+AGAIN = "run `tidyvoice shards` again"
 
 
 class Summary(Strict):
@@ -97,7 +97,8 @@ def open_shards(data: Path) -> tuple[Summary, pl.DataFrame]:
         fits = (table["offset"] >= 0) & table["samples"].is_between(0, sizes) & (ends <= sizes)
         if any(table.drop("language").null_count().row(0)) or not fits.all():
             raise ValueError("rows outside of their shards")
-        if table["key"].n_unique() < rows:
+        # Hashes are compared first, in a quarter of the time.
+        if table["key"].hash().n_unique() < rows and table["key"].n_unique() < rows:
             raise ValueError("utterances that occur twice")
     return summary, table
 
