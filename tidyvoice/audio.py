@@ -109,7 +109,7 @@ def read_frames(file: soundfile.SoundFile, start: int, count: int, dtype: str) -
 
 def check_floats(name: object, samples: np.ndarray) -> None:
     """Raise a TidyVoiceError for NaN, infinity, and 16-bit samples stored as floats unscaled."""
-    peak = float(np.abs(samples).max(initial=0))
+    peak = max(float(samples.max(initial=0)), -float(samples.min(initial=0)))
     if not math.isfinite(peak):
         raise TidyVoiceError(f"{name}: some samples are NaN or infinite: write the file again")
     if peak > LOUDEST_FLOAT:
