@@ -8,7 +8,6 @@ holds an index of its own. Each order is made in its own process.
 """
 
 import argparse
-import json
 import multiprocessing
 import resource
 import tempfile
@@ -20,9 +19,11 @@ import polars as pl
 
 from tidyvoice.config import DataSettings
 from tidyvoice.data.batches import TrainingData
-from tidyvoice.data.shards import INDEX, SUMMARY
+from tidyvoice.data.shards import INDEX, SUMMARY, Summary
+from tidyvoice.files import sha256
 
-SPEAKERS, PER_SHARD = 111_000, 5_000
+SPEAKERS, PER_SHARD, BYTES = 111_000, 5_000, 320_000
+SHARD_BYTES = PER_SHARD * BYTES
 SAMPLERS = ({"name": "Shuffled"}, {"name": "Balanced", "args": {"by": "speaker"}})
 
 
@@ -37,13 +38,22 @@ def make(folder: Path, utterances: int) -> None:
         key=pl.format("id{}/{}/{}.wav", speakers, videos, numbers % 100_000),
         speaker=pl.format("id{}", speakers),
         language=pl.lit(None, dtype=pl.String),
-        offset=(numbers % PER_SHARD) * 170_000,
+        offset=(numbers % PER_SHARD) * BYTES,
         samples=pl.Series(rng.integers(32_000, 160_000, utterances)),
+        crc32=pl.Series(rng.integers(0, 2**32, utterances, np.uint32)),
     )
     shards = folder / "shards"
     shards.mkdir()
     table.write_parquet(shards / INDEX)
-    (shards / SUMMARY).write_text(json.dumps({"content": ""}))
+    names = table["shard"].unique(maintain_order=True).to_list()
+    for name in names:
+        with open(shards / name, "wb") as file:
+            file.truncate(SHARD_BYTES)  # takes no space on the disk
+    summary = Summary(
+        format=2, fingerprint="", tables={}, index=sha256(shards / INDEX), content="",
+        shards=dict.fromkeys(names, SHARD_BYTES), utterances=utterances,
+    )  # fmt: skip
+    (shards / SUMMARY).write_text(summary.model_dump_json())
 
 
 def memory() -> tuple[float, float]:
@@ -58,7 +68,7 @@ def measure(folder: Path, sampler: dict) -> str:
     start = time.perf_counter()
     data = TrainingData(DataSettings(train=folder, sampler=sampler), 32_000, seed=1)
     loaded = time.perf_counter() - start
-    data._order.of_pass(0)
+    data._order(0)
     ordered = time.perf_counter() - start - loaded
     now, peak = (value - before for value in memory())
     return (

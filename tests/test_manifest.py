@@ -48,7 +48,7 @@ def test_the_checker_reports_every_problem_at_once(data):
         f"speaker id000002 is in {data} and in {other}",
         "id000000/en/en_0.wav is missing",
         "id000000/fr/fr_1.wav is an empty file",
-        "id000001/en/en_0.wav cannot be read as audio",
+        "id000001/en/en_0.wav is not a readable audio",
         "id000001/fr/fr_1.wav has 8000 Hz, expected 16000",
         "id000002/en/en_0.wav lasts 0.006 s, under the minimum 0.1 s",
     ]
@@ -63,6 +63,8 @@ def test_the_checker_reports_every_problem_at_once(data):
         ("wav.scp", "id000000/en/en_0.wav x.wav", "id000000/en/en_0.wav occurs twice"),
         ("wav.scp", "new/en/a.wav x.wav", r"new/en/a.wav is not in .*utt2spk"),
         ("utt2lang", "lonely", r"utt2lang line 7: expected 'id value'"),
+        ("utt2dur", "a nan", r"utt2dur line 7: 'nan' is no duration"),
+        ("utt2dur", "a \0", r"utt2dur is not a readable text file"),
     ],
 )
 def test_a_broken_table_is_named(data, table, line, message):

@@ -1,3 +1,4 @@
+import io
 import re
 import shutil
 import subprocess
@@ -7,7 +8,7 @@ import pytest
 import soundfile
 from conftest import require, seeded
 
-from tidyvoice.audio import read_pcm16
+from tidyvoice.audio import inspect_audio, read_pcm16
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.recordings import Recording
 
@@ -23,6 +24,21 @@ def speech(seconds=3.0, rate=RATE, level=0.1):
 
 def tone(hertz, rate, seconds=2.0):
     return 0.3 * np.sin(2 * np.pi * hertz * np.arange(int(seconds * rate)) / rate)
+
+
+def encoded(samples, kind, subtype):
+    file = io.BytesIO()
+    soundfile.write(file, samples, RATE, format=kind, subtype=subtype)
+    return file.getvalue()
+
+
+def flac(wav):
+    return encoded(soundfile.read(io.BytesIO(wav), dtype="int16")[0], "FLAC", "PCM_16")
+
+
+def lengthened(content):
+    """A FLAC whose header has the greatest number of samples."""
+    return content[:21] + bytes([content[21] | 15]) + b"\xff" * 4 + content[26:]
 
 
 def ffmpeg(*arguments):
@@ -130,12 +146,35 @@ def test_an_unfit_file_is_named(tmp_path):
     assert "cannot be decoded" in refused()
     soundfile.write(path, speech(), RATE, subtype="PCM_16")
     assert "omit sample_rate" in refused(sample_rate=RATE)
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    assert "cut short" in refused()
     soundfile.write(path, np.zeros(0), RATE)
     assert "lasts 0.00 s" in refused()
-    soundfile.write(path, np.append(speech(), np.inf), RATE, subtype="FLOAT")
-    assert "some samples are NaN or infinite" in refused()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda wav: wav[:-2], "is cut short by 2 of"),
+        (lambda wav: wav[:40] + (95999).to_bytes(4, "little") + wav[44:], "has 95,999 bytes"),
+        (lambda wav: wav[:22] + b"\xff\xff" + wav[24:], "contradicts itself: 65535 x 16 bits"),
+        (lambda wav: wav[:24] + b"\0" * 4 + wav[28:], "contradicts itself: 1 x 16 bits at 0 Hz"),
+        (lambda wav: flac(wav)[:-500], "is not a readable audio file"),
+        (lambda wav: lengthened(flac(wav)), "states 68,719,476,735 samples"),
+        (
+            lambda wav: encoded(np.append(speech(), np.nan), "WAV", "FLOAT"),
+            "some samples are NaN or infinite",
+        ),
+        (lambda wav: encoded(speech() * 32768, "WAV", "FLOAT"), "divide 16-bit samples by 32768"),
+    ],
+)
+def test_a_false_header_and_impossible_samples_are_errors_everywhere(tmp_path, change, message):
+    path = tmp_path / "a.wav"
+    path.write_bytes(change(encoded(speech(), "WAV", "PCM_16")))
+    for read in (read_pcm16, Recording.load):
+        with pytest.raises(TidyVoiceError, match=re.escape(f"{path}") + f".*{message}"):
+            read(path)
+    # The end of a FLAC is found when it is decoded.
+    assert (message in inspect_audio(path)[1]) == ("readable" not in message)
+    assert message in inspect_audio(path, decode=True)[1]
 
 
 def test_a_playlist_does_not_have_other_files_read(tmp_path):

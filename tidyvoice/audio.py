@@ -1,19 +1,25 @@
-"""Decoding of audio files to 16-bit samples at 16 kHz."""
+"""Decoding of audio files to 16-bit samples at 16 kHz, and checks of the files."""
 
 import io
+import math
 import os
 import shutil
 import subprocess
 import wave
+from collections.abc import Sequence
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import soundfile
+from tqdm import tqdm
 
-from tidyvoice.errors import TidyVoiceError
-from tidyvoice.headers import SAMPLE_RATE, has_header
+from tidyvoice.errors import TidyVoiceError, reading
+from tidyvoice.headers import SAMPLE_RATE, has_header, wav_header
 from tidyvoice.packages import install_command, installed_version
+from tidyvoice.readahead import read_ahead
 
 # Formats that ffmpeg may read: no playlists, through which one file makes it read others.
 FORMATS = (
@@ -21,6 +27,13 @@ FORMATS = (
     "mpegts,ogg,tta,voc,w64,wav,wv"
 )
 RESTORE = "restore it or prepare the data again"
+FLOATS = ("FLOAT", "DOUBLE")
+LOUDEST_FLOAT = 4.0  # overshoot allowed to floats; unscaled 16-bit samples lie above
+BLOCK = 2**22  # samples decoded at once, so that a false length in a header takes no memory
+# Samples that one byte may hold: FLAC stores 65,535 equal ones in about ten bytes.
+MOST_SAMPLES = 2**13
+UNSTATED = 2**63 - 1  # length of a FLAC without a length in its header
+MP3_ERROR = 2304  # samples by which the length of an MP3 without a length in its header is wrong
 
 
 def read_pcm16(path: str | Path) -> np.ndarray:
@@ -33,51 +46,103 @@ def read_part(path: str | Path, start: int = 0, count: int = -1) -> tuple[np.nda
 
     Files that libsndfile reads are read by seeking. ffmpeg decodes and resamples others, such as
     the m4a files of VoxCeleb2. ``count`` is -1 for all samples up to the end; fewer are returned if
-    the file ends before. A file that libsndfile reads must have 16 kHz.
+    the file ends before. For 0 only the header is read, but all of a file of floats, which may be
+    no samples. A file that libsndfile reads must have 16 kHz.
     """
-    if not os.path.exists(path):
-        raise TidyVoiceError(f"{path} is missing: {RESTORE}")
-    if (plain := _plain_part(path, start, count)) is not None:
-        return plain
+    _refuse_missing(path)
+    with open(path, "rb") as file:
+        wav = wav_header(file)
+        # Nearly every file is plain, and libsndfile takes twice as long to read it.
+        if wav and wav.plain and start < (total := wav.length // 2):
+            file.seek(wav.start + 2 * start)
+            wanted = total - start if count < 0 else min(count, total - start)
+            return np.frombuffer(file.read(2 * wanted), "<i2"), total
     if not has_header(path):
         samples = np.ascontiguousarray(decoded_channels(path)[:, 0])
         return samples[start:][: samples.size if count < 0 else count], samples.size
-    try:
-        with soundfile.SoundFile(path) as file:
-            if file.samplerate != SAMPLE_RATE:
-                raise TidyVoiceError(
-                    f"{path} has {file.samplerate} Hz, expected {SAMPLE_RATE}: resample it"
-                )
-            if not file.frames:
-                raise TidyVoiceError(f"{path} holds no sample: {RESTORE}")
-            if start:
-                file.seek(min(start, file.frames))
-            kind = "float32" if file.subtype in ("FLOAT", "DOUBLE") else "int16"
-            samples = file.read(count, dtype=kind, always_2d=True)[:, 0]
-            if kind == "float32":  # libsndfile would round -1..1 to the integers -1, 0 and 1
-                samples = np.rint(samples * 32768).clip(-32768, 32767).astype("<i2")
-            return np.ascontiguousarray(samples), file.frames
-    except soundfile.LibsndfileError as error:
-        reason = error.error_string.strip()
-        raise TidyVoiceError(f"{path} cannot be read as audio ({reason}): {RESTORE}") from None
+    with reading(path, "audio file", RESTORE), soundfile.SoundFile(path) as file:
+        if file.samplerate != SAMPLE_RATE:
+            problem = f"has {file.samplerate} Hz, expected {SAMPLE_RATE}"
+            raise TidyVoiceError(f"{path} {problem}: resample it")
+        if not file.frames:
+            raise TidyVoiceError(f"{path} holds no sample: {RESTORE}")
+        start, is_float = min(start, file.frames), file.subtype in FLOATS
+        wanted = file.frames - start
+        if count > 0 or (count == 0 and not is_float):
+            wanted = min(count, wanted)
+        samples = read_frames(file, start, wanted, "float32" if is_float else "int16")[:, 0]
+        if is_float:  # libsndfile would round -1..1 to the integers -1, 0 and 1
+            samples = np.rint(samples * 32768).clip(-32768, 32767).astype("<i2")
+        return np.ascontiguousarray(samples), file.frames
 
 
-def _plain_part(path: str | Path, start: int, count: int) -> tuple[np.ndarray, int] | None:
-    """Read a part of a complete 16-bit mono WAV at 16 kHz; None for another file.
+def _refuse_missing(path: str | Path) -> None:
+    """Raise a TidyVoiceError if the file is missing or empty, or a folder or a pipe."""
+    if not os.path.isfile(path) or not os.path.getsize(path):
+        problem = "an empty file" if os.path.isfile(path) else "not a file"
+        problem = f"is {problem if os.path.exists(path) else 'missing'}"
+        raise TidyVoiceError(f"{path} {problem}: {RESTORE}")
 
-    Nearly every file is of this kind, and libsndfile takes twice as long to read it.
+
+def read_frames(file: soundfile.SoundFile, start: int, count: int, dtype: str) -> np.ndarray:
+    """Return samples [count x C] of an open file from ``start``.
+
+    A file that holds fewer than its header says, and floats that are no samples, are a
+    TidyVoiceError.
+    """
+    if file.frames > MOST_SAMPLES * os.path.getsize(file.name):
+        problem = f"states {file.frames:,} samples, too many for its size"
+        raise TidyVoiceError(f"{file.name} {problem}: {RESTORE}")
+    sizes = [min(BLOCK, count - done) for done in range(0, max(count, 1), BLOCK)]
+    if start:
+        file.seek(start)
+    parts = [file.read(size, dtype, always_2d=True) for size in sizes]
+    samples = parts[0] if len(parts) == 1 else np.concatenate(parts)
+    error = MP3_ERROR if file.subtype.startswith("MPEG") else 0
+    if len(samples) + error < count:
+        problem = f"is cut short: only {len(samples):,} of {count:,} samples are there"
+        raise TidyVoiceError(f"{file.name} {problem}: {RESTORE}")
+    if file.subtype in FLOATS:
+        check_floats(file.name, samples)
+    return samples
+
+
+def check_floats(name: object, samples: np.ndarray) -> None:
+    """Raise a TidyVoiceError for NaN, infinity, and 16-bit samples stored as floats unscaled."""
+    peak = max(float(samples.max(initial=0)), -float(samples.min(initial=0)))
+    if not math.isfinite(peak):
+        raise TidyVoiceError(f"{name}: some samples are NaN or infinite: write the file again")
+    if peak > LOUDEST_FLOAT:
+        fix = "divide 16-bit samples by 32768"
+        raise TidyVoiceError(f"{name}: samples reach {peak:g}, but floats lie in -1..1: {fix}")
+
+
+def inspect_audio(path: str, minimum: float = 0.0, decode: bool = False) -> tuple[float, str]:
+    """Return the duration in seconds, and the problem of the file ("" if there is none).
+
+    Without ``decode`` the duration is NaN if the file has to be decoded to find it.
     """
     try:
-        with wave.open(str(path)) as file:
-            total = file.getnframes()
-            if file.getparams()[:3] != (1, 2, SAMPLE_RATE) or start >= total:
-                return None
-            file.setpos(start)
-            wanted = total - start if count < 0 else min(count, total - start)
-            samples = np.frombuffer(file.readframes(wanted), "<i2")
-            return (samples, total) if samples.size == wanted else None
-    except (wave.Error, EOFError):
-        return None
+        if not decode and not has_header(path):
+            _refuse_missing(path)
+            return math.nan, ""
+        seconds = read_part(path, 0, -1 if decode else 0)[1] / SAMPLE_RATE
+    except TidyVoiceError as error:
+        return 0.0, str(error)
+    if seconds < minimum:
+        return 0.0, f"{path} lasts {seconds:.3f} s, under the minimum {minimum} s"
+    return seconds, ""
+
+
+def measure(
+    paths: Sequence[str], minimum: float = 0.0, decode: bool = False
+) -> tuple[np.ndarray, list[str]]:
+    """Return the seconds of each file, float64 [N], and its problem ("" if there is none) [N]."""
+    inspect = partial(inspect_audio, minimum=minimum, decode=decode)
+    what = "decoding" if decode else "headers"
+    with closing(read_ahead(inspect, paths, threads=8, ahead=64)) as results:
+        rows = list(tqdm(results, what, len(paths), unit=" files", disable=None))
+    return np.array([seconds for seconds, _ in rows]), [problem for _, problem in rows]
 
 
 def decoded_channels(path: str | Path) -> np.ndarray:
@@ -97,7 +162,9 @@ def decoded_channels(path: str | Path) -> np.ndarray:
         if any("Format not on whitelist" in line for line in lines):
             lines.append("not a supported audio format")
         raise TidyVoiceError(f"{path} cannot be decoded ({lines[-1]}): restore it or leave it out")
-    return np.frombuffer(done.stdout, ">i2", offset=start).reshape(-1, channels).astype(np.int16)
+    with reading(path, "audio file", RESTORE):
+        samples = np.frombuffer(done.stdout, ">i2", offset=start).reshape(-1, channels)
+    return samples.astype(np.int16)
 
 
 def wav_bytes(samples: np.ndarray) -> bytes:

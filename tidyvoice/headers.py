@@ -1,18 +1,11 @@
-"""Headers of audio files: sample rate, duration and completeness, without decoding the file."""
+"""Headers of audio files: the sizes that a WAV states, compared with each other and the file's."""
 
-import math
 import os
 import struct
-from collections.abc import Sequence
-from contextlib import closing
-from functools import partial
 from pathlib import Path
+from typing import BinaryIO, NamedTuple
 
-import numpy as np
-import soundfile
-from tqdm import tqdm
-
-from tidyvoice.readahead import read_ahead
+from tidyvoice.errors import TidyVoiceError
 
 SAMPLE_RATE = 16000
 INT16_SCALE = 32768.0  # waveforms lie in -1..1
@@ -20,6 +13,16 @@ INT16_SCALE = 32768.0  # waveforms lie in -1..1
 WITH_HEADER = frozenset({".wav", ".flac", ".ogg", ".opus", ".mp3"})
 # Lengths in the header of a WAV whose writer could not go back to fill them in.
 UNKNOWN = (0, 0xFFFFFFFF)
+PCM, FLOAT, EXTENSIBLE = 1, 3, 0xFFFE  # formats of a WAV's samples
+MOST_CHUNKS = 1000  # before the samples; zeros in place of a header would be millions
+
+
+class Wav(NamedTuple):
+    """Place of the samples in a WAV, in bytes; ``plain`` if they are 16 bits, mono, at 16 kHz."""
+
+    plain: bool
+    start: int
+    length: int
 
 
 def has_header(path: str | Path) -> bool:
@@ -27,51 +30,53 @@ def has_header(path: str | Path) -> bool:
     return os.path.splitext(path)[1].lower() in WITH_HEADER
 
 
-def inspect_audio(path: str, minimum: float = 0.0) -> tuple[float, str]:
-    """Return the duration in seconds, and the problem of the file ("" if there is none).
+def wav_header(file: BinaryIO) -> Wav | None:
+    """Read the header of a RIFF, RF64 or W64 file; return None for others and for open lengths.
 
-    The duration is NaN if the file has to be decoded to find it.
+    A file that is shorter than its header says, and sizes that contradict each other, which
+    libsndfile would read without an error, are a TidyVoiceError.
     """
-    if not os.path.exists(path):
-        return 0.0, f"{path} is missing"
-    if os.path.getsize(path) == 0:
-        return 0.0, f"{path} is an empty file"
-    if not has_header(path):
-        return math.nan, ""
-    try:
-        info = soundfile.info(path)
-    except soundfile.LibsndfileError as error:
-        return 0.0, f"{path} cannot be read as audio ({error.error_string.strip()})"
-    if info.samplerate != SAMPLE_RATE:
-        return 0.0, f"{path} has {info.samplerate} Hz, expected {SAMPLE_RATE}. Resample it"
-    if info.frames == 0 or info.duration < minimum:
-        return 0.0, f"{path} lasts {info.duration:.3f} s, under the minimum {minimum} s"
-    return info.duration, cut_short(path)
+    begin, fmt, whole = file.read(40), b"", 0
+    if begin[:4] in (b"RIFF", b"RF64") and begin[8:12] == b"WAVE":
+        layout, own, step, place = "<4sI", 0, 2, 12
+    elif begin[:4] == b"riff" and begin[24:28] == b"wave":
+        layout, own, step, place = "<4s12xQ", 24, 8, 40
+    else:
+        return None
+    for _ in range(MOST_CHUNKS):
+        file.seek(place)
+        header = file.read(struct.calcsize(layout))
+        if len(header) < struct.calcsize(layout):
+            return None
+        kind, length = struct.unpack(layout, header)
+        length, place = max(length - own, 0), place + len(header)
+        if kind == b"data":
+            length = whole if length == 0xFFFFFFFF and begin[:2] == b"RF" and whole else length
+            return _checked(file, fmt, place, length)
+        if kind == b"fmt ":
+            fmt = file.read(40)
+        elif kind == b"ds64":
+            whole = int.from_bytes(file.read(16)[8:], "little")
+        place += length + -length % step
+    return None
 
 
-def cut_short(path: str) -> str:
-    """Describe how much of a WAV's samples is missing at its end; "" if none.
-
-    libsndfile reads such a file without an error.
-    """
-    size = os.path.getsize(path)
-    with open(path, "rb") as file:
-        if file.read(12)[:4] != b"RIFF":
-            return ""
-        while len(header := file.read(8)) == 8:
-            kind, length = struct.unpack("<4sI", header)
-            if kind == b"data":
-                missing = file.tell() + length - size
-                if length in UNKNOWN or missing <= 0:
-                    return ""
-                return f"{path} is cut short by {missing:,} of {length:,} bytes. Restore it"
-            file.seek(length + length % 2, os.SEEK_CUR)
-    return ""
-
-
-def measure(paths: Sequence[str], minimum: float = 0.0) -> tuple[np.ndarray, list[str]]:
-    """Return the seconds of each file, float64 [N], and its problem ("" if there is none) [N]."""
-    inspect = partial(inspect_audio, minimum=minimum)
-    with closing(read_ahead(inspect, paths, threads=8, ahead=64)) as results:
-        rows = list(tqdm(results, "headers", len(paths), unit=" files", disable=None))
-    return np.array([seconds for seconds, _ in rows]), [problem for _, problem in rows]
+def _checked(file: BinaryIO, fmt: bytes, start: int, length: int) -> Wav | None:
+    """Compare what the header of a WAV says with itself and with the size of the file."""
+    missing = 0 if length in UNKNOWN else start + length - os.fstat(file.fileno()).st_size
+    if missing > 0:
+        problem = f"is cut short by {missing:,} of {length:,} bytes. Restore it"
+        raise TidyVoiceError(f"{file.name} {problem}")
+    if len(fmt) < 16:
+        return None
+    tag, channels, rate, speed, align, bits = struct.unpack("<HHIIHH", fmt[:16])
+    tag = int.from_bytes(fmt[24:26], "little") if tag == EXTENSIBLE else tag
+    size = channels * -(-bits // 8)
+    if tag in (PCM, FLOAT) and (not size or (align, speed) != (size, size * rate)):
+        problem = f"{channels} x {bits} bits at {rate} Hz, {align} bytes a sample, {speed} a second"
+        raise TidyVoiceError(f"{file.name} contradicts itself: {problem}. Convert it again")
+    if tag in (PCM, FLOAT) and length not in UNKNOWN and length % size:
+        problem = f"has {length:,} bytes of samples of {size} bytes. Restore it"
+        raise TidyVoiceError(f"{file.name} {problem}")
+    plain = (tag, channels, bits, rate) == (PCM, 1, 16, SAMPLE_RATE)
+    return None if length in UNKNOWN else Wav(plain, start, length)

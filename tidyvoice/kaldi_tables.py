@@ -4,8 +4,10 @@ from pathlib import Path
 
 import polars as pl
 
-from tidyvoice.errors import TidyVoiceError, summarise
+from tidyvoice.errors import TidyVoiceError, reading, summarise
 from tidyvoice.files import atomic_path
+
+LARGEST = 2**34  # bytes; a wav.scp of ten million long paths has 2**31
 
 
 def read_table(path: str | Path, column: str) -> pl.DataFrame:
@@ -18,14 +20,14 @@ def read_table(path: str | Path, column: str) -> pl.DataFrame:
     if not path.is_file():
         problem = "is a folder" if path.is_dir() else "is missing"
         raise TidyVoiceError(f"{path} {problem}. Give a file of lines 'utterance {column}'")
-    try:
+    with reading(path, f"text file of lines 'utterance {column}'", "give a Kaldi table in UTF-8"):
+        with open(path, "rb") as file:
+            if b"\0" in file.read(2**16) or path.stat().st_size > LARGEST:
+                raise ValueError("binary, or too large")
         lines = pl.read_csv(
             path, has_header=False, separator="\x01", quote_char=None, raise_if_empty=False,
-            schema={"line": pl.String}, truncate_ragged_lines=True,
+            schema={"line": pl.String},
         )["line"]  # fmt: skip
-    except (pl.exceptions.ComputeError, pl.exceptions.SchemaError) as error:
-        reason = str(error).splitlines()[0]
-        raise TidyVoiceError(f"{path} is not UTF-8 text of lines 'id value' ({reason})") from None
     table = pl.select(
         utterance=lines.str.extract(r"^(\S+)\s+\S", 1),
         value=lines.str.extract(r"^\S+\s+(.*\S)\s*$", 1),

@@ -11,17 +11,26 @@ import numpy as np
 import soundfile
 from numpy.lib.stride_tricks import sliding_window_view
 
-from tidyvoice.audio import decoded_channels, load_torchaudio
-from tidyvoice.errors import TidyVoiceError
-from tidyvoice.headers import SAMPLE_RATE, cut_short
+from tidyvoice.audio import (
+    FLOATS,
+    RESTORE,
+    UNSTATED,
+    check_floats,
+    decoded_channels,
+    load_torchaudio,
+    read_frames,
+)
+from tidyvoice.errors import TidyVoiceError, reading
+from tidyvoice.headers import SAMPLE_RATE, wav_header
 
 SHORTEST = 0.3  # seconds, of the recording and of the sound in it
 FEW = 1.0  # seconds of sound below which scores are uncertain
 SILENT = -65.0  # dB below full scale, the limit of 16-bit recordings
 STEADY = 6.0  # dB between pauses and sound; speech exceeds it even in noise
 CLIPPED = 0.005  # share of samples at the maximum
-LOUDEST_FLOAT = 4.0  # overshoot allowed to floats; unscaled 16-bit samples lie above
 FRAME, SHIFT = 400, 160  # 25 ms and 10 ms in samples
+# Limits of what resampling computes: hertz, and numbers in the filter of two rates (1 GB).
+LOWEST_RATE, LARGEST_FILTER = 1000, 250_000_000
 BLOCK = 4096  # frames whose levels are computed at once
 TOO_SHORT = f"too short to identify a speaker: record {3 * FEW:g} s of speech or more"
 
@@ -84,14 +93,12 @@ class Recording:
             if sample_rate is None or sample_rate < 1 or not float(sample_rate).is_integer():
                 raise TidyVoiceError(f"{name}: give sample_rate, the rate in whole Hz")
             samples = samples[_segment(len(samples), sample_rate, start, end, name)]
-        if not np.isfinite(samples).all():
-            raise TidyVoiceError(f"{name}: some samples are NaN or infinite: write the file again")
         if not 0 <= channel < samples.shape[1]:
             last = samples.shape[1] - 1
             raise TidyVoiceError(f"{name}: no channel {channel}; give a channel from 0 to {last}")
         if (seconds := len(samples) / sample_rate) < SHORTEST:
             raise TidyVoiceError(f"{name} lasts {seconds:.2f} s, {TOO_SHORT}")
-        mono = resample(np.ascontiguousarray(samples[:, channel]), int(sample_rate))
+        mono = resample(np.ascontiguousarray(samples[:, channel]), int(sample_rate), name)
         return cls(name, mono, *_quality(name, mono, samples, channel))
 
 
@@ -99,21 +106,22 @@ def _read(path: Path, start: float, end: float | None) -> tuple[np.ndarray, int]
     """Read samples float32 [S x C] of a file's segment, and their rate."""
     if not path.is_file():
         raise TidyVoiceError(f"{path}: no such file: give the path of an audio file")
+    with open(path, "rb") as file:
+        wav_header(file)  # libsndfile would read a file that is cut short without an error
     try:
-        with soundfile.SoundFile(path) as file:
-            rate = file.samplerate
-            part = _segment(file.frames, rate, start, end, str(path))
-            file.seek(part.start)
-            samples = file.read(part.stop - part.start, dtype="float32", always_2d=True)
-            if file.subtype not in ("FLOAT", "DOUBLE"):
-                # Decoders of mp3 and ogg overshoot where the recording was clipped.
-                np.clip(samples, -1, 1, out=samples)
+        file = soundfile.SoundFile(path)
     except soundfile.LibsndfileError:
-        # libsndfile reports an unknown format; ffmpeg reads more formats.
+        file = None
+    if file is None or file.frames == UNSTATED:  # ffmpeg reads more formats, and to the end
         samples = decoded_channels(path) / np.float32(32768)
         return samples[_segment(len(samples), SAMPLE_RATE, start, end, str(path))], SAMPLE_RATE
-    if problem := cut_short(str(path)):
-        raise TidyVoiceError(problem)
+    with reading(path, "audio file", RESTORE), file:
+        rate = file.samplerate
+        part = _segment(file.frames, rate, start, end, str(path))
+        samples = read_frames(file, part.start, part.stop - part.start, "float32")
+        if file.subtype not in FLOATS:
+            # Decoders of mp3 and ogg overshoot where the recording was clipped.
+            np.clip(samples, -1, 1, out=samples)
     return samples, rate
 
 
@@ -140,21 +148,21 @@ def _channels(samples: np.ndarray, name: str) -> np.ndarray:
         middle = 2.0 ** (8 * size - 1)
         samples = samples / middle - (1.0 if kind == "u" else 0.0)
     samples = samples.astype(np.float32)
-    if (peak := np.abs(samples).max()) > LOUDEST_FLOAT:
-        fix = "divide 16-bit samples by 32768"
-        raise TidyVoiceError(f"{name}: samples reach {peak:g}, but floats lie in -1..1: {fix}")
+    check_floats(name, samples)
     samples = np.atleast_2d(samples)
     return samples.T if samples.shape[0] <= samples.shape[1] else samples
 
 
-def resample(samples: np.ndarray, rate: int) -> np.ndarray:
-    """Resample float32 [S] to 16 kHz."""
+def resample(samples: np.ndarray, rate: int, name: str) -> np.ndarray:
+    """Resample float32 [S] to 16 kHz; ``name`` is that of the recording, for messages."""
     if rate == SAMPLE_RATE:
         return samples
+    rates = (rate // gcd(rate, SAMPLE_RATE), SAMPLE_RATE // gcd(rate, SAMPLE_RATE))
+    if rate < LOWEST_RATE or rates[0] * rates[1] > LARGEST_FILTER:
+        raise TidyVoiceError(f"{name} has a rate of {rate:,} Hz: convert it to {SAMPLE_RATE:,} Hz")
     # Imported here, because most recordings need no resampling.
     import torch
 
-    rates = (rate // gcd(rate, SAMPLE_RATE), SAMPLE_RATE // gcd(rate, SAMPLE_RATE))
     waveform = torch.from_numpy(samples)
     return load_torchaudio().functional.resample(waveform, *rates).numpy()
 

@@ -126,7 +126,7 @@ def test_unreadable_files_are_left_out_up_to_a_share(tmp_path):
     spoilt = root / "id00003" / "video_é" / "00001.wav"
     content = spoilt.read_bytes()
     spoilt.write_bytes(b"RIFF nonsense")
-    with pytest.raises(TidyVoiceError, match=r"00001\.wav cannot be read"):
+    with pytest.raises(TidyVoiceError, match=r"00001\.wav is not a readable audio"):
         write_shards(data, per_shard=4)
     with pytest.raises(TidyVoiceError, match=r"1 of 15 files are unreadable, --tolerate 0\.05 al"):
         write_shards(data, per_shard=4, tolerate=0.05)
@@ -141,7 +141,7 @@ def test_unreadable_files_are_left_out_up_to_a_share(tmp_path):
     lines = (data / "shards" / UNREADABLE).read_text().splitlines()
     assert len(lines) == 1
     assert lines[0].startswith("id00003/video_é/00001.wav ")
-    assert "cannot be read as audio" in lines[0]
+    assert "is not a readable audio" in lines[0]
     assert len(ShardReader(data)) == 14
     assert write_shards(data, per_shard=4).unreadable == 1
     spoilt.write_bytes(content)

@@ -123,7 +123,7 @@ def test_unfit_files_are_left_out_and_listed(encoder, data, tmp_path):
     lines = [line.split(" ", 1) for line in listed.read_text().splitlines()]
     assert [name for name, _ in lines] == ["id000001/en/en_0.wav", "id000002/fr/fr_1.wav"]
     assert "is missing" in lines[0][1]
-    assert "cannot be read as audio" in lines[1][1]
+    assert "is not a readable audio" in lines[1][1]
     before, after = load_embeddings(whole), load_embeddings(out)
     kept = [before.ids.index(name) for name in after.ids]
     assert len(kept) == 10

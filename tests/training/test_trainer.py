@@ -205,6 +205,16 @@ def test_other_data_does_not_go_on_in_the_same_folder(experiment, tmp_path, tiny
         run(experiment)
 
 
+def test_damaged_audio_stops_a_training_at_its_start(experiment, tmp_path, tiny):
+    noise = shutil.copytree(tiny / "noise", tmp_path / "noise")
+    with open(noise / "shards/shard-000000.tar", "r+b") as file:
+        file.seek(5000)
+        file.write(b"damage")
+    experiment["data"]["noise"] = str(noise)
+    with pytest.raises(TidyVoiceError, match="are not those that were packed"):
+        Trainer(Experiment.model_validate(experiment))
+
+
 def test_the_average_is_the_mean_and_a_model_folder(experiment):
     trainer = run({**experiment, "average": 2})
     outdated = trainer.folder / "models/verifier.json"

@@ -19,15 +19,23 @@ def check(
         typer.Option(help="data folder that must not share a speaker with DATA (repeatable)"),
     ] = None,
     audio: Annotated[bool, typer.Option(help="check the header of every file")] = True,
+    thorough: Annotated[
+        bool, typer.Option("--thorough", help="decode every file, and read all shards")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Report all problems of a data folder.
+    """Report all problems of a data folder, or of its parts, and whether its shards belong to it.
 
     Example: tidyvoice check data/mini/finetune --disjoint data/mini/dev
     """
+    from tidyvoice.data.checks import check_shards
     from tidyvoice.data.manifest import check as find_problems
+    from tidyvoice.data.manifest import parts_of
 
-    problems = find_problems(data, disjoint or [], audio=audio)
+    problems = []
+    for part in parts_of(data):
+        problems += find_problems(part, disjoint or [], audio=audio, decode=thorough)
+        problems += check_shards(part, thorough)
     if as_json:
         typer.echo(json.dumps({"data": str(data), "problems": problems}))
     else:

@@ -16,14 +16,17 @@ from pathlib import Path
 import polars as pl
 from tqdm import tqdm
 
+from tidyvoice.audio import measure
 from tidyvoice.errors import TidyVoiceError, TidyVoiceWarning, summarise
 from tidyvoice.files import write_text
-from tidyvoice.headers import measure
+from tidyvoice.headers import SAMPLE_RATE
 from tidyvoice.kaldi_tables import duplicates, read_table, write_table
 
 TABLES = {"path": "wav.scp", "speaker": "utt2spk", "language": "utt2lang", "seconds": "utt2dur"}
 OPTIONAL = ("language", "seconds")
 TERMS = "terms"
+AGAIN = "prepare the data again"
+LONGEST_SECONDS = 10**6  # of one utterance: eleven days
 DEEPEST = 8  # folder levels that are searched: a link in a circle has no end
 
 
@@ -76,19 +79,18 @@ class Manifest:
         for column in ("speaker", *OPTIONAL):
             name = TABLES[column]
             if column in OPTIONAL and not (folder / name).exists():
-                table = table.with_columns(pl.lit(None, pl.String).alias(column))
+                kind = pl.Float64 if column == "seconds" else pl.String
+                table = table.with_columns(pl.lit(None, kind).alias(column))
                 continue
             other = read_table(folder / name, column)
+            if column == "seconds":
+                other = _as_seconds(other, folder / name)
             for left, right, where in ((table, other, name), (other, table, "wav.scp")):
                 absent = left.join(right, "utterance", how="anti")["utterance"]
                 problems += [f"{utterance} is not in {folder / where}" for utterance in absent]
             table = table.join(other, "utterance", how="left")
         if problems:
             raise TidyVoiceError(summarise(problems) + ". Prepare the data again")
-        try:
-            table = table.with_columns(pl.col("seconds").cast(pl.Float64))
-        except pl.exceptions.InvalidOperationError:
-            raise TidyVoiceError(f"{folder}/utt2dur: a duration is no number of seconds") from None
         return cls(table.sort("utterance"))
 
     def write(self, folder: str | Path, terms: str | None = None) -> None:
@@ -135,6 +137,18 @@ class Manifest:
         return Manifest(table.filter(pl.Series([not problem for problem in problems])))
 
 
+def _as_seconds(table: pl.DataFrame, path: Path) -> pl.DataFrame:
+    """Return the table of utt2dur with its durations as numbers."""
+    seconds = table["seconds"].cast(pl.Float64, strict=False)
+    fit = ((seconds > 0) & (seconds <= LONGEST_SECONDS)).fill_null(False)  # NaN is above all
+    if len(wrong := (~fit).arg_true()):
+        raise TidyVoiceError(
+            f"{path} line {wrong[0] + 1}: {table['seconds'][wrong[0]]!r} is no duration in seconds "
+            f"({len(wrong):,} such lines): {AGAIN}"
+        )
+    return table.with_columns(seconds=seconds)
+
+
 def terms_of(folder: str | Path) -> list[str]:
     """Return the terms of the corpora that a data folder, or its parts, were prepared from."""
     paths = [Path(folder) / TERMS, *Path(folder).glob(f"part-*/{TERMS}")]
@@ -173,12 +187,16 @@ def parts_of(folder: str | Path) -> list[Path]:
 
 
 def check(
-    folder: str | Path, disjoint_from: Sequence[str | Path] = (), audio: bool = True
+    folder: str | Path,
+    disjoint_from: Sequence[str | Path] = (),
+    audio: bool = True,
+    decode: bool = False,
 ) -> list[str]:
     """Return all problems of a data folder, one line each.
 
     Compares the tables, and speakers with those of other folders. With ``audio`` checks the header
-    of each file: not empty, readable, 16 kHz, at least 0.1 s.
+    of each file: not empty, readable, 16 kHz, at least 0.1 s, as long as utt2dur says. ``decode``
+    also decodes each file.
     """
     try:
         manifest = Manifest.read(folder)
@@ -198,8 +216,13 @@ def check(
     for other in disjoint_from:
         shared = sorted({*manifest.speakers()} & {*Manifest.read(other).speakers()})
         problems += [f"speaker {name} is in {folder} and in {other}" for name in shared]
-    if audio:
-        problems += filter(None, measure(manifest.table["path"], minimum=0.1)[1])
+    if audio or decode:
+        paths, stated = manifest.table["path"], manifest.table["seconds"]
+        seconds, unfit = measure(paths, minimum=0.1, decode=decode)
+        for path, problem, found, listed in zip(paths, unfit, seconds, stated, strict=True):
+            if not problem and listed and abs(found - listed) * SAMPLE_RATE >= 0.5:
+                problem = f"{path} lasts {found:.5f} s, its utt2dur says {listed:.5f}: {AGAIN}"
+            problems += filter(None, [problem])
     return problems
 
 

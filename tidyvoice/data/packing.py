@@ -2,12 +2,11 @@
 
 import hashlib
 import io
-import json
 import os
 import shutil
 import tarfile
 import zlib
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,23 +18,22 @@ from tqdm import tqdm
 
 from tidyvoice.audio import read_pcm16, wav_bytes
 from tidyvoice.data.manifest import Manifest
-from tidyvoice.data.shards import INDEX, SUMMARY, UNREADABLE, read_summary
-from tidyvoice.errors import TidyVoiceError, summarise
-from tidyvoice.files import PARTIAL, atomic_path, only_writer, write_text
+from tidyvoice.data.shards import (
+    INDEX,
+    INDEX_COLUMNS,
+    SUMMARY,
+    UNREADABLE,
+    Summary,
+    open_shards,
+    table_hashes,
+)
+from tidyvoice.errors import TidyVoiceError, reading, summarise
+from tidyvoice.files import PARTIAL, atomic_path, only_writer, sha256, write_text
 from tidyvoice.headers import SAMPLE_RATE
 from tidyvoice.readahead import read_ahead, usable_cores
 
-FORMAT = 1  # raise it when the same files make other shards
-COLUMNS = {
-    "shard": pl.String,
-    "key": pl.String,
-    "speaker": pl.String,
-    "language": pl.String,
-    "offset": pl.Int64,
-    "samples": pl.Int64,
-    "crc32": pl.UInt32,
-    "problem": pl.String,  # of an unreadable file
-}
+FORMAT = 2  # raise it, and that of Summary, when the same files make other shards
+COLUMNS = {**INDEX_COLUMNS, "problem": pl.String, "bytes": pl.Int64}  # of a file; of its shard
 
 
 @dataclass(frozen=True)
@@ -60,23 +58,29 @@ def write_shards(
 
     The shards are written to another folder, which is renamed at the end. An interrupted run keeps
     its complete shards, and the next run writes the others. Finished shards of the same tables and
-    files (by size and time) stay; others are replaced once the new ones are complete.
+    files (by size and time) stay, except those that are missing or of another size; others are
+    replaced once the new ones are complete.
 
     ``threads`` files are read at once (default: the number of cores). A fraction ``tolerate`` of
     them may be unreadable: they are left out and listed in ``data/shards/unreadable.txt``.
     """
     data = Path(data)
-    table = Manifest.read(data).table
+    tables, table = table_hashes(data), Manifest.read(data).table
     total, final = len(table), data / "shards"
     with only_writer(data):
-        fingerprint = _fingerprint(table, per_shard, seed)
-        summary = read_summary(final)
-        if summary and summary["fingerprint"] == fingerprint:
-            count = summary["utterances"]
-            return ShardSummary(final, summary["shards"], count, True, total - count)
-        shuffled = table[np.random.default_rng(seed).permutation(total).tolist()]
+        fingerprint = _fingerprint(tables, table["path"], per_shard, seed)
         unfinished = data / f"shards.{fingerprint[:12]}{PARTIAL}"
+        try:
+            summary = open_shards(data)[0]
+            if summary.fingerprint == fingerprint:
+                count = summary.utterances
+                return ShardSummary(final, len(summary.shards), count, True, total - count)
+        except TidyVoiceError:
+            with suppress(FileNotFoundError), open(final / SUMMARY, "rb") as file:
+                if fingerprint.encode() in file.read(2**12) and not unfinished.exists():
+                    final.rename(unfinished)  # to write what is missing
         unfinished.mkdir(exist_ok=True)
+        shuffled = table[np.random.default_rng(seed).permutation(total).tolist()]
         shards = [
             (unfinished / f"shard-{number:06d}.tar", group)
             for number, group in enumerate(shuffled.iter_slices(per_shard))
@@ -85,7 +89,7 @@ def write_shards(
         with closing(read_ahead(write, shards, threads or usable_cores())) as written:
             parts = list(tqdm(written, str(data), len(shards), unit=" shards", disable=None))
         rows = pl.concat([pl.read_parquet(part) for part in parts])
-        index = rows.filter(pl.col("problem").is_null()).drop("problem")
+        index = rows.filter(pl.col("problem").is_null()).select(*INDEX_COLUMNS)
         unreadable = rows.filter(pl.col("problem").is_not_null())
         lines = (unreadable["key"] + " " + unreadable["problem"]).to_list()
         if len(lines) > tolerate * total:
@@ -95,20 +99,22 @@ def write_shards(
                 f"{data}: {len(lines):,} of {total:,} files are unreadable, --tolerate "
                 f"{tolerate:g} allows {int(tolerate * total):,}: {summarise(lines, 3)}"
             )
+        (unfinished / UNREADABLE).unlink(missing_ok=True)
         if lines:
             write_text(unfinished / UNREADABLE, "\n".join(lines) + "\n")
         with atomic_path(unfinished / INDEX) as path:
             index.with_columns(rate=pl.lit(SAMPLE_RATE)).write_parquet(path)
         columns = index.select("key", "speaker", "language", "samples", "crc32")
-        summary = {
-            "fingerprint": fingerprint,
-            "content": hashlib.sha256(columns.write_csv().encode()).hexdigest(),
-            "shards": len(shards),
-            "utterances": len(index),
-        }
-        write_text(unfinished / SUMMARY, json.dumps(summary, indent=1) + "\n")
-        for part in parts:
-            part.unlink()
+        summary = Summary(
+            format=FORMAT,
+            fingerprint=fingerprint,
+            tables=tables,
+            index=sha256(unfinished / INDEX),
+            content=hashlib.sha256(columns.write_csv().encode()).hexdigest(),
+            shards=dict(rows.select("shard", "bytes").unique(maintain_order=True).iter_rows()),
+            utterances=len(index),
+        )
+        write_text(unfinished / SUMMARY, summary.model_dump_json(indent=1) + "\n")
         old = data / f"shards.old{PARTIAL}"
         shutil.rmtree(old, ignore_errors=True)  # left by a process that was killed
         if final.exists():
@@ -119,26 +125,34 @@ def write_shards(
     return ShardSummary(final, len(shards), len(index), False, total - len(index))
 
 
-def _fingerprint(table: pl.DataFrame, per_shard: int, seed: int) -> str:
+def _fingerprint(tables: dict[str, str], paths: pl.Series, per_shard: int, seed: int) -> str:
     """Return a checksum of the tables, the size and time of each file, and the settings."""
-    digest = hashlib.sha256(f"{FORMAT} {per_shard} {seed}\n".encode())
-    digest.update(table.write_csv().encode())
-    for path in table["path"]:
+    digest = hashlib.sha256(f"{FORMAT} {per_shard} {seed} {tables}\n".encode())
+    for path in paths:
         # Reading a missing file later raises the error that names it.
         status = os.stat(path) if os.path.exists(path) else None
         digest.update(f"{status and (status.st_size, status.st_mtime_ns)}\n".encode())
     return digest.hexdigest()
 
 
+def _is_complete(path: Path, rows_path: Path, utterances: pl.Series) -> bool:
+    """Return True if a tar file has the size and the utterances that its rows state."""
+    with suppress(TidyVoiceError), reading(rows_path, "index", ""):
+        rows = pl.read_parquet(rows_path)
+        is_same = rows.schema == COLUMNS and rows["key"].to_list() == utterances.to_list()
+        return is_same and path.stat().st_size == rows["bytes"][0]
+    return False
+
+
 def _write_shard(shard: tuple[Path, pl.DataFrame], strict: bool) -> Path:
     """Write a tar file and its rows of the index; return the path of the rows.
 
-    A shard whose rows exist is complete. An unreadable file is an error if ``strict``; otherwise
-    its row has the problem.
+    A shard that is complete stays. An unreadable file is an error if ``strict``; otherwise its row
+    has the problem.
     """
     path, utterances = shard
     rows_path = path.with_suffix(".parquet")
-    if rows_path.exists():
+    if _is_complete(path, rows_path, utterances["utterance"]):
         return rows_path
     rows = []
     columns = utterances.select("utterance", "path", "speaker", "language")
@@ -149,7 +163,7 @@ def _write_shard(shard: tuple[Path, pl.DataFrame], strict: bool) -> Path:
             except TidyVoiceError as error:
                 if strict:
                     raise
-                rows.append((path.name, utterance, speaker, language, *[None] * 3, str(error)))
+                rows.append((path.name, utterance, speaker, language, *[None] * 3, str(error), 0))
                 continue
             content = wav_bytes(samples)
             for ending, part in (("spk", speaker.encode()), ("wav", content)):
@@ -160,7 +174,8 @@ def _write_shard(shard: tuple[Path, pl.DataFrame], strict: bool) -> Path:
             offset = tar.offset - -(-len(content) // BLOCKSIZE) * BLOCKSIZE  # of the WAV's header
             offset += len(content) - len(pcm)
             place = offset, samples.size, zlib.crc32(pcm)
-            rows.append((path.name, utterance, speaker, language, *place, None))
+            rows.append((path.name, utterance, speaker, language, *place, None, 0))
+    table = pl.DataFrame(rows, schema=COLUMNS, orient="row")
     with atomic_path(rows_path) as new:
-        pl.DataFrame(rows, schema=COLUMNS, orient="row").write_parquet(new)
+        table.with_columns(bytes=pl.lit(path.stat().st_size, pl.Int64)).write_parquet(new)
     return rows_path

@@ -9,27 +9,98 @@ Shards of noise and room impulse responses store the kind in place of the speake
 """
 
 import hashlib
-import json
 import os
+import zlib
+from contextlib import closing
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import polars as pl
+from pydantic import NonNegativeInt
 
 from tidyvoice.data.manifest import parts_of
-from tidyvoice.errors import TidyVoiceError
+from tidyvoice.errors import TidyVoiceError, reading
+from tidyvoice.files import sha256
+from tidyvoice.readahead import read_ahead
+from tidyvoice.settings import Strict, read_json
 
 BYTES_PER_SAMPLE = 2
+LEAST_BYTES = 2048  # of an utterance: a block of each member and of its header
 INDEX = "index.parquet"
 SUMMARY = "shards.json"
-COLUMNS = ["shard", "key", "speaker", "language", "offset", "samples"]  # that reading needs
+INDEX_COLUMNS = {  # that reading needs
+    "shard": pl.String,
+    "key": pl.String,
+    "speaker": pl.String,
+    "language": pl.String,
+    "offset": pl.Int64,
+    "samples": pl.Int64,
+    "crc32": pl.UInt32,
+}
 UNREADABLE = "unreadable.txt"
+PACKED_TABLES = ("wav.scp", "utt2spk", "utt2lang")
+SAMPLE = 256  # utterances that are compared at the start of a training
+AGAIN = "run `tidyvoice shards` again"
 
 
-def read_summary(folder: Path) -> dict | None:
-    """Return the summary of the finished shards in ``folder``; None if there are none."""
-    path = folder / SUMMARY
-    return json.loads(path.read_text()) if path.exists() else None
+class Summary(Strict):
+    """Content of ``shards.json``, which is written last: what belongs to the shards of a folder."""
+
+    format: Literal[2]
+    fingerprint: str  # of tables, files and settings: packed again if it changes
+    tables: dict[str, str]  # SHA-256 of each table
+    index: str  # SHA-256 of the index
+    content: str  # checksum of utterances, labels and samples
+    shards: dict[str, NonNegativeInt]  # bytes of each tar file
+    utterances: NonNegativeInt
+
+
+def table_hashes(data: Path) -> dict[str, str]:
+    """Return the SHA-256 of each table that a data folder has and that shards depend on."""
+    return {name: sha256(data / name) for name in PACKED_TABLES if (data / name).is_file()}
+
+
+def open_shards(data: Path) -> tuple[Summary, pl.DataFrame]:
+    """Return summary and index [N rows] of the shards of a data folder.
+
+    Shards that are missing, incomplete, or not of the tables beside them are a TidyVoiceError.
+    Tables may be absent, as the shards suffice for a training.
+    """
+    folder = data / "shards"
+    index = folder / INDEX
+    if not (folder / SUMMARY).exists():
+        raise TidyVoiceError(f"{folder} is missing or unfinished. Run stage 2 (shards)")
+    summary = read_json(Summary, folder / SUMMARY, AGAIN)
+    tables = table_hashes(data)
+    # wav.scp is written last: a folder without it has tables that were copied, or none.
+    if not tables.items() <= summary.tables.items() or (
+        "wav.scp" in tables and tables != summary.tables
+    ):
+        raise TidyVoiceError(f"{folder} was packed from other tables than those of {data}: {AGAIN}")
+    for name, size in summary.shards.items():
+        with reading(folder / name, "shard", AGAIN):
+            found = os.stat(folder / name).st_size
+        if found != size:
+            raise TidyVoiceError(f"{folder / name} has {found:,} bytes, packed {size:,}: {AGAIN}")
+    with reading(index, "index", AGAIN):
+        if sha256(index) != summary.index:
+            raise ValueError(f"other bytes than {SUMMARY} says")
+        rows = pl.scan_parquet(index).select(pl.len()).collect().item()
+        if rows != summary.utterances or LEAST_BYTES * rows > sum(summary.shards.values()):
+            raise ValueError(f"{rows:,} rows")
+        table = pl.read_parquet(index, columns=list(INDEX_COLUMNS))
+        if table.schema != INDEX_COLUMNS:
+            raise ValueError("columns of other types")
+        sizes = table["shard"].replace_strict(summary.shards, return_dtype=pl.Int64)
+        ends = table["offset"] + BYTES_PER_SAMPLE * table["samples"]
+        fits = (table["offset"] >= 0) & table["samples"].is_between(0, sizes) & (ends <= sizes)
+        if any(table.drop("language").null_count().row(0)) or not fits.all():
+            raise ValueError("rows outside of their shards")
+        # Hashes are compared first, in a quarter of the time.
+        if table["key"].hash().n_unique() < rows and table["key"].n_unique() < rows:
+            raise ValueError("utterances that occur twice")
+    return summary, table
 
 
 class ShardReader:
@@ -42,24 +113,21 @@ class ShardReader:
         speakers: speaker of each utterance (polars Enum series, its categories sorted).
         languages: language of each, or null, likewise.
         samples: number of samples of each, int64 [N].
+        shards: paths of the tar files.
         shard_of: number of the shard that holds each, int32 [N].
         content: checksum of all of this and of the samples.
     """
 
     def __init__(self, *data: str | Path):
         contents, indexes = [], []
-        self._shards: list[Path] = []
+        self.shards: list[Path] = []
         folder_of: dict[str, Path] = {}  # of each speaker
         for folder in (part for parts in map(parts_of, data) for part in parts):
-            shards = folder / "shards"
-            summary = read_summary(shards)
-            if summary is None:
-                raise TidyVoiceError(f"{shards} is missing or unfinished. Run stage 2 (shards)")
-            contents.append(summary["content"])
-            table = pl.read_parquet(shards / INDEX, columns=COLUMNS)
+            summary, table = open_shards(folder)
+            contents.append(summary.content)
             names = table["shard"].unique(maintain_order=True).to_list()
-            codes = {name: len(self._shards) + n for n, name in enumerate(names)}
-            self._shards += [shards / name for name in names]
+            codes = {name: len(self.shards) + n for n, name in enumerate(names)}
+            self.shards += [folder / "shards" / name for name in names]
             indexes.append(
                 table.with_columns(pl.col("shard").replace_strict(codes, return_dtype=pl.Int32))
             )
@@ -83,26 +151,36 @@ class ShardReader:
         )
         self.samples = index["samples"].to_numpy()
         self._offsets = index["offset"].to_numpy()
+        self._checksums = index["crc32"].to_numpy()
         self.shard_of = index["shard"].to_numpy()
 
     def __len__(self) -> int:
         return len(self.keys)
 
     def read(self, row: int, start: int = 0, count: int | None = None) -> np.ndarray:
-        """Return ``count`` samples int16 of an utterance from ``start`` (default: to the end)."""
+        """Return ``count`` samples int16 of an utterance from ``start`` (default: to the end).
+
+        The checksum of a whole utterance is compared.
+        """
         count = int(self.samples[row]) - start if count is None else count
-        shard, size = self._shards[self.shard_of[row]], BYTES_PER_SAMPLE * count
+        shard, size = self.shards[self.shard_of[row]], BYTES_PER_SAMPLE * count
         # Opened each time, because a random order over thousands of shards rarely meets one twice.
-        try:
+        with reading(shard, "shard", AGAIN):
             file = os.open(shard, os.O_RDONLY)
-        except FileNotFoundError:
-            raise TidyVoiceError(
-                f"{shard} is missing. Remove {shard.parent} and run stage 2 again"
-            ) from None
         try:
             content = os.pread(file, size, int(self._offsets[row]) + BYTES_PER_SAMPLE * start)
         finally:
             os.close(file)
         if len(content) != size:
-            raise TidyVoiceError(f"{shard} is cut short. Remove its folder and run stage 2 again")
+            raise TidyVoiceError(f"{shard} is cut short. Delete it and {AGAIN}")
+        if count == self.samples[row] and zlib.crc32(content) != self._checksums[row]:
+            problem = f"the samples of {self.keys[int(row)]} are not those that were packed"
+            raise TidyVoiceError(f"{shard}: {problem}. Delete it and {AGAIN}")
         return np.frombuffer(content, dtype="<i2")
+
+    def check_sample(self, count: int = SAMPLE) -> None:
+        """Read ``count`` utterances, spread over the shards, whole; damage is a TidyVoiceError."""
+        rows = np.linspace(0, len(self) - 1, min(count, len(self))).astype(int).tolist()
+        with closing(read_ahead(self.read, rows, threads=8)) as read:
+            for _ in read:
+                pass

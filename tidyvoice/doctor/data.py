@@ -8,11 +8,12 @@ import numpy as np
 import polars as pl
 from pydantic import Field
 
+from tidyvoice.audio import measure
 from tidyvoice.config import ModelSettings
 from tidyvoice.data.manifest import Manifest, check, parts_of
 from tidyvoice.doctor.machine import Finding, Need, judge
 from tidyvoice.errors import TidyVoiceError
-from tidyvoice.headers import SAMPLE_RATE, measure
+from tidyvoice.headers import SAMPLE_RATE
 from tidyvoice.scoring.trials import read_trials
 from tidyvoice.settings import Strict
 

@@ -44,6 +44,9 @@ class Trainer:
 
         chunk_samples = settings.frontend.outline().num_samples(settings.data.chunk_frames)
         self.data = data = TrainingData(settings.data, chunk_samples, settings.seed)
+        for store in (data.reader, data.noise, data.rirs):
+            if store:
+                store.check_sample()
         self.augment = Augmenter(settings.data.speeds, chunk_samples).to(world.device)
         self.network = build_network(settings, data.num_classes, len(data.languages), world.device)
         self.frontend = frontend_of(self.network.model, settings.frontend).to(world.device)
