@@ -21,7 +21,7 @@ from tidyvoice.modelhub.folder import (
     save_model_config,
     save_torch,
 )
-from tidyvoice.modelhub.wespeaker import frontend_settings, model_of
+from tidyvoice.modelhub.wespeaker import builder_of, frontend_settings
 from tidyvoice.models import build_model
 
 NAME = "SimAM_ResNet34_ASP"
@@ -134,7 +134,7 @@ class Hostile:
 
 def test_weights_run_no_code(folder, tmp_path):
     torch.save({"front.conv1.weight": Hostile(tmp_path / "made")}, folder / "avg_model.pt")
-    with pytest.raises(TidyVoiceError, match=r"avg_model\.pt cannot be read"):
+    with pytest.raises(TidyVoiceError, match=r"avg_model\.pt is not a readable file of weights"):
         load_model(folder)
     assert not (tmp_path / "made").exists()
 
@@ -152,7 +152,7 @@ def test_wespeaker_reads_our_settings_and_we_read_them_back(folder):
     arguments = {"num_mel_bins", "frame_length", "frame_shift", "dither"}  # of its compute_fbank
     assert set(config["dataset_args"]["fbank_args"]) == arguments
     assert config["dataset_args"]["cmvn_args"] == {"norm_mean": False, "norm_var": False}
-    assert model_of(config, "x")[1] == FRONTEND
+    assert builder_of(config, "x")[1] == FRONTEND
 
 
 def test_keys_that_do_not_affect_embeddings_are_ignored():
@@ -171,7 +171,7 @@ def test_keys_that_do_not_affect_embeddings_are_ignored():
         {"feat_dim": 80, "pooling_func": "ASP", "two_emb_layer": False, "dropout": 0.1},
     ):
         config = {"model": NAME, "model_args": SMALL | arguments, "dataset_args": published}
-        assert model_of(config, "x")[0].front.conv1.out_channels == 2
+        assert builder_of(config, "x")[0]().front.conv1.out_channels == 2
 
 
 @pytest.mark.parametrize(
@@ -187,4 +187,4 @@ def test_keys_that_do_not_affect_embeddings_are_ignored():
 )
 def test_an_unknown_model_or_front_end_is_an_error_that_names_the_key(config, message):
     with pytest.raises(TidyVoiceError, match=message):
-        model_of({"model": NAME, **config}, "x")
+        builder_of({"model": NAME, **config}, "x")[0]()

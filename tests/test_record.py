@@ -91,7 +91,7 @@ def test_the_state_of_the_source_tree(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("{", "cannot be read"), ('{"runs": [{"seed": "x"}]}', "runs.0.seed"), ("[]", "runs")],
+    [("{", "Invalid JSON"), ('{"runs": [{"seed": "x"}]}', "runs.0.seed"), ("[]", "runs")],
 )
 def test_a_damaged_record_is_an_error_and_is_kept(tmp_path, text, message):
     path = tmp_path / "record.json"

@@ -1,5 +1,6 @@
 """Export with a check: the file is run and compared with the model before it is kept."""
 
+import hashlib
 import itertools
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,14 @@ import numpy as np
 from tidyvoice.encoder import SpeakerEncoder
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.export.graph import onnx_model, quantise
-from tidyvoice.export.onnx_encoder import ENDING, METADATA, Description, OnnxEncoder, need
+from tidyvoice.export.onnx_encoder import (
+    ENDING,
+    METADATA,
+    NO_CHECKSUM,
+    Description,
+    OnnxEncoder,
+    need,
+)
 from tidyvoice.extraction.extract import AudioFolder
 from tidyvoice.files import atomic_path
 from tidyvoice.frontends import Frontend
@@ -63,7 +71,9 @@ def export(
 
         def write(model: Any) -> OnnxEncoder:
             onnx.helper.set_model_props(model, {METADATA: description.model_dump_json()})
-            partial.write_bytes(model.SerializeToString())
+            content = model.SerializeToString()
+            checksum = hashlib.sha256(content).hexdigest()
+            partial.write_bytes(content.replace(NO_CHECKSUM.encode(), checksum.encode()))
             return OnnxEncoder(partial)
 
         exported = write(onnx_model(encoder, input))

@@ -9,7 +9,7 @@ from typing import Any, TypeVar, get_args, get_origin
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from tidyvoice.errors import TidyVoiceError, reading, summarise
+from tidyvoice.errors import LONGEST_REASON, TidyVoiceError, reading, summarise
 
 # Limits of a YAML file: those of people have a few kilobytes.
 LARGEST_YAML, MOST_VALUES, DEEPEST = 2**20, 100_000, 100
@@ -166,6 +166,8 @@ def validate(model: type[Settings], values: Mapping[str, Any], source: str | Pat
     except ValidationError as error:
         problems = [_explain(model, problem) for problem in error.errors()]
         raise TidyVoiceError(f"{source}: {summarise(problems)}") from None
+    except (OverflowError, RecursionError) as error:  # of regular expressions
+        raise TidyVoiceError(f"{source}: a value is too large or deep ({error})") from None
 
 
 def suggest(name: str, names: Collection[str], prefix: str = "") -> str:
@@ -190,7 +192,8 @@ def _explain(model: type[BaseModel], problem: dict[str, Any]) -> str:
     if problem["type"] == "missing":
         return f"the key {key} is missing"
     message = problem["msg"].removeprefix("Value error, ")
-    suffix = "" if isinstance(problem["input"], dict) else f" (it is {problem['input']!r})"
+    value = " ".join(repr(problem["input"]).split())[:LONGEST_REASON]  # a tensor has many lines
+    suffix = "" if isinstance(problem["input"], dict) else f" (it is {value})"
     # A mistake of the settings as a whole has no key.
     return f"{key}: {message}{suffix}" if key else message
 
