@@ -177,7 +177,7 @@ def suggest(name: str, names: Collection[str], prefix: str = "") -> str:
 
 
 def _explain(model: type[BaseModel], problem: dict[str, Any]) -> str:
-    location = [str(part) for part in problem["loc"]]
+    location = [" ".join(str(part).split())[:LONGEST_REASON] for part in problem["loc"]]
     prefix, last = "".join(f"{part}." for part in location[:-1]), "".join(location[-1:])
     key = prefix + last
     if problem["type"] == "extra_forbidden":
