@@ -3,6 +3,7 @@
 import errno
 import os
 import shutil
+import zipfile
 
 import pytest
 import torch
@@ -20,6 +21,7 @@ from tidyvoice.modelhub.folder import (
     load_model,
     save_model_config,
     save_torch,
+    training_speakers,
 )
 from tidyvoice.modelhub.wespeaker import builder_of, frontend_settings
 from tidyvoice.models import build_model
@@ -92,6 +94,35 @@ def test_tensors_that_do_not_fit_are_named(model, folder):
     missing = "front.conv1.weight is missing; front.bn1.bias is missing; extra is unknown"
     with pytest.raises(WeightsMismatch, match=f"avg_model.pt .*: {missing}; and 1 more"):
         load_model(folder)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (torch.full((8,), torch.nan), "is not finite"),
+        (torch.zeros(8, dtype=torch.int32), "is of torch.int32"),
+        (torch.zeros(8).to_sparse(), "is no dense tensor"),
+        (torch.zeros(1).expand(10**9), "claims 1,000,000,000 values"),
+    ],
+)
+def test_weights_that_are_no_numbers_are_named(model, folder, value, message):
+    save_torch(folder / "avg_model.pt", {**model.state_dict(), "bottleneck.bias": value})
+    with pytest.raises(TidyVoiceError, match=rf"avg_model\.pt: bottleneck\.bias {message}"):
+        load_model(folder)
+
+
+def test_other_files_than_those_of_the_model_are_refused(folder):
+    config = (folder / "config.yaml").read_text().replace("in_planes: 2", "in_planes: 16384")
+    (folder / "config.yaml").write_text(config)  # terabytes
+    with pytest.raises(WeightsMismatch, match="16384"):
+        load_model(folder)
+    with zipfile.ZipFile(folder / "avg_model.pt", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("avg_model/data.pkl", "0" * 1000)
+    with pytest.raises(TidyVoiceError, match=r"not a readable file of weights \(compressed\)"):
+        load_model(folder)
+    (folder / "speakers.txt").write_text("id1\nid2 id3\n")
+    with pytest.raises(TidyVoiceError, match=r"speakers\.txt .*line 2 is not a name"):
+        training_speakers(folder)
 
 
 @pytest.mark.parametrize(
@@ -182,6 +213,9 @@ def test_keys_that_do_not_affect_embeddings_are_ignored():
         ({"model_args": {"embed_dims": 256}}, "did you mean embed_dim"),
         ({"dataset_args": {"frontend": "s3prl"}}, "x: .*no front end is called 's3prl'"),
         ({"dataset_args": {"cmvn_args": {"norm_var": True}}}, "norm_var is not supported"),
+        ({"dataset_args": {"frontend": ["fbank"]}}, "frontend is .'fbank'., not a name"),
+        ({"model_args": [1]}, "model_args is .1., not a group"),
+        ({"dataset_args": {"cmvn": "no"}}, "set each true or false"),
         ({"dataset_args": {"resample_rate": 8000}}, "resample_rate 8000 .*: only 16000"),
     ],
 )

@@ -185,14 +185,10 @@ def test_a_model_that_does_not_work_is_refused(released, tmp_path):
     with pytest.raises(TidyVoiceError, match=f"^{released}: avg_model.pt does not fit"):
         fetch_model(str(released), tmp_path / "out")
     (released / "config.yaml").write_text(yaml.safe_dump(published_config(2, 8)))
-    for name, value, message in (
-        ("bottleneck.bias", torch.nan, "avg_model.pt: bottleneck.bias is not finite"),
-        ("front.bn1.running_var", -1.0, "the embedding of .* not finite"),
-    ):
-        state = new_model().state_dict()
-        torch.save({**state, name: torch.full_like(state[name], value)}, released / WEIGHTS)
-        with pytest.raises(TidyVoiceError, match=f"^{released}: {message}"):
-            fetch_model(str(released), tmp_path / "out")
+    state = {**new_model().state_dict(), "front.bn1.running_var": torch.full((2,), -1.0)}
+    torch.save(state, released / WEIGHTS)
+    with pytest.raises(TidyVoiceError, match=f"^{released}: the embedding of .* not finite"):
+        fetch_model(str(released), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 

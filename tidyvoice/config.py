@@ -67,16 +67,11 @@ class DataSettings(Strict):
     min_seconds: float = Field(2.0, ge=0, le=10**6, description="shorter utterances are left out")
     max_seconds: float | None = Field(8.0, gt=0, le=10**6)
     speeds: tuple[Annotated[float, Field(gt=0.25, lt=4)], ...] = Field(
-        (1.0, 0.9, 1.1),
-        min_length=1,
-        max_length=100,
-        description="each speed makes a speaker a new class",
+        (1.0, 0.9, 1.1), min_length=1, max_length=99, description="each makes a speaker a new class"
     )
     augment_probability: float = Field(0.6, ge=0, le=1)
     augmentations: tuple[AugmentationSettings, ...] = ()
-    batch_size: int = Field(
-        48, ge=2, le=100_000, description="utterances in a batch of each process"
-    )
+    batch_size: int = Field(48, ge=2, le=10**5, description="utterances in a batch of each process")
     sampler: SamplerSettings = SamplerSettings()
     num_workers: int = Field(2, ge=1, le=1000, description="threads that read ahead")
 
@@ -155,9 +150,7 @@ class LanguageSettings(Strict):
     contrast: float = Field(0.0, ge=0)
     temperature: float = Field(0.1, gt=0)
     negatives: Literal["all", "same_language"] = "all"
-    warmup_epochs: float = Field(
-        0, ge=0, le=10**6, description="epochs in which the weights rise from zero"
-    )
+    warmup_epochs: float = Field(0, ge=0, le=10**6, description="epochs in which the weights rise")
 
 
 class ValidationSettings(Strict):
@@ -218,16 +211,12 @@ class Experiment(Strict):
     keep_checkpoints: Count = Field(10, description="epochs whose checkpoints stay on disk")
     average: Count = Field(1, description="number of last checkpoints to average")
     log_iterations: Count = Field(50, description="steps between two lines of the log")
-    gradient_accumulation: int = Field(
-        1, ge=1, le=1000, description="batches of each process in one step"
-    )
+    gradient_accumulation: Count = Field(1, description="batches of each process in one step")
     reference_batch_size: Count | None = Field(
         None, description="global batch size for which the learning rate was tuned"
     )
     clip_gradient: float | None = Field(None, gt=0, description="largest L2 norm of the gradient")
-    timeout_seconds: float = Field(
-        600, gt=0, le=10**6, description="longest wait for another process"
-    )
+    timeout_seconds: float = Field(600, gt=0, le=10**6, description="longest wait for a process")
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     precision: Literal["float32", "bf16"] = "float32"
     data: DataSettings

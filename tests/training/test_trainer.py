@@ -251,29 +251,21 @@ def test_the_speakers_of_the_initial_model_are_its_own_as_well(experiment, tmp_p
 def test_a_damaged_checkpoint_is_named(experiment):
     trainer = run(experiment)
     path = list(epoch_checkpoints(trainer.folder).values())[-1]
-    state, content = load_checkpoint(path), bytearray(path.read_bytes())
-    cases = [
+    state = load_checkpoint(path)
+    moments = {"state": {0: {"momentum_buffer": torch.zeros(3)}}}
+    for changes, message in (
         ({"format": 0}, "another version: finish the training with that version"),
         ({"iteration": "12"}, "iteration has another type"),
         ({"iteration": 16}, "step 16 is beyond the last one"),
         ({"iteration": 8}, "it is of step 8"),
         ({"speakers": ["x"] * 6}, "not distinct names"),
-        ({"speakers": list("abcd")}, "18 weights of 4 speakers"),
-        (
-            {"loss": {"weight": torch.full((18, 16), torch.inf)}},
-            "loss.weight is not finite: remove",
-        ),
+        ({"loss": {"weight": torch.full((18, 16), torch.inf)}}, "loss.weight is not finite"),
         ({"model": {"x": torch.zeros(1)}}, "(other tensors|Error.s. in loading).*: remove"),
-    ]
-    spoilt = {"optimizer": {"state": {0: {"momentum_buffer": torch.zeros(3)}}}}
-    for changes, message in [*cases, (spoilt, r"optimizer.state.0 has the shape \(3,\)")]:
+        ({"optimizer": moments}, r"optimizer.state.0 has the shape \(3,\)"),
+    ):
         torch.save({**state, **changes}, path)
-        for use in (run, lambda _: average_checkpoints(trainer.folder)):
-            if use is run or changes is not spoilt:
-                with pytest.raises(TidyVoiceError, match=rf"model_0003\.pt.*{message}") as error:
-                    use(experiment)
-                assert "\n" not in str(error.value)
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
-    with pytest.raises(TidyVoiceError, match=r"model_0003\.pt .*checksum of .* differs"):
-        run(experiment)
+        with pytest.raises(TidyVoiceError, match=rf"model_0003\.pt.*{message}"):
+            run(experiment)
+        if "optimizer" not in changes:
+            with pytest.raises(TidyVoiceError, match=rf"model_0003\.pt.*{message}"):
+                average_checkpoints(trainer.folder)

@@ -65,6 +65,7 @@ class OnnxEncoder:
                 raise ValueError("its checksum differs")
             if _refers_to_files(model):
                 raise ValueError("it refers to other files")
+            options.log_severity_level = 4  # its errors are reported here, in one line
             providers = ["CPUExecutionProvider"]
             self.session = runtime.InferenceSession(content, options, providers=providers)
             self.frontend = described.frontend.build().eval()
@@ -102,17 +103,11 @@ class OnnxEncoder:
 
 
 def _refers_to_files(message: Any) -> bool:
-    """Return True if a part of an ONNX model is in another file, which may be any of this machine.
-
-    Older versions of onnxruntime would read it.
-    """
+    """Return True if a part of an ONNX model lies in another file, which could be any file."""
     for field, value in message.ListFields():
-        if field.name == "external_data":
+        parts = [value] if hasattr(value, "ListFields") else value if field.message_type else ()
+        if field.name == "external_data" or any(map(_refers_to_files, parts)):
             return True
-        if field.message_type:
-            parts = [value] if hasattr(value, "ListFields") else value
-            if any(map(_refers_to_files, parts)):
-                return True
     return False
 
 

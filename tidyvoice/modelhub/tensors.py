@@ -40,11 +40,9 @@ def read_saved(
         if saved.get("format") != FORMAT:
             raise TidyVoiceError(f"{path} is a {content} of another version: {other_version}")
         for key, kind in wanted.items():
-            tensors = kind is Tensor and isinstance(saved[key], dict)
-            if not (tensors or isinstance(saved[key], kind)):
+            values = saved[key].values() if kind is Tensor else [saved[key]]
+            if not all(isinstance(value, kind) for value in values):
                 raise ValueError(f"{key} has another type")
-            if tensors and not all(map(torch.is_tensor, saved[key].values())):
-                raise ValueError(f"{key} has other values than tensors")
         refuse_defects(path, {k: t for k, t in flatten(saved).items() if torch.is_tensor(t)}, fix)
     return saved
 
