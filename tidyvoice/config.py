@@ -26,8 +26,6 @@ from tidyvoice.schedules import LEARNING_RATES, MARGINS
 from tidyvoice.settings import Strict, load_settings
 from tidyvoice.settings.registry import ComponentSettings, Count, Registry
 
-MOST_PARAMETERS = 10**10  # of a network: 40 GB
-
 
 def speed_fraction(speed: float) -> Fraction:
     """Return a speed as the ratio of two sampling rates, by which an utterance is resampled."""
@@ -243,12 +241,12 @@ class Experiment(Strict):
 
     def build_model(self) -> EmbeddingModel:
         """Build the network for the features of the front end, with torch's initial weights."""
-        with torch.device("meta"):
-            outline = self.model.build(self.frontend.build().feature_dim)
-        count = sum(parameter.numel() for parameter in outline.parameters())
-        if count > MOST_PARAMETERS:
-            raise TidyVoiceError(f"model.args: {count:,} parameters: set smaller sizes")
         frontend = self.frontend.build()
+        with torch.device("meta"):
+            outline = self.model.build(frontend.feature_dim)
+        count = sum(parameter.numel() for parameter in outline.parameters())
+        if count > 10**10:  # 40 GB
+            raise TidyVoiceError(f"model.args: {count:,} parameters: set smaller sizes")
         return with_frontend(self.model.build(frontend.feature_dim), frontend)
 
     def save(self, path: str | Path) -> None:

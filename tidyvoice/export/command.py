@@ -11,14 +11,7 @@ import numpy as np
 from tidyvoice.encoder import SpeakerEncoder
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.export.graph import onnx_model, quantise
-from tidyvoice.export.onnx_encoder import (
-    ENDING,
-    METADATA,
-    NO_CHECKSUM,
-    Description,
-    OnnxEncoder,
-    need,
-)
+from tidyvoice.export.onnx_encoder import ENDING, METADATA, Description, OnnxEncoder, need
 from tidyvoice.extraction.extract import AudioFolder
 from tidyvoice.files import atomic_path
 from tidyvoice.frontends import Frontend
@@ -73,7 +66,7 @@ def export(
             onnx.helper.set_model_props(model, {METADATA: description.model_dump_json()})
             content = model.SerializeToString()
             checksum = hashlib.sha256(content).hexdigest()
-            partial.write_bytes(content.replace(NO_CHECKSUM.encode(), checksum.encode()))
+            partial.write_bytes(content.replace(description.checksum.encode(), checksum.encode()))
             return OnnxEncoder(partial)
 
         exported = write(onnx_model(encoder, input))

@@ -33,14 +33,16 @@ def read_saved(
 ) -> dict[str, Any]:
     """Read a dictionary of ``FORMAT`` with values of the ``wanted`` types, and check its tensors.
 
-    ``Tensor`` stands for a dictionary of tensors.
+    ``Tensor`` stands for a dictionary of tensors; a name that ends in "?" may be absent.
     """
     saved = read_torch(path, content, fix)
     with reading(path, content, fix):
         if saved.get("format") != FORMAT:
             raise TidyVoiceError(f"{path} is a {content} of another version: {other_version}")
         for key, kind in wanted.items():
-            values = saved[key].values() if kind is Tensor else [saved[key]]
+            name = key.removesuffix("?")
+            value = saved[name] if name == key else saved.get(name, {})
+            values = value.values() if kind is Tensor else [value]
             if not all(isinstance(value, kind) for value in values):
                 raise ValueError(f"{key} has another type")
         refuse_defects(path, {k: t for k, t in flatten(saved).items() if torch.is_tensor(t)}, fix)

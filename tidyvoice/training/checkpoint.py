@@ -22,8 +22,8 @@ from tidyvoice.training.network import Network
 BETWEEN_EPOCHS = "last.pt"
 WANTED = {
     "iteration": int, "epoch_iterations": int, "step_chunks": int, "model": Tensor, "loss": Tensor,
-    "terms": Tensor, "optimizer": dict, "random": Tensor, "inputs": dict, "source": str,
-    "speakers": list, "settings": str,
+    "terms": Tensor, "average?": Tensor, "optimizer": dict, "random": Tensor, "inputs": dict,
+    "source": str, "speakers": list, "settings": str,
 }  # fmt: skip
 REMOVE = "remove it to resume from the one before it"
 OTHER_VERSION = "finish the training with that version, or start again in another folder"
