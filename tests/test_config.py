@@ -64,7 +64,6 @@ def test_saved_settings_are_the_same_experiment(path, tmp_path):
     [
         ("a: [1", r"line \d+: no valid YAML"),
         ("just text", "expected settings"),
-        ("? [a, b]\n: 1", "no valid YAML"),
         ("ä: 1".encode("latin-1"), "utf-8"),
         ("epochs: 1\nepochs: 2", "line 2: no valid YAML .*'epochs' stands twice"),
         ("epochs: 1", "the key experiment is missing"),
@@ -97,12 +96,20 @@ def test_a_bad_file_names_the_place(tmp_path, text, message):
         (["model.compile=true", "model.activation_checkpointing=true"], "compile excludes"),
         (["loss.init=checkpoint"], "checkpoint needs the folder of a model"),
         (["average=4"], "average is above epochs"),
+        (["data.batch_size=99999999"], "less than or equal to 100000"),
+        (["learning_rate.args.initial_lr=1e999"], "a finite number"),
+        (["optimizer.groups=[{pattern: 'a{9999999999}'}]"], "too large or deep"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(path, overrides, message):
     with pytest.raises(TidyVoiceError) as error:
         load_experiment(path, overrides)
     assert message in str(error.value)
+
+
+def test_a_network_beyond_any_memory_is_refused(path):
+    with pytest.raises(TidyVoiceError, match=r"1,393,563,320,720 parameters: set smaller sizes"):
+        load_experiment(path, ["model.args.in_planes=16384"]).build_model()
 
 
 def test_another_component_drops_the_settings_of_the_one_before(path, tmp_path):

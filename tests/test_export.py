@@ -150,6 +150,9 @@ def test_a_mistake_is_one_line_and_writes_nothing(folder, monkeypatch, tmp_path)
     del foreign.metadata_props[:]
     onnx.save(foreign, tmp_path / "foreign.onnx")
     (tmp_path / "broken.onnx").write_bytes(b"nothing")
+    content = bytearray((folder / "waveform.onnx").read_bytes())
+    content[len(content) // 2] ^= 1
+    (tmp_path / "changed.onnx").write_bytes(content)
     before = sorted(tmp_path.iterdir())
     monkeypatch.chdir(tmp_path)
     export = ("export", "--model", folder / "model", "--out")
@@ -159,6 +162,7 @@ def test_a_mistake_is_one_line_and_writes_nothing(folder, monkeypatch, tmp_path)
         ((*export, "m.onnx", "--int8", "nowhere"), "nowhere"),
         ((*extract, "foreign.onnx"), "foreign.onnx"),
         ((*extract, "broken.onnx"), "broken.onnx"),
+        ((*extract, "changed.onnx"), "changed.onnx is not a readable exported model"),
         ((*extract, folder / "waveform.onnx", "--precision", "bfloat16"), "leave --device and"),
     ):
         done = invoke(*line)

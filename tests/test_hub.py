@@ -3,6 +3,7 @@
 import errno
 import os
 import shutil
+import zipfile
 
 import pytest
 import torch
@@ -20,8 +21,9 @@ from tidyvoice.modelhub.folder import (
     load_model,
     save_model_config,
     save_torch,
+    training_speakers,
 )
-from tidyvoice.modelhub.wespeaker import frontend_settings, model_of
+from tidyvoice.modelhub.wespeaker import builder_of, frontend_settings
 from tidyvoice.models import build_model
 
 NAME = "SimAM_ResNet34_ASP"
@@ -95,6 +97,35 @@ def test_tensors_that_do_not_fit_are_named(model, folder):
 
 
 @pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (torch.full((8,), torch.nan), "is not finite"),
+        (torch.zeros(8, dtype=torch.int32), "is of torch.int32"),
+        (torch.zeros(8).to_sparse(), "is no dense tensor"),
+        (torch.zeros(1).expand(10**9), "claims 1,000,000,000 values"),
+    ],
+)
+def test_weights_that_are_no_numbers_are_named(model, folder, value, message):
+    save_torch(folder / "avg_model.pt", {**model.state_dict(), "bottleneck.bias": value})
+    with pytest.raises(TidyVoiceError, match=rf"avg_model\.pt: bottleneck\.bias {message}"):
+        load_model(folder)
+
+
+def test_other_files_than_those_of_the_model_are_refused(folder):
+    config = (folder / "config.yaml").read_text().replace("in_planes: 2", "in_planes: 16384")
+    (folder / "config.yaml").write_text(config)  # terabytes
+    with pytest.raises(WeightsMismatch, match="16384"):
+        load_model(folder)
+    with zipfile.ZipFile(folder / "avg_model.pt", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("avg_model/data.pkl", "0" * 1000)
+    with pytest.raises(TidyVoiceError, match=r"not a readable file of weights \(compressed\)"):
+        load_model(folder)
+    (folder / "speakers.txt").write_text("id1\nid2 id3\n")
+    with pytest.raises(TidyVoiceError, match=r"speakers\.txt .*line 2 is not a name"):
+        training_speakers(folder)
+
+
+@pytest.mark.parametrize(
     ("source", "message"),
     [
         ("model.zip", "`tidyvoice fetch-model model.zip --out FOLDER`"),
@@ -134,7 +165,7 @@ class Hostile:
 
 def test_weights_run_no_code(folder, tmp_path):
     torch.save({"front.conv1.weight": Hostile(tmp_path / "made")}, folder / "avg_model.pt")
-    with pytest.raises(TidyVoiceError, match=r"avg_model\.pt cannot be read"):
+    with pytest.raises(TidyVoiceError, match=r"avg_model\.pt is not a readable file of weights"):
         load_model(folder)
     assert not (tmp_path / "made").exists()
 
@@ -152,7 +183,7 @@ def test_wespeaker_reads_our_settings_and_we_read_them_back(folder):
     arguments = {"num_mel_bins", "frame_length", "frame_shift", "dither"}  # of its compute_fbank
     assert set(config["dataset_args"]["fbank_args"]) == arguments
     assert config["dataset_args"]["cmvn_args"] == {"norm_mean": False, "norm_var": False}
-    assert model_of(config, "x")[1] == FRONTEND
+    assert builder_of(config, "x")[1] == FRONTEND
 
 
 def test_keys_that_do_not_affect_embeddings_are_ignored():
@@ -171,7 +202,7 @@ def test_keys_that_do_not_affect_embeddings_are_ignored():
         {"feat_dim": 80, "pooling_func": "ASP", "two_emb_layer": False, "dropout": 0.1},
     ):
         config = {"model": NAME, "model_args": SMALL | arguments, "dataset_args": published}
-        assert model_of(config, "x")[0].front.conv1.out_channels == 2
+        assert builder_of(config, "x")[0]().front.conv1.out_channels == 2
 
 
 @pytest.mark.parametrize(
@@ -182,9 +213,12 @@ def test_keys_that_do_not_affect_embeddings_are_ignored():
         ({"model_args": {"embed_dims": 256}}, "did you mean embed_dim"),
         ({"dataset_args": {"frontend": "s3prl"}}, "x: .*no front end is called 's3prl'"),
         ({"dataset_args": {"cmvn_args": {"norm_var": True}}}, "norm_var is not supported"),
+        ({"dataset_args": {"frontend": ["fbank"]}}, "frontend is .'fbank'., not a name"),
+        ({"model_args": [1]}, "model_args is .1., not a group"),
+        ({"dataset_args": {"cmvn": "no"}}, "set each true or false"),
         ({"dataset_args": {"resample_rate": 8000}}, "resample_rate 8000 .*: only 16000"),
     ],
 )
 def test_an_unknown_model_or_front_end_is_an_error_that_names_the_key(config, message):
     with pytest.raises(TidyVoiceError, match=message):
-        model_of({"model": NAME, **config}, "x")
+        builder_of({"model": NAME, **config}, "x")[0]()

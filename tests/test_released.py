@@ -185,7 +185,7 @@ def test_a_model_that_does_not_work_is_refused(released, tmp_path):
     with pytest.raises(TidyVoiceError, match=f"^{released}: avg_model.pt does not fit"):
         fetch_model(str(released), tmp_path / "out")
     (released / "config.yaml").write_text(yaml.safe_dump(published_config(2, 8)))
-    state = {**new_model().state_dict(), "bottleneck.bias": torch.full((8,), torch.nan)}
+    state = {**new_model().state_dict(), "front.bn1.running_var": torch.full((2,), -1.0)}
     torch.save(state, released / WEIGHTS)
     with pytest.raises(TidyVoiceError, match=f"^{released}: the embedding of .* not finite"):
         fetch_model(str(released), tmp_path / "out")

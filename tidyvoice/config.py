@@ -14,15 +14,17 @@ import yaml
 from pydantic import BeforeValidator, Field, model_validator
 
 from tidyvoice.augmentations import AUGMENTATIONS
+from tidyvoice.errors import TidyVoiceError
 from tidyvoice.files import write_text
 from tidyvoice.frontends import FrontendSettings, with_frontend
 from tidyvoice.losses import LOSSES
 from tidyvoice.models import MODELS, EmbeddingModel
+from tidyvoice.models.registry import Size
 from tidyvoice.optimizers import OPTIMIZERS
 from tidyvoice.samplers import SAMPLERS
 from tidyvoice.schedules import LEARNING_RATES, MARGINS
 from tidyvoice.settings import Strict, load_settings
-from tidyvoice.settings.registry import ComponentSettings, Registry
+from tidyvoice.settings.registry import ComponentSettings, Count, Registry
 
 
 def speed_fraction(speed: float) -> Fraction:
@@ -59,17 +61,17 @@ class DataSettings(Strict):
     noise: Path | None = Field(None, description="data folder of noise, with shards; none if null")
     rirs: Path | None = None
     # Shorter chunks give maps of one column, see EmbeddingModel.min_frames_bf16.
-    chunk_frames: int = Field(200, ge=9, description="frames of a training chunk")
-    min_seconds: float = Field(2.0, ge=0, description="shorter utterances are left out")
-    max_seconds: float | None = Field(8.0, gt=0)
+    chunk_frames: int = Field(200, ge=9, le=100_000, description="frames of a training chunk")
+    min_seconds: float = Field(2.0, ge=0, le=10**6, description="shorter utterances are left out")
+    max_seconds: float | None = Field(8.0, gt=0, le=10**6)
     speeds: tuple[Annotated[float, Field(gt=0.25, lt=4)], ...] = Field(
-        (1.0, 0.9, 1.1), min_length=1, description="each speed makes a speaker a new class"
+        (1.0, 0.9, 1.1), min_length=1, max_length=99, description="each makes a speaker a new class"
     )
     augment_probability: float = Field(0.6, ge=0, le=1)
     augmentations: tuple[AugmentationSettings, ...] = ()
-    batch_size: int = Field(48, ge=2, description="utterances in a batch of each process")
+    batch_size: int = Field(48, ge=2, le=10**5, description="utterances in a batch of each process")
     sampler: SamplerSettings = SamplerSettings()
-    num_workers: int = Field(2, ge=1, description="threads that read ahead")
+    num_workers: int = Field(2, ge=1, le=1000, description="threads that read ahead")
 
     @model_validator(mode="after")
     def _consistent(self) -> "DataSettings":
@@ -142,11 +144,11 @@ class LanguageSettings(Strict):
     """
 
     adversary: float = Field(0.0, ge=0)
-    adversary_hidden: int = Field(256, ge=1)
+    adversary_hidden: Size = 256
     contrast: float = Field(0.0, ge=0)
     temperature: float = Field(0.1, gt=0)
     negatives: Literal["all", "same_language"] = "all"
-    warmup_epochs: float = Field(0, ge=0, description="epochs in which the weights rise from zero")
+    warmup_epochs: float = Field(0, ge=0, le=10**6, description="epochs in which the weights rise")
 
 
 class ValidationSettings(Strict):
@@ -154,7 +156,7 @@ class ValidationSettings(Strict):
 
     data: Path = Field(description="data folder of its utterances")
     trials: Path = Field(description="trial list with labels")
-    every_epochs: int = Field(1, ge=1)
+    every_epochs: Count = 1
 
 
 class MarginSettings(ComponentSettings):
@@ -198,21 +200,21 @@ class Experiment(Strict):
     """One training. The epoch is a number of steps: a pass over the data unless it is given."""
 
     experiment: Path = Field(description="folder that the experiment writes")
-    seed: int = Field(1, ge=0)
-    epochs: int = Field(ge=0)
-    epoch_iterations: int | None = Field(None, ge=1)
-    checkpoint_iterations: int | None = Field(
-        None, ge=1, description="also save between epochs, every so many steps"
+    seed: int = Field(1, ge=0, lt=2**63)
+    epochs: int = Field(ge=0, le=10**6)
+    epoch_iterations: Count | None = None
+    checkpoint_iterations: Count | None = Field(
+        None, description="also save between epochs, every so many steps"
     )
-    keep_checkpoints: int = Field(10, ge=1, description="epochs whose checkpoints stay on disk")
-    average: int = Field(1, ge=1, description="number of last checkpoints to average")
-    log_iterations: int = Field(50, ge=1, description="steps between two lines of the log")
-    gradient_accumulation: int = Field(1, ge=1, description="batches of each process in one step")
-    reference_batch_size: int | None = Field(
-        None, ge=1, description="global batch size for which the learning rate was tuned"
+    keep_checkpoints: Count = Field(10, description="epochs whose checkpoints stay on disk")
+    average: Count = Field(1, description="number of last checkpoints to average")
+    log_iterations: Count = Field(50, description="steps between two lines of the log")
+    gradient_accumulation: Count = Field(1, description="batches of each process in one step")
+    reference_batch_size: Count | None = Field(
+        None, description="global batch size for which the learning rate was tuned"
     )
     clip_gradient: float | None = Field(None, gt=0, description="largest L2 norm of the gradient")
-    timeout_seconds: float = Field(600, gt=0, description="longest wait for another process")
+    timeout_seconds: float = Field(600, gt=0, le=10**6, description="longest wait for a process")
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     precision: Literal["float32", "bf16"] = "float32"
     data: DataSettings
@@ -240,6 +242,11 @@ class Experiment(Strict):
     def build_model(self) -> EmbeddingModel:
         """Build the network for the features of the front end, with torch's initial weights."""
         frontend = self.frontend.build()
+        with torch.device("meta"):
+            outline = self.model.build(frontend.feature_dim)
+        count = sum(parameter.numel() for parameter in outline.parameters())
+        if count > 10**10:  # 40 GB
+            raise TidyVoiceError(f"model.args: {count:,} parameters: set smaller sizes")
         return with_frontend(self.model.build(frontend.feature_dim), frontend)
 
     def save(self, path: str | Path) -> None:

@@ -4,7 +4,6 @@ The settings are in ``config.yaml``; the record holds all else that can change t
 neither environment variables nor the name of the host or its user. Only ``machine`` needs torch.
 """
 
-import json
 import os
 import platform
 import re
@@ -17,13 +16,12 @@ from importlib import metadata
 from pathlib import Path
 
 from packaging.requirements import Requirement
-from pydantic import BaseModel, Field
+from pydantic import Field
 
-from tidyvoice.errors import TidyVoiceError
 from tidyvoice.files import write_text
 from tidyvoice.packages import installed_version
 from tidyvoice.readahead import usable_cores
-from tidyvoice.settings import differences, validate
+from tidyvoice.settings import Strict, differences, read_json
 
 RECORD = "record.json"
 DISTRIBUTION = "tidyvoice"
@@ -32,42 +30,42 @@ ALWAYS = (DISTRIBUTION, "torch", "torchaudio", "numpy")
 GIT_SECONDS = 10.0  # a hanging network drive must not delay a training
 
 
-class Machine(BaseModel, frozen=True):
+class Machine(Strict):
     """The machine; ``cores`` are those that the process may use."""
 
     platform: str
     cpu: str
-    cores: int
+    cores: int = Field(ge=1)
     gpus: tuple[str, ...]
     cuda: str | None
     cudnn: int | None
 
 
-class Git(BaseModel, frozen=True):
+class Git(Strict):
     """The commit, and the number of tracked files and new files of the package that differ."""
 
     commit: str
-    changed: int
+    changed: int = Field(ge=0)
 
     def __str__(self) -> str:
         return f"{self.commit[:8]}{'+' if self.changed else ''}"
 
 
-class Run(BaseModel, frozen=True):
+class Run(Strict):
     """One run of a training, from its start or from a checkpoint."""
 
     when: datetime  # UTC
     command: str  # without the folder of the program
-    seed: int
-    steps: int  # of the whole training
-    world_size: int
+    seed: int = Field(ge=0)
+    steps: int = Field(ge=0)  # of the whole training
+    world_size: int = Field(ge=1)
     inputs: dict[str, str]  # checksums by role
     versions: dict[str, str]
     machine: Machine
     git: Git | None
 
 
-class Record(BaseModel, frozen=True):
+class Record(Strict):
     """All runs of a training, the first one first."""
 
     runs: tuple[Run, ...] = Field(min_length=1)
@@ -101,11 +99,7 @@ def read_record(folder: Path) -> tuple[Run, ...]:
     path = folder / RECORD
     if not path.is_file():
         return ()
-    try:
-        values = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise TidyVoiceError(f"{path}: cannot be read ({error}); move it away") from None
-    return validate(Record, values, path).runs
+    return read_json(Record, path, "move it away").runs
 
 
 def package_versions() -> dict[str, str]:

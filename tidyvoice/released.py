@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from tidyvoice.encoder import SpeakerEncoder
 from tidyvoice.errors import TidyVoiceError
@@ -19,7 +19,7 @@ from tidyvoice.files import atomic_folder, sha256, write_text
 from tidyvoice.model_files import ARCHIVES, CONFIG_FILE, OTHERS, SPEAKERS_FILE, model_in, unpack
 from tidyvoice.modelhub.folder import REPOSITORY, model_files, training_speakers
 from tidyvoice.modelhub.huggingface import download
-from tidyvoice.settings import Strict, load_settings
+from tidyvoice.settings import Strict, load_settings, read_json
 
 SOURCE_FILE = "source.json"
 YAML = (".yaml", ".yml")
@@ -143,10 +143,6 @@ def read_source(folder: Path) -> ModelOrigin | None:
     path = folder / SOURCE_FILE
     if not path.is_file():
         return None
-    try:
-        source = ModelOrigin.model_validate_json(path.read_bytes())
-    except ValidationError:
-        fix = "fetch the model again, or delete the file"
-        raise TidyVoiceError(f"{path} does not hold the origin of a model: {fix}") from None
+    source = read_json(ModelOrigin, path, "fetch the model again, or delete the file")
     weights = model_files(folder).weights
     return source if source.files.get(weights.name) == sha256(weights) else None

@@ -137,6 +137,9 @@ def test_the_best_epoch_is_kept_and_averaged(validated, monkeypatch):
     assert history(trainer.folder) == {0: 0.3, 1: 0.1, 2: 0.2, 3: 0.25}
     assert list(epoch_checkpoints(trainer.folder)) == [0, 1, 3]
     assert average_checkpoints(trainer.folder, 1, best=True)[1] == [1]
+    (trainer.folder / "log/validation.json").write_text('{"1": NaN}')
+    with pytest.raises(TidyVoiceError, match=r"validation\.json: 1: .* \(it is nan\)"):
+        history(trainer.folder)
 
 
 def test_validation_changes_no_weight_and_is_the_eer_of_the_checkpoint(validated, tmp_path):

@@ -155,7 +155,7 @@ def test_a_head_that_does_not_fit_is_refused(pretrained):
     with pytest.raises(TidyVoiceError, match=r"head\.pt is the head of another loss \(2 x 16"):
         run({**settings, "loss": {"init": "checkpoint"}})
     head = torch.load(folder / "head.pt", weights_only=True)
-    torch.save({**head, "speakers": ["x"] * 6}, folder / "head.pt")
+    torch.save({**head, "speakers": list("abcdef")}, folder / "head.pt")
     with pytest.raises(TidyVoiceError, match=r"has none of the speakers of data\.train"):
         run(settings)
     (folder / "head.pt").unlink()
@@ -261,6 +261,21 @@ def test_the_speakers_of_the_initial_model_are_its_own_as_well(experiment, tmp_p
 def test_a_damaged_checkpoint_is_named(experiment):
     trainer = run(experiment)
     path = list(epoch_checkpoints(trainer.folder).values())[-1]
-    path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(TidyVoiceError, match=r"model_0003\.pt is damaged"):
-        run(experiment)
+    state = load_checkpoint(path)
+    moments = {"state": {0: {"momentum_buffer": torch.zeros(3)}}}
+    for changes, message in (
+        ({"format": 0}, "another version: finish the training with that version"),
+        ({"iteration": "12"}, "iteration has another type"),
+        ({"iteration": 16}, "step 16 is beyond the last one"),
+        ({"iteration": 8}, "it is of step 8"),
+        ({"speakers": ["x"] * 6}, "not distinct names"),
+        ({"loss": {"weight": torch.full((18, 16), torch.inf)}}, "loss.weight is not finite"),
+        ({"model": {"x": torch.zeros(1)}}, "(other tensors|Error.s. in loading).*: remove"),
+        ({"optimizer": moments}, r"optimizer.state.0 has the shape \(3,\)"),
+    ):
+        torch.save({**state, **changes}, path)
+        with pytest.raises(TidyVoiceError, match=rf"model_0003\.pt.*{message}"):
+            run(experiment)
+        if "optimizer" not in changes:
+            with pytest.raises(TidyVoiceError, match=rf"model_0003\.pt.*{message}"):
+                average_checkpoints(trainer.folder)

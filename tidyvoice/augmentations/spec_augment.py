@@ -14,7 +14,7 @@ from torch import Tensor
 
 from tidyvoice.augmentations.registry import AUGMENTATIONS, Augmentation
 
-Count = Annotated[int, Field(ge=0)]
+Count = Annotated[int, Field(ge=0, le=1000)]
 
 
 @AUGMENTATIONS.register("SpecAugment")

@@ -1,5 +1,6 @@
 """Export with a check: the file is run and compared with the model before it is kept."""
 
+import hashlib
 import itertools
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,7 +64,9 @@ def export(
 
         def write(model: Any) -> OnnxEncoder:
             onnx.helper.set_model_props(model, {METADATA: description.model_dump_json()})
-            partial.write_bytes(model.SerializeToString())
+            content = model.SerializeToString()
+            checksum = hashlib.sha256(content).hexdigest()
+            partial.write_bytes(content.replace(description.checksum.encode(), checksum.encode()))
             return OnnxEncoder(partial)
 
         exported = write(onnx_model(encoder, input))

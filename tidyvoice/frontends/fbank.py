@@ -49,10 +49,10 @@ class Fbank(Frontend):
     def __init__(
         self,
         *,
-        num_mel_bins: Annotated[int, Field(gt=0, multiple_of=8)] = 80,
-        frame_length: Annotated[float, Field(ge=1)] = 25.0,
-        frame_shift: Annotated[float, Field(ge=1)] = 10.0,
-        dither: Annotated[float, Field(ge=0)] = 1.0,
+        num_mel_bins: Annotated[int, Field(gt=0, le=512, multiple_of=8)] = 80,
+        frame_length: Annotated[float, Field(ge=1, le=200)] = 25.0,
+        frame_shift: Annotated[float, Field(ge=1, le=200)] = 10.0,
+        dither: Annotated[float, Field(ge=0, le=INT16_SCALE)] = 1.0,
         mean_norm: bool = True,
     ):
         super().__init__()
@@ -112,8 +112,10 @@ class Fbank(Frontend):
         cmvn = dataset_args.get("cmvn_args") or {}
         if cmvn.get("norm_var"):
             raise TidyVoiceError("cmvn_args.norm_var is not supported: only norm_mean is")
-        mean_norm = dataset_args.get("cmvn", True) and cmvn.get("norm_mean", True)
-        return {**args, "mean_norm": mean_norm}
+        choices = dataset_args.get("cmvn", True), cmvn.get("norm_mean", True)
+        if {*map(type, choices)} != {bool}:
+            raise TidyVoiceError(f"cmvn and norm_mean are {choices}: set each true or false")
+        return {**args, "mean_norm": all(choices)}
 
     @staticmethod
     def to_wespeaker(args: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

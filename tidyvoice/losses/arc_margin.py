@@ -4,13 +4,10 @@ Deng, Guo, Xue, Zafeiriou: ArcFace: Additive Angular Margin Loss for Deep Face R
 CVPR 2019, equation 3.
 """
 
-from typing import Annotated
-
-from pydantic import Field
 from torch import Tensor
 
 from tidyvoice.losses.angles import add_margin
-from tidyvoice.losses.registry import LOSSES, Head
+from tidyvoice.losses.registry import LOSSES, Head, Scale
 
 
 @LOSSES.register("ArcMargin")
@@ -29,7 +26,7 @@ class ArcMargin(Head):
         self,
         embed_dim: int,
         num_classes: int,
-        scale: Annotated[float, Field(gt=0)] = 32.0,
+        scale: Scale = 32.0,
         margin: float = 0.2,
         easy_margin: bool = False,
     ):

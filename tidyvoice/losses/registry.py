@@ -10,6 +10,8 @@ from torch.nn import functional as F
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.settings.registry import Registry
 
+Scale = Annotated[float, Field(gt=0, le=1000)]
+
 
 class Head(nn.Module):
     """A loss of the cosines between embeddings and the weights of classes.
@@ -33,7 +35,7 @@ class Head(nn.Module):
         self,
         embed_dim: int,
         num_classes: int,
-        scale: Annotated[float, Field(gt=0)] = 32.0,
+        scale: Scale = 32.0,
         margin: float = 0.2,
     ):
         super().__init__()

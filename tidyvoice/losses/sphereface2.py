@@ -13,8 +13,9 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tidyvoice.errors import TidyVoiceError
 from tidyvoice.losses.angles import add_margin, subtract_margin
-from tidyvoice.losses.registry import LOSSES, Head
+from tidyvoice.losses.registry import LOSSES, Head, Scale
 
 FAR = 30.0  # a logit where the sigmoid is flat
 HALVINGS = 24  # of a range of about 140, to 1e-5
@@ -49,11 +50,11 @@ class SphereFace2(Head):
         self,
         embed_dim: int,
         num_classes: int,
-        scale: Annotated[float, Field(gt=0)] = 32.0,
+        scale: Scale = 32.0,
         margin: float = 0.2,
         margin_type: Literal["C", "A"] = "C",
         balance: Annotated[float, Field(gt=0, lt=1)] = 0.7,
-        t: Annotated[float, Field(ge=1)] = 3.0,
+        t: Annotated[float, Field(ge=1, le=100)] = 3.0,
     ):
         super().__init__(embed_dim, num_classes, scale, margin)
         self.margin_type = margin_type
@@ -72,6 +73,8 @@ class SphereFace2(Head):
         other = self.scale * float(self.other_similarity(right))
         odds = self.balance / ((1 - self.balance) * (self.num_classes - 1))
         root = math.sqrt((1 - odds) ** 2 + 4 * odds * math.exp(target - other))
+        if not 1 - odds + root > 0:
+            raise TidyVoiceError(f"balance and scale are too high for {self.num_classes} classes")
         return math.log(2 * odds) - other - math.log(1 - odds + root)
 
     def fit(self, embeddings: Tensor, labels: Tensor) -> None:

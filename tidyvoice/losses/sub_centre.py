@@ -15,7 +15,7 @@ from torch import Tensor
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.losses.angles import subtract_margin
 from tidyvoice.losses.arc_margin import ArcMargin
-from tidyvoice.losses.registry import LOSSES
+from tidyvoice.losses.registry import LOSSES, Scale
 
 
 @LOSSES.register("SubCentreArcMargin")
@@ -37,11 +37,11 @@ class SubCentreArcMargin(ArcMargin):
         self,
         embed_dim: int,
         num_classes: int,
-        scale: Annotated[float, Field(gt=0)] = 32.0,
+        scale: Scale = 32.0,
         margin: float = 0.2,
         easy_margin: bool = False,
-        sub_centres: Annotated[int, Field(ge=1)] = 3,
-        top_k: Annotated[int, Field(ge=0)] = 5,
+        sub_centres: Annotated[int, Field(ge=1, le=100)] = 3,
+        top_k: Annotated[int, Field(ge=0, le=10**6)] = 5,
         penalty: Annotated[float, Field(ge=0, lt=1.6)] = 0.06,
     ):
         if top_k >= num_classes:

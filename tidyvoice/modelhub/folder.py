@@ -6,7 +6,7 @@ These are ``speakers.txt``, the speakers of its training and of its initial weig
 
 import hashlib
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import yaml
 from torch import Tensor, nn
 
 from tidyvoice.config import ModelSettings
-from tidyvoice.errors import TidyVoiceError, summarise
+from tidyvoice.errors import TidyVoiceError, reading
 from tidyvoice.files import atomic_path, write_text
 from tidyvoice.frontends import FrontendSettings
 from tidyvoice.model_files import (
@@ -28,14 +28,15 @@ from tidyvoice.model_files import (
     ModelFiles,
     model_in,
 )
-from tidyvoice.modelhub.wespeaker import model_of
+from tidyvoice.modelhub.tensors import misfits, read_torch, refuse_defects
+from tidyvoice.modelhub.wespeaker import builder_of
 from tidyvoice.models import MODELS
 from tidyvoice.settings import read_yaml
 
 REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
 # Tensors in a training checkpoint of WeSpeaker that do not belong to the embedding model.
 NOT_THE_MODEL = ("projection.", "frontend.")
-SHOWN = 3  # tensors in an error message
+ANOTHER_FILE = "give a file that torch.save(model.state_dict(), FILE) wrote, or fetch it again"
 
 
 class WeightsMismatch(TidyVoiceError):
@@ -48,8 +49,12 @@ def load_model(folder: str | Path) -> tuple[nn.Module, FrontendSettings]:
     if files.config is None:
         path, name = files.folder / CONFIG_FILE, files.weights.name
         raise TidyVoiceError(f"{path} is missing: add the one that names the network of {name}")
-    model, frontend = model_of(read_yaml(files.config), files.config)
-    load_weights(model, files.weights)
+    build, frontend = builder_of(read_yaml(files.config), files.config)
+    with torch.device("meta"):  # no memory is allocated before the weights are known to fit
+        outline = build()
+    state = _fitting_weights(outline, files.weights)
+    model = build()
+    model.load_state_dict(state)
     return model.eval(), frontend
 
 
@@ -90,7 +95,14 @@ def training_speakers(folder: str | Path) -> list[str] | None:
     if not Path(folder).exists():
         return None
     path = model_files(folder).folder / SPEAKERS_FILE
-    return (path.read_text(encoding="utf-8").split() or None) if path.is_file() else None
+    if not path.is_file():
+        return None
+    with reading(path, "list of speakers", "make the model folder again"):
+        lines = [line.strip() for line in path.read_text(encoding="utf-8").split("\n")]
+        for number, line in enumerate(lines, 1):
+            if len(line.split()) > 1 or not line.isprintable():
+                raise ValueError(f"line {number} is not a name")
+        return list(filter(None, lines)) or None
 
 
 def save_model_config(
@@ -134,40 +146,39 @@ def model_files(path: str | Path) -> ModelFiles:
 
 def load_weights(model: nn.Module, path: Path) -> None:
     """Load a flat state dict into ``model``, or raise ``WeightsMismatch``."""
+    model.load_state_dict(_fitting_weights(model, path))
+
+
+def _fitting_weights(model: nn.Module, path: Path) -> dict[str, Tensor]:
     tensors = model.state_dict()
     state = read_weights(path, tensors)
-    problems = [f"{name} is missing" for name in tensors if name not in state]
-    problems += [f"{name} is unknown" for name in state if name not in tensors]
-    problems += [
-        f"{name} has the shape {tuple(state[name].shape)}, not {tuple(tensors[name].shape)}"
-        for name in tensors
-        if name in state and state[name].shape != tensors[name].shape
-    ]
-    if problems:
-        raise WeightsMismatch(f"{path} does not fit the model: {summarise(problems, SHOWN)}")
-    model.load_state_dict(state)
+    if problems := misfits(state, tensors):
+        raise WeightsMismatch(f"{path} does not fit the model: {problems}")
+    return state
 
 
-def read_weights(path: Path, names: Collection[str]) -> dict[str, Tensor]:
-    """Read the tensors of a model, without those of a loss or front end that ``names`` lacks."""
-    try:
-        if path.suffix == ".safetensors":
+def read_weights(path: Path, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Read the weights of a model that has ``tensors``.
+
+    Tensors of a loss or a front end that it lacks are left out.
+    """
+    if path.suffix == ".safetensors":
+        with reading(path, "file of weights", ANOTHER_FILE):
             content = safetensors.torch.load_file(path)
-        else:
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, MemoryError):
-        raise
-    except Exception as error:
-        reason = str(error).splitlines()[0]
-        raise TidyVoiceError(f"{path} cannot be read as a state dict: {reason}") from None
+    else:
+        content = read_torch(path, "file of weights", ANOTHER_FILE)
     if isinstance(content, Mapping):
         content = content.get("model", content)
     if not isinstance(content, Mapping) or not all(map(torch.is_tensor, content.values())):
-        fix = "give a file that torch.save(model.state_dict(), FILE) wrote"
-        raise TidyVoiceError(f"{path} holds no state dict: {fix}")
-    state = {}
-    for name, tensor in content.items():
-        name = name.removeprefix("module.")
-        if name in names or not name.startswith(NOT_THE_MODEL):
+        raise TidyVoiceError(f"{path} holds no state dict: {ANOTHER_FILE}")
+    state: dict[str, Tensor] = {}
+    for key, tensor in content.items():
+        name = str(key).removeprefix("module.")
+        if name in state:
+            raise TidyVoiceError(f"{path} holds {name} twice: {ANOTHER_FILE}")
+        if name in tensors or not name.startswith(NOT_THE_MODEL):
             state[name] = tensor
+        if name in tensors and tensors[name].is_floating_point() > tensor.is_floating_point():
+            raise TidyVoiceError(f"{path}: {name} is of {tensor.dtype}: {ANOTHER_FILE}")
+    refuse_defects(path, state, ANOTHER_FILE)
     return state

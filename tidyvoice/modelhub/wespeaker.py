@@ -6,7 +6,7 @@ not affect the embeddings are ignored; unknown values of the others are errors. 
 """
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,18 +19,22 @@ from tidyvoice.models import MODELS, EmbeddingModel
 SIZES = ("acoustic_dim", "feat_dim")
 
 
-def model_of(
+def builder_of(
     config: Mapping[str, Any], source: str | Path
-) -> tuple[EmbeddingModel, FrontendSettings]:
-    """Build the untrained model that a config.yaml describes; return it and its front end."""
+) -> tuple[Callable[[], EmbeddingModel], FrontendSettings]:
+    """Return a function that builds the untrained model of a config.yaml, and its front end."""
     chosen = frontend_settings(section(config, "dataset_args", source), source)
     name, args = network_of(config, source)
-    frontend = chosen.build()
-    try:
-        model = MODELS.build(name, frontend.feature_dim, **args)
-    except TidyVoiceError as error:
-        raise TidyVoiceError(f"{source}: {error}") from None
-    return with_frontend(model, frontend), chosen
+
+    def build() -> EmbeddingModel:
+        frontend = chosen.build()
+        try:
+            model = MODELS.build(name, frontend.feature_dim, **args)
+        except TidyVoiceError as error:
+            raise TidyVoiceError(f"{source}: {error}") from None
+        return with_frontend(model, frontend)
+
+    return build, chosen
 
 
 def network_of(config: Mapping[str, Any], source: str | Path) -> tuple[str, dict[str, Any]]:
@@ -48,6 +52,8 @@ def network_of(config: Mapping[str, Any], source: str | Path) -> tuple[str, dict
 def frontend_settings(dataset_args: Mapping[str, Any], source: str | Path) -> FrontendSettings:
     """Return the front end that the ``dataset_args`` of a config.yaml describe."""
     name = dataset_args.get("frontend") or "fbank"
+    if not isinstance(name, str):
+        raise TidyVoiceError(f"{source}: dataset_args.frontend is {name!r}, not a name")
     args = section(dataset_args, f"{name}_args", source)
     if name == "fbank" and not args:
         text = f"{source} has no dataset_args.fbank_args: WeSpeaker's usual 80 bins are assumed"
@@ -65,7 +71,7 @@ def frontend_settings(dataset_args: Mapping[str, Any], source: str | Path) -> Fr
 
 def section(values: Mapping[str, Any], key: str, source: str | Path) -> Mapping[str, Any]:
     """Return the group of settings ``key``, which is empty if it is left out or null."""
-    group = values.get(key) or {}
+    group = {} if values.get(key) is None else values[key]
     if not isinstance(group, Mapping):
         raise TidyVoiceError(f"{source}: {key} is {group!r}, not a group of settings")
     return group

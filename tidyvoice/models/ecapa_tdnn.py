@@ -106,7 +106,7 @@ class ECAPATDNN(EmbeddingModel):
         global_context: bool,
         feat_dim: int,
         *,
-        channels: Annotated[int, Field(ge=PARTS, multiple_of=PARTS)] = 512,
+        channels: Annotated[int, Field(ge=PARTS, le=2**14, multiple_of=PARTS)] = 512,
         embed_dim: Size = 192,
         pooling_func: PoolingName = "ASTP",
     ):

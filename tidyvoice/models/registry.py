@@ -11,7 +11,7 @@ from torch import nn
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.settings.registry import Registry
 
-Size = Annotated[int, Field(ge=1)]
+Size = Annotated[int, Field(ge=1, le=2**14)]
 
 
 class EmbeddingModel(nn.Module):

@@ -1,12 +1,10 @@
 """Random order that reads few shards at a time, for disks that seek slowly."""
 
-from typing import Annotated
-
 import numpy as np
 from numpy.random import Generator
-from pydantic import Field
 
 from tidyvoice.samplers.registry import SAMPLERS, Sampler, Utterances
+from tidyvoice.settings.registry import Count
 
 
 @SAMPLERS.register("Windowed")
@@ -17,7 +15,7 @@ class Windowed(Sampler):
         shards: shards of a window.
     """
 
-    def __init__(self, shards: Annotated[int, Field(ge=1)] = 16):
+    def __init__(self, shards: Count = 16):
         self.shards = shards
 
     def __call__(self, utterances: Utterances, random: Generator) -> np.ndarray:

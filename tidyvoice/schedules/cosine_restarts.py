@@ -22,8 +22,8 @@ class CosineRestarts(LearningRate):
         cycle_factor: length of a cycle in relation to the one before it.
     """
 
-    cycle_epochs: Annotated[float, Field(gt=0)] | None = None
-    cycle_factor: Annotated[float, Field(ge=1)] = 1.0
+    cycle_epochs: Annotated[float, Field(ge=0.01, le=10**6)] | None = None
+    cycle_factor: Annotated[float, Field(ge=1, le=1000)] = 1.0
 
     def decayed(self, iteration: int) -> float:
         length = (self.cycle_epochs or self.epochs) * self.epoch_iterations

@@ -13,8 +13,10 @@ class ExponentialDecrease(LearningRate):
     """initial_lr * (final_lr / initial_lr)**p, with p the share of the training that has passed."""
 
     def __post_init__(self):
-        if not self.final_lr:
-            raise TidyVoiceError("final_lr is 0, which an exponential decay never reaches")
+        if not self.final_lr / self.initial_lr:
+            raise TidyVoiceError(
+                "final_lr is 0 or nearly, which an exponential decay never reaches"
+            )
 
     def decayed(self, iteration: int) -> float:
         passed = iteration / (self.epochs * self.epoch_iterations)

@@ -27,8 +27,8 @@ class IncreasingMargin(Schedule):
 
     initial_margin: Annotated[float, Field(ge=0, lt=1.6)] = 0.0
     final_margin: Annotated[float, Field(ge=0, lt=1.6)] = 0.2
-    increase_start_epoch: int = 1
-    fix_start_epoch: int = 1
+    increase_start_epoch: Annotated[int, Field(ge=0, le=10**6)] = 1
+    fix_start_epoch: Annotated[int, Field(ge=0, le=10**6)] = 1
     increase_type: Literal["linear", "exp"] = "exp"
 
     def __post_init__(self):

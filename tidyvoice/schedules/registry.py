@@ -29,9 +29,9 @@ class LearningRate(Schedule):
         final_lr: learning rate at the end.
     """
 
-    initial_lr: Annotated[float, Field(gt=0)]
-    final_lr: Annotated[float, Field(ge=0)]
-    warmup_epochs: Annotated[float, Field(ge=0)] = 0.0
+    initial_lr: Annotated[float, Field(ge=1e-30, le=1000)]
+    final_lr: Annotated[float, Field(ge=0, le=1000)]
+    warmup_epochs: Annotated[float, Field(ge=0, le=10**6)] = 0.0
     warmup_start: Annotated[float, Field(ge=0, le=1)] = 0.0
 
     def at(self, iteration: int) -> float:

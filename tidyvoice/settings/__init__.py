@@ -10,7 +10,7 @@ from typing import Any, TypeVar, get_args, get_origin
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from tidyvoice.errors import TidyVoiceError, reading, summarise
+from tidyvoice.errors import LONGEST_REASON, TidyVoiceError, reading, summarise
 
 # Limits of a YAML file: those of people have a few kilobytes.
 LARGEST_YAML, MOST_VALUES, DEEPEST = 2**20, 100_000, 100
@@ -167,6 +167,8 @@ def validate(model: type[Settings], values: Mapping[str, Any], source: str | Pat
     except ValidationError as error:
         problems = [_explain(model, problem) for problem in error.errors()]
         raise TidyVoiceError(f"{source}: {summarise(problems)}") from None
+    except (OverflowError, RecursionError) as error:  # of regular expressions
+        raise TidyVoiceError(f"{source}: a value is too large or deep ({error})") from None
 
 
 def suggest(name: str, names: Collection[str], prefix: str = "") -> str:
@@ -176,7 +178,7 @@ def suggest(name: str, names: Collection[str], prefix: str = "") -> str:
 
 
 def _explain(model: type[BaseModel], problem: dict[str, Any]) -> str:
-    location = [str(part) for part in problem["loc"]]
+    location = [" ".join(str(part).split())[:LONGEST_REASON] for part in problem["loc"]]
     prefix, last = "".join(f"{part}." for part in location[:-1]), "".join(location[-1:])
     key = prefix + last
     if problem["type"] == "extra_forbidden":
@@ -192,7 +194,7 @@ def _explain(model: type[BaseModel], problem: dict[str, Any]) -> str:
         return f"the key {key} is missing"
     message = problem["msg"].removeprefix("Value error, ")
     given = problem["input"]
-    suffix = "" if isinstance(given, dict) else f" (it is {_shown.repr(given)})"
+    suffix = "" if isinstance(given, dict) else f" (it is {' '.join(_shown.repr(given).split())})"
     # A mistake of the settings as a whole has no key.
     return f"{key}: {message}{suffix}" if key else message
 

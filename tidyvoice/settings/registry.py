@@ -13,12 +13,15 @@ or ``Literal``). The others, which come first, come from the program.
 import functools
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Generic, TypeVar, get_type_hints
+from typing import Annotated, Any, ClassVar, Generic, TypeVar, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, create_model, field_validator
 
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.settings import Strict, suggest, validate
+
+# A number of steps, epochs or things: products of a few of them fit in 64 bits.
+Count = Annotated[int, Field(ge=1, le=10**6)]
 
 Component = TypeVar("Component", bound=Callable[..., Any])
 

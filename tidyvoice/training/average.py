@@ -1,16 +1,20 @@
 """The model of an experiment: the mean of its last checkpoints, or its best checkpoint."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from tidyvoice.config import load_experiment
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.model_files import OTHERS, VERIFIER_FILE
 from tidyvoice.modelhub.folder import fingerprint, save_model_config, save_torch, training_speakers
-from tidyvoice.training.checkpoint import epoch_checkpoints, load_checkpoint
+from tidyvoice.modelhub.tensors import misfits
+from tidyvoice.training import checkpoint
+from tidyvoice.training.checkpoint import REMOVE, epoch_checkpoints, load_checkpoint
 from tidyvoice.training.start import save_head
 from tidyvoice.training.validation import best_epoch
 from tidyvoice.verification.verifier import Verifier
@@ -47,9 +51,17 @@ def average_checkpoints(
             )
     model: dict[str, Tensor] = {}
     head: dict[str, Tensor] = {}
+    with torch.device("meta"):
+        outline = settings.build_model().state_dict()
+    classes = None
     for epoch in epochs:
         state = load_checkpoint(paths[epoch])
-        _add(model, _weights(state), len(epochs))
+        checkpoint.refuse_other_settings(json.loads(state["settings"]), settings)
+        weights, before = _weights(state), classes
+        classes = state["speakers"], {name: each.shape for name, each in state["loss"].items()}
+        if misfits(weights, outline) or before not in (None, classes):
+            raise TidyVoiceError(f"{paths[epoch]} has other tensors or speakers: {REMOVE}")
+        _add(model, weights, len(epochs))
         _add(head, state["loss"], len(epochs))
     folder = experiment / "models"
     speakers = set(state["speakers"])

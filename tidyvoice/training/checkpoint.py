@@ -11,13 +11,22 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from tidyvoice.config import Experiment
-from tidyvoice.errors import TidyVoiceError
+from tidyvoice.errors import TidyVoiceError, reading
+from tidyvoice.modelhub.tensors import read_saved
 from tidyvoice.settings import differences, read_yaml
 from tidyvoice.training.network import Network
 
 BETWEEN_EPOCHS = "last.pt"
+WANTED = {
+    "iteration": int, "epoch_iterations": int, "step_chunks": int, "model": Tensor, "loss": Tensor,
+    "terms": Tensor, "average?": Tensor, "optimizer": dict, "random": Tensor, "inputs": dict,
+    "source": str, "speakers": list, "settings": str,
+}  # fmt: skip
+REMOVE = "remove it to resume from the one before it"
+OTHER_VERSION = "finish the training with that version, or start again in another folder"
 
 # Settings that may change when a training resumes: only rounding and batch norm's statistics
 # depend on them. The product of processes and accumulated batches must stay the same.
@@ -34,16 +43,33 @@ ANOTHER_FOLDER = (
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
-    """Load a checkpoint on the CPU."""
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, MemoryError):
-        raise
-    except Exception as error:
-        reason = str(error).splitlines()[0]
-        raise TidyVoiceError(
-            f"{path} is damaged ({reason}): remove it to resume from the one before it"
-        ) from None
+    """Load a checkpoint on the CPU, and check that its parts agree with one another."""
+    state = read_saved(path, WANTED, "checkpoint", REMOVE, OTHER_VERSION)
+    with reading(path, "checkpoint", REMOVE):
+        settings, iteration = json.loads(state["settings"]), state["iteration"]
+        if not 0 <= iteration <= settings["epochs"] * state["epoch_iterations"]:
+            raise ValueError(f"step {iteration} is beyond the last one")
+        if path.name != file_name(iteration, state["epoch_iterations"]):
+            raise ValueError(f"it is of step {iteration}")
+        if rows_of_speaker(state["speakers"], state["loss"]) % len(settings["data"]["speeds"]):
+            raise ValueError("the weights of a speaker are not of so many speeds")
+    return state
+
+
+def rows_of_speaker(speakers: list[str], head: Mapping[str, Tensor]) -> int:
+    """Return how many weights a head has for each speaker; other heads raise a ValueError."""
+    if len({name for name in speakers if isinstance(name, str)}) != len(speakers):
+        raise ValueError("the speakers are not distinct names")
+    rows, _ = head["weight"].shape
+    if not rows or rows % len(speakers):
+        raise ValueError(f"{rows} weights of {len(speakers)} speakers")
+    return rows // len(speakers)
+
+
+def file_name(iteration: int, epoch_iterations: int) -> str:
+    """Return the name of the checkpoint of an iteration."""
+    epoch, rest = divmod(iteration, epoch_iterations)
+    return BETWEEN_EPOCHS if rest else f"model_{epoch:04d}.pt"
 
 
 def epoch_checkpoints(experiment: Path) -> dict[int, Path]:
@@ -84,10 +110,19 @@ def snapshot(
 def restore(
     state: dict[str, Any], network: Network, optimizer: torch.optim.Optimizer, device: torch.device
 ) -> None:
-    """Load a snapshot."""
+    """Load a snapshot; one that does not fit raises an error of any type."""
     network.begin_average()
-    for name, part in _parts(network, optimizer).items():
-        part.load_state_dict(state[name])
+    saved, parts = state["optimizer"]["state"], _parts(network, optimizer)
+    parameters = [one for group in optimizer.param_groups for one in group["params"]]
+    for place, values in saved.items():  # torch does not compare these shapes
+        for value in filter(torch.is_tensor, values.values()):
+            if value.dim() and value.shape != parameters[place].shape:
+                raise ValueError(f"optimizer.state.{place} has the shape {tuple(value.shape)}")
+    # The settings decide on the groups, not the file.
+    groups = optimizer.state_dict()["param_groups"]
+    for name, part in parts.items():
+        values = {"state": saved, "param_groups": groups} if part is optimizer else state[name]
+        part.load_state_dict(values)
     torch.set_rng_state(state["random"]["cpu"])
     if device.type == "cuda" and "cuda" in state["random"]:
         torch.cuda.set_rng_state(state["random"]["cuda"], device)
@@ -104,7 +139,7 @@ def refuse_other(
 ) -> None:
     """Raise an error that names what differs if settings or data changed since the start."""
     folder = settings.experiment
-    _refuse_other_settings(json.loads(state["settings"]), settings)
+    refuse_other_settings(json.loads(state["settings"]), settings)
     if state["step_chunks"] != step_chunks:
         raise TidyVoiceError(
             f"{folder} started with steps of {state['step_chunks']} chunks, not {step_chunks}: "
@@ -122,10 +157,11 @@ def check_folder(settings: Experiment) -> None:
     """Raise an error if the experiment folder holds a training with other settings."""
     config = settings.experiment / "config.yaml"
     if epoch_checkpoints(settings.experiment) and config.is_file():
-        _refuse_other_settings(read_yaml(config), settings)
+        refuse_other_settings(read_yaml(config), settings)
 
 
-def _refuse_other_settings(before: Mapping[str, Any], settings: Experiment) -> None:
+def refuse_other_settings(before: Mapping[str, Any], settings: Experiment) -> None:
+    """Raise an error that names the settings that differ from those of the start."""
     changed = [
         f"{key} was {old}, is {new}"
         for key, (old, new) in differences(before, settings.model_dump(mode="json")).items()

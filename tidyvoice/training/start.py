@@ -16,7 +16,7 @@ from tidyvoice.audio import load_torchaudio
 from tidyvoice.config import Experiment
 from tidyvoice.data.batches import TrainingData
 from tidyvoice.distributed import World
-from tidyvoice.errors import TidyVoiceError, summarise
+from tidyvoice.errors import TidyVoiceError, reading, summarise
 from tidyvoice.files import sha256
 from tidyvoice.frontends import FRONTENDS
 from tidyvoice.losses import Head
@@ -28,11 +28,13 @@ from tidyvoice.modelhub.folder import (
     read_weights,
     save_torch,
 )
+from tidyvoice.modelhub.tensors import FORMAT, misfits, read_saved
 from tidyvoice.modelhub.wespeaker import frontend_settings, section
 from tidyvoice.settings import differences, read_yaml
-from tidyvoice.training.checkpoint import check_folder, load_checkpoint
+from tidyvoice.training.checkpoint import check_folder, rows_of_speaker
 from tidyvoice.training.network import Network, build_objective, parameter_groups
 
+MAKE_AGAIN = "make it again with `tidyvoice average`"
 SAMPLE = 256  # chunks that the parameters of a loss beside its weights are fitted to
 
 
@@ -152,6 +154,7 @@ def save_head(
     rows = len(tensors["weight"]) // len(speeds)
     weight = tensors["weight"][_rows_of_speed(speeds, rows)].clone()
     content = {
+        "format": FORMAT,
         "speakers": list(speakers),
         "rows_per_class": rows // len(speakers),
         "tensors": {**tensors, "weight": weight},
@@ -165,12 +168,16 @@ def from_head(head: Head, settings: Experiment, speakers: Sequence[str]) -> int:
     The classes of other speakers and other speeds stay random: usually they are few.
     """
     path, state = head_file(settings), head.state_dict()
-    saved = load_checkpoint(path)
+    wanted = {"speakers": list, "rows_per_class": int, "tensors": Tensor}
+    saved = read_saved(path, wanted, "head of a loss", MAKE_AGAIN, MAKE_AGAIN)
     rows, tensors = head.rows_per_class, saved["tensors"]
-    form = saved["rows_per_class"], sorted(tensors), tensors["weight"].shape[1]
-    if form != (rows, sorted(state), state["weight"].shape[1]):
+    with reading(path, "head of a loss", MAKE_AGAIN):
+        if saved["rows_per_class"] != rows_of_speaker(saved["speakers"], tensors):
+            raise ValueError("rows_per_class")
+    form, width = (saved["rows_per_class"], tensors["weight"].shape[1]), state["weight"].shape[1]
+    if form != (rows, width) or misfits({**tensors, "weight": state["weight"]}, state):
         raise TidyVoiceError(
-            f"{path} is the head of another loss ({form[0]} x {form[2]} weights a class): set loss "
+            f"{path} is the head of another loss ({form[0]} x {form[1]} weights a class): set loss "
             "and model.embed_dim as in its training, or loss.init to random or speaker_means"
         )
     places = {speaker: place for place, speaker in enumerate(saved["speakers"])}

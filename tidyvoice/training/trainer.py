@@ -21,10 +21,11 @@ from tidyvoice.data.augment import Augmenter
 from tidyvoice.data.batches import RawBatch, TrainingData, load_batches
 from tidyvoice.device import choose_device
 from tidyvoice.distributed import World, join_world
-from tidyvoice.errors import TidyVoiceError
+from tidyvoice.errors import TidyVoiceError, reading
 from tidyvoice.files import only_writer
 from tidyvoice.frontends import frontend_of
 from tidyvoice.modelhub.folder import save_torch
+from tidyvoice.modelhub.tensors import FORMAT
 from tidyvoice.record import record_run
 from tidyvoice.source import source_hash
 from tidyvoice.training import checkpoint, start
@@ -79,7 +80,8 @@ class Trainer:
             newest = checkpoint.newest(self.folder)
             if newest:
                 checkpoint.refuse_other(newest[1], self.settings, self.inputs, self.step_chunks)
-                checkpoint.restore(newest[1], self.network, self.optimizer, self.world.device)
+                with reading(newest[0], "checkpoint of this training", checkpoint.REMOVE):
+                    checkpoint.restore(newest[1], self.network, self.optimizer, self.world.device)
                 self.iteration = newest[1]["iteration"]
             reached = self.world.gather(self.iteration)
             if len(set(reached)) > 1:
@@ -275,7 +277,9 @@ class Trainer:
         epoch, rest = divmod(self.iteration, self.epoch_iterations)
         models = self.folder / "models"
         state = {
+            "format": FORMAT,
             "iteration": self.iteration,
+            "epoch_iterations": self.epoch_iterations,
             "step_chunks": self.step_chunks,
             **checkpoint.snapshot(self.network, self.optimizer, self.world.device),
             "inputs": self.inputs,
@@ -283,8 +287,7 @@ class Trainer:
             "speakers": self.data.speakers,
             "settings": self.settings.model_dump_json(),
         }
-        name = checkpoint.BETWEEN_EPOCHS if rest else f"model_{epoch:04d}.pt"
-        save_torch(models / name, state)
+        save_torch(models / checkpoint.file_name(self.iteration, self.epoch_iterations), state)
         if not rest:
             (models / checkpoint.BETWEEN_EPOCHS).unlink(missing_ok=True)
             best = best_epoch(self.folder, range(epoch + 1))

@@ -4,8 +4,10 @@ import json
 import math
 from collections.abc import Collection
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
+from pydantic import Field, RootModel
 from torch import nn
 
 from tidyvoice.config import Experiment
@@ -18,16 +20,20 @@ from tidyvoice.scoring.cosine import cosine_scores
 from tidyvoice.scoring.embeddings import Embeddings
 from tidyvoice.scoring.metrics import eer
 from tidyvoice.scoring.trials import read_trials
+from tidyvoice.settings import read_json
 
 HISTORY = "log/validation.json"
 STANDARD_ERRORS = 2.0  # by which a worse EER is higher, as if all targets were independent
 
 
+class _Rates(RootModel[dict[Annotated[int, Field(ge=0)], Annotated[float, Field(ge=0, le=1)]]]):
+    pass
+
+
 def history(experiment: Path) -> dict[int, float]:
     """Return the EER, as a fraction, of each epoch that an experiment validated."""
     path = experiment / HISTORY
-    rates = json.loads(path.read_text()) if path.exists() else {}
-    return {int(epoch): value for epoch, value in rates.items()}
+    return read_json(_Rates, path, "remove it").root if path.exists() else {}
 
 
 def best_epoch(experiment: Path, epochs: Collection[int]) -> int | None:
