@@ -111,7 +111,9 @@ def _settings(config: Path) -> dict[str, Any] | None:
         return None
     del values["experiment"]
     try:
-        return flatten(values)
+        flat = flatten(values)
+        json.dumps(flat, default=str)  # refuses such keys in lists
+        return flat
     except TypeError:
         raise TidyVoiceError(f"{config}: a key is not text; write `key: value`") from None
 

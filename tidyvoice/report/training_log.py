@@ -1,12 +1,24 @@
 """The log of a training, ``log/train.jsonl``."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from pydantic import BaseModel, Field, ValidationError
 
-LOG_KEYS = ("loss", "accuracy", "lr", "margin", "utt_per_s")
+LONGEST_LINE = 2**16  # bytes
+LARGEST = 1e30  # of the values: figures of larger ones overflow
+
+
+class _Step(BaseModel):
+    """A line of the log."""
+
+    iteration: int = Field(ge=0, lt=2**53)
+    loss: float = np.nan
+    accuracy: float = np.nan
+    lr: float = np.nan
+    margin: float = np.nan
+    utt_per_s: float = np.nan
 
 
 @dataclass(frozen=True)
@@ -34,16 +46,19 @@ def read_log(path: Path) -> TrainingLog | None:
         return None
     rows: list[list[float]] = []
     unreadable = 0
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        try:
-            step = json.loads(line)
-            values = [float(step.get(key, np.nan)) for key in LOG_KEYS]
-            rows.append([float(step["iteration"]), *values])
-        except (ValueError, TypeError, KeyError, AttributeError):
-            unreadable += 1
+    with open(path, "rb") as file:
+        for line in iter(lambda: file.readline(LONGEST_LINE), b""):
+            try:
+                rows.append(list(_Step.model_validate_json(line).model_dump().values()))
+            except ValidationError:
+                unreadable += 1
     if not rows:
         return None
     iteration, *values = np.array(rows).T
     later = np.minimum.accumulate(np.append(iteration[1:], np.inf)[::-1])[::-1]
-    columns = {key: v[iteration < later] for key, v in zip(LOG_KEYS, values, strict=True)}
-    return TrainingLog(iteration[iteration < later].astype(int), columns, unreadable)
+    kept, keys = iteration < later, list(_Step.model_fields)[1:]
+    columns = {
+        key: np.where(np.abs(column) < LARGEST, column, np.nan)[kept]
+        for key, column in zip(keys, values, strict=True)
+    }
+    return TrainingLog(iteration[kept].astype(int), columns, unreadable)

@@ -4,7 +4,7 @@ import math
 from typing import Annotated
 
 import numpy as np
-from pydantic import Field, FiniteFloat, NonNegativeInt
+from pydantic import Field, FiniteFloat, model_validator
 
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.settings import Strict
@@ -13,7 +13,12 @@ BINS = 400
 TAIL = 0.005  # share of the non-target scores that the tail is fitted to, or,
 ENOUGH = 400  # if that is less, this many of them, or the upper quarter
 FEWEST = {"target": 10, "non-target": 40}  # trials
-Counts = Annotated[tuple[NonNegativeInt, ...], Field(min_length=BINS, max_length=BINS)]
+RAREST = 1e-30  # false-alarm rate of a threshold
+Count = Annotated[int, Field(ge=0, lt=2**53)]
+Counts = Annotated[tuple[Count, ...], Field(min_length=BINS, max_length=BINS)]
+Share = Annotated[float, Field(gt=0, lt=1)]
+Positive = Annotated[FiniteFloat, Field(gt=0)]
+Shape = Annotated[FiniteFloat, Field(le=3)]  # a fit gives at most 2.4
 
 
 class Distribution(Strict):
@@ -28,8 +33,16 @@ class Distribution(Strict):
 
     target: Counts
     nontarget: Counts
-    tail: tuple[FiniteFloat, FiniteFloat, FiniteFloat, FiniteFloat]
+    tail: tuple[FiniteFloat, Share, Positive, Shape]
     span: tuple[FiniteFloat, FiniteFloat] = (-1.0, 1.0)
+
+    @model_validator(mode="after")
+    def _usable(self) -> "Distribution":
+        if not (any(self.target) and any(self.nontarget)):
+            raise ValueError("there are no targets or no non-targets")
+        if not self.span[0] <= self.tail[0] <= self.span[1] or not self.tail[3]:
+            raise ValueError("the tail does not begin within the span, or has the shape 0")
+        return self
 
     @classmethod
     def of(cls, scores: np.ndarray, is_target: np.ndarray) -> "Distribution":
@@ -56,8 +69,9 @@ class Distribution(Strict):
         Scores are taken as independent; those of one recording are not, so that the threshold is
         rather too high than too low.
         """
-        if not 0 < false_alarm < 1 or voices < 1:
-            raise TidyVoiceError(f"false_alarm {false_alarm:g}: give a probability between 0 and 1")
+        if not RAREST <= false_alarm < 1 or voices < 1:
+            text = f"false_alarm {false_alarm:g}: give a probability from {RAREST:g} to 1"
+            raise TidyVoiceError(text)
         each = -math.expm1(math.log1p(-false_alarm) / voices)
         start, share, scale, shape = self.tail
         if each <= share:

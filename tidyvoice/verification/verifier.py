@@ -2,14 +2,21 @@
 
 import base64
 import io
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-from pydantic import ConfigDict, Field, FiniteFloat, PlainSerializer, PlainValidator
+from pydantic import (
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    PlainSerializer,
+    PlainValidator,
+    model_validator,
+)
+from typing_extensions import TypedDict  # pydantic needs it for Python 3.11 and older
 
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.files import write_text
@@ -17,9 +24,10 @@ from tidyvoice.model_files import VERIFIER_FILE
 from tidyvoice.scoring.cohort import Cohort
 from tidyvoice.scoring.distribution import Distribution
 from tidyvoice.scoring.normalization import cohort_statistics
-from tidyvoice.settings import Strict, validate
+from tidyvoice.settings import Strict, read_json
 
 FORMAT = "tidyvoice verifier 3"
+SHA256 = "^[0-9a-f]{64}$"
 
 
 @dataclass(frozen=True)
@@ -72,9 +80,14 @@ class Voices:
 def _array(value: np.ndarray | str) -> np.ndarray:
     """Read an array from the text of a ``.npy`` file in base64."""
     if isinstance(value, str):
-        file = io.BytesIO(base64.b64decode(value))
-        value = np.lib.format.read_array(file, allow_pickle=False)
-    if not isinstance(value, np.ndarray) or not np.isfinite(value).all():
+        file = io.BytesIO(base64.b64decode(value, validate=True))
+        np.lib.format.read_magic(file)
+        shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
+        if dtype.kind != "f":
+            raise ValueError(f"an array of {dtype}")
+        value = np.frombuffer(file.read(), dtype)
+        value = value.reshape(shape, order="F" if fortran else "C")  # refuses another size
+    if not isinstance(value, np.ndarray) or not value.size or not np.isfinite(value).all():
         raise ValueError("not an array of finite numbers")
     return value
 
@@ -88,6 +101,22 @@ def _text(array: np.ndarray) -> str:
 Array = Annotated[np.ndarray, PlainValidator(_array), PlainSerializer(_text, when_used="json")]
 
 
+class Notes(TypedDict):
+    """How a verifier was fitted: names of files, numbers, and overlaps of speakers in words."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    embeddings: str
+    trials: str
+    targets: int
+    nontargets: int
+    mean_of: int
+    cohort_of: int
+    prior: FiniteFloat
+    in_sample: list[str]
+    unchecked: list[str]
+
+
 class Verifier(Strict):
     """Scores of embeddings and decisions on them.
 
@@ -99,7 +128,7 @@ class Verifier(Strict):
         scales: calibrations by number of enrolment recordings, increasing from 1.
         cohort: speakers of the cohort, float32 [C x D], centred, at unit length; None without.
         top_n: number of highest cohort scores used.
-        notes: how it was fitted, and what was not checked.
+        notes: see ``Notes``.
 
     Example:
         >>> verifier = Verifier.load("model")
@@ -111,12 +140,33 @@ class Verifier(Strict):
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
     format: str = FORMAT
-    model: str
+    model: Annotated[str, Field(pattern=SHA256)]
     mean: Array
     scales: Annotated[tuple[Scale, ...], Field(min_length=1)]
     cohort: Array | None = None
     top_n: int = 0
-    notes: dict[str, Any] = Field(default_factory=dict)
+    notes: Notes
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_this_version(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("format", FORMAT) != FORMAT:
+            raise ValueError(f"its format is not {FORMAT!r}")
+        return values
+
+    @model_validator(mode="after")
+    def _agreeing(self) -> "Verifier":
+        if self.mean.ndim != 1:
+            raise ValueError("the mean is not one embedding")
+        if self.cohort is not None:
+            if self.cohort.shape[1:] != self.mean.shape:
+                raise ValueError("cohort and mean have other dimensions")
+            if not 2 <= self.top_n <= len(self.cohort):
+                raise ValueError(f"top_n is {self.top_n}, of a cohort of {len(self.cohort)}")
+        recordings = [scale.recordings for scale in self.scales]
+        if recordings[0] != 1 or sorted(set(recordings)) != recordings:
+            raise ValueError(f"recordings of scales are {recordings}: they must increase from 1")
+        return self
 
     @property
     def fitted_to(self) -> str:
@@ -174,15 +224,8 @@ class Verifier(Strict):
         path = Path(folder) / VERIFIER_FILE
         if not path.is_file():
             return None
-        source = f"{path} (delete it, and write a new one with `tidyvoice fit-verifier`)"
-        try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-            current = values["format"] == FORMAT
-        except (ValueError, TypeError, KeyError):
-            current = False
-        if not current:
-            raise TidyVoiceError(f"{source}: its format is not {FORMAT!r}")
-        return validate(cls, values, source)
+        fix = "delete it, and write a new one with `tidyvoice fit-verifier`"
+        return read_json(cls, path, fix)
 
 
 def unit_length(embeddings: np.ndarray, mean: np.ndarray | None = None) -> np.ndarray:
