@@ -85,8 +85,8 @@ def _write(path: Path, values: Mapping[str, np.ndarray]) -> None:
 
 def _verify(path: Path, values: Mapping[str, np.ndarray], out: Path) -> None:
     """Read the zip in another way than it was written, and compare."""
-    content = "zip of these scores when it is read back"
-    with reading(out, content, "check the disk, and try again"), zipfile.ZipFile(path) as archive:
+    fix = "check the disk, and try again"
+    with reading(out, "copy of the scores", fix), zipfile.ZipFile(path) as archive:
         for name, scores in values.items():
             lines = archive.read(name).split()
             if not np.array_equal(np.fromiter(map(float, lines), np.float64), scores):
