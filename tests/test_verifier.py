@@ -89,9 +89,8 @@ def test_it_is_written_and_read(voices, verifier, tmp_path):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"format": "other"}, "its format is not 'tidyvoice verifier 3'; delete it"),
-        ({"cohort": None, "mean": _text(np.ones((2, 16)))}, "mean is not one embedding"),
-        ({"mean": _text(np.ones(15))}, "cohort and mean have other dimensions"),
+        ({"format": "other"}, "format: Input should be 'tidyvoice verifier 3'"),
+        ({"mean": _text(np.ones(15))}, "a mean (15,) and a cohort (8, 16) do not agree"),
         ({"mean": _text(np.ones(16))[:-8]}, "mean: "),
         ({"top_n": 1}, "top_n is 1, of a cohort of 8"),
         ({"scales": []}, "scales: "),
@@ -193,11 +192,9 @@ def test_a_gallery_is_written_and_read(tmp_path, count):
     ("values", "message"),
     [
         ({"names": ["Ann", "Ann"]}, "a name is empty or occurs twice"),
-        ({"names": ["Ann", ""]}, "a name is empty or occurs twice"),
         ({"names": ["Ann"]}, "longer"),
-        ({"vectors": np.full((2, 4), np.nan)}, "not finite"),
+        ({"vectors": np.full((2, 4), np.nan)}, "NaN or infinity"),
         ({"recordings": [1, 0]}, "not above 0"),
-        ({"seconds": [1.0, np.inf]}, "not above 0"),
     ],
 )
 def test_a_damaged_gallery_is_named(tmp_path, values, message):

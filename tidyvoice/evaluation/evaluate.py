@@ -173,11 +173,11 @@ def evaluate(
         rows, draws = kept.categories, kept.draws
         if not resamples:
             rows, draws = tuple(with_intervals(rows, {})), None
-        _warn_if_inverted(file.path, rows[0])
+        _warn_if_inverted(file.path, rows[0].eer)
         return replace(kept, lineage=lineage, categories=rows, resamples=resamples, draws=draws)
     table, groups, speakers = loaded or file.load()
     rows, draws = categories.evaluate(table, groups, points), None
-    _warn_if_inverted(file.path, rows[0])
+    _warn_if_inverted(file.path, rows[0].eer)
     single, pairs = by_language(table, groups, points[0]) if groups else ((), ())
     if resamples and speakers:
         resampled = resample(table, groups, speakers, points, resamples)
@@ -190,14 +190,11 @@ def evaluate(
     return evaluation
 
 
-def _warn_if_inverted(path: Path, pooled: Row) -> None:
-    if pooled.eer > 0.5:
-        warnings.warn(
-            f"{path}: the EER is {pooled.eer:.2%}: targets score lower than non-targets. Negate "
-            "the scores if they are distances, or check the labels",
-            TidyVoiceWarning,
-            stacklevel=3,
-        )
+def _warn_if_inverted(path: Path, eer: float) -> None:
+    if eer > 0.5:
+        text = f"{path}: the EER is {eer:.2%}: targets score lower than non-targets"
+        fix = "negate the scores, or check the labels"
+        warnings.warn(f"{text}; {fix}", TidyVoiceWarning, stacklevel=3)
 
 
 def _draws(resampled: dict[str, Resampled], speakers: Groups) -> Draws:

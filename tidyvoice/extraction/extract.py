@@ -85,22 +85,18 @@ class Parts:
         write_arrays(self.folder / f"{number:06d}-{rank:04d}.npz", items=items, vectors=vectors)
 
     def collect(self, count: int, dimension: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return the embeddings float32 [count x D], and which are there, bool [count].
-
-        A part with other items or vectors than those of this extraction is a TidyVoiceError.
-        """
+        """Return the embeddings float32 [count x D], and which are there, bool [count]."""
         matrix, mask = np.zeros((count, dimension), np.float32), np.zeros(count, dtype=bool)
         content, fix = "part of this extraction", "delete it, and run again"
         for path in self._files():
             part = read_arrays(path, {"items": "i", "vectors": "f"}, content, fix)
             items, vectors = part["items"], part["vectors"]
             with reading(path, content, fix):
-                if vectors.dtype != matrix.dtype or vectors.shape != (items.size, dimension):
+                if (vectors.dtype, vectors.shape) != (matrix.dtype, (items.size, dimension)):
                     raise ValueError(f"vectors are {vectors.dtype} {vectors.shape}")
-                if not np.isfinite(vectors).all():
-                    raise ValueError("vectors are not finite")
-                if len(np.unique(items)) < items.size or (items < 0).any():
-                    raise ValueError("items are negative or occur twice")
+                wrong = len(np.unique(items)) < items.size or (items < 0).any()
+                if wrong or not np.isfinite(vectors).all():
+                    raise ValueError("an item is negative or repeated, or a vector is not finite")
                 matrix[items], mask[items] = vectors, True
         return matrix, mask
 

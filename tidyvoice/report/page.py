@@ -22,7 +22,6 @@ from tidyvoice.report.system import Result, System, evaluate_system
 from tidyvoice.report.training_log import log_path
 from tidyvoice.scoring.lineage import source
 from tidyvoice.scoring.provenance import FLAWS, describe
-from tidyvoice.settings import LARGEST_YAML
 
 
 def style_sheet(name: str) -> str:
@@ -85,7 +84,7 @@ def write_report(
         trained=list(trained.values()),
         resamples=resamples,
         level=f"{100 * LEVEL:g}",
-        settings=_settings(configuration),
+        settings=configuration.read_text("utf-8", "replace") if configuration.is_file() else None,
         versions=_versions(results),
         flaws=FLAWS,
         describe=describe,
@@ -94,14 +93,6 @@ def write_report(
     )
     write_text(out, text)
     return evaluations
-
-
-def _settings(path: Path) -> str | None:
-    """Return the text of a configuration, as far as ``read_yaml`` reads; None without one."""
-    if not path.is_file():
-        return None
-    with open(path, "rb") as file:
-        return file.read(LARGEST_YAML).decode(errors="replace")
 
 
 def _versions(results: Sequence[Result]) -> list[tuple[str, str]]:

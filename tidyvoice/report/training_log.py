@@ -4,21 +4,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import Field, ValidationError, create_model
 
 LONGEST_LINE = 2**16  # bytes
 LARGEST = 1e30  # of the values: figures of larger ones overflow
-
-
-class _Step(BaseModel):
-    """A line of the log."""
-
-    iteration: int = Field(ge=0, lt=2**53)
-    loss: float = np.nan
-    accuracy: float = np.nan
-    lr: float = np.nan
-    margin: float = np.nan
-    utt_per_s: float = np.nan
+LOG_KEYS = dict.fromkeys(("loss", "accuracy", "lr", "margin", "utt_per_s"), (float, np.nan))
+_Step = create_model("_Step", iteration=(int, Field(ge=0, lt=2**53)), **LOG_KEYS)
 
 
 @dataclass(frozen=True)
@@ -55,10 +46,7 @@ def read_log(path: Path) -> TrainingLog | None:
     if not rows:
         return None
     iteration, *values = np.array(rows).T
+    values = np.where(np.abs(values) < LARGEST, values, np.nan)
     later = np.minimum.accumulate(np.append(iteration[1:], np.inf)[::-1])[::-1]
-    kept, keys = iteration < later, list(_Step.model_fields)[1:]
-    columns = {
-        key: np.where(np.abs(column) < LARGEST, column, np.nan)[kept]
-        for key, column in zip(keys, values, strict=True)
-    }
-    return TrainingLog(iteration[kept].astype(int), columns, unreadable)
+    columns = {key: v[iteration < later] for key, v in zip(LOG_KEYS, values, strict=True)}
+    return TrainingLog(iteration[iteration < later].astype(int), columns, unreadable)

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import Field, FiniteFloat, model_validator
+from pydantic import Field, model_validator
 
 from tidyvoice.errors import TidyVoiceError, TidyVoiceWarning
 from tidyvoice.files import write_text
@@ -107,10 +107,10 @@ class Calibration(Strict):
 
     format: Literal["tidyvoice calibration 1"] = "tidyvoice calibration 1"
     names: Annotated[tuple[str, ...], Field(min_length=1)]
-    mean: tuple[FiniteFloat, ...]
-    scale: tuple[Annotated[FiniteFloat, Field(gt=0)], ...]
-    weights: tuple[FiniteFloat, ...]
-    offset: FiniteFloat
+    mean: tuple[float, ...]
+    scale: tuple[Annotated[float, Field(gt=0)], ...]
+    weights: tuple[float, ...]
+    offset: float
     prior: Annotated[float, Field(gt=0, lt=1)]
     notes: dict[str, Any] = Field(default_factory=dict)
     origin: Origin | None = None

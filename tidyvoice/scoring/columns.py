@@ -53,10 +53,7 @@ def read_columns(
 
 
 def _blocks(path: Path) -> Iterator[bytes]:
-    """Yield the first line, without a byte order mark, then blocks of complete lines.
-
-    An empty file gives one empty block.
-    """
+    """Yield the first line (empty for an empty file), then blocks of complete lines."""
     size = total = 0
     with open(path, "rb") as raw:
         file = gzip.GzipFile(fileobj=raw) if path.suffix == ".gz" else raw

@@ -4,7 +4,7 @@ import math
 from typing import Annotated
 
 import numpy as np
-from pydantic import Field, FiniteFloat, model_validator
+from pydantic import Field, NonNegativeInt, model_validator
 
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.settings import Strict
@@ -13,12 +13,8 @@ BINS = 400
 TAIL = 0.005  # share of the non-target scores that the tail is fitted to, or,
 ENOUGH = 400  # if that is less, this many of them, or the upper quarter
 FEWEST = {"target": 10, "non-target": 40}  # trials
-RAREST = 1e-30  # false-alarm rate of a threshold
-Count = Annotated[int, Field(ge=0, lt=2**53)]
-Counts = Annotated[tuple[Count, ...], Field(min_length=BINS, max_length=BINS)]
-Share = Annotated[float, Field(gt=0, lt=1)]
-Positive = Annotated[FiniteFloat, Field(gt=0)]
-Shape = Annotated[FiniteFloat, Field(le=3)]  # a fit gives at most 2.4
+RAREST, HEAVIEST = 1e-30, 3  # false-alarm rate and shape whose threshold does not overflow
+Counts = Annotated[tuple[NonNegativeInt, ...], Field(min_length=BINS, max_length=BINS)]
 
 
 class Distribution(Strict):
@@ -33,15 +29,17 @@ class Distribution(Strict):
 
     target: Counts
     nontarget: Counts
-    tail: tuple[FiniteFloat, Share, Positive, Shape]
-    span: tuple[FiniteFloat, FiniteFloat] = (-1.0, 1.0)
+    tail: tuple[float, float, float, float]
+    span: tuple[float, float] = (-1.0, 1.0)
 
     @model_validator(mode="after")
     def _usable(self) -> "Distribution":
-        if not (any(self.target) and any(self.nontarget)):
-            raise ValueError("there are no targets or no non-targets")
-        if not self.span[0] <= self.tail[0] <= self.span[1] or not self.tail[3]:
-            raise ValueError("the tail does not begin within the span, or has the shape 0")
+        start, share, scale, shape = self.tail
+        if not all(0 < sum(counts) < 2**53 for counts in (self.target, self.nontarget)):
+            raise ValueError("there are no trials of one kind, or too many")
+        possible = 0 < share < 1 and scale > 0 and 0 != shape <= HEAVIEST
+        if not possible or not self.span[0] <= start <= self.span[1]:
+            raise ValueError(f"the tail {self.tail} is not possible")
         return self
 
     @classmethod
@@ -70,8 +68,7 @@ class Distribution(Strict):
         rather too high than too low.
         """
         if not RAREST <= false_alarm < 1 or voices < 1:
-            text = f"false_alarm {false_alarm:g}: give a probability from {RAREST:g} to 1"
-            raise TidyVoiceError(text)
+            raise TidyVoiceError(f"false_alarm {false_alarm:g}: give a probability, {RAREST} to 1")
         each = -math.expm1(math.log1p(-false_alarm) / voices)
         start, share, scale, shape = self.tail
         if each <= share:

@@ -192,9 +192,8 @@ def _features(
     trials, scores = None, []
     for path in paths:
         table = read_scores(path)
-        if trials is None:
-            trials = table.trials
-        else:
+        trials = trials or table.trials
+        if scores:
             same_trials(trials, table.trials)
         low, high = table.scores.min(), table.scores.max()
         if (low == high and len(trials) > 1) or max(-low, high) > LARGEST:

@@ -190,7 +190,7 @@ def _explain(model: type[BaseModel], problem: dict[str, Any]) -> str:
     if problem["type"] == "missing":
         return f"the key {key} is missing"
     message = problem["msg"].removeprefix("Value error, ")
-    suffix = "" if isinstance(problem["input"], dict) else f" (it is {problem['input']!r:.200})"
+    suffix = "" if isinstance(problem["input"], dict) else f" (it is {problem['input']!r})"
     # A mistake of the settings as a whole has no key.
     return f"{key}: {message}{suffix}" if key else message
 

@@ -11,7 +11,11 @@ from tidyvoice.arrays import read_arrays, write_arrays
 from tidyvoice.errors import TidyVoiceError, reading
 from tidyvoice.verification.verifier import Verifier
 
-_ARRAYS = {"names": "U", "vectors": "f", "recordings": "iu", "seconds": "f", "model": "U"}
+# Arrays of the file, with the attribute and the type of each.
+COLUMNS = {
+    "names": ("name", np.str_), "vectors": ("vector", np.float32),
+    "recordings": ("recordings", np.int64), "seconds": ("seconds", np.float64),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -164,29 +168,27 @@ class Gallery:
     def save(self, path: str | Path) -> None:
         """Write an ``.npz`` file without pickles, atomically."""
         model = next((speaker.model for speaker in self), None)
-        write_arrays(
-            path,
-            model=np.array(model or ""),
-            names=np.array(self.names, dtype=np.str_),
-            vectors=np.array([speaker.vector for speaker in self], dtype=np.float32),
-            recordings=np.array([speaker.recordings for speaker in self], dtype=np.int64),
-            seconds=np.array([speaker.seconds for speaker in self], dtype=np.float64),
-        )
+        columns = {
+            key: np.array([getattr(speaker, name) for speaker in self], dtype=kind)
+            for key, (name, kind) in COLUMNS.items()
+        }
+        write_arrays(path, model=np.array(model or ""), **columns)
 
     @classmethod
     def load(cls, path: str | Path) -> "Gallery":
         """Read a file that ``save`` wrote."""
         content, fix = "file of enrolled speakers", "`tidyvoice enroll` writes one"
-        arrays = read_arrays(path, _ARRAYS, content, fix)
+        wanted = {key: np.dtype(kind).kind for key, (_, kind) in COLUMNS.items()}
+        arrays = read_arrays(path, {**wanted, "model": "U"}, content, fix)
         with reading(path, content, fix):
-            names, model = arrays["names"].tolist(), str(arrays["model"][()]) or None
-            vectors = arrays["vectors"].astype(np.float32, copy=False)
-            recordings, seconds = arrays["recordings"], arrays["seconds"]
-            if len({*names, ""}) <= len(names) or not all(map(str.strip, names)):
+            model = str(arrays.pop("model")[()]) or None
+            names, vectors, recordings, seconds = arrays.values()
+            names, vectors = names.tolist(), vectors.astype(np.float32, copy=False)
+            if len(set(names)) < len(names) or not all(map(str.strip, names)):
                 raise ValueError("a name is empty or occurs twice")
-            if names and (vectors.ndim != 2 or not vectors.size or not np.isfinite(vectors).all()):
-                raise ValueError("the vectors are not finite numbers [N x D]")
-            if (recordings < 1).any() or not ((seconds > 0) & np.isfinite(seconds)).all():
-                raise ValueError("recordings or seconds are not above 0")
+            if not (np.isfinite(vectors).all() and np.isfinite(seconds).all()):
+                raise ValueError("NaN or infinity in vectors or seconds")
+            if names and (vectors.ndim != 2 or min(vectors.size, *recordings, *seconds) <= 0):
+                raise ValueError("a dimension, recordings or seconds are not above 0")
             rows = zip(names, vectors, recordings.tolist(), seconds.tolist(), strict=True)
             return cls(Enrollment(*row, model) for row in rows)

@@ -5,17 +5,10 @@ import io
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import (
-    ConfigDict,
-    Field,
-    FiniteFloat,
-    PlainSerializer,
-    PlainValidator,
-    model_validator,
-)
+from pydantic import ConfigDict, Field, PlainSerializer, PlainValidator, model_validator
 from typing_extensions import TypedDict  # pydantic needs it for Python 3.11 and older
 
 from tidyvoice.errors import TidyVoiceError
@@ -26,7 +19,6 @@ from tidyvoice.scoring.distribution import Distribution
 from tidyvoice.scoring.normalization import cohort_statistics
 from tidyvoice.settings import Strict, read_json
 
-FORMAT = "tidyvoice verifier 3"
 SHA256 = "^[0-9a-f]{64}$"
 
 
@@ -63,8 +55,8 @@ class Scale(Strict):
     """Calibration for a number of enrolment recordings: llr = slope * score + offset."""
 
     recordings: Annotated[int, Field(ge=1)]
-    slope: Annotated[FiniteFloat, Field(gt=0)]
-    offset: FiniteFloat
+    slope: Annotated[float, Field(gt=0)]
+    offset: float
     distribution: Distribution  # of the trials to which it was fitted
 
 
@@ -101,20 +93,13 @@ def _text(array: np.ndarray) -> str:
 Array = Annotated[np.ndarray, PlainValidator(_array), PlainSerializer(_text, when_used="json")]
 
 
-class Notes(TypedDict):
-    """How a verifier was fitted: names of files, numbers, and overlaps of speakers in words."""
-
-    __pydantic_config__ = ConfigDict(extra="forbid")
-
-    embeddings: str
-    trials: str
-    targets: int
-    nontargets: int
-    mean_of: int
-    cohort_of: int
-    prior: FiniteFloat
-    in_sample: list[str]
-    unchecked: list[str]
+# How a verifier was fitted: names of files, numbers, and overlaps of speakers in words.
+Notes = TypedDict(
+    "Notes",
+    dict.fromkeys(("embeddings", "trials"), str)
+    | dict.fromkeys(("targets", "nontargets", "mean_of", "cohort_of"), int)
+    | {"prior": float, "in_sample": list[str], "unchecked": list[str]},
+)
 
 
 class Verifier(Strict):
@@ -139,7 +124,7 @@ class Verifier(Strict):
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
-    format: str = FORMAT
+    format: Literal["tidyvoice verifier 3"] = "tidyvoice verifier 3"
     model: Annotated[str, Field(pattern=SHA256)]
     mean: Array
     scales: Annotated[tuple[Scale, ...], Field(min_length=1)]
@@ -147,22 +132,13 @@ class Verifier(Strict):
     top_n: int = 0
     notes: Notes
 
-    @model_validator(mode="before")
-    @classmethod
-    def _of_this_version(cls, values: Any) -> Any:
-        if isinstance(values, dict) and values.get("format", FORMAT) != FORMAT:
-            raise ValueError(f"its format is not {FORMAT!r}")
-        return values
-
     @model_validator(mode="after")
     def _agreeing(self) -> "Verifier":
-        if self.mean.ndim != 1:
-            raise ValueError("the mean is not one embedding")
-        if self.cohort is not None:
-            if self.cohort.shape[1:] != self.mean.shape:
-                raise ValueError("cohort and mean have other dimensions")
-            if not 2 <= self.top_n <= len(self.cohort):
-                raise ValueError(f"top_n is {self.top_n}, of a cohort of {len(self.cohort)}")
+        cohort = None if self.cohort is None else self.cohort.shape
+        if self.mean.ndim != 1 or (cohort and cohort[1:] != self.mean.shape):
+            raise ValueError(f"a mean {self.mean.shape} and a cohort {cohort} do not agree")
+        if cohort and not 2 <= self.top_n <= cohort[0]:
+            raise ValueError(f"top_n is {self.top_n}, of a cohort of {cohort[0]}")
         recordings = [scale.recordings for scale in self.scales]
         if recordings[0] != 1 or sorted(set(recordings)) != recordings:
             raise ValueError(f"recordings of scales are {recordings}: they must increase from 1")
@@ -224,8 +200,7 @@ class Verifier(Strict):
         path = Path(folder) / VERIFIER_FILE
         if not path.is_file():
             return None
-        fix = "delete it, and write a new one with `tidyvoice fit-verifier`"
-        return read_json(cls, path, fix)
+        return read_json(cls, path, "delete it, and write a new one with `tidyvoice fit-verifier`")
 
 
 def unit_length(embeddings: np.ndarray, mean: np.ndarray | None = None) -> np.ndarray:
