@@ -4,7 +4,6 @@ The settings are in ``config.yaml``; the record holds all else that can change t
 neither environment variables nor the name of the host or its user. Only ``machine`` needs torch.
 """
 
-import json
 import os
 import platform
 import re
@@ -19,11 +18,10 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from pydantic import BaseModel, Field
 
-from tidyvoice.errors import TidyVoiceError
 from tidyvoice.files import write_text
 from tidyvoice.packages import installed_version
 from tidyvoice.readahead import usable_cores
-from tidyvoice.settings import differences, validate
+from tidyvoice.settings import differences, read_json
 
 RECORD = "record.json"
 DISTRIBUTION = "tidyvoice"
@@ -101,11 +99,7 @@ def read_record(folder: Path) -> tuple[Run, ...]:
     path = folder / RECORD
     if not path.is_file():
         return ()
-    try:
-        values = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise TidyVoiceError(f"{path}: cannot be read ({error}); move it away") from None
-    return validate(Record, values, path).runs
+    return read_json(Record, path, "move it away").runs
 
 
 def package_versions() -> dict[str, str]:

@@ -175,12 +175,12 @@ def suggest(name: str, names: Collection[str], prefix: str = "") -> str:
 
 
 def _explain(model: type[BaseModel], problem: dict[str, Any]) -> str:
-    location = [str(part) for part in problem["loc"]]
+    location = [re.sub(r"\s", " ", str(part)) for part in problem["loc"]]
     prefix, last = "".join(f"{part}." for part in location[:-1]), "".join(location[-1:])
     key = prefix + last
     if problem["type"] == "extra_forbidden":
         fields = _fields_at(model, location[:-1])
-        fix = suggest(last, fields, prefix)
+        fix = suggest(last, fields, prefix) if fields else "remove it"
         if "args" in fields and fix.startswith("known"):
             fix += f" (settings of the component belong under {prefix}args)"
         return f"unknown key {key}: {fix}"
@@ -202,7 +202,11 @@ def _fields_at(model: type[BaseModel], location: Sequence[str]) -> list[str]:
             return []
         annotation = model.model_fields[part].annotation
         options = get_args(annotation) or [annotation]
-        model = next(t for t in options if isinstance(t, type) and issubclass(t, BaseModel))
+        # In Python 3.10, tuple[X, ...] is an instance of type.
+        classes = [t for t in options if isinstance(t, type) and get_origin(t) is None]
+        model = next((t for t in classes if issubclass(t, BaseModel)), None)
+        if model is None:  # nested tuples
+            return []
         if get_origin(annotation) in (dict, tuple):
             next(parts, None)  # the dictionary's key, or the place in the tuple
     return list(model.model_fields)

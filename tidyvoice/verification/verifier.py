@@ -73,8 +73,11 @@ def _array(value: np.ndarray | str) -> np.ndarray:
     """Read an array from the text of a ``.npy`` file in base64."""
     if isinstance(value, str):
         file = io.BytesIO(base64.b64decode(value, validate=True))
-        np.lib.format.read_magic(file)
-        shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
+        try:
+            np.lib.format.read_magic(file)
+            shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
+        except Exception as error:  # numpy evaluates the header as Python
+            raise ValueError(f"not an array ({error})") from None
         if dtype.kind != "f":
             raise ValueError(f"an array of {dtype}")
         value = np.frombuffer(file.read(), dtype)
