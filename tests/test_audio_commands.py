@@ -83,12 +83,12 @@ def test_speakers_are_enrolled_identified_listed_and_deleted(here):
     assert IDENTIFICATION in " ".join(succeed("identify", "--help").split())
     assert "already" in refuse("enroll", "Bob", "bob-2.wav", *voices)
     succeed("enroll", "Bob", "bob-2.wav", *voices, "--overwrite")
-    assert "no such file" in refuse("identify", "ann-3.wav", "--voices", "nowhere.npz")
+    assert "nowhere.npz is missing" in refuse("identify", "ann-3.wav", "--voices", "nowhere.npz")
     assert re.search(r"^ +Ann: 2 recordings", succeed("voices", "voices.npz"), re.MULTILINE)
     rows = json.loads(succeed("voices", "voices.npz", "--remove", "Ann", "--json"))["enrolled"]
     assert [(row["name"], row["recordings"]) for row in rows] == [("Bob", 1)]
     assert "'Ann' is not enrolled" in refuse("voices", "voices.npz", "--remove", "Ann")
-    assert "no such file" in refuse("voices", "nowhere/voices.npz", "--remove", "Ann")
+    assert "is missing" in refuse("voices", "nowhere/voices.npz", "--remove", "Ann")
     assert not (here / "nowhere").exists()
 
 

@@ -30,18 +30,18 @@ def test_a_refused_table_leaves_the_old_one(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"ids": np.array(IDS)}, "KeyError"),
-        ({"ids": np.array(IDS), "embeddings": VECTORS[:2]}, "float32 (2, 4)"),
-        ({"ids": np.array(IDS), "embeddings": VECTORS[0]}, "(4,)"),
-        ({"ids": np.arange(3), "embeddings": VECTORS}, "'ids' int64"),
-        ({"ids": np.array(["a", "b", "a"]), "embeddings": VECTORS}, "'a' occurs twice"),
-        ({"ids": np.array(IDS, dtype=object), "embeddings": VECTORS}, "not a readable table"),
+        ({"embeddings": VECTORS[:2]}, "'embeddings' (2, 4)"),
+        ({"embeddings": VECTORS[:, :0]}, "'embeddings' (3, 0)"),
+        ({"ids": np.array(["a", "b", "a"])}, "'a' occurs twice"),
+        ({"ids": np.array([chr(0xD800), "b", "c"])}, "surrogates not allowed"),
+        ({"model": np.array(["1f", "1f"])}, "'model' is not one text"),
+        ({"trained_on": np.array([255], np.uint8)}, "invalid start byte"),
     ],
 )
 def test_a_broken_table_is_named(tmp_path, content, message):
-    np.savez(tmp_path / "e.npz", **content)
+    np.savez(tmp_path / "e.npz", **{"ids": np.array(IDS), "embeddings": VECTORS, **content})
     refusal = refused(load_embeddings, tmp_path / "e.npz")
-    assert refusal.startswith(f"{tmp_path / 'e.npz'}: ")
+    assert refusal.startswith(f"{tmp_path / 'e.npz'}")
     assert message in refusal
 
 
@@ -56,15 +56,3 @@ def test_values_that_are_not_finite_are_counted_and_the_first_named(tmp_path, va
     ):
         assert "2 of 3 embeddings" in message
         assert f"'{IDS[1]}'" in message
-
-
-def test_other_and_damaged_files_are_refused(tmp_path):
-    path = tmp_path / "e.npz"
-    assert "No such file" in refused(load_embeddings, path)
-    save_embeddings(path, IDS, VECTORS)
-    damaged = bytearray(path.read_bytes())
-    damaged[200:260] = bytes(60)
-    np.save(tmp_path / "m.npy", VECTORS)
-    for content in (b"", b"no archive", damaged, (tmp_path / "m.npy").read_bytes()):
-        path.write_bytes(content)
-        assert f"{path}: not a readable table" in refused(load_embeddings, path)

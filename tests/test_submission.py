@@ -103,7 +103,7 @@ def test_a_zip_that_does_not_read_back_is_not_kept(files, monkeypatch, shift, fl
         path.write_bytes(content)
 
     monkeypatch.setattr(submission, "_write", damaged)
-    assert "does not hold the scores when it is read back" in refusal(line(files))
+    assert "s.zip is not a readable copy of the scores" in refusal(line(files))
     assert not list(files.glob("*.zip"))
 
 

@@ -4,6 +4,7 @@ import math
 import numpy as np
 import pytest
 from conftest import seeded
+from pydantic import ValidationError
 
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.scoring.distribution import BINS, Distribution
@@ -12,7 +13,7 @@ from tidyvoice.scoring.normalization import as_norm
 from tidyvoice.scoring.tables import CohortFiles
 from tidyvoice.verification.enrollment import Enrollment, Gallery
 from tidyvoice.verification.fit import fit_verifier
-from tidyvoice.verification.verifier import Verifier, unit_length
+from tidyvoice.verification.verifier import Verifier, _text, unit_length
 
 
 def listed(targets=2000, nontargets=20_000, seed=1):
@@ -86,24 +87,33 @@ def test_it_is_written_and_read(voices, verifier, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("spoil", "message"),
+    ("values", "message"),
     [
-        (lambda v: v.update(format="other"), "its format is not"),
-        (lambda v: v["scales"][0].update(slope=-1.0), r"scales\.0\.slope: "),
-        (lambda v: v["scales"][0]["distribution"].update(target=[1, 2]), r"distribution\.target: "),
-        (lambda v: v.update(cohort="AAAA"), "cohort: "),
-        (None, "its format is not"),
+        ({"format": "other"}, "format: Input should be 'tidyvoice verifier 3'"),
+        ({"mean": _text(np.ones(15))}, "a mean (15,) and a cohort (8, 16) do not agree"),
+        ({"mean": _text(np.ones(16))[:-8]}, "mean: "),
+        ({"top_n": 1}, "top_n is 1, of a cohort of 8"),
+        ({"scales": []}, "scales: "),
+        ({"model": "m"}, "model: "),
+        ({"notes": {"trials": 1}}, "notes.trials: "),
     ],
 )
-def test_a_damaged_file_is_named(voices, tmp_path, spoil, message):
+def test_a_damaged_file_is_named(voices, tmp_path, values, message):
     path = fitted(voices).save(tmp_path)
-    values = json.loads(path.read_text())
-    if spoil:
-        spoil(values)
-    path.write_text(json.dumps(values) if spoil else "{")
-    with pytest.raises(TidyVoiceError, match=message) as error:
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+    with pytest.raises(TidyVoiceError) as error:
         Verifier.load(tmp_path)
-    assert f"{path} (delete it, and write a new one" in str(error.value)
+    assert str(error.value).startswith(f"{path}: ")
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"tail": (2.0, 0.1, 1.0, 0.1)}, {"tail": (0.0, 0.1, 1.0, 0.0)}, {"target": [0] * BINS}],
+)
+def test_a_distribution_without_thresholds_is_refused(values):
+    with pytest.raises(ValidationError):
+        Distribution(**Distribution.of(*listed()).model_dump() | values)
 
 
 @pytest.mark.parametrize(
@@ -127,7 +137,7 @@ def test_scores_that_give_no_threshold_are_refused():
         Distribution.of(*listed(targets=9))
     with pytest.raises(TidyVoiceError, match="all equal"):
         Distribution.of(np.zeros(2000), np.arange(2000) < 50)
-    for false_alarm in (0, 1, math.nan):
+    for false_alarm in (0, 1e-200, 1, math.nan):
         with pytest.raises(TidyVoiceError, match="give a probability"):
             Distribution.of(*listed()).threshold(false_alarm)
 
@@ -176,10 +186,23 @@ def test_a_gallery_is_written_and_read(tmp_path, count):
     for one, other in zip(gallery, again, strict=True):
         np.testing.assert_array_equal(one.vector, other.vector)
         assert (other.recordings, other.seconds, other.model) == (2, 3.5, "m")
-    for content in (b"PK\3\4 no archive", b""):
-        (tmp_path / "voices").write_bytes(content)
-        with pytest.raises(TidyVoiceError, match="voices is not a file of enrolled speakers"):
-            Gallery.load(tmp_path / "voices")
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"names": ["Ann", "Ann"]}, "a name is empty or occurs twice"),
+        ({"names": ["Ann"]}, "longer"),
+        ({"vectors": np.full((2, 4), np.nan)}, "NaN or infinity"),
+        ({"recordings": [1, 0]}, "not above 0"),
+    ],
+)
+def test_a_damaged_gallery_is_named(tmp_path, values, message):
+    good = {"model": "", "names": ["Ann", "Bob"], "vectors": np.ones((2, 4))}
+    good |= {"recordings": [1, 2], "seconds": [1.0, 2.0]}
+    np.savez(tmp_path / "voices.npz", **good | values)
+    with pytest.raises(TidyVoiceError, match=f"voices.npz is not a readable file .*{message}"):
+        Gallery.load(tmp_path / "voices.npz")
 
 
 @pytest.mark.parametrize("first", [True, False])

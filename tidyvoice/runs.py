@@ -111,7 +111,9 @@ def _settings(config: Path) -> dict[str, Any] | None:
         return None
     del values["experiment"]
     try:
-        return flatten(values)
+        flat = flatten(values)
+        json.dumps(flat, default=str)  # refuses such keys in lists
+        return flat
     except TypeError:
         raise TidyVoiceError(f"{config}: a key is not text; write `key: value`") from None
 
@@ -120,12 +122,9 @@ def _readable(read: Callable[[Path], Any], path: Path) -> Any:
     """Return what ``read`` returns; None, and a warning that names the file, if it fails."""
     try:
         return read(path)
-    except TidyVoiceError as error:
-        problem = str(error)
-    except (OSError, EOFError) as error:
-        problem = f"{getattr(error, 'filename', None) or path}: {error}"
-    warnings.warn(f"{problem}; left out", TidyVoiceWarning, stacklevel=2)
-    return None
+    except (TidyVoiceError, OSError) as error:
+        warnings.warn(f"{error}; left out", TidyVoiceWarning, stacklevel=2)
+        return None
 
 
 @dataclass(frozen=True)

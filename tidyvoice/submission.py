@@ -6,7 +6,6 @@ list, without a header; higher means the same speaker (TidyVoice 2026, arXiv 260
 
 import warnings
 import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from tidyvoice.errors import TidyVoiceError, TidyVoiceWarning
+from tidyvoice.errors import TidyVoiceError, TidyVoiceWarning, reading
 from tidyvoice.files import atomic_path, refuse_inputs, sha256
 from tidyvoice.scoring.lineage import companions, read_lineage
 from tidyvoice.scoring.pairs import difference
@@ -86,14 +85,9 @@ def _write(path: Path, values: Mapping[str, np.ndarray]) -> None:
 
 def _verify(path: Path, values: Mapping[str, np.ndarray], out: Path) -> None:
     """Read the zip in another way than it was written, and compare."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            for name, scores in values.items():
-                lines = archive.read(name).split()
-                if not np.array_equal(np.fromiter(map(float, lines), np.float64), scores):
-                    raise ValueError(f"other scores in {name}")
-    except (zipfile.BadZipFile, zlib.error, KeyError, ValueError, EOFError) as error:
-        raise TidyVoiceError(
-            f"{out}: the zip does not hold the scores when it is read back ({error}). Check the "
-            "disk, and try again."
-        ) from None
+    fix = "check the disk, and try again"
+    with reading(out, "copy of the scores", fix), zipfile.ZipFile(path) as archive:
+        for name, scores in values.items():
+            lines = archive.read(name).split()
+            if not np.array_equal(np.fromiter(map(float, lines), np.float64), scores):
+                raise ValueError(f"other scores in {name}")

@@ -1,8 +1,10 @@
 """NAME.metrics.json beside NAME.score: read back while it holds, computed anew otherwise."""
 
+import hashlib
 import json
 import os
 import re
+from dataclasses import replace
 
 import pytest
 from conftest import invoke, succeed
@@ -10,7 +12,7 @@ from conftest import invoke, succeed
 import tidyvoice
 from tests.report.support import COHORT, COSINE, LLR, OVERLAP, make_experiment
 from tidyvoice.scoring.lineage import write_with_lineage
-from tidyvoice.scoring.trials import read_scores
+from tidyvoice.scoring.trials import read_scores, write_scores
 
 MARK = 0.123  # an EER that no evaluation gives: it shows that the kept file was read
 
@@ -29,11 +31,13 @@ def eer(*arguments):
 
 
 def tamper(path, change=lambda content: content["categories"][0].update(eer=MARK)):
-    """Change the kept evaluation, by default its EER."""
+    """Change the kept evaluation, by default its EER, and its checksum."""
     kept = path.with_name("dev.metrics.json")
     content = json.loads(kept.read_text())
+    del content["sha256"]
     change(content)
-    kept.write_text(json.dumps(content))
+    text = json.dumps(content)[1:]
+    kept.write_text(f'{{"sha256":"{hashlib.sha256(text.encode()).hexdigest()}",{text}')
 
 
 def test_an_evaluation_is_computed_once_and_read_back_by_every_command(path):
@@ -70,6 +74,22 @@ def test_another_input_or_version_is_evaluated_anew(path, change):
     tamper(path)
     change(path)
     assert eer(path) != MARK
+
+
+def test_a_damaged_evaluation_is_computed_anew(path):
+    found, kept = eer(path), path.with_name("dev.metrics.json")
+    kept.write_text(kept.read_text().replace(f'"eer":{found}', f'"eer":{MARK}'))
+    assert str(MARK) in kept.read_text()
+    assert eer(path) == found
+
+
+def test_targets_that_score_lower_give_a_warning(path):
+    table = read_scores(path)
+    write_scores(path, replace(table, scores=-table.scores))
+    for command in ("metrics", "report"):
+        result = invoke(command, path, *(("--out", path.parent / "r") * (command == "report")))
+        assert result.exit_code == 0
+        assert f"warning: {path}: the EER is 9" in result.stderr
 
 
 def test_intervals_are_kept_and_shown_only_when_they_are_asked_for(path):

@@ -78,6 +78,7 @@ def test_ours_are_ranked_among_the_published_systems(tmp_path):
     [
         ({"sources": "x"}, "unknown key systems.baseline.sources: did you mean .*.source"),
         ({"results": {"Dev": {"eer_percent": {"all/all": 3.0}}}}, "there is no 'Dev'"),
+        ({"results": {"dev": {"eer_percent": {"all/all": 101.0}}}}, "less than or equal to 100"),
     ],
 )
 def test_mistakes_in_the_published_file_are_named(tmp_path, change, message):
@@ -92,7 +93,7 @@ def test_mistakes_in_the_published_file_are_named(tmp_path, change, message):
     [
         (["--list", "test"], "there is no 'test'; take one of dev, eval-A"),
         (["a/x.score"], "two score files are called x: write NAME=a/x.score"),
-        (["none.score"], "none.score: No such file"),
+        (["none.score"], "none.score is missing"),
         (["--p-target", "0.3"], "leave out --p-target"),
     ],
 )

@@ -101,11 +101,20 @@ def test_parts_of_another_plan_are_deleted(encoder, data, tmp_path, capsys, monk
     assert out.read_bytes() == (tmp_path / "fresh.npz").read_bytes()
 
 
-def test_a_damaged_part_is_named(encoder, data, tmp_path):
+@pytest.mark.parametrize(
+    ("items", "vectors", "reason"),
+    [
+        ([0], np.zeros((1, 23), np.float32), r"vectors are float32 \(1, 23\)"),
+        ([-1], np.zeros((1, 24), np.float32), "an item is negative"),
+        ([12], np.zeros((1, 24), np.float32), "out of bounds"),
+    ],
+)
+def test_a_damaged_part_is_named(encoder, data, tmp_path, items, vectors, reason):
     stop(encoder, data, tmp_path / "e.npz", 1)
     part = next((tmp_path / "e.npz.parts").glob("*.npz"))
-    part.write_bytes(b"PK\3\4")
-    with pytest.raises(TidyVoiceError, match=f"^{part} is damaged: delete it"):
+    np.savez(part, items=items, vectors=vectors)
+    message = rf"^{part} is not a readable part .*{reason}.*: delete it, and run again"
+    with pytest.raises(TidyVoiceError, match=message):
         extract(encoder, data, tmp_path / "e.npz", memory_mib=1)
 
 

@@ -155,22 +155,11 @@ def test_a_calibration_comes_back_from_disk(tmp_path):
     assert read.notes["targets"] == trials.label.sum()
 
 
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ("", "not a calibration"),
-        ("[1]", "not a calibration"),
-        ({"weights": [float("nan")]}, "weights.0: "),
-    ],
-)
-def test_a_broken_file_is_named(tmp_path, content, message):
+def test_a_broken_file_is_named(tmp_path):
+    good = {"names": ["score"], "mean": [0.0], "scale": [1.0], "offset": 0.5, "prior": 0.01}
     path = tmp_path / "cal.json"
-    assert "No such file" in refused(load_calibration, path)
-    if isinstance(content, dict):
-        good = {"names": ["score"], "mean": [0.0], "scale": [1.0], "offset": 0.5, "prior": 0.01}
-        content = json.dumps({**good, **content})
-    path.write_text(content)
-    assert f"{path}: {message}" in refused(load_calibration, path)
+    path.write_text(json.dumps({**good, "weights": [float("nan")]}))
+    assert f"{path}: weights.0: " in refused(load_calibration, path)
 
 
 def test_what_cannot_be_fitted_is_named():

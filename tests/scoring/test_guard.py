@@ -120,9 +120,10 @@ def test_provenance_of_other_scores_does_not_count(tmp_path):
     assert read_lineage(path).complete
     path.write_text(path.read_text().replace(" target", " nontarget", 1))
     assert not read_lineage(path).complete
-    for broken in ("{", '{"fingerprint": "", "steps": [{}]}'):
-        beside.write_text(broken)
-        assert f"{beside}: not a provenance of this version" in refusal("metrics", path)
+    # A fit that does not say of how many trials cannot be described.
+    step = {"step": "calibration", "inputs": [{"role": "fit", "path": "calib.score"}]}
+    beside.write_text(json.dumps({"fingerprint": "", "steps": [step]}))
+    assert f"{beside}: steps.0: not a record of this version" in refusal("metrics", path)
 
 
 MARK = "CONFOUNDED: quality measures alone separate targets from non-targets in the "

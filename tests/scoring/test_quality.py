@@ -56,4 +56,4 @@ def test_measures_by_hand(tmp_path):
 )
 def test_what_cannot_be_measured_is_named(tmp_path, files, message):
     assert message in refused(tables(tmp_path, **files).measures, TRIALS)
-    assert "'en'. Give durations" in refused(tables, tmp_path, "a en\n")
+    assert '["en"]): give seconds' in refused(tables, tmp_path, "a en\n")

@@ -89,7 +89,9 @@ def test_the_first_faulty_line_is_named(tmp_path, text, line):
 
 
 @pytest.mark.usefixtures("_blocks")
-@pytest.mark.parametrize("line", ["a b nan target", "a b target 0.5", "a b 0.5 1", "a b 0.5"])
+@pytest.mark.parametrize(
+    "line", ["a b nan target", "a b 1e999 target", "a b 0x10 target", "a b 1_0 target", "a b 0.5"]
+)
 def test_the_first_bad_score_is_named(tmp_path, line):
     lines = [f"u{n} b 0.5 target\n" for n in range(9)]
     path = written(tmp_path, "".join([*lines, line, "\n", *lines, line]))
@@ -118,11 +120,28 @@ def test_the_order_of_ids_is_that_of_the_file(tmp_path):
     assert read_trials(written(tmp_path, "\n".join(lines))).ids == expected
 
 
-def test_a_missing_or_damaged_file_is_named(tmp_path):
-    for name, content in (("cut.gz", gzip.compress(b"a b\n" * 100)[:-9]), ("plain.gz", b"a b\n")):
-        (tmp_path / name).write_bytes(content)
-    for name in ("none", "cut.gz", "plain.gz", "."):
-        assert refused(read_trials, tmp_path / name).startswith(f"{tmp_path / name}: ")
+@pytest.mark.usefixtures("_blocks")
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (gzip.compress(b"a b\n" * 100)[:-9], "Compressed file ended"),
+        (gzip.compress(b"a b\n" + b"c d" * 2**21), "a line of 1,048,576 bytes or more"),
+        (gzip.compress(b"a b\n" * 2**21), "it expands to more than 200 times its size"),
+    ],
+)
+def test_a_damaged_file_and_one_that_expands_without_end_are_refused(tmp_path, content, reason):
+    path = tmp_path / "list.gz"
+    path.write_bytes(content)
+    message = refused(read_trials, path)
+    assert message.startswith(f"{path} is not a readable text file of columns ({reason}")
+
+
+def test_text_in_utf_16_is_refused_and_a_byte_order_mark_is_no_letter(tmp_path):
+    text = "1 a b\n0 c d\n"
+    assert read_trials(written(tmp_path, text.encode("utf-8-sig"))).ids == ["a", "b", "c", "d"]
+    for place, line in ((0, text.encode("utf-16")), (1, b"1 a b\n" + b"0 a\0 c\n")):
+        path = written(tmp_path, line)
+        assert refused(read_trials, path).startswith(f"{path}:{place + 1}: ")
 
 
 def test_ids_match_without_one_trailing_wav(tmp_path):

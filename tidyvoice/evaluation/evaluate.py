@@ -1,8 +1,8 @@
 """The evaluation of a score file, computed once and kept beside it.
 
 ``evaluate`` writes ``NAME.metrics.json`` beside ``NAME.score``. The file holds the SHA-256 of
-everything that the metrics were computed from and of the code that computed them. It is read back
-only while all of these are the same, and computed anew otherwise.
+everything that the metrics were computed from, of the code that computed them, and of its own
+content. It is read back only while all of these are the same, and computed anew otherwise.
 """
 
 import hashlib
@@ -27,6 +27,7 @@ from tidyvoice.scoring.groups import Groups, languages_of, read_maps, speakers_o
 from tidyvoice.scoring.lineage import Lineage, lineage_path, read_lineage
 from tidyvoice.scoring.metrics import Costs
 from tidyvoice.scoring.trials import ScoreTable, checksum
+from tidyvoice.settings import LARGEST_JSON
 
 LEAST = 100  # resamples; with fewer, an end of the interval is a single resample
 
@@ -144,6 +145,7 @@ class Evaluation:
 
 
 _JSON = TypeAdapter(Evaluation)
+_HEAD = '{{"sha256":"{}",'  # of the file; the checksum is that of all other bytes
 
 
 def evaluate(
@@ -171,9 +173,11 @@ def evaluate(
         rows, draws = kept.categories, kept.draws
         if not resamples:
             rows, draws = tuple(with_intervals(rows, {})), None
+        _warn_if_inverted(file.path, rows[0].eer)
         return replace(kept, lineage=lineage, categories=rows, resamples=resamples, draws=draws)
     table, groups, speakers = loaded or file.load()
     rows, draws = categories.evaluate(table, groups, points), None
+    _warn_if_inverted(file.path, rows[0].eer)
     single, pairs = by_language(table, groups, points[0]) if groups else ((), ())
     if resamples and speakers:
         resampled = resample(table, groups, speakers, points, resamples)
@@ -184,6 +188,13 @@ def evaluate(
     if usual:
         _keep(path, evaluation)
     return evaluation
+
+
+def _warn_if_inverted(path: Path, eer: float) -> None:
+    if eer > 0.5:
+        text = f"{path}: the EER is {eer:.2%}: targets score lower than non-targets"
+        fix = "negate the scores, or check the labels"
+        warnings.warn(f"{text}; {fix}", TidyVoiceWarning, stacklevel=3)
 
 
 def _draws(resampled: dict[str, Resampled], speakers: Groups) -> Draws:
@@ -208,17 +219,27 @@ def _code() -> str:
 
 
 def _read(path: Path) -> Evaluation | None:
+    """Return a kept evaluation; None if there is none or a byte of it has changed."""
     try:
-        return _JSON.validate_json(path.read_bytes())
-    except (OSError, ValidationError):
+        with open(path, "rb") as file:
+            content = file.read(LARGEST_JSON)
+        rest = content[len(_sealed(b"")) :]
+        return _JSON.validate_json(b"{" + rest) if content == _sealed(rest) else None
+    except (OSError, ValidationError):  # validation fails for the file of another version
         return None
+
+
+def _sealed(content: bytes) -> bytes:
+    """Return the bytes of a file from those after its checksum."""
+    return _HEAD.format(hashlib.sha256(content).hexdigest()).encode() + content
 
 
 def _keep(path: Path, evaluation: Evaluation) -> None:
     """Write an evaluation; a file that is not one of any version is left alone."""
     try:
         if not path.exists() or b'"min_cllr":' in path.read_bytes():
-            write_text(path, _JSON.dump_json(evaluation).decode() + "\n")
+            content = _JSON.dump_json(evaluation) + b"\n"
+            write_text(path, _sealed(content.removeprefix(b"{")).decode())
             return
         problem = f"{path} is another kind of file; move it away"
     except OSError as error:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field
 
@@ -27,8 +27,8 @@ class TrialList(Strict):
 class Figures(Strict):
     """Published results of one system on one list; minDCF at P_target 0.01, costs of 1."""
 
-    eer_percent: dict[Category, float] = Field(min_length=1)
-    min_dcf: dict[Category, float] = Field(default_factory=dict)
+    eer_percent: dict[Category, Annotated[float, Field(ge=0, le=100)]] = Field(min_length=1)
+    min_dcf: dict[Category, Annotated[float, Field(ge=0, le=1)]] = Field(default_factory=dict)
 
     @property
     def eer(self) -> dict[str, float]:

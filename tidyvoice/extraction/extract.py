@@ -7,11 +7,9 @@ always has the same bytes.
 """
 
 import hashlib
-import json
 import shutil
 import sys
 import time
-import zipfile
 from collections.abc import Iterator
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
@@ -20,15 +18,17 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from tidyvoice.arrays import read_arrays, write_arrays
 from tidyvoice.batch_plan import Items, plan_batches, plan_items
 from tidyvoice.distributed import World
 from tidyvoice.encoder import SpeakerEncoder
 from tidyvoice.encoder.embedder import LONGEST
-from tidyvoice.errors import TidyVoiceError, summarise
+from tidyvoice.errors import TidyVoiceError, reading, summarise
 from tidyvoice.extraction.workers import MEMORY, AudioFolder, Batch, batch_frames, embed_batches
-from tidyvoice.files import atomic_path, only_writer, write_text
+from tidyvoice.files import only_writer, write_text
 from tidyvoice.headers import SAMPLE_RATE
 from tidyvoice.scoring.embeddings import save_embeddings
+from tidyvoice.settings import Strict, read_json
 from tidyvoice.source import source_hash
 
 # A part is written when it holds a tenth of the time so far, between these limits in seconds.
@@ -48,51 +48,61 @@ class Extracted:
     failures: Path | None
 
 
-class Parts:
-    """Folder ``out`` + ".parts" of items with their embeddings.
+class Plan(Strict):
+    """Everything that the embeddings of an extraction depend on."""
 
-    Its plan is everything that the embeddings depend on, by name.
-    """
+    utterances: str  # SHA-256 of their ids and lengths
+    code: str
+    model: str
+    frontend: str
+    precision: str
+    device: str  # rounding differs between devices
+    longest: str
+    batch_frames: int
+
+
+class Parts:
+    """Folder ``out`` + ".parts" of items with their embeddings, and of their plan."""
 
     def __init__(self, out: Path):
         self.folder = out.with_name(out.name + ".parts")
 
-    def begin(self, plan: dict[str, str | int]) -> int:
+    def begin(self, plan: Plan) -> int:
         """Keep the parts of the same plan, delete others, and return a number above theirs."""
         path, files = self.folder / "plan.json", self._files()
-        older = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-        others = [name for name in plan if older.get(name) != plan[name]]
+        older = read_json(Plan, path, f"delete {self.folder}") if path.exists() else None
+        others = [name for name, value in plan if getattr(older, name, None) != value]
         if others and files:
             message = f"{self.folder} has parts for another {', '.join(others)}: deleted"
             print(message, file=sys.stderr, flush=True)
             for file in files:
                 file.unlink()
-        write_text(path, json.dumps(plan, indent=1) + "\n")
+        write_text(path, plan.model_dump_json(indent=1) + "\n")
         return max((int(file.name.split("-")[0]) for file in self._files()), default=-1) + 1
 
     def write(self, number: int, rank: int, items: np.ndarray, vectors: np.ndarray) -> None:
         """Write part ``number`` of a process: the embeddings float32 [K x D] of items int64 [K]."""
-        path = self.folder / f"{number:06d}-{rank:04d}.npz"
-        with atomic_path(path) as partial, open(partial, "wb") as file:
-            np.savez(file, items=items, vectors=vectors)
+        write_arrays(self.folder / f"{number:06d}-{rank:04d}.npz", items=items, vectors=vectors)
 
-    def collect(self, count: int) -> tuple[np.ndarray, np.ndarray]:
+    def collect(self, count: int, dimension: int) -> tuple[np.ndarray, np.ndarray]:
         """Return the embeddings float32 [count x D], and which are there, bool [count]."""
-        matrix, mask = np.zeros((count, 0), np.float32), np.zeros(count, dtype=bool)
+        matrix, mask = np.zeros((count, dimension), np.float32), np.zeros(count, dtype=bool)
+        content, fix = "part of this extraction", "delete it, and run again"
         for path in self._files():
-            try:
-                with np.load(path, allow_pickle=False) as archive:
-                    items, vectors = archive["items"], archive["vectors"]
-            except (ValueError, KeyError, EOFError, zipfile.BadZipFile):
-                raise TidyVoiceError(f"{path} is damaged: delete it, and run again") from None
-            if not matrix.shape[1]:
-                matrix = np.zeros((count, vectors.shape[1]), np.float32)
-            matrix[items], mask[items] = vectors, True
+            part = read_arrays(path, {"items": "i", "vectors": "f"}, content, fix)
+            items, vectors = part["items"], part["vectors"]
+            with reading(path, content, fix):
+                if (vectors.dtype, vectors.shape) != (matrix.dtype, (items.size, dimension)):
+                    raise ValueError(f"vectors are {vectors.dtype} {vectors.shape}")
+                wrong = len(np.unique(items)) < items.size or (items < 0).any()
+                if wrong or not np.isfinite(vectors).all():
+                    raise ValueError("an item is negative or repeated, or a vector is not finite")
+                matrix[items], mask[items] = vectors, True
         return matrix, mask
 
     def _files(self) -> list[Path]:
         """Return the parts, the oldest first, because a later one may replace its items."""
-        return sorted(self.folder.glob("[0-9]*.npz"))
+        return sorted(self.folder.glob(f"{'[0-9]' * 6}-{'[0-9]' * 4}.npz"))
 
 
 def embed_rows(encoder: SpeakerEncoder, source: AudioFolder, rows: np.ndarray) -> np.ndarray:
@@ -146,17 +156,18 @@ def extract(
         if world.is_first:
             ids = "\n".join(source.ids[row] for row in fit).encode()
             utterances = hashlib.sha256(ids + source.samples[fit].astype("<i8").tobytes())
-            plan = {
-                "utterances": utterances.hexdigest(),
-                "code": source_hash(),
-                "model": encoder.weights,
-                "frontend": encoder.settings.model_dump_json(),
-                "precision": encoder.precision,
-                "device": encoder.device.type,  # rounding differs between devices
-                "longest": f"{longest:g}",
-                "batch_frames": largest,
-            }
-            state = parts.begin(plan), parts.collect(len(items))[1]
+            plan = Plan(
+                utterances=utterances.hexdigest(),
+                code=source_hash(),
+                model=encoder.weights,
+                frontend=encoder.settings.model_dump_json(),
+                precision=encoder.precision,
+                device=encoder.device.type,
+                longest=f"{longest:g}",
+                batch_frames=largest,
+            )
+            number = parts.begin(plan)
+            state = number, parts.collect(len(items), encoder.model.embed_dim)[1]
         number, done = world.gather(state)[0]
         # A batch with a missing item is computed again as a whole, so that the bytes are the same.
         batches = [b for b in plan_batches(items.frames, largest) if not done[b].all()]
@@ -212,7 +223,7 @@ def _merge(
     parts: Parts, out: Path, encoder: SpeakerEncoder, source: AudioFolder, items: Items, why: str
 ) -> None:
     """Write the table from the parts, then remove them; ``why`` explains an empty table."""
-    vectors, mask = parts.collect(len(items))
+    vectors, mask = parts.collect(len(items), encoder.model.embed_dim)
     firsts = items.firsts
     complete = np.logical_and.reduceat(mask, firsts) if len(firsts) else mask
     if not complete.any():

@@ -145,7 +145,7 @@ def cost_picture(
             axes.axvline(bayes_threshold, **style)
             axes.plot([], [], label="Bayes threshold", **style)
             shown.append(bayes_threshold)
-        room = 0.03 * (max(shown) - min(shown))
+        room = 0.03 * (max(shown) - min(shown)) or 0.5  # all scores may be equal
         axes.set(xlim=(min(shown) - room, max(shown) + room), ylim=(0, COST_SHOWN))
         axes.set(xlabel="Threshold", ylabel="Normalised DCF")
         axes.xaxis.set_major_locator(ticker.MaxNLocator(8))

@@ -1,12 +1,15 @@
 """The log of a training, ``log/train.jsonl``."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from pydantic import Field, ValidationError, create_model
 
-LOG_KEYS = ("loss", "accuracy", "lr", "margin", "utt_per_s")
+LONGEST_LINE = 2**16  # bytes
+LARGEST = 1e30  # of the values: figures of larger ones overflow
+LOG_KEYS = dict.fromkeys(("loss", "accuracy", "lr", "margin", "utt_per_s"), (float, np.nan))
+_Step = create_model("_Step", iteration=(int, Field(ge=0, lt=2**53)), **LOG_KEYS)
 
 
 @dataclass(frozen=True)
@@ -34,16 +37,16 @@ def read_log(path: Path) -> TrainingLog | None:
         return None
     rows: list[list[float]] = []
     unreadable = 0
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        try:
-            step = json.loads(line)
-            values = [float(step.get(key, np.nan)) for key in LOG_KEYS]
-            rows.append([float(step["iteration"]), *values])
-        except (ValueError, TypeError, KeyError, AttributeError):
-            unreadable += 1
+    with open(path, "rb") as file:
+        for line in iter(lambda: file.readline(LONGEST_LINE), b""):
+            try:
+                rows.append(list(_Step.model_validate_json(line).model_dump().values()))
+            except ValidationError:
+                unreadable += 1
     if not rows:
         return None
     iteration, *values = np.array(rows).T
+    values = np.where(np.abs(values) < LARGEST, values, np.nan)
     later = np.minimum.accumulate(np.append(iteration[1:], np.inf)[::-1])[::-1]
     columns = {key: v[iteration < later] for key, v in zip(LOG_KEYS, values, strict=True)}
     return TrainingLog(iteration[iteration < later].astype(int), columns, unreadable)

@@ -22,13 +22,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import Field, FiniteFloat, model_validator
+from pydantic import Field, model_validator
 
 from tidyvoice.errors import TidyVoiceError, TidyVoiceWarning
 from tidyvoice.files import write_text
 from tidyvoice.scoring.provenance import COMPARED, Remark, Source, Step
 from tidyvoice.scoring.trials import Trials
-from tidyvoice.settings import Strict, validate
+from tidyvoice.settings import Strict, read_json
 
 PRIOR = 0.01  # the challenge's
 # Penalty on the weights: it shrinks the weight of a good score by about 1 %.
@@ -106,11 +106,11 @@ class Calibration(Strict):
     """
 
     format: Literal["tidyvoice calibration 1"] = "tidyvoice calibration 1"
-    names: tuple[str, ...]
-    mean: tuple[FiniteFloat, ...]
-    scale: tuple[Annotated[FiniteFloat, Field(gt=0)], ...]
-    weights: tuple[FiniteFloat, ...]
-    offset: FiniteFloat
+    names: Annotated[tuple[str, ...], Field(min_length=1)]
+    mean: tuple[float, ...]
+    scale: tuple[Annotated[float, Field(gt=0)], ...]
+    weights: tuple[float, ...]
+    offset: float
     prior: Annotated[float, Field(gt=0, lt=1)]
     notes: dict[str, Any] = Field(default_factory=dict)
     origin: Origin | None = None
@@ -146,13 +146,7 @@ class Calibration(Strict):
 
 def load_calibration(path: str | Path) -> Calibration:
     """Read what ``Calibration.save`` wrote."""
-    try:
-        values = dict(json.loads(Path(path).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
-        raise TidyVoiceError(
-            f"{path}: not a calibration ({error}). Write one with `tidyvoice calibrate --save`."
-        ) from None
-    return validate(Calibration, values, path)
+    return read_json(Calibration, path, "write it with `tidyvoice calibrate --save`")
 
 
 def check_measures(features: Features, listed: Source) -> list[Remark]:

@@ -1,19 +1,20 @@
 """Text files of columns that white space separates: lists of many million lines."""
 
+import codecs
 import gzip
 import re
-import zlib
 from bisect import bisect
-from collections.abc import Callable, Mapping
-from itertools import chain
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import polars as pl
 
-from tidyvoice.errors import TidyVoiceError
+from tidyvoice.arrays import EXPANSION
+from tidyvoice.errors import TidyVoiceError, reading
 
 # Text is parsed in blocks, so that it needs the same memory for any number of lines.
 BLOCK_BYTES = 2**22
+LONGEST_LINE = 2**20  # bytes
 _BLANKS = b"\t\r\v\f"
 _TO_SPACES = bytes.maketrans(_BLANKS, b"    ")
 
@@ -34,27 +35,41 @@ def read_columns(
             finite numbers, or a ``pl.Enum`` of labels.
         expected: the format in words, for the error messages.
     """
-    path, tables, line, blank = Path(path), [], 1, 0  # number of the next line, blank ones before
-    try:
-        with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as file:
-            head = file.readline()
-            columns = columns_of(head.decode(errors="replace").split())
-            if columns is None:
-                raise _fault(path, 1, head, expected)
-            for block in chain([head], iter(lambda: file.read(BLOCK_BYTES) + file.readline(), b"")):
-                text = block.rstrip()
-                if text:
-                    lines = b"\n" * blank + text
-                    table = _parse(lines, columns)
-                    if table is None:
-                        raise _first_fault(path, line, lines, columns, expected)
-                    tables.append(table)
-                    line, blank = line + table.height, -1
-                blank += block.count(b"\n", len(text))
-    except (OSError, EOFError, zlib.error) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise TidyVoiceError(f"{path}: {reason}. Give a file of lines {expected}.") from error
-    return pl.concat(tables)
+    path, columns, tables = Path(path), None, []
+    line, blank = 1, 0  # number of the next line, blank ones before
+    with reading(path, "text file of columns", f"give a file of lines {expected}"):
+        for block in _blocks(path):
+            columns = columns or columns_of(block.decode(errors="replace").split())
+            if columns is None or (blank > 0 and block.strip()):
+                raise _fault(path, line, block if columns is None else b"", expected)
+            if text := block.rstrip():
+                table = _parse(text, columns)
+                if table is None:
+                    raise _first_fault(path, line, text, columns, expected)
+                tables.append(table)
+                line, blank = line + table.height, -1
+            blank += block.count(b"\n", len(text))
+        return pl.concat(tables)
+
+
+def _blocks(path: Path) -> Iterator[bytes]:
+    """Yield the first line (empty for an empty file), then blocks of complete lines."""
+    size = total = 0
+    with open(path, "rb") as raw:
+        file = gzip.GzipFile(fileobj=raw) if path.suffix == ".gz" else raw
+        while True:
+            block, rest = file.read(size), file.readline(LONGEST_LINE)
+            if len(rest) == LONGEST_LINE:
+                raise ValueError(f"a line of {LONGEST_LINE:,} bytes or more")
+            block += rest
+            total += len(block)
+            # gzip can expand a thousandfold; lists of trials do not reach the limit.
+            if file is not raw and total > EXPANSION * raw.tell() + BLOCK_BYTES:
+                raise ValueError(f"it expands to more than {EXPANSION} times its size")
+            if size and not block:
+                return
+            yield block if size else block.removeprefix(codecs.BOM_UTF8)
+            size = BLOCK_BYTES
 
 
 def more(number: int) -> str:
@@ -64,6 +79,8 @@ def more(number: int) -> str:
 
 def _parse(text: bytes, columns: Columns) -> pl.DataFrame | None:
     """Return the table of complete lines; None if a line is wrong."""
+    if b"\0" in text:  # a binary file, or text in UTF-16
+        return None
     table = None if any(blank in text for blank in _BLANKS) else _table(text, columns)
     if table is None:
         text = re.sub(rb" +", b" ", text.translate(_TO_SPACES))

@@ -4,7 +4,7 @@ import math
 from typing import Annotated
 
 import numpy as np
-from pydantic import Field, FiniteFloat, NonNegativeInt
+from pydantic import Field, NonNegativeInt, model_validator
 
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.settings import Strict
@@ -13,6 +13,7 @@ BINS = 400
 TAIL = 0.005  # share of the non-target scores that the tail is fitted to, or,
 ENOUGH = 400  # if that is less, this many of them, or the upper quarter
 FEWEST = {"target": 10, "non-target": 40}  # trials
+RAREST, HEAVIEST = 1e-30, 3  # false-alarm rate and shape whose threshold does not overflow
 Counts = Annotated[tuple[NonNegativeInt, ...], Field(min_length=BINS, max_length=BINS)]
 
 
@@ -28,8 +29,18 @@ class Distribution(Strict):
 
     target: Counts
     nontarget: Counts
-    tail: tuple[FiniteFloat, FiniteFloat, FiniteFloat, FiniteFloat]
-    span: tuple[FiniteFloat, FiniteFloat] = (-1.0, 1.0)
+    tail: tuple[float, float, float, float]
+    span: tuple[float, float] = (-1.0, 1.0)
+
+    @model_validator(mode="after")
+    def _usable(self) -> "Distribution":
+        start, share, scale, shape = self.tail
+        if not all(0 < sum(counts) < 2**53 for counts in (self.target, self.nontarget)):
+            raise ValueError("there are no trials of one kind, or too many")
+        possible = 0 < share < 1 and scale > 0 and 0 != shape <= HEAVIEST
+        if not possible or not self.span[0] <= start <= self.span[1]:
+            raise ValueError(f"the tail {self.tail} is not possible")
+        return self
 
     @classmethod
     def of(cls, scores: np.ndarray, is_target: np.ndarray) -> "Distribution":
@@ -56,8 +67,8 @@ class Distribution(Strict):
         Scores are taken as independent; those of one recording are not, so that the threshold is
         rather too high than too low.
         """
-        if not 0 < false_alarm < 1 or voices < 1:
-            raise TidyVoiceError(f"false_alarm {false_alarm:g}: give a probability between 0 and 1")
+        if not RAREST <= false_alarm < 1 or voices < 1:
+            raise TidyVoiceError(f"false_alarm {false_alarm:g}: give a probability, {RAREST} to 1")
         each = -math.expm1(math.log1p(-false_alarm) / voices)
         start, share, scale, shape = self.tail
         if each <= share:

@@ -3,15 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 
-from tidyvoice.errors import TidyVoiceError
-from tidyvoice.files import atomic_path
+from tidyvoice.arrays import read_arrays, write_arrays
+from tidyvoice.errors import TidyVoiceError, reading
 
-# What numpy raises for a file that is no ``.npz``.
-_UNREADABLE = (ValueError, KeyError, TypeError, OSError, EOFError, AttributeError, BadZipFile)
+_ARRAYS = {"ids": "U", "embeddings": "f", "trained_on?": "u", "model?": "U"}
+_FIX = "write it with `tidyvoice extract`, or convert it as docs/evaluation.md shows"
 
 
 @dataclass(frozen=True)
@@ -37,24 +36,19 @@ class Embeddings:
 
 def load_embeddings(path: str | Path) -> Embeddings:
     """Read a table of embeddings; a repeated id or a value that is not finite is an error."""
-    trained_on = None
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            ids, vectors = archive["ids"], archive["embeddings"]
-            if "trained_on" in archive:
-                trained_on = archive["trained_on"].tobytes().decode().splitlines()
-            model = str(archive["model"]) if "model" in archive else None
-    except _UNREADABLE as error:
-        reason = getattr(error, "strerror", None) or type(error).__name__
-        raise TidyVoiceError(
-            f"{path}: not a readable table of embeddings ({reason}). Write it with `tidyvoice "
-            "extract`, or convert it as docs/evaluation.md shows."
-        ) from error
-    if vectors.dtype.kind == "f":
-        with np.errstate(over="ignore"):  # _check refuses infinity
-            vectors = vectors.astype(np.float32, copy=False)
-    _check(path, ids, vectors)
-    return Embeddings(ids.tolist(), vectors, trained_on, model)
+    arrays = read_arrays(path, _ARRAYS, "table of embeddings", _FIX)
+    trained_on, model = arrays.get("trained_on"), arrays.get("model")
+    with np.errstate(over="ignore"):  # _check refuses infinity
+        vectors = arrays["embeddings"].astype(np.float32, copy=False)
+    with reading(path, "table of embeddings", _FIX):
+        ids = arrays["ids"].tolist()
+        "".join(ids).encode()  # refuses letters that do not exist
+        if trained_on is not None:
+            trained_on = trained_on.astype(np.uint8, casting="safe").tobytes().decode().splitlines()
+        if model is not None and model.ndim:
+            raise ValueError("'model' is not one text")
+    _check(path, arrays["ids"], vectors)
+    return Embeddings(ids, vectors, trained_on, None if model is None else str(model))
 
 
 def same_model(tables: Mapping[str | Path, Embeddings]) -> None:
@@ -83,17 +77,14 @@ def save_embeddings(
     origin = {} if model is None else {"model": np.array(model)}
     if trained_on is not None:
         origin["trained_on"] = np.frombuffer("\n".join(trained_on).encode(), dtype=np.uint8)
-    # An open file, because numpy would add ".npz" to a name that ends otherwise.
-    with atomic_path(path) as partial, open(partial, "wb") as file:
-        np.savez(file, ids=ids, embeddings=matrix, **origin)
+    write_arrays(path, ids=ids, embeddings=matrix, **origin)
 
 
 def _check(path: str | Path, ids: np.ndarray, vectors: np.ndarray) -> None:
-    kinds = ids.dtype.kind + vectors.dtype.kind
-    if kinds != "Uf" or vectors.ndim != 2 or ids.shape != vectors.shape[:1] or not len(ids):
+    if vectors.ndim != 2 or ids.shape != vectors.shape[:1] or not vectors.size:
         raise TidyVoiceError(
-            f"{path}: 'ids' {ids.dtype} {ids.shape} and 'embeddings' {vectors.dtype} "
-            f"{vectors.shape}; they must be text [N] and floats [N x D] with N above 0."
+            f"{path}: 'ids' {ids.shape} and 'embeddings' {vectors.shape}; they must be text [N] "
+            "and floats [N x D] with N and D above 0."
         )
     unique, counts = np.unique(ids, return_counts=True)
     if counts.max() > 1:

@@ -4,8 +4,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.files import refuse_inputs, sha256, write_text
 from tidyvoice.scoring.provenance import (
@@ -19,7 +17,7 @@ from tidyvoice.scoring.provenance import (
     describe,
 )
 from tidyvoice.scoring.trials import ScoreTable, write_scores
-from tidyvoice.settings import Strict
+from tidyvoice.settings import Strict, read_json
 
 
 class _Record(Strict):
@@ -111,13 +109,8 @@ def read_lineage(path: str | Path) -> Lineage:
     path = Path(path)
     sidecar = lineage_path(path)
     if sidecar.is_file():
-        try:
-            record = _Record.model_validate_json(sidecar.read_bytes())
-        except ValidationError:
-            raise TidyVoiceError(
-                f"{sidecar}: not a provenance of this version. Make {path.name} again, or delete "
-                f"{sidecar.name}."
-            ) from None
+        fix = f"make {path.name} again, or delete {sidecar.name}"
+        record = read_json(_Record, sidecar, fix)
         # Another program may have replaced the scores.
         if record.steps and record.fingerprint == _fingerprint(path):
             return Lineage(record.steps)

@@ -33,6 +33,7 @@ from tidyvoice.scoring.tables import Tables
 from tidyvoice.scoring.trials import ScoreTable, read_scores, read_trials
 
 BY_LANGUAGE = "language"
+LARGEST = 1e100  # of the scores in a fit, which squares them
 
 
 def score_list(
@@ -188,12 +189,19 @@ def _features(
     guard: LeakGuard,
 ) -> tuple[Features, People]:
     """Return the features of the list that the systems share, and its speakers."""
-    table = read_scores(paths[0])
-    trials, scores = table.trials, [table.scores]
-    for path in paths[1:]:
-        other = read_scores(path)
-        same_trials(trials, other.trials)
-        scores.append(other.scores)
+    trials, scores = None, []
+    for path in paths:
+        table = read_scores(path)
+        trials = trials or table.trials
+        if scores:
+            same_trials(trials, table.trials)
+        low, high = table.scores.min(), table.scores.max()
+        if (low == high and len(trials) > 1) or max(-low, high) > LARGEST:
+            raise TidyVoiceError(
+                f"{path}: all scores are between {low:g} and {high:g}. Give scores that differ, "
+                f"within ±{LARGEST:g}."
+            )
+        scores.append(table.scores)
     people = People.of(role, paths[0], trials, utt2spk)
     tables.check(guard, people)
     features = Features(trials, scores, *tables.measures(trials))

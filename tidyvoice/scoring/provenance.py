@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from tidyvoice.settings import Strict
 
@@ -32,7 +32,19 @@ class Source(Strict):
     speakers: int | None = None
 
 
-class Remark(Strict):
+class _Describable(Strict):
+    """Record that ``describe`` can put into words, whatever file it came from."""
+
+    @model_validator(mode="after")
+    def _has_words(self) -> "_Describable":
+        try:
+            describe(self)
+        except Exception as error:  # a missing value or one of another type
+            raise ValueError(f"not a record of this version ({error!r})") from None
+        return self
+
+
+class Remark(_Describable):
     """Caveat about a result; ``reason`` is a key of ``_REASONS``, which ``details`` fill in."""
 
     kind: Kind
@@ -42,7 +54,7 @@ class Remark(Strict):
     details: dict[str, Any] = Field(default_factory=dict)
 
 
-class Step(Strict):
+class Step(_Describable):
     """One step of processing: "cosine", a normalisation, "calibration" or "fusion" (of systems).
 
     ``UNKNOWN_ORIGIN`` stands for steps that are not known, and comes first.

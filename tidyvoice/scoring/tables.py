@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 
-from tidyvoice.errors import TidyVoiceError
+from tidyvoice.errors import TidyVoiceError, reading
 from tidyvoice.scoring.cohort import Cohort, every_id, speaker_cohort
 from tidyvoice.scoring.cosine import pairwise_products, unit_vectors
 from tidyvoice.scoring.embeddings import Embeddings, load_embeddings, same_model
@@ -155,11 +156,8 @@ def _durations(utt2dur: Sequence[Path]) -> dict[str, float] | None:
     table = read_maps(utt2dur, "duration")
     if table is None:
         return None
-    try:
-        return {utterance: float(value) for utterance, value in table.items()}
-    except ValueError as error:
-        files = ", ".join(map(str, utt2dur))
-        raise TidyVoiceError(f"{files}: {error}. Give durations in seconds.") from None
+    with reading(", ".join(map(str, utt2dur)), "table of durations", "give seconds"):
+        return dict(zip(table, pl.Series(list(table.values())).cast(pl.Float64), strict=True))
 
 
 def _log(trials: Trials, what: str, values: np.ndarray) -> np.ndarray:

@@ -183,7 +183,7 @@ def _explain(model: type[BaseModel], problem: dict[str, Any]) -> str:
     key = prefix + last
     if problem["type"] == "extra_forbidden":
         fields = _fields_at(model, location[:-1])
-        fix = suggest(last, fields, prefix)
+        fix = suggest(last, fields, prefix) if fields else "remove it"
         if "args" in fields and fix.startswith("known"):
             fix += f" (settings of the component belong under {prefix}args)"
         return f"unknown key {key}: {fix}"
@@ -216,7 +216,11 @@ def _fields_at(model: type[BaseModel], location: Sequence[str]) -> list[str]:
             return []
         annotation = model.model_fields[part].annotation
         options = get_args(annotation) or [annotation]
-        model = next(t for t in options if isinstance(t, type) and issubclass(t, BaseModel))
+        # In Python 3.10, tuple[X, ...] is an instance of type.
+        classes = [t for t in options if isinstance(t, type) and get_origin(t) is None]
+        model = next((t for t in classes if issubclass(t, BaseModel)), None)
+        if model is None:  # nested tuples
+            return []
         if get_origin(annotation) in (dict, tuple):
             next(parts, None)  # the dictionary's key, or the place in the tuple
     return list(model.model_fields)

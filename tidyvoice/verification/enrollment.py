@@ -1,6 +1,5 @@
 """Enrolled speakers, and the search for an unknown speaker among them."""
 
-import zipfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,11 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from tidyvoice.errors import TidyVoiceError
-from tidyvoice.files import atomic_path
+from tidyvoice.arrays import read_arrays, write_arrays
+from tidyvoice.errors import TidyVoiceError, reading
 from tidyvoice.verification.verifier import Verifier
 
-COLUMNS = {"names": "name", "vectors": "vector", "recordings": "recordings", "seconds": "seconds"}
+# Arrays of the file, with the attribute and the type of each.
+COLUMNS = {
+    "names": ("name", np.str_), "vectors": ("vector", np.float32),
+    "recordings": ("recordings", np.int64), "seconds": ("seconds", np.float64),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -111,6 +114,8 @@ class Gallery:
     def add(self, enrollment: Enrollment, overwrite: bool = False) -> None:
         """Add a speaker of the same model as the others; ``overwrite`` allows a known name."""
         name = enrollment.name
+        if not name.strip():
+            raise TidyVoiceError("the name of the speaker is empty: give one")
         if name in self._enrollments and not overwrite:
             fix = "choose another name, or add --overwrite (overwrite=True)"
             raise TidyVoiceError(f"{name!r} is enrolled already: {fix}")
@@ -163,24 +168,27 @@ class Gallery:
     def save(self, path: str | Path) -> None:
         """Write an ``.npz`` file without pickles, atomically."""
         model = next((speaker.model for speaker in self), None)
-        columns = {key: np.array([getattr(s, name) for s in self]) for key, name in COLUMNS.items()}
-        # An open file, because numpy adds ".npz" to names that end otherwise.
-        with atomic_path(path) as partial, open(partial, "wb") as file:
-            np.savez(file, model=np.array(model or ""), **columns)
+        columns = {
+            key: np.array([getattr(speaker, name) for speaker in self], dtype=kind)
+            for key, (name, kind) in COLUMNS.items()
+        }
+        write_arrays(path, model=np.array(model or ""), **columns)
 
     @classmethod
     def load(cls, path: str | Path) -> "Gallery":
         """Read a file that ``save`` wrote."""
-        fix = "`tidyvoice enroll` writes one"
-        if not Path(path).is_file():
-            raise TidyVoiceError(f"{path}: no such file; {fix}")
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                rows = zip(*(file[key] for key in COLUMNS), strict=True)
-                model = str(file["model"]) or None
-            return cls(
-                Enrollment(str(name), vector, int(recordings), float(seconds), model)
-                for name, vector, recordings, seconds in rows
-            )
-        except (ValueError, KeyError, EOFError, OSError, zipfile.BadZipFile):
-            raise TidyVoiceError(f"{path} is not a file of enrolled speakers; {fix}") from None
+        content, fix = "file of enrolled speakers", "`tidyvoice enroll` writes one"
+        wanted = {key: np.dtype(kind).kind for key, (_, kind) in COLUMNS.items()}
+        arrays = read_arrays(path, {**wanted, "model": "U"}, content, fix)
+        with reading(path, content, fix):
+            model = str(arrays.pop("model")[()]) or None
+            names, vectors, recordings, seconds = arrays.values()
+            names, vectors = names.tolist(), vectors.astype(np.float32, copy=False)
+            if len(set(names)) < len(names) or not all(map(str.strip, names)):
+                raise ValueError("a name is empty or occurs twice")
+            if not (np.isfinite(vectors).all() and np.isfinite(seconds).all()):
+                raise ValueError("NaN or infinity in vectors or seconds")
+            if names and (vectors.ndim != 2 or min(vectors.size, *recordings, *seconds) <= 0):
+                raise ValueError("a dimension, recordings or seconds are not above 0")
+            rows = zip(names, vectors, recordings.tolist(), seconds.tolist(), strict=True)
+            return cls(Enrollment(*row, model) for row in rows)

@@ -1,5 +1,6 @@
 """Fitting a verifier to a model's embeddings and a labelled trial list."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from tidyvoice.scoring.normalization import normalize
 from tidyvoice.scoring.provenance import describe
 from tidyvoice.scoring.tables import CohortFiles, Tables
 from tidyvoice.scoring.trials import ScoreTable, Trials, read_trials
-from tidyvoice.verification.verifier import Scale, Verifier
+from tidyvoice.verification.verifier import SHA256, Scale, Verifier
 
 # Between 0.5, at which most users decide, and the priors of applications with few false alarms.
 PRIOR = 0.1
@@ -40,7 +41,7 @@ def fit_verifier(
     """
     tables = Tables([embeddings], mean, cohort)
     table = tables.embeddings
-    if table.model is None:
+    if not re.match(SHA256, table.model or ""):
         raise TidyVoiceError(f"{embeddings} does not name its model: extract it again")
     listed, spoken_by = read_trials(trials), read_maps(utt2spk, "speaker")
     guard = LeakGuard(allow_overlap)

@@ -2,14 +2,14 @@
 
 import base64
 import io
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import ConfigDict, Field, FiniteFloat, PlainSerializer, PlainValidator
+from pydantic import ConfigDict, Field, PlainSerializer, PlainValidator, model_validator
+from typing_extensions import TypedDict  # pydantic needs it for Python 3.11 and older
 
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.files import write_text
@@ -17,9 +17,9 @@ from tidyvoice.model_files import VERIFIER_FILE
 from tidyvoice.scoring.cohort import Cohort
 from tidyvoice.scoring.distribution import Distribution
 from tidyvoice.scoring.normalization import cohort_statistics
-from tidyvoice.settings import Strict, validate
+from tidyvoice.settings import Strict, read_json
 
-FORMAT = "tidyvoice verifier 3"
+SHA256 = "^[0-9a-f]{64}$"
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,8 @@ class Scale(Strict):
     """Calibration for a number of enrolment recordings: llr = slope * score + offset."""
 
     recordings: Annotated[int, Field(ge=1)]
-    slope: Annotated[FiniteFloat, Field(gt=0)]
-    offset: FiniteFloat
+    slope: Annotated[float, Field(gt=0)]
+    offset: float
     distribution: Distribution  # of the trials to which it was fitted
 
 
@@ -72,9 +72,17 @@ class Voices:
 def _array(value: np.ndarray | str) -> np.ndarray:
     """Read an array from the text of a ``.npy`` file in base64."""
     if isinstance(value, str):
-        file = io.BytesIO(base64.b64decode(value))
-        value = np.lib.format.read_array(file, allow_pickle=False)
-    if not isinstance(value, np.ndarray) or not np.isfinite(value).all():
+        file = io.BytesIO(base64.b64decode(value, validate=True))
+        try:
+            np.lib.format.read_magic(file)
+            shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
+        except Exception as error:  # numpy evaluates the header as Python
+            raise ValueError(f"not an array ({error})") from None
+        if dtype.kind != "f":
+            raise ValueError(f"an array of {dtype}")
+        value = np.frombuffer(file.read(), dtype)
+        value = value.reshape(shape, order="F" if fortran else "C")  # refuses another size
+    if not isinstance(value, np.ndarray) or not value.size or not np.isfinite(value).all():
         raise ValueError("not an array of finite numbers")
     return value
 
@@ -88,6 +96,15 @@ def _text(array: np.ndarray) -> str:
 Array = Annotated[np.ndarray, PlainValidator(_array), PlainSerializer(_text, when_used="json")]
 
 
+# How a verifier was fitted: names of files, numbers, and overlaps of speakers in words.
+Notes = TypedDict(
+    "Notes",
+    dict.fromkeys(("embeddings", "trials"), str)
+    | dict.fromkeys(("targets", "nontargets", "mean_of", "cohort_of"), int)
+    | {"prior": float, "in_sample": list[str], "unchecked": list[str]},
+)
+
+
 class Verifier(Strict):
     """Scores of embeddings and decisions on them.
 
@@ -99,7 +116,7 @@ class Verifier(Strict):
         scales: calibrations by number of enrolment recordings, increasing from 1.
         cohort: speakers of the cohort, float32 [C x D], centred, at unit length; None without.
         top_n: number of highest cohort scores used.
-        notes: how it was fitted, and what was not checked.
+        notes: see ``Notes``.
 
     Example:
         >>> verifier = Verifier.load("model")
@@ -110,13 +127,25 @@ class Verifier(Strict):
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
-    format: str = FORMAT
-    model: str
+    format: Literal["tidyvoice verifier 3"] = "tidyvoice verifier 3"
+    model: Annotated[str, Field(pattern=SHA256)]
     mean: Array
     scales: Annotated[tuple[Scale, ...], Field(min_length=1)]
     cohort: Array | None = None
     top_n: int = 0
-    notes: dict[str, Any] = Field(default_factory=dict)
+    notes: Notes
+
+    @model_validator(mode="after")
+    def _agreeing(self) -> "Verifier":
+        cohort = None if self.cohort is None else self.cohort.shape
+        if self.mean.ndim != 1 or (cohort and cohort[1:] != self.mean.shape):
+            raise ValueError(f"a mean {self.mean.shape} and a cohort {cohort} do not agree")
+        if cohort and not 2 <= self.top_n <= cohort[0]:
+            raise ValueError(f"top_n is {self.top_n}, of a cohort of {cohort[0]}")
+        recordings = [scale.recordings for scale in self.scales]
+        if recordings[0] != 1 or sorted(set(recordings)) != recordings:
+            raise ValueError(f"recordings of scales are {recordings}: they must increase from 1")
+        return self
 
     @property
     def fitted_to(self) -> str:
@@ -174,15 +203,7 @@ class Verifier(Strict):
         path = Path(folder) / VERIFIER_FILE
         if not path.is_file():
             return None
-        source = f"{path} (delete it, and write a new one with `tidyvoice fit-verifier`)"
-        try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-            current = values["format"] == FORMAT
-        except (ValueError, TypeError, KeyError):
-            current = False
-        if not current:
-            raise TidyVoiceError(f"{source}: its format is not {FORMAT!r}")
-        return validate(cls, values, source)
+        return read_json(cls, path, "delete it, and write a new one with `tidyvoice fit-verifier`")
 
 
 def unit_length(embeddings: np.ndarray, mean: np.ndarray | None = None) -> np.ndarray:
