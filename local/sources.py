@@ -1,12 +1,14 @@
 """Shared parts of the corpora's commands: options, terms of use, unpacking, trial lists."""
 
 import argparse
+import os
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
 from local import mini
-from local.archives import extract
+from tidyvoice import archives
+from tidyvoice.errors import TidyVoiceError
 from tidyvoice.scoring.trials import Trials
 
 
@@ -37,7 +39,16 @@ def unpack(root: Path, fetch: Callable[[], Path]) -> None:
         return
     archive = fetch()
     print(f"{archive}: unpacking to {root}", flush=True)
-    extract(archive, root)
+    archives.unpack(archive, root)
+
+
+def refuse_corpus(root: Path, *outputs: Path | None) -> None:
+    """Refuse data folders that are the corpus, contain it, or are given twice."""
+    folders = [os.path.realpath(path) for path in outputs if path]
+    corpus = Path(os.path.realpath(root))
+    for out in folders:
+        if Path(out) in (corpus, *corpus.parents) or folders.count(out) > 1:
+            raise TidyVoiceError(f"{out} is another folder of this command. Give a new one")
 
 
 def describe(trials: Trials) -> str:

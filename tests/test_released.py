@@ -175,7 +175,7 @@ def test_unsafe_and_damaged_archives_write_nothing(released, tmp_path):
     (tmp_path / "cut.tar.gz").write_bytes(whole[: len(whole) // 2])
     (tmp_path / "cut.zip").write_bytes(whole)
     for name in ("evil.tar.gz", "evil.zip", "link.tar", "cut.tar.gz", "cut.zip"):
-        with pytest.raises(TidyVoiceError, match=f"{name}( cannot be unpacked|: the path)"):
+        with pytest.raises(TidyVoiceError, match=f"{name} is not a readable archive"):
             fetch_model(str(tmp_path / name), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
