@@ -34,9 +34,7 @@ def main() -> None:
         unpack(args.trials, Path(folder))
         found = sorted(Path(folder).rglob(TRIALS))
         if not found:
-            raise TidyVoiceError(
-                f"{args.trials} contains no {TRIALS}. Is it the zip of the trials?"
-            )
+            raise TidyVoiceError(f"{args.trials} contains no {TRIALS}. Give the zip of the trials")
         os.replace(found[0], args.out)
     print(f"{args.out}: {describe(read_trials(args.out))}")
 
