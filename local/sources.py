@@ -48,7 +48,7 @@ def refuse_corpus(root: Path, *outputs: Path | None) -> None:
     corpus = Path(os.path.realpath(root))
     for out in folders:
         if Path(out) in (corpus, *corpus.parents) or folders.count(out) > 1:
-            raise TidyVoiceError(f"{out} is another folder of this command. Give a new one")
+            raise TidyVoiceError(f"{out} is the corpus, holds it, or is given twice: give another")
 
 
 def describe(trials: Trials) -> str:
