@@ -129,7 +129,7 @@ def build(encoder: SpeakerEncoder) -> gradio.Blocks:
 
 
 def sample_count(path: str) -> int:
-    """Return the samples of all channels; 0 for a file without a header, which ffmpeg decodes."""
+    """Return the samples of all channels; 0 for a file that ffmpeg decodes, within a limit."""
     try:
         info = soundfile.info(path)
     except soundfile.LibsndfileError:
