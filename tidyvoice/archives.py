@@ -1,5 +1,6 @@
 """Unpack tar, tar.gz and zip archives of others, and the archives inside them."""
 
+import errno
 import gzip
 import os
 import re
@@ -17,8 +18,8 @@ from tidyvoice.files import atomic_folder
 ENDING = re.compile(r"\.(tar|tar\.gz|tgz|zip)$", re.IGNORECASE)
 FIX = "download it again, or unpack it yourself and give the folder"
 BLOCK = 2**20  # bytes
-# Limits: archives in archives, members of all of them, bytes of a path and of each name in it.
-DEEPEST, MOST, LONGEST, LONGEST_NAME = 3, 5_000_000, 1024, 255
+DEEPEST, MOST = 3, 5_000_000  # archives in archives; members of all of them
+NAMES = (errno.EEXIST, errno.ENOTDIR, errno.ENAMETOOLONG)  # of two members, or of one too long
 INVALID = re.compile("[\0-\x1f\ud800-\udfff]")  # such as bytes that are not UTF-8
 
 
@@ -58,9 +59,11 @@ def _unpack(
             with open(path, "xb") as file:
                 for block in content:
                     file.write(block)
-    except (FileExistsError, NotADirectoryError):
-        double = path.relative_to(folder)
-        raise TidyVoiceError(f"{title} holds two members of the name {double}: {FIX}") from None
+    except OSError as error:
+        if error.errno not in NAMES:
+            raise
+        problem = f"{title}: the member {path.name[:50]} cannot be written ({error.strerror})"
+        raise TidyVoiceError(f"{problem}: {FIX}") from None
     for path in sorted(folder.rglob("*")):
         # macOS writes a hidden file beside each file, with the same ending.
         if ENDING.search(path.name) and path.is_file() and not path.name.startswith("."):
@@ -92,11 +95,9 @@ def _contents(
                 raise TidyVoiceError(f"{title} unpacks to more than the disk has free: make room")
             if next(numbers, None) is None:
                 raise ValueError(f"more than {MOST:,} members")
-            parts = re.split(r"[/\\]", member)
-            if ".." in parts or member.startswith(("/", "\\")):
+            if ".." in re.split(r"[/\\]", member) or member.startswith(("/", "\\")):
                 raise ValueError(f"'{member}' leads out of the folder")
-            long = max(len(os.fsencode(part)) for part in parts) > LONGEST_NAME
-            if INVALID.search(member) or long or len(os.fsencode(member)) > LONGEST:
+            if INVALID.search(member):
                 raise ValueError(f"{member[:50]!r} is no valid name")
             yield member, file and _blocks(file, title)
 
