@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import sys
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 from local import mini
 from tidyvoice import archives
 from tidyvoice.errors import TidyVoiceError
+from tidyvoice.files import UNUSABLE
 from tidyvoice.scoring.trials import Trials
 
 
@@ -21,6 +23,8 @@ def parser_of(module: str, description: str | None, terms: str = "") -> argparse
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.set_defaults(terms=terms)
+    if name := next(filter(UNUSABLE.search, sys.argv), None):
+        parser.error(f"{name!r}: give a name of one line in UTF-8")
     return parser
 
 

@@ -91,6 +91,8 @@ def main() -> None:
         raise TidyVoiceError("--out: give the data folder to write")
     if args.calib_speakers and not args.calib:
         raise TidyVoiceError("--calib-speakers: give --calib, the data folder for them")
+    if args.seed < 0:
+        raise TidyVoiceError(f"--seed {args.seed}: give 0 or a greater number")
     root = args.root or args.download / FOLDER
     refuse_corpus(root, args.out, args.calib)
     print_terms(args, root)

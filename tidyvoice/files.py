@@ -5,6 +5,7 @@ import hashlib
 import itertools
 import os
 import platform
+import re
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -13,6 +14,8 @@ from pathlib import Path
 from tidyvoice.errors import TidyVoiceError
 
 PARTIAL = ".partial"
+# Names that no table and no message can hold. Python reads bytes that are not UTF-8 as surrogates.
+UNUSABLE = re.compile("[\n\r\udc80-\udcff]")
 _numbers = itertools.count()  # for temporary names, because threads may write the same file
 
 

@@ -2,7 +2,6 @@
 
 import functools
 import math
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,8 +10,8 @@ import typer
 
 import tidyvoice
 from tidyvoice.errors import TidyVoiceError, one_line_errors
+from tidyvoice.files import UNUSABLE
 
-BROKEN = re.compile("[\n\r\udc80-\udcff]")  # Python reads bytes that are not UTF-8 as surrogates
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 Data = Annotated[Path, typer.Argument(help="data folder: wav.scp, utt2spk, ...")]
@@ -92,7 +91,7 @@ def command(
 
 def _refuse_unusable(option: str, value: object) -> None:
     """Refuse NaN, infinity, integers beyond 64 bits, and names that no table or line can hold."""
-    if isinstance(value, (str, Path)) and option != "--about" and BROKEN.search(str(value)):
+    if isinstance(value, (str, Path)) and option != "--about" and UNUSABLE.search(str(value)):
         raise TidyVoiceError(f"{option} {str(value)!r}: give a name of one line in UTF-8")
     infinite = isinstance(value, float) and not math.isfinite(value)
     if infinite or (isinstance(value, int) and abs(value) >= 2**63):

@@ -7,7 +7,6 @@ are read in seconds.
 """
 
 import os
-import re
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ import polars as pl
 from tqdm import tqdm
 
 from tidyvoice.errors import TidyVoiceError, TidyVoiceWarning, summarise
-from tidyvoice.files import write_text
+from tidyvoice.files import UNUSABLE, write_text
 from tidyvoice.headers import measure
 from tidyvoice.kaldi_tables import duplicates, read_table, write_table
 
@@ -236,12 +235,8 @@ def find_audio(
         raise TidyVoiceError(
             f"{root} contains no {' or '.join(endings)} file. Give the folder of the speakers."
         )
-    # Python reads bytes that are not UTF-8 as surrogates.
-    broken = re.compile("[\n\r\udc80-\udcff]")
-    if name := next(filter(broken.search, (str(root), *names)), None):
-        raise TidyVoiceError(
-            f"{os.fsencode(name)!r} is not UTF-8, or holds the end of a line. Rename the file"
-        )
+    if name := next(filter(UNUSABLE.search, (str(root), *names)), None):
+        raise TidyVoiceError(f"{os.fsencode(name)!r} is not UTF-8 in one line. Rename the file")
     return names
 
 
