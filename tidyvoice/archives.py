@@ -133,7 +133,7 @@ def _tar(stream: BinaryIO) -> Iterator[tuple[str, int, BinaryIO | None]]:
                 raise ValueError(f"'{member.name}' has {member.size} bytes")
             yield member.name, member.size, None if member.isdir() else archive.extractfile(member)
         # tarfile takes any damaged header for the end, which is two blocks of zeros.
-        if content.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+        if content.latest + content.read(tarfile.BLOCKSIZE) != bytes(2 * tarfile.BLOCKSIZE):
             raise ValueError("no end of the archive")
         while content.read(BLOCK):  # gzip compares its checksum at the end
             pass
@@ -148,4 +148,5 @@ class _Bounded:
     def read(self, size: int) -> bytes:
         if not 0 <= size <= BLOCK:
             raise ValueError(f"a header of {size:,} bytes")
-        return self.stream.read(size)
+        self.latest = self.stream.read(size)
+        return self.latest

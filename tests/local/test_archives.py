@@ -86,6 +86,7 @@ DAMAGED = [
     *(packed[:-9] for packed in (INNER, zipped(FILES))),
     *(changed(packed, len(packed) // 2) for packed in (INNER, zipped(FILES))),
     *(PLAIN[:HEADER], changed(PLAIN, HEADER)),
+    changed(tar({"a": b"x", "b": bytes(2048)}, "w"), 1024),  # zeros, but not at the end
 ]
 
 
