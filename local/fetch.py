@@ -8,8 +8,9 @@ import sys
 import time
 from http.client import HTTPException
 from pathlib import Path
+from typing import Any
 from urllib.error import HTTPError
-from urllib.request import Request, urlopen
+from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from tqdm import tqdm
 
@@ -20,6 +21,7 @@ from tidyvoice.packages import install_command
 ATTEMPTS = 5  # in a row without a new byte
 TEMPORARY = (408, 429, 500, 502, 503, 504)  # statuses of a server that may answer later
 FULL = (errno.ENOSPC, errno.EDQUOT)
+LARGEST, BLOCK = 2**30, 2**20  # bytes of a file whose length the server does not tell; at a time
 
 
 def download(url: str, out: Path, md5: str | None = None) -> None:
@@ -28,11 +30,14 @@ def download(url: str, out: Path, md5: str | None = None) -> None:
     Without a checksum, an interrupted download starts again: the file may have changed since.
 
     Raises:
-        TidyVoiceError: the server refuses, sends a web page, or drops the connection repeatedly;
-            another process downloads the same file; the checksum differs.
+        TidyVoiceError: the server refuses, sends a web page or more than the disk has free, or
+            drops the connection repeatedly; another process downloads the same file; the checksum
+            differs.
     """
     if out.exists():
         return _compare(out, md5)
+    if not url.startswith(("http://", "https://")):
+        raise TidyVoiceError(f"{url}: give an address that starts with https:// or http://")
     work = out.with_name(f".{out.name}{PARTIAL}")
     with only_writer(work):
         partial, failures = work / out.name, 0
@@ -42,11 +47,12 @@ def download(url: str, out: Path, md5: str | None = None) -> None:
             try:
                 _fetch(url, partial, start)
                 break
-            except (OSError, HTTPException) as error:
+            except (OSError, HTTPException, ValueError) as error:
                 if getattr(error, "errno", None) in FULL:
                     raise
                 failures = 1 if md5 and partial.stat().st_size > start else failures + 1
                 refused = isinstance(error, HTTPError) and error.code not in TEMPORARY
+                refused |= isinstance(error, ValueError)  # no valid address
                 if refused or failures == ATTEMPTS:
                     raise TidyVoiceError(
                         f"{url}: {error}. Check the address, or run the same command again later"
@@ -64,7 +70,7 @@ def _fetch(url: str, partial: Path, start: int) -> None:
     if start:
         headers["Range"] = f"bytes={start}-"
     try:
-        answer = urlopen(Request(url, headers=headers), timeout=60)
+        answer = build_opener(_Redirects).open(Request(url, headers=headers), timeout=60)
     except HTTPError as error:
         if error.code == 416:  # the file is complete already
             return
@@ -72,16 +78,33 @@ def _fetch(url: str, partial: Path, start: int) -> None:
     with answer:
         if answer.headers.get_content_type() == "text/html":
             raise TidyVoiceError(f"{url} is a web page. Open it in a browser to see why")
+        size, free = answer.length, shutil.disk_usage(partial.parent).free
+        if (size or 0) > free:
+            raise TidyVoiceError(f"{url}: {size:,} bytes, but the disk has {free:,}: make room")
         start = start if answer.status == 206 else 0
-        total = answer.length and start + answer.length
+        total = size and start + size
         bar = {"desc": partial.name, "initial": start, "total": total, "disable": None}
         with (
             open(partial, "ab" if start else "wb") as file,
             tqdm.wrapattr(file, "write", **bar) as sink,
         ):
-            shutil.copyfileobj(answer, sink)
+            while block := answer.read(BLOCK):
+                sink.write(block)
+                if size is None and file.tell() > LARGEST:
+                    file.truncate(0)
+                    raise TidyVoiceError(f"{url} does not end: the server tells no length")
         if answer.length:
             raise ConnectionError(f"the connection dropped, {answer.length:,} bytes are missing")
+
+
+class _Redirects(HTTPRedirectHandler):
+    """Follows redirections to the same scheme, and from http to https."""
+
+    def redirect_request(self, request: Request, *answer: Any) -> Request | None:
+        target = answer[-1]
+        if not target.startswith(("https://", f"{request.type}://")):
+            raise TidyVoiceError(f"{request.full_url} leads to {target}: give another address")
+        return super().redirect_request(request, *answer)
 
 
 def _compare(path: Path, md5: str | None) -> None:

@@ -9,6 +9,7 @@ the current folder. The command writes the first channel of each recording to OU
 in OUT/unfit.txt; OUT/warnings.txt lists those of poor quality.
 """
 
+import os
 from contextlib import closing
 from pathlib import Path
 
@@ -16,7 +17,7 @@ import numpy as np
 import polars as pl
 from tqdm import tqdm
 
-from local.sources import parser_of
+from local.sources import parser_of, refuse_corpus
 from tidyvoice.audio import wav_bytes
 from tidyvoice.data.manifest import Manifest, find_audio
 from tidyvoice.errors import TidyVoiceError, one_line_errors, summarise
@@ -67,6 +68,9 @@ def converted(manifest: Manifest, out: Path) -> Manifest:
     """Write the recordings at 16 kHz to ``out``; return those that are fit."""
     (out / "audio").mkdir(parents=True, exist_ok=True)
     sources = manifest.table["path"].to_list()
+    audio = os.path.realpath(out / "audio") + os.sep
+    if lost := next((path for path in sources if os.path.realpath(path).startswith(audio)), None):
+        raise TidyVoiceError(f"{lost} would be overwritten: give another --out than {out}")
     paths = [f"{out}/audio/{number:06d}.wav" for number in range(len(sources))]
     with closing(read_ahead(_convert, zip(sources, paths, strict=True), THREADS, ahead=64)) as done:
         results = list(tqdm(done, "recordings", len(paths), unit=" files", disable=None))
@@ -100,8 +104,7 @@ def main() -> None:
     parser.add_argument("--root", type=Path, required=True, help="recordings, or Kaldi's tables")
     parser.add_argument("--out", type=Path, required=True, help="data folder to write")
     args = parser.parse_args()
-    if args.out.resolve() == args.root.resolve():
-        raise TidyVoiceError(f"--out {args.out} is --root. Give another folder")
+    refuse_corpus(args.root, args.out)
     tables = (args.root / "wav.scp").exists()
     manifest = of_tables(args.root) if tables else of_folder(args.root)
     (args.out / "wav.scp").unlink(missing_ok=True)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from local.fetch import download
-from local.sources import parser_of, print_terms, unpack
+from local.sources import parser_of, print_terms, refuse_corpus, unpack
 from tidyvoice.data.manifest import scan
 from tidyvoice.errors import TidyVoiceError, one_line_errors
 
@@ -42,6 +42,7 @@ def prepare(
 
     with one_line_errors():
         root = args.root or args.download / folder
+        refuse_corpus(root, args.out)
         print_terms(args, root)
         if args.download:
             unpack(root, fetch)

@@ -1,12 +1,16 @@
 """Shared parts of the corpora's commands: options, terms of use, unpacking, trial lists."""
 
 import argparse
+import os
+import sys
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
 from local import mini
-from local.archives import extract
+from tidyvoice import archives
+from tidyvoice.errors import TidyVoiceError
+from tidyvoice.files import UNUSABLE
 from tidyvoice.scoring.trials import Trials
 
 
@@ -19,6 +23,8 @@ def parser_of(module: str, description: str | None, terms: str = "") -> argparse
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.set_defaults(terms=terms)
+    if name := next(filter(UNUSABLE.search, sys.argv), None):
+        parser.error(f"{name!r}: give a name of one line in UTF-8")
     return parser
 
 
@@ -37,7 +43,16 @@ def unpack(root: Path, fetch: Callable[[], Path]) -> None:
         return
     archive = fetch()
     print(f"{archive}: unpacking to {root}", flush=True)
-    extract(archive, root)
+    archives.unpack(archive, root)
+
+
+def refuse_corpus(root: Path, *outputs: Path | None) -> None:
+    """Refuse data folders that are the corpus, contain it, or are given twice."""
+    folders = [os.path.realpath(path) for path in outputs if path]
+    corpus = Path(os.path.realpath(root))
+    for out in folders:
+        if Path(out) in (corpus, *corpus.parents) or folders.count(out) > 1:
+            raise TidyVoiceError(f"{out} is the corpus, holds it, or is given twice: give another")
 
 
 def describe(trials: Trials) -> str:

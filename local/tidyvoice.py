@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 
 from local.fetch import fetch_dataset
-from local.sources import parser_of, print_terms, unpack
+from local.sources import parser_of, print_terms, refuse_corpus, unpack
 from tidyvoice.data.manifest import Manifest, find_audio, of_layout
 from tidyvoice.errors import TidyVoiceError, one_line_errors
 
@@ -91,7 +91,10 @@ def main() -> None:
         raise TidyVoiceError("--out: give the data folder to write")
     if args.calib_speakers and not args.calib:
         raise TidyVoiceError("--calib-speakers: give --calib, the data folder for them")
+    if args.seed < 0:
+        raise TidyVoiceError(f"--seed {args.seed}: give 0 or a greater number")
     root = args.root or args.download / FOLDER
+    refuse_corpus(root, args.out, args.calib)
     print_terms(args, root)
     if args.download or args.archive:
         unpack(root, lambda: args.archive or fetch_dataset(args.dataset, args.download))

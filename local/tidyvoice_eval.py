@@ -15,7 +15,7 @@ there is no ``utt2lang``.
 
 from pathlib import Path
 
-from local.sources import describe, parser_of, print_terms
+from local.sources import describe, parser_of, print_terms, refuse_corpus
 from local.tidyvoice import TERMS, read_corpus
 from tidyvoice.data.manifest import Manifest, find_audio
 from tidyvoice.errors import TidyVoiceError, one_line_errors, summarise
@@ -47,6 +47,7 @@ def main() -> None:
         "--lists", type=Path, nargs="+", default=[], help="trial lists to check the audio against"
     )
     args = parser.parse_args()
+    refuse_corpus(args.root, args.out)
     print_terms(args, args.root)
     lists = [read_trials(path) for path in args.lists]
     # An id that is a path names speaker and language.

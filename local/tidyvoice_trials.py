@@ -9,14 +9,14 @@ a file share that the challenge sends, which no script can follow.
 unpacks the list and checks its lines. `tidyvoice doctor` compares it with the audio.
 """
 
-import shutil
-import zipfile
-import zlib
+import os
+import tempfile
 from pathlib import Path
 
 from local.sources import describe, parser_of
+from tidyvoice.archives import unpack
 from tidyvoice.errors import TidyVoiceError, one_line_errors
-from tidyvoice.files import atomic_path
+from tidyvoice.files import refuse_inputs
 from tidyvoice.scoring.trials import read_trials
 
 TRIALS = "TidyVocieX_Dev_trialPairs.txt"
@@ -28,21 +28,14 @@ def main() -> None:
     parser.add_argument("--trials", type=Path, required=True, help="the zip")
     parser.add_argument("--out", type=Path, required=True, help="list to write")
     args = parser.parse_args()
-    try:
-        with zipfile.ZipFile(args.trials) as archive:
-            names = [name for name in archive.namelist() if Path(name).name == TRIALS]
-            if not names:
-                raise TidyVoiceError(
-                    f"{args.trials} contains no {TRIALS}. Is it the zip of the trials?"
-                )
-            with (
-                archive.open(names[0]) as packed,
-                atomic_path(args.out) as partial,
-                open(partial, "wb") as plain,
-            ):
-                shutil.copyfileobj(packed, plain, 2**20)
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-        raise TidyVoiceError(f"{args.trials} is damaged ({error}). Download it again") from None
+    refuse_inputs([args.out], [args.trials])
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=args.out.parent) as folder:
+        unpack(args.trials, Path(folder))
+        found = sorted(Path(folder).rglob(TRIALS))
+        if not found:
+            raise TidyVoiceError(f"{args.trials} contains no {TRIALS}. Give the zip of the trials")
+        os.replace(found[0], args.out)
     print(f"{args.out}: {describe(read_trials(args.out))}")
 
 

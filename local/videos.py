@@ -11,7 +11,7 @@ its parts, and reports missing ones.
 
 from pathlib import Path
 
-from local.sources import parser_of, print_terms
+from local.sources import parser_of, print_terms, refuse_corpus
 from tidyvoice.data.manifest import parse_part, part_folder, scan
 from tidyvoice.errors import one_line_errors
 
@@ -39,6 +39,7 @@ def prepare(
     parser.add_argument("--part", help="make only this part: 3/16, for an array of jobs")
     args = parser.parse_args()
     with one_line_errors():
+        refuse_corpus(args.root, args.out)
         print_terms(args, args.root)
         root = args.root / below if (args.root / below).is_dir() else args.root
         every = [(number, parts) for number in range(1, parts + 1)]

@@ -16,10 +16,10 @@ writes a data folder of the utterances that the lists name, and the lists beside
 from pathlib import Path
 
 from local.fetch import download
-from local.sources import describe, parser_of, print_terms
+from local.sources import describe, parser_of, print_terms, refuse_corpus
 from tidyvoice.data.manifest import Manifest, find_audio
 from tidyvoice.errors import TidyVoiceError, one_line_errors
-from tidyvoice.files import atomic_path
+from tidyvoice.files import atomic_path, refuse_inputs
 from tidyvoice.scoring.trials import read_trials, write_trials
 
 TERMS = "VoxCeleb1 and VoxCeleb2: the metadata are CC BY 4.0, the videos belong to their owners."
@@ -55,6 +55,7 @@ def main() -> None:
     parser.add_argument("--url", default=URL, help="folder to download them from (%(default)s)")
     parser.add_argument("--out", type=Path, required=True, help="data folder to write")
     args = parser.parse_args()
+    refuse_corpus(args.root, args.out)
     print_terms(args, args.root)
     paths = {}
     for name, published in LISTS.items():
@@ -67,6 +68,7 @@ def main() -> None:
             paths[args.out / name] = path
     if not paths:
         raise TidyVoiceError(f"{args.lists} contains no {', '.join(LISTS)}. Use --download-lists")
+    refuse_inputs(list(paths), paths.values())
     manifest = read_corpus(args.root)
     utterances = manifest.table["utterance"].to_list()
     used: set[int] = set()

@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import os
 import re
 import shutil
 
@@ -120,21 +121,31 @@ def test_embeddings_go_to_a_table_or_to_json(here):
     assert "--out" in refuse("embed", "ann-1.wav")
 
 
+DATA = "data/wav.scp data/utt2dur data/spk2utt data/terms data/shards/a.tar data/part-1-of-2/x"
+
+
 @pytest.mark.parametrize(
-    ("command", "name"),
+    ("command", "inputs"),
     [
-        ("embed ann-1.wav", "model/config.yaml"),
-        ("extract --model model --data data", "data/wav.scp"),
-        ("trials data", "data/utt2spk"),
+        ("embed ann-1.wav --out", "ann-1.wav model/config.yaml model/avg_model.pt model/a.onnx"),
+        ("enroll Ann ann-1.wav --voices", "ann-1.wav model/avg_model.pt known.npz"),
+        ("extract --model model --data data --out", f"{DATA} model/speakers.txt model/source.json"),
+        ("trials data --out", DATA),
+        ("export --int8 data --out", f"{DATA} model/config.yaml model/verifier.json"),
+        ("fit-verifier --embeddings known.npz --trials", "model/verifier.json"),
     ],
 )
-def test_what_is_read_is_not_written_over(here, command, name):
-    (here / "data").mkdir()
-    (here / "data/wav.scp").write_text("ann/en/1 ann-1.wav\n")
-    (here / "data/utt2spk").write_text("ann/en/1 ann\n")
-    before = (here / name).read_bytes()
-    assert f"{name} is an input" in refuse(*command.split(), "--out", name)
-    assert (here / name).read_bytes() == before
+def test_what_is_read_is_not_written_over(here, command, inputs):
+    os.mkfifo("pipe")
+    for name in f"{DATA} model/source.json model/a.onnx".split():
+        (here / name).parent.mkdir(parents=True, exist_ok=True)
+        (here / name).write_text("x x\n")
+    before = {path: path.read_bytes() for path in here.rglob("*") if path.is_file()}
+    odd = ["pipe", "model", "ann-1.wav/x", "a\nb", "a\udcff"]
+    lost = r"is an input|belongs to the input|not a file|is a file|give a name of one line"
+    for name in inputs.split() + odd * (not command.startswith("fit")):
+        assert re.search(lost, refuse(*command.split(), name)), name
+    assert before == {path: path.read_bytes() for path in here.rglob("*") if path.is_file()}
 
 
 def test_the_layout_of_a_release_has_the_verifier_beside_the_settings(here):

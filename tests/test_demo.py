@@ -115,6 +115,12 @@ def test_a_warning_names_the_recording_of_the_page(page, encoder, voices, tmp_pa
     assert "One more clip" in answer
 
 
+def test_a_file_that_decodes_to_too_much_is_not_decoded(page, encoder, voices, monkeypatch):
+    monkeypatch.setattr(page, "MOST_SAMPLES", 9999)
+    _, shown, _, _ = page.Comparison(encoder)(None, str(voices / "ann-1.wav"), 0.5)
+    assert "Recording 2 is too long" in shown
+
+
 def test_a_missing_extra_and_a_taken_port_are_one_line(voices, monkeypatch):
     def fail(port):
         command = ("demo", "--no-open", "--model", voices / "model", "--port", port)

@@ -17,7 +17,7 @@ FLOORS = (
     "config scoring batch_plan recordings frontend",
     "models losses optimizers schedules samplers augmentations audio frontends kaldi_tables record"
     " distributed",
-    "settings arrays headers model_files device",
+    "settings arrays archives headers model_files device",
     "files",
     "errors packages readahead source",
 )

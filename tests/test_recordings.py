@@ -8,6 +8,7 @@ import pytest
 import soundfile
 from conftest import require, seeded
 
+from tidyvoice import audio
 from tidyvoice.audio import inspect_audio, read_pcm16
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.recordings import Recording
@@ -187,7 +188,7 @@ def test_a_playlist_does_not_have_other_files_read(tmp_path):
 
 
 @pytest.mark.parametrize("extension", ["m4a", "mkv", "ts", "wma"])
-def test_files_that_ffmpeg_reads(tmp_path, extension):
+def test_files_that_ffmpeg_reads(tmp_path, monkeypatch, extension):
     second = tone(1000, RATE, 3.0) * (np.arange(3 * RATE) % 8000 > 4000)
     soundfile.write(tmp_path / "a.wav", np.stack([speech(), second], 1), RATE)
     path = tmp_path / f"a:b.{extension}"
@@ -197,3 +198,6 @@ def test_files_that_ffmpeg_reads(tmp_path, extension):
     assert Recording.load(path, start=1, end=2).seconds == pytest.approx(1.0, abs=0.01)
     # An encoder may shift the samples and cut the end.
     assert np.abs(np.fft.rfft(found, 4 * RATE)).argmax() == 4000
+    monkeypatch.setattr(audio, "LARGEST", 99_999)
+    with pytest.raises(TidyVoiceError, match="decodes to 99,999 bytes or more"):
+        Recording.load(path)

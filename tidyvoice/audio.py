@@ -26,6 +26,7 @@ FORMATS = (
     "aac,ac3,aiff,amr,amrnb,amrwb,ape,asf,au,avi,caf,eac3,flac,flv,gsm,matroska,mov,mp3,mpeg,"
     "mpegts,ogg,tta,voc,w64,wav,wv"
 )
+LARGEST = 2**31  # bytes from ffmpeg: 18 hours; a small file may hold weeks of silence
 RESTORE = "restore it or prepare the data again"
 FLOATS = ("FLOAT", "DOUBLE")
 LOUDEST_FLOAT = 4.0  # overshoot allowed to floats; unscaled 16-bit samples lie above
@@ -153,7 +154,8 @@ def decoded_channels(path: str | Path) -> np.ndarray:
     # One thread each, because several files are decoded at once.
     command = [program, "-nostdin", "-v", "error", "-xerror", "-threads", "1"]
     command += ["-format_whitelist", FORMATS, "-protocol_whitelist", "file,pipe"]
-    command += ["-i", f"file:{path}", "-map", "0:a:0", "-ar", str(SAMPLE_RATE), "-f", "au", "-"]
+    command += ["-i", f"file:{path}", "-map", "0:a:0", "-ar", str(SAMPLE_RATE), "-fs", str(LARGEST)]
+    command += ["-f", "au", "-"]
     done = subprocess.run(command, capture_output=True)
     # The AU header has the number of channels and, unlike WAV, may leave the length open.
     start, channels = (int.from_bytes(done.stdout[at : at + 4], "big") for at in (4, 20))
@@ -162,6 +164,8 @@ def decoded_channels(path: str | Path) -> np.ndarray:
         if any("Format not on whitelist" in line for line in lines):
             lines.append("not a supported audio format")
         raise TidyVoiceError(f"{path} cannot be decoded ({lines[-1]}): restore it or leave it out")
+    if len(done.stdout) >= LARGEST:
+        raise TidyVoiceError(f"{path} decodes to {LARGEST:,} bytes or more: cut it into pieces")
     with reading(path, "audio file", RESTORE):
         samples = np.frombuffer(done.stdout, ">i2", offset=start).reshape(-1, channels)
     return samples.astype(np.int16)

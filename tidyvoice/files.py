@@ -5,6 +5,7 @@ import hashlib
 import itertools
 import os
 import platform
+import re
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -13,6 +14,8 @@ from pathlib import Path
 from tidyvoice.errors import TidyVoiceError
 
 PARTIAL = ".partial"
+# Names that no table and no message can hold. Python reads bytes that are not UTF-8 as surrogates.
+UNUSABLE = re.compile("[\n\r\udc80-\udcff]")
 _numbers = itertools.count()  # for temporary names, because threads may write the same file
 
 
@@ -41,12 +44,17 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 @contextmanager
 def atomic_folder(path: str | Path) -> Iterator[Path]:
     """Yield a new folder as ``atomic_path``; ``path`` must be missing or an empty folder."""
-    path = Path(path)
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise TidyVoiceError(f"{path} exists: delete it or choose another name")
+    refuse_used(path)
     with atomic_path(path) as partial:
         partial.mkdir()
         yield partial
+
+
+def refuse_used(folder: str | Path) -> None:
+    """Raise a TidyVoiceError unless ``folder`` is missing or an empty folder."""
+    folder = Path(folder)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise TidyVoiceError(f"{folder} exists: delete it or choose another name")
 
 
 def _partial_name(path: Path) -> Path:
@@ -103,17 +111,19 @@ def refuse_inputs(outputs: Sequence[Path], inputs: Iterable[Path]) -> None:
     An output must not be a folder, a device, another output, or an input; nor may it replace a
     file in an input that is a folder.
     """
-    read = {path.resolve() for path in inputs}
+    read = {Path(os.path.realpath(path)) for path in inputs}
     for number, out in enumerate(outputs):
-        real = out.resolve()
+        real = Path(os.path.realpath(out))
         if real.exists() and not real.is_file():
             raise TidyVoiceError(f"{out} is not a file: give the name of a file to write")
+        if above := next((folder for folder in real.parents if folder.is_file()), None):
+            raise TidyVoiceError(f"{out}: {above} is a file: give a name in a folder")
         if real in read or (real.exists() and any(map(out.samefile, filter(Path.exists, read)))):
             raise TidyVoiceError(f"{out} is an input and would be overwritten: give another name")
         folder = next((folder for folder in real.parents if folder in read), None)
         if folder and real.exists():
             raise TidyVoiceError(f"{out} belongs to the input {folder}: give another name")
-        if real in [other.resolve() for other in outputs[:number]]:
+        if real in [Path(os.path.realpath(other)) for other in outputs[:number]]:
             raise TidyVoiceError(f"{out} is the name of two outputs: give two names")
 
 

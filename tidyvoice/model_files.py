@@ -1,9 +1,5 @@
-"""The files of a model: how to find them in a folder, and how to unpack an archive."""
+"""The files of a model, and how to find them in a folder."""
 
-import gzip
-import tarfile
-import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,22 +67,3 @@ def model_in(folder: Path, source: str | Path = "") -> ModelFiles:
             return ModelFiles(weights, place / CONFIG_FILE)
     problem = f"{source} holds {weights.relative_to(folder)}, but no {CONFIG_FILE} beside it"
     raise TidyVoiceError(f"{problem}: add the one that the model was released with")
-
-
-def unpack(archive: Path, into: Path) -> None:
-    """Unpack a .zip, .tar or .tar.gz; no member is written outside of the folder."""
-    # RuntimeError stands for encryption.
-    damage = zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError
-    try:
-        if archive.suffix == ".zip":
-            with zipfile.ZipFile(archive) as members:
-                for name in map(Path, members.namelist()):
-                    if name.is_absolute() or ".." in name.parts:
-                        raise TidyVoiceError(f"{archive}: the path {name} leads out of the archive")
-                members.extractall(into)
-        else:
-            with tarfile.open(archive) as members:
-                members.extractall(into, filter="data")
-    except (*damage, RuntimeError) as error:
-        reason = str(error) or type(error).__name__
-        raise TidyVoiceError(f"{archive} cannot be unpacked: {reason}") from None

@@ -13,10 +13,11 @@ from pathlib import Path
 import numpy as np
 from pydantic import Field
 
+from tidyvoice.archives import unpack
 from tidyvoice.encoder import SpeakerEncoder
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.files import atomic_folder, sha256, write_text
-from tidyvoice.model_files import ARCHIVES, CONFIG_FILE, OTHERS, SPEAKERS_FILE, model_in, unpack
+from tidyvoice.model_files import ARCHIVES, CONFIG_FILE, OTHERS, SPEAKERS_FILE, model_in
 from tidyvoice.modelhub.folder import REPOSITORY, model_files, training_speakers
 from tidyvoice.modelhub.huggingface import download
 from tidyvoice.settings import Strict, load_settings, read_json

@@ -35,11 +35,23 @@ from local.mini.voices import draw_voice, speak
 from tidyvoice.errors import TidyVoiceError, summarise
 from tidyvoice.files import PARTIAL, write_text
 from tidyvoice.readahead import read_ahead
-from tidyvoice.settings import differences
+from tidyvoice.settings import Strict, differences, read_json
 
 GENERATOR = 2  # raise it when the same settings give other bytes
 BEGUN = f".{MARKER}{PARTIAL}"  # the settings of an unfinished corpus
 TRIALS = "TidyVocieX_Dev_trialPairs.txt"  # spelt as in the real corpus
+
+
+class Marker(Strict):
+    """What an unfinished or finished corpus was made with."""
+
+    generator: int
+    espeak_ng: str
+    settings: dict[str, Any]
+    counts: dict[str, Any] | None = None
+    sha256: str | None = None
+
+
 Task = tuple[Callable[..., None], Path, tuple[Any, ...]]  # fills a folder, given further arguments
 
 
@@ -134,14 +146,10 @@ def _check(settings: Settings, out: Path, version: str) -> bool:
                 f"{out} is neither empty nor a built-in corpus. Give another --out"
             )
         return False
-    try:
-        earlier: dict[str, Any] = json.loads(marker.read_text(encoding="utf-8"))
-        settings_then = earlier["settings"]
-    except (ValueError, TypeError, KeyError):
-        raise TidyVoiceError(f"{marker} is damaged. Delete the folder {out}") from None
-    different = list(differences(settings.model_dump(mode="json"), settings_then))
+    earlier = read_json(Marker, marker, f"delete the folder {out}")
+    different = list(differences(settings.model_dump(mode="json"), earlier.settings))
     now = {"generator": GENERATOR, "espeak_ng": version}
-    different += [key for key, value in now.items() if earlier.get(key) != value]
+    different += [key for key, value in now.items() if getattr(earlier, key) != value]
     if different:
         raise TidyVoiceError(
             f"{out} was made with other values of {summarise(different)}. Delete the folder, or "

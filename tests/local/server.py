@@ -1,7 +1,7 @@
 """A server on this machine for tests of downloads, with the faults of real ones."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
@@ -17,6 +17,7 @@ class Server:
     drop_after: list[int] = field(default_factory=list)  # bytes, one request after the other
     failures: list[int] = field(default_factory=list)  # statuses that are answered first
     starts: list[str | None] = field(default_factory=list)  # the range that each request asked for
+    headers: dict[str, str | None] = field(default_factory=dict)  # None leaves one out
     url: str = ""
 
 
@@ -52,12 +53,16 @@ def serving(**settings: object) -> Iterator[Server]:
                 status = state.failures.pop(0)
             if status >= 400:
                 return self.send_error(status)
-            self.send_response(status)
-            self.send_header("Content-Type", state.kind)
-            self.send_header("Content-Length", str(len(body) - first))
+            self.send_response(302 if "Location" in state.headers else status)
+            length = str(len(body) - first)
+            headers = {"Content-Type": state.kind, "Content-Length": length, **state.headers}
+            for name, value in headers.items():
+                if value is not None:
+                    self.send_header(name, value)
             self.end_headers()
             last = first + state.drop_after.pop(0) if state.drop_after else None
-            self.wfile.write(body[first:last])
+            with suppress(OSError):  # the client has seen enough
+                self.wfile.write(body[first:last])
 
         def log_message(self, *arguments: object) -> None:
             pass

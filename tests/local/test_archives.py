@@ -9,8 +9,8 @@ import zipfile
 import pytest
 from conftest import seeded, small_disk
 
-from local import archives
-from local.archives import extract
+from tidyvoice import archives
+from tidyvoice.archives import unpack
 from tidyvoice.errors import TidyVoiceError
 
 FILES = {f"top/id{n}/en/{n}.wav": seeded(n).bytes(5000 + n) for n in range(4)}
@@ -35,9 +35,9 @@ def zipped(files):
     return buffer.getvalue()
 
 
-def special(kind, target=""):
+def special(kind, target="", size=0):
     buffer, info = io.BytesIO(), tarfile.TarInfo("l")
-    info.type, info.linkname = kind, target
+    info.type, info.linkname, info.size = kind, target, size
     with tarfile.open(fileobj=buffer, mode="w") as archive:
         archive.addfile(info)
     return buffer.getvalue()
@@ -62,17 +62,17 @@ def test_all_that_is_inside_comes_out(tmp_path, name):
     packed, files = KINDS[name]
     (tmp_path / name).write_bytes(packed)
     (tmp_path / "corpus/out").mkdir(parents=True)
-    extract(tmp_path / name, tmp_path / "corpus/out")
+    unpack(tmp_path / name, tmp_path / "corpus/out")
     assert tree(tmp_path / "corpus/out") == files
     assert os.listdir(tmp_path / "corpus") == ["out"]
     with pytest.raises(TidyVoiceError, match=r"out exists"):
-        extract(tmp_path / name, tmp_path / "corpus/out")
+        unpack(tmp_path / name, tmp_path / "corpus/out")
     assert tree(tmp_path / "corpus/out") == files
 
 
 def test_the_folders_own_name_is_not_repeated(tmp_path):
     (tmp_path / "a.tar").write_bytes(PLAIN)
-    extract(tmp_path / "a.tar", tmp_path / "top")
+    unpack(tmp_path / "a.tar", tmp_path / "top")
     assert tree(tmp_path / "top") == {k.removeprefix("top/"): v for k, v in FILES.items()}
 
 
@@ -86,14 +86,15 @@ DAMAGED = [
     *(packed[:-9] for packed in (INNER, zipped(FILES))),
     *(changed(packed, len(packed) // 2) for packed in (INNER, zipped(FILES))),
     *(PLAIN[:HEADER], changed(PLAIN, HEADER)),
+    changed(tar({"a": b"x", "b": bytes(2048)}, "w"), 1024),  # zeros, but not at the end
 ]
 
 
 @pytest.mark.parametrize("number", range(len(DAMAGED)))
 def test_a_damaged_archive_is_refused(tmp_path, number):
     (tmp_path / "a.bin").write_bytes(DAMAGED[number])
-    with pytest.raises(TidyVoiceError, match=r"a\.bin (cannot be unpacked|contains no file)"):
-        extract(tmp_path / "a.bin", tmp_path / "out")
+    with pytest.raises(TidyVoiceError, match=r"a\.bin (is not a readable|contains no file)"):
+        unpack(tmp_path / "a.bin", tmp_path / "out")
     assert os.listdir(tmp_path) == ["a.bin"]
 
 
@@ -102,18 +103,27 @@ LINK.external_attr = 0o120777 << 16
 SECRET = bytearray(zipped({"x": b"secret"}))
 for header, flags in ((b"PK\3\4", 6), (b"PK\1\2", 8)):
     SECRET[SECRET.find(header) + flags] |= 1
+BLOATED = tar({"n" * 2**21: b"x"})  # a name of 2 MiB
 
 
 @pytest.mark.parametrize(
     ("packed", "message"),
     [
-        (tar({"a/../../evil": b"x"}), "outside the destination"),
-        (special(tarfile.SYMTYPE, "/etc/passwd"), "is a link to an absolute path"),
-        (special(tarfile.SYMTYPE, "../../x"), "outside the destination"),
-        (special(tarfile.FIFOTYPE), "is a special file"),
+        (tar({"a/../../evil": b"x"}), "leads out of the folder"),
+        (special(tarfile.SYMTYPE, "/etc/passwd"), "'l' is a link"),
+        (special(tarfile.LNKTYPE, "a"), "'l' is a link"),
+        (special(tarfile.FIFOTYPE), "'l' is a link, a device"),
+        (special(tarfile.GNUTYPE_SPARSE), "not a readable archive"),
+        (special(tarfile.REGTYPE, size=2**50), "unpacks to more than the disk has"),
+        (BLOATED, "a header of 2,097,664 bytes"),
+        (tar({"a": b"x", "./a": b"y"}), "the member a cannot be written .File exists"),
+        (zipped({"a": b"x", "a/b": b"y"}), "the member b cannot be written"),
+        (tar({"a\nb": b"x"}), "no valid name"),
+        (tar({"n" * 256: b"x"}), "File name too long"),
+        (tar({"a.zip": zipped({"b.tar": tar({"c.zip": zipped({"d.tar": PLAIN})})})}), "too deep"),
         (zipped({"..\\evil": b"x"}), "leads out of the folder"),
         (zipped({"/evil": b"x"}), "'/evil' leads out of the folder"),
-        (zipped({LINK: "/etc/passwd"}), "'l' leads out of the folder"),
+        (zipped({LINK: "/etc/passwd"}), "'l' is a link"),
         (tar({"in.zip": zipped({"a/../../../evil": b"x"})}), "leads out of the folder"),
         (bytes(SECRET), "'x'.* is encrypted"),
     ],
@@ -124,7 +134,7 @@ def test_nothing_gets_out_of_the_folder(tmp_path, packed, message):
     (tmp_path / "deep").mkdir()
     (tmp_path / "deep/a.bin").write_bytes(packed)
     with pytest.raises(TidyVoiceError, match=rf"a\.bin.*{message}"):
-        extract(tmp_path / "deep/a.bin", tmp_path / "deep/out")
+        unpack(tmp_path / "deep/a.bin", tmp_path / "deep/out")
     assert [path.name for path in tmp_path.rglob("*")] == ["deep", "a.bin"]
 
 
@@ -132,13 +142,13 @@ def test_an_interruption_leaves_nothing(tmp_path, monkeypatch):
     (tmp_path / "a.tar.gz").write_bytes(INNER)
     monkeypatch.setattr(archives.os, "sync", lambda: signal.raise_signal(signal.SIGINT))
     with pytest.raises(KeyboardInterrupt):
-        extract(tmp_path / "a.tar.gz", tmp_path / "out")
+        unpack(tmp_path / "a.tar.gz", tmp_path / "out")
     assert os.listdir(tmp_path) == ["a.tar.gz"]
 
 
 def test_a_full_disk_leaves_room_to_try_again(tmp_path):
     (tmp_path / "a.tar.gz").write_bytes(tar({"big": bytes(2**21)}))
     with small_disk(tmp_path / "disk", "1m"):
-        with pytest.raises(OSError, match="No space left"):
-            extract(tmp_path / "a.tar.gz", tmp_path / "disk" / "out")
+        with pytest.raises(TidyVoiceError, match=r"a\.tar\.gz unpacks to more than the disk has"):
+            unpack(tmp_path / "a.tar.gz", tmp_path / "disk" / "out")
         assert os.listdir(tmp_path / "disk") == []

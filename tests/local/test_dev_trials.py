@@ -33,7 +33,7 @@ def test_damaged_and_other_archives_are_named(tmp_path):
     command = ("tidyvoice_trials", "--trials", archive, "--out", out)
     for damaged in (content, content[:-30]):
         archive.write_bytes(damaged)
-        assert f"{archive} is damaged" in fail(*command)
+        assert f"{archive} is not a readable archive" in fail(*command)
     zipped(archive, **{"a.txt": TEXT})
     assert f"contains no {TRIALS}" in fail(*command)
     assert not out.exists()

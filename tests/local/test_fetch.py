@@ -98,6 +98,24 @@ def test_another_checksum_and_a_second_process_are_refused(server, tmp_path):
 
 def test_a_full_disk_is_an_error(server, tmp_path):
     with small_disk(tmp_path / "disk", "300k"):
-        with pytest.raises(OSError, match="No space left"):
-            fetch(server, tmp_path / "disk")
-        assert "a.tar.gz" not in os.listdir(tmp_path / "disk")
+        refused(server, tmp_path / "disk", r"1,048,576 bytes, but the disk has .*: make room")
+
+
+@pytest.mark.parametrize(
+    ("headers", "message"),
+    [
+        ({"Content-Length": None}, r"a\.tar\.gz does not end"),
+        ({"Location": "file:///etc/passwd"}, "HTTP Error 302"),
+        ({"Location": "ftp://localhost/a"}, "leads to ftp://localhost/a"),
+        ({"Location": "http://[/a"}, "Invalid IPv6 URL"),
+    ],
+)
+def test_an_answer_without_end_and_other_schemes_are_refused(
+    server, tmp_path, monkeypatch, headers, message
+):
+    monkeypatch.setattr(module, "LARGEST", len(BODY) // 2)
+    monkeypatch.setattr(module, "BLOCK", len(BODY) // 8)
+    server.headers = headers
+    refused(server, tmp_path, message)
+    with pytest.raises(TidyVoiceError, match="file:///a: give an address"):
+        download("file:///a", tmp_path / "b")

@@ -10,6 +10,7 @@ import typer
 
 import tidyvoice
 from tidyvoice.errors import TidyVoiceError, one_line_errors
+from tidyvoice.files import UNUSABLE
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
 
@@ -78,8 +79,8 @@ def command(
         def run(**options: Any) -> None:
             with one_line_errors():
                 for key, value in options.items():
-                    for number in value if isinstance(value, list) else [value]:
-                        _refuse_unusable(f"--{key.replace('_', '-')}", number)
+                    for each in value if isinstance(value, list) else [value]:
+                        _refuse_unusable(f"--{key.replace('_', '-')}", each)
                 function(**options)
 
         group.command(name, **settings)(run)
@@ -89,7 +90,9 @@ def command(
 
 
 def _refuse_unusable(option: str, value: object) -> None:
-    """Refuse NaN, infinity, and integers that do not fit in 64 bits."""
+    """Refuse NaN, infinity, integers beyond 64 bits, and names that no table or line can hold."""
+    if isinstance(value, (str, Path)) and option != "--about" and UNUSABLE.search(str(value)):
+        raise TidyVoiceError(f"{option} {str(value)!r}: give a name of one line in UTF-8")
     infinite = isinstance(value, float) and not math.isfinite(value)
     if infinite or (isinstance(value, int) and abs(value) >= 2**63):
         raise TidyVoiceError(f"{option} {value}: give a finite number")

@@ -120,9 +120,13 @@ def enroll(
     Example: tidyvoice enroll Ann ann-1.wav ann-2.wav --model exp/mini/finetune/models
     --voices voices.npz
     """
-    from tidyvoice.files import one_at_a_time
+    from tidyvoice.files import one_at_a_time, refuse_inputs
+    from tidyvoice.modelhub.folder import local_files
     from tidyvoice.verification.enrollment import Gallery
 
+    refuse_inputs([voices], [*recordings, *local_files(model)])
+    if voices.exists():
+        Gallery.load(voices)  # another kind of file stays, and ends the command before its work
     speaker = _encoder(model, device).enroll(name, recordings, channel=channel)
     # Embedding takes long; only the update of the file excludes other programs.
     with one_at_a_time(voices):
@@ -215,6 +219,8 @@ def fit_verifier(
     Example: tidyvoice fit-verifier --model exp/mini/finetune/models --embeddings calib.npz
     --trials data/mini/calib/trials --mean mean.npz
     """
+    from tidyvoice.files import refuse_inputs
+    from tidyvoice.model_files import VERIFIER_FILE
     from tidyvoice.modelhub.folder import fingerprint, load_model, model_files
     from tidyvoice.publish.facts import shorten
     from tidyvoice.scoring.tables import CohortFiles
@@ -223,6 +229,8 @@ def fit_verifier(
     if (cohort is None) != (cohort_utt2spk is None):
         raise TidyVoiceError("give both --cohort and --cohort-utt2spk, or neither")
     others = CohortFiles(cohort, cohort_utt2spk, None, top_n) if cohort else None
+    inputs = filter(None, [embeddings, trials, mean, cohort, cohort_utt2spk, *(utt2spk or ())])
+    refuse_inputs([model_files(model).folder / VERIFIER_FILE], inputs)
     weights = fingerprint(load_model(model)[0])
     verifier = fit(embeddings, trials, mean, utt2spk or (), prior, allow_overlap, others)
     if verifier.model != weights:

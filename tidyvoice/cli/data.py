@@ -85,7 +85,7 @@ def trials(
     out: Annotated[Path, typer.Option(help="trial list to write")],
     targets: Annotated[int, typer.Option(min=1, help="target trials")] = 10_000,
     nontargets: Annotated[int, typer.Option(min=1, help="non-target trials")] = 20_000,
-    seed: Annotated[int, typer.Option(help="seed that draws the trials")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="seed that draws the trials")] = 1,
     as_json: AsJson = False,
 ) -> None:
     """Make a trial list from a data folder's speakers: half within a language, half across.
@@ -94,12 +94,12 @@ def trials(
 
     Example: tidyvoice trials data/mini/calib --out data/mini/calib/trials
     """
-    from tidyvoice.data.manifest import TABLES, Manifest
+    from tidyvoice.data.manifest import Manifest, own_files
     from tidyvoice.files import atomic_path, refuse_inputs
     from tidyvoice.scoring.pairs import make_trials
     from tidyvoice.scoring.trials import write_trials
 
-    refuse_inputs([out], [data / name for name in TABLES.values()])
+    refuse_inputs([out], own_files(data))
     table = Manifest.read(data).table
     languages = None if table["language"].null_count() else table["language"].to_list()
     ids, speakers = table["utterance"].to_list(), table["speaker"].to_list()

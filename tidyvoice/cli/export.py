@@ -35,9 +35,15 @@ def export(
 
     Example: tidyvoice export --model exp/mini/finetune/models --out model.onnx
     """
+    from tidyvoice.data.manifest import own_files
     from tidyvoice.encoder import SpeakerEncoder
     from tidyvoice.export.command import export as run
+    from tidyvoice.export.onnx_encoder import ENDING
+    from tidyvoice.files import refuse_inputs
+    from tidyvoice.modelhub.folder import local_files
 
+    inputs = [path for path in local_files(model) if path.suffix != ENDING]
+    refuse_inputs([out], [*inputs, *(own_files(int8) if int8 else ())])
     encoder = SpeakerEncoder.from_pretrained(model, "cpu")
     exported = run(encoder, out, input.value, int8)
     if as_json:

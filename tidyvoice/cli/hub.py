@@ -52,6 +52,7 @@ def push(
 
     Example: tidyvoice hub push exp/mini/finetune me/my-model --licence apache-2.0 --out my-model
     """
+    from tidyvoice.files import refuse_used
     from tidyvoice.modelhub.folder import REPOSITORY
     from tidyvoice.publish.facts import gather
     from tidyvoice.publish.folder import write_folder
@@ -62,6 +63,8 @@ def push(
         from tidyvoice.modelhub.huggingface import require_token, upload
 
         require_token()
+    else:
+        refuse_used(out)
     facts = gather(model, scores or (), bootstrap)
     with tempfile.TemporaryDirectory() as scratch:
         folder = out or Path(scratch) / "model"

@@ -90,7 +90,7 @@ def extract(
 
     Example: tidyvoice extract --model exp/mini/finetune/models --data data/mini/dev --out dev.npz
     """
-    from tidyvoice.data.manifest import TABLES
+    from tidyvoice.data.manifest import own_files
     from tidyvoice.distributed import join_world
     from tidyvoice.encoder import SpeakerEncoder
     from tidyvoice.export.onnx_encoder import ENDING, OnnxEncoder
@@ -98,7 +98,7 @@ def extract(
     from tidyvoice.files import refuse_inputs
     from tidyvoice.modelhub.folder import local_files
 
-    refuse_inputs([out], [*local_files(model), *(data / name for name in TABLES.values())])
+    refuse_inputs([out, Path(f"{out}.failed.txt")], [*local_files(model), *own_files(data)])
     exported = model.endswith(ENDING)
     if exported and (device not in ("auto", "cpu") or precision != "float32"):
         raise TidyVoiceError(

@@ -7,7 +7,6 @@ are read in seconds.
 """
 
 import os
-import re
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from tqdm import tqdm
 
 from tidyvoice.audio import measure
 from tidyvoice.errors import TidyVoiceError, TidyVoiceWarning, summarise
-from tidyvoice.files import write_text
+from tidyvoice.files import UNUSABLE, write_text
 from tidyvoice.headers import SAMPLE_RATE
 from tidyvoice.kaldi_tables import duplicates, read_table, write_table
 
@@ -155,6 +154,12 @@ def terms_of(folder: str | Path) -> list[str]:
     return sorted({path.read_text().strip() for path in paths if path.is_file()})
 
 
+def own_files(folder: str | Path) -> list[Path]:
+    """Return the paths of a data folder's files; shards and parts are folders of such files."""
+    names = (*TABLES.values(), "spk2utt", TERMS, "shards")
+    return [*(Path(folder) / name for name in names), *Path(folder).glob("part-*-of-*")]
+
+
 def part_folder(folder: str | Path, part: int, parts: int) -> Path:
     """Return the folder of part ``part`` (from 1) of ``parts``; ``folder`` if there is one part."""
     return Path(folder) if parts == 1 else Path(folder) / f"part-{part:03d}-of-{parts:03d}"
@@ -163,7 +168,8 @@ def part_folder(folder: str | Path, part: int, parts: int) -> Path:
 def parse_part(text: str) -> tuple[int, int]:
     """Return number and count of ``3/16``, or raise a TidyVoiceError."""
     number, _, count = text.partition("/")
-    if not (number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
+    short = len(text) < 20 and number.isdecimal() and count.isdecimal()
+    if not (short and 1 <= int(number) <= int(count)):
         raise TidyVoiceError(f"--part {text}: write 3/16 for the third of sixteen parts")
     return int(number), int(count)
 
@@ -252,9 +258,8 @@ def find_audio(
         raise TidyVoiceError(
             f"{root} contains no {' or '.join(endings)} file. Give the folder of the speakers."
         )
-    # Python reads bytes that are not UTF-8 as surrogates.
-    if broken := next((name for name in names if re.search("[\udc80-\udcff]", name)), None):
-        raise TidyVoiceError(f"{root}: {os.fsencode(broken)!r} is not UTF-8. Rename the file")
+    if name := next(filter(UNUSABLE.search, (str(root), *names)), None):
+        raise TidyVoiceError(f"{os.fsencode(name)!r} is not UTF-8 in one line. Rename the file")
     return names
 
 

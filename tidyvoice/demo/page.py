@@ -9,6 +9,7 @@ from functools import lru_cache
 from html import escape
 
 import gradio
+import soundfile
 import torch
 
 from tidyvoice.demo.figures import scores_picture, spectrogram
@@ -22,6 +23,7 @@ from tidyvoice.verification.verifier import Verification
 
 # Screen readers announce a new decision.
 SPEAK_UP = "element.setAttribute('aria-live', 'polite');"
+MOST_SAMPLES = 600 * 2 * 48000  # a small file may decode to many gigabytes
 SHOWN = 20  # seconds of a spectrogram, which keeps its frames visible
 INTRODUCTION = """<h1>Is it the same speaker?</h1>
 <p>Record or drop two clips of speech, of three seconds or more, in any language. They stay on this
@@ -54,6 +56,8 @@ class Comparison:
         # Messages name the recording of the page instead of the temporary file.
         name, encoder = f"recording {number}", self.encoder
         try:
+            if sample_count(path) > MOST_SAMPLES:
+                raise TidyVoiceError(f"{name} is too long: give ten minutes of speech or less")
             recording = Recording.load(path)
             # The page shows the warnings; the terminal need not.
             voice = encoder.enroll(name, [replace(recording, warnings=())])
@@ -122,6 +126,15 @@ def build(encoder: SpeakerEncoder) -> gradio.Blocks:
             api_visibility="private",
         )
     return page
+
+
+def sample_count(path: str) -> int:
+    """Return the samples of all channels; 0 for a file that ffmpeg decodes, within a limit."""
+    try:
+        info = soundfile.info(path)
+    except soundfile.LibsndfileError:
+        return 0
+    return info.frames * info.channels
 
 
 def messages(kind: str, lines: Sequence[str]) -> str:

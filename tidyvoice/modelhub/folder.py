@@ -37,6 +37,7 @@ REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
 # Tensors in a training checkpoint of WeSpeaker that do not belong to the embedding model.
 NOT_THE_MODEL = ("projection.", "frontend.")
 ANOTHER_FILE = "give a file that torch.save(model.state_dict(), FILE) wrote, or fetch it again"
+ENDINGS = (".json", ".yaml", ".pt", ".safetensors", ".txt", ".onnx")  # of a model's own files
 
 
 class WeightsMismatch(TidyVoiceError):
@@ -70,10 +71,11 @@ def model_folder(source: str | Path, revision: str = "main") -> Path:
 
 def local_files(source: str | Path) -> list[Path]:
     """Return the files of a model on this machine; none if ``source`` is a repository."""
-    path = Path(source)
-    if path.is_dir():
-        return model_in(path).paths
-    return [path] if path.exists() else []
+    if not Path(source).exists():
+        return []
+    model = model_files(source)
+    others = model.folder.iterdir() if Path(source).is_dir() else ()
+    return [*model.paths, *(path for path in others if path.suffix in ENDINGS)]
 
 
 def fingerprint(model: nn.Module | Mapping[str, Tensor]) -> str:

@@ -23,6 +23,8 @@ from tidyvoice.report.training_log import log_path
 from tidyvoice.scoring.lineage import source
 from tidyvoice.scoring.provenance import FLAWS, describe
 
+KEPT = ("embeddings", "models")  # folders in which the page replaces no file
+
 
 def style_sheet(name: str) -> str:
     """Return one of the style sheets beside this file."""
@@ -42,7 +44,8 @@ def write_report(
     inputs = [configuration]
     for system in systems:
         inputs += [path for paths in system.file.files().values() for path in paths]
-        inputs += [log_path(system.experiment)] if system.experiment else []
+        if folder := system.experiment:
+            inputs += [log_path(folder), *(folder / name for name in KEPT)]
     refuse_inputs([Path(out)], inputs)
     names = [system.name for system in systems]
     results = []

@@ -45,9 +45,9 @@ def load_settings(
 
 
 def _with_base(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
+    values = read_yaml(path)
     if path.resolve() in above:
         raise TidyVoiceError(f"{path}: is its own base: name another file")
-    values = read_yaml(path)
     base = values.pop("base", None)
     if base is None:
         return values
