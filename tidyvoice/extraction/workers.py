@@ -116,9 +116,11 @@ def embed_batches(
         samples, failures = {}, {}
         count = frontend.num_samples(int(items.frames[batch[0]]))
         for item in batch.tolist():
-            start = int(items.starts[item]) * frontend.frame_shift
+            row, start = int(items.rows[item]), int(items.starts[item]) * frontend.frame_shift
+            # Also the samples after the last frame, because the checksum is that of all.
+            whole = frontend.num_frames(int(source.samples[row])) == items.frames[item]
             try:
-                samples[item] = source.read(int(items.rows[item]), start, count)
+                samples[item] = source.read(row, start, None if whole else count)[:count]
             except (TidyVoiceError, OSError) as error:
                 if strict:
                     raise
