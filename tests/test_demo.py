@@ -225,6 +225,9 @@ def test_two_clips_get_a_verdict_in_the_browser(page, voices, encoder, tmp_path)
         # A name of another site that resolves to this address.
         with pytest.raises(HTTPError, match="400"):
             urlopen(Request(address, headers={"Host": "elsewhere.example"}))
+        for path in (ROOT / "README.md", voices / "model/config.yaml"):
+            with pytest.raises(HTTPError, match="403"):
+                urlopen(f"{address}/gradio_api/file={path}")
     assert complaints == []
     assert len(requests) > 10
     assert all(url.startswith((address, "data:", "blob:")) for url in requests)

@@ -14,6 +14,15 @@ from pathlib import Path
 from tidyvoice.errors import TidyVoiceError
 
 PARTIAL = ".partial"
+RECORDINGS = (
+    ".wav",
+    ".flac",
+    ".ogg",
+    ".opus",
+    ".mp3",
+    ".m4a",
+    ".aac",
+)  # never replaced
 # Names that no table and no message can hold. Python reads bytes that are not UTF-8 as surrogates.
 UNUSABLE = re.compile("[\n\r\udc80-\udcff]")
 _numbers = itertools.count()  # for temporary names, because threads may write the same file
@@ -108,14 +117,16 @@ def only_writer(folder: str | Path) -> AbstractContextManager[None]:
 def refuse_inputs(outputs: Sequence[Path], inputs: Iterable[Path]) -> None:
     """Raise a TidyVoiceError if an output cannot be written without losing something.
 
-    An output must not be a folder, a device, another output, or an input; nor may it replace a
-    file in an input that is a folder.
+    An output must not be a folder, a device, a recording, another output, or an input; nor may it
+    replace a file in an input that is a folder.
     """
     read = {Path(os.path.realpath(path)) for path in inputs}
     for number, out in enumerate(outputs):
         real = Path(os.path.realpath(out))
         if real.exists() and not real.is_file():
             raise TidyVoiceError(f"{out} is not a file: give the name of a file to write")
+        if real.exists() and real.suffix.lower() in RECORDINGS:
+            raise TidyVoiceError(f"{out} is a recording: give another name")
         if above := next((folder for folder in real.parents if folder.is_file()), None):
             raise TidyVoiceError(f"{out}: {above} is a file: give a name in a folder")
         if real in read or (real.exists() and any(map(out.samefile, filter(Path.exists, read)))):
