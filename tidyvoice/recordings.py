@@ -118,7 +118,8 @@ def _read(path: Path, start: float, end: float | None) -> tuple[np.ndarray, int]
     with reading(path, "audio file", RESTORE), file:
         rate = file.samplerate
         part = _segment(file.frames, rate, start, end, str(path))
-        samples = read_frames(file, part.start, part.stop - part.start, "float32")
+        file.seek(part.start)
+        samples = read_frames(file, part.stop - part.start, "float32")
         if file.subtype not in FLOATS:
             # Decoders of mp3 and ogg overshoot where the recording was clipped.
             np.clip(samples, -1, 1, out=samples)
