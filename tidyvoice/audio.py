@@ -71,7 +71,9 @@ def read_part(path: str | Path, start: int = 0, count: int = -1) -> tuple[np.nda
         wanted = file.frames - start
         if count > 0 or (count == 0 and not is_float):
             wanted = min(count, wanted)
-        samples = read_frames(file, start, wanted, "float32" if is_float else "int16")[:, 0]
+        if start:
+            file.seek(start)
+        samples = read_frames(file, wanted, "float32" if is_float else "int16")[:, 0]
         if is_float:  # libsndfile would round -1..1 to the integers -1, 0 and 1
             samples = np.rint(samples * 32768).clip(-32768, 32767).astype("<i2")
         return np.ascontiguousarray(samples), file.frames
@@ -85,8 +87,8 @@ def _refuse_missing(path: str | Path) -> None:
         raise TidyVoiceError(f"{path} {problem}: {RESTORE}")
 
 
-def read_frames(file: soundfile.SoundFile, start: int, count: int, dtype: str) -> np.ndarray:
-    """Return samples [count x C] of an open file from ``start``.
+def read_frames(file: soundfile.SoundFile, count: int, dtype: str) -> np.ndarray:
+    """Return the next samples [count x C] of an open file.
 
     A file that holds fewer than its header says, and floats that are no samples, are a
     TidyVoiceError.
@@ -95,8 +97,6 @@ def read_frames(file: soundfile.SoundFile, start: int, count: int, dtype: str) -
         problem = f"states {file.frames:,} samples, too many for its size"
         raise TidyVoiceError(f"{file.name} {problem}: {RESTORE}")
     sizes = [min(BLOCK, count - done) for done in range(0, max(count, 1), BLOCK)]
-    if start:
-        file.seek(start)
     parts = [file.read(size, dtype, always_2d=True) for size in sizes]
     samples = parts[0] if len(parts) == 1 else np.concatenate(parts)
     error = MP3_ERROR if file.subtype.startswith("MPEG") else 0

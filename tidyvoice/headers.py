@@ -37,6 +37,7 @@ def wav_header(file: BinaryIO) -> Wav | None:
     libsndfile would read without an error, are a TidyVoiceError.
     """
     begin, fmt, whole = file.read(40), b"", 0
+    size = os.fstat(file.fileno()).st_size
     if begin[:4] in (b"RIFF", b"RF64") and begin[8:12] == b"WAVE":
         layout, own, step, place = "<4sI", 0, 2, 12
     elif begin[:4] == b"riff" and begin[24:28] == b"wave":
@@ -44,12 +45,11 @@ def wav_header(file: BinaryIO) -> Wav | None:
     else:
         return None
     for _ in range(MOST_CHUNKS):
-        file.seek(place)
-        header = file.read(struct.calcsize(layout))
-        if len(header) < struct.calcsize(layout):
+        if place + struct.calcsize(layout) > size:
             return None
-        kind, length = struct.unpack(layout, header)
-        length, place = max(length - own, 0), place + len(header)
+        file.seek(place)
+        kind, length = struct.unpack(layout, file.read(struct.calcsize(layout)))
+        length, place = max(length - own, 0), place + struct.calcsize(layout)
         if kind == b"data":
             length = whole if length == 0xFFFFFFFF and begin[:2] == b"RF" and whole else length
             return _checked(file, fmt, place, length)

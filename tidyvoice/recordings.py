@@ -11,15 +11,7 @@ import numpy as np
 import soundfile
 from numpy.lib.stride_tricks import sliding_window_view
 
-from tidyvoice.audio import (
-    FLOATS,
-    RESTORE,
-    UNSTATED,
-    check_floats,
-    decoded_channels,
-    load_torchaudio,
-    read_frames,
-)
+from tidyvoice import audio
 from tidyvoice.errors import TidyVoiceError, reading
 from tidyvoice.headers import SAMPLE_RATE, wav_header
 
@@ -112,14 +104,15 @@ def _read(path: Path, start: float, end: float | None) -> tuple[np.ndarray, int]
         file = soundfile.SoundFile(path)
     except soundfile.LibsndfileError:
         file = None
-    if file is None or file.frames == UNSTATED:  # ffmpeg reads more formats, and to the end
-        samples = decoded_channels(path) / np.float32(32768)
+    if file is None or file.frames == audio.UNSTATED:  # ffmpeg reads more formats, and to the end
+        samples = audio.decoded_channels(path) / np.float32(32768)
         return samples[_segment(len(samples), SAMPLE_RATE, start, end, str(path))], SAMPLE_RATE
-    with reading(path, "audio file", RESTORE), file:
+    with reading(path, "audio file", audio.RESTORE), file:
         rate = file.samplerate
         part = _segment(file.frames, rate, start, end, str(path))
-        samples = read_frames(file, part.start, part.stop - part.start, "float32")
-        if file.subtype not in FLOATS:
+        file.seek(part.start)
+        samples = audio.read_frames(file, part.stop - part.start, "float32")
+        if file.subtype not in audio.FLOATS:
             # Decoders of mp3 and ogg overshoot where the recording was clipped.
             np.clip(samples, -1, 1, out=samples)
     return samples, rate
@@ -148,7 +141,7 @@ def _channels(samples: np.ndarray, name: str) -> np.ndarray:
         middle = 2.0 ** (8 * size - 1)
         samples = samples / middle - (1.0 if kind == "u" else 0.0)
     samples = samples.astype(np.float32)
-    check_floats(name, samples)
+    audio.check_floats(name, samples)
     samples = np.atleast_2d(samples)
     return samples.T if samples.shape[0] <= samples.shape[1] else samples
 
@@ -164,7 +157,7 @@ def resample(samples: np.ndarray, rate: int, name: str) -> np.ndarray:
     import torch
 
     waveform = torch.from_numpy(samples)
-    return load_torchaudio().functional.resample(waveform, *rates).numpy()
+    return audio.load_torchaudio().functional.resample(waveform, *rates).numpy()
 
 
 def levels(samples: np.ndarray) -> np.ndarray:

@@ -83,7 +83,12 @@ class Manifest:
                 continue
             other = read_table(folder / name, column)
             if column == "seconds":
-                other = _as_seconds(other, folder / name)
+                seconds = other[column].cast(pl.Float64, strict=False)
+                wrong = ~seconds.is_between(0, LONGEST_SECONDS, "right").fill_null(False)
+                if len(lines := wrong.arg_true()):
+                    problem = f"{other[column][lines[0]]!r} is no duration in seconds"
+                    raise TidyVoiceError(f"{folder / name} line {lines[0] + 1}: {problem}: {AGAIN}")
+                other = other.with_columns(seconds=seconds)
             for left, right, where in ((table, other, name), (other, table, "wav.scp")):
                 absent = left.join(right, "utterance", how="anti")["utterance"]
                 problems += [f"{utterance} is not in {folder / where}" for utterance in absent]
@@ -134,18 +139,6 @@ class Manifest:
             print(f"{unfit}: {len(lines):,} unfit files left out")
         table = self.table.with_columns(seconds=pl.Series(seconds).fill_nan(None))
         return Manifest(table.filter(pl.Series([not problem for problem in problems])))
-
-
-def _as_seconds(table: pl.DataFrame, path: Path) -> pl.DataFrame:
-    """Return the table of utt2dur with its durations as numbers."""
-    seconds = table["seconds"].cast(pl.Float64, strict=False)
-    fit = ((seconds > 0) & (seconds <= LONGEST_SECONDS)).fill_null(False)  # NaN is above all
-    if len(wrong := (~fit).arg_true()):
-        raise TidyVoiceError(
-            f"{path} line {wrong[0] + 1}: {table['seconds'][wrong[0]]!r} is no duration in seconds "
-            f"({len(wrong):,} such lines): {AGAIN}"
-        )
-    return table.with_columns(seconds=seconds)
 
 
 def terms_of(folder: str | Path) -> list[str]:

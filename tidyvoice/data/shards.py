@@ -3,7 +3,8 @@
 WeSpeaker's readers work on them: for each utterance there are the members ``KEY.spk`` (the speaker)
 and ``KEY.wav`` (16-bit PCM, mono). The index adds one row for each utterance: shard, key, speaker,
 language, byte offset of the first sample, number of samples, their CRC-32, rate. To read a chunk is
-to read its bytes, without decoding.
+to read its bytes, without decoding. ``shard-*.parquet`` has the rows of one shard, so that a shard
+that is lost can be packed again alone.
 
 Shards of noise and room impulse responses store the kind in place of the speaker.
 """
@@ -74,15 +75,13 @@ def open_shards(data: Path) -> tuple[Summary, pl.DataFrame]:
     summary = read_json(Summary, folder / SUMMARY, AGAIN)
     tables = table_hashes(data)
     # wav.scp is written last: a folder without it has tables that were copied, or none.
-    if not tables.items() <= summary.tables.items() or (
-        "wav.scp" in tables and tables != summary.tables
-    ):
+    lacking = summary.tables.keys() - tables.keys() if "wav.scp" in tables else ()
+    if lacking or not tables.items() <= summary.tables.items():
         raise TidyVoiceError(f"{folder} was packed from other tables than those of {data}: {AGAIN}")
     for name, size in summary.shards.items():
         with reading(folder / name, "shard", AGAIN):
-            found = os.stat(folder / name).st_size
-        if found != size:
-            raise TidyVoiceError(f"{folder / name} has {found:,} bytes, packed {size:,}: {AGAIN}")
+            if (found := os.stat(folder / name).st_size) != size:
+                raise ValueError(f"it has {found:,} bytes, packed {size:,}")
     with reading(index, "index", AGAIN):
         if sha256(index) != summary.index:
             raise ValueError(f"other bytes than {SUMMARY} says")
@@ -90,13 +89,12 @@ def open_shards(data: Path) -> tuple[Summary, pl.DataFrame]:
         if rows != summary.utterances or LEAST_BYTES * rows > sum(summary.shards.values()):
             raise ValueError(f"{rows:,} rows")
         table = pl.read_parquet(index, columns=list(INDEX_COLUMNS))
-        if table.schema != INDEX_COLUMNS:
-            raise ValueError("columns of other types")
         sizes = table["shard"].replace_strict(summary.shards, return_dtype=pl.Int64)
         ends = table["offset"] + BYTES_PER_SAMPLE * table["samples"]
         fits = (table["offset"] >= 0) & table["samples"].is_between(0, sizes) & (ends <= sizes)
-        if any(table.drop("language").null_count().row(0)) or not fits.all():
-            raise ValueError("rows outside of their shards")
+        lacking = any(table.drop("language").null_count().row(0))
+        if table.schema != INDEX_COLUMNS or lacking or not fits.all():
+            raise ValueError("other columns, or rows outside of their shards")
         # Hashes are compared first, in a quarter of the time.
         if table["key"].hash().n_unique() < rows and table["key"].n_unique() < rows:
             raise ValueError("utterances that occur twice")
@@ -171,9 +169,8 @@ class ShardReader:
             content = os.pread(file, size, int(self._offsets[row]) + BYTES_PER_SAMPLE * start)
         finally:
             os.close(file)
-        if len(content) != size:
-            raise TidyVoiceError(f"{shard} is cut short. Delete it and {AGAIN}")
-        if count == self.samples[row] and zlib.crc32(content) != self._checksums[row]:
+        whole = count == self.samples[row]
+        if len(content) != size or (whole and zlib.crc32(content) != self._checksums[row]):
             problem = f"the samples of {self.keys[int(row)]} are not those that were packed"
             raise TidyVoiceError(f"{shard}: {problem}. Delete it and {AGAIN}")
         return np.frombuffer(content, dtype="<i2")
