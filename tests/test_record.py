@@ -89,13 +89,9 @@ def test_the_state_of_the_source_tree(tmp_path, monkeypatch):
     assert record.source_state() is None
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [("{", "cannot be read"), ('{"runs": [{"seed": "x"}]}', "runs.0.seed"), ("[]", "runs")],
-)
-def test_a_damaged_record_is_an_error_and_is_kept(tmp_path, text, message):
-    path = tmp_path / "record.json"
+def test_a_damaged_record_is_an_error_and_is_kept(tmp_path):
+    path, text = tmp_path / "record.json", '{"runs": [{"seed": "x"}]}'
     path.write_text(text)
-    with pytest.raises(TidyVoiceError, match=rf"record\.json.*{message}"):
+    with pytest.raises(TidyVoiceError, match=r"record\.json.*runs.0.seed"):
         record_run(tmp_path, INPUTS, 1, 10)
     assert path.read_text() == text
