@@ -45,10 +45,9 @@ def test_a_broken_table_is_named(tmp_path, content, message):
     assert message in refusal
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_values_that_are_not_finite_are_counted_and_the_first_named(tmp_path, value):
+def test_values_that_are_not_finite_are_counted_and_the_first_named(tmp_path):
     vectors = VECTORS.copy()
-    vectors[1:, 2] = value
+    vectors[1:, 2] = np.nan, np.inf
     np.savez(tmp_path / "e.npz", ids=np.array(IDS), embeddings=vectors)
     for message in (
         refused(load_embeddings, tmp_path / "e.npz"),

@@ -122,7 +122,6 @@ def test_results_that_are_too_good_or_of_other_trials_are_marked(three):
 @pytest.mark.parametrize(
     ("name", "text"),
     [
-        ("scores/dev.score", "a b 0.5 target\nnothing\n"),
         ("scores/dev.score.json", "[]"),
         ("record.json", "{"),
         ("config.yaml", "experiment: [\n"),

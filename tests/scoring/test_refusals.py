@@ -64,6 +64,17 @@ def test_a_calibration_is_of_scores_made_alike(tmp_path):
     )
 
 
+@pytest.mark.parametrize(("value", "shown"), [("0.25", "0.25 and 0.25"), ("1e300", "1e+300")])
+def test_scores_that_tell_nothing_or_overflow_are_not_calibrated(tmp_path, value, shown):
+    rows = [line.split() for line in Path("dev.score").read_text().splitlines()]
+    text = [f"{enroll} {test} {value} {label}\n" for enroll, test, _, label in rows]
+    (tmp_path / "flat").write_text("".join(text))
+    fuse = f"fuse --fit calib.score calib.score --apply dev.score {tmp_path}/flat"
+    message = refusal(f"{fuse} --out {tmp_path}/x")
+    assert f"{tmp_path}/flat: all scores are between" in message
+    assert shown in message
+
+
 def of_model(folder: Path, out: Path, model: str) -> Path:
     """The tables and the scores of calib and dev, said to be of a model."""
     out.mkdir()

@@ -237,7 +237,9 @@ def _sealed(content: bytes) -> bytes:
 def _keep(path: Path, evaluation: Evaluation) -> None:
     """Write an evaluation; a file that is not one of any version is left alone."""
     try:
-        if not path.exists() or b'"min_cllr":' in path.read_bytes():
+        # One of the two marks is left in a file that was cut.
+        marks, older = (b'{"sha256":', b'"min_cllr":'), path.read_bytes() if path.exists() else None
+        if older is None or any(mark in older for mark in marks):
             content = _JSON.dump_json(evaluation) + b"\n"
             write_text(path, _sealed(content.removeprefix(b"{")).decode())
             return
