@@ -93,7 +93,6 @@ def test_it_is_written_and_read(voices, verifier, tmp_path):
         ({"mean": _text(np.ones(15))}, "a mean (15,) and a cohort (8, 16) do not agree"),
         ({"mean": _text(np.ones(16))[:-8]}, "mean: "),
         ({"top_n": 1}, "top_n is 1, of a cohort of 8"),
-        ({"scales": []}, "scales: "),
         ({"model": "m"}, "model: "),
         ({"notes": {"trials": 1}}, "notes.trials: "),
     ],

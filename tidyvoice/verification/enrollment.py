@@ -180,7 +180,7 @@ class Gallery:
         content, fix = "file of enrolled speakers", "`tidyvoice enroll` writes one"
         wanted = {key: np.dtype(kind).kind for key, (_, kind) in COLUMNS.items()}
         arrays = read_arrays(path, {**wanted, "model": "U"}, content, fix)
-        with reading(path, content, fix):
+        with reading(path, content, fix), np.errstate(over="ignore"):
             model = str(arrays.pop("model")[()]) or None
             names, vectors, recordings, seconds = arrays.values()
             names, vectors = names.tolist(), vectors.astype(np.float32, copy=False)
