@@ -14,15 +14,7 @@ from pathlib import Path
 from tidyvoice.errors import TidyVoiceError
 
 PARTIAL = ".partial"
-RECORDINGS = (
-    ".wav",
-    ".flac",
-    ".ogg",
-    ".opus",
-    ".mp3",
-    ".m4a",
-    ".aac",
-)  # never replaced
+RECORDINGS = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a", ".aac")  # never replaced
 # Names that no table and no message can hold. Python reads bytes that are not UTF-8 as surrogates.
 UNUSABLE = re.compile("[\n\r\udc80-\udcff]")
 _numbers = itertools.count()  # for temporary names, because threads may write the same file

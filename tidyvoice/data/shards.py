@@ -88,16 +88,8 @@ def open_shards(data: Path) -> tuple[Summary, pl.DataFrame]:
         rows = pl.scan_parquet(index).select(pl.len()).collect().item()
         if rows != summary.utterances or LEAST_BYTES * rows > sum(summary.shards.values()):
             raise ValueError(f"{rows:,} rows")
+        # Packing wrote these very bytes, so their values need no check.
         table = pl.read_parquet(index, columns=list(INDEX_COLUMNS))
-        sizes = table["shard"].replace_strict(summary.shards, return_dtype=pl.Int64)
-        ends = table["offset"] + BYTES_PER_SAMPLE * table["samples"]
-        fits = (table["offset"] >= 0) & table["samples"].is_between(0, sizes) & (ends <= sizes)
-        lacking = any(table.drop("language").null_count().row(0))
-        if table.schema != INDEX_COLUMNS or lacking or not fits.all():
-            raise ValueError("other columns, or rows outside of their shards")
-        # Hashes are compared first, in a quarter of the time.
-        if table["key"].hash().n_unique() < rows and table["key"].n_unique() < rows:
-            raise ValueError("utterances that occur twice")
     return summary, table
 
 

@@ -65,6 +65,7 @@ class Embedder:
         self.device = choose_device(device)
         self.precision = precision
         self.model = model.to(self.device).eval()
+        self.embed_dim = model.embed_dim
         self.inference = self.model.for_inference(PRECISIONS[precision])
         self.settings = settings
         self.frontend = frontend_of(self.model, settings).to(self.device).eval()

@@ -229,8 +229,8 @@ class SpeakerEncoder(Embedder):
             return voice
         if sample_rate is not None or isinstance(voice, (str, Path, Recording)):
             return None
-        if np.shape(voice) != (self.model.embed_dim,):
-            size = f"{np.shape(voice)} is not an embedding of {self.model.embed_dim} dimensions"
+        if np.shape(voice) != (self.embed_dim,):
+            size = f"{np.shape(voice)} is not an embedding of {self.embed_dim} dimensions"
             raise TidyVoiceError(f"an array of shape {size}; give sample_rate if it holds samples")
         return Enrollment("", np.asarray(voice, dtype=np.float32), 1, 0.0)
 

@@ -167,7 +167,7 @@ def extract(
                 batch_frames=largest,
             )
             number = parts.begin(plan)
-            state = number, parts.collect(len(items), encoder.model.embed_dim)[1]
+            state = number, parts.collect(len(items), encoder.embed_dim)[1]
         number, done = world.gather(state)[0]
         # A batch with a missing item is computed again as a whole, so that the bytes are the same.
         batches = [b for b in plan_batches(items.frames, largest) if not done[b].all()]
@@ -223,7 +223,7 @@ def _merge(
     parts: Parts, out: Path, encoder: SpeakerEncoder, source: AudioFolder, items: Items, why: str
 ) -> None:
     """Write the table from the parts, then remove them; ``why`` explains an empty table."""
-    vectors, mask = parts.collect(len(items), encoder.model.embed_dim)
+    vectors, mask = parts.collect(len(items), encoder.embed_dim)
     firsts = items.firsts
     complete = np.logical_and.reduceat(mask, firsts) if len(firsts) else mask
     if not complete.any():
