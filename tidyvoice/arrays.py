@@ -35,14 +35,17 @@ def read_arrays(
         content, fix: what the file should be and what to do otherwise, for error messages.
 
     Raises:
-        TidyVoiceError: the file is damaged, lacks an array, or its sizes contradict each other.
+        TidyVoiceError: the file is damaged, lacks an array or has another one, or its sizes
+            contradict each other.
     """
     arrays = {}
     with reading(path, content, fix), zipfile.ZipFile(path) as archive:
-        members = {member.filename: member for member in archive.infolist()}
+        members = {member.filename.removesuffix(".npy"): member for member in archive.infolist()}
+        if unknown := members.keys() - {key.removesuffix("?") for key in wanted}:
+            raise ValueError(f"it has an array {min(unknown)!r}")
         for key, kinds in wanted.items():
             name = key.removesuffix("?")
-            member = members.get(f"{name}.npy")
+            member = members.get(name)
             if member is None and key.endswith("?"):
                 continue
             if member is None:
