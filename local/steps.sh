@@ -3,7 +3,7 @@
 # made it and the hash of the source it was made with.
 
 # Computed once: after an edit during a run, the next run repeats the steps.
-source=$(python -c 'from tidyvoice.source import source_hash; print(source_hash("local"))')
+source=$(python -c 'from tidyvoice.files import source_hash; print(source_hash("local"))')
 current=0 # stage
 
 elapsed() { printf '%d:%02d:%02d' $((SECONDS / 3600)) $((SECONDS / 60 % 60)) $((SECONDS % 60)); }

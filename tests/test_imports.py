@@ -17,9 +17,9 @@ FLOORS = (
     "config scoring batch_plan recordings frontend",
     "models losses optimizers schedules samplers augmentations audio frontends kaldi_tables record"
     " distributed",
-    "settings arrays archives headers model_files device",
+    "settings arrays archives headers model_files",
     "files",
-    "errors packages readahead source",
+    "errors packages readahead",
 )
 TORCH_FREE = ("scoring", "evaluation", "report", "runs", "verification", "submission", "cli")
 

@@ -1,4 +1,4 @@
-"""The processes of a training: one, or those that torchrun starts on one machine or several."""
+"""The device, and the processes of a training: one, or those that torchrun starts."""
 
 import os
 import re
@@ -14,7 +14,6 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from tidyvoice.device import choose_device
 from tidyvoice.errors import TidyVoiceError
 
 # Messages of a collective when another process is gone or late (gloo has no exceptions for it).
@@ -48,6 +47,21 @@ class World:
         items: list[Any] = [None] * self.size
         dist.all_gather_object(items, item)
         return items
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """Return the device ``name``; for "auto" the first available of cuda, mps and cpu."""
+    count = {
+        "cuda": torch.cuda.device_count() if torch.cuda.is_available() else 0,
+        "mps": int(torch.backends.mps.is_available()),
+        "cpu": 1,
+    }
+    if name == "auto":
+        return torch.device(next(kind for kind, number in count.items() if number))
+    kind, _, index = name.partition(":")
+    if not (index or "0").isdecimal() or int(index or 0) >= count.get(kind, 0):
+        raise TidyVoiceError(f"device {name} is not available here: choose auto or cpu")
+    return torch.device(name)
 
 
 @contextmanager

@@ -143,3 +143,16 @@ def sha256(path: str | Path) -> str:
         while block := file.read(2**20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def source_hash(*folders: str) -> str:
+    """Return the SHA-256 of the Python files of this package and of further folders.
+
+    It tells whether a result was made by the present code.
+    """
+    digest = hashlib.sha256()
+    for folder in (Path(__file__).parent, *map(Path, folders)):
+        for path in sorted(folder.rglob("*.py")):
+            name = path.relative_to(folder).as_posix()
+            digest.update(f"{name}\0{sha256(path)}\n".encode())
+    return digest.hexdigest()

@@ -3,7 +3,7 @@ import pytest
 import torch
 from conftest import seeded
 
-from tidyvoice.augmentations.spec_augment import SpecAugment
+from tidyvoice.augmentations.registry import SpecAugment
 from tidyvoice.config import DataSettings
 from tidyvoice.data.augment import Augmenter, add_noise, reverberate
 from tidyvoice.data.batches import RawBatch, TrainingData

@@ -3,9 +3,7 @@ import pytest
 from conftest import seeded
 
 from tidyvoice.samplers import Utterances
-from tidyvoice.samplers.balanced import Balanced
-from tidyvoice.samplers.shuffled import Shuffled
-from tidyvoice.samplers.windowed import Windowed
+from tidyvoice.samplers.orders import Balanced, Shuffled, Windowed
 
 
 def utterances(rows, shards=(), speakers=(), languages=()):

@@ -16,7 +16,7 @@ from tidyvoice.audio import read_pcm16
 from tidyvoice.config import ModelSettings
 from tidyvoice.data.manifest import Manifest, scan
 from tidyvoice.data.packing import write_shards
-from tidyvoice.device import choose_device
+from tidyvoice.distributed import choose_device
 from tidyvoice.encoder import SpeakerEncoder
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.extraction import extract as module

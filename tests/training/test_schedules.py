@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.optim.lr_scheduler import CosineAnnealingWarmRestarts
 
-from tidyvoice.schedules.cosine_restarts import CosineRestarts
+from tidyvoice.schedules.registry import CosineRestarts
 from tidyvoice.training.schedules import ExponentialDecrease, MarginSchedule
 
 

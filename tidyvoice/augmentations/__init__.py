@@ -3,7 +3,6 @@
 A new augmentation is one file here, below ``@AUGMENTATIONS.register(NAME)``, and its import below.
 """
 
-from tidyvoice.augmentations import spec_augment
 from tidyvoice.augmentations.registry import AUGMENTATIONS, Augmentation
 
-__all__ = ["AUGMENTATIONS", "Augmentation", "spec_augment"]
+__all__ = ["AUGMENTATIONS", "Augmentation"]

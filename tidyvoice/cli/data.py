@@ -28,9 +28,9 @@ def check(
 
     Example: tidyvoice check data/mini/finetune --disjoint data/mini/dev
     """
-    from tidyvoice.data.checks import check_shards
     from tidyvoice.data.manifest import check as find_problems
     from tidyvoice.data.manifest import parts_of
+    from tidyvoice.data.shards import check_shards
 
     problems = []
     for part in parts_of(data):

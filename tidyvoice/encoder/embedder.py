@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from tidyvoice.batch_plan import plan_batches, plan_items
-from tidyvoice.device import choose_device
+from tidyvoice.distributed import choose_device
 from tidyvoice.errors import NotFiniteError, TidyVoiceError, TidyVoiceWarning
 from tidyvoice.frontends import FrontendSettings, frontend_of
 from tidyvoice.headers import INT16_SCALE, SAMPLE_RATE

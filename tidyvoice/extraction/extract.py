@@ -25,11 +25,10 @@ from tidyvoice.encoder import SpeakerEncoder
 from tidyvoice.encoder.embedder import LONGEST
 from tidyvoice.errors import TidyVoiceError, reading, summarise
 from tidyvoice.extraction.workers import MEMORY, AudioFolder, Batch, batch_frames, embed_batches
-from tidyvoice.files import only_writer, write_text
+from tidyvoice.files import only_writer, source_hash, write_text
 from tidyvoice.headers import SAMPLE_RATE
 from tidyvoice.scoring.embeddings import save_embeddings
 from tidyvoice.settings import Strict, read_json
-from tidyvoice.source import source_hash
 
 # A part is written when it holds a tenth of the time so far, between these limits in seconds.
 SHARE, SHORTEST, LONGEST_PART = 0.1, 1.0, 30.0

@@ -1,6 +1,6 @@
 """Front ends, which turn waveforms into features, built by name and arguments."""
 
-from tidyvoice.frontends import fbank
+from tidyvoice.frontends import fbank  # noqa: F401
 from tidyvoice.frontends.registry import (
     FRONTENDS,
     Frontend,
@@ -9,4 +9,4 @@ from tidyvoice.frontends.registry import (
     with_frontend,
 )
 
-__all__ = ["FRONTENDS", "Frontend", "FrontendSettings", "fbank", "frontend_of", "with_frontend"]
+__all__ = ["FRONTENDS", "Frontend", "FrontendSettings", "frontend_of", "with_frontend"]

@@ -3,8 +3,8 @@
 A new loss is one file here, below ``@LOSSES.register(NAME)``, and its import below.
 """
 
-from tidyvoice.losses import am_softmax, arc_margin, sphereface2, sub_centre
+from tidyvoice.losses import arc_margin, sphereface2
 from tidyvoice.losses.arc_margin import ArcMargin
 from tidyvoice.losses.registry import LOSSES, Head
 
-__all__ = ["LOSSES", "ArcMargin", "Head", "am_softmax", "arc_margin", "sphereface2", "sub_centre"]
+__all__ = ["LOSSES", "ArcMargin", "Head", "arc_margin", "sphereface2"]

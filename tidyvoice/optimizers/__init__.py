@@ -3,7 +3,6 @@
 A new optimizer is one file here, below ``@OPTIMIZERS.register(NAME)``, and its import below.
 """
 
-from tidyvoice.optimizers import adamw, sgd
 from tidyvoice.optimizers.registry import OPTIMIZERS, Parameters
 
-__all__ = ["OPTIMIZERS", "Parameters", "adamw", "sgd"]
+__all__ = ["OPTIMIZERS", "Parameters"]

@@ -3,7 +3,7 @@
 A new sampler is one file here, below ``@SAMPLERS.register(NAME)``, and its import below.
 """
 
-from tidyvoice.samplers import balanced, shuffled, windowed
+from tidyvoice.samplers import orders
 from tidyvoice.samplers.registry import SAMPLERS, Sampler, Utterances
 
-__all__ = ["SAMPLERS", "Sampler", "Utterances", "balanced", "shuffled", "windowed"]
+__all__ = ["SAMPLERS", "Sampler", "Utterances", "orders"]

@@ -3,13 +3,6 @@
 A new schedule is one file here, below the decorator of its registry, and its import below.
 """
 
-from tidyvoice.schedules import cosine_restarts, exponential_decrease, increasing_margin
 from tidyvoice.schedules.registry import LEARNING_RATES, MARGINS
 
-__all__ = [
-    "LEARNING_RATES",
-    "MARGINS",
-    "cosine_restarts",
-    "exponential_decrease",
-    "increasing_margin",
-]
+__all__ = ["LEARNING_RATES", "MARGINS"]

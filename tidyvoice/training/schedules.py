@@ -5,7 +5,7 @@ WeSpeaker multiplies the learning rates of its file by ``scale_ratio``. Here the
 
 from typing import Any
 
-from tidyvoice.schedules import exponential_decrease, increasing_margin
+from tidyvoice.schedules import registry
 
 
 def ExponentialDecrease(
@@ -16,9 +16,9 @@ def ExponentialDecrease(
     warm_up_epoch: float = 0,
     scale_ratio: float = 1.0,
     warm_from_zero: bool = False,
-) -> exponential_decrease.ExponentialDecrease:
+) -> registry.ExponentialDecrease:
     """Build the learning rate schedule of this name."""
-    return exponential_decrease.ExponentialDecrease(
+    return registry.ExponentialDecrease(
         epoch_iter,
         num_epochs,
         initial_lr=initial_lr * scale_ratio,
@@ -31,8 +31,8 @@ def ExponentialDecrease(
 
 def MarginSchedule(
     epoch_iter: int, update_margin: bool = True, **args: Any
-) -> increasing_margin.IncreasingMargin:
+) -> registry.IncreasingMargin:
     """Build the margin schedule of this name, whose other arguments are those of ours."""
     if not update_margin:
         args["final_margin"] = args.get("initial_margin", 0.0)
-    return increasing_margin.IncreasingMargin(epoch_iter, 1, **args)
+    return registry.IncreasingMargin(epoch_iter, 1, **args)

@@ -19,15 +19,13 @@ from torch.nn.parallel import DistributedDataParallel
 from tidyvoice.config import Experiment, SamplerSettings, load_experiment
 from tidyvoice.data.augment import Augmenter
 from tidyvoice.data.batches import RawBatch, TrainingData, load_batches
-from tidyvoice.device import choose_device
-from tidyvoice.distributed import World, join_world
+from tidyvoice.distributed import World, choose_device, join_world
 from tidyvoice.errors import TidyVoiceError, reading
-from tidyvoice.files import only_writer
+from tidyvoice.files import only_writer, source_hash
 from tidyvoice.frontends import frontend_of
 from tidyvoice.modelhub.folder import save_torch
 from tidyvoice.modelhub.tensors import FORMAT
 from tidyvoice.record import record_run
-from tidyvoice.source import source_hash
 from tidyvoice.training import checkpoint, start
 from tidyvoice.training.network import build_network, parameter_groups
 from tidyvoice.training.tracking import Tracker
