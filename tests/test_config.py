@@ -38,7 +38,7 @@ def test_all_mistakes_are_named_at_once_with_the_nearest_name(path):
         "unknown key margins: did you mean margin?",
         "epochs: Input should be greater than or equal to 0 (it is -1)",
         "optimizer.name: did you mean AdamW?",
-        "loss.name: known are AMSoftmax, ArcMargin, SphereFace2, SubCentreArcMargin",
+        "loss.name: known are AMSoftmax, ArcMargin, SubCentreArcMargin, SphereFace2",
         "settings of the component belong under learning_rate.args",
         "Balanced: by: Input should be 'speaker' or 'language'",
         "unknown key powr: did you mean power?",

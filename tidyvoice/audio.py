@@ -63,8 +63,7 @@ def read_part(path: str | Path, start: int = 0, count: int = -1) -> tuple[np.nda
         return samples[start:][: samples.size if count < 0 else count], samples.size
     with reading(path, "audio file", RESTORE), soundfile.SoundFile(path) as file:
         if file.samplerate != SAMPLE_RATE:
-            problem = f"has {file.samplerate} Hz, expected {SAMPLE_RATE}"
-            raise TidyVoiceError(f"{path} {problem}: resample it")
+            raise TidyVoiceError(f"{path} has {file.samplerate} Hz, not {SAMPLE_RATE}: resample it")
         if not file.frames:
             raise TidyVoiceError(f"{path} holds no sample: {RESTORE}")
         start, is_float = min(start, file.frames), file.subtype in FLOATS
@@ -94,14 +93,13 @@ def read_frames(file: soundfile.SoundFile, count: int, dtype: str) -> np.ndarray
     TidyVoiceError.
     """
     if file.frames > MOST_SAMPLES * os.path.getsize(file.name):
-        problem = f"states {file.frames:,} samples, too many for its size"
-        raise TidyVoiceError(f"{file.name} {problem}: {RESTORE}")
+        raise TidyVoiceError(f"{file.name} states {file.frames:,} samples, too many: {RESTORE}")
     sizes = [min(BLOCK, count - done) for done in range(0, max(count, 1), BLOCK)]
     parts = [file.read(size, dtype, always_2d=True) for size in sizes]
     samples = parts[0] if len(parts) == 1 else np.concatenate(parts)
     error = MP3_ERROR if file.subtype.startswith("MPEG") else 0
     if len(samples) + error < count:
-        problem = f"is cut short: only {len(samples):,} of {count:,} samples are there"
+        problem = f"is cut short: it has {len(samples):,} of {count:,} samples"
         raise TidyVoiceError(f"{file.name} {problem}: {RESTORE}")
     if file.subtype in FLOATS:
         check_floats(file.name, samples)
@@ -114,8 +112,7 @@ def check_floats(name: object, samples: np.ndarray) -> None:
     if not math.isfinite(peak):
         raise TidyVoiceError(f"{name}: some samples are NaN or infinite: write the file again")
     if peak > LOUDEST_FLOAT:
-        fix = "divide 16-bit samples by 32768"
-        raise TidyVoiceError(f"{name}: samples reach {peak:g}, but floats lie in -1..1: {fix}")
+        raise TidyVoiceError(f"{name}: samples reach {peak:g}: divide them to lie in -1..1")
 
 
 def inspect_audio(path: str, minimum: float = 0.0, decode: bool = False) -> tuple[float, str]:

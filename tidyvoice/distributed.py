@@ -80,10 +80,8 @@ def join_world(device: str, timeout_seconds: float) -> Iterator[World]:
     if chosen.type == "cuda":
         gpus = torch.cuda.device_count()
         if local >= gpus:
-            raise TidyVoiceError(
-                f"process {local + 1} needs a GPU of its own: start only {gpus} (run.sh "
-                "--processes, torchrun --nproc-per-node), one for each visible GPU"
-            )
+            fix = f"start only {gpus} (run.sh --processes, torchrun --nproc-per-node)"
+            raise TidyVoiceError(f"process {local + 1} needs a GPU of its own: {fix}")
         chosen = torch.device("cuda", local)
         torch.cuda.set_device(chosen)
     backend = "nccl" if chosen.type == "cuda" else "gloo"
@@ -100,10 +98,8 @@ def join_world(device: str, timeout_seconds: float) -> Iterator[World]:
             # If the other rank failed on this machine, torchrun kills this one within a second, and
             # this secondary error is not printed.
             time.sleep(1)
-            raise TidyVoiceError(
-                f"rank {rank} of {size} lost another rank ({reason}): see the first error above; "
-                "the same command resumes at the last checkpoint"
-            ) from error
+            fix = f"({reason}): see the first error; the same command resumes at a checkpoint"
+            raise TidyVoiceError(f"rank {rank} of {size} lost another rank {fix}") from error
         raise
     else:
         # Not after an error: this would wait for the lost processes and delay the message.

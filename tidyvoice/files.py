@@ -95,9 +95,8 @@ def one_at_a_time(path: str | Path, wait: bool = True) -> Iterator[None]:
         with FileLock(lock, timeout=-1 if wait else 0):
             yield
     except Timeout:
-        raise TidyVoiceError(
-            f"another process is writing in {path}: wait for it or stop it"
-        ) from None
+        fix = "wait for it or stop it"
+        raise TidyVoiceError(f"another process is writing in {path}: {fix}") from None
 
 
 def only_writer(folder: str | Path) -> AbstractContextManager[None]:

@@ -63,10 +63,9 @@ def wav_header(file: BinaryIO) -> Wav | None:
 
 def _checked(file: BinaryIO, fmt: bytes, start: int, length: int) -> Wav | None:
     """Compare what the header of a WAV says with itself and with the size of the file."""
-    missing = 0 if length in UNKNOWN else start + length - os.fstat(file.fileno()).st_size
-    if missing > 0:
-        problem = f"is cut short by {missing:,} of {length:,} bytes. Restore it"
-        raise TidyVoiceError(f"{file.name} {problem}")
+    lack = start + length - os.fstat(file.fileno()).st_size
+    if length not in UNKNOWN and lack > 0:
+        raise TidyVoiceError(f"{file.name} is cut short by {lack:,} of {length:,} bytes. Restore")
     if len(fmt) < 16:
         return None
     tag, channels, rate, speed, align, bits = struct.unpack("<HHIIHH", fmt[:16])
@@ -76,7 +75,6 @@ def _checked(file: BinaryIO, fmt: bytes, start: int, length: int) -> Wav | None:
         problem = f"{channels} x {bits} bits at {rate} Hz, {align} bytes a sample, {speed} a second"
         raise TidyVoiceError(f"{file.name} contradicts itself: {problem}. Convert it again")
     if tag in (PCM, FLOAT) and length not in UNKNOWN and length % size:
-        problem = f"has {length:,} bytes of samples of {size} bytes. Restore it"
-        raise TidyVoiceError(f"{file.name} {problem}")
+        raise TidyVoiceError(f"{file.name} has {length:,} bytes of {size}-byte samples. Restore it")
     plain = (tag, channels, bits, rate) == (PCM, 1, 16, SAMPLE_RATE)
     return None if length in UNKNOWN else Wav(plain, start, length)

@@ -34,9 +34,8 @@ def read_table(path: str | Path, column: str) -> pl.DataFrame:
     ).rename({"value": column})
     broken = table["utterance"].is_null().arg_true()
     if len(broken):
-        raise TidyVoiceError(
-            f"{path} line {broken[0] + 1}: expected 'id value' ({len(broken)} such lines)"
-        )
+        count = f"({len(broken)} such lines)"
+        raise TidyVoiceError(f"{path} line {broken[0] + 1}: expected 'id value' {count}")
     if problems := duplicates(table["utterance"]):
         raise TidyVoiceError(f"{path}: {summarise(problems)}")
     return table

@@ -134,9 +134,8 @@ def _channels(samples: np.ndarray, name: str) -> np.ndarray:
     kind, size = samples.dtype.kind, samples.dtype.itemsize
     supported = kind == "f" or (kind in "iu" and size <= 4)
     if samples.ndim not in (1, 2) or samples.size == 0 or not supported:
-        problem = f"{samples.dtype} of shape {samples.shape} are no samples"
-        fix = "give floats, int16 or int32, one or two-dimensional"
-        raise TidyVoiceError(f"{name}: {problem}: {fix}")
+        fix = "are no samples: give floats, int16 or int32, one or two-dimensional"
+        raise TidyVoiceError(f"{name}: {samples.dtype} of shape {samples.shape} {fix}")
     if kind != "f":
         middle = 2.0 ** (8 * size - 1)
         samples = samples / middle - (1.0 if kind == "u" else 0.0)

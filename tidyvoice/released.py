@@ -109,8 +109,7 @@ def _collect(
     checksum = files[model.weights.name]
     if release is not None and release.sha256 not in (None, checksum):
         problem = f"{name}: {model.weights.name} has the SHA-256 {checksum}"
-        fix = "the model was replaced, or the YAML file is wrong"
-        raise TidyVoiceError(f"{problem}, but {source} says {release.sha256}: {fix}")
+        raise TidyVoiceError(f"{problem}, but {source} says {release.sha256}: check both")
     noise = np.random.default_rng(1).integers(-3000, 3000, (1, 16000), dtype=np.int16)
     try:
         SpeakerEncoder.from_pretrained(into, "cpu").embed_samples(noise)

@@ -82,10 +82,9 @@ class TrainingData:
         self.num_utterances = len(eligible)
         self.batches_per_pass = len(eligible) // settings.batch_size
         if not self.batches_per_pass:
-            raise TidyVoiceError(
-                f"{', '.join(map(str, settings.train))}: {len(eligible)} utterances are long "
-                f"enough for data.batch_size {settings.batch_size}: reduce data.batch_size"
-            )
+            few = f"{len(eligible)} utterances are long enough for"
+            fix = f"data.batch_size {settings.batch_size}: reduce data.batch_size"
+            raise TidyVoiceError(f"data.train: only {few} {fix}")
         self.augmentations = [chosen.build() for chosen in settings.augmentations]
         self._sampler = settings.sampler.build()
         if self._sampler.by_language and (self._language_of[eligible] == UNKNOWN_LANGUAGE).all():
@@ -191,9 +190,8 @@ def _snr_ranges(noise: ShardReader, folder: Path) -> list[tuple[float, float]]:
     kinds = noise.speakers.to_list()
     unknown = sorted(set(kinds) - set(SNR_DB))
     if unknown:
-        raise TidyVoiceError(
-            f"{folder}/utt2spk: unknown kind {unknown[0]!r}: set it to {', '.join(SNR_DB)}"
-        )
+        problem = f"{folder}/utt2spk: unknown kind {unknown[0]!r}"
+        raise TidyVoiceError(f"{problem}: set it to {', '.join(SNR_DB)}")
     return [SNR_DB[kind] for kind in kinds]
 
 

@@ -177,9 +177,7 @@ def parts_of(folder: str | Path) -> list[Path]:
     parts = [part_folder(folder, number, count) for number in range(1, count + 1)]
     wanted = [part.name for part in parts]
     if missing := [name for name in wanted if name not in names]:
-        raise TidyVoiceError(
-            f"{folder} lacks {summarise(missing, 3)}. Prepare these parts as well (--part)"
-        )
+        raise TidyVoiceError(f"{folder} lacks {summarise(missing, 3)}. Prepare them too (--part)")
     if others := [name for name in names if name not in wanted]:
         raise TidyVoiceError(f"{folder} is divided twice. Remove {summarise(others, 3)}")
     return parts
@@ -248,9 +246,8 @@ def find_audio(
             names += [f"{folder}/{file}" for file in files if file[0] != "."]
     names = sorted(name for name in names if name.lower().endswith(tuple(endings)))
     if not names:
-        raise TidyVoiceError(
-            f"{root} contains no {' or '.join(endings)} file. Give the folder of the speakers."
-        )
+        kinds = " or ".join(endings)
+        raise TidyVoiceError(f"{root} contains no {kinds} file. Give the folder of the speakers.")
     if name := next(filter(UNUSABLE.search, (str(root), *names)), None):
         raise TidyVoiceError(f"{os.fsencode(name)!r} is not UTF-8 in one line. Rename the file")
     return names
@@ -266,9 +263,7 @@ def of_layout(
     """
     kept = [name for name in names if name.count("/") == 2]
     if not kept:
-        raise TidyVoiceError(
-            f"{root} contains no SPEAKER/FOLDER/FILE. Give the folder of the speakers."
-        )
+        raise TidyVoiceError(f"{root} has no SPEAKER/FOLDER/FILE. Give the folder of the speakers.")
     if strays := sorted(set(names) - set(kept)):
         message = f"{root}: {len(strays):,} files are not SPEAKER/FOLDER/FILE and left out: "
         warnings.warn(f"{message}{strays[0]} ..", TidyVoiceWarning, stacklevel=2)

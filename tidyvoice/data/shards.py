@@ -127,10 +127,9 @@ class ShardReader:
             speakers = set(table["speaker"].unique())
             if shared := sorted(speakers & folder_of.keys()):
                 # A class would mix two people.
-                raise TidyVoiceError(
-                    f"the speaker '{shared[0]}' is in {folder_of[shared[0]]} and in {folder} "
-                    f"({len(shared):,} such speakers). Prepare one of them with a --prefix"
-                )
+                where = f"in {folder_of[shared[0]]} and in {folder} ({len(shared):,} such speakers)"
+                fix = "prepare one of them with a --prefix"
+                raise TidyVoiceError(f"the speaker '{shared[0]}' is {where}: {fix}")
             folder_of |= dict.fromkeys(speakers, folder)
         index = pl.concat(indexes)
         self.content: str = contents[0]

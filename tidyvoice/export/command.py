@@ -78,10 +78,8 @@ def export(
         difference = max(_difference(exported, encoder, samples) for samples in batches)
         tolerance = TOLERANCE[description.precision]
         if not difference <= tolerance:
-            raise TidyVoiceError(
-                f"{out} is not written: its embeddings differ from the model's by "
-                f"{difference:.1e} of their length, more than {tolerance:.0e}"
-            )
+            size = f"{difference:.1e} of their length, more than {tolerance:.0e}"
+            raise TidyVoiceError(f"{out} is not written: its embeddings differ by {size}")
         return Exported(out, partial.stat().st_size, difference, sum(map(len, batches)))
 
 

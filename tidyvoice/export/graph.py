@@ -30,10 +30,8 @@ def onnx_model(encoder: SpeakerEncoder, input: str) -> Any:
     module: nn.Module = copy.deepcopy(encoder.model).cpu().eval().requires_grad_(False)
     if frontend.trainable:
         if input == "features":
-            raise TidyVoiceError(
-                f"--input features leaves out the front end {encoder.settings.name}, which was "
-                "trained with the model: use --input waveform"
-            )
+            problem = f"leaves out {encoder.settings.name}, which was trained with the model"
+            raise TidyVoiceError(f"--input features {problem}: use --input waveform")
         del module.frontend
     if input == "waveform":
         module = nn.Sequential(copy.deepcopy(frontend).cpu().for_export(), module).eval()

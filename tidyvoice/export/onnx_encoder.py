@@ -116,7 +116,5 @@ def need(*names: str) -> ModuleType:
     try:
         return [import_module(name) for name in names][-1]
     except ModuleNotFoundError as error:
-        raise TidyVoiceError(
-            f"ONNX needs {error.name}, which is not installed. In the repository, run: "
-            f"{install_command('export')}"
-        ) from None
+        fix = f"in the repository, run: {install_command('export')}"
+        raise TidyVoiceError(f"ONNX needs {error.name}, which is not installed: {fix}") from None

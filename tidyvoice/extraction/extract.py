@@ -253,7 +253,5 @@ def _too_short(encoder: SpeakerEncoder, source: AudioFolder, rows: np.ndarray) -
 def _refuse(source: AudioFolder, short: dict[int, str]) -> None:
     """Raise a TidyVoiceError if there are utterances that are too short."""
     for row, why in short.items():
-        raise TidyVoiceError(
-            f"{source.ids[row]} has {why} ({len(short)} such utterances): leave them out of "
-            f"{source.data}"
-        )
+        fix = f"leave them out of {source.data}"
+        raise TidyVoiceError(f"{source.ids[row]} has {why} ({len(short)} such utterances): {fix}")

@@ -78,9 +78,8 @@ class AudioFolder:
         path, length = self._paths[row], int(self.samples[row])
         samples, total = read_part(path, start, -1 if count is None else count)
         if total != length:
-            raise TidyVoiceError(
-                f"{path} has {total} samples, its utt2dur says {length}: prepare the data again"
-            )
+            problem = f"{path} has {total} samples, its utt2dur says {length}"
+            raise TidyVoiceError(f"{problem}: prepare the data again")
         return samples
 
 
@@ -146,10 +145,9 @@ def embed_batches(
         except RuntimeError as error:
             if not any(text in str(error) for text in OUT_OF_MEMORY):
                 raise
-            raise TidyVoiceError(
-                f"{encoder.device} has too little memory for {frames:,} frames at once: give a "
-                f"--memory below {memory} (MiB) or a shorter --longest"
-            ) from None
+            problem = f"{encoder.device} has too little memory for {frames:,} frames at once"
+            fix = f"give a --memory below {memory} (MiB) or a shorter --longest"
+            raise TidyVoiceError(f"{problem}: {fix}") from None
         finally:
             free.release(size)
 

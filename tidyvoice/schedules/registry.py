@@ -87,9 +87,7 @@ class ExponentialDecrease(LearningRate):
 
     def __post_init__(self):
         if not self.final_lr / self.initial_lr:
-            raise TidyVoiceError(
-                "final_lr is 0 or nearly, which an exponential decay never reaches"
-            )
+            raise TidyVoiceError("final_lr is 0 or nearly, which this decay never reaches")
 
     def decayed(self, iteration: int) -> float:
         passed = iteration / (self.epochs * self.epoch_iterations)

@@ -34,9 +34,8 @@ def average_checkpoints(
     paths = epoch_checkpoints(experiment)
     reached = max(paths, default=0)
     if reached < settings.epochs and not unfinished:
-        raise TidyVoiceError(
-            f"{experiment} is at epoch {reached} of {settings.epochs}: add --unfinished"
-        )
+        where = f"epoch {reached} of {settings.epochs}"
+        raise TidyVoiceError(f"{experiment} is at {where}: add --unfinished")
     if best:
         epochs = [best_epoch(experiment, paths)]
         if epochs == [None]:
@@ -45,10 +44,9 @@ def average_checkpoints(
         last = last or settings.average
         epochs = list(paths)[-last:]
         if len(epochs) < last or (last > 1 and epochs[0] == 0):
-            raise TidyVoiceError(
-                f"{experiment} has checkpoints of {len(paths.keys() - {0})} epochs, cannot average "
-                f"{last}: give a smaller --last, or train longer with a higher keep_checkpoints"
-            )
+            problem = f"has checkpoints of {len(paths.keys() - {0})} epochs, cannot average {last}"
+            fix = "give a smaller --last, or train longer with a higher keep_checkpoints"
+            raise TidyVoiceError(f"{experiment} {problem}: {fix}")
     model: dict[str, Tensor] = {}
     head: dict[str, Tensor] = {}
     with torch.device("meta"):

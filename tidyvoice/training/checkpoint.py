@@ -141,16 +141,12 @@ def refuse_other(
     folder = settings.experiment
     refuse_other_settings(json.loads(state["settings"]), settings)
     if state["step_chunks"] != step_chunks:
-        raise TidyVoiceError(
-            f"{folder} started with steps of {state['step_chunks']} chunks, not {step_chunks}: "
-            "keep the product of gradient_accumulation and the number of processes"
-        )
-    other = differences(state["inputs"], inputs)
-    if other:
-        raise TidyVoiceError(
-            f"{folder} started with other {', '.join(other)} than "
-            f"{', '.join(map(str, settings.data.train))} and model.init hold now: {ANOTHER_FOLDER}"
-        )
+        problem = f"started with steps of {state['step_chunks']} chunks, not {step_chunks}"
+        fix = "keep the product of gradient_accumulation and the number of processes"
+        raise TidyVoiceError(f"{folder} {problem}: {fix}")
+    if other := differences(state["inputs"], inputs):
+        problem = f"started with other {', '.join(other)} than data and model.init hold now"
+        raise TidyVoiceError(f"{folder} {problem}: {ANOTHER_FOLDER}")
 
 
 def check_folder(settings: Experiment) -> None:
@@ -168,7 +164,5 @@ def refuse_other_settings(before: Mapping[str, Any], settings: Experiment) -> No
         if not any(f"{key}.".startswith(f"{free}.") for free in FREE_SETTINGS)
     ]
     if changed:
-        raise TidyVoiceError(
-            f"{settings.experiment} started with other settings ({'; '.join(changed)}): "
-            f"{ANOTHER_FOLDER}"
-        )
+        problem = f"started with other settings ({'; '.join(changed)})"
+        raise TidyVoiceError(f"{settings.experiment} {problem}: {ANOTHER_FOLDER}")

@@ -128,10 +128,8 @@ def build_objective(settings: Experiment, num_classes: int, num_languages: int) 
     """Build the objective of an experiment."""
     dim, chosen = settings.model.embed_dim, settings.languages
     if (chosen.adversary or chosen.contrast) and num_languages < 2:
-        raise TidyVoiceError(
-            f"{num_languages} languages in utt2lang, but the settings of languages need two: add "
-            "utt2lang, or set languages.adversary and languages.contrast to 0"
-        )
+        fix = "add it, or set languages.adversary and languages.contrast to 0"
+        raise TidyVoiceError(f"{num_languages} languages in utt2lang, two are needed: {fix}")
     head = settings.loss.build(dim, num_classes)
     terms: dict[str, nn.Module] = {}
     if chosen.adversary:
@@ -153,10 +151,8 @@ def parameter_groups(settings: Experiment, network: Network) -> Parameters:
         fitting = [name for name in others if options.pattern.search(name)]
         if not fitting:
             names = summarise([name for name, _ in network.named_parameters()], 5)
-            raise TidyVoiceError(
-                f"optimizer.groups: no parameter is left for {options.pattern.pattern!r}: take a "
-                f"pattern that fits their names ({names})"
-            )
+            problem = f"no parameter is left for {options.pattern.pattern!r}"
+            raise TidyVoiceError(f"optimizer.groups: {problem}: fit their names ({names})")
         parameters = [others.pop(name).requires_grad_(not options.frozen) for name in fitting]
         if not options.frozen:
             groups.append({"params": parameters, "lr_factor": options.lr_factor})

@@ -77,10 +77,8 @@ def from_model(model: nn.Module, settings: Experiment) -> list[str]:
     try:
         load_weights(model, files.weights)
     except WeightsMismatch as error:
-        raise TidyVoiceError(
-            f"{error}: set model.name and model.args as in its config.yaml, or "
-            "model.init_partial=true to load the tensors that fit"
-        ) from None
+        fix = "set model.name and model.args as in its config.yaml, or model.init_partial=true"
+        raise TidyVoiceError(f"{error}: {fix}") from None
     return report
 
 
@@ -140,10 +138,8 @@ def head_file(settings: Experiment) -> Path:
     """Return the path of the head of the initial model."""
     path = model_files(settings.model.init).folder / HEAD_FILE
     if not path.is_file():
-        raise TidyVoiceError(
-            f"{path} is missing, but loss.init: checkpoint needs it: make it with `tidyvoice "
-            "average`, or set loss.init to random or speaker_means"
-        )
+        fix = "make it with `tidyvoice average`, or set loss.init to random or speaker_means"
+        raise TidyVoiceError(f"{path} is missing, but loss.init: checkpoint needs it: {fix}")
     return path
 
 
@@ -176,16 +172,14 @@ def from_head(head: Head, settings: Experiment, speakers: Sequence[str]) -> int:
             raise ValueError("rows_per_class")
     form, width = (saved["rows_per_class"], tensors["weight"].shape[1]), state["weight"].shape[1]
     if form != (rows, width) or misfits({**tensors, "weight": state["weight"]}, state):
-        raise TidyVoiceError(
-            f"{path} is the head of another loss ({form[0]} x {form[1]} weights a class): set loss "
-            "and model.embed_dim as in its training, or loss.init to random or speaker_means"
-        )
+        fix = "set loss and model.embed_dim as in its training, or loss.init to speaker_means"
+        size = f"({form[0]} x {form[1]} weights a class)"
+        raise TidyVoiceError(f"{path} is the head of another loss {size}: {fix}")
     places = {speaker: place for place, speaker in enumerate(saved["speakers"])}
     common = [(place, places[name]) for place, name in enumerate(speakers) if name in places]
     if not common:
-        raise TidyVoiceError(
-            f"{path} has none of the speakers of data.train: set loss.init to speaker_means"
-        )
+        fix = "set loss.init to speaker_means"
+        raise TidyVoiceError(f"{path} has none of the speakers of data.train: {fix}")
     here, there = torch.tensor(common).T
     weight = state.pop("weight")  # shares its memory with the parameter, as do the others
     weight = weight[_rows_of_speed(settings.data.speeds, len(speakers) * rows)]

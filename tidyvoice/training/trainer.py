@@ -60,10 +60,9 @@ class Trainer:
         whole_pass = data.batches_per_pass // self.step_batches
         self.epoch_iterations = settings.epoch_iterations or whole_pass
         if not self.epoch_iterations:
-            raise TidyVoiceError(
-                f"{data.num_utterances} utterances are fewer than the {self.step_chunks} of a "
-                "step: reduce data.batch_size, gradient_accumulation or the number of processes"
-            )
+            few = f"{data.num_utterances} utterances are fewer than a step's {self.step_chunks}"
+            fix = "reduce data.batch_size, gradient_accumulation or the number of processes"
+            raise TidyVoiceError(f"{few}: {fix}")
         self.total = settings.epochs * self.epoch_iterations
         length = self.epoch_iterations, max(settings.epochs, 1)
         self.margin = settings.margin.build(*length)
@@ -83,9 +82,8 @@ class Trainer:
                 self.iteration = newest[1]["iteration"]
             reached = self.world.gather(self.iteration)
             if len(set(reached)) > 1:
-                raise TidyVoiceError(
-                    f"{self.folder}: the machines hold different checkpoints: use a shared disk"
-                )
+                problem = "the machines hold different checkpoints"
+                raise TidyVoiceError(f"{self.folder}: {problem}: use a shared disk")
             steps = self.total, self.iteration, self.settings.log_iterations
             quiet = not self.world.is_first
             with closing(Tracker(self.folder, *steps, self.step_chunks, quiet)) as tracker:
@@ -255,10 +253,9 @@ class Trainer:
                 if not math.isfinite(local_value):
                     ids = self.data.reader.keys.gather(rows.tolist())
                     cause = f"check the utterances {' '.join(ids)}"
-                raise TidyVoiceError(
-                    f"the loss or the weights are not finite ({mean}) around step "
-                    f"{self.iteration}: start again with a lower learning rate, or {cause}"
-                )
+                problem = f"the loss or the weights are not finite ({mean}) around step"
+                fix = f"start again with a lower learning rate, or {cause}"
+                raise TidyVoiceError(f"{problem} {self.iteration}: {fix}")
         self._unchecked.clear()
 
     def _validate(self, tracker: Tracker) -> None:

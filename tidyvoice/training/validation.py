@@ -56,9 +56,7 @@ class Validation:
         self._trials = read_trials(chosen.trials)
         labels = self._trials.label
         if labels is None or not 0 < int(labels.sum()) < len(labels):
-            raise TidyVoiceError(
-                f"{chosen.trials}: no labelled targets and non-targets. Give a list with both"
-            )
+            raise TidyVoiceError(f"{chosen.trials}: give a list with targets and non-targets")
         self._rows = np.sort(self._trials.places_in(self._source.ids, "utterance"))
         self._measured = history(settings.experiment)
 
