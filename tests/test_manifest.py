@@ -49,7 +49,7 @@ def test_the_checker_reports_every_problem_at_once(data):
         "id000000/en/en_0.wav is missing",
         "id000000/fr/fr_1.wav is an empty file",
         "id000001/en/en_0.wav is not a readable audio",
-        "id000001/fr/fr_1.wav has 8000 Hz, expected 16000",
+        "id000001/fr/fr_1.wav has 8000 Hz, not 16000",
         "id000002/en/en_0.wav lasts 0.006 s, under the minimum 0.1 s",
     ]
     assert len(problems) == len(expected)

@@ -28,11 +28,7 @@ def unpack(archive: Path, out: Path) -> None:
 
     A single top folder with the name of ``out`` is left out of the paths. An archive inside is
     unpacked to a folder with its name, without the ending. Permissions and times are not kept.
-
-    Raises:
-        TidyVoiceError: ``out`` is not empty; the archive is missing, empty, damaged, encrypted or
-            larger than the disk; it holds a path that leads out of the folder, a link, a device, a
-            sparse file, two members of one name, or too many archives in archives.
+    Links, devices, sparse files and paths that lead out of the folder are a TidyVoiceError.
     """
     if not archive.is_file():
         raise TidyVoiceError(f"{archive} is missing. Give the archive")
@@ -62,8 +58,8 @@ def _unpack(
     except OSError as error:
         if error.errno not in NAMES:
             raise
-        problem = f"{title}: the member {path.name[:50]} cannot be written ({error.strerror})"
-        raise TidyVoiceError(f"{problem}: {FIX}") from None
+        problem = f"{path.name[:50]} cannot be written ({error.strerror})"
+        raise TidyVoiceError(f"{title}: {problem}: {FIX}") from None
     for path in sorted(folder.rglob("*")):
         # macOS writes a hidden file beside each file, with the same ending.
         if ENDING.search(path.name) and path.is_file() and not path.name.startswith("."):
@@ -82,11 +78,7 @@ def _unpack(
 def _contents(
     archive: Path, title: str, folder: Path, numbers: Iterator[int]
 ) -> Iterator[tuple[str, Iterator[bytes] | None]]:
-    """Yield path and blocks of each file, and the path and None of each folder.
-
-    The first bytes determine the format. A link is refused even if it leads to a member: nothing
-    needs one, and what it leads to depends on where its folder lies at the end.
-    """
+    """Yield path and blocks of each file, and the path and None of each folder."""
     with reading(title, "archive", FIX), open(archive, "rb") as stream:
         members = _zip if stream.read(2) == b"PK" else _tar
         stream.seek(0)

@@ -27,16 +27,10 @@ def write_arrays(path: str | Path, **arrays: np.ndarray) -> None:
 def read_arrays(
     path: str | Path, wanted: Mapping[str, str], content: str, fix: str
 ) -> dict[str, np.ndarray]:
-    """Read the arrays ``wanted`` of a file.
+    """Read the arrays ``wanted`` of a file, and no others.
 
-    Args:
-        wanted: the kinds of type (``numpy.dtype.kind``) that each name may have: "f" or "iu". A
-            name that ends in "?" may be absent.
-        content, fix: what the file should be and what to do otherwise, for error messages.
-
-    Raises:
-        TidyVoiceError: the file is damaged, lacks an array or has another one, or its sizes
-            contradict each other.
+    ``wanted`` has the kinds of type (``numpy.dtype.kind``) that each name may have: "f" or "iu". A
+    name that ends in "?" may be absent. For ``content`` and ``fix`` see ``errors.reading``.
     """
     arrays = {}
     with reading(path, content, fix), zipfile.ZipFile(path) as archive:

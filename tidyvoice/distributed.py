@@ -85,8 +85,7 @@ def join_world(device: str, timeout_seconds: float) -> Iterator[World]:
         chosen = torch.device("cuda", local)
         torch.cuda.set_device(chosen)
     backend = "nccl" if chosen.type == "cuda" else "gloo"
-    # Python signal handlers do not run inside a blocking collective, so SIGTERM ends the process
-    # directly.
+    # Python signal handlers do not run inside a blocking collective.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     try:
         dist.init_process_group(backend, timeout=timedelta(seconds=timeout_seconds))
@@ -95,8 +94,7 @@ def join_world(device: str, timeout_seconds: float) -> Iterator[World]:
         reason = " ".join(str(error).split())
         unreachable = isinstance(error, dist.DistNetworkError | dist.DistStoreError)
         if unreachable or LOST.search(reason.lower()):
-            # If the other rank failed on this machine, torchrun kills this one within a second, and
-            # this secondary error is not printed.
+            # If the other rank failed on this machine, torchrun kills this one within a second.
             time.sleep(1)
             fix = f"({reason}): see the first error; the same command resumes at a checkpoint"
             raise TidyVoiceError(f"rank {rank} of {size} lost another rank {fix}") from error

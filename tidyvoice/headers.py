@@ -63,9 +63,9 @@ def wav_header(file: BinaryIO) -> Wav | None:
 
 def _checked(file: BinaryIO, fmt: bytes, start: int, length: int) -> Wav | None:
     """Compare what the header of a WAV says with itself and with the size of the file."""
-    lack = start + length - os.fstat(file.fileno()).st_size
-    if length not in UNKNOWN and lack > 0:
-        raise TidyVoiceError(f"{file.name} is cut short by {lack:,} of {length:,} bytes. Restore")
+    gap = start + length - os.fstat(file.fileno()).st_size
+    if length not in UNKNOWN and gap > 0:
+        raise TidyVoiceError(f"{file.name} is cut short by {gap:,} of {length:,} bytes. Restore it")
     if len(fmt) < 16:
         return None
     tag, channels, rate, speed, align, bits = struct.unpack("<HHIIHH", fmt[:16])

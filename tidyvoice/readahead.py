@@ -31,9 +31,8 @@ def read_ahead(
 ) -> Iterator[Result]:
     """Yield ``map(function, items)`` in order, computed in threads.
 
-    Threads rather than processes, because reading releases the interpreter's lock. An exception of
-    ``function`` is raised where its result is due. ``ahead`` results are computed or waiting: by
-    default 8, or two for each thread, so that none waits for a slow item.
+    An exception of ``function`` is raised where its result is due. ``ahead`` results are computed
+    or waiting: by default 8, or two for each thread, so that none waits for a slow item.
     """
     remaining, ahead = iter(items), ahead or max(8, 2 * threads)
     with ThreadPoolExecutor(threads) as pool:

@@ -97,9 +97,7 @@ def record_run(folder: Path, inputs: Mapping[str, str], seed: int, steps: int) -
 def read_record(folder: Path) -> tuple[Run, ...]:
     """Return the runs of a training, the first one first; none without a record."""
     path = folder / RECORD
-    if not path.is_file():
-        return ()
-    return read_json(Record, path, "move it away").runs
+    return read_json(Record, path, "move it away").runs if path.is_file() else ()
 
 
 def package_versions() -> dict[str, str]:
@@ -128,15 +126,11 @@ def source_state() -> Git | None:
 def _git(*arguments: str) -> str:
     """Return what git prints about the folder of this package."""
     command = ["git", "--no-optional-locks", "-c", "core.fsmonitor=false", *arguments]
+    options = {"cwd": Path(__file__).resolve().parent, "stdin": subprocess.DEVNULL}
     run = subprocess.run(
-        command,
-        cwd=Path(__file__).resolve().parent,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        check=True,
-        timeout=GIT_SECONDS,
+        command, capture_output=True, check=True, timeout=GIT_SECONDS, errors="replace", **options
     )
-    return run.stdout.decode("utf-8", "replace")
+    return run.stdout
 
 
 def machine() -> Machine:

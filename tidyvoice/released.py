@@ -1,8 +1,4 @@
-"""Released models: from a Hugging Face repository, an archive or a folder to a model folder.
-
-Beside the released files the folder holds ``source.json``, their origin and checksums, and
-``speakers.txt`` for the leak guard.
-"""
+"""Released models: from a Hugging Face repository, an archive or a folder to a model folder."""
 
 import re
 import shutil
@@ -58,8 +54,9 @@ def fetch_model(
 ) -> ModelOrigin:
     """Write the model folder ``out``, or check that it already holds the same files.
 
-    The model is loaded and embeds noise before the folder appears. The arguments are those of
-    ``tidyvoice fetch-model``; ``trained_on`` are further speakers that the model was trained on.
+    Beside the released files it holds ``source.json``, their origin and checksums, and
+    ``speakers.txt`` for the leak guard. The model is loaded and embeds noise before the folder
+    appears. The arguments are those of ``tidyvoice fetch-model``.
     """
     out, path = Path(out), Path(source)
     release = load_settings(Release, path) if path.suffix in YAML else None

@@ -2,7 +2,6 @@
 
 All random numbers of an utterance are drawn here from (seed, pass over the data, utterance), so
 that the number of threads or processes and interruptions do not change them.
-``tidyvoice.data.augment`` and ``tidyvoice.augmentations`` compute with them on the device.
 """
 
 import math
@@ -61,10 +60,7 @@ class RawBatch:
 
 
 class TrainingData:
-    """Batches of a data folder by their index since the start of the training.
-
-    A pass has ``batches_per_pass`` whole batches; every pass drops other utterances.
-    """
+    """Batches of data folders by index; a pass has ``batches_per_pass`` whole ones."""
 
     def __init__(self, settings: DataSettings, chunk_samples: int, seed: int):
         self.settings = settings

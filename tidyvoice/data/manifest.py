@@ -2,8 +2,7 @@
 
 A data folder contains, one line an utterance, ``wav.scp`` (path), ``utt2spk``, ``utt2lang`` (where
 languages are known) and ``utt2dur`` (seconds); one line a speaker, ``spk2utt``; and ``terms``, the
-licence and terms of the corpus. Tables are polars frames: ten million utterances fit in memory and
-are read in seconds.
+licence and terms of the corpus.
 """
 
 import os
@@ -127,8 +126,8 @@ class Manifest:
     def measured(self, unfit: Path | None = None, advice: str = "") -> "Manifest":
         """Return the utterances with the durations in the headers of their files.
 
-        Unfit files (empty, cut short, not audio, not at 16 kHz) are a TidyVoiceError that ends in
-        ``advice``. With ``unfit``, the name of a text file, they are left out and listed there.
+        Unfit files are a TidyVoiceError that ends in ``advice``. With ``unfit``, the name of a text
+        file, they are left out and listed there.
         """
         seconds, problems = measure(self.table["path"])
         lines = [problem for problem in problems if problem]
@@ -191,9 +190,8 @@ def check(
 ) -> list[str]:
     """Return all problems of a data folder, one line each.
 
-    Compares the tables, and speakers with those of other folders. With ``audio`` checks the header
-    of each file: not empty, readable, 16 kHz, at least 0.1 s, as long as utt2dur says. ``decode``
-    also decodes each file.
+    Compares the tables, speakers with those of other folders, and with ``audio`` the header of each
+    file with utt2dur. ``decode`` also decodes each file.
     """
     try:
         manifest = Manifest.read(folder)
@@ -229,8 +227,7 @@ def find_audio(
     """Return the paths below ``root`` of all audio files, sorted.
 
     Hidden files, such as the ``._FILE.wav`` that macOS writes, are left out. ``part`` is a number
-    (from 1) and a count: only the folders of this part of the speakers are searched, so that a
-    large corpus need not fit in memory.
+    (from 1) and a count: only the folders of this part of the speakers are searched.
     """
     root = Path(root)
     if not root.is_dir():

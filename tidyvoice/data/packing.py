@@ -56,10 +56,8 @@ def write_shards(
 ) -> ShardSummary:
     """Write the shards of a data folder to ``data/shards``, in an order shuffled by ``seed``.
 
-    The shards are written to another folder, which is renamed at the end. An interrupted run keeps
-    its complete shards, and the next run writes the others. Finished shards of the same tables and
-    files (by size and time) stay, except those that are missing or of another size; others are
-    replaced once the new ones are complete.
+    An interrupted run keeps its complete shards, and the next run writes the others. Finished
+    shards of the same tables and files (by size and time) stay; others are replaced at the end.
 
     ``threads`` files are read at once (default: the number of cores). A fraction ``tolerate`` of
     them may be unreadable: they are left out and listed in ``data/shards/unreadable.txt``.
@@ -145,11 +143,7 @@ def _is_complete(path: Path, rows_path: Path, utterances: pl.Series) -> bool:
 
 
 def _write_shard(shard: tuple[Path, pl.DataFrame], strict: bool) -> Path:
-    """Write a tar file and its rows of the index; return the path of the rows.
-
-    A shard that is complete stays. An unreadable file is an error if ``strict``; otherwise its row
-    has the problem.
-    """
+    """Write a tar file, unless it is complete, and its rows; return the path of the rows."""
     path, utterances = shard
     rows_path = path.with_suffix(".parquet")
     if _is_complete(path, rows_path, utterances["utterance"]):

@@ -2,9 +2,8 @@
 
 WeSpeaker's readers work on them: for each utterance there are the members ``KEY.spk`` (the speaker)
 and ``KEY.wav`` (16-bit PCM, mono). The index adds one row for each utterance: shard, key, speaker,
-language, byte offset of the first sample, number of samples, their CRC-32, rate. To read a chunk is
-to read its bytes, without decoding. ``shard-*.parquet`` has the rows of one shard, so that a shard
-that is lost can be packed again alone.
+language, byte offset of the first sample, number of samples, their CRC-32, rate.
+``shard-*.parquet`` has the rows of one shard, so that it can be packed again alone.
 
 Shards of noise and room impulse responses store the kind in place of the speaker.
 """
@@ -150,10 +149,7 @@ class ShardReader:
         return len(self.keys)
 
     def read(self, row: int, start: int = 0, count: int | None = None) -> np.ndarray:
-        """Return ``count`` samples int16 of an utterance from ``start`` (default: to the end).
-
-        The checksum of a whole utterance is compared.
-        """
+        """Return ``count`` samples int16 of an utterance from ``start`` (default: to the end)."""
         count = int(self.samples[row]) - start if count is None else count
         shard, size = self.shards[self.shard_of[row]], BYTES_PER_SAMPLE * count
         # Opened each time, because a random order over thousands of shards rarely meets one twice.

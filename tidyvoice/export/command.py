@@ -44,7 +44,7 @@ def export(
     """Write a model as ONNX, for any number of utterances of any equal length.
 
     The options are those of `tidyvoice export`. An int8 file is compared with the model on the
-    (at most ``limit``) utterances that its ranges are measured from, a float32 file on noise.
+    utterances that its ranges are measured from, a float32 file on noise.
     """
     out = Path(out)
     if out.suffix != ENDING:

@@ -62,13 +62,10 @@ def quantise(source: OnnxEncoder, batches: list[np.ndarray], out: Path) -> Any:
     """Quantise the convolutions of a float32 model to 8 bits (Jacob et al., CVPR 2018).
 
     Weights are int8 with one scale per output channel, activations are uint8 with one scale per
-    tensor, from their ranges on some utterances. The filterbank, the first convolution, SimAM, the
-    pooling and the last layer stay in float32: they take little time and need the precision.
-
-    Weights use 7 of the 8 bits. Processors without VNNI add two products in 16 bits, which would
-    overflow with 8, and the file would give other embeddings on those machines.
-
-    ``batches`` are samples int16 [B x S]; ``out`` is a temporary file, which is overwritten.
+    tensor, from their ranges on ``batches`` of samples int16 [B x S]. The filterbank, the first
+    convolution, SimAM, the pooling and the last layer stay in float32. Weights use 7 of the 8 bits:
+    with 8, processors without VNNI, which add two products in 16 bits, would give other embeddings.
+    ``out`` is a temporary file, which is overwritten.
     """
     import onnx
     from onnxruntime import quantization
@@ -96,10 +93,7 @@ def quantise(source: OnnxEncoder, batches: list[np.ndarray], out: Path) -> Any:
 
 
 def _nodes_to_quantise(model: Any) -> list[str]:
-    """Return the two-dimensional convolutions of more than one channel, and their ReLUs.
-
-    Together with its ReLU, a convolution uses all 256 steps for the values that the ReLU passes.
-    """
+    """Return the two-dimensional convolutions of more than one channel, and their ReLUs."""
     shapes = {tensor.name: tensor.dims for tensor in model.graph.initializer}
     names, outputs = [], set()
     for node in model.graph.node:

@@ -43,8 +43,7 @@ class OnnxEncoder:
     """Speaker embeddings of waveforms from an ONNX file, run by onnxruntime on the CPU.
 
     It has the attributes of a ``SpeakerEncoder`` that extraction needs. ``weights`` of an int8 file
-    is the SHA-256 of the file, because its embeddings differ from those of the original model.
-    ``threads`` compute one batch, by default as many as torch uses.
+    is the SHA-256 of the file. ``threads`` compute one batch, by default as many as torch uses.
     """
 
     device = torch.device("cpu")

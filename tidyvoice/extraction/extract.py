@@ -1,9 +1,8 @@
 """Extraction of the embeddings of a data folder into one table.
 
 Several processes can share the batches. Each keeps its finished batches as parts beside the
-output, so that an interrupted extraction resumes. The first process merges the parts in the order
-of the folder. A batch does not depend on the number of processes or on finished parts, so the table
-always has the same bytes.
+output, so that an interrupted extraction resumes; the first process merges them. A batch does not
+depend on the number of processes or on finished parts, so the table always has the same bytes.
 """
 
 import hashlib
@@ -16,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from pydantic import RootModel
 from tqdm import tqdm
 
 from tidyvoice.arrays import read_arrays, write_arrays
@@ -28,7 +28,7 @@ from tidyvoice.extraction.workers import MEMORY, AudioFolder, Batch, batch_frame
 from tidyvoice.files import only_writer, source_hash, write_text
 from tidyvoice.headers import SAMPLE_RATE
 from tidyvoice.scoring.embeddings import save_embeddings
-from tidyvoice.settings import Strict, read_json
+from tidyvoice.settings import read_json
 
 # A part is written when it holds a tenth of the time so far, between these limits in seconds.
 SHARE, SHORTEST, LONGEST_PART = 0.1, 1.0, 30.0
@@ -47,17 +47,8 @@ class Extracted:
     failures: Path | None
 
 
-class Plan(Strict):
-    """Everything that the embeddings of an extraction depend on."""
-
-    utterances: str  # SHA-256 of their ids and lengths
-    code: str
-    model: str
-    frontend: str
-    precision: str
-    device: str  # rounding differs between devices
-    longest: str
-    batch_frames: int
+class Plan(RootModel[dict[str, str]]):
+    """Everything that the embeddings of an extraction depend on, by name."""
 
 
 class Parts:
@@ -70,7 +61,8 @@ class Parts:
         """Keep the parts of the same plan, delete others, and return a number above theirs."""
         path, files = self.folder / "plan.json", self._files()
         older = read_json(Plan, path, f"delete {self.folder}") if path.exists() else None
-        others = [name for name, value in plan if getattr(older, name, None) != value]
+        before = older.root if older else {}
+        others = [name for name, value in plan.root.items() if before.get(name) != value]
         if others and files:
             message = f"{self.folder} has parts for another {', '.join(others)}: deleted"
             print(message, file=sys.stderr, flush=True)
@@ -105,10 +97,7 @@ class Parts:
 
 
 def embed_rows(encoder: SpeakerEncoder, source: AudioFolder, rows: np.ndarray) -> np.ndarray:
-    """Return the embeddings float32 [N x D] of the utterances ``rows``, each in one piece.
-
-    An utterance that is unreadable or too short is a TidyVoiceError.
-    """
+    """Return the embeddings float32 [N x D] of the utterances ``rows``, each in one piece."""
     _refuse(source, _too_short(encoder, source, rows))
     items = plan_items(rows, source.samples, encoder.frontend, longest=int(source.samples.max()))
     memory = MEMORY[encoder.device.type]
@@ -155,17 +144,12 @@ def extract(
         if world.is_first:
             ids = "\n".join(source.ids[row] for row in fit).encode()
             utterances = hashlib.sha256(ids + source.samples[fit].astype("<i8").tobytes())
-            plan = Plan(
-                utterances=utterances.hexdigest(),
-                code=source_hash(),
-                model=encoder.weights,
-                frontend=encoder.settings.model_dump_json(),
-                precision=encoder.precision,
-                device=encoder.device.type,
-                longest=f"{longest:g}",
-                batch_frames=largest,
-            )
-            number = parts.begin(plan)
+            plan = {"utterances": utterances.hexdigest(), "code": source_hash()}
+            plan |= {"model": encoder.weights, "frontend": encoder.settings.model_dump_json()}
+            plan |= {"precision": encoder.precision, "longest": f"{longest:g}"}
+            # Rounding differs between devices.
+            plan |= {"device": encoder.device.type, "batch_frames": str(largest)}
+            number = parts.begin(Plan(plan))
             state = number, parts.collect(len(items), encoder.embed_dim)[1]
         number, done = world.gather(state)[0]
         # A batch with a missing item is computed again as a whole, so that the bytes are the same.

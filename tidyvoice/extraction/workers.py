@@ -1,8 +1,7 @@
 """Reading and embedding of batches in parallel threads, within a limit of memory.
 
-On a CPU each worker is one thread that computes a whole batch. Threads that share one batch would
-wait for each other at every operation, and the last bits of the result would depend on their
-number.
+On a CPU each worker is one thread that computes a whole batch. If threads shared a batch, the last
+bits of the result would depend on their number.
 """
 
 import os
@@ -102,7 +101,6 @@ def embed_batches(
     """Embed batches of items, in order. Close the iterator if you leave it before its end.
 
     ``memory`` is the MiB of all batches that are computed at once; a larger one is computed alone.
-    An utterance that cannot be read is an error if ``strict``.
     """
     frontend, workers = encoder.frontend, 1
     if on_cpu := encoder.device.type == "cpu":

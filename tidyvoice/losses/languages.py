@@ -32,7 +32,6 @@ class LanguageAdversary(nn.Module):
         self, embeddings: Tensor, labels: Tensor, languages: Tensor
     ) -> tuple[Tensor, Tensor]:
         with torch.autocast(embeddings.device.type, enabled=False):
-            # Scaled to unit variance of each coordinate.
             direction = F.normalize(embeddings.float()) * embeddings.shape[1] ** 0.5
             weight = self.weight  # that of this step, also if the backward pass comes later
             if direction.requires_grad:

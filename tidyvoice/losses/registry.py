@@ -31,13 +31,7 @@ class Head(nn.Module):
 
     rows_per_class = 1
 
-    def __init__(
-        self,
-        embed_dim: int,
-        num_classes: int,
-        scale: Scale = 32.0,
-        margin: float = 0.2,
-    ):
+    def __init__(self, embed_dim: int, num_classes: int, scale: Scale = 32.0, margin: float = 0.2):
         super().__init__()
         if num_classes < 2:
             raise TidyVoiceError(f"num_classes is {num_classes}: a loss needs two classes")

@@ -90,10 +90,7 @@ def fingerprint(model: nn.Module | Mapping[str, Tensor]) -> str:
 
 
 def training_speakers(folder: str | Path) -> list[str] | None:
-    """Return the speakers that a model was trained on; None if they are unknown.
-
-    ``model_files.OTHERS`` among them stands for further speakers whose names are unknown.
-    """
+    """Return the speakers that a model was trained on; None if unknown. See ``OTHERS``."""
     if not Path(folder).exists():
         return None
     path = model_files(folder).folder / SPEAKERS_FILE
@@ -160,10 +157,7 @@ def _fitting_weights(model: nn.Module, path: Path) -> dict[str, Tensor]:
 
 
 def read_weights(path: Path, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Read the weights of a model that has ``tensors``.
-
-    Tensors of a loss or a front end that it lacks are left out.
-    """
+    """Read the weights of a model that has ``tensors``, without those of a loss beside it."""
     if path.suffix == ".safetensors":
         with reading(path, "file of weights", ANOTHER_FILE):
             content = safetensors.torch.load_file(path)

@@ -61,9 +61,8 @@ def require_token() -> None:
 def upload(repository: str, folder: Path, private: bool = False) -> dict[str, Any]:
     """Push a model folder in one commit; create the repository if it does not exist.
 
-    The same commit deletes all other files of a model from the repository, because weights or a
-    calibration of another model would be taken for those of this one. ``private`` refuses a public
-    repository.
+    The same commit deletes all other files of a model from the repository, which would be taken for
+    those of this one. ``private`` refuses a public repository.
     """
     require_token()
     api, page = HfApi(), f"{constants.ENDPOINT}/{repository}"
@@ -79,10 +78,8 @@ def upload(repository: str, folder: Path, private: bool = False) -> dict[str, An
         old = [name for name in sorted(others) if name.removeprefix(f"{INNER}/") in MODEL_FILES]
         changes = [CommitOperationAdd(path.name, path) for path in new]
         changes += [CommitOperationDelete(name) for name in old]
-        title = "Model, settings and card"
-        commit = api.create_commit(
-            repository, changes, commit_message=title, parent_commit=info.sha
-        )
+        about = {"commit_message": "Model, settings and card", "parent_commit": info.sha}
+        commit = api.create_commit(repository, changes, **about)
     return {"url": page, "commit": commit.oid, "private": bool(info.private)}
 
 
@@ -117,7 +114,5 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, ValueError):
         return f"rejected: {text}"
     # huggingface_hub passes on errors of its HTTP client, whose types depend on its version.
-    return (
-        f"{place} ({type(error).__name__}: {text}): check the network and run the command again; "
-        "for a local model, check the name of the folder"
-    )
+    fix = "check the network, or, for a local model, the name of the folder"
+    return f"{place} ({type(error).__name__}: {text}): {fix}"

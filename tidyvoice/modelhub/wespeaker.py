@@ -1,8 +1,7 @@
 """Reading of a WeSpeaker config.yaml: which network it describes, and which features.
 
-Such a file also holds the whole training, and differs with the version of the toolkit. Keys that do
-not affect the embeddings are ignored; unknown values of the others are errors. The argument
-``source`` is the file, for error messages.
+Keys that do not affect the embeddings are ignored; unknown values of the others are errors. The
+argument ``source`` is the file, for error messages.
 """
 
 import warnings

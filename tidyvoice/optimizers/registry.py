@@ -26,9 +26,8 @@ def adamw(
 ) -> torch.optim.AdamW:
     """Build torch's AdamW (Loshchilov, Hutter, ICLR 2019)."""
     # Fused: otherwise it launches several operations for each tensor, which slows small models.
-    return torch.optim.AdamW(
-        parameters, betas=(beta1, beta2), weight_decay=weight_decay, fused=True
-    )
+    betas = beta1, beta2
+    return torch.optim.AdamW(parameters, betas=betas, weight_decay=weight_decay, fused=True)
 
 
 @OPTIMIZERS.register("SGD")
@@ -41,6 +40,5 @@ def sgd(
     """Build torch's SGD."""
     if nesterov and not momentum:
         raise TidyVoiceError("nesterov needs a momentum above 0: set nesterov false")
-    return torch.optim.SGD(
-        parameters, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay
-    )
+    options = {"momentum": momentum, "nesterov": nesterov, "weight_decay": weight_decay}
+    return torch.optim.SGD(parameters, **options)

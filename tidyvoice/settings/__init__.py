@@ -199,14 +199,10 @@ def _explain(model: type[BaseModel], problem: dict[str, Any]) -> str:
     return f"{key}: {message}{suffix}" if key else message
 
 
-class _Short(reprlib.Repr):
-    def repr_int(self, value: int, level: int) -> str:
-        # Python refuses to write integers of 5,000 digits.
-        return repr(value) if abs(value) < 2**64 else "an integer beyond 64 bits"
-
-
-_shown = _Short()
+_shown = reprlib.Repr()
 _shown.maxstring = _shown.maxother = 60
+# Python refuses to write integers of 5,000 digits.
+_shown.repr_int = lambda value, _: repr(value) if abs(value) < 2**64 else "a number beyond 64 bits"
 
 
 def _fields_at(model: type[BaseModel], location: Sequence[str]) -> list[str]:

@@ -36,10 +36,7 @@ FREE_SETTINGS = {
     "model.compile", "reference_batch_size", "timeout_seconds", "validation",
 }  # fmt: skip
 
-ANOTHER_FOLDER = (
-    "choose another experiment folder (./run.sh --exp DIR, tidyvoice train experiment=DIR), or "
-    "rename this one (./run.sh --force --stage N --stop-stage N does)"
-)
+ANOTHER_FOLDER = "choose another folder (./run.sh --exp DIR), or rename it (./run.sh --force does)"
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:

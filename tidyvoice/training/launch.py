@@ -24,8 +24,6 @@ if __name__ == "__main__":
         if failure.exitcode < 0:
             name = signal.strsignal(-failure.exitcode)
             hint = " The memory may be full." if -failure.exitcode == signal.SIGKILL else ""
-            sys.exit(
-                f"error: rank {rank} was killed by signal {-failure.exitcode} ({name}).{hint} Run "
-                "the same command to resume at the last checkpoint."
-            )
+            fix = f"{hint} Run the same command to resume at the last checkpoint."
+            sys.exit(f"error: rank {rank} was killed by signal {-failure.exitcode} ({name}).{fix}")
         sys.exit(failure.exitcode)

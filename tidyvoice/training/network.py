@@ -78,10 +78,8 @@ class Network(nn.Module):
     def begin_average(self) -> None:
         """Prepare the moving average, which starts with the weights of the next step."""
         if self._ema_decay is not None:
-            mean = get_ema_multi_avg_fn(self._ema_decay)
-            self.averages["average"] = AveragedModel(
-                self.model, multi_avg_fn=mean, use_buffers=True
-            )
+            options = {"multi_avg_fn": get_ema_multi_avg_fn(self._ema_decay), "use_buffers": True}
+            self.averages["average"] = AveragedModel(self.model, **options)
 
     @property
     def best_model(self) -> nn.Module:
@@ -133,13 +131,11 @@ def build_objective(settings: Experiment, num_classes: int, num_languages: int) 
     head = settings.loss.build(dim, num_classes)
     terms: dict[str, nn.Module] = {}
     if chosen.adversary:
-        terms["language_accuracy"] = LanguageAdversary(
-            dim, num_languages, chosen.adversary_hidden, chosen.adversary
-        )
+        sizes = dim, num_languages, chosen.adversary_hidden
+        terms["language_accuracy"] = LanguageAdversary(*sizes, chosen.adversary)
     if chosen.contrast:
-        terms["contrast"] = CrossLanguageContrast(
-            chosen.temperature, chosen.negatives, chosen.contrast
-        )
+        options = chosen.temperature, chosen.negatives, chosen.contrast
+        terms["contrast"] = CrossLanguageContrast(*options)
     return Objective(head, terms)
 
 

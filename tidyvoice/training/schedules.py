@@ -1,7 +1,4 @@
-"""The schedules by the arguments of WeSpeaker's ``config.yaml``.
-
-WeSpeaker multiplies the learning rates of its file by ``scale_ratio``. Here they are those in use.
-"""
+"""The schedules by the arguments of WeSpeaker's ``config.yaml``."""
 
 from typing import Any
 

@@ -1,8 +1,7 @@
 """The start of a training: checks without data, initial weights, and classes of the loss.
 
 ``head.pt`` of a model folder holds the speakers in the order of the classes, the number of weight
-rows of a class, and the tensors. Of several speeds, each of which makes a speaker another class, it
-holds the one nearest 1.0. Only a training with ``loss.init: checkpoint`` reads the file.
+rows of a class, and the tensors; of several speeds, those of the one nearest 1.0.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -111,10 +110,10 @@ def _refuse_other_frontend(config: Path, settings: Experiment) -> None:
 def from_means(head: Head, batches: Iterable[tuple[Tensor, Tensor]], world: World) -> int:
     """Set each class weight to the mean embedding of its class; return how many classes were set.
 
-    The mean of the means is subtracted: raw embeddings share a large common part, so that all
-    classes would point the same way. With several weights a class (sub-centres), only the first is
-    set. The remaining parameters of the loss (SphereFace2's bias) are fitted to some embeddings.
-    ``batches`` are embeddings [B x D] and classes [B] of this process' share of the data.
+    The mean of the means is subtracted: raw embeddings share a large common part. With several
+    weights a class (sub-centres), only the first is set. Further parameters (SphereFace2's bias)
+    are fitted to some embeddings. ``batches`` are embeddings [B x D] and classes [B] of this
+    process' share of the data.
     """
     weight = head.weight.detach()[:: head.rows_per_class]
     sums, seen = torch.zeros_like(weight), weight.new_zeros(len(weight), dtype=torch.bool)
@@ -159,10 +158,7 @@ def save_head(
 
 
 def from_head(head: Head, settings: Experiment, speakers: Sequence[str]) -> int:
-    """Copy the classes of the speakers in the initial model's head; return their number.
-
-    The classes of other speakers and other speeds stay random: usually they are few.
-    """
+    """Copy the classes of the speakers in the initial model's head; return their number."""
     path, state = head_file(settings), head.state_dict()
     wanted = {"speakers": list, "rows_per_class": int, "tensors": Tensor}
     saved = read_saved(path, wanted, "head of a loss", MAKE_AGAIN, MAKE_AGAIN)

@@ -21,9 +21,7 @@ class Tracker:
 
     ``log/train.log`` is text; ``log/train.jsonl`` holds one object an interval (where a resumed
     training repeated an iteration, the last object counts); TensorBoard's event file lies beside.
-
-    ``total``, ``start`` and ``interval`` are steps, and a step has so many ``utterances``. All
-    processes but the first are ``quiet``: they write and show nothing.
+    All processes but the first are ``quiet``.
     """
 
     def __init__(
