@@ -58,7 +58,7 @@ def _unpack(
     except OSError as error:
         if error.errno not in NAMES:
             raise
-        problem = f"{path.name[:50]} cannot be written ({error.strerror})"
+        problem = f"the member {path.name[:50]} cannot be written ({error.strerror})"
         raise TidyVoiceError(f"{title}: {problem}: {FIX}") from None
     for path in sorted(folder.rglob("*")):
         # macOS writes a hidden file beside each file, with the same ending.

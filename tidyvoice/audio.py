@@ -52,10 +52,10 @@ def read_part(path: str | Path, start: int = 0, count: int = -1) -> tuple[np.nda
     """
     _refuse_missing(path)
     with open(path, "rb") as file:
-        wav = wav_header(file)
+        plain = wav_header(file)
         # Nearly every file is plain, and libsndfile takes twice as long to read it.
-        if wav and wav.plain and start < (total := wav.length // 2):
-            file.seek(wav.start + 2 * start)
+        if plain and start < (total := plain[1] // 2):
+            file.seek(plain[0] + 2 * start)
             wanted = total - start if count < 0 else min(count, total - start)
             return np.frombuffer(file.read(2 * wanted), "<i2"), total
     if not has_header(path):
@@ -112,7 +112,7 @@ def check_floats(name: object, samples: np.ndarray) -> None:
     if not math.isfinite(peak):
         raise TidyVoiceError(f"{name}: some samples are NaN or infinite: write the file again")
     if peak > LOUDEST_FLOAT:
-        raise TidyVoiceError(f"{name}: samples reach {peak:g}: divide them to lie in -1..1")
+        raise TidyVoiceError(f"{name}: samples reach {peak:g}: divide 16-bit samples by 32768")
 
 
 def inspect_audio(path: str, minimum: float = 0.0, decode: bool = False) -> tuple[float, str]:

@@ -95,18 +95,11 @@ class ModelSettings(ComponentSettings):
     init: Path | None = Field(None, description="model folder or .pt file to start from")
     init_partial: bool = Field(False, description="take the tensors that fit by name and shape")
     init_scheme: Literal["own", "torch"] = Field(
-        "own",
-        description="weights of a new model: its own scheme if it has one (SimAM-ResNets: He et "
-        "al., and zero for the last batch norm of each block), or torch's defaults as in the "
-        "published networks",
+        "own", description="weights of a new model: the network's own scheme, or torch's defaults"
     )
-    activation_checkpointing: bool = Field(
-        False, description="keep only each block's input for the backward pass: a third more time"
-    )
+    activation_checkpointing: bool = Field(False, description="less memory, a third more time")
     sync_batchnorm: bool = Field(False, description="batch statistics over all processes (CUDA)")
-    compile: bool = Field(
-        False, description="torch.compile of the network (SimAM-ResNet: without the pooling)"
-    )
+    compile: bool = Field(False, description="torch.compile (SimAM-ResNet: not the pooling)")
     ema_decay: float | None = Field(
         None, gt=0, lt=1, description="also keep a moving average of the weights, and average that"
     )
@@ -131,9 +124,7 @@ class LossSettings(ComponentSettings):
 
     name: str = "ArcMargin"
     init: Literal["random", "speaker_means", "checkpoint"] = Field(
-        "random",
-        description="class weights: random, the mean embedding of each class' chunks, or those "
-        "that model.init has for the same speakers",
+        "random", description="class weights: random, mean embeddings, or those of model.init"
     )
 
 
@@ -203,9 +194,7 @@ class Experiment(Strict):
     seed: int = Field(1, ge=0, lt=2**63)
     epochs: int = Field(ge=0, le=10**6)
     epoch_iterations: Count | None = None
-    checkpoint_iterations: Count | None = Field(
-        None, description="also save between epochs, every so many steps"
-    )
+    checkpoint_iterations: Count | None = Field(None, description="steps between further saves")
     keep_checkpoints: Count = Field(10, description="epochs whose checkpoints stay on disk")
     average: Count = Field(1, description="number of last checkpoints to average")
     log_iterations: Count = Field(50, description="steps between two lines of the log")

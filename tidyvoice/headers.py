@@ -3,7 +3,7 @@
 import os
 import struct
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 
 from tidyvoice.errors import TidyVoiceError
 
@@ -17,22 +17,15 @@ PCM, FLOAT, EXTENSIBLE = 1, 3, 0xFFFE  # formats of a WAV's samples
 MOST_CHUNKS = 1000  # before the samples; zeros in place of a header would be millions
 
 
-class Wav(NamedTuple):
-    """Place of the samples in a WAV, in bytes; ``plain`` if they are 16 bits, mono, at 16 kHz."""
-
-    plain: bool
-    start: int
-    length: int
-
-
 def has_header(path: str | Path) -> bool:
     """Return True if libsndfile reads files of this name."""
     return os.path.splitext(path)[1].lower() in WITH_HEADER
 
 
-def wav_header(file: BinaryIO) -> Wav | None:
-    """Read the header of a RIFF, RF64 or W64 file; return None for others and for open lengths.
+def wav_header(file: BinaryIO) -> tuple[int, int] | None:
+    """Check the header of a RIFF, RF64 or W64 file.
 
+    Return start and length of the samples in bytes if they are 16 bits, mono, at 16 kHz, else None.
     A file that is shorter than its header says, and sizes that contradict each other, which
     libsndfile would read without an error, are a TidyVoiceError.
     """
@@ -61,7 +54,7 @@ def wav_header(file: BinaryIO) -> Wav | None:
     return None
 
 
-def _checked(file: BinaryIO, fmt: bytes, start: int, length: int) -> Wav | None:
+def _checked(file: BinaryIO, fmt: bytes, start: int, length: int) -> tuple[int, int] | None:
     """Compare what the header of a WAV says with itself and with the size of the file."""
     gap = start + length - os.fstat(file.fileno()).st_size
     if length not in UNKNOWN and gap > 0:
@@ -77,4 +70,4 @@ def _checked(file: BinaryIO, fmt: bytes, start: int, length: int) -> Wav | None:
     if tag in (PCM, FLOAT) and length not in UNKNOWN and length % size:
         raise TidyVoiceError(f"{file.name} has {length:,} bytes of {size}-byte samples. Restore it")
     plain = (tag, channels, bits, rate) == (PCM, 1, 16, SAMPLE_RATE)
-    return None if length in UNKNOWN else Wav(plain, start, length)
+    return (start, length) if plain and length not in UNKNOWN else None

@@ -15,8 +15,8 @@ from tidyvoice.config import DataSettings
 from tidyvoice.data import packing
 from tidyvoice.data.batches import TrainingData
 from tidyvoice.data.manifest import parse_part, part_folder, parts_of, scan
-from tidyvoice.data.packing import write_shards
-from tidyvoice.data.shards import UNREADABLE, ShardReader
+from tidyvoice.data.packing import UNREADABLE, write_shards
+from tidyvoice.data.shards import ShardReader
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.extraction.extract import AudioFolder
 

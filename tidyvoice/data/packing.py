@@ -18,20 +18,13 @@ from tqdm import tqdm
 
 from tidyvoice.audio import read_pcm16, wav_bytes
 from tidyvoice.data.manifest import Manifest
-from tidyvoice.data.shards import (
-    INDEX,
-    INDEX_COLUMNS,
-    SUMMARY,
-    UNREADABLE,
-    Summary,
-    open_shards,
-    table_hashes,
-)
+from tidyvoice.data.shards import INDEX, INDEX_COLUMNS, SUMMARY, Summary, open_shards, table_hashes
 from tidyvoice.errors import TidyVoiceError, reading, summarise
 from tidyvoice.files import PARTIAL, atomic_path, only_writer, sha256, write_text
 from tidyvoice.headers import SAMPLE_RATE
 from tidyvoice.readahead import read_ahead, usable_cores
 
+UNREADABLE = "unreadable.txt"
 FORMAT = 2  # raise it, and that of Summary, when the same files make other shards
 COLUMNS = {**INDEX_COLUMNS, "problem": pl.String, "bytes": pl.Int64}  # of a file; of its shard
 

@@ -41,7 +41,6 @@ INDEX_COLUMNS = {  # that reading needs
     "samples": pl.Int64,
     "crc32": pl.UInt32,
 }
-UNREADABLE = "unreadable.txt"
 PACKED_TABLES = ("wav.scp", "utt2spk", "utt2lang")
 SAMPLE = 256  # utterances that are compared at the start of a training
 AGAIN = "run `tidyvoice shards` again"

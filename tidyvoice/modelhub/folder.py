@@ -40,10 +40,6 @@ ANOTHER_FILE = "give a file that torch.save(model.state_dict(), FILE) wrote, or 
 ENDINGS = (".json", ".yaml", ".pt", ".safetensors", ".txt", ".onnx")  # of a model's own files
 
 
-class WeightsMismatch(TidyVoiceError):
-    """Weights that do not fit a model."""
-
-
 def load_model(folder: str | Path) -> tuple[nn.Module, FrontendSettings]:
     """Load the model of a folder, in evaluation mode, and the settings of its front end."""
     files = model_files(folder)
@@ -53,7 +49,7 @@ def load_model(folder: str | Path) -> tuple[nn.Module, FrontendSettings]:
     build, frontend = builder_of(read_yaml(files.config), files.config)
     with torch.device("meta"):  # no memory is allocated before the weights are known to fit
         outline = build()
-    state = _fitting_weights(outline, files.weights)
+    state = fitting_weights(outline, files.weights)
     model = build()
     model.load_state_dict(state)
     return model.eval(), frontend
@@ -143,16 +139,12 @@ def model_files(path: str | Path) -> ModelFiles:
     return ModelFiles(path, next((config for config in configs if config.is_file()), None))
 
 
-def load_weights(model: nn.Module, path: Path) -> None:
-    """Load a flat state dict into ``model``, or raise ``WeightsMismatch``."""
-    model.load_state_dict(_fitting_weights(model, path))
-
-
-def _fitting_weights(model: nn.Module, path: Path) -> dict[str, Tensor]:
+def fitting_weights(model: nn.Module, path: Path, fix: str = ANOTHER_FILE) -> dict[str, Tensor]:
+    """Read a flat state dict that fits ``model``; otherwise ``fix`` says what to do."""
     tensors = model.state_dict()
     state = read_weights(path, tensors)
     if problems := misfits(state, tensors):
-        raise WeightsMismatch(f"{path} does not fit the model: {problems}")
+        raise TidyVoiceError(f"{path} does not fit the model: {problems}: {fix}")
     return state
 
 

@@ -11,14 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import (
-    CommitOperationAdd,
-    CommitOperationDelete,
-    HfApi,
-    constants,
-    get_token,
-    snapshot_download,
-)
+import huggingface_hub as hub
+from huggingface_hub import constants
 from huggingface_hub.utils import HfHubHTTPError, LocalEntryNotFoundError, disable_progress_bars
 
 from tidyvoice.errors import TidyVoiceError
@@ -42,7 +36,7 @@ def download(repository: str, revision: str) -> Path:
     Its name is the commit that ``revision``, a commit, tag or branch, stands for.
     """
     with _one_line(f"{repository} at {revision}"):
-        folder = Path(snapshot_download(repository, revision=revision, allow_patterns=WANTED))
+        folder = Path(hub.snapshot_download(repository, revision=revision, allow_patterns=WANTED))
     for path in folder.rglob("*"):
         # The cache keeps a large file under its SHA-256, which reveals damage.
         blob = path.resolve()
@@ -53,7 +47,7 @@ def download(repository: str, revision: str) -> Path:
 
 def require_token() -> None:
     """Check that an upload is possible, before anything is computed for it."""
-    if constants.HF_HUB_OFFLINE or not get_token():
+    if constants.HF_HUB_OFFLINE or not hub.get_token():
         fix = "set HF_TOKEN to one with write access and unset HF_HUB_OFFLINE, or give --out FOLDER"
         raise TidyVoiceError(f"a push needs the network and a token: {fix}")
 
@@ -65,7 +59,7 @@ def upload(repository: str, folder: Path, private: bool = False) -> dict[str, An
     those of this one. ``private`` refuses a public repository.
     """
     require_token()
-    api, page = HfApi(), f"{constants.ENDPOINT}/{repository}"
+    api, page = hub.HfApi(), f"{constants.ENDPOINT}/{repository}"
     with _one_line(repository):
         # Without the argument the settings of the account decide.
         api.create_repo(repository, exist_ok=True, **({"private": True} if private else {}))
@@ -76,8 +70,8 @@ def upload(repository: str, folder: Path, private: bool = False) -> dict[str, An
         new = sorted(path for path in folder.iterdir() if path.is_file())
         others = {file.rfilename for file in info.siblings or ()} - {path.name for path in new}
         old = [name for name in sorted(others) if name.removeprefix(f"{INNER}/") in MODEL_FILES]
-        changes = [CommitOperationAdd(path.name, path) for path in new]
-        changes += [CommitOperationDelete(name) for name in old]
+        changes = [hub.CommitOperationAdd(path.name, path) for path in new]
+        changes += [hub.CommitOperationDelete(name) for name in old]
         about = {"commit_message": "Model, settings and card", "parent_commit": info.sha}
         commit = api.create_commit(repository, changes, **about)
     return {"url": page, "commit": commit.oid, "private": bool(info.private)}
@@ -114,5 +108,5 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, ValueError):
         return f"rejected: {text}"
     # huggingface_hub passes on errors of its HTTP client, whose types depend on its version.
-    fix = "check the network, or, for a local model, the name of the folder"
+    fix = "check the network and run the command again, or the name of the folder"
     return f"{place} ({type(error).__name__}: {text}): {fix}"

@@ -1,9 +1,7 @@
 """SimAM-ResNets for extraction: batch norm folded into the convolutions, few passes over maps.
 
-In evaluation mode a batch norm scales and shifts each channel, which the convolution before it, or
-the 1x1 convolution after it, can do. Maps lie channels last, the layout that convolutions take
-without reordering on CPUs and GPUs. On a CPU, SimAM, the residual sum and ReLU work on tiles of
-a large map that stay in a core's cache.
+Maps lie channels last, the layout that convolutions take without reordering. On a CPU, SimAM, the
+residual sum and ReLU work on tiles of a large map that stay in a core's cache.
 
 Shapes: B utterances, T frames, F features, C channels, H x W positions of a map.
 """

@@ -131,17 +131,11 @@ class _Query(nn.Module):
 
     def __init__(self, head_dim: int, heads: int, hidden: int):
         super().__init__()
-        self.heads_att_trans = nn.ModuleList(
-            nn.Sequential(
-                OrderedDict(
-                    att_0=nn.Conv1d(head_dim, hidden, 1),
-                    tanh=nn.Tanh(),
-                    att_1=nn.Conv1d(hidden, head_dim, 1),
-                    softmax=nn.Softmax(dim=2),
-                )
-            )
-            for _ in range(heads)
-        )
+        self.heads_att_trans = nn.ModuleList()
+        for _ in range(heads):
+            layers = OrderedDict(att_0=nn.Conv1d(head_dim, hidden, 1), tanh=nn.Tanh())
+            layers |= OrderedDict(att_1=nn.Conv1d(hidden, head_dim, 1), softmax=nn.Softmax(dim=2))
+            self.heads_att_trans.append(nn.Sequential(layers))
 
     def forward(self, x: Tensor) -> Tensor:
         heads = self.heads_att_trans

@@ -47,8 +47,7 @@ class ChannelNorm(nn.LayerNorm):
 class ConvNeXtBlock(nn.Module):
     """Grouped convolution, batch norm, GELU and a 1x1 convolution, plus the input.
 
-    Args:
-        kernel: one size for sequences, two for maps.
+    ``kernel`` has one size for sequences, two for maps.
     """
 
     def __init__(self, channels: int, groups: int, kernel: tuple[int, ...]):
@@ -96,10 +95,8 @@ class Attention(nn.Module):
 
     def __init__(self, channels: int):
         super().__init__()
-        self.k_proj = nn.Linear(channels, channels)
-        self.v_proj = nn.Linear(channels, channels)
-        self.q_proj = nn.Linear(channels, channels)
-        self.out_proj = nn.Linear(channels, channels)
+        for name in ("k_proj", "v_proj", "q_proj", "out_proj"):
+            self.add_module(name, nn.Linear(channels, channels))
 
     def forward(self, x: Tensor) -> Tensor:
         query, key, value = (
@@ -117,13 +114,10 @@ class TransformerLayer(nn.Module):
         super().__init__()
         self.attention = Attention(channels)
         self.layer_norm = nn.LayerNorm(channels, NORM_EPS)
-        self.feed_forward = nn.Sequential(
-            OrderedDict(
-                intermediate_dense=nn.Linear(channels, channels),
-                gelu=nn.GELU(approximate="tanh"),
-                output_dense=nn.Linear(channels, channels),
-            )
-        )
+        self.feed_forward = nn.Sequential()
+        self.feed_forward.add_module("intermediate_dense", nn.Linear(channels, channels))
+        self.feed_forward.add_module("gelu", nn.GELU(approximate="tanh"))
+        self.feed_forward.add_module("output_dense", nn.Linear(channels, channels))
         self.final_layer_norm = nn.LayerNorm(channels, NORM_EPS)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -134,10 +128,7 @@ class TransformerLayer(nn.Module):
 
 
 class TimeBlock(nn.Module):
-    """Convolutions over time and a transformer layer at fewer channels, plus the input.
-
-    [B x K x T] to [B x K x T], with ``hidden`` channels inside.
-    """
+    """Convolutions over time and a transformer layer at ``hidden`` channels, plus the input."""
 
     def __init__(self, channels: int, hidden: int):
         super().__init__()
@@ -232,7 +223,6 @@ class ReDimNet(EmbeddingModel):
     """Backbone, pooling over time and one linear layer.
 
     Args:
-        block: builds the 2-D blocks.
         feat_dim: F, a multiple of 24 for B2 and of 12 for B6, or of another number if C differs.
         C: channels of the stem.
         group_divisor: channels in a group of the grouped convolutions; C is a multiple of it.

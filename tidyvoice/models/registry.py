@@ -48,8 +48,7 @@ class EmbeddingModel(nn.Module):
 class InferenceCopy(nn.Module):
     """A copy of a network for inference, which takes at least ``fewest_frames`` frames."""
 
-    # Times more maps are in memory at once than in a folded SimAM-ResNet. The value is ReDimNet's,
-    # which keeps the outputs of all its stages and needs the most.
+    # Times more maps are in memory at once than in a folded SimAM-ResNet; ReDimNet needs the most.
     extra_maps = 4
 
     def __init__(self, model: EmbeddingModel, dtype: torch.dtype):

@@ -32,7 +32,6 @@ class SimAMResNetASP(EmbeddingModel):
     """Residual trunk, pooling over time and one linear layer.
 
     Args:
-        num_blocks: blocks in each stage.
         acoustic_dim: features in a frame, a multiple of 8.
         in_planes: P; the stages have P, 2P, 4P and 8P channels.
         dropout, two_emb_layer: have no effect; WeSpeaker's configurations set them.

@@ -20,13 +20,7 @@ from tidyvoice.files import sha256
 from tidyvoice.frontends import FRONTENDS
 from tidyvoice.losses import Head
 from tidyvoice.model_files import HEAD_FILE
-from tidyvoice.modelhub.folder import (
-    WeightsMismatch,
-    load_weights,
-    model_files,
-    read_weights,
-    save_torch,
-)
+from tidyvoice.modelhub.folder import fitting_weights, model_files, read_weights, save_torch
 from tidyvoice.modelhub.tensors import FORMAT, misfits, read_saved
 from tidyvoice.modelhub.wespeaker import frontend_settings, section
 from tidyvoice.settings import differences, read_yaml
@@ -73,11 +67,8 @@ def from_model(model: nn.Module, settings: Experiment) -> list[str]:
     report = [f"the model starts from {files.weights}"]
     if settings.model.init_partial:
         return report + _load_fitting(model, files.weights)
-    try:
-        load_weights(model, files.weights)
-    except WeightsMismatch as error:
-        fix = "set model.name and model.args as in its config.yaml, or model.init_partial=true"
-        raise TidyVoiceError(f"{error}: {fix}") from None
+    fix = "set model.name and model.args as in its config.yaml, or model.init_partial=true"
+    model.load_state_dict(fitting_weights(model, files.weights, fix))
     return report
 
 
