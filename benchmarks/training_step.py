@@ -28,7 +28,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from tidyvoice.losses import ArcMargin
 from tidyvoice.models import build_model, simam_resnet
 from tidyvoice.models.checkpointing import checkpoint_activations
-from tidyvoice.models.simam import LAMBDA
+from tidyvoice.models.simam_resnet import LAMBDA
 
 SIZE, CLASSES = 2048, 5000
 

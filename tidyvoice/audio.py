@@ -87,11 +87,7 @@ def _refuse_missing(path: str | Path) -> None:
 
 
 def read_frames(file: soundfile.SoundFile, count: int, dtype: str) -> np.ndarray:
-    """Return the next samples [count x C] of an open file.
-
-    A file that holds fewer than its header says, and floats that are no samples, are a
-    TidyVoiceError.
-    """
+    """Return the next samples [count x C] of an open file, if they are there and plausible."""
     if file.frames > MOST_SAMPLES * os.path.getsize(file.name):
         raise TidyVoiceError(f"{file.name} states {file.frames:,} samples, too many: {RESTORE}")
     sizes = [min(BLOCK, count - done) for done in range(0, max(count, 1), BLOCK)]

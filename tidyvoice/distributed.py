@@ -66,10 +66,7 @@ def choose_device(name: str = "auto") -> torch.device:
 
 @contextmanager
 def join_world(device: str, timeout_seconds: float) -> Iterator[World]:
-    """Join the processes that torchrun's environment variables describe; a world of one without.
-
-    A process that waits longer than ``timeout_seconds`` for another gives up.
-    """
+    """Join the processes that torchrun's environment variables describe; a world of one without."""
     size, chosen = int(os.environ.get("WORLD_SIZE", "1")), choose_device(device)
     if size == 1:
         yield World(0, 1, chosen)

@@ -145,10 +145,7 @@ def sha256(path: str | Path) -> str:
 
 
 def source_hash(*folders: str) -> str:
-    """Return the SHA-256 of the Python files of this package and of further folders.
-
-    It tells whether a result was made by the present code.
-    """
+    """Return the SHA-256 of the Python files of this package and of further folders."""
     digest = hashlib.sha256()
     for folder in (Path(__file__).parent, *map(Path, folders)):
         for path in sorted(folder.rglob("*.py")):

@@ -11,10 +11,7 @@ LARGEST = 2**34  # bytes; a wav.scp of ten million long paths has 2**31
 
 
 def read_table(path: str | Path, column: str) -> pl.DataFrame:
-    """Read lines ``id value`` into columns ``utterance`` and ``column``, in file order.
-
-    The value is the rest of the line: paths may contain spaces, ids may not.
-    """
+    """Read lines ``id value`` (it may have spaces) into ``utterance`` and ``column``, in order."""
     path = Path(path)
     if not path.is_file():
         problem = "is a folder" if path.is_dir() else "is missing"

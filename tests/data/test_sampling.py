@@ -3,7 +3,7 @@ import pytest
 from conftest import seeded
 
 from tidyvoice.samplers import Utterances
-from tidyvoice.samplers.orders import Balanced, Shuffled, Windowed
+from tidyvoice.samplers.registry import Balanced, Shuffled, Windowed
 
 
 def utterances(rows, shards=(), speakers=(), languages=()):

@@ -4,7 +4,7 @@ from torch.nn import functional as F
 
 from tests.losses.reference import CASES, expected_loss
 from tidyvoice.losses import LOSSES
-from tidyvoice.losses.angles import add_margin, subtract_margin
+from tidyvoice.losses.arc_margin import add_margin, subtract_margin
 from tidyvoice.losses.sphereface2 import SphereFace2
 
 DIM, CLASSES = 6, 9

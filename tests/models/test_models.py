@@ -8,7 +8,7 @@ from conftest import fill_weights, reference_waveform, seeded
 from tidyvoice.frontend import Frontend
 from tidyvoice.models import build_model
 from tidyvoice.models.inference import FoldedSimAMResNet
-from tidyvoice.models.simam import simam_residual
+from tidyvoice.models.simam_resnet import simam_residual
 
 NAME = "SimAM_ResNet34_ASP"
 

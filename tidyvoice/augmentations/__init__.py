@@ -1,7 +1,4 @@
-"""Augmentations, built by name, beside speed, noise and reverberation.
-
-A new augmentation is one file here, below ``@AUGMENTATIONS.register(NAME)``, and its import below.
-"""
+"""Augmentations, built by name, beside speed, noise and reverberation."""
 
 from tidyvoice.augmentations.registry import AUGMENTATIONS, Augmentation
 

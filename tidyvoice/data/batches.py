@@ -20,8 +20,7 @@ from tidyvoice.errors import TidyVoiceError
 from tidyvoice.headers import SAMPLE_RATE
 from tidyvoice.losses.languages import UNKNOWN_LANGUAGE
 from tidyvoice.readahead import read_ahead
-from tidyvoice.samplers import Utterances
-from tidyvoice.samplers.orders import occurrences
+from tidyvoice.samplers.registry import Utterances, occurrences
 
 # Signal-to-noise ratio in dB by kind of noise (the published baseline's ranges).
 SNR_DB = {"noise": (0.0, 15.0), "speech": (10.0, 30.0), "music": (5.0, 15.0)}

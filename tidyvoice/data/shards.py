@@ -3,9 +3,8 @@
 WeSpeaker's readers work on them: for each utterance there are the members ``KEY.spk`` (the speaker)
 and ``KEY.wav`` (16-bit PCM, mono). The index adds one row for each utterance: shard, key, speaker,
 language, byte offset of the first sample, number of samples, their CRC-32, rate.
-``shard-*.parquet`` has the rows of one shard, so that it can be packed again alone.
-
-Shards of noise and room impulse responses store the kind in place of the speaker.
+``shard-*.parquet`` has the rows of one shard, so that it can be packed again alone. Shards of noise
+and room impulse responses store the kind in place of the speaker.
 """
 
 import hashlib

@@ -1,7 +1,4 @@
-"""Losses over speaker classes, built by name.
-
-A new loss is one file here, below ``@LOSSES.register(NAME)``, and its import below.
-"""
+"""Losses over speaker classes, built by name."""
 
 from tidyvoice.losses import arc_margin, sphereface2
 from tidyvoice.losses.arc_margin import ArcMargin

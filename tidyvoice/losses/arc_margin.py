@@ -1,5 +1,10 @@
-"""Softmax with a margin on the target's cosine or angle, and with several centres a class."""
+"""Softmax with a margin on the target's cosine or angle, and with several centres a class.
 
+Where a margin moves an angle beyond pi or below zero, the cosine would turn back. There it
+continues with the slope of cos(theta), so that angles keep their order and gradients do not vanish.
+"""
+
+import math
 from typing import Annotated
 
 import torch
@@ -7,8 +12,33 @@ from pydantic import Field
 from torch import Tensor
 
 from tidyvoice.errors import TidyVoiceError
-from tidyvoice.losses.angles import add_margin, subtract_margin
 from tidyvoice.losses.registry import LOSSES, Head, Scale
+
+# Keeps the gradient of the square root finite where a cosine is one (its limit is infinite).
+SINE_FLOOR = 1e-12
+
+
+def _sine(cosine: Tensor) -> Tensor:
+    return (1.0 - cosine.square()).clamp(min=SINE_FLOOR).sqrt()
+
+
+def add_margin(cosine: Tensor, margin: float, easy: bool = False) -> Tensor:
+    """Return cos(theta + margin), and cos(theta) - 1 - cos(pi - margin) where theta + margin > pi.
+
+    With ``easy`` the margin applies only where theta < pi/2.
+    """
+    widened = cosine * math.cos(margin) - _sine(cosine) * math.sin(margin)
+    if easy:
+        return torch.where(cosine > 0, widened, cosine)
+    turn = math.cos(math.pi - margin)
+    return torch.where(cosine > turn, widened, cosine - 1.0 - turn)
+
+
+def subtract_margin(cosine: Tensor, margin: float) -> Tensor:
+    """Return cos(theta - margin), and cos(theta) + 1 - cos(margin) where theta < margin."""
+    turn = math.cos(margin)
+    narrowed = cosine * turn + _sine(cosine) * math.sin(margin)
+    return torch.where(cosine < turn, narrowed, cosine + 1.0 - turn)
 
 
 @LOSSES.register("AMSoftmax")
@@ -29,7 +59,7 @@ class ArcMargin(Head):
 
     Deng, Guo, Xue, Zafeiriou: ArcFace: Additive Angular Margin Loss for Deep Face Recognition,
     CVPR 2019, equation 3. With theta the angle between an embedding and the weight of its class,
-    the target's logit is s cos(theta + m), extended as in ``angles``.
+    the target's logit is s cos(theta + m), extended as in ``add_margin``.
 
     Args:
         margin: m in radians.
@@ -60,7 +90,7 @@ class SubCentreArcMargin(ArcMargin):
     Pooling and Inter-topK Penalty for Speaker Verification, ICASSP 2022.
 
     The ``top_k`` highest cosines of other classes than the target become cos(theta - penalty),
-    extended as in ``angles``, so that the most confusable speakers look nearer than they are.
+    extended as in ``subtract_margin``, so that the most confusable speakers look nearer.
     (WeSpeaker's arc_margin_intertopk_subcenter has no extension. It scales the penalty by
     margin / 0.2, and drops it for its large-margin stage.)
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tidyvoice.errors import TidyVoiceError
-from tidyvoice.losses.angles import add_margin, subtract_margin
+from tidyvoice.losses.arc_margin import add_margin, subtract_margin
 from tidyvoice.losses.registry import LOSSES, Head, Scale
 
 FAR = 30.0  # a logit where the sigmoid is flat
@@ -32,7 +32,7 @@ class SphereFace2(Head):
 
     - margin type "C": p = g(cos(theta_y)) - m, n_j = g(cos(theta_j)) + m;
     - margin type "A": p = g(cos(theta_y + m)), n_j = g(cos(theta_j - m)), extended as in
-      ``angles``.
+      ``arc_margin``.
 
     As in the second paper and its WeSpeaker code the sum has no factor 1/s, and "A" moves the
     angles of both sides. That code recommends the margin 0.2 for "C" and 0.15 for "A", and 0.3 and
@@ -78,11 +78,7 @@ class SphereFace2(Head):
         return math.log(2 * odds) - other - math.log(1 - odds + root)
 
     def fit(self, embeddings: Tensor, labels: Tensor) -> None:
-        """Set the bias to where the mean loss of embeddings [B x D] is least.
-
-        Classes at mean embeddings need a bias far below the first one, which AdamW does not reach
-        in a short training.
-        """
+        """Set the bias to where the mean loss of embeddings [B x D] is least."""
         # The loss is convex in the bias, and all logits are far on one side of zero at both ends.
         high = self.scale * (1 + self.margin) + FAR
         low = -high

@@ -160,7 +160,6 @@ class CAMPPlus(EmbeddingModel):
         growth_rate: channels that each dense layer adds.
         bn_size: channels inside a dense layer, as a multiple of ``growth_rate``.
         init_channels: channels of the first TDNN layer.
-        two_emb_layer: an argument of WeSpeaker's, which its released networks have switched off.
     """
 
     min_frames_bf16 = 3

@@ -14,8 +14,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from tidyvoice.models.pooling import AttentiveStatisticsPooling, Pooling
 from tidyvoice.models.resnet import Projection
-from tidyvoice.models.simam import LAMBDA, simam_residual
-from tidyvoice.models.simam_resnet import SimAMBlock, SimAMResNetASP
+from tidyvoice.models.simam_resnet import LAMBDA, SimAMBlock, SimAMResNetASP, simam_residual
 
 TILE = 2**16  # numbers of float32, 0.25 MB: two tiles at a time fit the second-level cache
 
@@ -71,7 +70,7 @@ def simam_and_sum_(x: Tensor, residual: Tensor) -> Tensor:
     """Write the ReLU of the sum of SimAM of x and a residual, both [B x C x H x W], over x.
 
     Both lie channels last. The statistics and the attention are in float32. With d = x - mu and
-    s^2 = c (see ``tidyvoice.models.simam``) the attention is sigmoid((s x - s mu)^2 + 1/2).
+    s^2 = c (see ``tidyvoice.models.simam_resnet``) the attention is sigmoid((s x - s mu)^2 + 1/2).
     """
     half = torch.tensor(0.5)
     # Views [B x HW x C].

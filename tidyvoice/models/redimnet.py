@@ -226,7 +226,6 @@ class ReDimNet(EmbeddingModel):
         feat_dim: F, a multiple of 24 for B2 and of 12 for B6, or of another number if C differs.
         C: channels of the stem.
         group_divisor: channels in a group of the grouped convolutions; C is a multiple of it.
-        two_emb_layer: an argument of WeSpeaker's, which its recipe has switched off.
     """
 
     min_frames_bf16 = 2

@@ -138,9 +138,7 @@ class ResNet(ResidualTrunk, EmbeddingModel):
     """Residual network, pooling over time and one linear layer.
 
     Args:
-        block, num_blocks: see ``ResidualTrunk``.
         feat_dim, m_channels: F, a multiple of 8, and M.
-        two_emb_layer: an argument of WeSpeaker's, which its released networks have switched off.
     """
 
     min_frames_bf16 = REDUCTION + 1

@@ -1,7 +1,4 @@
-"""Optimizers, built by name.
-
-A new optimizer is one file here, below ``@OPTIMIZERS.register(NAME)``, and its import below.
-"""
+"""Optimizers, built by name."""
 
 from tidyvoice.optimizers.registry import OPTIMIZERS, Parameters
 

@@ -1,7 +1,4 @@
-"""Schedules of the learning rate and of the margin, built by name.
-
-A new schedule is one file here, below the decorator of its registry, and its import below.
-"""
+"""Schedules of the learning rate and of the margin, built by name."""
 
 from tidyvoice.schedules.registry import LEARNING_RATES, MARGINS
 

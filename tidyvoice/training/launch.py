@@ -1,7 +1,4 @@
-"""torchrun without its log and failure report: ``python -m tidyvoice.training.launch``.
-
-A rank that fails prints its own error. If a signal kills it, the launcher reports that.
-"""
+"""torchrun without its log and failure report: a rank that fails prints its own error."""
 
 import logging
 import signal
