@@ -42,8 +42,7 @@ def model_in(folder: Path, source: str | Path = "") -> ModelFiles:
     """Return the files of the model in a folder or in its sub-folders, at most two levels deep.
 
     The model folder is the one nearest the top, its weights are the first of ``LAYOUTS``. A
-    config.yaml beside weights in ``models`` is preferred to the one above. ``source`` is the origin
-    of the folder, for error messages.
+    config.yaml beside weights in ``models`` is preferred to the one above. Errors name ``source``.
     """
     source = source or folder
     for depth in ("", "*/", "*/*/"):  # deeper levels may hold millions of files

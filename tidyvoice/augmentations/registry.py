@@ -22,8 +22,7 @@ class Augmentation:
     def draw(self, random: Generator) -> np.ndarray:
         """Return the random numbers of an utterance, of the same shape for all.
 
-        They depend on the generator only, which depends on the seed, the pass over the data and the
-        utterance: then the number of threads, processes and restarts changes no result.
+        They depend on the generator only: then threads, processes and restarts change no result.
         """
         raise NotImplementedError
 

@@ -19,8 +19,7 @@ ENERGY_FLOOR = 1e-4
 class Augmenter(nn.Module):
     """Maps a raw batch to waveforms [B x chunk_samples] in about -1..1.
 
-    A speed of 1.1 plays the utterance 1.1 times as fast, so that pitch and formants rise with it
-    (resampling, as sox' ``speed`` does).
+    A speed of 1.1 plays the utterance 1.1 times as fast, so that pitch and formants rise with it.
     """
 
     def __init__(self, speeds: tuple[float, ...], chunk_samples: int):

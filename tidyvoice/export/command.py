@@ -43,8 +43,7 @@ def export(
 ) -> Exported:
     """Write a model as ONNX, for any number of utterances of any equal length.
 
-    The options are those of `tidyvoice export`. An int8 file is compared with the model on the
-    utterances that its ranges are measured from, a float32 file on noise.
+    The options are those of `tidyvoice export`. The file is compared with the model.
     """
     out = Path(out)
     if out.suffix != ENDING:

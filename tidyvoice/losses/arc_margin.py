@@ -112,7 +112,7 @@ class SubCentreArcMargin(ArcMargin):
         penalty: Annotated[float, Field(ge=0, lt=1.6)] = 0.06,
     ):
         if top_k >= num_classes:
-            raise TidyVoiceError(f"top_k is {top_k}, but there are {num_classes - 1} other classes")
+            raise TidyVoiceError(f"top_k {top_k} is not below {num_classes} classes: set it lower")
         self.rows_per_class = sub_centres
         super().__init__(embed_dim, num_classes, scale, margin, easy_margin)
         self.top_k = top_k

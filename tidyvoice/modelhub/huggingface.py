@@ -108,5 +108,5 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, ValueError):
         return f"rejected: {text}"
     # huggingface_hub passes on errors of its HTTP client, whose types depend on its version.
-    fix = "check the network and run the command again, or the name of the folder"
+    fix = "check the network and run the command again, or check the name of a folder"
     return f"{place} ({type(error).__name__}: {text}): {fix}"

@@ -13,7 +13,6 @@ def build_model(name: str, *, acoustic_dim: int = 80, **args: Any) -> EmbeddingM
     """Build a model that maps features [B x T x acoustic_dim] to embeddings [B x embed_dim].
 
     ``feat_dim``, as some of WeSpeaker's networks call it, is accepted for ``acoustic_dim`` as well.
-    The other arguments are the settings of the model, see its class. Unknown names and impossible
-    arguments raise a ``TidyVoiceError``.
+    The other arguments are the settings of the model, see its class.
     """
     return MODELS.build(name, args.pop("feat_dim", acoustic_dim), **args)

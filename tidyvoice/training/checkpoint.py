@@ -1,7 +1,6 @@
 """Checkpoint files of an experiment, and the settings and data that may resume from them.
 
-``models/model_EEEE.pt`` is written after epoch E (0: before the first), ``models/last.pt`` between
-epochs.
+``model_EEEE.pt`` is written after epoch E (0: before the first), ``last.pt`` between epochs.
 """
 
 import json
@@ -142,7 +141,7 @@ def refuse_other(
         fix = "keep the product of gradient_accumulation and the number of processes"
         raise TidyVoiceError(f"{folder} {problem}: {fix}")
     if other := differences(state["inputs"], inputs):
-        problem = f"started with other {', '.join(other)} than data and model.init hold now"
+        problem = f"started with other {', '.join(other)} than there are now"
         raise TidyVoiceError(f"{folder} {problem}: {ANOTHER_FOLDER}")
 
 

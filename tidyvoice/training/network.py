@@ -148,7 +148,7 @@ def parameter_groups(settings: Experiment, network: Network) -> Parameters:
         if not fitting:
             names = summarise([name for name, _ in network.named_parameters()], 5)
             problem = f"no parameter is left for {options.pattern.pattern!r}"
-            raise TidyVoiceError(f"optimizer.groups: {problem}: fit their names ({names})")
+            raise TidyVoiceError(f"optimizer.groups: {problem}: match one of {names}")
         parameters = [others.pop(name).requires_grad_(not options.frozen) for name in fitting]
         if not options.frozen:
             groups.append({"params": parameters, "lr_factor": options.lr_factor})
