@@ -1,5 +1,6 @@
 """Miniature corpora, their archives, and the commands that read them."""
 
+import io
 import tarfile
 import zipfile
 from pathlib import Path
@@ -30,6 +31,26 @@ def pack(archive: Path, content: Path, name: str) -> Path:
     with tarfile.open(archive, "w:gz") as file:
         file.add(content, name or ".")
     return archive
+
+
+def tar(files: dict[str, bytes], mode: str = "w:gz") -> bytes:
+    """Return a tar of these files."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode=mode) as archive:
+        for name, content in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+def zipped(files: dict[str, bytes | str]) -> bytes:
+    """Return a zip of these files."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return buffer.getvalue()
 
 
 def call(module: str, *arguments: object, **changes: str) -> Completed:

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.conftest import seeded
-from tests.scoring.support import refused
+from tests.conftest import refused, seeded
 from tidyvoice.scoring import cosine
 from tidyvoice.scoring.cosine import cosine_scores
 from tidyvoice.scoring.embeddings import Embeddings

@@ -5,8 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.conftest import seeded
-from tests.scoring.support import refused
+from tests.conftest import refused, seeded
 from tidyvoice.scoring import language_norm, normalization
 from tidyvoice.scoring.cohort import Cohort
 from tidyvoice.scoring.cosine import cosine_scores

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.scoring.support import refused
+from tests.conftest import refused
 from tidyvoice.model_files import OTHERS
 from tidyvoice.scoring.leaks import LeakGuard, People
 from tidyvoice.scoring.provenance import describe

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.scoring.support import refused
+from tests.conftest import refused
 from tidyvoice.scoring.calibration import Features
 from tidyvoice.scoring.embeddings import save_embeddings
 from tidyvoice.scoring.tables import CohortFiles, Tables
