@@ -157,7 +157,7 @@ def write_model(folder: Path, in_planes: int = 2, embed_dim: int = 16, seed: int
     torch.save(model.state_dict(), folder / "avg_model.pt")
 
 
-def interrupt_extraction(
+def stop_extraction(
     encoder: SpeakerEncoder, data: Path, out: Path, batches: int = 1, **options: int
 ) -> None:
     """Play Ctrl-C after some batches, each of which is written at once."""

@@ -30,7 +30,6 @@ def test_check_prints_each_problem_and_fails(tiny):
         (["epochs=3", "average=4"], "x.yaml: average is above epochs"),
         (["epochs=9", "average=3", "keep_checkpoints=2"], "average is above epochs"),
         (["epochs=9", "average=3", "keep_checkpoints=3"], None),
-        (["epochs=0"], None),
     ],
 )
 def test_wrong_settings_are_found_before_the_training(experiment, tmp_path, settings, said):

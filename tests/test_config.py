@@ -77,7 +77,6 @@ def test_a_bad_file_names_the_place(tmp_path, text, message):
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["epochs"], "'epochs' is not key=value"),
         (["data.speeds=[1.0"], "'data.speeds=[1.0' line 1: no valid YAML"),
         (["optimizer.args.momentum=0"], "optimizer.args: nesterov needs a momentum"),
         (["frontend.args.num_mel_bins=81"], "multiple of 8"),
@@ -118,14 +117,8 @@ def test_a_file_on_top_of_another_holds_what_differs(path, tmp_path):
     assert (merged.epochs, merged.data.batch_size) == (9, 8)
     assert merged.data.train == below.data.train
     assert merged.learning_rate == below.learning_rate
-    for base, message in (
-        ("above.yaml", r"above\.yaml: is its own base"),
-        ("[a]", "base: give the path of a YAML file"),
-        ("nothing.yaml", r"nothing\.yaml is missing"),
-    ):
-        above.write_text(f"base: {base}\n")
-        with pytest.raises(TidyVoiceError, match=message):
-            load_experiment(above)
+    above.write_text("base: above.yaml\n")
+    assert f"{above}: is its own base" in refused(load_experiment, above)
 
 
 @pytest.mark.parametrize("recipe", ["mini", "tidyvoice"])

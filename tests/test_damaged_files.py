@@ -23,7 +23,7 @@ import torch
 import yaml
 
 from tests import preloaded
-from tests.conftest import interrupt_extraction, seeded, succeed
+from tests.conftest import seeded, stop_extraction, succeed
 from tidyvoice.data.manifest import Manifest
 from tidyvoice.data.packing import write_shards
 from tidyvoice.encoder import SpeakerEncoder
@@ -249,6 +249,7 @@ KINDS = {
     "model settings": Kind("safe/config.yaml", f"{EMBED} safe", TREE),
     "training speakers": Kind("model/speakers.txt", f"{EMBED} model", TABLE),
     "record": Kind("exp/record.json", "runs exp", TREE),
+    "record of a resumed training": Kind("exp/record.json", RESUME, TREE),
     "archive, zip": Kind("model.zip", f"{FETCH} model.zip", checked=BYTES),
     "archive, tar.gz": Kind("model.tar.gz", f"{FETCH} model.tar.gz", checked=BYTES),
 }
@@ -294,7 +295,7 @@ def valid(tmp_path_factory, trained, voices) -> Path:
             succeed(*command.split())
         Path("dev.score.gz").write_bytes(gzip.compress(Path(scores).read_bytes()))
         encoder = SpeakerEncoder.from_pretrained("model", "cpu")
-        interrupt_extraction(encoder, Path("data"), Path("parts/e.npz"))
+        stop_extraction(encoder, Path("data"), Path("parts/e.npz"))
     return folder
 
 

@@ -1,13 +1,12 @@
 """Model folders: layouts, weights, and settings as WeSpeaker writes them."""
 
-import errno
 import shutil
 import zipfile
 
 import pytest
 import torch
 import yaml
-from conftest import fill_weights, refused, small_disk
+from conftest import fill_weights, refused
 from safetensors.torch import save_file
 
 from tidyvoice.config import ModelSettings
@@ -106,11 +105,7 @@ def test_weights_that_are_no_numbers_are_named(model, folder, value, message):
     assert f"avg_model.pt: bottleneck.bias {message}" in refused(load_model, folder)
 
 
-def test_other_files_than_those_of_the_model_are_refused(folder):
-    config = (folder / "config.yaml").read_text().replace("in_planes: 2", "in_planes: 16384")
-    (folder / "config.yaml").write_text(config)  # terabytes
-    with pytest.raises(WeightsMismatch, match="16384"):
-        load_model(folder)
+def test_compressed_weights_are_refused(folder):
     with zipfile.ZipFile(folder / "avg_model.pt", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("avg_model/data.pkl", "0" * 1000)
     assert "not a readable file of weights (compressed)" in refused(load_model, folder)
@@ -136,14 +131,6 @@ def test_other_sources_are_refused_in_one_line(folder, monkeypatch, source, mess
     for name in ("no-config", "two/a", "two/b/models"):
         shutil.copy("avg_model.pt", name)
     assert message in refused(load_model, source)
-
-
-def test_a_full_disk_is_an_os_error_and_leaves_nothing(tmp_path):
-    with small_disk(tmp_path, "1m"):
-        with pytest.raises(OSError, match="No space left") as error:
-            save_torch(tmp_path / "avg_model.pt", {"x": torch.zeros(1_000_000)})
-        assert error.value.errno == errno.ENOSPC
-        assert list(tmp_path.iterdir()) == []
 
 
 def test_wespeaker_reads_our_settings_and_we_read_them_back(folder):

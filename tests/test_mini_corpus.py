@@ -119,9 +119,6 @@ def test_a_finished_corpus_is_left_alone_and_other_folders_are_refused(made, tmp
     (tmp_path / "precious.txt").write_text("keep")
     assert "nor a built-in corpus" in refused(corpus.make, settings(), tmp_path, jobs=1)
     assert [path.name for path in tmp_path.iterdir()] == ["precious.txt"]
-    (tmp_path / "corpus.json").write_text('{"settings": []}')
-    with pytest.raises(TidyVoiceError, match=r"corpus\.json: .*; delete the folder"):
-        corpus.make(settings(), tmp_path, jobs=1)
 
 
 @pytest.mark.parametrize("override", ["dev.seconds=[4,2]", "dev.languages=[3,9]", "seed=-1"])

@@ -9,6 +9,7 @@ import pytest
 import soundfile
 from conftest import refused, require, seeded
 
+from tests.local.corpora import call
 from tests.preloaded import run
 from tidyvoice.audio import read_pcm16
 from tidyvoice.config import DataSettings
@@ -38,10 +39,6 @@ def corpus(root, speakers=5, ending=".wav"):
     return root
 
 
-def prepare(module, *arguments):
-    return run("python", "-m", f"local.{module}", *arguments)
-
-
 def command(*arguments):
     return run("tidyvoice", *arguments)
 
@@ -49,7 +46,7 @@ def command(*arguments):
 def test_m4a_files_become_the_samples_that_they_hold(tmp_path):
     require(bool(shutil.which("ffmpeg")), "ffmpeg is not installed")
     corpus(tmp_path / "vox" / "dev" / "aac", speakers=2, ending=".m4a")
-    done = prepare("voxceleb2", "--root", tmp_path / "vox", "--out", tmp_path / "data")
+    done = call("voxceleb2", "--root", tmp_path / "vox", "--out", tmp_path / "data")
     assert done.stdout.startswith("VoxCeleb1 and VoxCeleb2: the metadata are CC BY 4.0")
     assert "2 speakers, 6 utterances" in done.stdout, done.stderr
     assert not (tmp_path / "data" / "utt2dur").exists()
@@ -75,11 +72,11 @@ def test_a_missing_ffmpeg_is_named(tmp_path, monkeypatch):
 def test_parts_are_made_by_themselves_and_read_as_one(tmp_path):
     root, out = corpus(tmp_path / "vb"), tmp_path / "data"
     for number in (3, 1):
-        done = prepare("voxblink2", "--root", root, "--out", out, "--part", f"{number}/3")
+        done = call("voxblink2", "--root", root, "--out", out, "--part", f"{number}/3")
         assert done.returncode == 0, done.stderr
         assert command("shards", out, "--part", f"{number}/3").returncode == 0
     assert "lacks part-002-of-003" in refused(ShardReader, out)
-    assert prepare("voxblink2", "--root", root, "--out", out, "--part", "2/3").returncode == 0
+    assert call("voxblink2", "--root", root, "--out", out, "--part", "2/3").returncode == 0
     assert "part-002-of-003/shards is missing or unfinished" in refused(ShardReader, out)
     done = command("shards", out)
     assert done.stdout.count("already up to date") == 2, done.stderr

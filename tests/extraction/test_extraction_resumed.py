@@ -9,16 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from conftest import (
-    fill_weights,
-    interrupt_extraction,
-    invoke,
-    prepared,
-    refused,
-    seeded,
-    succeed,
-    write_model,
-)
+from conftest import fill_weights, prepared, refused, seeded, stop_extraction, succeed, write_model
 
 from tests.preloaded import environment
 from tidyvoice.audio import read_pcm16
@@ -54,7 +45,7 @@ def test_what_was_stopped_goes_on_to_the_same_bytes(encoder, data, tmp_path, cap
     made = extract(encoder, data, whole, memory_mib=1)
     assert (made.utterances, made.resumed, made.failed) == (12, 0, 0)
     for batches in (1, 2):
-        interrupt_extraction(encoder, data, out, batches, memory_mib=1)
+        stop_extraction(encoder, data, out, batches, memory_mib=1)
         assert not out.exists()
     made = extract(encoder, data, out, memory_mib=1)
     assert made.utterances == 12
@@ -67,7 +58,7 @@ def test_what_was_stopped_goes_on_to_the_same_bytes(encoder, data, tmp_path, cap
 @pytest.mark.parametrize("change", ["model", "longest", "utterances", "code", "batch_frames"])
 def test_parts_of_another_plan_are_deleted(encoder, data, tmp_path, capsys, monkeypatch, change):
     out = tmp_path / "e.npz"
-    interrupt_extraction(encoder, data, out, memory_mib=1)
+    stop_extraction(encoder, data, out, memory_mib=1)
     if change == "code":
         monkeypatch.setattr(module, "source_hash", lambda: "other")
     other = make_encoder(2) if change == "model" else encoder
@@ -90,7 +81,6 @@ def test_unfit_files_are_left_out_and_listed(encoder, data, tmp_path):
     write_model(tmp_path / "model", 4, 24, seed=1)
     command = ("extract", "--model", tmp_path / "model", "--data", data, "--out", out)
     assert f"; 2 utterances failed, listed in {listed}" in succeed(*command)
-    assert invoke(*command, "--strict").exit_code == 1
     lines = [line.split(" ", 1) for line in listed.read_text().splitlines()]
     assert [name for name, _ in lines] == ["id000001/en/en_0.wav", "id000002/fr/fr_1.wav"]
     assert "is missing" in lines[0][1]
@@ -164,27 +154,22 @@ def test_a_long_recording_is_the_weighted_mean_of_its_pieces(encoder, tmp_path, 
     assert np.abs(vectors["whole"][long] - vectors["pieces"][long]).max() > 1e-3
 
 
-def test_embeddings_do_not_depend_on_the_memory(encoder, data, tmp_path):
-    tables = []
+def test_embeddings_are_those_of_the_plain_loop_whatever_the_memory(encoder, data, tmp_path):
+    tables, plain = [], []
     for mib in (1, None):
         extract(encoder, data, tmp_path / "e.npz", memory_mib=mib)
         tables.append(load_embeddings(tmp_path / "e.npz"))
-    one, other = (table.vectors for table in tables)
-    assert tables[0].ids == tables[1].ids == Manifest.read(data).table["utterance"].to_list()
-    # 36 layers round twice each, in an order that the batch chooses: 72 eps = 9e-6 at most.
-    difference = np.linalg.norm(one - other, axis=1)
-    assert (difference < 1e-5 * np.linalg.norm(other, axis=1)).all()
-
-
-def test_embeddings_equal_the_plain_loop(encoder, data, tmp_path):
-    extract(encoder, data, tmp_path / "e.npz")
-    table = load_embeddings(tmp_path / "e.npz")
-    for index, row in enumerate(Manifest.read(data).table.iter_rows(named=True)):
-        waveform = torch.from_numpy(read_pcm16(row["path"]).copy()).float()[None] / 32768
+    manifest = Manifest.read(data).table
+    assert tables[0].ids == tables[1].ids == manifest["utterance"].to_list()
+    for path in manifest["path"]:
+        waveform = torch.from_numpy(read_pcm16(path).copy()).float()[None] / 32768
         with torch.no_grad():
-            plain = encoder.model(encoder.frontend(waveform))[0].numpy()
-        distance = np.linalg.norm(table.vectors[index] - plain)
-        assert distance < 1e-4 * np.linalg.norm(plain)
+            plain.append(encoder.model(encoder.frontend(waveform))[0].numpy())
+    one, other = (table.vectors for table in tables)
+    # 36 layers round twice each, in an order that the batch chooses: 72 eps = 9e-6 at most.
+    for found, expected, limit in ((one, other, 1e-5), (one, np.array(plain), 1e-4)):
+        distance = np.linalg.norm(found - expected, axis=1)
+        assert (distance < limit * np.linalg.norm(expected, axis=1)).all()
 
 
 def test_a_limit_takes_a_seeded_part(encoder, data, tmp_path):

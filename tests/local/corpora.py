@@ -9,7 +9,7 @@ import numpy as np
 import soundfile
 from conftest import seeded
 
-from tests.preloaded import Completed, environment, run
+from tests.preloaded import Completed, environment, failing, run
 
 
 def write_wav(path: Path, seconds: float = 0.3, rate: int = 16000, channels: int = 1) -> Path:
@@ -68,8 +68,4 @@ def succeed(*command: object, **environment: str) -> str:
 
 def fail(*command: object, **environment: str) -> str:
     """Return the one line in which the command ends."""
-    done = call(*command, **environment)
-    (line,) = done.stderr.splitlines()
-    assert done.returncode == 1, done.stdout + done.stderr
-    assert line.startswith("error: ")
-    return line
+    return failing(call(*command, **environment))

@@ -97,7 +97,6 @@ BLOATED = tar({"n" * 2**21: b"x"})  # a name of 2 MiB
         (tar({"a": b"x", "./a": b"y"}), "the member a cannot be written .File exists"),
         (zipped({"a": b"x", "a/b": b"y"}), "the member b cannot be written"),
         (tar({"a\nb": b"x"}), "no valid name"),
-        (tar({"n" * 256: b"x"}), "File name too long"),
         (tar({"a.zip": zipped({"b.tar": tar({"c.zip": zipped({"d.tar": PLAIN})})})}), "too deep"),
         (zipped({"..\\evil": b"x"}), "leads out of the folder"),
         (zipped({"/evil": b"x"}), "'/evil' leads out of the folder"),

@@ -97,13 +97,12 @@ def project(tmp_path_factory):
 
 
 LINE = f"./run.sh --recipe tidyvoice --corpus corpus --data data/{{0}} --exp exp/{{0}} {SMALL}"
-WHOLE = f"{LINE} large_margin.log_iterations=7"
 
 
 @pytest.fixture(scope="module")
 def whole(project):
     """Output of the whole recipe."""
-    return succeed(WHOLE.format("whole"), project)
+    return succeed(f"{LINE.format('whole')} large_margin.log_iterations=7", project)
 
 
 def test_everything_is_trained_scored_and_packed(project, whole):

@@ -72,7 +72,6 @@ def test_each_format_with_each_white_space(tmp_path, words, space, name):
     ("text", "line"),
     [
         ("", 1),
-        ("\na b\n", 1),
         ("a b\n" * 20 + "\na b\n", 21),
         ("a b target\n" * 9 + "a b\na b c target\n", 10),
         ("1 a b\n" * 9 + "target a b\n", 10),
