@@ -1,7 +1,5 @@
 """Commands on recordings: embeddings, decisions, enrolled speakers, and the demo page."""
 
-import json
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,8 +17,10 @@ from tidyvoice.cli.app import (
     Speakers,
     TopN,
     command,
+    emit,
 )
 from tidyvoice.errors import TidyVoiceError
+from tidyvoice.files import one_at_a_time, refuse_inputs
 from tidyvoice.verification import IDENTIFICATION
 
 Channel = Annotated[int, typer.Option(min=0, help="channel of the recordings, from 0")]
@@ -41,7 +41,6 @@ def embed(
 
     Example: tidyvoice embed one.wav other.wav --model exp/mini/finetune/models --out voices.npz
     """
-    from tidyvoice.files import refuse_inputs
     from tidyvoice.modelhub.folder import local_files
     from tidyvoice.scoring.embeddings import save_embeddings
 
@@ -56,9 +55,9 @@ def embed(
     vectors = encoder.embed_many(recordings, channel=channel)
     if out is not None:
         save_embeddings(out, ids, vectors, encoder.trained_on, encoder.weights)
-    rows = zip(ids, vectors.astype(float).tolist(), strict=True)
-    content = [{"recording": name, "embedding": row} for name, row in rows]
-    _print(as_json, content, [f"{out}: {len(ids):,} embeddings of {vectors.shape[1]} dimensions"])
+    rows = vectors.astype(float).tolist()
+    content = [{"recording": name, "embedding": row} for name, row in zip(ids, rows, strict=True)]
+    emit(as_json, content, [f"{out}: {len(ids):,} embeddings of {vectors.shape[1]} dimensions"])
 
 
 @command()
@@ -66,12 +65,9 @@ def verify(
     one: Annotated[Path, typer.Argument(help="a recording")],
     other: Annotated[Path, typer.Argument(help="another recording")],
     model: Model,
-    prior: Annotated[
-        float, typer.Option(help="probability of one speaker before hearing the recordings")
-    ] = 0.5,
+    prior: Annotated[float, typer.Option(help="probability of one speaker before hearing")] = 0.5,
     threshold: Annotated[
-        float | None,
-        typer.Option(help="score that one speaker must exceed, instead of the prior's"),
+        float | None, typer.Option(help="score to exceed, instead of the prior's")
     ] = None,
     channel: Annotated[
         list[int], typer.Option(min=0, help="channel of both recordings, or twice, one for each")
@@ -99,7 +95,7 @@ def verify(
     if result.llr is not None:
         chance = f"probability {result.probability:.4g} at a prior of {result.prior:g}"
         lines.append(f"log-likelihood ratio {result.llr:+.2f}; {chance}")
-    _print(as_json, asdict(result), lines, result.warnings)
+    emit(as_json, asdict(result), lines, result.warnings)
 
 
 @command(epilog=IDENTIFICATION)
@@ -108,9 +104,7 @@ def enroll(
     recordings: Recordings,
     model: Model,
     voices: VoiceFile,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="replace a speaker of this name")
-    ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the speaker")] = False,
     channel: Channel = 0,
     device: Device = "auto",
     as_json: AsJson = False,
@@ -120,7 +114,6 @@ def enroll(
     Example: tidyvoice enroll Ann ann-1.wav ann-2.wav --model exp/mini/finetune/models
     --voices voices.npz
     """
-    from tidyvoice.files import one_at_a_time, refuse_inputs
     from tidyvoice.modelhub.folder import local_files
     from tidyvoice.verification.enrollment import Gallery
 
@@ -134,7 +127,7 @@ def enroll(
         gallery.add(speaker, overwrite)
         gallery.save(voices)
     content = {"voices": str(voices), **_row(speaker), "enrolled": len(gallery)}
-    _print(as_json, content, [f"{voices}: speakers: {len(gallery):,}; added", _line(speaker)])
+    emit(as_json, content, [f"{voices}: speakers: {len(gallery):,}; added", _line(speaker)])
 
 
 @command()
@@ -147,7 +140,6 @@ def voices(
 
     Example: tidyvoice voices voices.npz --remove Ann
     """
-    from tidyvoice.files import one_at_a_time
     from tidyvoice.verification.enrollment import Gallery
 
     gallery = Gallery.load(path)
@@ -157,7 +149,7 @@ def voices(
             gallery.remove(remove)
             gallery.save(path)
     content = {"voices": str(path), "enrolled": [_row(speaker) for speaker in gallery]}
-    _print(as_json, content, [f"{path}: speakers: {len(gallery):,}", *map(_line, gallery)])
+    emit(as_json, content, [f"{path}: speakers: {len(gallery):,}", *map(_line, gallery)])
 
 
 @command(epilog=IDENTIFICATION)
@@ -192,7 +184,7 @@ def identify(
     rate = f"target false-alarm rate {false_alarm:.2%} for speech like that of"
     lines.append(f"speakers: {len(gallery):,}; {rate} {results[0].fitted_to}")
     warnings = [line for result in results for line in result.warnings]
-    _print(as_json, {"enrolled": len(gallery), "results": rows}, lines, warnings)
+    emit(as_json, {"enrolled": len(gallery), "results": rows}, lines, warnings)
 
 
 @command()
@@ -219,7 +211,6 @@ def fit_verifier(
     Example: tidyvoice fit-verifier --model exp/mini/finetune/models --embeddings calib.npz
     --trials data/mini/calib/trials --mean mean.npz
     """
-    from tidyvoice.files import refuse_inputs
     from tidyvoice.model_files import VERIFIER_FILE
     from tidyvoice.modelhub.folder import fingerprint, load_model, model_files
     from tidyvoice.publish.facts import shorten
@@ -245,16 +236,14 @@ def fit_verifier(
         lines.append(f"  {scale.recordings} enrolment recordings: {threshold:.3f}")
     scales = [scale.model_dump(exclude={"distribution"}) for scale in verifier.scales]
     content = {"verifier": str(path), "scales": scales, **notes}
-    _print(as_json, content, lines, [*notes["in_sample"], *notes["unchecked"]])
+    emit(as_json, content, lines, [*notes["in_sample"], *notes["unchecked"]])
 
 
 @command()
 def demo(
     model: Model,
     port: Annotated[int, typer.Option(min=0, max=65535, help="port; 0 for a free one")] = 7860,
-    browser: Annotated[
-        bool, typer.Option("--open/--no-open", help="open the page in the browser")
-    ] = True,
+    browser: Annotated[bool, typer.Option("--open/--no-open", help="open a browser")] = True,
     device: Device = "auto",
 ) -> None:
     """Serve a page on this machine that compares two recordings. It needs the extra `demo`.
@@ -278,11 +267,3 @@ def _row(speaker: Any) -> dict[str, Any]:
 
 def _line(speaker: Any) -> str:
     return f"  {speaker.name}: {speaker.recordings} recordings, {speaker.seconds:.1f} s"
-
-
-def _print(as_json: bool, content: Any, lines: Sequence[str], warnings: Sequence[str] = ()) -> None:
-    """Print JSON, or warnings on stderr and lines of text."""
-    if not as_json:
-        for warning in warnings:
-            typer.echo(f"warning: {warning}", err=True)
-    typer.echo(json.dumps(content) if as_json else "\n".join(lines))

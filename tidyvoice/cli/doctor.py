@@ -1,6 +1,5 @@
 """Command that checks the machine and the data before a training."""
 
-import json
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tidyvoice.cli.app import AsJson, command
+from tidyvoice.cli.app import AsJson, command, emit
 
 
 @command()
@@ -17,8 +16,7 @@ def doctor(
         list[Path] | None, typer.Option(help="data folder that is evaluated (repeatable)")
     ] = None,
     train: Annotated[
-        list[Path] | None,
-        typer.Option(help="data folder that is packed for a training (repeatable)"),
+        list[Path] | None, typer.Option(help="data folder to pack for a training (repeatable)")
     ] = None,
     exp: Annotated[Path | None, typer.Option(help="folder for the embeddings of --data")] = None,
     trials: Annotated[list[Path] | None, typer.Option(help="trial list (repeatable)")] = None,
@@ -37,17 +35,11 @@ def doctor(
     groups = examine(data or [], train or [], exp, trials or [], expect)
     counted = Counter(finding.status for findings in groups.values() for finding in findings)
     summary = {status: counted[status] for status in ("OK", "WARN", "FAIL")}
-    if as_json:
-        rows = [
-            {"group": group, **asdict(finding)}
-            for group, findings in groups.items()
-            for finding in findings
-        ]
-        typer.echo(json.dumps({"findings": rows, "summary": summary}))
-    else:
-        for group, findings in groups.items():
-            for line in [group, *map(str, findings), ""] if findings else []:
-                typer.echo(line)
-        typer.echo(", ".join(f"{number} {status}" for status, number in summary.items()))
+    rows, lines = [], []
+    for group, findings in groups.items():
+        rows += [{"group": group, **asdict(finding)} for finding in findings]
+        lines += [group, *map(str, findings), ""] if findings else []
+    lines.append(", ".join(f"{number} {status}" for status, number in summary.items()))
+    emit(as_json, {"findings": rows, "summary": summary}, lines)
     if summary["FAIL"]:
         raise typer.Exit(1)

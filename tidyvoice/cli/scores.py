@@ -1,6 +1,5 @@
 """Commands that write score files and the challenge's zip."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,6 +18,7 @@ from tidyvoice.cli.app import (
     Speakers,
     TopN,
     command,
+    emit,
 )
 from tidyvoice.errors import TidyVoiceError
 
@@ -152,9 +152,7 @@ def submission(
     trials_a: Annotated[Path, typer.Option(help="the challenge's tv26_eval-A.txt")],
     trials_u: Annotated[Path, typer.Option(help="the challenge's tv26_eval-U.txt")],
     out: Annotated[Path, typer.Option(help="zip to write")],
-    any_count: Annotated[
-        bool, typer.Option("--any-count", help="allow lists of another length")
-    ] = False,
+    any_count: Annotated[bool, typer.Option("--any-count", help="allow another length")] = False,
     name: Annotated[str | None, typer.Option(help="name of the system in the output")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -169,13 +167,12 @@ def submission(
 
     scores, trials = {"A": scores_a, "U": scores_u}, {"A": trials_a, "U": trials_u}
     archive = write_submission(out, scores, trials, any_count)
-    if as_json:
-        typer.echo(json.dumps(archive))
-        return
-    for file, count in archive["lines"].items():
-        system = archive["systems"][file]
-        typer.echo(f"{file}: {f'{name}, {system}' if name else system}; {count:,} scores")
-    typer.echo(f"{out}: read back and equal; SHA-256 {archive['sha256']}")
+    about = f"{name}, " if name else ""
+    lines = [
+        f"{f}: {about}{archive['systems'][f]}; {n:,} scores" for f, n in archive["lines"].items()
+    ]
+    lines.append(f"{out}: read back and equal; SHA-256 {archive['sha256']}")
+    emit(as_json, archive, lines)
 
 
 def _need(needed: str, present: object, options: dict[str, object]) -> None:
@@ -189,8 +186,5 @@ def _print(out: Path, lineage: "Lineage", as_json: bool) -> None:
     from tidyvoice.scoring.provenance import describe
 
     step = lineage.steps[-1]
-    if as_json:
-        row = {"scores": str(out), **step.model_dump(mode="json"), **lineage.to_json()}
-        typer.echo(json.dumps(row))
-        return
-    typer.echo("\n".join([f"{out}: {describe(step)}", *lineage.remarks()]))
+    row = {"scores": str(out), **step.model_dump(mode="json"), **lineage.to_json()}
+    emit(as_json, row, [f"{out}: {describe(step)}", *lineage.remarks()])

@@ -124,10 +124,9 @@ class Calibration(Strict):
     def apply(self, features: Features) -> np.ndarray:
         """Return log-likelihood ratios, float64 [T]."""
         if features.names != self.names:
-            raise TidyVoiceError(
-                f"{features.trials.source}: the calibration is of [{', '.join(self.names)}], but "
-                f"has to map [{', '.join(features.names)}]. Give the same quality measures."
-            )
+            names, others = ", ".join(self.names), ", ".join(features.names)
+            fix = "Give the same quality measures."
+            raise TidyVoiceError(f"a calibration of [{names}] cannot map [{others}]. {fix}")
         slope, offset = self.line()
         llrs = np.empty(len(features.trials))
         for part, block in features.blocks():
@@ -162,9 +161,7 @@ def check_measures(features: Features, listed: Source) -> list[Remark]:
         return [Remark(kind="unchecked", reason="unknown labels", one=listed)]
     rng = np.random.Generator(np.random.PCG64(0))
     places = [np.flatnonzero(kind) for kind in (label, ~label)]
-    places = [
-        kind if len(kind) <= DRAWN else kind[rng.integers(len(kind), size=DRAWN)] for kind in places
-    ]
+    places = [p if len(p) <= DRAWN else p[rng.integers(len(p), size=DRAWN)] for p in places]
     targets, nontargets = map(len, places)
     values, areas = features.block(np.concatenate(places)), {}
     for name, column in zip(features.names[systems:], values.T[systems:], strict=True):
@@ -175,13 +172,10 @@ def check_measures(features: Features, listed: Source) -> list[Remark]:
             areas[name] = float(max(area, 1 - area))
     if not areas:
         return []
-    warnings.warn(
-        f"{listed.path}: {', '.join(areas)}: this alone separates the targets of the {listed.role} "
-        "from the non-targets. Leave it out, or use trials whose targets and non-targets do not "
-        "differ in it.",
-        TidyVoiceWarning,
-        stacklevel=2,
-    )
+    text = f"{', '.join(areas)}: this alone separates the targets of the {listed.role}"
+    fix = "Leave it out, or use other trials."
+    text = f"{listed.path}: {text} from the non-targets. {fix}"
+    warnings.warn(text, TidyVoiceWarning, stacklevel=2)
     return [Remark(kind="confounded", reason="separating", one=listed, details={"areas": areas})]
 
 
@@ -219,10 +213,8 @@ def fit_calibration(
     kinds = () if trials.label is None else (trials.label, ~trials.label)
     places = [np.flatnonzero(kind if mask is None else kind & mask) for kind in kinds]
     if not places or not all(map(len, places)):
-        raise TidyVoiceError(
-            f"{trials.source}: a calibration is fitted on labelled targets and non-targets (with "
-            "--cross-fit, those outside two folds). Use a list with both, and more speakers."
-        )
+        where = f"{trials.source}, or outside two folds with --cross-fit"
+        raise TidyVoiceError(f"no labelled targets and non-targets in {where}: use another list")
     targets, nontargets = places
     rng = np.random.Generator(np.random.PCG64(seed))
     notes = {"trials": trials.source, "targets": len(targets), "nontargets": len(nontargets)}
@@ -242,10 +234,9 @@ def fit_calibration(
     systems = features.names[: len(features.scores)]
     for name, column in zip(systems, x.T, strict=False):
         if (even * np.where(y, column, -column)).sum() <= 0:
-            raise TidyVoiceError(
-                f"{trials.source}: {name} is no higher for targets than for non-targets. A "
-                "higher score must mean the same speaker: negate the scores, or correct the labels."
-            )
+            problem = f"{name} is no higher for targets than for non-targets"
+            fix = "negate the scores, or correct the labels"
+            raise TidyVoiceError(f"{trials.source}: {problem}: {fix}")
     entropy = -prior * np.log(prior) - (1 - prior) * np.log1p(-prior)
     regression = LogisticRegression(C=1 / L2, solver="newton-cholesky", tol=1e-7)
     regression.fit(x, y, sample_weight=even * np.where(y, 2 * prior, 2 - 2 * prior) / entropy)
@@ -276,9 +267,7 @@ def cross_fit(
     folds i and j is mapped by the calibration fitted on the trials with no side in either:
     K (K + 1) / 2 fits in all.
 
-    Args:
-        speakers: [U], the speaker of each of the trials' ids, as numbers or names.
-        folds: K, at least 3.
+    ``speakers`` [U] are those of the trials' ids, as numbers or names; K = ``folds`` is at least 3.
     """
     fold = _folds(features.trials, speakers, folds)
     enroll, test = fold[features.trials.enroll], fold[features.trials.test]
@@ -299,10 +288,8 @@ def _folds(trials: Trials, speakers: np.ndarray, folds: int) -> np.ndarray:
     """Return the fold of each id, int32 [U]: busiest speakers first, each to the emptiest fold."""
     names, codes = np.unique(speakers, return_inverse=True)
     if folds < 3 or len(names) < folds:
-        raise TidyVoiceError(
-            f"{trials.source}: {folds} folds of {len(names)} speakers. Use at least 3 folds, "
-            "because a fit leaves out two of them, and at most one for each speaker."
-        )
+        fix = "use 3 or more, but not more than speakers"
+        raise TidyVoiceError(f"{trials.source}: {folds} folds of {len(names)} speakers: {fix}")
     sides = np.bincount(codes[np.append(trials.enroll, trials.test)], minlength=len(names))
     tie = np.random.Generator(np.random.PCG64(0)).random(len(names))
     fold, filled = np.empty(len(names), dtype=np.int32), np.zeros(folds)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tidyvoice.errors import TidyVoiceError
-from tidyvoice.scoring.cohort import Cohort, every_id, same_columns
+from tidyvoice.scoring.cohort import Cohort, every_id
 from tidyvoice.scoring.cosine import in_blocks, unit_vectors
 from tidyvoice.scoring.embeddings import Embeddings
 from tidyvoice.scoring.groups import Groups, languages_of
@@ -58,23 +58,17 @@ def language_posteriors(
     The fit takes at most ``per_language`` random utterances a language. An utterance in a language
     that the cohort lacks gets the probabilities of the cohort's languages that it resembles.
 
-    Args:
-        trials, embeddings: the list whose languages are guessed, and those of at least its ids.
-        cohort_embeddings, utt2lang: of other speakers, with their languages, for the fit.
-        mean: the embedding [D] to subtract from all; none by default.
+    ``utt2lang`` has the languages of the cohort; ``mean`` [D] is subtracted from all embeddings.
     """
     # Takes a second to import, and nothing else here needs it.
     from sklearn.linear_model import LogisticRegression
 
     unknown = unit_vectors(embeddings, trials.places_in(embeddings.ids, "embedding"), mean)
-    same_columns(unknown, cohort_embeddings.vectors)
     languages = languages_of(every_id(cohort_embeddings, "cohort"), utt2lang)
     codes = languages.codes
     if len(languages.names) < 2:
-        raise TidyVoiceError(
-            f"all utterances of the cohort are in '{languages.names[0]}'. Guessing languages needs "
-            "a cohort of at least two languages."
-        )
+        text = f"all utterances of the cohort are in '{languages.names[0]}'"
+        raise TidyVoiceError(f"{text}: guessing languages needs a cohort of two or more")
     order = np.random.Generator(np.random.PCG64(seed)).permutation(len(codes))
     order = order[np.argsort(codes[order], kind="stable")]
     rank = np.arange(len(order)) - np.searchsorted(codes[order], codes[order])
@@ -96,16 +90,11 @@ def language_statistics(
     at least one), so that the moments of small and large languages describe the same tail. Their
     weight is n_l / (n_l + shrinkage); the rest goes to the ``top_n`` highest over all languages.
 
-    Args:
-        vectors, top_n: see ``cohort_statistics``.
-        cohort, languages: one entry for each speaker and language, and the names of L languages.
-        shrinkage: above 0; the n_l at which a language's own moments weigh one half.
-
-    Returns:
-        E[s] over all languages, float64 [U]; E_l[s − E[s]] and E_l[(s − E[s])²], float32 [U x L].
+    ``vectors`` and ``top_n`` are as in ``cohort_statistics``; the cohort has one entry for each
+    speaker and language. Return E[s] over all languages, float64 [U], and E_l[s − E[s]] and
+    E_l[(s − E[s])²] of the L ``languages``, float32 [U x L].
     """
     check_top_n(top_n, len(cohort), cohort.source)
-    same_columns(vectors, cohort.vectors)
 
     names = np.array(cohort.languages)
     order = np.argsort(names, kind="stable")

@@ -56,10 +56,8 @@ def make_trials(
             if pair.shape[1] < part:
                 lacking[f"{kind}{'targets' if label else 'non-targets'}"] = part - pair.shape[1]
         if wanted and not drawn:
-            raise TidyVoiceError(
-                f"no {'target' if label else 'non-target'} trial among {len(ids):,} utterances. "
-                "Give at least two speakers, and two utterances of one of them."
-            )
+            kind, fix = "target" if label else "non-target", "give more speakers and utterances"
+            raise TidyVoiceError(f"no {kind} trial among {len(ids):,} utterances: {fix}")
     used, codes = np.unique(np.concatenate(sides, axis=1), return_inverse=True)
     enroll, test = codes.reshape(2, -1).astype(np.int32)
     names = [ids[place] for place in order[used]]
@@ -70,10 +68,8 @@ def difference(left: Trials, right: Trials) -> str | None:
     """Describe the first line in which two lists differ; None if they hold the same trials."""
     line = left.first_other(right)
     if line is not None:
-        return (
-            f"{left.source}:{line + 1} has '{_line(left, line)}', but {right.source}:{line + 1} "
-            f"has '{_line(right, line)}'"
-        )
+        one, other = (f"{t.source}:{line + 1} has '{_line(t, line)}'" for t in (left, right))
+        return f"{one}, but {other}"
     if len(left) == len(right):
         return None
     short, long = sorted((left, right), key=len)

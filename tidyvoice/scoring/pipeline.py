@@ -44,13 +44,7 @@ def score_list(
     utt2spk: Sequence[Path] = (),
     allow_overlap: bool = False,
 ) -> Lineage:
-    """Write the cosine scores of a trial list.
-
-    Args:
-        mean: embeddings whose mean is subtracted first.
-        utt2spk: speakers of the list's ids, for the leak guard; by default from the ids.
-        allow_overlap: record overlaps of speakers instead of refusing them.
-    """
+    """Write the cosine scores of a trial list; the arguments are the options of the command."""
     tables = Tables([embeddings], mean)
     refuse_to_lose(out, [trials, *utt2spk, *tables.paths])
     listed, guard = read_trials(trials), LeakGuard(allow_overlap)
@@ -71,10 +65,7 @@ def normalize_scores(
     utt2spk: Sequence[Path] = (),
     allow_overlap: bool = False,
 ) -> Lineage:
-    """Write normalised scores of a file of cosine scores.
-
-    ``tables`` hold the embeddings, the mean, the cohort and for "language" the languages.
-    """
+    """Write normalised scores; ``tables`` hold all embeddings and the languages."""
     if method not in ("asnorm", "snorm", BY_LANGUAGE):
         raise TidyVoiceError(f"--method {method}: use asnorm, snorm or language.")
     refuse_to_lose(out, [scores, *utt2spk, *tables.paths])
@@ -86,14 +77,11 @@ def normalize_scores(
         languages = tables.languages(scored.trials)
         absent = sorted(set(languages.languages) - set(entries.languages))
         if len(absent) == len(languages.languages):
-            raise TidyVoiceError(
-                f"{entries.source}: the cohort lacks all languages of the trials, such as "
-                f"{absent[0]}. Name languages alike, or use --blind or --method asnorm."
-            )
+            fix = "Name languages alike, or use --blind or --method asnorm."
+            raise TidyVoiceError(f"{entries.source} lacks all languages of the trials. {fix}")
         settings |= {"languages": tables.language_origin, "absent": absent}
-        values = normalize_by_language(
-            scored, tables.embeddings, entries, languages, tables.mean, top_n
-        )
+        known = tables.embeddings, entries, languages, tables.mean, top_n
+        values = normalize_by_language(scored, *known)
     else:
         values = normalize(scored, tables.embeddings, entries, tables.mean, method, top_n)
     inputs, before = tuple(tables.sources()), read_lineage(scores).steps
@@ -115,11 +103,8 @@ def calibrate_scores(
 ) -> Lineage:
     """Write log-likelihood ratios of one or several systems: give ``fit``, ``use`` or ``folds``.
 
-    Args:
-        apply, fit: one score file for each system; ``fit`` are labelled ones of other speakers.
-        tables: the files of the quality measures beside the scores, for all lists.
-        use, save: a saved calibration, and the file for the one that is fitted.
-        folds: cross-fitting over the list's own speakers, if the training left no others.
+    ``apply`` and ``fit`` are one score file for each system, and ``tables`` the files of the
+    quality measures of all lists. The other arguments are the options of the command.
     """
     fitted_on = [*fit, *([use] * len(apply) if use else [])]
     refuse_to_lose(out, [*apply, *fitted_on, *tables.paths, *utt2spk], save)
@@ -146,10 +131,8 @@ def calibrate_scores(
         inputs = [source("calibration", use, fitted.source.speakers)]
     if not folds:
         if len(origin.systems) != len(apply):
-            raise TidyVoiceError(
-                f"{fitted_on[0]}: fitted to the scores of {len(origin.systems)} systems, but "
-                f"--apply has {len(apply)}. Give the same systems, in the same order."
-            )
+            counts = f"{len(origin.systems)} systems, but --apply has {len(apply)}"
+            raise TidyVoiceError(f"{fitted_on[0]} is of {counts}. Give the same, in the same order.")
         for compared in zip(apply, systems, fitted_on, origin.systems, strict=True):
             _same_steps(guard, *compared)
     features, people = _features(apply, "trials", tables, names, guard)
@@ -197,10 +180,8 @@ def _features(
             same_trials(trials, table.trials)
         low, high = table.scores.min(), table.scores.max()
         if (low == high and len(trials) > 1) or max(-low, high) > LARGEST:
-            raise TidyVoiceError(
-                f"{path}: all scores are between {low:g} and {high:g}. Give scores that differ, "
-                f"within ±{LARGEST:g}."
-            )
+            fix = f"Give scores that differ, within ±{LARGEST:g}."
+            raise TidyVoiceError(f"{path}: all scores are between {low:g} and {high:g}. {fix}")
         scores.append(table.scores)
     people = People.of(role, paths[0], trials, utt2spk)
     tables.check(guard, people)
@@ -226,16 +207,13 @@ def _same_steps(
     ways = [", ".join(name for name, _ in side) for side in (left, right)]
     fix = "Treat both lists alike, and give the systems in the same order."
     if ways[0] != ways[1]:
-        raise TidyVoiceError(
-            f"{scores} was made by {ways[0]}, but {path} is fitted to scores of {ways[1]}. {fix}"
-        )
+        both = f"{scores} was made by {ways[0]}, but {path} is fitted to scores of {ways[1]}"
+        raise TidyVoiceError(f"{both}. {fix}")
     for (name, values), (_, others) in zip(left, right, strict=True):
         for key, value in values.items():
             if None in (value, others[key]):
                 details = {"setting": key, "step": name}
                 guard.add(Remark(reason="unknown setting", details=details, **unchecked))
             elif value != others[key]:
-                raise TidyVoiceError(
-                    f"{scores} and the scores that {path} is fitted to differ in the {key} of "
-                    f"{name}. {fix}"
-                )
+                both = f"{scores} and the scores that {path} is fitted to"
+                raise TidyVoiceError(f"{both} differ in the {key} of {name}. {fix}")

@@ -9,6 +9,7 @@ import polars as pl
 
 from tidyvoice.errors import TidyVoiceError, reading
 from tidyvoice.scoring.cohort import Cohort, every_id, speaker_cohort
+from tidyvoice.scoring.columns import more
 from tidyvoice.scoring.cosine import pairwise_products, unit_vectors
 from tidyvoice.scoring.embeddings import Embeddings, load_embeddings, same_model
 from tidyvoice.scoring.groups import Groups, languages_of, read_maps
@@ -164,10 +165,8 @@ def _log(trials: Trials, what: str, values: np.ndarray) -> np.ndarray:
     wrong = ~((values > 0) & np.isfinite(values))
     if wrong.any():
         place = int(np.argmax(wrong))
-        raise TidyVoiceError(
-            f"{trials.source}: the {what} of '{trials.ids[place]}' is {values[place]:g} "
-            f"({wrong.sum():,} such ids). It must be a finite number above 0: check the audio."
-        )
+        which = f"the {what} of '{trials.ids[place]}' is {values[place]:g}{more(wrong.sum() - 1)}"
+        raise TidyVoiceError(f"{trials.source}: {which}. It must be above 0: check the audio.")
     return np.log(values)
 
 
@@ -175,9 +174,6 @@ def _join(tables: Mapping[Path, Embeddings]) -> Embeddings | None:
     """Join tables, given by path; the model is that of all tables, else unknown."""
     if len(tables) < 2:
         return next(iter(tables.values()), None)
-    if len({table.vectors.shape[1] for table in tables.values()}) > 1:
-        names = ", ".join(map(str, tables))
-        raise TidyVoiceError(f"{names}: other numbers of columns. Extract all with one model.")
     ids = [utterance for table in tables.values() for utterance in table.ids]
     vectors = np.concatenate([table.vectors for table in tables.values()])
     models = {table.model for table in tables.values()}
