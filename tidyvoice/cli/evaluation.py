@@ -51,7 +51,8 @@ def metrics(
 
     points = [Costs(p, c_miss, c_fa) for p in p_target or [at.p_target for at in OPERATING_POINTS]]
     if published and points[0] != OPERATING_POINTS[0]:
-        raise TidyVoiceError("--published needs the usual costs: give no other priors or costs")
+        fix = "leave out --p-target, --c-miss and --c-fa"
+        raise TidyVoiceError(f"--published needs the usual costs: {fix}")
     if trial_list and not published:
         raise TidyVoiceError("--list chooses a list of the file that --published gives")
     systems = {}

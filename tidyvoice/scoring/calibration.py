@@ -124,9 +124,9 @@ class Calibration(Strict):
     def apply(self, features: Features) -> np.ndarray:
         """Return log-likelihood ratios, float64 [T]."""
         if features.names != self.names:
-            names, others = ", ".join(self.names), ", ".join(features.names)
-            fix = "Give the same quality measures."
-            raise TidyVoiceError(f"a calibration of [{names}] cannot map [{others}]. {fix}")
+            ours, others = ", ".join(self.names), ", ".join(features.names)
+            problem = f"a calibration of [{ours}] has to map [{others}]"
+            raise TidyVoiceError(f"{features.trials.source}: {problem}: give the same measures")
         slope, offset = self.line()
         llrs = np.empty(len(features.trials))
         for part, block in features.blocks():
@@ -213,8 +213,9 @@ def fit_calibration(
     kinds = () if trials.label is None else (trials.label, ~trials.label)
     places = [np.flatnonzero(kind if mask is None else kind & mask) for kind in kinds]
     if not places or not all(map(len, places)):
-        where = f"{trials.source}, or outside two folds with --cross-fit"
-        raise TidyVoiceError(f"no labelled targets and non-targets in {where}: use another list")
+        text = "a calibration is fitted on labelled targets and non-targets (with --cross-fit"
+        fix = "use a list with both, and more speakers"
+        raise TidyVoiceError(f"{trials.source}: {text}, those outside two folds): {fix}")
     targets, nontargets = places
     rng = np.random.Generator(np.random.PCG64(seed))
     notes = {"trials": trials.source, "targets": len(targets), "nontargets": len(nontargets)}

@@ -8,8 +8,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.model_files import OTHERS
 from tidyvoice.scoring.groups import speakers_of

@@ -132,7 +132,9 @@ def calibrate_scores(
     if not folds:
         if len(origin.systems) != len(apply):
             counts = f"{len(origin.systems)} systems, but --apply has {len(apply)}"
-            raise TidyVoiceError(f"{fitted_on[0]} is of {counts}. Give the same, in the same order.")
+            raise TidyVoiceError(
+                f"{fitted_on[0]} is of {counts}. Give the same, in the same order."
+            )
         for compared in zip(apply, systems, fitted_on, origin.systems, strict=True):
             _same_steps(guard, *compared)
     features, people = _features(apply, "trials", tables, names, guard)

@@ -116,7 +116,7 @@ def by_stem(ids: Sequence[str], where: str) -> dict[str, int]:
         other = places.setdefault(stem(utterance), place)
         if other != place:
             both = f"'{ids[other]}' and '{utterance}'"
-            raise TidyVoiceError(f"{where}: {both} are one id without '.wav'. Rename one of them.")
+            raise TidyVoiceError(f"{where}: {both} are the same id without '.wav'. Rename one.")
     return places
 
 
