@@ -33,7 +33,7 @@ LEAST = 100  # resamples; with fewer, an end of the interval is a single resampl
 
 
 class Loaded(NamedTuple):
-    """Scored trials with labels, and where known the language and the speaker of each id."""
+    """Labelled scores, and where known the language and the speaker of each id."""
 
     table: ScoreTable
     languages: Groups | None
@@ -60,10 +60,9 @@ class ScoreFile:
     def load(self) -> Loaded:
         """Read the scores, and the languages and speakers of their ids."""
         table = read_labelled(self.path, self.trials)
+        languages = languages_of(table.trials, read_maps(self.utt2lang, "language"))
         return Loaded(
-            table,
-            languages_of(table.trials, read_maps(self.utt2lang, "language")),
-            speakers_of(table.trials, read_maps(self.utt2spk, "speaker")),
+            table, languages, speakers_of(table.trials, read_maps(self.utt2spk, "speaker"))
         )
 
     def files(self) -> dict[str, tuple[Path, ...]]:
@@ -78,12 +77,9 @@ class ScoreFile:
 
 
 class Draws(NamedTuple):
-    """Metrics in R resamples of the speakers, for the paired difference of two systems.
+    """Metrics in R resamples of the speakers: EERs by category, minDCFs by operating point.
 
-    Attributes:
-        speakers: SHA-256 of the speaker of each id, the same for systems whose draws pair.
-        eer: by category, R values; None in a resample without trials of both kinds.
-        min_dcf: of all trials, R values for each operating point.
+    ``speakers`` is the SHA-256 of the speakers of the ids, the same for systems whose draws pair.
     """
 
     speakers: str
@@ -162,9 +158,8 @@ def evaluate(
         loaded: what ``file.load()`` returned, if it was called already.
     """
     if 0 < resamples < LEAST:
-        raise TidyVoiceError(
-            f"{resamples} resamples are too few for 95 % intervals. Give {LEAST} or more, or 0."
-        )
+        fix = f"give {LEAST} or more, or 0"
+        raise TidyVoiceError(f"{resamples} resamples are too few for 95 % intervals: {fix}")
     path = file.path.with_name(f"{file.name}.metrics.json")
     usual = tuple(points) == OPERATING_POINTS and file.path.is_file()
     kept = _read(path) if usual else None

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from tidyvoice.evaluation.bootstrap import LEVEL
 from tidyvoice.evaluation.evaluate import Evaluation
@@ -29,6 +30,15 @@ KEPT = ("embeddings", "models")  # folders in which the page replaces no file
 def style_sheet(name: str) -> str:
     """Return one of the style sheets beside this file."""
     return resources.files("tidyvoice.report").joinpath(name).read_text("utf-8")
+
+
+def template(package: str, name: str, **filters: Any) -> Template:
+    """Return a template of a sub-package; in HTML, its values are escaped."""
+    options = {"undefined": StrictUndefined, "trim_blocks": True, "lstrip_blocks": True}
+    loader, html = PackageLoader("tidyvoice", package), name.endswith(".html")
+    environment = Environment(loader=loader, autoescape=html, **options)
+    environment.filters |= filters
+    return environment.get_template(name)
 
 
 def write_report(
@@ -64,14 +74,7 @@ def write_report(
         trained.setdefault(result.system.experiment, result)
     marks = [-at.threshold for at in evaluation.points]
     title = f"Reliability of {main.name}"
-    environment = Environment(
-        loader=PackageLoader("tidyvoice", "report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    text = environment.get_template("page.html").render(
+    text = template("report", "page.html").render(
         title=Path(experiment).resolve().name,
         style=style_sheet("colours.css") + "\n" + style_sheet("style.css"),
         results=results,
