@@ -6,19 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from tidyvoice.cli.app import (
-    AllowOverlap,
-    AsJson,
-    CohortSpeakers,
-    CohortTable,
-    Device,
-    Mean,
-    Model,
-    Speakers,
-    TopN,
-    command,
-    emit,
-)
+from tidyvoice.cli import common
+from tidyvoice.cli.common import command, emit
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.files import one_at_a_time, refuse_inputs
 from tidyvoice.verification import IDENTIFICATION
@@ -31,11 +20,11 @@ Recordings = Annotated[list[Path], typer.Argument(help="recordings in any format
 @command()
 def embed(
     recordings: Recordings,
-    model: Model,
+    model: common.Model,
     out: Annotated[Path | None, typer.Option(help="embeddings to write, .npz")] = None,
     channel: Channel = 0,
-    device: Device = "auto",
-    as_json: AsJson = False,
+    device: common.Device = "auto",
+    as_json: common.AsJson = False,
 ) -> None:
     """Embed recordings; their paths are the ids of the embeddings.
 
@@ -64,7 +53,7 @@ def embed(
 def verify(
     one: Annotated[Path, typer.Argument(help="a recording")],
     other: Annotated[Path, typer.Argument(help="another recording")],
-    model: Model,
+    model: common.Model,
     prior: Annotated[float, typer.Option(help="probability of one speaker before hearing")] = 0.5,
     threshold: Annotated[
         float | None, typer.Option(help="score to exceed, instead of the prior's")
@@ -72,8 +61,8 @@ def verify(
     channel: Annotated[
         list[int], typer.Option(min=0, help="channel of both recordings, or twice, one for each")
     ] = [0],  # noqa: B006
-    device: Device = "auto",
-    as_json: AsJson = False,
+    device: common.Device = "auto",
+    as_json: common.AsJson = False,
 ) -> None:
     """Decide whether two recordings are of one speaker.
 
@@ -102,12 +91,12 @@ def verify(
 def enroll(
     name: Annotated[str, typer.Argument(help="name of the speaker")],
     recordings: Recordings,
-    model: Model,
+    model: common.Model,
     voices: VoiceFile,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the speaker")] = False,
     channel: Channel = 0,
-    device: Device = "auto",
-    as_json: AsJson = False,
+    device: common.Device = "auto",
+    as_json: common.AsJson = False,
 ) -> None:
     """Enroll a speaker with one or several recordings.
 
@@ -134,7 +123,7 @@ def enroll(
 def voices(
     path: Annotated[Path, typer.Argument(metavar="VOICES", help="file of enrolled speakers, .npz")],
     remove: Annotated[str | None, typer.Option(help="name of a speaker to delete")] = None,
-    as_json: AsJson = False,
+    as_json: common.AsJson = False,
 ) -> None:
     """List the enrolled speakers, or delete one.
 
@@ -155,15 +144,15 @@ def voices(
 @command(epilog=IDENTIFICATION)
 def identify(
     recordings: Recordings,
-    model: Model,
+    model: common.Model,
     voices: VoiceFile,
     false_alarm: Annotated[
         float, typer.Option(help="target rate of unknown speakers who are accepted")
     ] = 0.01,
     top: Annotated[int, typer.Option(min=1, help="number of candidates to print")] = 5,
     channel: Channel = 0,
-    device: Device = "auto",
-    as_json: AsJson = False,
+    device: common.Device = "auto",
+    as_json: common.AsJson = False,
 ) -> None:
     """Find the speaker of each recording among the enrolled speakers.
 
@@ -195,13 +184,13 @@ def fit_verifier(
     prior: Annotated[
         float, typer.Option(help="prior of target trials at which the calibration fits best")
     ] = 0.1,
-    mean: Mean = None,
-    cohort: CohortTable = None,
-    cohort_utt2spk: CohortSpeakers = None,
-    top_n: TopN = 300,
-    utt2spk: Speakers = None,
-    allow_overlap: AllowOverlap = False,
-    as_json: AsJson = False,
+    mean: common.Mean = None,
+    cohort: common.CohortTable = None,
+    cohort_utt2spk: common.CohortSpeakers = None,
+    top_n: common.TopN = 300,
+    utt2spk: common.Speakers = None,
+    allow_overlap: common.AllowOverlap = False,
+    as_json: common.AsJson = False,
 ) -> None:
     """Fit the calibration and the thresholds of `verify` and `identify`: verifier.json.
 
@@ -241,10 +230,10 @@ def fit_verifier(
 
 @command()
 def demo(
-    model: Model,
+    model: common.Model,
     port: Annotated[int, typer.Option(min=0, max=65535, help="port; 0 for a free one")] = 7860,
     browser: Annotated[bool, typer.Option("--open/--no-open", help="open a browser")] = True,
-    device: Device = "auto",
+    device: common.Device = "auto",
 ) -> None:
     """Serve a page on this machine that compares two recordings. It needs the extra `demo`.
 

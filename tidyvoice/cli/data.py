@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from tidyvoice.cli.app import AsJson, Data, command, emit
+from tidyvoice.cli.common import AsJson, Data, command, emit
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.files import atomic_path, refuse_inputs
 

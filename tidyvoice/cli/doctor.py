@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tidyvoice.cli.app import AsJson, command, emit
+from tidyvoice.cli.common import AsJson, command, emit
 
 
 @command()
@@ -30,9 +30,29 @@ def doctor(
 
     Example: tidyvoice doctor --train data/mini/finetune --data data/mini/dev
     """
-    from tidyvoice.doctor import examine
+    from tidyvoice.doctor import data as checks
+    from tidyvoice.doctor import machine
+    from tidyvoice.settings import load_settings
 
-    groups = examine(data or [], train or [], exp, trials or [], expect)
+    data, train = data or [], train or []
+    expected = load_settings(checks.Expected, expect) if expect else checks.Expected()
+    of_folders, tables = [], {}
+    for folder in dict.fromkeys([*train, *data]):
+        table, findings = checks.read(folder)
+        of_folders += findings
+        if table is not None:
+            tables[folder] = table
+    needs = [checks.shards(folder, tables[folder]) for folder in train if folder in tables]
+    if exp:
+        needs += [checks.embeddings(exp, f, tables[f]) for f in data if f in tables]
+    counts = [*checks.corpora(expected.corpora, tables)]
+    groups = {
+        "programs": [*machine.packages(), machine.ffmpeg(t["path"] for t in tables.values())],
+        "device": list(machine.device()),
+        "data": [*of_folders, *checks.overlaps(tables)],
+        "counts": [*counts, *checks.trial_lists(trials or [], expected.trials)],
+        "disk": list(machine.disk(needs)),
+    }
     counted = Counter(finding.status for findings in groups.values() for finding in findings)
     summary = {status: counted[status] for status in ("OK", "WARN", "FAIL")}
     rows, lines = [], []

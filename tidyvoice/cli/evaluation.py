@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from tidyvoice.cli.app import AsJson, Languages, Resamples, Speakers, command, emit, name_and_path
+from tidyvoice.cli import common
+from tidyvoice.cli.common import command, emit, name_and_path
 from tidyvoice.errors import TidyVoiceError
 
 
@@ -15,15 +16,15 @@ from tidyvoice.errors import TidyVoiceError
 def metrics(
     scores: Annotated[list[str], typer.Argument(help="score files, each SCORES or NAME=SCORES")],
     trials: Annotated[Path | None, typer.Option(help="trial list that gives the labels")] = None,
-    utt2lang: Languages = None,
-    utt2spk: Speakers = None,
+    utt2lang: common.Languages = None,
+    utt2spk: common.Speakers = None,
     p_target: Annotated[
         list[float] | None,
         typer.Option(show_default="0.01, 0.05", help="prior of a target trial (repeatable)"),
     ] = None,
     c_miss: Annotated[float, typer.Option(help="cost of a miss")] = 1.0,
     c_fa: Annotated[float, typer.Option(help="cost of a false alarm")] = 1.0,
-    bootstrap: Resamples = 0,
+    bootstrap: common.Resamples = 0,
     languages: Annotated[bool, typer.Option("--languages", help="print each language too")] = False,
     pairs: Annotated[bool, typer.Option("--pairs", help="print pairs of languages too")] = False,
     published: Annotated[Path | None, typer.Option(help="YAML file of published results")] = None,
@@ -31,7 +32,7 @@ def metrics(
         str | None,
         typer.Option("--list", show_default="of the same length", help="list in --published"),
     ] = None,
-    as_json: AsJson = False,
+    as_json: common.AsJson = False,
 ) -> None:
     """Print EER, detection costs and Cllr of all trials and of the four language categories.
 
@@ -116,13 +117,13 @@ def report(
     trials: Annotated[
         list[str] | None, typer.Option(help="NAME=LIST: trial list with the labels (repeatable)")
     ] = None,
-    utt2lang: Languages = None,
-    utt2spk: Speakers = None,
-    bootstrap: Resamples = 1000,
+    utt2lang: common.Languages = None,
+    utt2spk: common.Speakers = None,
+    bootstrap: common.Resamples = 1000,
     out: Annotated[
         Path | None, typer.Option(show_default="EXP/report.html", help="page to write")
     ] = None,
-    as_json: AsJson = False,
+    as_json: common.AsJson = False,
 ) -> None:
     """Write the page of an experiment, EXP/report.html, and print the table of its systems.
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tidyvoice.cli.app import AsJson, Model, command, emit
+from tidyvoice.cli.common import AsJson, Model, command, emit
 from tidyvoice.files import refuse_inputs
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from tidyvoice.cli.app import AsJson, Resamples, app, command, emit
+from tidyvoice.cli.common import AsJson, Resamples, app, command, emit
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.files import refuse_used
 

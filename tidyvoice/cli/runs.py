@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from tidyvoice.cli.app import AsJson, command, emit
+from tidyvoice.cli.common import AsJson, command, emit
 
 
 @command()

@@ -5,21 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tidyvoice.cli.app import (
-    AllowOverlap,
-    AsJson,
-    Blind,
-    CohortLanguages,
-    CohortSpeakers,
-    CohortTable,
-    Languages,
-    Mean,
-    Out,
-    Speakers,
-    TopN,
-    command,
-    emit,
-)
+from tidyvoice.cli import common
+from tidyvoice.cli.common import command, emit
 from tidyvoice.errors import TidyVoiceError
 
 if TYPE_CHECKING:
@@ -30,11 +17,11 @@ if TYPE_CHECKING:
 def score(
     embeddings: Annotated[Path, typer.Option(help="embeddings of the trials' utterances")],
     trials: Annotated[Path, typer.Option(help="trial list")],
-    out: Out,
-    mean: Mean = None,
-    utt2spk: Speakers = None,
-    allow_overlap: AllowOverlap = False,
-    as_json: AsJson = False,
+    out: common.Out,
+    mean: common.Mean = None,
+    utt2spk: common.Speakers = None,
+    allow_overlap: common.AllowOverlap = False,
+    as_json: common.AsJson = False,
 ) -> None:
     """Write the cosine scores of a trial list.
 
@@ -51,16 +38,16 @@ def normalize(
     embeddings: Annotated[Path, typer.Option(help="embeddings of the trials' utterances")],
     cohort: Annotated[Path, typer.Option(help="embeddings of the cohort's utterances")],
     cohort_utt2spk: Annotated[Path, typer.Option(help="their speakers")],
-    out: Out,
-    mean: Mean = None,
+    out: common.Out,
+    mean: common.Mean = None,
     method: Annotated[str, typer.Option(help="asnorm, snorm or language")] = "asnorm",
-    top_n: TopN = 300,
-    utt2lang: Languages = None,
-    cohort_utt2lang: CohortLanguages = None,
-    blind: Blind = False,
-    utt2spk: Speakers = None,
-    allow_overlap: AllowOverlap = False,
-    as_json: AsJson = False,
+    top_n: common.TopN = 300,
+    utt2lang: common.Languages = None,
+    cohort_utt2lang: common.CohortLanguages = None,
+    blind: common.Blind = False,
+    utt2spk: common.Speakers = None,
+    allow_overlap: common.AllowOverlap = False,
+    as_json: common.AsJson = False,
 ) -> None:
     """Normalise cosine scores by a cohort of other speakers.
 
@@ -85,7 +72,7 @@ def normalize(
 @command("calibrate")
 def calibrate(
     apply: Annotated[list[Path], typer.Option(help="scores to calibrate")],
-    out: Out,
+    out: common.Out,
     fit: Annotated[list[Path] | None, typer.Option(help="labelled scores to fit on")] = None,
     cross_fit: Annotated[int | None, typer.Option(min=3, help="folds of speakers")] = None,
     use: Annotated[Path | None, typer.Option(help="saved calibration")] = None,
@@ -95,21 +82,21 @@ def calibrate(
     language_match: Annotated[
         bool, typer.Option("--language-match", help="measure if both sides are in one language")
     ] = False,
-    utt2lang: Languages = None,
-    cohort: CohortTable = None,
-    cohort_utt2spk: CohortSpeakers = None,
-    cohort_utt2lang: CohortLanguages = None,
+    utt2lang: common.Languages = None,
+    cohort: common.CohortTable = None,
+    cohort_utt2spk: common.CohortSpeakers = None,
+    cohort_utt2lang: common.CohortLanguages = None,
     top_n: Annotated[
         int | None, typer.Option(min=2, show_default="300", help="highest cohort scores that count")
     ] = None,
-    mean: Mean = None,
-    blind: Blind = False,
+    mean: common.Mean = None,
+    blind: common.Blind = False,
     prior: Annotated[
         float | None, typer.Option(show_default="0.01", help="prior of a target trial in the fit")
     ] = None,
-    utt2spk: Speakers = None,
-    allow_overlap: AllowOverlap = False,
-    as_json: AsJson = False,
+    utt2spk: common.Speakers = None,
+    allow_overlap: common.AllowOverlap = False,
+    as_json: common.AsJson = False,
 ) -> None:
     """Turn scores of a system (calibrate) or of several (fuse) into log-likelihood ratios.
 
@@ -154,7 +141,7 @@ def submission(
     out: Annotated[Path, typer.Option(help="zip to write")],
     any_count: Annotated[bool, typer.Option("--any-count", help="allow another length")] = False,
     name: Annotated[str | None, typer.Option(help="name of the system in the output")] = None,
-    as_json: AsJson = False,
+    as_json: common.AsJson = False,
 ) -> None:
     """Pack the scores of both evaluation lists into the challenge's zip.
 

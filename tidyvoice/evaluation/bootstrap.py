@@ -50,14 +50,12 @@ def resample(
     resamples: int = 1000,
     seed: int = 1,
 ) -> dict[str, Resampled]:
-    """Compute the metrics of each category in resamples of the speakers.
+    """Compute the metrics of each category in resamples of the speakers; see the module.
 
-    Scores are binned once, at about 6 x ``RANKS`` thresholds. A resample then costs one
-    multiplication and addition for each distinct (pair of speakers, bin), however many trials there
-    are. Resample r draws the same speakers for all tables with the same speakers, so that two
-    systems can be compared resample by resample.
-
-    Without languages only all trials are resampled. Speakers that contradict a label are an error.
+    Scores are binned once, at about 6 x ``RANKS`` thresholds, so that the time depends little on
+    the number of trials. Resample r draws the same speakers for all tables with the same speakers,
+    so that systems can be compared resample by resample. Without languages only all trials are
+    resampled. Speakers that contradict a label are an error.
     """
     trials, kinds = table.trials, trial_kinds(table, languages)
     codes, number = speakers.codes.astype(np.int32), len(speakers.names)

@@ -56,11 +56,9 @@ class Row:
     """The metrics of one category.
 
     Attributes:
-        category: one of ``CATEGORIES``, or ``POOLED``.
         targets, nontargets: numbers of trials; None where the languages are not known.
-        eer: a fraction; None without trials of both kinds, as are ``cllr`` and ``min_cllr``.
+        eer, cllr, min_cllr: a fraction, and bits; None without trials of both kinds.
         points: detection costs by operating point; empty without trials of both kinds.
-        cllr, min_cllr: in bits.
     """
 
     category: str

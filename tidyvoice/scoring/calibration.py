@@ -33,12 +33,10 @@ from tidyvoice.settings import Strict, read_json
 PRIOR = 0.01  # the challenge's
 # Penalty on the weights: it shrinks the weight of a good score by about 1 %.
 L2 = 1e-5
-# Trials that a fit uses at most.
-LIMIT = 1_000_000
+LIMIT = 1_000_000  # trials that a fit uses at most
 _MEASURES = "quality measures"
 BLOCK = 2**16
-# At most as many targets and as many non-targets are drawn to judge a measure.
-DRAWN = 2**16
+DRAWN = 2**16  # targets, and non-targets, at most, to judge a measure
 # Area under the ROC curve above which a measure alone gives the answer away: docs/evaluation.md has
 # values. A measure at 0.65 that is independent of the score lowers an EER of 5 % by a twentieth.
 SEPARATING = 0.65
@@ -50,8 +48,7 @@ class Features:
 
     Attributes:
         scores: float [T] of each system, in an order that is the same for fitting and applying.
-        utterance: {name: float64 [U], a value of each of ``trials.ids``}. It gives two measures,
-            the smaller and the larger of the sides, whichever side is the enrolment.
+        utterance: {name: float64 [U]}, which gives two measures: the smaller and the larger side.
         language_match: float [T], the probability that both sides are in the same language.
     """
 
@@ -89,7 +86,7 @@ class Features:
 
 
 class Origin(Strict):
-    """Provenance of a fit: steps of each system (empty if unknown), measures, speakers, remarks."""
+    """Provenance of a fit; the steps of a system are empty if they are unknown."""
 
     systems: tuple[tuple[Step, ...], ...]
     measures: Step = Step(step=_MEASURES, settings=dict.fromkeys(COMPARED[_MEASURES]))
@@ -152,7 +149,7 @@ def check_measures(features: Features, listed: Source) -> list[Remark]:
     """Record quality measures that alone separate targets from non-targets, and warn of them.
 
     A fit takes such a measure for the answer, which it is on no other list. The area under the ROC
-    curve, in the direction in which it is 0.5 or more, is an estimate for long lists.
+    curve is an estimate for long lists.
     """
     label, systems = features.trials.label, len(features.scores)
     if len(features.names) == systems:
@@ -196,13 +193,9 @@ def fit_calibration(
     in which knowing nothing costs 1, whatever the prior, and w belong to standardised features.
     A feature that is constant gets the weight 0.
 
-    Args:
-        prior: where the map fits best. On scores that no affine map calibrates everywhere (skewed,
-            as cosines are), 0.5 gave 4 % less Cllr and 20 % more actual cost at 0.01. With some
-            hundred targets 0.1 is better for both.
-        origin: provenance, kept with the calibration.
-        mask: bool [T], the trials that the fit may use; all by default.
-        seed: seed of the draw of ``LIMIT`` trials.
+    The map fits best at the ``prior``: on cosines, 0.5 gave 4 % less Cllr and 20 % more actual cost
+    at 0.01. With some hundred targets 0.1 is better for both. ``mask``, bool [T], chooses the
+    trials that the fit may use; ``seed`` draws ``LIMIT`` of them.
     """
     # Imported here: it takes a second, and applying does without.
     from sklearn.linear_model import LogisticRegression

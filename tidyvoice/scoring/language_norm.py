@@ -16,17 +16,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from tidyvoice.errors import TidyVoiceError
+from tidyvoice.scoring import normalization
 from tidyvoice.scoring.cohort import Cohort, every_id
 from tidyvoice.scoring.cosine import in_blocks, unit_vectors
 from tidyvoice.scoring.embeddings import Embeddings
 from tidyvoice.scoring.groups import Groups, languages_of
-from tidyvoice.scoring.normalization import (
-    UTTERANCES,
-    check_top_n,
-    symmetric_z,
-    top_moments,
-    vectors_of,
-)
 from tidyvoice.scoring.trials import ScoreTable, Trials
 
 
@@ -94,7 +88,7 @@ def language_statistics(
     speaker and language. Return E[s] over all languages, float64 [U], and E_l[s − E[s]] and
     E_l[(s − E[s])²] of the L ``languages``, float32 [U x L].
     """
-    check_top_n(top_n, len(cohort), cohort.source)
+    normalization.check_top_n(top_n, len(cohort), cohort.source)
 
     names = np.array(cohort.languages)
     order = np.argsort(names, kind="stable")
@@ -109,15 +103,16 @@ def language_statistics(
 
     def work(part: slice) -> None:
         scores = vectors[part] @ by_language.T
-        mean[part], std = top_moments(scores, top_n)
+        mean[part], std = normalization.top_moments(scores, top_n)
         second[part] = np.outer(std**2, 1 - trust)
         for place in np.flatnonzero(counts):
-            own_mean, own_std = top_moments(scores[:, begin[place] : end[place]], counts[place])
+            own = scores[:, begin[place] : end[place]]
+            own_mean, own_std = normalization.top_moments(own, counts[place])
             shift = own_mean - mean[part]
             first[part, place] = trust[place] * shift
             second[part, place] += trust[place] * (own_std**2 + shift**2)
 
-    in_blocks(work, len(vectors), UTTERANCES)
+    in_blocks(work, len(vectors), normalization.UTTERANCES)
     return mean, first, second
 
 
@@ -130,15 +125,13 @@ def normalize_by_language(
     top_n: int = 300,
     shrinkage: float = 5.0,
 ) -> np.ndarray:
-    """Return ½ [(s − μ_e|t) / σ_e|t + (s − μ_t|e) / σ_t|e], float64 [T].
+    """Return ½ [(s − μ_e|t) / σ_e|t + (s − μ_t|e) / σ_t|e], float64 [T]; see ``normalize``.
 
     μ_e|t and σ_e|t are those of the enrolment's cohort scores within the language of the test side
     (or over its languages, mixed by their probabilities), and the other way round.
-
-    See ``normalize`` and ``language_statistics``; ``languages`` are those of the trials' ids.
     """
     weights = languages.weights
-    vectors = vectors_of(table, embeddings, mean)
+    vectors = normalization.vectors_of(table, embeddings, mean)
     mu, first, second = language_statistics(vectors, cohort, languages.languages, top_n, shrinkage)
 
     def mixture(side: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -149,4 +142,4 @@ def normalize_by_language(
         # Rounding may push a variance of zero below it.
         return mu[side] + mean, np.sqrt(np.maximum(square - mean**2, 0))
 
-    return symmetric_z(table, mixture)
+    return normalization.symmetric_z(table, mixture)

@@ -39,8 +39,7 @@ def as_norm(
 
     Args:
         scores: float [T], cosines.
-        enroll_cohort_scores, test_cohort_scores: float [T x C], cosines of each trial's side with
-            the cohort; C may differ between the sides.
+        enroll_cohort_scores, test_cohort_scores: float [T x C], those of each side with a cohort.
         top_n: at least 2; None takes the whole cohort, which is S-norm (Kenny 2010).
     """
     scores = np.asarray(scores, dtype=np.float64)

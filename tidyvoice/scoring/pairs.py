@@ -28,9 +28,6 @@ def make_trials(
     enough pairs the same number of non-targets. No pair of utterances comes twice, in either order.
     The list depends only on the seed and on the set of utterances.
 
-    Without languages there is one kind of targets and one of non-targets. Memory grows with the
-    square of the number of speakers: 0.4 GB for 3,000.
-
     Return the trials, and {kind: number of missing trials} for the kinds with too few pairs.
     """
     by_stem(ids, "the utterances")
@@ -153,8 +150,7 @@ def _draw(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Draw distinct pairs, equally from all units (speakers, pairs of speakers).
 
-    ``capacity`` is the number of pairs of each unit. Return the unit and the number within the unit
-    of each pair.
+    Given the number of pairs of each unit, return the unit of each pair and its number within it.
     """
     quota = _quotas(capacity, wanted, rng)
     edges = np.append(0, np.cumsum(capacity))

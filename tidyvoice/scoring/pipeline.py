@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tidyvoice.errors import TidyVoiceError
+from tidyvoice.scoring import lineage
 from tidyvoice.scoring.calibration import (
     PRIOR,
     Features,
@@ -18,14 +19,6 @@ from tidyvoice.scoring.cosine import cosine_scores
 from tidyvoice.scoring.groups import read_maps, speakers_of
 from tidyvoice.scoring.language_norm import normalize_by_language
 from tidyvoice.scoring.leaks import LeakGuard, People
-from tidyvoice.scoring.lineage import (
-    Lineage,
-    all_steps,
-    read_lineage,
-    refuse_to_lose,
-    source,
-    write_with_lineage,
-)
 from tidyvoice.scoring.normalization import normalize
 from tidyvoice.scoring.pairs import same_trials
 from tidyvoice.scoring.provenance import UNKNOWN_ORIGIN, Remark, Source, Step
@@ -43,10 +36,10 @@ def score_list(
     mean: Path | None = None,
     utt2spk: Sequence[Path] = (),
     allow_overlap: bool = False,
-) -> Lineage:
+) -> lineage.Lineage:
     """Write the cosine scores of a trial list; the arguments are the options of the command."""
     tables = Tables([embeddings], mean)
-    refuse_to_lose(out, [trials, *utt2spk, *tables.paths])
+    lineage.refuse_to_lose(out, [trials, *utt2spk, *tables.paths])
     listed, guard = read_trials(trials), LeakGuard(allow_overlap)
     evaluated = People.of("trials", trials, listed, read_maps(utt2spk, "speaker"))
     tables.check(guard, evaluated)
@@ -54,7 +47,7 @@ def score_list(
     settings = {"model": tables.embeddings.model, "averaged": tables.averaged}
     step = Step(step="cosine", inputs=inputs, settings=settings, remarks=guard.remarks)
     scores = cosine_scores(tables.embeddings, listed, tables.mean)
-    return write_with_lineage(out, ScoreTable(listed, scores), [step])
+    return lineage.write_with_lineage(out, ScoreTable(listed, scores), [step])
 
 
 def normalize_scores(
@@ -64,11 +57,11 @@ def normalize_scores(
     method: str = "asnorm",
     utt2spk: Sequence[Path] = (),
     allow_overlap: bool = False,
-) -> Lineage:
+) -> lineage.Lineage:
     """Write normalised scores; ``tables`` hold all embeddings and the languages."""
     if method not in ("asnorm", "snorm", BY_LANGUAGE):
         raise TidyVoiceError(f"--method {method}: use asnorm, snorm or language.")
-    refuse_to_lose(out, [scores, *utt2spk, *tables.paths])
+    lineage.refuse_to_lose(out, [scores, *utt2spk, *tables.paths])
     scored, guard = read_scores(scores), LeakGuard(allow_overlap)
     tables.check(guard, People.of("trials", scores, scored.trials, read_maps(utt2spk, "speaker")))
     entries, top_n = tables.cohort(by_language=method == BY_LANGUAGE), tables.top_n
@@ -84,9 +77,9 @@ def normalize_scores(
         values = normalize_by_language(scored, *known)
     else:
         values = normalize(scored, tables.embeddings, entries, tables.mean, method, top_n)
-    inputs, before = tuple(tables.sources()), read_lineage(scores).steps
+    inputs, before = tuple(tables.sources()), lineage.read_lineage(scores).steps
     step = Step(step=method, inputs=inputs, settings=settings, remarks=guard.remarks)
-    return write_with_lineage(out, ScoreTable(scored.trials, values), [*before, step])
+    return lineage.write_with_lineage(out, ScoreTable(scored.trials, values), [*before, step])
 
 
 def calibrate_scores(
@@ -100,21 +93,21 @@ def calibrate_scores(
     save: Path | None = None,
     utt2spk: Sequence[Path] = (),
     allow_overlap: bool = False,
-) -> Lineage:
+) -> lineage.Lineage:
     """Write log-likelihood ratios of one or several systems: give ``fit``, ``use`` or ``folds``.
 
     ``apply`` and ``fit`` are one score file for each system, and ``tables`` the files of the
     quality measures of all lists. The other arguments are the options of the command.
     """
     fitted_on = [*fit, *([use] * len(apply) if use else [])]
-    refuse_to_lose(out, [*apply, *fitted_on, *tables.paths, *utt2spk], save)
+    lineage.refuse_to_lose(out, [*apply, *fitted_on, *tables.paths, *utt2spk], save)
     guard, names = LeakGuard(allow_overlap), read_maps(utt2spk, "speaker")
-    systems = [read_lineage(path).steps for path in apply]
+    systems = [lineage.read_lineage(path).steps for path in apply]
     inputs, settings = [Source(role="fit", path=str(path)) for path in fit], {}
     if fit:
         labelled, fitted = _features(fit, "calibration trials", tables, names, guard)
-        before = [read_lineage(path).steps for path in fit]
-        for step in all_steps(itertools.chain(*before)):
+        before = [lineage.read_lineage(path).steps for path in fit]
+        for step in lineage.all_steps(itertools.chain(*before)):
             guard.add(*step.remarks)
         origin = Origin(
             systems=before,
@@ -128,7 +121,7 @@ def calibrate_scores(
         calibration = load_calibration(use)
         origin = calibration.origin or Origin(systems=((),) * len(apply))
         fitted = People.named("calibration", use, origin.speakers)
-        inputs = [source("calibration", use, fitted.source.speakers)]
+        inputs = [lineage.source("calibration", use, fitted.source.speakers)]
     if not folds:
         if len(origin.systems) != len(apply):
             counts = f"{len(origin.systems)} systems, but --apply has {len(apply)}"
@@ -163,7 +156,7 @@ def calibrate_scores(
         systems=tuple(systems) if fusion else (),
     )
     steps = [step] if fusion else [*systems[0], step]
-    return write_with_lineage(out, ScoreTable(features.trials, values), steps)
+    return lineage.write_with_lineage(out, ScoreTable(features.trials, values), steps)
 
 
 def _features(

@@ -23,10 +23,7 @@ from tidyvoice.scoring.trials import Trials
 
 @dataclass(frozen=True)
 class CohortFiles:
-    """A cohort on disk, and the number of highest cohort scores that count.
-
-    Without ``utt2lang`` the languages come from the ids.
-    """
+    """A cohort on disk, and the number of highest cohort scores that count."""
 
     embeddings: Path
     utt2spk: Path
