@@ -45,7 +45,9 @@ def write_submission(
     for which, name in NAMES.items():
         listed = read_trials(trials[which])
         if len(listed) != TRIALS[which] and not any_count:
-            counts = f"{len(listed):,} trials, the challenge's list {which} has {TRIALS[which]:,}"
+            counts = (
+                f"{len(listed):,} trials, but the challenge's list {which} has {TRIALS[which]:,}"
+            )
             raise TidyVoiceError(f"{listed.source}: {counts}. Download it, or give --any-count.")
         table = read_scores(scores[which])
         if text := difference(table.trials, listed):
@@ -56,12 +58,7 @@ def write_submission(
         for kind, texts in lineage.flaws.items():
             flaws[kind] |= dict.fromkeys(texts, scores[which])
     with atomic_path(out) as partial:
-        with zipfile.ZipFile(partial, "w") as archive:
-            for name, column in values.items():
-                info = zipfile.ZipInfo(name)
-                info.create_system, info.external_attr = _UNIX, _MODE
-                text = pl.DataFrame({"score": column}).write_csv(include_header=False)
-                archive.writestr(info, text, zipfile.ZIP_DEFLATED, _LEVEL)
+        _write(partial, values)
         _verify(partial, values, out)
     for kind, texts in flaws.items():
         for text, path in texts.items():
@@ -73,6 +70,15 @@ def write_submission(
         "systems": systems,
         **{kind.replace("-", "_"): list(texts) for kind, texts in flaws.items()},
     }
+
+
+def _write(path: Path, values: Mapping[str, np.ndarray]) -> None:
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, scores in values.items():
+            info = zipfile.ZipInfo(name)
+            info.create_system, info.external_attr = _UNIX, _MODE
+            text = pl.DataFrame({"score": scores}).write_csv(include_header=False)
+            archive.writestr(info, text, zipfile.ZIP_DEFLATED, _LEVEL)
 
 
 def _verify(path: Path, values: Mapping[str, np.ndarray], out: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from tests.conftest import seeded
 from tests.scoring.support import refused
-from tidyvoice.scoring import language_norm, normalization
+from tidyvoice.scoring import normalization
 from tidyvoice.scoring.cohort import Cohort
 from tidyvoice.scoring.cosine import cosine_scores
 from tidyvoice.scoring.embeddings import Embeddings
@@ -86,7 +86,7 @@ def normalized(cohort, languages, top_n=TOP_N, shrinkage=SHRINKAGE):
 @pytest.mark.parametrize(("block", "top_n"), [(512, TOP_N), (3, TOP_N), (512, 100)])
 def test_agrees_with_the_definition(monkeypatch, languages, block, top_n):
     monkeypatch.setattr(normalization, "BLOCK", block)
-    monkeypatch.setattr(language_norm, "UTTERANCES", block)
+    monkeypatch.setattr(normalization, "UTTERANCES", block)
     ours = normalized(COHORT, languages, top_n)
     assert ours.dtype == np.float64
     np.testing.assert_allclose(ours, definition(languages, top_n), atol=1e-5)

@@ -146,9 +146,7 @@ def identify(
     recordings: Recordings,
     model: common.Model,
     voices: VoiceFile,
-    false_alarm: Annotated[
-        float, typer.Option(help="target rate of unknown speakers who are accepted")
-    ] = 0.01,
+    false_alarm: Annotated[float, typer.Option(help="rate of accepted unknown speakers")] = 0.01,
     top: Annotated[int, typer.Option(min=1, help="number of candidates to print")] = 5,
     channel: Channel = 0,
     device: common.Device = "auto",
@@ -181,9 +179,7 @@ def fit_verifier(
     model: Annotated[Path, typer.Option(help="model folder to write to", envvar="TIDYVOICE_MODEL")],
     embeddings: Annotated[Path, typer.Option(help="embeddings of the trials' utterances")],
     trials: Annotated[Path, typer.Option(help="labelled trials of speakers unknown to the model")],
-    prior: Annotated[
-        float, typer.Option(help="prior of target trials at which the calibration fits best")
-    ] = 0.1,
+    prior: Annotated[float, typer.Option(help="prior at which the calibration fits best")] = 0.1,
     mean: common.Mean = None,
     cohort: common.CohortTable = None,
     cohort_utt2spk: common.CohortSpeakers = None,

@@ -12,12 +12,8 @@ from tidyvoice.cli.common import AsJson, command, emit
 
 @command()
 def doctor(
-    data: Annotated[
-        list[Path] | None, typer.Option(help="data folder that is evaluated (repeatable)")
-    ] = None,
-    train: Annotated[
-        list[Path] | None, typer.Option(help="data folder to pack for a training (repeatable)")
-    ] = None,
+    data: Annotated[list[Path] | None, typer.Option(help="folder to evaluate (repeatable)")] = None,
+    train: Annotated[list[Path] | None, typer.Option(help="folder to pack (repeatable)")] = None,
     exp: Annotated[Path | None, typer.Option(help="folder for the embeddings of --data")] = None,
     trials: Annotated[list[Path] | None, typer.Option(help="trial list (repeatable)")] = None,
     expect: Annotated[Path | None, typer.Option(help="YAML file of expected counts")] = None,

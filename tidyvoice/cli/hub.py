@@ -31,9 +31,7 @@ def push(
     scores: Annotated[
         list[str] | None, typer.Option(help="NAME of EXP/scores/NAME.score (repeatable)")
     ] = None,
-    private: Annotated[
-        bool, typer.Option("--private", help="create a private repository; refuse a public one")
-    ] = False,
+    private: Annotated[bool, typer.Option("--private", help="refuse a public repository")] = False,
     bootstrap: Resamples = 1000,
     as_json: AsJson = False,
 ) -> None:

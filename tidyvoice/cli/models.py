@@ -17,9 +17,7 @@ def fetch_model(
     revision: Annotated[
         str | None, typer.Option(help="commit, tag or branch instead of the YAML file's or main")
     ] = None,
-    pin: Annotated[
-        bool, typer.Option("--pin", help="write commit and checksum to the YAML file")
-    ] = False,
+    pin: Annotated[bool, typer.Option("--pin", help="pin commit and checksum in the YAML")] = False,
     trained_on: Annotated[
         list[Path] | None, typer.Option(help="utt2spk of its training data (repeatable)")
     ] = None,

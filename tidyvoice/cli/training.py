@@ -41,9 +41,7 @@ def train(
 @command()
 def average(
     experiment: Annotated[Path, typer.Argument(help="experiment folder")],
-    last: Annotated[
-        int | None, typer.Option(min=1, help="epochs to average; by default as in the settings")
-    ] = None,
+    last: Annotated[int | None, typer.Option(min=1, help="epochs; else as in the settings")] = None,
     unfinished: Annotated[bool, typer.Option(help="also average an unfinished training")] = False,
     best: Annotated[bool, typer.Option(help="take the epoch with the lowest EER")] = False,
     as_json: AsJson = False,

@@ -1,8 +1,7 @@
 """The evaluation of a score file, computed once and kept beside it.
 
-``evaluate`` writes ``NAME.metrics.json`` beside ``NAME.score``. The file holds the SHA-256 of
-everything that the metrics were computed from, of the code that computed them, and of its own
-content. It is read back only while all of these are the same, and computed anew otherwise.
+``NAME.metrics.json`` holds the SHA-256 of everything that the metrics were computed from, of the
+code, and of its own content. It is read back only while all of these are the same.
 """
 
 import hashlib
@@ -187,9 +186,8 @@ def evaluate(
 
 def _warn_if_inverted(path: Path, eer: float) -> None:
     if eer > 0.5:
-        text = f"{path}: the EER is {eer:.2%}: targets score lower than non-targets"
-        fix = "negate the scores, or check the labels"
-        warnings.warn(f"{text}; {fix}", TidyVoiceWarning, stacklevel=3)
+        text = f"the EER is {eer:.2%}: negate the scores, or check the labels"
+        warnings.warn(f"{path}: {text}", TidyVoiceWarning, stacklevel=3)
 
 
 def _draws(resampled: dict[str, Resampled], speakers: Groups) -> Draws:

@@ -16,7 +16,7 @@ References:
 
 import json
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -78,12 +78,6 @@ class Features:
         # The memory layout decides how a product with the weights is rounded.
         return np.hstack([*scores, *([np.array(measures, np.float64).T] if measures else [])])
 
-    def blocks(self) -> Iterator[tuple[slice, np.ndarray]]:
-        """Yield all trials in order, each block with its place in the list."""
-        for start in range(0, len(self.trials), BLOCK):
-            part = slice(start, start + BLOCK)
-            yield part, self.block(part)
-
 
 class Origin(Strict):
     """Provenance of a fit; the steps of a system are empty if they are unknown."""
@@ -126,8 +120,9 @@ class Calibration(Strict):
             raise TidyVoiceError(f"{features.trials.source}: {problem}: give the same measures")
         slope, offset = self.line()
         llrs = np.empty(len(features.trials))
-        for part, block in features.blocks():
-            llrs[part] = block @ slope + offset
+        for start in range(0, len(llrs), BLOCK):
+            part = slice(start, start + BLOCK)
+            llrs[part] = features.block(part) @ slope + offset
         return llrs
 
     def line(self) -> tuple[np.ndarray, float]:

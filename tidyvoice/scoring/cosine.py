@@ -20,11 +20,9 @@ VANISHED = 1e-6
 def cosine_scores(
     embeddings: Embeddings, trials: Trials, mean: np.ndarray | None = None
 ) -> np.ndarray:
-    """Return s(e, t) = <e − m, t − m> / (‖e − m‖ ‖t − m‖), float32 [T].
+    """Return s(e, t) = <e − m, t − m> / (‖e − m‖ ‖t − m‖), float32 [T], of raw embeddings [N x D].
 
-    Args:
-        embeddings: raw embeddings [N x D] of at least the ids in the T trials.
-        mean: the embedding m [D] to subtract from both sides; none by default.
+    ``mean`` is m [D]; none by default.
     """
     vectors = unit_vectors(embeddings, trials.places_in(embeddings.ids, "embedding"), mean)
     return pairwise_products(vectors, trials)

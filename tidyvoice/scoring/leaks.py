@@ -24,9 +24,8 @@ MISREAD = 0.1
 class People:
     """The speakers behind a file in its role.
 
-    Attributes:
-        read, listing: names from the ids, and from a file or a model; None if they are not known.
-        utterances: ids without ``.wav``; empty if only the speakers are known.
+    ``read`` are names from the ids, ``listing`` from a file or a model; None if they are not known.
+    ``utterances`` are ids without ``.wav``; empty if only the speakers are known.
     """
 
     role: str

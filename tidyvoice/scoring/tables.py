@@ -85,7 +85,11 @@ class Tables:
             self._speakers = read_maps([cohort.utt2spk], "speaker")
             others = People.of("cohort", cohort.embeddings, self._listed, self._speakers)
             self._people.append(others)
-        self._seconds = _durations(utt2dur)
+        self._seconds = read_maps(utt2dur, "duration")
+        if self._seconds is not None:
+            names, values = ", ".join(map(str, utt2dur)), pl.Series(list(self._seconds.values()))
+            with reading(names, "table of durations", "give seconds"):
+                self._seconds = dict(zip(self._seconds, values.cast(pl.Float64), strict=True))
 
     def sources(self) -> list[Source]:
         """Return the records of the files."""
@@ -148,14 +152,6 @@ def _languages(trials: Trials, utt2lang: Sequence[Path], hint: str) -> Groups:
     if languages is None:
         raise TidyVoiceError(f"{trials.source}: the ids do not contain languages. Give {hint}.")
     return languages
-
-
-def _durations(utt2dur: Sequence[Path]) -> dict[str, float] | None:
-    table = read_maps(utt2dur, "duration")
-    if table is None:
-        return None
-    with reading(", ".join(map(str, utt2dur)), "table of durations", "give seconds"):
-        return dict(zip(table, pl.Series(list(table.values())).cast(pl.Float64), strict=True))
 
 
 def _log(trials: Trials, what: str, values: np.ndarray) -> np.ndarray:
