@@ -45,10 +45,8 @@ def write_submission(
     for which, name in NAMES.items():
         listed = read_trials(trials[which])
         if len(listed) != TRIALS[which] and not any_count:
-            counts = (
-                f"{len(listed):,} trials, but the challenge's list {which} has {TRIALS[which]:,}"
-            )
-            raise TidyVoiceError(f"{listed.source}: {counts}. Download it, or give --any-count.")
+            text = f"{len(listed):,} trials, but the challenge's list {which} has {TRIALS[which]:,}"
+            raise TidyVoiceError(f"{listed.source}: {text}. Download it, or give --any-count.")
         table = read_scores(scores[which])
         if text := difference(table.trials, listed):
             raise TidyVoiceError(f"{text}. Give the scores of list {which}.")
