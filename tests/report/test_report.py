@@ -124,7 +124,7 @@ def test_a_score_file_is_a_system(tmp_path):
 def test_mistakes_are_one_line_and_no_page_is_written(tmp_path):
     folder = make_experiment(tmp_path / "exp", steps=(COSINE,))
     message = refusal("report", folder, "--scores", "eval")
-    assert "no score file 'eval.score'; there are: dev.score" in message
+    assert "no score file 'eval.score'; there are: dev" in message
     assert "none: no such experiment folder" in refusal("report", tmp_path / "none")
     for name in ("scores/dev.score", "config.yaml", "log/train.jsonl"):
         assert f"{folder / name} is an input" in refusal("report", folder, "--out", folder / name)
