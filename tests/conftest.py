@@ -5,11 +5,12 @@ import os
 import shutil
 import subprocess
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from unittest.mock import DEFAULT, Mock
 
 import numpy as np
 import pytest
@@ -28,6 +29,8 @@ from tidyvoice.config import ModelSettings
 from tidyvoice.data.manifest import Manifest, scan
 from tidyvoice.data.packing import write_shards
 from tidyvoice.encoder import SpeakerEncoder
+from tidyvoice.errors import TidyVoiceError
+from tidyvoice.extraction import extract as extraction
 from tidyvoice.extraction.extract import extract
 from tidyvoice.frontend import FrontendSettings
 from tidyvoice.modelhub.folder import save_model_config
@@ -79,6 +82,14 @@ def succeed(*arguments: object) -> str:
     result = invoke(*arguments)
     assert result.exit_code == 0, result.output
     return result.output
+
+
+def refused(call: Callable, *arguments: object, **options: object) -> str:
+    """Return the one-line message of a call that must fail."""
+    with pytest.raises(TidyVoiceError) as error:
+        call(*arguments, **options)
+    assert "\n" not in str(error.value)
+    return str(error.value)
 
 
 @contextmanager
@@ -136,6 +147,28 @@ def reference_waveform(seed: int, samples: int) -> np.ndarray:
 @pytest.fixture(scope="session")
 def golden() -> dict:
     return json.loads((Path(__file__).parent / "golden.json").read_text())
+
+
+def write_model(folder: Path, in_planes: int = 2, embed_dim: int = 16, seed: int = 3) -> None:
+    """Write a model folder with the reference weights of a narrow network."""
+    sizes = {"in_planes": in_planes, "embed_dim": embed_dim}
+    model = fill_weights(build_model("SimAM_ResNet34_ASP", **sizes), seed)
+    save_model_config(folder, ModelSettings(args=sizes), FrontendSettings(), ["somebody"])
+    torch.save(model.state_dict(), folder / "avg_model.pt")
+
+
+def stop_extraction(
+    encoder: SpeakerEncoder, data: Path, out: Path, batches: int = 1, **options: int
+) -> None:
+    """Play Ctrl-C after some batches, each of which is written at once."""
+    effects = [DEFAULT] * batches + [KeyboardInterrupt]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(extraction, "SHARE", 0.0)
+        patch.setattr(extraction, "SHORTEST", 0.0)
+        embed = Mock(wraps=encoder.embed_samples, side_effect=effects)
+        patch.setattr(encoder, "embed_samples", embed)
+        with pytest.raises(KeyboardInterrupt):
+            extract(encoder, data, out, **options)
 
 
 def write_corpus(root: Path, speakers: int, utterances: int, seconds: float = 2.2) -> None:
@@ -291,11 +324,7 @@ def validation(tiny: Path, tmp_path: Path) -> dict:
 def voices(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """``model``, narrow, with its verifier, and ``ann-1.wav`` ... ``bob-3.wav``. Read only."""
     folder = tmp_path_factory.mktemp("voices")
-    settings = ModelSettings(args={"in_planes": 2, "embed_dim": 16})
-    model = fill_weights(build_model(settings.name, in_planes=2, embed_dim=16), seed=3)
-    (folder / "model").mkdir(parents=True)
-    torch.save(model.state_dict(), folder / "model" / "avg_model.pt")
-    save_model_config(folder / "model", settings, FrontendSettings(), ["somebody"])
+    write_model(folder / "model")
     data = prepared(folder / "known", speakers=8, utterances=8, seconds=2.0)
     for path in (folder / "known").rglob("*.wav"):
         # Syllables, without which it would pass for noise.

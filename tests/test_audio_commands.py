@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -97,12 +98,10 @@ def test_the_file_of_speakers_changes_under_its_lock(here, monkeypatch):
     load, save, seen = Gallery.load, Gallery.save, []
 
     def locked():
-        with open(".voices.npz.lock") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return True
-        return False
+        with open(".voices.npz.lock") as file, suppress(BlockingIOError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return False
+        return True
 
     monkeypatch.setattr(Gallery, "load", lambda path: (seen.append(locked()), load(path))[1])
     monkeypatch.setattr(Gallery, "save", lambda *a: (seen.append(locked()), save(*a))[1])

@@ -9,10 +9,8 @@ import gzip
 import io
 import json
 import shutil
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -23,11 +21,11 @@ import torch
 import yaml
 
 from tests import preloaded
-from tests.conftest import seeded, succeed
+from tests.conftest import seeded, stop_extraction, succeed
+from tests.damages import ARRAYS, BYTES, CHECKPOINT, INDEX, TABLE, TENSORS, TREE, Damage
 from tidyvoice.data.manifest import Manifest
 from tidyvoice.data.packing import write_shards
 from tidyvoice.encoder import SpeakerEncoder
-from tidyvoice.extraction.extract import extract
 from tidyvoice.files import sha256
 
 ROUNDS = 12  # damaged files of each kind
@@ -41,202 +39,35 @@ resource.setrlimit(resource.RLIMIT_AS, (size, size))
 resource.setrlimit(resource.RLIMIT_CPU, (10, 10))
 main()
 """
-HUGE = "9" * 5000
-ODD = [None, True, "", "text", -1, 0, 0.5, 1e308, float("inf"), float("nan"), 10**30, HUGE, [], {}]
-WORDS = ["nan", "-inf", "1e999", HUGE, "-1", "0x10", "../../x", "/dev/zero", "\x00", "é", "a b", ""]
-
-TRAINING = {
-    "experiment": "exp",
-    "epochs": 1,
-    "epoch_iterations": 2,
-    "device": "cpu",
-    "data": {
-        "train": "packed",
-        "chunk_frames": 40,
-        "batch_size": 4,
-        "num_workers": 1,
-        "min_seconds": 0.5,
-    },
-    "model": {"args": {"in_planes": 2, "embed_dim": 16}},
-    "learning_rate": {"args": {"initial_lr": 0.001, "final_lr": 0.001}},
-}
-
-AGAIN = TRAINING | {"loss": {"init": "checkpoint"}}
-AGAIN["model"] = TRAINING["model"] | {"init": "exp/models"}
 RESULTS = {"dev": {"eer_percent": {"all/all": 3.0}, "min_dcf": {"all/all": 0.8}}}
 PUBLISHED = {
     "lists": {"dev": {"name": "the development list", "trials": 58}},
     "systems": {"baseline": {"source": "a paper", "results": RESULTS}},
 }
 
-Damage = Callable[[np.random.Generator, bytes], bytes]
-
-
-def of_bytes(rng: np.random.Generator, content: bytes) -> bytes:
-    """Flip, cut, extend, repeat or clear some bytes."""
-    data = bytearray(content)
-    first, last = sorted(rng.integers(0, len(data) + 1, 2))
-    kind = rng.integers(7)
-    if kind <= 1:
-        for place in rng.integers(0, len(data), rng.integers(1, 9)):
-            data[place] ^= int(rng.integers(1, 256))
-    elif kind == 2:  # formats have their sizes and types at the beginning
-        data[rng.integers(0, min(len(data), 64))] ^= int(rng.integers(1, 256))
-    elif kind == 3:
-        del data[first:]
-    elif kind == 4:
-        data += rng.bytes(int(rng.integers(1, 2000)))
-    elif kind == 5:
-        data[first:first] = data[first:last]
-    else:
-        data[first:last] = bytes(last - first)
-    return bytes(data)
-
-
-def of_tree(rng: np.random.Generator, tree: Any) -> Any:
-    """Delete one value of nested dictionaries and lists, or replace it."""
-    places = list(_places(tree))
-    container, key = places[rng.integers(len(places))]
-    if rng.integers(3) == 0:
-        del container[key]
-    elif torch.is_tensor(container[key]):
-        container[key] = _odd_tensor(rng, container[key])
-    else:
-        container[key] = ODD[rng.integers(len(ODD))]
-    return tree
-
-
-def _places(tree: Any) -> Iterator[tuple[Any, Any]]:
-    keys = list(tree) if isinstance(tree, dict) else range(len(tree))
-    for key in keys:
-        yield tree, key
-        if isinstance(tree[key], (dict, list)):
-            yield from _places(tree[key])
-
-
-def _odd_tensor(rng: np.random.Generator, tensor: torch.Tensor) -> torch.Tensor:
-    flat = tensor.flatten()
-    return [
-        tensor.float() * torch.nan,
-        tensor.float() / 0,
-        flat[: len(flat) // 2].clone(),
-        tensor.to(torch.complex64),
-        (tensor.float() * 1000).to(torch.int32),
-        torch.zeros(1).expand(10**5, 10**5),
-        flat.to_sparse(),
-    ][rng.integers(7)]
-
-
-def of_json(rng: np.random.Generator, content: bytes) -> bytes:
-    """Change a value of a JSON or YAML file, which JSON is as well."""
-    text = json.dumps(of_tree(rng, json.loads(content)))
-    return text.replace(f'"{HUGE}"', HUGE).encode()
-
-
-def of_text(rng: np.random.Generator, content: bytes) -> bytes:
-    """Change a line or a word, or the encoding."""
-    lines = content.decode().split("\n")[:-1]
-    place, kind = rng.integers(len(lines)), rng.integers(6)
-    words = lines[place].split(" ")
-    if kind <= 1:
-        words[rng.integers(len(words))] = WORDS[rng.integers(len(WORDS))]
-        lines[place] = " ".join(words)
-    elif kind == 2:
-        lines[place] = lines[rng.integers(len(lines))]
-    elif kind == 3:
-        lines[place] = " ".join(words[:-1])
-    elif kind == 4:
-        lines[place] = lines[place] * 10_000
-    text = "\n".join(lines) + "\n"
-    return text.encode("utf-16" if kind == 5 else "utf-8")
-
-
-def of_arrays(rng: np.random.Generator, content: bytes) -> bytes:
-    """Change an array of an .npz file."""
-    arrays = dict(np.load(io.BytesIO(content)))
-    name = list(arrays)[rng.integers(len(arrays))]
-    array = arrays.pop(name)
-    number = array if array.dtype.kind in "fiu" else np.zeros(array.shape)
-    changed = [
-        None,
-        array.reshape(-1)[: array.size // 2],
-        array[None],
-        array.astype(object),
-        array.astype("S"),
-        number * np.nan,
-        -1 - number.astype(float),
-        number.astype(complex),
-        number.astype(np.int64) + 2**40,
-        np.resize(array, (2 * len(np.atleast_1d(array)), *array.shape[1:])),
-    ][rng.integers(10)]
-    file = io.BytesIO()
-    np.savez(file, **arrays, **({} if changed is None else {name: changed}))
-    return file.getvalue()
-
-
-def of_checkpoint(rng: np.random.Generator, content: bytes) -> bytes:
-    """Change a value or a tensor of what torch.save wrote."""
-    file = io.BytesIO()
-    torch.save(of_tree(rng, torch.load(io.BytesIO(content), weights_only=True)), file)
-    return file.getvalue()
-
-
-def of_tensors(rng: np.random.Generator, content: bytes) -> bytes:
-    """Change the header of a safetensors file, which is JSON behind its length."""
-    length = int.from_bytes(content[:8], "little")
-    header = of_json(rng, content[8 : 8 + length])
-    return len(header).to_bytes(8, "little") + header + content[8 + length :]
-
-
-def of_index(rng: np.random.Generator, content: bytes) -> bytes:
-    """Change a column of a parquet file; its identity stays."""
-    table, identity = pl.read_parquet(content), pl.read_parquet_metadata(content)
-    identity.pop("ARROW:schema", None)
-    name = table.columns[rng.integers(len(table.columns))]
-    column = pl.col(name)
-    number = column if table[name].dtype.is_numeric() else column.str.len_bytes()
-    table = [
-        table.drop(name),
-        table.with_columns(column.cast(pl.String) + "x"),
-        table.with_columns((number.cast(pl.Int64) * -1 - 1).alias(name)),
-        table.with_columns((number.cast(pl.Int64) * 2**40).alias(name)),
-        table.with_columns(pl.lit(None).alias(name)),
-        table.with_columns(column.shift(1)),
-        table.with_columns(column.reverse()),
-        table.reverse(),
-        table.head(2),
-        pl.concat([table, table]),
-    ][rng.integers(10)]
-    file = io.BytesIO()
-    table.write_parquet(file, metadata=identity)
-    return file.getvalue()
-
 
 @dataclass(frozen=True)
 class Kind:
     """A file, and a command that reads it and writes to OUT.
 
-    The ``checked`` kinds of damage meet a checksum: they must not change the result. ``copied`` is
-    a folder that the command writes to, and therefore reads a copy of: OUT/copy.
+    The ``checked`` kinds of damage meet a checksum: they must not change the result. OUT/copy is a
+    copy of the file's top folder, for commands that write there.
     """
 
     file: str
     command: str
-    damages: tuple[Damage, ...] = (of_bytes,)
+    damages: tuple[Damage, ...] = BYTES
     checked: tuple[Damage, ...] = ()
-    copied: str = ""
 
 
-BYTES = (of_bytes,)
-TABLE, TREE, ARRAYS, CHECKPOINT, INDEX = (
-    (of_bytes, damage, damage) for damage in (of_text, of_json, of_arrays, of_checkpoint, of_index)
-)
-SCORES = "scores/dev.score"
-METRICS = "metrics OUT/copy/dev.score"
-EMBED = "embed a.wav --out OUT/e.npz --model"
-PARTS, RESUME = "parts/e.npz.parts", "extract --model model --data data --out OUT/copy/e.npz"
 EXTRACT = "extract --strict --model model --out OUT/e.npz --data"
+EMBED = "embed a.wav --out OUT/e.npz --model"
 SCORE = "score --embeddings e.npz --trials trials --out OUT/s"
+METRICS = "metrics OUT/copy/dev.score"
+CALIBRATE = "calibrate --use c.json --out OUT/s --allow-overlap --apply"
+AVERAGE, RESUME = "average OUT/copy", "train train.yaml epochs=1 experiment=OUT/copy"
+FETCH = "fetch-model --out OUT/m"
+PARTS, GO_ON = "parts/e.npz.parts", "extract --model model --data data --out OUT/copy/e.npz"
 KINDS = {
     "settings": Kind("train.yaml", "train train.yaml --check", TREE),
     "paths": Kind("data/wav.scp", f"{EXTRACT} data", TABLE),
@@ -245,52 +76,34 @@ KINDS = {
     "recording": Kind("a.wav", f"{EMBED} model"),
     "corpus file": Kind("wavs/0.wav", f"{EXTRACT} data"),
     "trials": Kind("trials", SCORE, TABLE),
-    "scores": Kind(SCORES, METRICS, TABLE, copied="scores"),
-    "provenance": Kind(f"{SCORES}.json", METRICS, TREE, copied="scores"),
-    "compressed scores": Kind(
-        "dev.score.gz",
-        "calibrate --use c.json --apply dev.score.gz --out OUT/s --allow-overlap",
-        checked=BYTES,
-    ),
+    "scores": Kind("scores/dev.score", METRICS, TABLE),
+    "provenance": Kind("scores/dev.score.json", METRICS, TREE),
+    "compressed scores": Kind("dev.score.gz", f"{CALIBRATE} dev.score.gz", checked=BYTES),
     "published results": Kind(
-        "published.yaml", f"{METRICS} --published published.yaml", TREE, copied="scores"
+        "scores/papers.yaml", f"{METRICS} --published OUT/copy/papers.yaml", TREE
     ),
-    "evaluation": Kind("scores/dev.metrics.json", METRICS, TREE, checked=TREE, copied="scores"),
+    "evaluation": Kind("scores/dev.metrics.json", METRICS, TREE, TREE),
     "embeddings": Kind("e.npz", SCORE, ARRAYS),
-    "enrolled voices": Kind("voices.npz", "voices voices.npz", ARRAYS, checked=BYTES),
+    "enrolled voices": Kind("voices.npz", "voices voices.npz", ARRAYS, BYTES),
     "verifier": Kind("model/verifier.json", "verify a.wav b.wav --model model", TREE),
-    "calibration": Kind(
-        "c.json", f"calibrate --use c.json --apply {SCORES} --out OUT/s --allow-overlap", TREE
-    ),
+    "calibration": Kind("c.json", f"{CALIBRATE} scores/dev.score", TREE),
     "summary": Kind("packed/shards/shards.json", f"{EXTRACT} packed", TREE),
-    "index": Kind("packed/shards/index.parquet", f"{EXTRACT} packed", INDEX, checked=INDEX),
+    "index": Kind("packed/shards/index.parquet", f"{EXTRACT} packed", INDEX, INDEX),
     "shard": Kind("packed/shards/shard-000000.tar", f"{EXTRACT} packed", checked=BYTES),
-    "checkpoint": Kind(
-        "exp/models/model_0001.pt",
-        "average OUT/copy",
-        CHECKPOINT,
-        checked=BYTES,
-        copied="exp",
-    ),
-    "resumed checkpoint": Kind(
-        "exp/models/model_0001.pt",
-        "train train.yaml epochs=1 experiment=OUT/copy",
-        CHECKPOINT,
-        copied="exp",
-    ),
-    "plan of an extraction": Kind(f"{PARTS}/plan.json", RESUME, TREE, checked=TREE, copied="parts"),
-    "part of an extraction": Kind(
-        f"{PARTS}/000000-0000.npz", RESUME, ARRAYS, checked=ARRAYS, copied="parts"
-    ),
+    "checkpoint": Kind("exp/models/model_0001.pt", AVERAGE, CHECKPOINT, BYTES),
+    "resumed checkpoint": Kind("exp/models/model_0001.pt", RESUME, CHECKPOINT),
+    "plan of an extraction": Kind(f"{PARTS}/plan.json", GO_ON, TREE, TREE),
+    "part of an extraction": Kind(f"{PARTS}/000000-0000.npz", GO_ON, ARRAYS, ARRAYS),
     "class weights": Kind("exp/models/head.pt", "train again.yaml experiment=OUT/x", CHECKPOINT),
     "training log": Kind("exp/log/train.jsonl", "runs exp", TABLE),
-    "weights": Kind("model/avg_model.pt", f"{EMBED} model", CHECKPOINT, checked=BYTES),
-    "tensors": Kind("safe/model.safetensors", f"{EMBED} safe", (of_bytes, of_tensors)),
+    "weights": Kind("model/avg_model.pt", f"{EMBED} model", CHECKPOINT, BYTES),
+    "tensors": Kind("safe/model.safetensors", f"{EMBED} safe", TENSORS),
     "model settings": Kind("safe/config.yaml", f"{EMBED} safe", TREE),
     "training speakers": Kind("model/speakers.txt", f"{EMBED} model", TABLE),
     "record": Kind("exp/record.json", "runs exp", TREE),
-    "archive, zip": Kind("model.zip", "fetch-model model.zip --out OUT/m", checked=BYTES),
-    "archive, tar.gz": Kind("model.tar.gz", "fetch-model model.tar.gz --out OUT/m", checked=BYTES),
+    "record of a resumed training": Kind("exp/record.json", RESUME, TREE),
+    "archive, zip": Kind("model.zip", f"{FETCH} model.zip", checked=BYTES),
+    "archive, tar.gz": Kind("model.tar.gz", f"{FETCH} model.tar.gz", checked=BYTES),
 }
 
 
@@ -300,66 +113,56 @@ def valid(tmp_path_factory, trained, voices) -> Path:
     folder = tmp_path_factory.mktemp("valid")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        for name, source in (("a", "ann-1"), ("b", "bob-1")):
-            shutil.copy(voices / f"{source}.wav", f"{name}.wav")
+        for name in ("wavs", "scores", "safe"):
+            Path(name).mkdir()
+        shutil.copy(voices / "ann-1.wav", "a.wav")
+        shutil.copy(voices / "bob-1.wav", "b.wav")
         shutil.copytree(voices / "model", "model")
+        shutil.copytree(trained.experiment, "exp", ignore=lambda *_: ["scores", "embeddings"])
         for kind in ("zip", "gztar"):
             shutil.make_archive("model", kind, "model")
-        known = Manifest.read(trained.folder / "data/known").table
-        known = known.filter(pl.col("utterance").str.contains("_[01].wav"))
-        Path("wavs").mkdir()
-        paths = [f"wavs/{number}.wav" for number in range(len(known))]
-        for number, (path, source) in enumerate(zip(paths, known["path"], strict=True)):
-            samples, rate = soundfile.read(source, dtype="int16")
-            soundfile.write(path, samples[: -1 - 4000 * (number % 3)], rate)
-        columns = [known[name].to_list() for name in ("speaker", "language")]
-        manifest = Manifest.build(known["utterance"].to_list(), paths, *columns)
-        manifest.write("packed")
-        manifest.measured().write("data")
-        write_shards("packed", per_shard=5)
-        succeed("trials", "data", "--out", "trials", "--targets", 8, "--nontargets", 50)
-        Path("scores").mkdir()
-        score = f"score --embeddings e.npz --trials trials --out {SCORES}"
-        fit = f"calibrate --fit {SCORES} --save c.json --apply {SCORES} --out llr.score"
+        weights = torch.load("model/avg_model.pt", weights_only=True)
+        safetensors.torch.save_file(weights, "safe/model.safetensors")
+        settings = yaml.safe_load(Path("exp/config.yaml").read_text())
+        initial = {"model": {**settings["model"], "init": "exp/models"}}
+        for name, content in (
+            ("train.yaml", settings),
+            ("again.yaml", settings | initial | {"loss": {"init": "checkpoint"}}),
+            ("safe/config.yaml", yaml.safe_load(Path("model/config.yaml").read_text())),
+            ("scores/papers.yaml", PUBLISHED),
+        ):
+            Path(name).write_text(json.dumps(content))
+        write_data(Manifest.read(trained.folder / "data/known").table)
+        scores = "scores/dev.score"
+        fit = f"calibrate --fit {scores} --save c.json --apply {scores} --out llr.score"
         for command in (
+            "trials data --out trials --targets 8 --nontargets 50",
             "extract --model model --data data --out e.npz",
-            score,
-            f"metrics {SCORES}",
+            f"score --embeddings e.npz --trials trials --out {scores}",
+            f"metrics {scores}",
             f"{fit} --allow-overlap",
             "enroll Ann a.wav --model model --voices voices.npz",
             "enroll Bob b.wav --model model --voices voices.npz",
         ):
             succeed(*command.split())
-        Path("llr.score").unlink()
-        Path("dev.score.gz").write_bytes(gzip.compress(Path(SCORES).read_bytes()))
-        Path("published.yaml").write_text(json.dumps(PUBLISHED))
-        interrupted_extraction(Path("parts/e.npz"))
-        Path("safe").mkdir()
-        weights = torch.load("model/avg_model.pt", weights_only=True)
-        safetensors.torch.save_file(weights, "safe/model.safetensors")
-        config = yaml.safe_load(Path("model/config.yaml").read_text())
-        Path("safe/config.yaml").write_text(json.dumps(config))
-        Path("train.yaml").write_text(json.dumps(TRAINING))
-        succeed("train", "train.yaml")
-        Path("again.yaml").write_text(json.dumps(AGAIN))
-        succeed("average", "exp")
+        Path("dev.score.gz").write_bytes(gzip.compress(Path(scores).read_bytes()))
+        encoder = SpeakerEncoder.from_pretrained("model", "cpu")
+        stop_extraction(encoder, Path("data"), Path("parts/e.npz"))
     return folder
 
 
-def interrupted_extraction(out: Path) -> None:
-    """Leave the part that an extraction writes when Ctrl-C stops it after its first batch."""
-    encoder = SpeakerEncoder.from_pretrained("model", "cpu")
-    embed = [encoder.embed_samples]  # for one batch
-
-    def embed_once(samples: np.ndarray) -> np.ndarray:
-        if not embed:
-            raise KeyboardInterrupt
-        return embed.pop()(samples)
-
-    encoder.embed_samples = embed_once
-    with pytest.raises(KeyboardInterrupt):
-        extract(encoder, "data", out)
-    assert list(out.parent.glob("*/*.npz"))
+def write_data(known: pl.DataFrame) -> None:
+    """Write some recordings in three lengths, the data folder of them, and their shards."""
+    known = known.filter(pl.col("utterance").str.contains("_[01].wav"))
+    paths = [f"wavs/{number}.wav" for number in range(len(known))]
+    for number, (path, source) in enumerate(zip(paths, known["path"], strict=True)):
+        samples, rate = soundfile.read(source, dtype="int16")
+        soundfile.write(path, samples[: -1 - 4000 * (number % 3)], rate)
+    columns = [known[name].to_list() for name in ("speaker", "language")]
+    manifest = Manifest.build(known["utterance"].to_list(), paths, *columns)
+    manifest.write("packed")
+    manifest.measured().write("data")
+    write_shards("packed", per_shard=5)
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -393,31 +196,26 @@ class Result:
 
 def run(kind: Kind, folder: Path, content: bytes) -> Result:
     """Run the command of a kind with this content of its file, in a folder that it may change."""
-    (folder / kind.file).write_bytes(content)
-    out = folder / "OUT"
+    damaged, out = folder / kind.file, folder / "OUT"
     shutil.rmtree(out, ignore_errors=True)
+    damaged.write_bytes(content)
+    before = checksums(folder)
     out.mkdir()
-    if kind.copied:
-        shutil.copytree(folder / kind.copied, out / "copy")
-    before = snapshot(folder)
+    if "OUT/copy" in kind.command:
+        top, _, rest = kind.file.partition("/")
+        shutil.copytree(folder / top, out / "copy")
+        damaged = out / "copy" / rest
     result = preloaded.run("python", "-c", LIMITED, *kind.command.split(), cwd=folder)
-    after = snapshot(folder)
+    after = checksums(folder)
+    written = {name: after.pop(name) for name in list(after) if name.startswith("OUT/")}
+    written.pop(str(damaged.relative_to(folder)), None)
     changed = [name for name in before | after if before.get(name) != after.get(name)]
-    copied = out / kind.file.replace(f"{kind.copied}/", "copy/")
-    files = (path for path in out.rglob("*") if path.is_file() and path != copied)
-    written = {str(path.relative_to(out)): sha256(path) for path in files}
     return Result(result.returncode, result.stdout, result.stderr, written, changed)
 
 
-def snapshot(folder: Path) -> dict[str, tuple[int, int]]:
-    """Size and time of each file, but for those in OUT."""
+def checksums(folder: Path) -> dict[str, str]:
     files = (path for path in folder.rglob("*") if path.is_file())
-    states = {str(path.relative_to(folder)): path.stat() for path in files}
-    return {
-        name: (state.st_size, state.st_mtime_ns)
-        for name, state in states.items()
-        if not name.startswith("OUT/")
-    }
+    return {str(path.relative_to(folder)): sha256(path) for path in files}
 
 
 def problems(result: Result) -> list[str]:

@@ -139,21 +139,11 @@ def test_a_missing_extra_and_a_taken_port_are_one_line(voices, monkeypatch):
 def serving(voices: Path, temporary: Path):
     """The address of a demo, which Ctrl-C ends without complaint or remains."""
     temporary.mkdir()
-    command = [
-        sys.executable,
-        "-m",
-        "tidyvoice",
-        "demo",
-        "--model",
-        voices / "model",
-        "--port",
-        "0",
-    ]
-    process = subprocess.Popen(
-        [*command, "--no-open", "--device", "cpu"], cwd=ROOT, text=True,
-        env={**os.environ, "TMPDIR": str(temporary)},
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    )  # fmt: skip
+    options = "--port 0 --no-open --device cpu --model"
+    command = [sys.executable, "-m", "tidyvoice", "demo", *options.split(), voices / "model"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    environment = {**os.environ, "TMPDIR": str(temporary)}
+    process = subprocess.Popen(command, cwd=ROOT, env=environment, **pipes)
     try:
         line = process.stdout.readline()
         assert re.fullmatch(r"the demo is at http://127\.0\.0\.1:\d+, Ctrl-C ends it\n", line)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from conftest import seeded
+from conftest import refused, seeded
 
 from tidyvoice import Enrollment, Gallery, Recording, SpeakerEncoder, TidyVoiceError
 from tidyvoice.audio import read_pcm16
@@ -74,13 +74,6 @@ def test_windows_are_segments(encoder, voices):
             encoder.embed_windows(path, window, step)
 
 
-def test_an_embedding_that_is_not_finite_names_its_recording(bare, voices):
-    bare.inference.bottleneck.bias[3] = float("nan")
-    message = r"ann-1\.wav: the embedding of \d+ frames is not finite in float32"
-    with pytest.raises(TidyVoiceError, match=message):
-        bare.embed(voices / "ann-1.wav")
-
-
 def test_a_poor_recording_warns_at_the_call(encoder):
     noise = 0.1 * seeded(1).standard_normal(48000)
     calls = (
@@ -120,8 +113,7 @@ def test_recordings_embeddings_and_enrolments_are_compared_alike(encoder, voices
         assert [result.score for result in results] == pytest.approx(expected, abs=1e-5)
         assert encoder.similarity(one, other) == pytest.approx(expected, abs=1e-5)
     assert [result.same_speaker for result in results] == [True, True, False]
-    with pytest.raises(TidyVoiceError, match="2 voices against 3"):
-        encoder.verify(paths[:2], paths)
+    assert "2 voices against 3" in refused(encoder.verify, paths[:2], paths)
     with pytest.raises(TidyVoiceError, match="not an embedding of 16 dimensions; give sample_rate"):
         encoder.verify(np.zeros(16000), rows[0])
 
@@ -151,8 +143,7 @@ def test_a_recording_of_another_speaker_among_those_of_a_speaker_is_reported(enc
     paths = [voices / "ann-1.wav", voices / "ann-2.wav", voices / "bob-1.wav"]
     with pytest.warns(TidyVoiceWarning, match=r"bob-1\.wav sounds like another speaker"):
         encoder.enroll("Ann", paths)
-    with pytest.raises(TidyVoiceError, match="name of a speaker is empty"):
-        encoder.enroll(" ", paths)
+    assert "name of a speaker is empty" in refused(encoder.enroll, " ", paths)
 
 
 def test_speakers_are_identified_and_strangers_are_not(encoder, voices):
@@ -171,10 +162,8 @@ def test_speakers_are_identified_and_strangers_are_not(encoder, voices):
 def test_enrolments_and_verifiers_of_another_model_are_refused(encoder, bare, voices):
     other = Enrollment("Ann", np.ones(16, np.float32), 1, 1.0, "another")
     for call in (encoder.verify, lambda one, two: encoder.identify(two, Gallery([one]))):
-        with pytest.raises(TidyVoiceError, match="'Ann' was enrolled with another model"):
-            call(other, voices / "ann-2.wav")
-    with pytest.raises(TidyVoiceError, match="nobody is enrolled"):
-        encoder.identify(voices / "ann-2.wav", Gallery())
+        assert "'Ann' was enrolled with another model" in refused(call, other, voices / "ann-2.wav")
+    assert "nobody is enrolled" in refused(encoder.identify, voices / "ann-2.wav", Gallery())
     with torch.no_grad():
         bare.model.bottleneck.bias[0] += 1e-3
     with pytest.raises(TidyVoiceError, match=r"verifier\.json belongs to another model"):

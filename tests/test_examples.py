@@ -11,16 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-import torch
 import yaml
-from conftest import fill_weights, require, seeded, write_corpus
+from conftest import require, seeded, write_corpus, write_model
 
 from tests import preloaded
-from tidyvoice.config import ModelSettings
 from tidyvoice.data.manifest import Manifest
-from tidyvoice.frontend import FrontendSettings
-from tidyvoice.modelhub.folder import save_model_config
-from tidyvoice.models import build_model
 from tidyvoice.scoring.lineage import read_lineage
 from tidyvoice.scoring.trials import read_scores
 
@@ -37,11 +32,7 @@ def project(tmp_path_factory):
     folder = tmp_path_factory.mktemp("examples")
     for name in ("examples", "local"):
         shutil.copytree(ROOT / name, folder / name)
-    settings = ModelSettings(args={"in_planes": 2, "embed_dim": 16})
-    model = fill_weights(build_model(settings.name, in_planes=2, embed_dim=16), seed=3)
-    (folder / "model").mkdir()
-    torch.save(model.state_dict(), folder / "model" / "avg_model.pt")
-    save_model_config(folder / "model", settings, FrontendSettings(), ["somebody"])
+    write_model(folder / "model")
     write_corpus(folder / "corpus", speakers=3, utterances=4, seconds=0.5)
     return folder
 
@@ -111,17 +102,6 @@ def test_a_submission(project):
     assert done.returncode == 0, done.stdout + done.stderr
     with zipfile.ZipFile(project / "exp/challenge-submission/submission.zip") as archive:
         assert [len(archive.read(name).split()) for name in archive.namelist()] == [3, 1]
-
-
-def test_a_wrong_call_says_what_is_right(project):
-    for example, arguments, message in (
-        ("own-corpus", ("--model", "model"), "--root: give the folder of the recordings"),
-        ("own-corpus", ("--modle", "x"), "unknown option --modle"),
-        ("challenge-submission", ("--model",), "--model needs a value"),
-    ):
-        done = run(example, project, *arguments)
-        assert done.returncode == 2
-        assert message in done.stderr
 
 
 def test_shellcheck_has_nothing_to_say_of_any_script():

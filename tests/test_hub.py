@@ -1,14 +1,12 @@
 """Model folders: layouts, weights, and settings as WeSpeaker writes them."""
 
-import errno
-import os
 import shutil
 import zipfile
 
 import pytest
 import torch
 import yaml
-from conftest import fill_weights, small_disk
+from conftest import fill_weights, refused
 from safetensors.torch import save_file
 
 from tidyvoice.config import ModelSettings
@@ -20,7 +18,6 @@ from tidyvoice.modelhub.folder import (
     load_model,
     save_model_config,
     save_torch,
-    training_speakers,
 )
 from tidyvoice.modelhub.wespeaker import builder_of, frontend_settings
 from tidyvoice.models import build_model
@@ -99,29 +96,18 @@ def test_tensors_that_do_not_fit_are_named(model, folder):
     ("value", "message"),
     [
         (torch.full((8,), torch.nan), "is not finite"),
-        (torch.zeros(8, dtype=torch.int32), "is of torch.int32"),
-        (torch.zeros(8).to_sparse(), "is no dense tensor"),
         (torch.zeros(1).expand(10**9), "claims 1,000,000,000 values"),
     ],
 )
 def test_weights_that_are_no_numbers_are_named(model, folder, value, message):
     save_torch(folder / "avg_model.pt", {**model.state_dict(), "bottleneck.bias": value})
-    with pytest.raises(TidyVoiceError, match=rf"avg_model\.pt: bottleneck\.bias {message}"):
-        load_model(folder)
+    assert f"avg_model.pt: bottleneck.bias {message}" in refused(load_model, folder)
 
 
-def test_other_files_than_those_of_the_model_are_refused(folder):
-    config = (folder / "config.yaml").read_text().replace("in_planes: 2", "in_planes: 16384")
-    (folder / "config.yaml").write_text(config)  # terabytes
-    with pytest.raises(TidyVoiceError, match="16384"):
-        load_model(folder)
+def test_compressed_weights_are_refused(folder):
     with zipfile.ZipFile(folder / "avg_model.pt", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("avg_model/data.pkl", "0" * 1000)
-    with pytest.raises(TidyVoiceError, match=r"not a readable file of weights \(compressed\)"):
-        load_model(folder)
-    (folder / "speakers.txt").write_text("id1\nid2 id3\n")
-    with pytest.raises(TidyVoiceError, match=r"speakers\.txt .*line 2 is not a name"):
-        training_speakers(folder)
+    assert "not a readable file of weights (compressed)" in refused(load_model, folder)
 
 
 @pytest.mark.parametrize(
@@ -134,47 +120,16 @@ def test_other_files_than_those_of_the_model_are_refused(folder):
         ("two", "two holds several models: give one of a; b"),
         ("no-config", "no-config holds avg_model.pt, but no config.yaml beside it"),
         ("no-config/avg_model.pt", "config.yaml is missing: add the one that names the network"),
-        ("list", "avg_model.pt holds no state dict"),
     ],
 )
 def test_other_sources_are_refused_in_one_line(folder, monkeypatch, source, message):
     monkeypatch.chdir(folder)
     (folder / "model.zip").write_bytes(b"")
-    for name in ("empty", "no-config", "two/a", "two/b/models", "list"):
+    for name in ("empty", "no-config", "two/a", "two/b/models"):
         (folder / name).mkdir(parents=True)
     for name in ("no-config", "two/a", "two/b/models"):
         shutil.copy("avg_model.pt", name)
-    shutil.copy("config.yaml", "list")
-    torch.save([1, 2], "list/avg_model.pt")
-    with pytest.raises(TidyVoiceError) as error:
-        load_model(source)
-    assert message in str(error.value)
-    assert "\n" not in str(error.value)
-
-
-class Hostile:
-    """A pickle that creates a folder when it is loaded."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return os.mkdir, (str(self.path),)
-
-
-def test_weights_run_no_code(folder, tmp_path):
-    torch.save({"front.conv1.weight": Hostile(tmp_path / "made")}, folder / "avg_model.pt")
-    with pytest.raises(TidyVoiceError, match=r"avg_model\.pt is not a readable file of weights"):
-        load_model(folder)
-    assert not (tmp_path / "made").exists()
-
-
-def test_a_full_disk_is_an_os_error_and_leaves_nothing(tmp_path):
-    with small_disk(tmp_path, "1m"):
-        with pytest.raises(OSError, match="No space left") as error:
-            save_torch(tmp_path / "avg_model.pt", {"x": torch.zeros(1_000_000)})
-        assert error.value.errno == errno.ENOSPC
-        assert list(tmp_path.iterdir()) == []
+    assert message in refused(load_model, source)
 
 
 def test_wespeaker_reads_our_settings_and_we_read_them_back(folder):
@@ -212,9 +167,6 @@ def test_keys_that_do_not_affect_embeddings_are_ignored():
         ({"model_args": {"embed_dims": 256}}, "did you mean embed_dim"),
         ({"dataset_args": {"frontend": "s3prl"}}, "x: .*no front end is called 's3prl'"),
         ({"dataset_args": {"cmvn_args": {"norm_var": True}}}, "norm_var is not supported"),
-        ({"dataset_args": {"frontend": ["fbank"]}}, "frontend is .'fbank'., not a name"),
-        ({"model_args": [1]}, "model_args is .1., not a group"),
-        ({"dataset_args": {"cmvn": "no"}}, "set each true or false"),
         ({"dataset_args": {"resample_rate": 8000}}, "resample_rate 8000 .*: only 16000"),
     ],
 )

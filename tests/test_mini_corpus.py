@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import soundfile
+from conftest import refused
 
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.settings import load_settings
@@ -116,18 +117,13 @@ def test_a_finished_corpus_is_left_alone_and_other_folders_are_refused(made, tmp
     with pytest.raises(TidyVoiceError, match=r"dev\.speakers; seed.*--out"):
         corpus.make(settings("seed=7", "dev.speakers=5"), made, jobs=1)
     (tmp_path / "precious.txt").write_text("keep")
-    with pytest.raises(TidyVoiceError, match="nor a built-in corpus"):
-        corpus.make(settings(), tmp_path, jobs=1)
+    assert "nor a built-in corpus" in refused(corpus.make, settings(), tmp_path, jobs=1)
     assert [path.name for path in tmp_path.iterdir()] == ["precious.txt"]
-    (tmp_path / "corpus.json").write_text('{"settings": []}')
-    with pytest.raises(TidyVoiceError, match=r"corpus\.json: .*; delete the folder"):
-        corpus.make(settings(), tmp_path, jobs=1)
 
 
 @pytest.mark.parametrize("override", ["dev.seconds=[4,2]", "dev.languages=[3,9]", "seed=-1"])
 def test_bad_settings_are_refused(override):
-    with pytest.raises(TidyVoiceError, match=r"corpus\.yaml"):
-        settings(override)
+    assert "corpus.yaml" in refused(settings, override)
 
 
 def _die(folder):
@@ -143,5 +139,4 @@ def test_failures_are_reported(tmp_path):
 
 def test_without_espeak_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "espeakng_loader", None)
-    with pytest.raises(TidyVoiceError, match=r"pip install -e '\.\[mini\]' -c constraints\.txt"):
-        espeak.version()
+    assert "pip install -e '.[mini]' -c constraints.txt" in refused(espeak.version)

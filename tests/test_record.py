@@ -6,12 +6,10 @@ import sys
 import time
 from importlib import metadata
 
-import pytest
 import torch
 from conftest import require
 
 from tidyvoice import record
-from tidyvoice.errors import TidyVoiceError
 from tidyvoice.record import Git, read_record, record_run
 
 INPUTS = {"data": "ab" * 32, "noise": "cd" * 32}
@@ -59,11 +57,9 @@ def test_a_resumed_training_adds_a_run_and_reports_differences(tmp_path, monkeyp
 
 def test_the_state_of_the_source_tree(tmp_path, monkeypatch):
     require(shutil.which("git") is not None, "no git")
-    source = tmp_path / "source"
-    package = source / "tidyvoice"
+    source, package = tmp_path / "source", tmp_path / "source/tidyvoice"
     package.mkdir(parents=True)
     (package / "record.py").write_text("# one\n")
-    (source / ".gitignore").write_text("*.pyc\n")
     monkeypatch.setattr(record, "__file__", str(package / "record.py"))
 
     def git(*arguments):
@@ -75,7 +71,6 @@ def test_the_state_of_the_source_tree(tmp_path, monkeypatch):
     git("add", ".")
     git("commit", "-qm", "first")
     (source / "notes").write_text("no part of the package")
-    (package / "x.pyc").write_text("ignored")
     commit = git("rev-parse", "HEAD")
     assert record.source_state() == Git(commit=commit, changed=0)
     (package / "new.py").write_text("")
@@ -87,11 +82,3 @@ def test_the_state_of_the_source_tree(tmp_path, monkeypatch):
         assert record.source_state() is None
     git("rm", "-q", "--cached", "tidyvoice/record.py")  # untracked, as in a user's project
     assert record.source_state() is None
-
-
-def test_a_damaged_record_is_an_error_and_is_kept(tmp_path):
-    path = tmp_path / "record.json"
-    path.write_text('{"runs": [{"seed": "x"}]}')
-    with pytest.raises(TidyVoiceError, match=r"record\.json.*runs\.0\.seed"):
-        record_run(tmp_path, INPUTS, 1, 10)
-    assert path.read_text() == '{"runs": [{"seed": "x"}]}'

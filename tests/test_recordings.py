@@ -6,7 +6,7 @@ import subprocess
 import numpy as np
 import pytest
 import soundfile
-from conftest import require, seeded
+from conftest import refused, require, seeded
 
 from tidyvoice import audio
 from tidyvoice.audio import inspect_audio, read_pcm16
@@ -102,7 +102,6 @@ def test_channels_lie_on_the_shorter_side():
         (np.full(3 * RATE, np.nan), RATE, "NaN"),
         (speech() * 32768, RATE, "divide 16-bit samples by 32768"),
         (speech(), None, "give sample_rate"),
-        (speech(), 44100.5, "in whole Hz"),
         (speech(), 44101, "has a rate of 44,101 Hz"),
     ],
 )
@@ -126,21 +125,12 @@ def test_poor_quality_is_a_warning(samples, message):
 
 
 def test_an_unfit_file_is_named(tmp_path):
-    require(shutil.which("ffmpeg") is not None, "ffmpeg is not installed")
     path = tmp_path / "a.wav"
-
-    def refused(**options):
-        with pytest.raises(TidyVoiceError, match=re.escape(str(path))) as error:
-            Recording.load(path, **options)
-        return str(error.value)
-
-    assert "no such file" in refused()
-    path.write_bytes(b"no sound")
-    assert "cannot be decoded" in refused()
+    assert f"{path}: no such file" in refused(Recording.load, path)
     soundfile.write(path, speech(), RATE, subtype="PCM_16")
-    assert "omit sample_rate" in refused(sample_rate=RATE)
-    soundfile.write(path, np.zeros(0), RATE)
-    assert "lasts 0.00 s" in refused()
+    message = refused(Recording.load, path, sample_rate=RATE)
+    assert str(path) in message
+    assert "omit sample_rate" in message
 
 
 def test_false_headers_and_impossible_samples_are_errors_everywhere(tmp_path):
@@ -185,5 +175,4 @@ def test_files_that_ffmpeg_reads(tmp_path, monkeypatch, extension):
     # An encoder may shift the samples and cut the end.
     assert np.abs(np.fft.rfft(found, 4 * RATE)).argmax() == 4000
     monkeypatch.setattr(audio, "LARGEST", 99_999)
-    with pytest.raises(TidyVoiceError, match="decodes to 99,999 bytes or more"):
-        Recording.load(path)
+    assert "decodes to 99,999 bytes or more" in refused(Recording.load, path)

@@ -1,21 +1,20 @@
 """Fetching released models: from a Hub on this machine, from archives and from folders."""
 
 import hashlib
-import io
 import json
 import re
-import tarfile
-import zipfile
 from pathlib import Path
 
 import pytest
 import soundfile
 import torch
 import yaml
-from conftest import fill_weights, invoke, seeded, succeed
+from conftest import fill_weights, invoke, refused, seeded, succeed
 
 from tests.fake_hub import REPOSITORY, fake_hub, published_config, write_release
-from tests.publish.support import failing, run
+from tests.local.corpora import tar, zipped
+from tests.preloaded import failing
+from tests.publish.support import run
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.files import atomic_folder
 from tidyvoice.modelhub.folder import load_model, training_speakers
@@ -132,19 +131,6 @@ def test_a_pinned_version_is_fetched_or_nothing(hub, released, tmp_path):
     assert f"released.yaml says {pinned.sha256}" in line
 
 
-def write_archive(path, files):
-    if path.suffix == ".zip":
-        with zipfile.ZipFile(path, "w") as archive:
-            for name, data in files.items():
-                archive.writestr(name, data)
-        return
-    with tarfile.open(path, "w" if path.suffix == ".tar" else "w:gz") as archive:
-        for name, data in files.items():
-            entry = tarfile.TarInfo(name)
-            entry.size = len(data)
-            archive.addfile(entry, io.BytesIO(data))
-
-
 @pytest.mark.parametrize(
     ("ending", "weights", "config"),
     [
@@ -156,14 +142,17 @@ def write_archive(path, files):
 )
 def test_archives_in_every_layout(released, tmp_path, ending, weights, config):
     files = {weights: (released / WEIGHTS).read_bytes(), "__MACOSX/._config.yaml": b"junk"}
+    files[config] = (released / "config.yaml").read_bytes()
+    packed = zipped(files) if ending == ".zip" else tar(files, "w" if ending == ".tar" else "w:gz")
     archive = tmp_path / f"archive{ending}"
-    write_archive(archive, {**files, config: (released / "config.yaml").read_bytes()})
+    archive.write_bytes(packed)
     assert fetch_model(str(archive), tmp_path / "out").commit is None
     assert_released(tmp_path / "out")
 
 
 def test_an_unsafe_archive_writes_nothing(released, tmp_path):
-    write_archive(tmp_path / "evil.zip", {WEIGHTS: b"", "config.yaml": b"", "a/../../evil": b"x"})
+    files = {WEIGHTS: b"", "config.yaml": b"", "a/../../evil": b"x"}
+    (tmp_path / "evil.zip").write_bytes(zipped(files))
     with pytest.raises(TidyVoiceError, match=r"evil\.zip is not a readable"):
         fetch_model(str(tmp_path / "evil.zip"), tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir() if path != released] == ["evil.zip"]
@@ -196,18 +185,15 @@ def test_another_model_is_not_replaced(released, tmp_path):
     out = tmp_path / "out"
     assert fetch_model(str(released), out) == fetch_model(str(released), out)
     (out / "config.yaml").write_text("seed: 1\n")
-    with pytest.raises(TidyVoiceError, match=r"out exists and its config.yaml differs"):
-        fetch_model(str(released), out)
+    assert "out exists and its config.yaml differs" in refused(fetch_model, str(released), out)
     assert (out / "config.yaml").read_text() == "seed: 1\n"
 
 
 def test_wrong_sources_are_one_line(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "here").mkdir()
-    (tmp_path / "wrong.yaml").write_text("repo: a/b\nrevison: main\n")
     for arguments, message in (
         (["nothing"], "nothing: no folder, archive (.zip, .tar.gz, .tgz, .tar), YAML file"),
-        (["wrong.yaml"], "wrong.yaml: unknown key revison: did you mean revision?"),
         (["here", "--revision", "main"], "--revision main: here is not a repository"),
     ):
         (line,) = invoke("fetch-model", *arguments, "--out", "out").output.splitlines()

@@ -71,7 +71,6 @@ def test_it_holds_all_digits_of_the_scores_in_the_order_of_the_lists(files):
         ("A.score", 30, f"{IDS[8]} {IDS[29]} 1", f"A.score:30 has '{IDS[8]} {IDS[29]}', but"),
         ("A.score", 30, None, "A.score:29: the file ends here"),
         ("A.score", 31, "x y 1", "A.txt:30: the file ends here"),
-        ("A.score", 12, f"{IDS[11]} {IDS[34]} nan", "A.score:12: the line is"),
     ],
 )
 def test_a_wrong_input_is_named(files, name, line_number, text, message):

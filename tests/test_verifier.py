@@ -1,12 +1,11 @@
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import seeded
-from pydantic import ValidationError
+from conftest import refused, seeded
 
-from tidyvoice.errors import TidyVoiceError
 from tidyvoice.scoring.distribution import BINS, Distribution
 from tidyvoice.scoring.embeddings import load_embeddings
 from tidyvoice.scoring.normalization import as_norm
@@ -72,8 +71,7 @@ def test_decision_llr_and_threshold_agree(verifier, prior):
         assert result.same_speaker == (result.probability > 0.5)
     assert verifier.decide(0.0, prior / 2).threshold > result.threshold
     for wrong in (0, 1, math.nan):
-        with pytest.raises(TidyVoiceError, match="between 0 and 1"):
-            verifier.decide(0.5, wrong)
+        assert "between 0 and 1" in refused(verifier.decide, 0.5, wrong)
 
 
 def test_it_is_written_and_read(voices, verifier, tmp_path):
@@ -89,21 +87,14 @@ def test_it_is_written_and_read(voices, verifier, tmp_path):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"format": "other"}, "format: Input should be 'tidyvoice verifier 3'"),
         ({"mean": _text(np.ones(15))}, "a mean (15,) and a cohort (8, 16) do not agree"),
-        ({"mean": _text(np.ones(16))[:-8]}, "mean: "),
         ({"top_n": 1}, "top_n is 1, of a cohort of 8"),
-        ({"model": "m"}, "model: "),
-        ({"notes": {"trials": 1}}, "notes.trials: "),
     ],
 )
 def test_a_damaged_file_is_named(voices, tmp_path, values, message):
     path = fitted(voices).save(tmp_path)
     path.write_text(json.dumps(json.loads(path.read_text()) | values))
-    with pytest.raises(TidyVoiceError) as error:
-        Verifier.load(tmp_path)
-    assert str(error.value).startswith(f"{path}: ")
-    assert message in str(error.value)
+    assert f"{path}: {message}" in refused(Verifier.load, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -123,16 +114,10 @@ def test_the_best_of_many_strangers_exceeds_a_threshold_as_often_as_asked(
 
 
 def test_scores_that_give_no_threshold_are_refused():
-    with pytest.raises(TidyVoiceError, match="9 target trials are too few"):
-        Distribution.of(*listed(targets=9))
-    with pytest.raises(TidyVoiceError, match="all equal"):
-        Distribution.of(np.zeros(2000), np.arange(2000) < 50)
+    assert "9 target trials are too few" in refused(Distribution.of, *listed(targets=9))
+    assert "all equal" in refused(Distribution.of, np.zeros(2000), np.arange(2000) < 50)
     for false_alarm in (0, 1e-200, 1, math.nan):
-        with pytest.raises(TidyVoiceError, match="give a probability"):
-            Distribution.of(*listed()).threshold(false_alarm)
-    for values in ({"tail": (0.0, 0.1, 1.0, 0.0)}, {"target": [0] * BINS}):
-        with pytest.raises(ValidationError, match=r"possible|no trials"):
-            Distribution(**Distribution.of(*listed()).model_dump() | values)
+        assert "give a probability" in refused(Distribution.of(*listed()).threshold, false_alarm)
 
 
 def speakers(count, dimension=16, model="m"):
@@ -150,26 +135,15 @@ def test_candidates_have_the_highest_scores(verifier):
         best = [f"speaker {n}" for n in np.argsort(-scores)[:7]]
         assert [one.name for one in candidates] == best
         assert [one.score for one in candidates] == pytest.approx(np.sort(scores)[::-1][:7])
-    with pytest.raises(TidyVoiceError, match="top 0: ask for at least one"):
-        Gallery(everyone).nearest(vectors, verifier, 0)
+    assert "top 0: ask for at least one" in refused(Gallery(everyone).nearest, vectors, verifier, 0)
 
 
-def test_speakers_of_one_model_are_added_removed_and_replaced():
-    everyone = speakers(3)
-    gallery = Gallery(everyone)
-    gallery.remove("speaker 1")
-    assert gallery.names == ("speaker 0", "speaker 2")
-    gallery.add(Enrollment("speaker 0", everyone[1].vector, 1, 1.0, "m"), overwrite=True)
-    assert [speaker.recordings for speaker in gallery] == [1, 2]
-    with pytest.raises(TidyVoiceError, match="'speaker 0' is enrolled already"):
-        gallery.add(everyone[0])
-    with pytest.raises(TidyVoiceError, match="the name of the speaker is empty"):
-        gallery.add(Enrollment(" ", everyone[1].vector, 1, 1.0, "m"))
-    with pytest.raises(TidyVoiceError, match="'nobody' is not enrolled"):
-        gallery.remove("nobody")
+def test_a_gallery_is_of_one_model():
+    gallery = Gallery(speakers(3))
     for other in (speakers(9, model="other")[8], speakers(9, dimension=8)[8]):
-        with pytest.raises(TidyVoiceError, match="another model than 'speaker 0'"):
-            gallery.add(other)
+        assert "another model than 'speaker 0'" in refused(gallery.add, other)
+    unnamed = replace(speakers(1)[0], name=" ")
+    assert "the name of the speaker is empty" in refused(gallery.add, unnamed)
 
 
 @pytest.mark.parametrize("count", [0, 4])
@@ -181,20 +155,6 @@ def test_a_gallery_is_written_and_read(tmp_path, count):
     for one, other in zip(gallery, again, strict=True):
         np.testing.assert_array_equal(one.vector, other.vector)
         assert (other.recordings, other.seconds, other.model) == (2, 3.5, "m")
-
-
-def test_a_damaged_gallery_is_named(tmp_path):
-    good = {"model": "", "names": ["Ann", "Bob"], "vectors": np.ones((2, 4))}
-    good |= {"recordings": [1, 2], "seconds": [1.0, 2.0]}
-    for values, message in (
-        ({"names": ["Ann", "Ann"]}, "a name is empty or occurs twice"),
-        ({"names": ["Ann"]}, "longer"),
-        ({"vectors": np.full((2, 4), np.nan)}, "NaN or infinity"),
-        ({"recordings": [1, 0]}, "not above 0"),
-    ):
-        np.savez(tmp_path / "voices.npz", **good | values)
-        with pytest.raises(TidyVoiceError, match=f"voices.npz is not a readable file .*{message}"):
-            Gallery.load(tmp_path / "voices.npz")
 
 
 @pytest.mark.parametrize("first", [True, False])

@@ -1,7 +1,6 @@
 """Experiments in a table: settings, progress, record and results. Needs no torch.
 
-A damaged file gives one warning that names it and is left out, so that one broken experiment does
-not hide the others.
+A damaged file gives one warning that names it, and is left out.
 """
 
 import json
@@ -18,7 +17,7 @@ from tidyvoice.errors import TidyVoiceError, TidyVoiceWarning
 from tidyvoice.evaluation.evaluate import Evaluation, evaluate
 from tidyvoice.evaluation.tables import Cell, Table, decimals, percent
 from tidyvoice.record import Run, read_record
-from tidyvoice.report.system import load_system
+from tidyvoice.report.system import load_system, score_files
 from tidyvoice.report.training_log import TrainingLog, log_path, read_log
 from tidyvoice.settings import differences, flatten, read_yaml
 
@@ -94,14 +93,8 @@ def read_experiment(folder: Path) -> Experiment | None:
     settings = _readable(_settings, config) if config.is_file() else None
     if settings is None:
         return None
-    # The plain file, read last, replaces the gzip file of the same name.
-    scores = {
-        path.name.removesuffix(ending): path
-        for ending in (".score.gz", ".score")
-        for path in sorted((folder / "scores").glob(f"*{ending}"))
-    }
     log, record = _readable(read_log, log_path(folder)), _readable(read_record, folder) or ()
-    return Experiment(str(folder), settings, log, record, scores)
+    return Experiment(str(folder), settings, log, record, score_files(folder))
 
 
 def _settings(config: Path) -> dict[str, Any] | None:

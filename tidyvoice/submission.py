@@ -37,20 +37,16 @@ def write_submission(
 
     The same scores give the same bytes. Scores that are in-sample or confounded give a warning.
 
-    Args:
-        scores: score file by list, "A" and "U"; their labels are ignored.
-        trials: the lists; ids match with or without one trailing ``.wav``.
-        any_count: allow lists of another number of trials than the challenge's.
+    ``scores`` and ``trials`` are files by list, "A" and "U"; ids match with or without ``.wav``.
+    With ``any_count`` the lists may have another length than the challenge's.
     """
     refuse_inputs([out], [*companions(scores.values()), *trials.values()])
     values, systems, flaws = {}, {}, {kind: {} for kind in FLAWS}
     for which, name in NAMES.items():
         listed = read_trials(trials[which])
         if len(listed) != TRIALS[which] and not any_count:
-            raise TidyVoiceError(
-                f"{listed.source}: {len(listed):,} trials, but the challenge's list {which} has "
-                f"{TRIALS[which]:,}. Download it again, or allow it with --any-count."
-            )
+            text = f"{len(listed):,} trials, but the challenge's list {which} has {TRIALS[which]:,}"
+            raise TidyVoiceError(f"{listed.source}: {text}. Download it, or give --any-count.")
         table = read_scores(scores[which])
         if text := difference(table.trials, listed):
             raise TidyVoiceError(f"{text}. Give the scores of list {which}.")

@@ -7,8 +7,9 @@ from unittest.mock import Mock
 import numpy as np
 import pytest
 import soundfile
-from conftest import require, seeded
+from conftest import refused, require, seeded
 
+from tests.local.corpora import call
 from tests.preloaded import run
 from tidyvoice.audio import read_pcm16
 from tidyvoice.config import DataSettings
@@ -38,10 +39,6 @@ def corpus(root, speakers=5, ending=".wav"):
     return root
 
 
-def prepare(module, *arguments):
-    return run("python", "-m", f"local.{module}", *arguments)
-
-
 def command(*arguments):
     return run("tidyvoice", *arguments)
 
@@ -49,7 +46,7 @@ def command(*arguments):
 def test_m4a_files_become_the_samples_that_they_hold(tmp_path):
     require(bool(shutil.which("ffmpeg")), "ffmpeg is not installed")
     corpus(tmp_path / "vox" / "dev" / "aac", speakers=2, ending=".m4a")
-    done = prepare("voxceleb2", "--root", tmp_path / "vox", "--out", tmp_path / "data")
+    done = call("voxceleb2", "--root", tmp_path / "vox", "--out", tmp_path / "data")
     assert done.stdout.startswith("VoxCeleb1 and VoxCeleb2: the metadata are CC BY 4.0")
     assert "2 speakers, 6 utterances" in done.stdout, done.stderr
     assert not (tmp_path / "data" / "utt2dur").exists()
@@ -69,21 +66,18 @@ def test_m4a_files_become_the_samples_that_they_hold(tmp_path):
 def test_a_missing_ffmpeg_is_named(tmp_path, monkeypatch):
     (tmp_path / "a.m4a").write_bytes(b"something")
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(TidyVoiceError, match=r"a\.m4a needs ffmpeg"):
-        read_pcm16(tmp_path / "a.m4a")
+    assert "a.m4a needs ffmpeg" in refused(read_pcm16, tmp_path / "a.m4a")
 
 
 def test_parts_are_made_by_themselves_and_read_as_one(tmp_path):
     root, out = corpus(tmp_path / "vb"), tmp_path / "data"
     for number in (3, 1):
-        done = prepare("voxblink2", "--root", root, "--out", out, "--part", f"{number}/3")
+        done = call("voxblink2", "--root", root, "--out", out, "--part", f"{number}/3")
         assert done.returncode == 0, done.stderr
         assert command("shards", out, "--part", f"{number}/3").returncode == 0
-    with pytest.raises(TidyVoiceError, match=r"lacks part-002-of-003"):
-        ShardReader(out)
-    assert prepare("voxblink2", "--root", root, "--out", out, "--part", "2/3").returncode == 0
-    with pytest.raises(TidyVoiceError, match=r"part-002-of-003/shards is missing or unfinished"):
-        ShardReader(out)
+    assert "lacks part-002-of-003" in refused(ShardReader, out)
+    assert call("voxblink2", "--root", root, "--out", out, "--part", "2/3").returncode == 0
+    assert "part-002-of-003/shards is missing or unfinished" in refused(ShardReader, out)
     done = command("shards", out)
     assert done.stdout.count("already up to date") == 2, done.stderr
     assert done.stdout.count("written") == 1
@@ -113,11 +107,9 @@ def test_a_divided_folder_is_whole_or_refused(tmp_path):
     for number in (1, 2):
         part_folder(tmp_path, number, 2).mkdir()
     part_folder(tmp_path, 3, 4).mkdir()
-    with pytest.raises(TidyVoiceError, match="is divided twice"):
-        parts_of(tmp_path)
+    assert "is divided twice" in refused(parts_of, tmp_path)
     for text in ("0/3", "4/3", "a/b"):
-        with pytest.raises(TidyVoiceError, match="write 3/16 for the third"):
-            parse_part(text)
+        assert "write 3/16 for the third" in refused(parse_part, text)
 
 
 def test_unreadable_files_are_left_out_up_to_a_share(tmp_path):
@@ -126,8 +118,7 @@ def test_unreadable_files_are_left_out_up_to_a_share(tmp_path):
     spoilt = root / "id00003" / "video_é" / "00001.wav"
     content = spoilt.read_bytes()
     spoilt.write_bytes(b"RIFF nonsense")
-    with pytest.raises(TidyVoiceError, match=r"00001\.wav is not a readable audio"):
-        write_shards(data, per_shard=4)
+    assert "00001.wav is not a readable audio" in refused(write_shards, data, per_shard=4)
     with pytest.raises(TidyVoiceError, match=r"1 of 15 files are unreadable, --tolerate 0\.05 al"):
         write_shards(data, per_shard=4, tolerate=0.05)
     # The shards without an unreadable file stay, and the list survives an interruption.

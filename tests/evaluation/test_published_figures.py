@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import invoke, succeed
+from conftest import succeed
 
 from tests.report.support import COHORT, COSINE, make_experiment
+from tests.scoring.support import refusal
 from tidyvoice.evaluation.categories import KINDS
 
 PUBLISHED = Path(__file__).parents[2] / "conf/tidyvoice/published.yaml"
@@ -73,19 +74,10 @@ def test_ours_are_ranked_among_the_published_systems(tmp_path):
     assert rates == sorted(rates)
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"sources": "x"}, "unknown key systems.baseline.sources: did you mean .*.source"),
-        ({"results": {"Dev": {"eer_percent": {"all/all": 3.0}}}}, "there is no 'Dev'"),
-        ({"results": {"dev": {"eer_percent": {"all/all": 101.0}}}}, "less than or equal to 100"),
-    ],
-)
-def test_mistakes_in_the_published_file_are_named(tmp_path, change, message):
+def test_results_of_a_list_that_is_not_described_are_refused(tmp_path):
     path = make_scores(tmp_path, "x")
-    result = invoke("metrics", path, "--published", write_changed(tmp_path, change))
-    assert result.exit_code == 1
-    assert re.search(message, result.output)
+    changed = write_changed(tmp_path, {"results": {"Dev": {"eer_percent": {"all/all": 3.0}}}})
+    assert "there is no 'Dev'" in refusal("metrics", path, "--published", changed)
 
 
 @pytest.mark.parametrize(
@@ -99,7 +91,5 @@ def test_mistakes_in_the_published_file_are_named(tmp_path, change, message):
 )
 def test_mistakes_are_one_line(tmp_path, monkeypatch, arguments, message):
     monkeypatch.chdir(tmp_path)
-    result = invoke("metrics", make_scores(tmp_path, "x"), *arguments, "--published", PUBLISHED)
-    assert result.exit_code == 1
-    (line,) = result.output.splitlines()
-    assert message in line
+    command = ("metrics", make_scores(tmp_path, "x"), *arguments, "--published", PUBLISHED)
+    assert message in refusal(*command)

@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from conftest import fill_weights, invoke, prepared, seeded, succeed
+from conftest import fill_weights, prepared, refused, seeded, stop_extraction, succeed, write_model
 
 from tests.preloaded import environment
 from tidyvoice.audio import read_pcm16
-from tidyvoice.config import ModelSettings
 from tidyvoice.data.manifest import Manifest, scan
 from tidyvoice.data.packing import write_shards
 from tidyvoice.distributed import choose_device
@@ -22,7 +21,6 @@ from tidyvoice.errors import TidyVoiceError
 from tidyvoice.extraction import extract as module
 from tidyvoice.extraction.extract import extract
 from tidyvoice.frontend import FrontendSettings
-from tidyvoice.modelhub.folder import save_model_config
 from tidyvoice.models import build_model
 from tidyvoice.scoring.embeddings import load_embeddings
 
@@ -30,12 +28,6 @@ from tidyvoice.scoring.embeddings import load_embeddings
 def make_encoder(seed=1, precision="float32"):
     model = fill_weights(build_model("SimAM_ResNet34_ASP", in_planes=4, embed_dim=24), seed)
     return SpeakerEncoder(model, FrontendSettings(), device="cpu", precision=precision)
-
-
-def save_model(folder, model, width):
-    settings = ModelSettings(args={"in_planes": width, "embed_dim": 24})
-    save_model_config(folder, settings, FrontendSettings(), ["nobody"])
-    torch.save(model.state_dict(), folder / "avg_model.pt")
 
 
 @pytest.fixture(scope="module")
@@ -48,34 +40,12 @@ def data(tmp_path):
     return prepared(tmp_path, speakers=4, utterances=3, seconds=0.4)
 
 
-def stop(encoder, data, out, batches):
-    """Play Ctrl-C after some batches, each of which is written at once."""
-    count, embed = 0, encoder.embed_samples
-
-    def embed_samples(samples):
-        nonlocal count
-        if count == batches:
-            raise KeyboardInterrupt
-        count += 1
-        return embed(samples)
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "SHARE", 0.0)
-        patch.setattr(module, "SHORTEST", 0.0)
-        patch.setattr(encoder, "embed_samples", embed_samples)
-        with pytest.raises(KeyboardInterrupt):
-            extract(encoder, data, out, memory_mib=1)
-    torch.set_num_threads(threads)
-
-
 def test_what_was_stopped_goes_on_to_the_same_bytes(encoder, data, tmp_path, capsys):
     whole, out = tmp_path / "whole.npz", tmp_path / "e.npz"
     made = extract(encoder, data, whole, memory_mib=1)
     assert (made.utterances, made.resumed, made.failed) == (12, 0, 0)
     for batches in (1, 2):
-        stop(encoder, data, out, batches)
+        stop_extraction(encoder, data, out, batches, memory_mib=1)
         assert not out.exists()
     made = extract(encoder, data, out, memory_mib=1)
     assert made.utterances == 12
@@ -88,7 +58,7 @@ def test_what_was_stopped_goes_on_to_the_same_bytes(encoder, data, tmp_path, cap
 @pytest.mark.parametrize("change", ["model", "longest", "utterances", "code", "batch_frames"])
 def test_parts_of_another_plan_are_deleted(encoder, data, tmp_path, capsys, monkeypatch, change):
     out = tmp_path / "e.npz"
-    stop(encoder, data, out, 1)
+    stop_extraction(encoder, data, out, memory_mib=1)
     if change == "code":
         monkeypatch.setattr(module, "source_hash", lambda: "other")
     other = make_encoder(2) if change == "model" else encoder
@@ -101,23 +71,6 @@ def test_parts_of_another_plan_are_deleted(encoder, data, tmp_path, capsys, monk
     assert out.read_bytes() == (tmp_path / "fresh.npz").read_bytes()
 
 
-@pytest.mark.parametrize(
-    ("items", "vectors", "reason"),
-    [
-        ([0], np.zeros((1, 23), np.float32), r"vectors are float32 \(1, 23\)"),
-        ([-1], np.zeros((1, 24), np.float32), "an item is negative"),
-        ([12], np.zeros((1, 24), np.float32), "out of bounds"),
-    ],
-)
-def test_a_damaged_part_is_named(encoder, data, tmp_path, items, vectors, reason):
-    stop(encoder, data, tmp_path / "e.npz", 1)
-    part = next((tmp_path / "e.npz.parts").glob("*.npz"))
-    np.savez(part, items=items, vectors=vectors)
-    message = rf"^{part} is not a readable part .*{reason}.*: delete it, and run again"
-    with pytest.raises(TidyVoiceError, match=message):
-        extract(encoder, data, tmp_path / "e.npz", memory_mib=1)
-
-
 def test_unfit_files_are_left_out_and_listed(encoder, data, tmp_path):
     whole = tmp_path / "whole.npz"
     extract(encoder, data, whole)
@@ -125,10 +78,9 @@ def test_unfit_files_are_left_out_and_listed(encoder, data, tmp_path):
     (corpus / "id000001" / "en" / "en_0.wav").unlink()
     (corpus / "id000002" / "fr" / "fr_1.wav").write_bytes(b"RIFF")
     out, listed = tmp_path / "e.npz", tmp_path / "e.npz.failed.txt"
-    save_model(tmp_path / "model", encoder.model, 4)
+    write_model(tmp_path / "model", 4, 24, seed=1)
     command = ("extract", "--model", tmp_path / "model", "--data", data, "--out", out)
     assert f"; 2 utterances failed, listed in {listed}" in succeed(*command)
-    assert invoke(*command, "--strict").exit_code == 1
     lines = [line.split(" ", 1) for line in listed.read_text().splitlines()]
     assert [name for name, _ in lines] == ["id000001/en/en_0.wav", "id000002/fr/fr_1.wav"]
     assert "is missing" in lines[0][1]
@@ -202,27 +154,22 @@ def test_a_long_recording_is_the_weighted_mean_of_its_pieces(encoder, tmp_path, 
     assert np.abs(vectors["whole"][long] - vectors["pieces"][long]).max() > 1e-3
 
 
-def test_embeddings_do_not_depend_on_the_memory(encoder, data, tmp_path):
-    tables = []
+def test_embeddings_are_those_of_the_plain_loop_whatever_the_memory(encoder, data, tmp_path):
+    tables, plain = [], []
     for mib in (1, None):
         extract(encoder, data, tmp_path / "e.npz", memory_mib=mib)
         tables.append(load_embeddings(tmp_path / "e.npz"))
-    one, other = (table.vectors for table in tables)
-    assert tables[0].ids == tables[1].ids == Manifest.read(data).table["utterance"].to_list()
-    # 36 layers round twice each, in an order that the batch chooses: 72 eps = 9e-6 at most.
-    difference = np.linalg.norm(one - other, axis=1)
-    assert (difference < 1e-5 * np.linalg.norm(other, axis=1)).all()
-
-
-def test_embeddings_equal_the_plain_loop(encoder, data, tmp_path):
-    extract(encoder, data, tmp_path / "e.npz")
-    table = load_embeddings(tmp_path / "e.npz")
-    for index, row in enumerate(Manifest.read(data).table.iter_rows(named=True)):
-        waveform = torch.from_numpy(read_pcm16(row["path"]).copy()).float()[None] / 32768
+    manifest = Manifest.read(data).table
+    assert tables[0].ids == tables[1].ids == manifest["utterance"].to_list()
+    for path in manifest["path"]:
+        waveform = torch.from_numpy(read_pcm16(path).copy()).float()[None] / 32768
         with torch.no_grad():
-            plain = encoder.model(encoder.frontend(waveform))[0].numpy()
-        distance = np.linalg.norm(table.vectors[index] - plain)
-        assert distance < 1e-4 * np.linalg.norm(plain)
+            plain.append(encoder.model(encoder.frontend(waveform))[0].numpy())
+    one, other = (table.vectors for table in tables)
+    # 36 layers round twice each, in an order that the batch chooses: 72 eps = 9e-6 at most.
+    for found, expected, limit in ((one, other, 1e-5), (one, np.array(plain), 1e-4)):
+        distance = np.linalg.norm(found - expected, axis=1)
+        assert (distance < limit * np.linalg.norm(expected, axis=1)).all()
 
 
 def test_a_limit_takes_a_seeded_part(encoder, data, tmp_path):
@@ -242,14 +189,12 @@ def test_a_strict_extraction_stops_at_an_unfit_file_and_writes_no_table(encoder,
     with pytest.raises(TidyVoiceError, match=r"id000002/en/en_0\.wav has 399 samples"):
         extract(encoder, data, tmp_path / "e.npz", strict=True)
     assert not (tmp_path / "e.npz").exists()
-    with pytest.raises(TidyVoiceError, match="is a folder: give the file"):
-        extract(encoder, data, tmp_path)
+    assert "is a folder: give the file" in refused(extract, encoder, data, tmp_path)
 
 
 @pytest.mark.parametrize("name", ["cuda:99", "gpu"])
 def test_a_device_that_is_not_there_is_named(name):
-    with pytest.raises(TidyVoiceError, match=f"device {name} is not available"):
-        choose_device(name)
+    assert f"device {name} is not available" in refused(choose_device, name)
 
 
 def start(model, data, out, processes):
@@ -268,8 +213,7 @@ def finish(process):
 
 
 def test_killed_twice_and_ended_by_two_processes_it_has_the_same_bytes(tmp_path):
-    model = fill_weights(build_model("SimAM_ResNet34_ASP", in_planes=8, embed_dim=24), 1)
-    save_model(tmp_path / "model", model, 8)
+    write_model(tmp_path / "model", 8, 24)
     rng = seeded(1)
     for number in range(500):
         path = tmp_path / "corpus" / f"id{number % 9}" / "en" / f"{number}.wav"

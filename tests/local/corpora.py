@@ -1,5 +1,6 @@
 """Miniature corpora, their archives, and the commands that read them."""
 
+import io
 import tarfile
 import zipfile
 from pathlib import Path
@@ -8,7 +9,7 @@ import numpy as np
 import soundfile
 from conftest import seeded
 
-from tests.preloaded import Completed, environment, run
+from tests.preloaded import Completed, environment, failing, run
 
 
 def write_wav(path: Path, seconds: float = 0.3, rate: int = 16000, channels: int = 1) -> Path:
@@ -32,6 +33,26 @@ def pack(archive: Path, content: Path, name: str) -> Path:
     return archive
 
 
+def tar(files: dict[str, bytes], mode: str = "w:gz") -> bytes:
+    """Return a tar of these files."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode=mode) as archive:
+        for name, content in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+def zipped(files: dict[str, bytes | str]) -> bytes:
+    """Return a zip of these files."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return buffer.getvalue()
+
+
 def call(module: str, *arguments: object, **changes: str) -> Completed:
     """``python -m local.MODULE ARGUMENTS`` as a user calls it."""
     return run("python", "-m", f"local.{module}", *arguments, env=environment(**changes))
@@ -47,8 +68,4 @@ def succeed(*command: object, **environment: str) -> str:
 
 def fail(*command: object, **environment: str) -> str:
     """Return the one line in which the command ends."""
-    done = call(*command, **environment)
-    (line,) = done.stderr.splitlines()
-    assert done.returncode == 1, done.stdout + done.stderr
-    assert line.startswith("error: ")
-    return line
+    return failing(call(*command, **environment))

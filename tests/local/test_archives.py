@@ -7,32 +7,14 @@ import tarfile
 import zipfile
 
 import pytest
-from conftest import seeded, small_disk
+from conftest import refused, seeded
 
+from tests.local.corpora import tar, zipped
 from tidyvoice import archives
 from tidyvoice.archives import unpack
 from tidyvoice.errors import TidyVoiceError
 
 FILES = {f"top/id{n}/en/{n}.wav": seeded(n).bytes(5000 + n) for n in range(4)}
-
-
-def tar(files, mode="w:gz"):
-    """The bytes of a tar of ``files``."""
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode=mode) as archive:
-        for name, content in files.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            archive.addfile(info, io.BytesIO(content))
-    return buffer.getvalue()
-
-
-def zipped(files):
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in files.items():
-            archive.writestr(name, content)
-    return buffer.getvalue()
 
 
 def special(kind, target="", size=0):
@@ -65,8 +47,7 @@ def test_all_that_is_inside_comes_out(tmp_path, name):
     unpack(tmp_path / name, tmp_path / "corpus/out")
     assert tree(tmp_path / "corpus/out") == files
     assert os.listdir(tmp_path / "corpus") == ["out"]
-    with pytest.raises(TidyVoiceError, match=r"out exists"):
-        unpack(tmp_path / name, tmp_path / "corpus/out")
+    assert "out exists" in refused(unpack, tmp_path / name, tmp_path / "corpus/out")
     assert tree(tmp_path / "corpus/out") == files
 
 
@@ -82,10 +63,7 @@ def changed(packed, place):
 
 HEADER = PLAIN.find(b"top/id2/")  # of the third file
 DAMAGED = [
-    *(packed[:length] for packed in (INNER, PLAIN, zipped(FILES)) for length in (0, 1, 512, 6500)),
-    *(packed[:-9] for packed in (INNER, zipped(FILES))),
-    *(changed(packed, len(packed) // 2) for packed in (INNER, zipped(FILES))),
-    *(PLAIN[:HEADER], changed(PLAIN, HEADER)),
+    *(b"", PLAIN[:6500], PLAIN[:HEADER], changed(PLAIN, HEADER), INNER[:-9]),
     changed(tar({"a": b"x", "b": bytes(2048)}, "w"), 1024),  # zeros, but not at the end
 ]
 
@@ -119,7 +97,6 @@ BLOATED = tar({"n" * 2**21: b"x"})  # a name of 2 MiB
         (tar({"a": b"x", "./a": b"y"}), "the member a cannot be written .File exists"),
         (zipped({"a": b"x", "a/b": b"y"}), "the member b cannot be written"),
         (tar({"a\nb": b"x"}), "no valid name"),
-        (tar({"n" * 256: b"x"}), "File name too long"),
         (tar({"a.zip": zipped({"b.tar": tar({"c.zip": zipped({"d.tar": PLAIN})})})}), "too deep"),
         (zipped({"..\\evil": b"x"}), "leads out of the folder"),
         (zipped({"/evil": b"x"}), "'/evil' leads out of the folder"),
@@ -144,11 +121,3 @@ def test_an_interruption_leaves_nothing(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         unpack(tmp_path / "a.tar.gz", tmp_path / "out")
     assert os.listdir(tmp_path) == ["a.tar.gz"]
-
-
-def test_a_full_disk_leaves_room_to_try_again(tmp_path):
-    (tmp_path / "a.tar.gz").write_bytes(tar({"big": bytes(2**21)}))
-    with small_disk(tmp_path / "disk", "1m"):
-        with pytest.raises(TidyVoiceError, match=r"a\.tar\.gz unpacks to more than the disk has"):
-            unpack(tmp_path / "a.tar.gz", tmp_path / "disk" / "out")
-        assert os.listdir(tmp_path / "disk") == []

@@ -49,25 +49,20 @@ def components(monkeypatch):
     with ExitStack() as stack:
         for registry in (*registries, AUGMENTATIONS):
             stack.enter_context(patch.dict(registry))
-        yield from _settings_of_examples(monkeypatch)
-
-
-def _settings_of_examples(monkeypatch):
-    text = EXTENDING.read_text()
-    for code in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
-        exec(code, {"__name__": "own"})
-    settings = {}
-    for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL):
-        for key, values in yaml.safe_load(block).items():
-            settings.setdefault(key, {}).update(values)
-    monkeypatch.setattr(campplus, "DENSE_BLOCKS", ((2, 1),))
-    monkeypatch.setattr(ecapa_tdnn, "PARTS", 2)
-    POOLINGS["MQMHASTP"] = partial(MQMHASTP, heads=2)
-    resnet = MODELS["ResNet293"]
-    MODELS["ResNet293"] = partial(resnet.func, resnet.args[0], (1, 1, 1, 1))
-    stages, block = MODELS["ReDimNetB2"].args
-    MODELS["ReDimNetB2"] = partial(MODELS["ReDimNetB2"].func, stages[1:2], block)
-    yield settings
+        text, settings = EXTENDING.read_text(), {}
+        for code in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
+            exec(code, {"__name__": "own"})
+        for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL):
+            for key, values in yaml.safe_load(block).items():
+                settings.setdefault(key, {}).update(values)
+        monkeypatch.setattr(campplus, "DENSE_BLOCKS", ((2, 1),))
+        monkeypatch.setattr(ecapa_tdnn, "PARTS", 2)
+        POOLINGS["MQMHASTP"] = partial(MQMHASTP, heads=2)
+        resnet = MODELS["ResNet293"]
+        MODELS["ResNet293"] = partial(resnet.func, resnet.args[0], (1, 1, 1, 1))
+        stages, block = MODELS["ReDimNetB2"].args
+        MODELS["ReDimNetB2"] = partial(MODELS["ReDimNetB2"].func, stages[1:2], block)
+        yield settings
 
 
 @pytest.mark.parametrize(("name", "args", "frontend"), CASES, ids=[case[0] for case in CASES])

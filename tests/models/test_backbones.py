@@ -107,7 +107,6 @@ def test_a_network_trains_and_computes_in_half_precision(name, settings, blocks)
         ("ResNet34", {"feat_dim": 84}, "a multiple of 8 features a frame, not 84"),
         ("CAMPPlus", {"embed_dims": 9, "bn_size": "x"}, "bn_size: .*did you mean embed_dim"),
         ("ReDimNetB2", {}, "ReDimNet with C = 16 takes a multiple of 24 features a frame, not 80"),
-        ("SimAM_ResNet10_ASP", {}, "did you mean SimAM_ResNet100_ASP"),
     ],
 )
 def test_impossible_settings_are_errors(name, arguments, message):

@@ -61,6 +61,14 @@ def run(*command: object, cwd: Path = ROOT, env: Mapping[str, str] | None = None
     return subprocess.run([*map(str, command)], env=env or environment(), **options)
 
 
+def failing(result: Completed) -> str:
+    """Return the one line in which a command ends."""
+    assert result.returncode == 1, result.stdout + result.stderr
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("error: ")
+    return line
+
+
 def shell(command: str, folder: Path, env: Mapping[str, str] | None = None) -> Completed:
     """Run a line of bash in a folder."""
     return run("bash", "-c", command, cwd=folder, env=env)

@@ -37,14 +37,6 @@ def run(hub: FakeHub, where: Path, *command: object, **changes: str):
     return preloaded.run(*command, cwd=where, env=env)
 
 
-def failing(result) -> str:
-    """Return the only line of an error."""
-    assert result.returncode == 1, result.stdout + result.stderr
-    (line,) = result.stderr.splitlines()
-    assert line.startswith("error: ")
-    return line
-
-
 def make_trained(folder: Path, corpus: Path, voices: Path) -> Trained:
     """Train and score on a corpus of eight speakers.
 

@@ -8,7 +8,8 @@ import pytest
 from huggingface_hub import ModelCard
 
 from tests.fake_hub import READ_TOKEN, REPOSITORY, TOKEN, fake_hub
-from tests.publish.support import failing, run
+from tests.preloaded import failing
+from tests.publish.support import run
 from tidyvoice.encoder import SpeakerEncoder
 
 
@@ -71,10 +72,8 @@ def test_files_of_another_model_are_deleted_from_the_repository(hub, trained, tm
     ("message", "refuse", "environment"),
     [
         ("needs the network and a token: set HF_TOKEN", {}, {"HF_TOKEN": ""}),
-        ("HTTP status 401 .*; check the name", {}, {"HF_TOKEN": "hf_wrong"}),
         ("HTTP status 403 .*; check that HF_TOKEN", {}, {"HF_TOKEN": READ_TOKEN}),
         ("somebody else changed the repository", {"/commit/": (412, "")}, {}),
-        (r"http://\[::1\]:9 .*: check the network", {}, {"HF_ENDPOINT": "http://[::1]:9"}),
     ],
 )
 def test_failed_uploads_are_one_line(hub, trained, tmp_path, message, refuse, environment):

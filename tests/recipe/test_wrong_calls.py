@@ -26,14 +26,10 @@ def test_without_arguments_it_lists_and_starts_nothing(untouched):
     [
         ("--recipe none", "--recipe none: there are mini, tidyvoice"),
         ("--recipe mini --stage 9", "--stage 9 --stop-stage 8: stages are 1 to 8"),
-        (
-            "--recipe mini --stage 6 --stop-stage 5",
-            "--stop-stage 5: stages are 1 to 8",
-        ),
+        ("--recipe mini --stage 6 --stop-stage 5", "--stop-stage 5: stages are 1 to 8"),
         ("--recipe mini --variant contast", "--variant contast: there is no conf/variants/contast"),
         ("--recipe mini --calib-speakers x", "--calib-speakers x: give a whole number"),
         ("--recipe mini --set large_margin.seed=2", "unknown key large_margin"),
-        ("--recipe mini --set finetune.margn.final_margin=1", "margn: did you mean margin?"),
         ("--recipe mini --topn 30", "unknown option --topn"),
         ("--recipe mini --set average=4", "average is above epochs"),
         ("--recipe mini --set seed", "--set seed: write KEY=VALUE"),

@@ -1,14 +1,10 @@
-"""Experiments, pages and a browser for the tests of the report."""
+"""Experiments and pages for the tests of the report."""
 
 import json
-import os
-import shutil
-import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 from tidyvoice.scoring.lineage import write_with_lineage
 from tidyvoice.scoring.provenance import Remark, Source, Step
@@ -108,18 +104,3 @@ def plain_rates(scores, label, thresholds):
     fnr = np.array([(scores[label] < t).mean() for t in thresholds])
     fpr = np.array([(scores[~label] >= t).mean() for t in thresholds])
     return fnr, fpr
-
-
-def browse(page: Path, profile: Path, *options: str) -> tuple[str, list[str]]:
-    """The page's elements after loading, and the complaints of the console."""
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    if chromium is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("chromium is missing, and in CI it must not be")
-        pytest.skip("no chromium: install it to have the report looked at in a browser")
-    switches = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run"
-    switches += " --disable-background-networking --disable-component-update --disable-sync"
-    switches += " --enable-logging=stderr --dump-dom"
-    command = [chromium, *switches.split(), f"--user-data-dir={profile}", *options, page.as_uri()]
-    run = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
-    return run.stdout, [line for line in run.stderr.splitlines() if "CONSOLE" in line]

@@ -2,10 +2,12 @@
 
 import json
 import re
+import shutil
+import subprocess
+from pathlib import Path
 
 import pytest
-
-from tests.report.support import browse
+from conftest import require
 
 MEASURE = """<script>
 const page = document.documentElement;
@@ -26,6 +28,18 @@ parent.postMessage(JSON.stringify({
 FRAME = """<!DOCTYPE html><title>nothing yet</title>
 <script>onmessage = (event) => { document.title = event.data; };</script>
 <iframe src="measured.html" width="%d" height="900" style="border: 0"></iframe>"""
+
+
+def browse(page: Path, profile: Path, *options: str) -> tuple[str, list[str]]:
+    """The page's elements after loading, and the complaints of the console."""
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    require(chromium is not None, "no chromium: install it to have the report shown in a browser")
+    switches = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run"
+    switches += " --disable-background-networking --disable-component-update --disable-sync"
+    switches += " --enable-logging=stderr --dump-dom"
+    command = [chromium, *switches.split(), f"--user-data-dir={profile}", *options, page.as_uri()]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    return run.stdout, [line for line in run.stderr.splitlines() if "CONSOLE" in line]
 
 
 def test_a_browser_shows_the_page_without_complaint(pages, tmp_path):

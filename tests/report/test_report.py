@@ -10,7 +10,6 @@ from conftest import succeed
 
 from tests.report.support import COSINE, LLR, OVERLAP, Page, make_experiment
 from tests.scoring.support import refusal
-from tidyvoice.report import drawing
 
 
 def report(*arguments):
@@ -46,13 +45,6 @@ def test_each_figure_is_there_with_its_download(pages):
         assert "var(" not in svg  # it stands alone, outside the page
     bare = Page(pages["bare"].read_text())
     assert list(bare.links) == ["det.svg", "scores.svg", "cost.svg", "bayes-error.svg"]
-
-
-def test_colours_of_figures_are_those_of_the_page(pages):
-    light, dark = pages["two"].read_text().split("prefers-color-scheme: dark", 1)
-    for colour, variable in drawing.VARIABLES.items():
-        assert f"{variable}: {colour};" in light
-        assert re.search(rf"{variable}: #\w{{6}};", dark.split("* {")[0])
 
 
 def test_the_page_names_what_is_missing(pages):
@@ -132,7 +124,7 @@ def test_a_score_file_is_a_system(tmp_path):
 def test_mistakes_are_one_line_and_no_page_is_written(tmp_path):
     folder = make_experiment(tmp_path / "exp", steps=(COSINE,))
     message = refusal("report", folder, "--scores", "eval")
-    assert "no score file 'eval.score'; there are: dev.score" in message
+    assert "no score file 'eval.score'; there are: dev" in message
     assert "none: no such experiment folder" in refusal("report", tmp_path / "none")
     for name in ("scores/dev.score", "config.yaml", "log/train.jsonl"):
         assert f"{folder / name} is an input" in refusal("report", folder, "--out", folder / name)

@@ -3,11 +3,9 @@
 from pathlib import Path
 
 import numpy as np
-import pytest
 from typer.testing import CliRunner
 
 from tidyvoice.cli import app, spread
-from tidyvoice.errors import TidyVoiceError
 from tidyvoice.evaluation.categories import evaluate
 from tidyvoice.scoring.embeddings import load_embeddings, save_embeddings
 from tidyvoice.scoring.trials import read_scores
@@ -36,14 +34,6 @@ def refusal(line: str, *more: object) -> str:
     (message,) = result.output.strip().splitlines()
     assert message.startswith("error: ")
     return message
-
-
-def refused(call, *arguments, **options) -> str:
-    """The one-line message of a call that must fail."""
-    with pytest.raises(TidyVoiceError) as error:
-        call(*arguments, **options)
-    assert "\n" not in str(error.value)
-    return str(error.value)
 
 
 def write_set(folder: Path, name: str, first: int, speakers: int, trained_on: list[str]) -> None:

@@ -95,5 +95,5 @@ def test_rows_get_their_intervals():
 def test_labels_that_the_speakers_contradict_are_refused():
     table = scored()
     table.trials.label[7] = not table.trials.label[7]
-    with pytest.raises(TidyVoiceError, match=r"list:8: .*contradict the label \(1 such"):
+    with pytest.raises(TidyVoiceError, match=r"list:8: .*label that contradicts the speakers"):
         resampled(table, 10)

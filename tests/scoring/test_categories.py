@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from conftest import refused
 
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.evaluation.categories import CATEGORIES, evaluate
@@ -65,8 +66,7 @@ def test_languages_and_speakers_from_ids_and_from_tables(tmp_path):
     table = read_maps([tmp_path / "one", tmp_path / "two"], "language")
     assert languages_of(TRIALS, table).names == ["en", "fr", "zh-CN"]
     del table["b/en/4"]
-    with pytest.raises(TidyVoiceError, match=r"pairs:3: no language for 'b/en/4.wav'"):
-        languages_of(TRIALS, table)
+    assert "pairs:3: no language for 'b/en/4.wav'" in refused(languages_of, TRIALS, table)
     with pytest.raises(TidyVoiceError, match="another file has a speaker of 'a/en/1' already"):
         read_maps([tmp_path / "one", tmp_path / "one"], "speaker")
     assert speakers_of(replace(TRIALS, ids=list("abcdef"))) is None

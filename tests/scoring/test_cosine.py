@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.conftest import seeded
-from tests.scoring.support import refused
+from tests.conftest import refused, seeded
 from tidyvoice.scoring import cosine
 from tidyvoice.scoring.cosine import cosine_scores
 from tidyvoice.scoring.embeddings import Embeddings
@@ -39,4 +38,3 @@ def test_vectors_without_direction_are_named(value, mean):
     vectors = TABLE.vectors.copy()
     vectors[4] = value
     assert "embedding of 'u4'" in refused(cosine_scores, Embeddings(IDS, vectors), TRIALS, mean)
-    assert "shape (15,)" in refused(cosine_scores, TABLE, TRIALS, np.zeros(15))

@@ -5,9 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.conftest import seeded
-from tests.scoring.support import refused
-from tidyvoice.scoring import language_norm, normalization
+from tests.conftest import refused, seeded
+from tidyvoice.scoring import normalization
 from tidyvoice.scoring.cohort import Cohort
 from tidyvoice.scoring.cosine import cosine_scores
 from tidyvoice.scoring.embeddings import Embeddings
@@ -86,7 +85,7 @@ def normalized(cohort, languages, top_n=TOP_N, shrinkage=SHRINKAGE):
 @pytest.mark.parametrize(("block", "top_n"), [(512, TOP_N), (3, TOP_N), (512, 100)])
 def test_agrees_with_the_definition(monkeypatch, languages, block, top_n):
     monkeypatch.setattr(normalization, "BLOCK", block)
-    monkeypatch.setattr(language_norm, "UTTERANCES", block)
+    monkeypatch.setattr(normalization, "UTTERANCES", block)
     ours = normalized(COHORT, languages, top_n)
     assert ours.dtype == np.float64
     np.testing.assert_allclose(ours, definition(languages, top_n), atol=1e-5)
@@ -128,8 +127,6 @@ def test_each_language_counts_equally():
 
 
 def test_wrong_inputs_are_refused():
-    narrow = Embeddings(IDS, TABLE.vectors[:, :5])
     assert "from 2 to 100" in refused(normalized, COHORT, KNOWN, top_n=101)
     one = dict.fromkeys(IDS, "de")
     assert "are in 'de'" in refused(language_posteriors, TRIALS, TABLE, TABLE, one)
-    assert "has 5 columns" in refused(language_posteriors, TRIALS, TABLE, narrow, UTT2LANG)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.scoring.support import refused
+from tests.conftest import refused
 from tidyvoice.model_files import OTHERS
 from tidyvoice.scoring.leaks import LeakGuard, People
 from tidyvoice.scoring.provenance import describe
@@ -45,7 +45,7 @@ def labelled(wrong: int) -> Trials:
 
 @pytest.mark.parametrize("wrong", [1, 40])
 def test_a_wrong_label_does_not_take_the_speakers_from_the_guard(wrong):
-    assert "dev.trials:101: the label" in refused(People.of, "trials", "x", labelled(wrong))
+    assert "dev.trials:101: the trial" in refused(People.of, "trials", "x", labelled(wrong))
     names = {utterance: f"x{utterance}" for utterance in labelled(wrong).ids}
     given = People.of("trials", "x", labelled(wrong), names)
     assert "share 1 speakers (s3)" in refused(LeakGuard().disjoint, given, cohort(["s3"]))

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from sklearn.isotonic import IsotonicRegression
 
-from tests.conftest import seeded
-from tests.scoring.support import refused
+from tests.conftest import refused, seeded
 from tidyvoice.scoring.metrics import (
     Costs,
     act_dcf,
@@ -130,7 +129,6 @@ def test_cllr_at_its_ends():
         ([1, 2], [1, 1], {}, "no non-target trial among 2"),
         ([1, np.nan], [1, 0], {}, "1 of 2 scores are NaN"),
         ([1, 2], [0, 1], {"p_target": 1}, "p_target"),
-        ([1, 2], [0, 1], {"c_fa": np.nan}, "c_fa"),
     ],
 )
 def test_scores_without_error_rates_and_wrong_costs_are_refused(

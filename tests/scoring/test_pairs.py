@@ -8,8 +8,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from tests.conftest import seeded
-from tests.scoring.support import refused
+from tests.conftest import refused, seeded
 from tidyvoice.scoring import pairs
 from tidyvoice.scoring.pairs import make_trials, same_trials
 from tidyvoice.scoring.trials import Trials, read_trials

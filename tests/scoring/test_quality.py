@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.scoring.support import refused
+from tests.conftest import refused
 from tidyvoice.scoring.calibration import Features
 from tidyvoice.scoring.embeddings import save_embeddings
 from tidyvoice.scoring.tables import CohortFiles, Tables
@@ -50,10 +50,19 @@ def test_measures_by_hand(tmp_path):
     ("files", "message"),
     [
         ({"seconds": "a/en/1 1\nc/fr/1 2\n"}, "L:1: no duration for 'b/en/1'"),
-        ({"seconds": "a/en/1 1\nb/en/1 0\nc/fr/1 nan\n"}, "'b/en/1' is 0 (2 such ids)"),
+        ({"seconds": "a/en/1 1\nb/en/1 0\nc/fr/1 nan\n"}, "'b/en/1' is 0 (1 more such)"),
         ({"last": (0, 0)}, "L: the length of the embedding of 'a/en/1.wav' is 0"),
     ],
 )
 def test_what_cannot_be_measured_is_named(tmp_path, files, message):
     assert message in refused(tables(tmp_path, **files).measures, TRIALS)
     assert '["en"]): give seconds' in refused(tables, tmp_path, "a en\n")
+
+
+def test_embeddings_of_another_size_are_refused(tmp_path):
+    paths = [tmp_path / "two.npz", tmp_path / "three.npz"]
+    for path, size in zip(paths, (2, 3), strict=True):
+        save_embeddings(path, ["a/en/1"], np.ones((1, size)))
+    cohort = CohortFiles(paths[1], tmp_path / "utt2spk")
+    for wrong in ([paths], [paths[:1], paths[1]], [paths[:1], None, cohort]):
+        assert "are embeddings of different models" in refused(Tables, *wrong)

@@ -15,7 +15,7 @@ from tidyvoice.cli import (  # noqa: F401
     scores,
     training,
 )
-from tidyvoice.cli.app import app
+from tidyvoice.cli.common import app
 
 
 def main() -> None:

@@ -1,26 +1,15 @@
 """Commands on recordings: embeddings, decisions, enrolled speakers, and the demo page."""
 
-import json
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from tidyvoice.cli.app import (
-    AllowOverlap,
-    AsJson,
-    CohortSpeakers,
-    CohortTable,
-    Device,
-    Mean,
-    Model,
-    Speakers,
-    TopN,
-    command,
-)
+from tidyvoice.cli import common
+from tidyvoice.cli.common import command, emit
 from tidyvoice.errors import TidyVoiceError
+from tidyvoice.files import one_at_a_time, refuse_inputs
 from tidyvoice.verification import IDENTIFICATION
 
 Channel = Annotated[int, typer.Option(min=0, help="channel of the recordings, from 0")]
@@ -31,17 +20,16 @@ Recordings = Annotated[list[Path], typer.Argument(help="recordings in any format
 @command()
 def embed(
     recordings: Recordings,
-    model: Model,
+    model: common.Model,
     out: Annotated[Path | None, typer.Option(help="embeddings to write, .npz")] = None,
     channel: Channel = 0,
-    device: Device = "auto",
-    as_json: AsJson = False,
+    device: common.Device = "auto",
+    as_json: common.AsJson = False,
 ) -> None:
     """Embed recordings; their paths are the ids of the embeddings.
 
     Example: tidyvoice embed one.wav other.wav --model exp/mini/finetune/models --out voices.npz
     """
-    from tidyvoice.files import refuse_inputs
     from tidyvoice.modelhub.folder import local_files
     from tidyvoice.scoring.embeddings import save_embeddings
 
@@ -56,28 +44,25 @@ def embed(
     vectors = encoder.embed_many(recordings, channel=channel)
     if out is not None:
         save_embeddings(out, ids, vectors, encoder.trained_on, encoder.weights)
-    rows = zip(ids, vectors.astype(float).tolist(), strict=True)
-    content = [{"recording": name, "embedding": row} for name, row in rows]
-    _print(as_json, content, [f"{out}: {len(ids):,} embeddings of {vectors.shape[1]} dimensions"])
+    rows = vectors.astype(float).tolist()
+    content = [{"recording": name, "embedding": row} for name, row in zip(ids, rows, strict=True)]
+    emit(as_json, content, [f"{out}: {len(ids):,} embeddings of {vectors.shape[1]} dimensions"])
 
 
 @command()
 def verify(
     one: Annotated[Path, typer.Argument(help="a recording")],
     other: Annotated[Path, typer.Argument(help="another recording")],
-    model: Model,
-    prior: Annotated[
-        float, typer.Option(help="probability of one speaker before hearing the recordings")
-    ] = 0.5,
+    model: common.Model,
+    prior: Annotated[float, typer.Option(help="probability of one speaker before hearing")] = 0.5,
     threshold: Annotated[
-        float | None,
-        typer.Option(help="score that one speaker must exceed, instead of the prior's"),
+        float | None, typer.Option(help="score to exceed, instead of the prior's")
     ] = None,
     channel: Annotated[
         list[int], typer.Option(min=0, help="channel of both recordings, or twice, one for each")
     ] = [0],  # noqa: B006
-    device: Device = "auto",
-    as_json: AsJson = False,
+    device: common.Device = "auto",
+    as_json: common.AsJson = False,
 ) -> None:
     """Decide whether two recordings are of one speaker.
 
@@ -99,28 +84,25 @@ def verify(
     if result.llr is not None:
         chance = f"probability {result.probability:.4g} at a prior of {result.prior:g}"
         lines.append(f"log-likelihood ratio {result.llr:+.2f}; {chance}")
-    _print(as_json, asdict(result), lines, result.warnings)
+    emit(as_json, asdict(result), lines, result.warnings)
 
 
 @command(epilog=IDENTIFICATION)
 def enroll(
     name: Annotated[str, typer.Argument(help="name of the speaker")],
     recordings: Recordings,
-    model: Model,
+    model: common.Model,
     voices: VoiceFile,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="replace a speaker of this name")
-    ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the speaker")] = False,
     channel: Channel = 0,
-    device: Device = "auto",
-    as_json: AsJson = False,
+    device: common.Device = "auto",
+    as_json: common.AsJson = False,
 ) -> None:
     """Enroll a speaker with one or several recordings.
 
     Example: tidyvoice enroll Ann ann-1.wav ann-2.wav --model exp/mini/finetune/models
     --voices voices.npz
     """
-    from tidyvoice.files import one_at_a_time, refuse_inputs
     from tidyvoice.modelhub.folder import local_files
     from tidyvoice.verification.enrollment import Gallery
 
@@ -134,20 +116,19 @@ def enroll(
         gallery.add(speaker, overwrite)
         gallery.save(voices)
     content = {"voices": str(voices), **_row(speaker), "enrolled": len(gallery)}
-    _print(as_json, content, [f"{voices}: speakers: {len(gallery):,}; added", _line(speaker)])
+    emit(as_json, content, [f"{voices}: speakers: {len(gallery):,}; added", _line(speaker)])
 
 
 @command()
 def voices(
     path: Annotated[Path, typer.Argument(metavar="VOICES", help="file of enrolled speakers, .npz")],
     remove: Annotated[str | None, typer.Option(help="name of a speaker to delete")] = None,
-    as_json: AsJson = False,
+    as_json: common.AsJson = False,
 ) -> None:
     """List the enrolled speakers, or delete one.
 
     Example: tidyvoice voices voices.npz --remove Ann
     """
-    from tidyvoice.files import one_at_a_time
     from tidyvoice.verification.enrollment import Gallery
 
     gallery = Gallery.load(path)
@@ -157,21 +138,19 @@ def voices(
             gallery.remove(remove)
             gallery.save(path)
     content = {"voices": str(path), "enrolled": [_row(speaker) for speaker in gallery]}
-    _print(as_json, content, [f"{path}: speakers: {len(gallery):,}", *map(_line, gallery)])
+    emit(as_json, content, [f"{path}: speakers: {len(gallery):,}", *map(_line, gallery)])
 
 
 @command(epilog=IDENTIFICATION)
 def identify(
     recordings: Recordings,
-    model: Model,
+    model: common.Model,
     voices: VoiceFile,
-    false_alarm: Annotated[
-        float, typer.Option(help="target rate of unknown speakers who are accepted")
-    ] = 0.01,
+    false_alarm: Annotated[float, typer.Option(help="rate of accepted unknown speakers")] = 0.01,
     top: Annotated[int, typer.Option(min=1, help="number of candidates to print")] = 5,
     channel: Channel = 0,
-    device: Device = "auto",
-    as_json: AsJson = False,
+    device: common.Device = "auto",
+    as_json: common.AsJson = False,
 ) -> None:
     """Find the speaker of each recording among the enrolled speakers.
 
@@ -192,7 +171,7 @@ def identify(
     rate = f"target false-alarm rate {false_alarm:.2%} for speech like that of"
     lines.append(f"speakers: {len(gallery):,}; {rate} {results[0].fitted_to}")
     warnings = [line for result in results for line in result.warnings]
-    _print(as_json, {"enrolled": len(gallery), "results": rows}, lines, warnings)
+    emit(as_json, {"enrolled": len(gallery), "results": rows}, lines, warnings)
 
 
 @command()
@@ -200,16 +179,14 @@ def fit_verifier(
     model: Annotated[Path, typer.Option(help="model folder to write to", envvar="TIDYVOICE_MODEL")],
     embeddings: Annotated[Path, typer.Option(help="embeddings of the trials' utterances")],
     trials: Annotated[Path, typer.Option(help="labelled trials of speakers unknown to the model")],
-    prior: Annotated[
-        float, typer.Option(help="prior of target trials at which the calibration fits best")
-    ] = 0.1,
-    mean: Mean = None,
-    cohort: CohortTable = None,
-    cohort_utt2spk: CohortSpeakers = None,
-    top_n: TopN = 300,
-    utt2spk: Speakers = None,
-    allow_overlap: AllowOverlap = False,
-    as_json: AsJson = False,
+    prior: Annotated[float, typer.Option(help="prior at which the calibration fits best")] = 0.1,
+    mean: common.Mean = None,
+    cohort: common.CohortTable = None,
+    cohort_utt2spk: common.CohortSpeakers = None,
+    top_n: common.TopN = 300,
+    utt2spk: common.Speakers = None,
+    allow_overlap: common.AllowOverlap = False,
+    as_json: common.AsJson = False,
 ) -> None:
     """Fit the calibration and the thresholds of `verify` and `identify`: verifier.json.
 
@@ -219,7 +196,6 @@ def fit_verifier(
     Example: tidyvoice fit-verifier --model exp/mini/finetune/models --embeddings calib.npz
     --trials data/mini/calib/trials --mean mean.npz
     """
-    from tidyvoice.files import refuse_inputs
     from tidyvoice.model_files import VERIFIER_FILE
     from tidyvoice.modelhub.folder import fingerprint, load_model, model_files
     from tidyvoice.publish.facts import shorten
@@ -245,17 +221,15 @@ def fit_verifier(
         lines.append(f"  {scale.recordings} enrolment recordings: {threshold:.3f}")
     scales = [scale.model_dump(exclude={"distribution"}) for scale in verifier.scales]
     content = {"verifier": str(path), "scales": scales, **notes}
-    _print(as_json, content, lines, [*notes["in_sample"], *notes["unchecked"]])
+    emit(as_json, content, lines, [*notes["in_sample"], *notes["unchecked"]])
 
 
 @command()
 def demo(
-    model: Model,
+    model: common.Model,
     port: Annotated[int, typer.Option(min=0, max=65535, help="port; 0 for a free one")] = 7860,
-    browser: Annotated[
-        bool, typer.Option("--open/--no-open", help="open the page in the browser")
-    ] = True,
-    device: Device = "auto",
+    browser: Annotated[bool, typer.Option("--open/--no-open", help="open a browser")] = True,
+    device: common.Device = "auto",
 ) -> None:
     """Serve a page on this machine that compares two recordings. It needs the extra `demo`.
 
@@ -278,11 +252,3 @@ def _row(speaker: Any) -> dict[str, Any]:
 
 def _line(speaker: Any) -> str:
     return f"  {speaker.name}: {speaker.recordings} recordings, {speaker.seconds:.1f} s"
-
-
-def _print(as_json: bool, content: Any, lines: Sequence[str], warnings: Sequence[str] = ()) -> None:
-    """Print JSON, or warnings on stderr and lines of text."""
-    if not as_json:
-        for warning in warnings:
-            typer.echo(f"warning: {warning}", err=True)
-    typer.echo(json.dumps(content) if as_json else "\n".join(lines))

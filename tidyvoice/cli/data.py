@@ -1,14 +1,14 @@
 """Commands on data folders."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from tidyvoice.cli.app import AsJson, Data, command
+from tidyvoice.cli.common import AsJson, Data, command, emit
 from tidyvoice.errors import TidyVoiceError
+from tidyvoice.files import atomic_path, refuse_inputs
 
 
 @command()
@@ -16,7 +16,7 @@ def check(
     data: Data,
     disjoint: Annotated[
         list[Path] | None,
-        typer.Option(help="data folder that must not share a speaker with DATA (repeatable)"),
+        typer.Option(help="folder that must share no speaker with DATA (repeatable)"),
     ] = None,
     audio: Annotated[bool, typer.Option(help="check the header of every file")] = True,
     thorough: Annotated[
@@ -36,10 +36,8 @@ def check(
     for part in parts_of(data):
         problems += find_problems(part, disjoint or [], audio=audio, decode=thorough)
         problems += check_shards(part, thorough)
-    if as_json:
-        typer.echo(json.dumps({"data": str(data), "problems": problems}))
-    else:
-        typer.echo("\n".join(problems) or f"{data}: no problem")
+    content = {"data": str(data), "problems": problems}
+    emit(as_json, content, problems or [f"{data}: no problem"])
     if problems:
         raise TidyVoiceError(f"{data} has {len(problems)} problem(s)")
 
@@ -48,12 +46,8 @@ def check(
 def shards(
     data: Data,
     per_shard: Annotated[int, typer.Option(min=1, help="utterances in a shard")] = 1000,
-    tolerate: Annotated[
-        float, typer.Option(min=0, max=1, help="fraction of files that may be unreadable")
-    ] = 0.0,
-    part: Annotated[
-        str | None, typer.Option(help="only this part of a divided data folder: 3/16")
-    ] = None,
+    tolerate: Annotated[float, typer.Option(min=0, max=1, help="rate of unreadable files")] = 0.0,
+    part: Annotated[str | None, typer.Option(help="only this part of a divided DATA: 3/16")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Pack a data folder into indexed shards, DATA/shards.
@@ -68,15 +62,11 @@ def shards(
 
     for folder in [part_folder(data, *parse_part(part))] if part else parts_of(data):
         packed = write_shards(folder, per_shard, tolerate=tolerate)
-        if as_json:
-            typer.echo(json.dumps({**asdict(packed), "folder": str(packed.folder)}))
-            continue
-        state = "already up to date" if packed.up_to_date else "written"
-        left_out = f", {packed.unreadable:,} unreadable files left out" if packed.unreadable else ""
-        typer.echo(
-            f"{packed.folder}: {packed.utterances:,} utterances in {packed.shards:,} shards {state}"
-            f"{left_out}"
-        )
+        line = f"{packed.folder}: {packed.utterances:,} utterances in {packed.shards:,} shards "
+        line += "already up to date" if packed.up_to_date else "written"
+        if packed.unreadable:
+            line += f", {packed.unreadable:,} unreadable files left out"
+        emit(as_json, asdict(packed), [line])
 
 
 @command()
@@ -95,7 +85,6 @@ def trials(
     Example: tidyvoice trials data/mini/calib --out data/mini/calib/trials
     """
     from tidyvoice.data.manifest import Manifest, own_files
-    from tidyvoice.files import atomic_path, refuse_inputs
     from tidyvoice.scoring.pairs import make_trials
     from tidyvoice.scoring.trials import write_trials
 
@@ -107,10 +96,7 @@ def trials(
     with atomic_path(out) as partial, open(partial, "wb") as file:
         write_trials(file, pairs)
     count = int(pairs.label.sum())
-    if as_json:
-        row = {"trials": str(out), "targets": count, "nontargets": len(pairs) - count}
-        typer.echo(json.dumps({**row, "lacking": lacking}))
-        return
-    typer.echo(f"{out}: {count:,} target and {len(pairs) - count:,} non-target trials")
-    for kind, number in lacking.items():
-        typer.echo(f"{data} has {number:,} {kind} fewer than requested", err=True)
+    others = len(pairs) - count
+    content = {"trials": out, "targets": count, "nontargets": others, "lacking": lacking}
+    warnings = [f"{data} has {n:,} {kind} fewer than requested" for kind, n in lacking.items()]
+    emit(as_json, content, [f"{out}: {count:,} target and {others:,} non-target trials"], warnings)

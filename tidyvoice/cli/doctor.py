@@ -1,6 +1,5 @@
 """Command that checks the machine and the data before a training."""
 
-import json
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
@@ -8,18 +7,13 @@ from typing import Annotated
 
 import typer
 
-from tidyvoice.cli.app import AsJson, command
+from tidyvoice.cli.common import AsJson, command, emit
 
 
 @command()
 def doctor(
-    data: Annotated[
-        list[Path] | None, typer.Option(help="data folder that is evaluated (repeatable)")
-    ] = None,
-    train: Annotated[
-        list[Path] | None,
-        typer.Option(help="data folder that is packed for a training (repeatable)"),
-    ] = None,
+    data: Annotated[list[Path] | None, typer.Option(help="folder to evaluate (repeatable)")] = None,
+    train: Annotated[list[Path] | None, typer.Option(help="folder to pack (repeatable)")] = None,
     exp: Annotated[Path | None, typer.Option(help="folder for the embeddings of --data")] = None,
     trials: Annotated[list[Path] | None, typer.Option(help="trial list (repeatable)")] = None,
     expect: Annotated[Path | None, typer.Option(help="YAML file of expected counts")] = None,
@@ -32,22 +26,36 @@ def doctor(
 
     Example: tidyvoice doctor --train data/mini/finetune --data data/mini/dev
     """
-    from tidyvoice.doctor import examine
+    from tidyvoice.doctor import data as checks
+    from tidyvoice.doctor import machine
+    from tidyvoice.settings import load_settings
 
-    groups = examine(data or [], train or [], exp, trials or [], expect)
+    data, train = data or [], train or []
+    expected = load_settings(checks.Expected, expect) if expect else checks.Expected()
+    of_folders, tables = [], {}
+    for folder in dict.fromkeys([*train, *data]):
+        table, findings = checks.read(folder)
+        of_folders += findings
+        if table is not None:
+            tables[folder] = table
+    needs = [checks.shards(folder, tables[folder]) for folder in train if folder in tables]
+    if exp:
+        needs += [checks.embeddings(exp, f, tables[f]) for f in data if f in tables]
+    counts = [*checks.corpora(expected.corpora, tables)]
+    groups = {
+        "programs": [*machine.packages(), machine.ffmpeg(t["path"] for t in tables.values())],
+        "device": list(machine.device()),
+        "data": [*of_folders, *checks.overlaps(tables)],
+        "counts": [*counts, *checks.trial_lists(trials or [], expected.trials)],
+        "disk": list(machine.disk(needs)),
+    }
     counted = Counter(finding.status for findings in groups.values() for finding in findings)
     summary = {status: counted[status] for status in ("OK", "WARN", "FAIL")}
-    if as_json:
-        rows = [
-            {"group": group, **asdict(finding)}
-            for group, findings in groups.items()
-            for finding in findings
-        ]
-        typer.echo(json.dumps({"findings": rows, "summary": summary}))
-    else:
-        for group, findings in groups.items():
-            for line in [group, *map(str, findings), ""] if findings else []:
-                typer.echo(line)
-        typer.echo(", ".join(f"{number} {status}" for status, number in summary.items()))
+    rows, lines = [], []
+    for group, findings in groups.items():
+        rows += [{"group": group, **asdict(finding)} for finding in findings]
+        lines += [group, *map(str, findings), ""] if findings else []
+    lines.append(", ".join(f"{number} {status}" for status, number in summary.items()))
+    emit(as_json, {"findings": rows, "summary": summary}, lines)
     if summary["FAIL"]:
         raise typer.Exit(1)

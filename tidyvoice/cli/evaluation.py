@@ -7,27 +7,24 @@ from typing import Annotated
 
 import typer
 
-from tidyvoice.cli.app import AsJson, Languages, Speakers, command, name_and_path
+from tidyvoice.cli import common
+from tidyvoice.cli.common import command, emit, name_and_path
 from tidyvoice.errors import TidyVoiceError
-
-Resamples = Annotated[
-    int, typer.Option(min=0, help="resamples of the speakers for 95 % intervals; 0 for none")
-]
 
 
 @command()
 def metrics(
     scores: Annotated[list[str], typer.Argument(help="score files, each SCORES or NAME=SCORES")],
     trials: Annotated[Path | None, typer.Option(help="trial list that gives the labels")] = None,
-    utt2lang: Languages = None,
-    utt2spk: Speakers = None,
+    utt2lang: common.Languages = None,
+    utt2spk: common.Speakers = None,
     p_target: Annotated[
         list[float] | None,
         typer.Option(show_default="0.01, 0.05", help="prior of a target trial (repeatable)"),
     ] = None,
     c_miss: Annotated[float, typer.Option(help="cost of a miss")] = 1.0,
     c_fa: Annotated[float, typer.Option(help="cost of a false alarm")] = 1.0,
-    bootstrap: Resamples = 0,
+    bootstrap: common.Resamples = 0,
     languages: Annotated[bool, typer.Option("--languages", help="print each language too")] = False,
     pairs: Annotated[bool, typer.Option("--pairs", help="print pairs of languages too")] = False,
     published: Annotated[Path | None, typer.Option(help="YAML file of published results")] = None,
@@ -35,7 +32,7 @@ def metrics(
         str | None,
         typer.Option("--list", show_default="of the same length", help="list in --published"),
     ] = None,
-    as_json: AsJson = False,
+    as_json: common.AsJson = False,
 ) -> None:
     """Print EER, detection costs and Cllr of all trials and of the four language categories.
 
@@ -55,9 +52,8 @@ def metrics(
 
     points = [Costs(p, c_miss, c_fa) for p in p_target or [at.p_target for at in OPERATING_POINTS]]
     if published and points[0] != OPERATING_POINTS[0]:
-        raise TidyVoiceError(
-            "--published needs the usual costs: leave out --p-target, --c-miss and --c-fa"
-        )
+        fix = "leave out --p-target, --c-miss and --c-fa"
+        raise TidyVoiceError(f"--published needs the usual costs: {fix}")
     if trial_list and not published:
         raise TidyVoiceError("--list chooses a list of the file that --published gives")
     systems = {}
@@ -98,9 +94,7 @@ def metrics(
     else:
         parts = [tables.categories_table(main).to_text()]
         if not main.lineage.calibrated:
-            remarks.append(
-                "actDCF and Cllr assume calibrated log-likelihood ratios; these scores may be none"
-            )
+            remarks.append("actDCF and Cllr assume calibrated scores, which these may not be")
     for name, evaluation in systems.items():
         about = f"{name}: " if several else ""
         for wanted, rows in ((languages, evaluation.languages), (pairs, evaluation.pairs)):
@@ -114,24 +108,22 @@ def metrics(
 def report(
     experiment: Annotated[Path, typer.Argument(help="experiment folder with scores")],
     compare: Annotated[
-        list[str] | None,
-        typer.Option(help="[NAME=]EXPERIMENT or [NAME=]SCORES to compare with (repeatable)"),
+        list[str] | None, typer.Option(help="[NAME=]EXPERIMENT or [NAME=]SCORES (repeatable)")
     ] = None,
     scores: Annotated[str, typer.Option(help="NAME of EXP/scores/NAME.score")] = "dev",
     name: Annotated[
         str | None, typer.Option(show_default="that of the folder", help="name of the system")
     ] = None,
     trials: Annotated[
-        list[str] | None,
-        typer.Option(help="NAME=LIST: trial list that gives the labels of NAME (repeatable)"),
+        list[str] | None, typer.Option(help="NAME=LIST: trial list with the labels (repeatable)")
     ] = None,
-    utt2lang: Languages = None,
-    utt2spk: Speakers = None,
-    bootstrap: Resamples = 1000,
+    utt2lang: common.Languages = None,
+    utt2spk: common.Speakers = None,
+    bootstrap: common.Resamples = 1000,
     out: Annotated[
         Path | None, typer.Option(show_default="EXP/report.html", help="page to write")
     ] = None,
-    as_json: AsJson = False,
+    as_json: common.AsJson = False,
 ) -> None:
     """Write the page of an experiment, EXP/report.html, and print the table of its systems.
 
@@ -157,8 +149,6 @@ def report(
         raise TidyVoiceError(f"--trials {lists.popitem()[1]}: write NAME=LIST, NAME among {names}")
     page = out or experiment / "report.html"
     evaluations = write_report(experiment, systems, page, resamples=bootstrap)
-    if as_json:
-        content = {key: evaluation.to_json() for key, evaluation in evaluations.items()}
-        typer.echo(json.dumps({"report": str(page), "systems": content}))
-    else:
-        typer.echo(f"{brief_table(evaluations).to_text()}\n\nreport: {page}")
+    content = {key: evaluation.to_json() for key, evaluation in evaluations.items()}
+    lines = [brief_table(evaluations).to_text(), "", f"report: {page}"]
+    emit(as_json, {"report": page, "systems": content}, lines)

@@ -1,6 +1,5 @@
 """The command that exports a model."""
 
-import json
 from dataclasses import asdict
 from enum import Enum
 from pathlib import Path
@@ -8,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from tidyvoice.cli.app import AsJson, Model, command
+from tidyvoice.cli.common import AsJson, Model, command, emit
+from tidyvoice.files import refuse_inputs
 
 
 class Input(str, Enum):
@@ -22,8 +22,7 @@ def export(
     out: Annotated[Path, typer.Option(help="ONNX file to write")],
     input: Annotated[Input, typer.Option(help="input of the file")] = Input.waveform,
     int8: Annotated[
-        Path | None,
-        typer.Option(help="use 8-bit convolutions; data folder to measure their ranges from"),
+        Path | None, typer.Option(help="8-bit convolutions, their ranges from this data folder")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -39,17 +38,14 @@ def export(
     from tidyvoice.encoder import SpeakerEncoder
     from tidyvoice.export.command import export as run
     from tidyvoice.export.onnx_encoder import ENDING
-    from tidyvoice.files import refuse_inputs
     from tidyvoice.modelhub.folder import local_files
 
     inputs = [path for path in local_files(model) if path.suffix != ENDING]
     refuse_inputs([out], [*inputs, *(own_files(int8) if int8 else ())])
     encoder = SpeakerEncoder.from_pretrained(model, "cpu")
     exported = run(encoder, out, input.value, int8)
-    if as_json:
-        typer.echo(json.dumps({**asdict(exported), "path": str(exported.path)}))
-        return
-    typer.echo(
-        f"{out}: {exported.bytes / 2**20:.1f} MiB; {exported.compared} embeddings differ from the "
-        f"model's by at most {exported.difference:.1e} of their length"
+    size, most = f"{exported.bytes / 2**20:.1f} MiB", f"{exported.difference:.1e} of their length"
+    line = (
+        f"{out}: {size}; {exported.compared} embeddings differ from the model's by at most {most}"
     )
+    emit(as_json, asdict(exported), [line])

@@ -1,14 +1,14 @@
 """Commands that publish models on the Hugging Face Hub."""
 
-import json
 import tempfile
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from tidyvoice.cli.app import AsJson, app, command
+from tidyvoice.cli.common import AsJson, Resamples, app, command, emit
 from tidyvoice.errors import TidyVoiceError
+from tidyvoice.files import refuse_used
 
 hub = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
 app.add_typer(hub, name="hub")
@@ -24,24 +24,15 @@ def push(
     model: Annotated[Path, typer.Argument(help="experiment or model folder")],
     repository: Annotated[str, typer.Argument(help="Hugging Face repository, OWNER/NAME")],
     licence: Annotated[
-        str,
-        typer.Option(
-            "--licence",
-            "--license",
-            help="licence of the weights as the Hub writes it: apache-2.0, ..., or other",
-        ),
+        str, typer.Option("--licence", "--license", help="of the weights: apache-2.0, ..., other")
     ],
     out: Annotated[Path | None, typer.Option(help="folder to write instead of pushing")] = None,
     about: Annotated[str, typer.Option(help="description of the model for its card")] = "",
     scores: Annotated[
         list[str] | None, typer.Option(help="NAME of EXP/scores/NAME.score (repeatable)")
     ] = None,
-    private: Annotated[
-        bool, typer.Option("--private", help="create a private repository; refuse a public one")
-    ] = False,
-    bootstrap: Annotated[
-        int, typer.Option(min=0, help="resamples of the speakers for 95 % intervals; 0 for none")
-    ] = 1000,
+    private: Annotated[bool, typer.Option("--private", help="refuse a public repository")] = False,
+    bootstrap: Resamples = 1000,
     as_json: AsJson = False,
 ) -> None:
     """Publish a model: weights, settings, calibration and a model card made from its experiment.
@@ -52,7 +43,6 @@ def push(
 
     Example: tidyvoice hub push exp/mini/finetune me/my-model --licence apache-2.0 --out my-model
     """
-    from tidyvoice.files import refuse_used
     from tidyvoice.modelhub.folder import REPOSITORY
     from tidyvoice.publish.facts import gather
     from tidyvoice.publish.folder import write_folder
@@ -72,10 +62,7 @@ def push(
         row = {"weights": facts.encoder.weights, "files": files}
         row["scores"] = [result.name for result in facts.results]
         row |= {"folder": str(out)} if out else upload(repository, folder, private)
-    if as_json:
-        typer.echo(json.dumps(row))
-        return
-    for key, value in row.items():
-        typer.echo(f"{key}: {', '.join(value) if isinstance(value, list) else value}")
+    lines = [f"{k}: {', '.join(v) if isinstance(v, list) else v}" for k, v in row.items()]
     if not facts.results:
-        typer.echo("the card reports no results: --scores NAME adds score files of an experiment")
+        lines.append("the card reports no results: --scores NAME adds score files of an experiment")
+    emit(as_json, row, lines)

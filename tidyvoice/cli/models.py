@@ -1,33 +1,25 @@
 """The command that fetches released models."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from tidyvoice.cli.app import AsJson, command
+from tidyvoice.cli.common import AsJson, command, emit
 
 
 @command()
 def fetch_model(
     source: Annotated[
-        str,
-        typer.Argument(
-            help="Hugging Face repository OWNER/NAME, YAML file that names one, .zip or .tar.gz "
-            "archive, or folder"
-        ),
+        str, typer.Argument(help="OWNER/NAME, YAML file that names one, .zip, .tar.gz, or folder")
     ],
     out: Annotated[Path, typer.Option(help="model folder to write")],
     revision: Annotated[
         str | None, typer.Option(help="commit, tag or branch instead of the YAML file's or main")
     ] = None,
-    pin: Annotated[
-        bool, typer.Option("--pin", help="write commit and checksum to the YAML file")
-    ] = False,
+    pin: Annotated[bool, typer.Option("--pin", help="pin commit and checksum in the YAML")] = False,
     trained_on: Annotated[
-        list[Path] | None,
-        typer.Option(help="utt2spk of its training data, for the leak guard (repeatable)"),
+        list[Path] | None, typer.Option(help="utt2spk of its training data (repeatable)")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -49,18 +41,13 @@ def fetch_model(
     origin = fetch(source, out, revision, speakers, pin)
     names = set(training_speakers(out) or ())
     named, others = len(names - {OTHERS}), OTHERS in names
-    if as_json:
-        row = {"model": str(out), **origin.model_dump(), "speakers": named, "others": others}
-        typer.echo(json.dumps(row))
-        return
     version = f" at commit {origin.commit}" if origin.commit else ""
-    typer.echo(f"{out}: {origin.source}{version}")
-    for name, checksum in origin.files.items():
-        typer.echo(f"  {name} sha256 {checksum}")
+    lines = [f"{out}: {origin.source}{version}"]
+    lines += [f"  {name} sha256 {checksum}" for name, checksum in origin.files.items()]
     unknown = " and on others that are unknown" if others else ""
-    typer.echo(f"  trained on {named:,} speakers whose names are known{unknown}")
+    lines.append(f"  trained on {named:,} speakers whose names are known{unknown}")
     if origin.revision != origin.commit and not pin:
-        typer.echo(
-            f"{origin.revision} may change: to fetch this version again give --revision "
-            f"{origin.commit}, or a YAML file with --pin"
-        )
+        fix = f"give --revision {origin.commit}, or a YAML file with --pin"
+        lines.append(f"{origin.revision} may change: to fetch this version again {fix}")
+    row = {"model": str(out), **origin.model_dump(), "speakers": named, "others": others}
+    emit(as_json, row, lines)

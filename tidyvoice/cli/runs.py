@@ -1,12 +1,11 @@
 """The command that lists experiments."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from tidyvoice.cli.app import AsJson, command
+from tidyvoice.cli.common import AsJson, command, emit
 
 
 @command()
@@ -23,4 +22,4 @@ def runs(
     from tidyvoice.runs import find_experiments, list_experiments
 
     listing = list_experiments(find_experiments(folders or [Path("exp")]))
-    typer.echo(json.dumps(listing.to_json(), default=str) if as_json else listing.to_text())
+    emit(as_json, listing.to_json(), [listing.to_text()])

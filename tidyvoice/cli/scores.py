@@ -1,25 +1,12 @@
 """Commands that write score files and the challenge's zip."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tidyvoice.cli.app import (
-    AllowOverlap,
-    AsJson,
-    Blind,
-    CohortLanguages,
-    CohortSpeakers,
-    CohortTable,
-    Languages,
-    Mean,
-    Out,
-    Speakers,
-    TopN,
-    command,
-)
+from tidyvoice.cli import common
+from tidyvoice.cli.common import command, emit
 from tidyvoice.errors import TidyVoiceError
 
 if TYPE_CHECKING:
@@ -30,11 +17,11 @@ if TYPE_CHECKING:
 def score(
     embeddings: Annotated[Path, typer.Option(help="embeddings of the trials' utterances")],
     trials: Annotated[Path, typer.Option(help="trial list")],
-    out: Out,
-    mean: Mean = None,
-    utt2spk: Speakers = None,
-    allow_overlap: AllowOverlap = False,
-    as_json: AsJson = False,
+    out: common.Out,
+    mean: common.Mean = None,
+    utt2spk: common.Speakers = None,
+    allow_overlap: common.AllowOverlap = False,
+    as_json: common.AsJson = False,
 ) -> None:
     """Write the cosine scores of a trial list.
 
@@ -51,16 +38,16 @@ def normalize(
     embeddings: Annotated[Path, typer.Option(help="embeddings of the trials' utterances")],
     cohort: Annotated[Path, typer.Option(help="embeddings of the cohort's utterances")],
     cohort_utt2spk: Annotated[Path, typer.Option(help="their speakers")],
-    out: Out,
-    mean: Mean = None,
+    out: common.Out,
+    mean: common.Mean = None,
     method: Annotated[str, typer.Option(help="asnorm, snorm or language")] = "asnorm",
-    top_n: TopN = 300,
-    utt2lang: Languages = None,
-    cohort_utt2lang: CohortLanguages = None,
-    blind: Blind = False,
-    utt2spk: Speakers = None,
-    allow_overlap: AllowOverlap = False,
-    as_json: AsJson = False,
+    top_n: common.TopN = 300,
+    utt2lang: common.Languages = None,
+    cohort_utt2lang: common.CohortLanguages = None,
+    blind: common.Blind = False,
+    utt2spk: common.Speakers = None,
+    allow_overlap: common.AllowOverlap = False,
+    as_json: common.AsJson = False,
 ) -> None:
     """Normalise cosine scores by a cohort of other speakers.
 
@@ -85,7 +72,7 @@ def normalize(
 @command("calibrate")
 def calibrate(
     apply: Annotated[list[Path], typer.Option(help="scores to calibrate")],
-    out: Out,
+    out: common.Out,
     fit: Annotated[list[Path] | None, typer.Option(help="labelled scores to fit on")] = None,
     cross_fit: Annotated[int | None, typer.Option(min=3, help="folds of speakers")] = None,
     use: Annotated[Path | None, typer.Option(help="saved calibration")] = None,
@@ -95,21 +82,21 @@ def calibrate(
     language_match: Annotated[
         bool, typer.Option("--language-match", help="measure if both sides are in one language")
     ] = False,
-    utt2lang: Languages = None,
-    cohort: CohortTable = None,
-    cohort_utt2spk: CohortSpeakers = None,
-    cohort_utt2lang: CohortLanguages = None,
+    utt2lang: common.Languages = None,
+    cohort: common.CohortTable = None,
+    cohort_utt2spk: common.CohortSpeakers = None,
+    cohort_utt2lang: common.CohortLanguages = None,
     top_n: Annotated[
         int | None, typer.Option(min=2, show_default="300", help="highest cohort scores that count")
     ] = None,
-    mean: Mean = None,
-    blind: Blind = False,
+    mean: common.Mean = None,
+    blind: common.Blind = False,
     prior: Annotated[
         float | None, typer.Option(show_default="0.01", help="prior of a target trial in the fit")
     ] = None,
-    utt2spk: Speakers = None,
-    allow_overlap: AllowOverlap = False,
-    as_json: AsJson = False,
+    utt2spk: common.Speakers = None,
+    allow_overlap: common.AllowOverlap = False,
+    as_json: common.AsJson = False,
 ) -> None:
     """Turn scores of a system (calibrate) or of several (fuse) into log-likelihood ratios.
 
@@ -152,11 +139,9 @@ def submission(
     trials_a: Annotated[Path, typer.Option(help="the challenge's tv26_eval-A.txt")],
     trials_u: Annotated[Path, typer.Option(help="the challenge's tv26_eval-U.txt")],
     out: Annotated[Path, typer.Option(help="zip to write")],
-    any_count: Annotated[
-        bool, typer.Option("--any-count", help="allow lists of another length")
-    ] = False,
+    any_count: Annotated[bool, typer.Option("--any-count", help="allow another length")] = False,
     name: Annotated[str | None, typer.Option(help="name of the system in the output")] = None,
-    as_json: AsJson = False,
+    as_json: common.AsJson = False,
 ) -> None:
     """Pack the scores of both evaluation lists into the challenge's zip.
 
@@ -169,13 +154,12 @@ def submission(
 
     scores, trials = {"A": scores_a, "U": scores_u}, {"A": trials_a, "U": trials_u}
     archive = write_submission(out, scores, trials, any_count)
-    if as_json:
-        typer.echo(json.dumps(archive))
-        return
-    for file, count in archive["lines"].items():
-        system = archive["systems"][file]
-        typer.echo(f"{file}: {f'{name}, {system}' if name else system}; {count:,} scores")
-    typer.echo(f"{out}: read back and equal; SHA-256 {archive['sha256']}")
+    about = f"{name}, " if name else ""
+    lines = [
+        f"{f}: {about}{archive['systems'][f]}; {n:,} scores" for f, n in archive["lines"].items()
+    ]
+    lines.append(f"{out}: read back and equal; SHA-256 {archive['sha256']}")
+    emit(as_json, archive, lines)
 
 
 def _need(needed: str, present: object, options: dict[str, object]) -> None:
@@ -189,8 +173,5 @@ def _print(out: Path, lineage: "Lineage", as_json: bool) -> None:
     from tidyvoice.scoring.provenance import describe
 
     step = lineage.steps[-1]
-    if as_json:
-        row = {"scores": str(out), **step.model_dump(mode="json"), **lineage.to_json()}
-        typer.echo(json.dumps(row))
-        return
-    typer.echo("\n".join([f"{out}: {describe(step)}", *lineage.remarks()]))
+    row = {"scores": str(out), **step.model_dump(mode="json"), **lineage.to_json()}
+    emit(as_json, row, [f"{out}: {describe(step)}", *lineage.remarks()])

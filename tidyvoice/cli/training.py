@@ -1,14 +1,14 @@
 """Commands that need torch: training, averaging, extraction."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from tidyvoice.cli.app import AsJson, Device, Model, command
+from tidyvoice.cli.common import AsJson, Device, Model, command, emit
 from tidyvoice.errors import TidyVoiceError
+from tidyvoice.files import refuse_inputs
 
 SLOWEST = 7 * 24 * 3600.0  # seconds that a finished process waits for the others
 
@@ -18,9 +18,7 @@ def train(
     config: Annotated[Path, typer.Argument(help="YAML file of the experiment")],
     settings: Annotated[list[str] | None, typer.Argument(help="key=value, dotted keys")] = None,
     check: Annotated[bool, typer.Option("--check", help="only check the settings")] = False,
-    initial: Annotated[
-        bool, typer.Option("--initial", help="with --check: load model.init too")
-    ] = False,
+    initial: Annotated[bool, typer.Option("--initial", help="check model.init too")] = False,
 ) -> None:
     """Train an experiment; the same command resumes an interrupted one.
 
@@ -43,9 +41,7 @@ def train(
 @command()
 def average(
     experiment: Annotated[Path, typer.Argument(help="experiment folder")],
-    last: Annotated[
-        int | None, typer.Option(min=1, help="epochs to average; by default as in the settings")
-    ] = None,
+    last: Annotated[int | None, typer.Option(min=1, help="epochs; else as in the settings")] = None,
     unfinished: Annotated[bool, typer.Option(help="also average an unfinished training")] = False,
     best: Annotated[bool, typer.Option(help="take the epoch with the lowest EER")] = False,
     as_json: AsJson = False,
@@ -57,10 +53,8 @@ def average(
     from tidyvoice.training.average import average_checkpoints
 
     folder, epochs = average_checkpoints(experiment, last, unfinished, best)
-    if as_json:
-        typer.echo(json.dumps({"model": str(folder), "epochs": epochs}))
-    else:
-        typer.echo(f"{folder / 'avg_model.pt'}: mean of epochs {', '.join(map(str, epochs))}")
+    line = f"{folder / 'avg_model.pt'}: mean of epochs {', '.join(map(str, epochs))}"
+    emit(as_json, {"model": folder, "epochs": epochs}, [line])
 
 
 @command()
@@ -95,16 +89,13 @@ def extract(
     from tidyvoice.encoder import SpeakerEncoder
     from tidyvoice.export.onnx_encoder import ENDING, OnnxEncoder
     from tidyvoice.extraction.extract import extract as run
-    from tidyvoice.files import refuse_inputs
     from tidyvoice.modelhub.folder import local_files
 
     refuse_inputs([out, Path(f"{out}.failed.txt")], [*local_files(model), *own_files(data)])
     exported = model.endswith(ENDING)
     if exported and (device not in ("auto", "cpu") or precision != "float32"):
-        raise TidyVoiceError(
-            f"{model} is an exported file, which runs on the CPU in its own precision: leave "
-            "--device and --precision out"
-        )
+        fix = "leave --device and --precision out"
+        raise TidyVoiceError(f"{model} is an exported file, for the CPU in its precision: {fix}")
     with join_world("cpu" if exported else device, timeout_seconds=SLOWEST) as world:
         if exported:
             encoder = OnnxEncoder(model, threads=1)
@@ -114,10 +105,7 @@ def extract(
         result = run(encoder, data, out, world=world, **choices)
     if not world.is_first:
         return
-    if as_json:
-        typer.echo(json.dumps({"embeddings": str(out), **asdict(result)}, default=str))
-        return
-    line = f"{result.utterances:,} embeddings"
+    line = f"{out}: {result.utterances:,} embeddings"
     if result.failed:
         line += f"; {result.failed:,} utterances failed, listed in {result.failures}"
-    typer.echo(f"{out}: {line}")
+    emit(as_json, {"embeddings": out, **asdict(result)}, [line])

@@ -51,10 +51,8 @@ def read(folder: Path) -> tuple[pl.DataFrame | None, list[Finding]]:
         return None, [Finding("FAIL", str(folder), str(error))]
     table = pl.concat(parts)
     durations = table["seconds"]
-    counts = (
-        f"{table.height:,} utterances, {table['speaker'].n_unique():,} speakers, "
-        f"{table['language'].drop_nulls().n_unique()} languages"
-    )
+    speakers, languages = table["speaker"].n_unique(), table["language"].drop_nulls().n_unique()
+    counts = f"{table.height:,} utterances, {speakers:,} speakers, {languages} languages"
     findings = [Finding("OK", str(folder), counts)]
     if durations.null_count():
         message = "the durations are not known before the files are decoded"
@@ -109,9 +107,9 @@ def corpora(
             asked = f"{least:,.15g}" + (f" to {most:,.15g}" if most > least else "")
             message = f"{counted} {what}, expected {asked}"
             fix = (
-                f"Give {' and '.join(corpus.folders)} with --data or --train, or prepare the "
-                "corpus again; run.sh skips this check with --counts any"
+                f"Give {' and '.join(corpus.folders)} with --data or --train, or prepare them again"
             )
+            fix += "; run.sh skips this check with --counts any"
             yield judge(least <= value <= most, name, message, fix)
 
 

@@ -22,11 +22,7 @@ from tidyvoice.record import machine, package_versions
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the report: FAIL stops a stage or spoils its result, WARN may do so.
-
-    ``where`` is the program, device, file or folder. ``fix`` is empty if there is nothing to do, or
-    if the message says it.
-    """
+    """One line of the report: FAIL stops a stage or spoils its result, WARN may do so."""
 
     status: Literal["OK", "WARN", "FAIL"]
     where: str

@@ -18,7 +18,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import sparse
 
-from tidyvoice.errors import TidyVoiceError
 from tidyvoice.evaluation.categories import KINDS, POOLED, Interval, Row, trial_kinds
 from tidyvoice.readahead import usable_cores
 from tidyvoice.scoring.groups import Groups
@@ -51,25 +50,18 @@ def resample(
     resamples: int = 1000,
     seed: int = 1,
 ) -> dict[str, Resampled]:
-    """Compute the metrics of each category in resamples of the speakers.
+    """Compute the metrics of each category in resamples of the speakers; see the module.
 
-    Scores are binned once, at about 6 x ``RANKS`` thresholds. A resample then costs one
-    multiplication and addition for each distinct (pair of speakers, bin), however many trials there
-    are. Resample r draws the same speakers for all tables with the same speakers, so that two
-    systems can be compared resample by resample.
-
-    Without languages only all trials are resampled. Speakers that contradict a label are an error.
+    Scores are binned once, at about 6 x ``RANKS`` thresholds, so that the time depends little on
+    the number of trials. Resample r draws the same speakers for all tables with the same speakers,
+    so that systems can be compared resample by resample. Without languages only all trials are
+    resampled. Speakers that contradict a label are an error.
     """
     trials, kinds = table.trials, trial_kinds(table, languages)
     codes, number = speakers.codes.astype(np.int32), len(speakers.names)
     enroll, test = codes[trials.enroll], codes[trials.test]
-    wrong = (enroll == test) != trials.label
-    if wrong.any():
-        trial = int(np.argmax(wrong))
-        raise TidyVoiceError(
-            f"{trials.source}:{trial + 1}: the speakers of '{trials.pair(trial)}' contradict the "
-            f"label ({wrong.sum():,} such trials). Correct it, or give the right --utt2spk."
-        )
+    fix = "has a label that contradicts the speakers: correct it, or give the right --utt2spk"
+    trials.refuse((enroll == test) != trials.label, fix)
     edges = _edges(table, points)
     bins = np.searchsorted(edges, table.scores, side="right").astype(np.int32)
     in_bin = np.maximum(np.bincount(bins, minlength=len(edges) + 1), 1)

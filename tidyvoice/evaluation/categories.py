@@ -56,11 +56,9 @@ class Row:
     """The metrics of one category.
 
     Attributes:
-        category: one of ``CATEGORIES``, or ``POOLED``.
         targets, nontargets: numbers of trials; None where the languages are not known.
-        eer: a fraction; None without trials of both kinds, as are ``cllr`` and ``min_cllr``.
+        eer, cllr, min_cllr: a fraction, and bits; None without trials of both kinds.
         points: detection costs by operating point; empty without trials of both kinds.
-        cllr, min_cllr: in bits.
     """
 
     category: str
@@ -106,10 +104,7 @@ def evaluate(
 def category_scores(
     table: ScoreTable, languages: Groups | None
 ) -> Iterator[tuple[str, SortedScores]]:
-    """Yield category and scores, one side of which may be empty: ``POOLED``, then the four.
-
-    Without languages only ``POOLED`` is yielded.
-    """
+    """Yield category and scores: ``POOLED``, then the four, with one side empty, if languages."""
     kinds = trial_kinds(table, languages)
     parts = [np.sort(table.scores[kinds == kind]) for kind in range(4)]
     for category, sides in KINDS.items():
@@ -119,9 +114,8 @@ def category_scores(
             scores = SortedScores(*(np.sort(side, kind="stable") for side in joined))
             if category == POOLED and not all(map(len, scores)):
                 kind = "non-target" if len(scores.targets) else "target"
-                raise TidyVoiceError(
-                    f"{table.trials.source}: no {kind} trial in it; metrics need both kinds"
-                )
+                where = table.trials.source
+                raise TidyVoiceError(f"{where}: no {kind} trial in it; metrics need both kinds")
             yield category, scores
 
 
@@ -131,10 +125,8 @@ def trial_kinds(table: ScoreTable, languages: Groups | None) -> np.ndarray:
     Without languages all trials count as cross-language.
     """
     if table.trials.label is None:
-        raise TidyVoiceError(
-            f"{table.trials.source}: metrics need labels. Score a list with 'target|nontarget', "
-            "or give such a list with --trials."
-        )
+        fix = "score a list with 'target|nontarget', or give such a list with --trials"
+        raise TidyVoiceError(f"{table.trials.source}: metrics need labels: {fix}")
     kinds = table.trials.label.astype(np.uint8) * 2
     if languages is not None:
         kinds += same_language(table.trials, languages)

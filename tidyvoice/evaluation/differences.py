@@ -29,8 +29,7 @@ class Differences:
 def differences(main: Evaluation, other: Evaluation) -> Differences | None:
     """Subtract the metrics of ``main`` from those of ``other``; None if their trials differ.
 
-    Resample r drew the same speakers for both systems, so the intervals are those of the
-    differences resample by resample.
+    Intervals are paired: resample r drew the same speakers for both systems.
     """
     if main.trials != other.trials:
         return None

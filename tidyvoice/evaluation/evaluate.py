@@ -1,8 +1,7 @@
 """The evaluation of a score file, computed once and kept beside it.
 
-``evaluate`` writes ``NAME.metrics.json`` beside ``NAME.score``. The file holds the SHA-256 of
-everything that the metrics were computed from, of the code that computed them, and of its own
-content. It is read back only while all of these are the same, and computed anew otherwise.
+``NAME.metrics.json`` holds the SHA-256 of everything that the metrics were computed from, of the
+code, and of its own content. It is read back only while all of these are the same.
 """
 
 import hashlib
@@ -33,7 +32,7 @@ LEAST = 100  # resamples; with fewer, an end of the interval is a single resampl
 
 
 class Loaded(NamedTuple):
-    """Scored trials with labels, and where known the language and the speaker of each id."""
+    """Labelled scores, and where known the language and the speaker of each id."""
 
     table: ScoreTable
     languages: Groups | None
@@ -60,10 +59,9 @@ class ScoreFile:
     def load(self) -> Loaded:
         """Read the scores, and the languages and speakers of their ids."""
         table = read_labelled(self.path, self.trials)
+        languages = languages_of(table.trials, read_maps(self.utt2lang, "language"))
         return Loaded(
-            table,
-            languages_of(table.trials, read_maps(self.utt2lang, "language")),
-            speakers_of(table.trials, read_maps(self.utt2spk, "speaker")),
+            table, languages, speakers_of(table.trials, read_maps(self.utt2spk, "speaker"))
         )
 
     def files(self) -> dict[str, tuple[Path, ...]]:
@@ -78,12 +76,9 @@ class ScoreFile:
 
 
 class Draws(NamedTuple):
-    """Metrics in R resamples of the speakers, for the paired difference of two systems.
+    """Metrics in R resamples of the speakers: EERs by category, minDCFs by operating point.
 
-    Attributes:
-        speakers: SHA-256 of the speaker of each id, the same for systems whose draws pair.
-        eer: by category, R values; None in a resample without trials of both kinds.
-        min_dcf: of all trials, R values for each operating point.
+    ``speakers`` is the SHA-256 of the speakers of the ids, the same for systems whose draws pair.
     """
 
     speakers: str
@@ -162,9 +157,8 @@ def evaluate(
         loaded: what ``file.load()`` returned, if it was called already.
     """
     if 0 < resamples < LEAST:
-        raise TidyVoiceError(
-            f"{resamples} resamples are too few for 95 % intervals. Give {LEAST} or more, or 0."
-        )
+        fix = f"give {LEAST} or more, or 0"
+        raise TidyVoiceError(f"{resamples} resamples are too few for 95 % intervals: {fix}")
     path = file.path.with_name(f"{file.name}.metrics.json")
     usual = tuple(points) == OPERATING_POINTS and file.path.is_file()
     kept = _read(path) if usual else None
@@ -192,9 +186,8 @@ def evaluate(
 
 def _warn_if_inverted(path: Path, eer: float) -> None:
     if eer > 0.5:
-        text = f"{path}: the EER is {eer:.2%}: targets score lower than non-targets"
-        fix = "negate the scores, or check the labels"
-        warnings.warn(f"{text}; {fix}", TidyVoiceWarning, stacklevel=3)
+        text = f"the EER is {eer:.2%}: negate the scores, or check the labels"
+        warnings.warn(f"{path}: {text}", TidyVoiceWarning, stacklevel=3)
 
 
 def _draws(resampled: dict[str, Resampled], speakers: Groups) -> Draws:

@@ -7,7 +7,6 @@ import numpy as np
 import polars as pl
 
 from tidyvoice.errors import TidyVoiceError
-from tidyvoice.scoring.columns import more
 from tidyvoice.scoring.trials import ScoreTable, Trials, by_stem, read_scores, read_trials, stem
 
 
@@ -22,15 +21,13 @@ def read_labelled(scores: str | Path, key: str | Path | None = None) -> ScoreTab
         return table
     trials, labelled = table.trials, read_trials(key)
     if labelled.label is None:
-        raise TidyVoiceError(
-            f"{key}:1: a list without labels. Give lines '1|0 enroll test' or 'enroll test "
-            "target|nontarget'."
-        )
+        forms = "'1|0 enroll test' or 'enroll test target|nontarget'"
+        raise TidyVoiceError(f"{key}:1: a list without labels. Give lines {forms}.")
     # Joining 12 million pairs takes seconds, this comparison 0.1 s.
     same = len(trials) == len(labelled) and trials.first_other(labelled) is None
     label = labelled.label if same else _joined(trials, labelled)
     if trials.label is not None:
-        _refuse(trials, label != trials.label, f"has another label in {key}; remove the wrong one")
+        trials.refuse(label != trials.label, f"has another label in {key}; remove the wrong one")
     return ScoreTable(replace(trials, label=label), table.scores)
 
 
@@ -45,17 +42,7 @@ def _joined(trials: Trials, key: Trials) -> np.ndarray:
     listed = pl.DataFrame(pairs).unique("pair", keep="any")
     label = scored.join(listed, on="pair", how="left", maintain_order="left")["label"]
     advice = "give the list that was scored"
-    _refuse(trials, label.is_null().to_numpy(), f"is not in {key.source}; {advice}")
+    trials.refuse(label.is_null().to_numpy(), f"is not in {key.source}; {advice}")
     extra = ~pl.Series(pairs["pair"]).is_in(scored["pair"].implode()).to_numpy()
-    _refuse(key, extra, f"has no score in {trials.source}; {advice}")
+    key.refuse(extra, f"has no score in {trials.source}; {advice}")
     return label.to_numpy()
-
-
-def _refuse(trials: Trials, wrong: np.ndarray, problem: str) -> None:
-    """Refuse the trials that are marked, bool [T], naming the first."""
-    if wrong.any():
-        first = int(np.argmax(wrong))
-        raise TidyVoiceError(
-            f"{trials.source}:{first + 1}: the trial '{trials.pair(first)}'"
-            f"{more(int(wrong.sum()) - 1)} {problem}"
-        )

@@ -52,10 +52,7 @@ class Published(Strict):
 
 
 class Comparison(NamedTuple):
-    """Our evaluations beside the published systems of one list.
-
-    ``categories`` compares ours with the system ``reference``; ``ranking`` is by EER of all trials.
-    """
+    """Our evaluations beside the system ``reference``, and the ranking by EER of all trials."""
 
     reference: str
     list_name: str
@@ -78,9 +75,8 @@ def compare(
 ) -> Comparison:
     """Compare our evaluations with the published results of a YAML file.
 
-    Args:
-        trial_list: key of a list; by default the one with as many trials as our first system, or
-            else the first one. The first system with results on it is the reference.
+    By default, on the list with as many trials as our first system, or else on the first list. The
+    first system with results on it is the reference.
     """
     published = load_settings(Published, path)
     for name, item in published.systems.items():
@@ -107,10 +103,8 @@ def compare(
         own = "ours"
         if chosen.trials not in (None, sizes[title]):
             own += f", on another list: {sizes[title]:,} trials"
-            remarks.append(
-                f"{title}: {sizes[title]:,} trials, but the published list has {chosen.trials:,}: "
-                "results on different lists cannot be compared"
-            )
+            both = f"{sizes[title]:,} trials, but the published list has {chosen.trials:,}"
+            remarks.append(f"{title}: {both}: results on different lists cannot be compared")
         values = percent(evaluation.pooled.eer), decimals(evaluation.pooled.min_dcf)
         ranking.append([marked(title, evaluation.lineage), *values, own])
     ranking.sort(key=lambda row: (row[1].value is None, row[1].value))

@@ -16,11 +16,8 @@ from tidyvoice.scoring.provenance import UNKNOWN_ORIGIN
 class Number:
     """A number in a table, with its confidence interval where there is one.
 
-    Attributes:
-        value: None where it is not available.
-        places: decimals; None for an integer with separators.
-        scale: factor between the value and what is shown, such as 100 for percent.
-        signed: True for a difference; in HTML it is bold if its interval leaves out 0.
+    Without ``places`` it is an integer; ``scale`` is 100 for percent. ``signed`` numbers are
+    differences; in HTML they are bold if the interval leaves out 0.
     """
 
     value: float | None

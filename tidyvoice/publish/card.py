@@ -9,7 +9,6 @@ from pathlib import PurePath
 
 import yaml
 from huggingface_hub import EvalResult, ModelCardData
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from tidyvoice.data.manifest import terms_of
 from tidyvoice.evaluation.bootstrap import LEVEL
@@ -17,6 +16,7 @@ from tidyvoice.evaluation.tables import categories_table
 from tidyvoice.headers import SAMPLE_RATE
 from tidyvoice.model_files import OTHERS
 from tidyvoice.publish.facts import Facts, Result, shorten
+from tidyvoice.report.page import template
 from tidyvoice.scoring.provenance import FLAWS, describe, title
 from tidyvoice.verification import IDENTIFICATION
 
@@ -26,14 +26,7 @@ ISO_639 = re.compile(r"([a-z]{2,3})(?:[-_][A-Za-z0-9]+)*")
 
 def model_card(facts: Facts, repository: str, licence: str, about: str) -> str:
     """Return the text of README.md; see ``write_folder``."""
-    environment = Environment(
-        loader=PackageLoader("tidyvoice", "publish"),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters |= {
+    filters = {
         "count": "{:,}".format,
         "described": lambda record: describe(record, lambda path: PurePath(path).name),
         "shorten": shorten,
@@ -44,7 +37,7 @@ def model_card(facts: Facts, repository: str, licence: str, about: str) -> str:
     settings = facts.experiment.settings if facts.experiment else {}
     # No paths: those of the data and of the initial weights are shown above them.
     settings = {key: value for key, value in settings.items() if "/" not in str(value)}
-    return environment.get_template("card.md").render(
+    return template("publish", "card.md", **filters).render(
         metadata=_metadata(facts, repository, licence).to_yaml(),
         facts=facts,
         repository=repository,

@@ -28,10 +28,7 @@ def shorten(path: str | PurePath) -> str:
 
 @dataclass(frozen=True)
 class Result:
-    """An evaluation of the model, with the name of the score file.
-
-    ``verified`` is True if the scores are known to come from these very weights.
-    """
+    """An evaluation of the model; ``verified`` if the scores are known to be of these weights."""
 
     name: str
     evaluation: Evaluation
@@ -52,15 +49,10 @@ class Result:
 
 @dataclass(frozen=True)
 class Facts:
-    """A model and what is known of it.
+    """A model and what is known of it; the path of ``folder`` must not be published.
 
-    Attributes:
-        folder: of the model; its path must not be published.
-        network: its name and arguments.
-        experiment: that trained it; None if it is unknown.
-        data: folders of the training data.
-        reader: of the data; None if they are missing or have changed.
-        source: the released model that it is or that its training began with, if any.
+    ``reader`` is None if the training data are missing or have changed. ``source`` is the released
+    model that it is or that its training began with, if any.
     """
 
     encoder: SpeakerEncoder
@@ -113,8 +105,8 @@ def gather(model: str | Path, scores: Sequence[str] = (), resamples: int = 1000)
             evaluation = evaluate(file, resamples=resamples)
             verified = _is_of(evaluation, encoder.weights, file.path)
             results.append(Result(list_name, evaluation, verified))
-    network = ModelSettings(name=name, args=args)
-    return Facts(encoder, folder, network, experiment, data, reader, source, tuple(results))
+    known = ModelSettings(name=name, args=args), experiment, data, reader, source, tuple(results)
+    return Facts(encoder, folder, *known)
 
 
 def _reader(folders: Sequence[str], content: str | None) -> ShardReader | None:

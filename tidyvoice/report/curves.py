@@ -71,8 +71,7 @@ def reliability(scores: SortedScores) -> tuple[np.ndarray, np.ndarray, np.ndarra
     """Return predicted and observed log odds [B], and trials [2 x B], by bins at ``LLR_EDGES``.
 
     Predicted is the mean LLR, with equal weight for targets and non-targets; NaN in an empty bin.
-    Observed is ln of the share of all targets over the share of all non-targets: the log odds of a
-    target at prior 0.5. The outermost bins are open.
+    Observed is the log odds of a target at prior 0.5. The outermost bins are open.
     """
     places = [np.digitize(side, LLR_EDGES) for side in scores]
     bins = len(LLR_EDGES) + 1

@@ -3,18 +3,13 @@
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
+from tidyvoice.evaluation import tables
 from tidyvoice.evaluation.bootstrap import LEVEL
 from tidyvoice.evaluation.evaluate import Evaluation
-from tidyvoice.evaluation.tables import (
-    categories_table,
-    decimals,
-    languages_table,
-    percent,
-    systems_table,
-)
 from tidyvoice.files import refuse_inputs, write_text
 from tidyvoice.record import package_versions, source_state
 from tidyvoice.report.figures import bayes_error_picture, det_picture, reliability_picture
@@ -31,14 +26,21 @@ def style_sheet(name: str) -> str:
     return resources.files("tidyvoice.report").joinpath(name).read_text("utf-8")
 
 
+def template(package: str, name: str, **filters: Any) -> Template:
+    """Return a template of a sub-package; in HTML, its values are escaped."""
+    options = {"undefined": StrictUndefined, "trim_blocks": True, "lstrip_blocks": True}
+    loader, html = PackageLoader("tidyvoice", package), name.endswith(".html")
+    environment = Environment(loader=loader, autoescape=html, **options)
+    environment.filters |= filters
+    return environment.get_template(name)
+
+
 def write_report(
     experiment: str | Path, systems: Sequence[System], out: str | Path, resamples: int = 1000
 ) -> dict[str, Evaluation]:
     """Write the report of an experiment; return the evaluations by names on the page.
 
-    The page shows the ``config.yaml`` of the experiment, and compares the other systems with the
-    first. ``resamples`` are those of the speakers, for confidence intervals; 0 for none. The same
-    input gives the same bytes.
+    The first system is the main one. The same input gives the same bytes.
     """
     configuration = Path(experiment) / "config.yaml"
     inputs = [configuration]
@@ -64,14 +66,7 @@ def write_report(
         trained.setdefault(result.system.experiment, result)
     marks = [-at.threshold for at in evaluation.points]
     title = f"Reliability of {main.name}"
-    environment = Environment(
-        loader=PackageLoader("tidyvoice", "report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    text = environment.get_template("page.html").render(
+    text = template("report", "page.html").render(
         title=Path(experiment).resolve().name,
         style=style_sheet("colours.css") + "\n" + style_sheet("style.css"),
         results=results,
@@ -80,10 +75,10 @@ def write_report(
         det_systems=det_picture("det-systems", "DET curves by system", rates),
         reliability=reliability_picture("reliability", title, bins) if main.reliability else None,
         bayes_error=bayes_error_picture("bayes-error", "Normalised Bayes error", errors, marks),
-        summary=systems_table(evaluations),
-        categories=categories_table(evaluation, evaluation.lineage.calibrated),
-        pairs=languages_table(evaluation.pairs),
-        languages=languages_table(evaluation.languages),
+        summary=tables.systems_table(evaluations),
+        categories=tables.categories_table(evaluation, evaluation.lineage.calibrated),
+        pairs=tables.languages_table(evaluation.pairs),
+        languages=tables.languages_table(evaluation.languages),
         trained=list(trained.values()),
         resamples=resamples,
         level=f"{100 * LEVEL:g}",
@@ -91,8 +86,8 @@ def write_report(
         versions=_versions(results),
         flaws=FLAWS,
         describe=describe,
-        percent=percent,
-        decimals=decimals,
+        percent=tables.percent,
+        decimals=tables.decimals,
     )
     write_text(out, text)
     return evaluations

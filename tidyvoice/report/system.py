@@ -34,12 +34,9 @@ def load_system(
     utt2lang: Sequence[Path] = (),
     utt2spk: Sequence[Path] = (),
 ) -> System:
-    """Find the scores of an experiment folder.
+    """Find the scores of an experiment folder, or take one score file.
 
-    Args:
-        experiment: a folder with ``scores/{scores}.score`` or ``.score.gz``, or one such file.
-        name: by default that of the folder, and of the file if ``experiment`` is a file.
-        utt2lang, utt2spk: by default those in the experiment folder if they exist.
+    Names and tables of languages and speakers are by default those of the folder.
     """
     path = Path(experiment)
     folder: Path | None = path
@@ -48,7 +45,12 @@ def load_system(
         file_name = ScoreFile(path).name
         default = f"{folder.resolve().name}, {file_name}" if folder else file_name
     elif path.is_dir():
-        path, default = _score_file(path, scores), path.resolve().name
+        files, default = score_files(path), path.resolve().name
+        wanted = scores.removesuffix(".gz").removesuffix(".score")
+        if wanted not in files:
+            hint = f"there are: {', '.join(files)}" if files else "run `tidyvoice score` first"
+            raise TidyVoiceError(f"{path / 'scores'}: no score file '{wanted}.score'; {hint}")
+        path = files[wanted]
     else:
         raise TidyVoiceError(f"{path}: no such experiment folder or score file")
     if folder and not utt2lang and (folder / "utt2lang").is_file():
@@ -59,24 +61,17 @@ def load_system(
     return System(name or default, file, folder)
 
 
-def _score_file(folder: Path, scores: str) -> Path:
-    scores = scores.removesuffix(".gz").removesuffix(".score")
-    for ending in (".score", ".score.gz"):
-        if (path := folder / "scores" / f"{scores}{ending}").is_file():
-            return path
-    paths = sorted(folder.glob("scores/*.score*"))
-    names = [path.name for path in paths if path.name.endswith((".score", ".score.gz"))]
-    hint = f"there are: {', '.join(names)}" if names else "run `tidyvoice score` first"
-    raise TidyVoiceError(f"{folder / 'scores'}: no score file '{scores}.score'; {hint}")
+def score_files(experiment: Path) -> dict[str, Path]:
+    """Return the score files of an experiment by name; a plain file replaces that of gzip."""
+    folder, endings = experiment / "scores", ("*.score.gz", "*.score")
+    return {ScoreFile(path).name: path for end in endings for path in sorted(folder.glob(end))}
 
 
 class Result(NamedTuple):
-    """Content of the page for one system.
+    """Content of the page for one system; ``details`` are those of the main system only.
 
-    Attributes:
-        details: figures and tables that only the main system has, by their names in the template.
-        rates, bayes_error, reliability: of all trials, see ``curves``. Unless the scores are
-            log-likelihood ratios, ``bayes_error`` has no actual costs and ``reliability`` is None.
+    Unless the scores are log-likelihood ratios, ``bayes_error`` has no actual costs and
+    ``reliability`` is None.
     """
 
     name: str
@@ -92,10 +87,7 @@ class Result(NamedTuple):
 
 
 def evaluate_system(system: System, name: str, number: int, resamples: int) -> Result:
-    """Evaluate a system, and compute what the page shows of it.
-
-    ``name`` and ``number`` are those of the system on the page; 1 is the main system.
-    """
+    """Evaluate a system, and compute what the page shows of it; number 1 is the main system."""
     table, languages, speakers = loaded = system.file.load()
     evaluation = evaluate(system.file, resamples=resamples, loaded=loaded)
     calibrated, at = evaluation.lineage.calibrated, evaluation.points[0]

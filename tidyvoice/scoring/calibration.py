@@ -16,7 +16,7 @@ References:
 
 import json
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -33,12 +33,10 @@ from tidyvoice.settings import Strict, read_json
 PRIOR = 0.01  # the challenge's
 # Penalty on the weights: it shrinks the weight of a good score by about 1 %.
 L2 = 1e-5
-# Trials that a fit uses at most.
-LIMIT = 1_000_000
+LIMIT = 1_000_000  # trials that a fit uses at most
 _MEASURES = "quality measures"
 BLOCK = 2**16
-# At most as many targets and as many non-targets are drawn to judge a measure.
-DRAWN = 2**16
+DRAWN = 2**16  # targets, and non-targets, at most, to judge a measure
 # Area under the ROC curve above which a measure alone gives the answer away: docs/evaluation.md has
 # values. A measure at 0.65 that is independent of the score lowers an EER of 5 % by a twentieth.
 SEPARATING = 0.65
@@ -50,8 +48,7 @@ class Features:
 
     Attributes:
         scores: float [T] of each system, in an order that is the same for fitting and applying.
-        utterance: {name: float64 [U], a value of each of ``trials.ids``}. It gives two measures,
-            the smaller and the larger of the sides, whichever side is the enrolment.
+        utterance: {name: float64 [U]}, which gives two measures: the smaller and the larger side.
         language_match: float [T], the probability that both sides are in the same language.
     """
 
@@ -81,15 +78,9 @@ class Features:
         # The memory layout decides how a product with the weights is rounded.
         return np.hstack([*scores, *([np.array(measures, np.float64).T] if measures else [])])
 
-    def blocks(self) -> Iterator[tuple[slice, np.ndarray]]:
-        """Yield all trials in order, each block with its place in the list."""
-        for start in range(0, len(self.trials), BLOCK):
-            part = slice(start, start + BLOCK)
-            yield part, self.block(part)
-
 
 class Origin(Strict):
-    """Provenance of a fit: steps of each system (empty if unknown), measures, speakers, remarks."""
+    """Provenance of a fit; the steps of a system are empty if they are unknown."""
 
     systems: tuple[tuple[Step, ...], ...]
     measures: Step = Step(step=_MEASURES, settings=dict.fromkeys(COMPARED[_MEASURES]))
@@ -124,14 +115,14 @@ class Calibration(Strict):
     def apply(self, features: Features) -> np.ndarray:
         """Return log-likelihood ratios, float64 [T]."""
         if features.names != self.names:
-            raise TidyVoiceError(
-                f"{features.trials.source}: the calibration is of [{', '.join(self.names)}], but "
-                f"has to map [{', '.join(features.names)}]. Give the same quality measures."
-            )
+            ours, others = ", ".join(self.names), ", ".join(features.names)
+            problem = f"a calibration of [{ours}] has to map [{others}]"
+            raise TidyVoiceError(f"{features.trials.source}: {problem}: give the same measures")
         slope, offset = self.line()
         llrs = np.empty(len(features.trials))
-        for part, block in features.blocks():
-            llrs[part] = block @ slope + offset
+        for start in range(0, len(llrs), BLOCK):
+            part = slice(start, start + BLOCK)
+            llrs[part] = features.block(part) @ slope + offset
         return llrs
 
     def line(self) -> tuple[np.ndarray, float]:
@@ -153,7 +144,7 @@ def check_measures(features: Features, listed: Source) -> list[Remark]:
     """Record quality measures that alone separate targets from non-targets, and warn of them.
 
     A fit takes such a measure for the answer, which it is on no other list. The area under the ROC
-    curve, in the direction in which it is 0.5 or more, is an estimate for long lists.
+    curve is an estimate for long lists.
     """
     label, systems = features.trials.label, len(features.scores)
     if len(features.names) == systems:
@@ -162,9 +153,7 @@ def check_measures(features: Features, listed: Source) -> list[Remark]:
         return [Remark(kind="unchecked", reason="unknown labels", one=listed)]
     rng = np.random.Generator(np.random.PCG64(0))
     places = [np.flatnonzero(kind) for kind in (label, ~label)]
-    places = [
-        kind if len(kind) <= DRAWN else kind[rng.integers(len(kind), size=DRAWN)] for kind in places
-    ]
+    places = [p if len(p) <= DRAWN else p[rng.integers(len(p), size=DRAWN)] for p in places]
     targets, nontargets = map(len, places)
     values, areas = features.block(np.concatenate(places)), {}
     for name, column in zip(features.names[systems:], values.T[systems:], strict=True):
@@ -175,13 +164,10 @@ def check_measures(features: Features, listed: Source) -> list[Remark]:
             areas[name] = float(max(area, 1 - area))
     if not areas:
         return []
-    warnings.warn(
-        f"{listed.path}: {', '.join(areas)}: this alone separates the targets of the {listed.role} "
-        "from the non-targets. Leave it out, or use trials whose targets and non-targets do not "
-        "differ in it.",
-        TidyVoiceWarning,
-        stacklevel=2,
-    )
+    text = f"{', '.join(areas)}: this alone separates the targets of the {listed.role}"
+    fix = "Leave it out, or use other trials."
+    text = f"{listed.path}: {text} from the non-targets. {fix}"
+    warnings.warn(text, TidyVoiceWarning, stacklevel=2)
     return [Remark(kind="confounded", reason="separating", one=listed, details={"areas": areas})]
 
 
@@ -202,13 +188,9 @@ def fit_calibration(
     in which knowing nothing costs 1, whatever the prior, and w belong to standardised features.
     A feature that is constant gets the weight 0.
 
-    Args:
-        prior: where the map fits best. On scores that no affine map calibrates everywhere (skewed,
-            as cosines are), 0.5 gave 4 % less Cllr and 20 % more actual cost at 0.01. With some
-            hundred targets 0.1 is better for both.
-        origin: provenance, kept with the calibration.
-        mask: bool [T], the trials that the fit may use; all by default.
-        seed: seed of the draw of ``LIMIT`` trials.
+    The map fits best at the ``prior``: on cosines, 0.5 gave 4 % less Cllr and 20 % more actual cost
+    at 0.01. With some hundred targets 0.1 is better for both. ``mask``, bool [T], chooses the
+    trials that the fit may use; ``seed`` draws ``LIMIT`` of them.
     """
     # Imported here: it takes a second, and applying does without.
     from sklearn.linear_model import LogisticRegression
@@ -219,10 +201,9 @@ def fit_calibration(
     kinds = () if trials.label is None else (trials.label, ~trials.label)
     places = [np.flatnonzero(kind if mask is None else kind & mask) for kind in kinds]
     if not places or not all(map(len, places)):
-        raise TidyVoiceError(
-            f"{trials.source}: a calibration is fitted on labelled targets and non-targets (with "
-            "--cross-fit, those outside two folds). Use a list with both, and more speakers."
-        )
+        text = "a calibration is fitted on labelled targets and non-targets (with --cross-fit"
+        fix = "use a list with both, and more speakers"
+        raise TidyVoiceError(f"{trials.source}: {text}, those outside two folds): {fix}")
     targets, nontargets = places
     rng = np.random.Generator(np.random.PCG64(seed))
     notes = {"trials": trials.source, "targets": len(targets), "nontargets": len(nontargets)}
@@ -242,10 +223,9 @@ def fit_calibration(
     systems = features.names[: len(features.scores)]
     for name, column in zip(systems, x.T, strict=False):
         if (even * np.where(y, column, -column)).sum() <= 0:
-            raise TidyVoiceError(
-                f"{trials.source}: {name} is no higher for targets than for non-targets. A "
-                "higher score must mean the same speaker: negate the scores, or correct the labels."
-            )
+            problem = f"{name} is no higher for targets than for non-targets"
+            fix = "negate the scores, or correct the labels"
+            raise TidyVoiceError(f"{trials.source}: {problem}: {fix}")
     entropy = -prior * np.log(prior) - (1 - prior) * np.log1p(-prior)
     regression = LogisticRegression(C=1 / L2, solver="newton-cholesky", tol=1e-7)
     regression.fit(x, y, sample_weight=even * np.where(y, 2 * prior, 2 - 2 * prior) / entropy)
@@ -276,9 +256,7 @@ def cross_fit(
     folds i and j is mapped by the calibration fitted on the trials with no side in either:
     K (K + 1) / 2 fits in all.
 
-    Args:
-        speakers: [U], the speaker of each of the trials' ids, as numbers or names.
-        folds: K, at least 3.
+    ``speakers`` [U] are those of the trials' ids, as numbers or names; K = ``folds`` is at least 3.
     """
     fold = _folds(features.trials, speakers, folds)
     enroll, test = fold[features.trials.enroll], fold[features.trials.test]
@@ -299,10 +277,8 @@ def _folds(trials: Trials, speakers: np.ndarray, folds: int) -> np.ndarray:
     """Return the fold of each id, int32 [U]: busiest speakers first, each to the emptiest fold."""
     names, codes = np.unique(speakers, return_inverse=True)
     if folds < 3 or len(names) < folds:
-        raise TidyVoiceError(
-            f"{trials.source}: {folds} folds of {len(names)} speakers. Use at least 3 folds, "
-            "because a fit leaves out two of them, and at most one for each speaker."
-        )
+        fix = "use 3 or more, but not more than speakers"
+        raise TidyVoiceError(f"{trials.source}: {folds} folds of {len(names)} speakers: {fix}")
     sides = np.bincount(codes[np.append(trials.enroll, trials.test)], minlength=len(names))
     tie = np.random.Generator(np.random.PCG64(0)).random(len(names))
     fold, filled = np.empty(len(names), dtype=np.int32), np.zeros(folds)

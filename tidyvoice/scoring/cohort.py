@@ -18,8 +18,7 @@ class Cohort:
 
     Attributes:
         vectors: float32 [C x D], centred, at unit length.
-        speakers: C names.
-        languages: C names; None where an entry holds all languages of its speaker.
+        speakers, languages: C names; None where an entry holds all languages of its speaker.
         source: where it came from, for error messages.
     """
 
@@ -41,10 +40,7 @@ def speaker_cohort(
 ) -> Cohort:
     """Return each speaker's mean raw embedding, less ``mean`` [D], at unit length, by name.
 
-    Args:
-        embeddings, utt2spk: raw embeddings of N utterances, and the speaker of each.
-        mean: the embedding that is subtracted before the cosine; none by default.
-        utt2lang: the language of each; every (speaker, language) is then an entry of its own.
+    With ``utt2lang``, every pair of a speaker and a language is an entry of its own.
     """
     listed = every_id(embeddings, source)
     speakers, languages = speakers_of(listed, utt2spk), None
@@ -54,10 +50,8 @@ def speaker_cohort(
         entry = entry * len(languages.names) + languages.codes
     keys, sizes = np.unique(entry, return_counts=True)
     if len(keys) < 2:
-        raise TidyVoiceError(
-            f"{source}: speaker '{speakers.names[0]}' alone is no cohort. Give embeddings of some "
-            "hundred speakers."
-        )
+        name, fix = speakers.names[0], "Give embeddings of some hundred speakers."
+        raise TidyVoiceError(f"{source}: speaker '{name}' alone is no cohort. {fix}")
     ordered = embeddings.vectors[np.argsort(entry, kind="stable")]
     sums = np.add.reduceat(ordered, np.cumsum(sizes) - sizes, dtype=np.float64)
     places, entry_languages = keys, None
@@ -68,15 +62,6 @@ def speaker_cohort(
     means = Embeddings(names, (sums / sizes[:, None]).astype(np.float32))
     vectors = unit_vectors(means, np.arange(len(keys)), mean)
     return Cohort(vectors, names, entry_languages, source)
-
-
-def same_columns(vectors: np.ndarray, cohort: np.ndarray) -> None:
-    """Refuse vectors [U x D] and a cohort [C x D] of different D."""
-    if vectors.shape[1] != cohort.shape[1]:
-        raise TidyVoiceError(
-            f"the cohort has {cohort.shape[1]} columns, the embeddings of the trials have "
-            f"{vectors.shape[1]}. Extract both with the same model."
-        )
 
 
 def every_id(embeddings: Embeddings, source: str) -> Trials:

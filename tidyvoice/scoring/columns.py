@@ -30,9 +30,8 @@ def read_columns(
     faulty line.
 
     Args:
-        columns_of: returns names and types of the columns, given the words of the first line; None
-            if that line has no known format. Columns are ``pl.Categorical``, ``pl.Float64`` for
-            finite numbers, or a ``pl.Enum`` of labels.
+        columns_of: returns the columns (``pl.Categorical``, ``pl.Float64`` for finite numbers, or
+            an ``pl.Enum``), given the words of the first line; None if its format is not known.
         expected: the format in words, for the error messages.
     """
     path, columns, tables = Path(path), None, []
@@ -74,7 +73,7 @@ def _blocks(path: Path) -> Iterator[bytes]:
 
 def more(number: int) -> str:
     """Tell how many further mistakes there are; nothing for none."""
-    return f" ({number:,} more such lines)" if number else ""
+    return f" ({number:,} more such)" if number else ""
 
 
 def _parse(text: bytes, columns: Columns) -> pl.DataFrame | None:
@@ -115,6 +114,5 @@ def _first_fault(
 
 def _fault(path: Path, number: int, line: bytes, expected: str) -> TidyVoiceError:
     shown = line[:80].decode(errors="replace").strip()
-    return TidyVoiceError(
-        f"{path}:{number}: the line is {shown!r}. Give lines {expected}, all of one form."
-    )
+    fix = f"Give lines {expected}, all of one form."
+    return TidyVoiceError(f"{path}:{number}: the line is {shown!r}. {fix}")

@@ -7,6 +7,7 @@ import numpy as np
 
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.readahead import usable_cores
+from tidyvoice.scoring.columns import more
 from tidyvoice.scoring.embeddings import Embeddings
 from tidyvoice.scoring.trials import Trials
 
@@ -19,11 +20,9 @@ VANISHED = 1e-6
 def cosine_scores(
     embeddings: Embeddings, trials: Trials, mean: np.ndarray | None = None
 ) -> np.ndarray:
-    """Return s(e, t) = <e − m, t − m> / (‖e − m‖ ‖t − m‖), float32 [T].
+    """Return s(e, t) = <e − m, t − m> / (‖e − m‖ ‖t − m‖), float32 [T], of raw embeddings [N x D].
 
-    Args:
-        embeddings: raw embeddings [N x D] of at least the ids in the T trials.
-        mean: the embedding m [D] to subtract from both sides; none by default.
+    ``mean`` is m [D]; none by default.
     """
     vectors = unit_vectors(embeddings, trials.places_in(embeddings.ids, "embedding"), mean)
     return pairwise_products(vectors, trials)
@@ -48,19 +47,12 @@ def unit_vectors(
     vectors = embeddings.vectors[rows].astype(np.float32, copy=False)
     before = np.linalg.norm(vectors, axis=1)
     if mean is not None:
-        if mean.shape != vectors.shape[1:]:
-            raise TidyVoiceError(
-                f"the mean has shape {mean.shape}, the embeddings have {vectors.shape[1]} columns. "
-                "Take the mean of embeddings of the same model."
-            )
         vectors = vectors - mean.astype(np.float32)
     norms = np.linalg.norm(vectors, axis=1)
     bad = ~(norms > VANISHED * before) | np.isinf(norms)
     if bad.any():
-        raise TidyVoiceError(
-            f"the embedding of '{embeddings.ids[rows[np.argmax(bad)]]}' is zero, not finite or the "
-            f"mean itself ({bad.sum():,} such ids). Check the audio, and extract it again."
-        )
+        which = f"the embedding of '{embeddings.ids[rows[np.argmax(bad)]]}'{more(bad.sum() - 1)}"
+        raise TidyVoiceError(f"{which} is zero, not finite or the mean itself: check the audio")
     return vectors / norms[:, None]
 
 

@@ -52,15 +52,14 @@ def load_embeddings(path: str | Path) -> Embeddings:
 
 
 def same_model(tables: Mapping[str | Path, Embeddings]) -> None:
-    """Refuse tables of different models; those of unknown models pass."""
+    """Refuse tables of different models, where these are known, or numbers of columns."""
     models = {name: table.model for name, table in tables.items() if table.model is not None}
-    first = next(iter(models), None)
-    for name, model in models.items():
-        if model != models[first]:
-            raise TidyVoiceError(
-                f"{first} and {name} are embeddings of different models. Extract both with the "
-                "same model."
-            )
+    columns = {name: table.vectors.shape[1] for name, table in tables.items()}
+    for values in (models, columns):
+        first = next(iter(values), None)
+        if other := next((name for name in values if values[name] != values[first]), None):
+            fix = "Extract both with the same model."
+            raise TidyVoiceError(f"{first} and {other} are embeddings of different models. {fix}")
 
 
 def save_embeddings(
@@ -82,16 +81,12 @@ def save_embeddings(
 
 def _check(path: str | Path, ids: np.ndarray, vectors: np.ndarray) -> None:
     if vectors.ndim != 2 or ids.shape != vectors.shape[:1] or not vectors.size:
-        raise TidyVoiceError(
-            f"{path}: 'ids' {ids.shape} and 'embeddings' {vectors.shape}; they must be text [N] "
-            "and floats [N x D] with N and D above 0."
-        )
+        shapes = f"'ids' {ids.shape} and 'embeddings' {vectors.shape}"
+        raise TidyVoiceError(f"{path}: {shapes} must be [N] and [N x D], with N and D above 0")
     unique, counts = np.unique(ids, return_counts=True)
     if counts.max() > 1:
         raise TidyVoiceError(f"{path}: '{unique[counts.argmax()]}' occurs twice. Keep one of them.")
     broken = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
     if len(broken):
-        raise TidyVoiceError(
-            f"{path}: {len(broken):,} of {len(ids):,} embeddings hold NaN or infinity, the first "
-            f"is that of '{ids[broken[0]]}'. Check its audio, and extract it again."
-        )
+        which = f"{len(broken):,} of {len(ids):,} embeddings, first that of '{ids[broken[0]]}',"
+        raise TidyVoiceError(f"{path}: {which} hold NaN or infinity. Check the audio.")

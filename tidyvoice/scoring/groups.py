@@ -17,7 +17,7 @@ _LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")
 
 @dataclass(frozen=True)
 class Groups:
-    """The group (speaker, language) of each of U ids: int64 [U], places in the sorted names."""
+    """The speaker or language of each of U ids: int64 [U], places in the sorted names."""
 
     codes: np.ndarray
     names: list[str]

@@ -16,17 +16,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from tidyvoice.errors import TidyVoiceError
-from tidyvoice.scoring.cohort import Cohort, every_id, same_columns
+from tidyvoice.scoring import normalization
+from tidyvoice.scoring.cohort import Cohort, every_id
 from tidyvoice.scoring.cosine import in_blocks, unit_vectors
 from tidyvoice.scoring.embeddings import Embeddings
 from tidyvoice.scoring.groups import Groups, languages_of
-from tidyvoice.scoring.normalization import (
-    UTTERANCES,
-    check_top_n,
-    symmetric_z,
-    top_moments,
-    vectors_of,
-)
 from tidyvoice.scoring.trials import ScoreTable, Trials
 
 
@@ -58,23 +52,17 @@ def language_posteriors(
     The fit takes at most ``per_language`` random utterances a language. An utterance in a language
     that the cohort lacks gets the probabilities of the cohort's languages that it resembles.
 
-    Args:
-        trials, embeddings: the list whose languages are guessed, and those of at least its ids.
-        cohort_embeddings, utt2lang: of other speakers, with their languages, for the fit.
-        mean: the embedding [D] to subtract from all; none by default.
+    ``utt2lang`` has the languages of the cohort; ``mean`` [D] is subtracted from all embeddings.
     """
     # Takes a second to import, and nothing else here needs it.
     from sklearn.linear_model import LogisticRegression
 
     unknown = unit_vectors(embeddings, trials.places_in(embeddings.ids, "embedding"), mean)
-    same_columns(unknown, cohort_embeddings.vectors)
     languages = languages_of(every_id(cohort_embeddings, "cohort"), utt2lang)
     codes = languages.codes
     if len(languages.names) < 2:
-        raise TidyVoiceError(
-            f"all utterances of the cohort are in '{languages.names[0]}'. Guessing languages needs "
-            "a cohort of at least two languages."
-        )
+        text = f"all utterances of the cohort are in '{languages.names[0]}'"
+        raise TidyVoiceError(f"{text}: guessing languages needs a cohort of two or more")
     order = np.random.Generator(np.random.PCG64(seed)).permutation(len(codes))
     order = order[np.argsort(codes[order], kind="stable")]
     rank = np.arange(len(order)) - np.searchsorted(codes[order], codes[order])
@@ -96,16 +84,11 @@ def language_statistics(
     at least one), so that the moments of small and large languages describe the same tail. Their
     weight is n_l / (n_l + shrinkage); the rest goes to the ``top_n`` highest over all languages.
 
-    Args:
-        vectors, top_n: see ``cohort_statistics``.
-        cohort, languages: one entry for each speaker and language, and the names of L languages.
-        shrinkage: above 0; the n_l at which a language's own moments weigh one half.
-
-    Returns:
-        E[s] over all languages, float64 [U]; E_l[s − E[s]] and E_l[(s − E[s])²], float32 [U x L].
+    ``vectors`` and ``top_n`` are as in ``cohort_statistics``; the cohort has one entry for each
+    speaker and language. Return E[s] over all languages, float64 [U], and E_l[s − E[s]] and
+    E_l[(s − E[s])²] of the L ``languages``, float32 [U x L].
     """
-    check_top_n(top_n, len(cohort), cohort.source)
-    same_columns(vectors, cohort.vectors)
+    normalization.check_top_n(top_n, len(cohort), cohort.source)
 
     names = np.array(cohort.languages)
     order = np.argsort(names, kind="stable")
@@ -120,15 +103,16 @@ def language_statistics(
 
     def work(part: slice) -> None:
         scores = vectors[part] @ by_language.T
-        mean[part], std = top_moments(scores, top_n)
+        mean[part], std = normalization.top_moments(scores, top_n)
         second[part] = np.outer(std**2, 1 - trust)
         for place in np.flatnonzero(counts):
-            own_mean, own_std = top_moments(scores[:, begin[place] : end[place]], counts[place])
+            own = scores[:, begin[place] : end[place]]
+            own_mean, own_std = normalization.top_moments(own, counts[place])
             shift = own_mean - mean[part]
             first[part, place] = trust[place] * shift
             second[part, place] += trust[place] * (own_std**2 + shift**2)
 
-    in_blocks(work, len(vectors), UTTERANCES)
+    in_blocks(work, len(vectors), normalization.UTTERANCES)
     return mean, first, second
 
 
@@ -141,15 +125,13 @@ def normalize_by_language(
     top_n: int = 300,
     shrinkage: float = 5.0,
 ) -> np.ndarray:
-    """Return ½ [(s − μ_e|t) / σ_e|t + (s − μ_t|e) / σ_t|e], float64 [T].
+    """Return ½ [(s − μ_e|t) / σ_e|t + (s − μ_t|e) / σ_t|e], float64 [T]; see ``normalize``.
 
     μ_e|t and σ_e|t are those of the enrolment's cohort scores within the language of the test side
     (or over its languages, mixed by their probabilities), and the other way round.
-
-    See ``normalize`` and ``language_statistics``; ``languages`` are those of the trials' ids.
     """
     weights = languages.weights
-    vectors = vectors_of(table, embeddings, mean)
+    vectors = normalization.vectors_of(table, embeddings, mean)
     mu, first, second = language_statistics(vectors, cohort, languages.languages, top_n, shrinkage)
 
     def mixture(side: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -160,4 +142,4 @@ def normalize_by_language(
         # Rounding may push a variance of zero below it.
         return mu[side] + mean, np.sqrt(np.maximum(square - mean**2, 0))
 
-    return symmetric_z(table, mixture)
+    return normalization.symmetric_z(table, mixture)

@@ -8,8 +8,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.model_files import OTHERS
 from tidyvoice.scoring.groups import speakers_of
@@ -26,9 +24,8 @@ MISREAD = 0.1
 class People:
     """The speakers behind a file in its role.
 
-    Attributes:
-        read, listing: names from the ids, and from a file or a model; None if they are not known.
-        utterances: ids without ``.wav``; empty if only the speakers are known.
+    ``read`` are names from the ids, ``listing`` from a file or a model; None if they are not known.
+    ``utterances`` are ids without ``.wav``; empty if only the speakers are known.
     """
 
     role: str
@@ -48,11 +45,9 @@ class People:
             kinds = (trials.label, ~trials.label)
             if max(wrong[kind].mean() for kind in kinds if kind.any()) > MISREAD:
                 read = None
-            elif wrong.any() and utt2spk is None:
-                raise TidyVoiceError(
-                    f"{trials.source}:{np.argmax(wrong) + 1}: the label contradicts the speakers "
-                    "that the ids begin with. Correct it, or give --utt2spk."
-                )
+            elif utt2spk is None:
+                fix = "correct it, or give --utt2spk"
+                trials.refuse(wrong, f"has a label that contradicts the speakers of the ids: {fix}")
         names = read and frozenset(read.names)
         listing = None if utt2spk is None else frozenset(speakers_of(trials, utt2spk).names)
         return cls(role, str(path), names, listing, frozenset(map(stem, trials.ids)))
@@ -97,10 +92,8 @@ class LeakGuard:
             remark = Remark(kind="in-sample", reason="shared", details=details, **both)
             if not self._allow:
                 shown = ", ".join(shared[:SHOWN]) + (", ..." if len(shared) > SHOWN else "")
-                raise TidyVoiceError(
-                    f"{describe(remark)} ({shown}), so results would be too optimistic. Use other "
-                    "speakers, or allow it with --allow-overlap, which marks the results."
-                )
+                fix = "Use other speakers, or mark the results with --allow-overlap."
+                raise TidyVoiceError(f"{describe(remark)} ({shown}): too optimistic. {fix}")
             self.add(remark)
         for side, people, against in (("one", one, other), ("other", other, one)):
             if people.names is None:

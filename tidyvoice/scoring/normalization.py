@@ -14,7 +14,7 @@ from collections.abc import Callable
 import numpy as np
 
 from tidyvoice.errors import TidyVoiceError
-from tidyvoice.scoring.cohort import Cohort, same_columns
+from tidyvoice.scoring.cohort import Cohort
 from tidyvoice.scoring.cosine import BLOCK, in_blocks, unit_vectors
 from tidyvoice.scoring.embeddings import Embeddings
 from tidyvoice.scoring.trials import ScoreTable
@@ -39,18 +39,15 @@ def as_norm(
 
     Args:
         scores: float [T], cosines.
-        enroll_cohort_scores, test_cohort_scores: float [T x C], cosines of each trial's side with
-            the cohort; C may differ between the sides.
+        enroll_cohort_scores, test_cohort_scores: float [T x C], those of each side with a cohort.
         top_n: at least 2; None takes the whole cohort, which is S-norm (Kenny 2010).
     """
     scores = np.asarray(scores, dtype=np.float64)
     total = np.zeros(scores.shape)
     for side, cohort_scores in (("enrolment", enroll_cohort_scores), ("test", test_cohort_scores)):
         if scores.ndim != 1 or cohort_scores.ndim != 2 or len(cohort_scores) != len(scores):
-            raise TidyVoiceError(
-                f"{side} cohort scores of shape {cohort_scores.shape} for scores of shape "
-                f"{scores.shape}. Give one row for each trial."
-            )
+            shapes = f"{side} cohort scores {cohort_scores.shape} for scores {scores.shape}"
+            raise TidyVoiceError(f"{shapes}: give one row for each trial")
         check_top_n(top_n, cohort_scores.shape[1], f"{side} cohort")
         total += _z(scores, *top_moments(cohort_scores, top_n))
     return total / 2
@@ -68,10 +65,8 @@ def normalize(
 
     Args:
         table, embeddings: T trials with their cosines, and raw embeddings of at least their ids.
-        cohort: other speakers than those of the trials, centred by the same ``mean``.
-        mean: the embedding [D] that was subtracted before the cosine; none by default.
-        method: "asnorm" or "snorm".
-        top_n: number of highest cohort scores that count; "snorm" takes all.
+        cohort: other speakers, centred by the same ``mean`` [D] as the scores.
+        top_n: number of highest cohort scores that count; the ``method`` "snorm" takes all.
     """
     vectors = vectors_of(table, embeddings, mean)
     mu, sigma = cohort_statistics(vectors, cohort, None if method == "snorm" else top_n)
@@ -86,7 +81,6 @@ def cohort_statistics(
     ``vectors`` are centred and at unit length, float32 [U x D]. Without ``top_n`` all count.
     """
     check_top_n(top_n, len(cohort), cohort.source)
-    same_columns(vectors, cohort.vectors)
     mean, std = np.empty((2, len(vectors)))
 
     def work(part: slice) -> None:
@@ -106,13 +100,12 @@ def vectors_of(table: ScoreTable, embeddings: Embeddings, mean: np.ndarray | Non
     step = max(len(trials) // CHECKED, 1)
     enroll, test = vectors[trials.enroll[::step]], vectors[trials.test[::step]]
     cosines, scores = np.einsum("td,td->t", enroll, test), table.scores[::step]
-    wrong = ~(np.abs(scores - cosines) < TOLERANCE)
-    if wrong.any():
-        first = int(np.argmax(wrong))
-        raise TidyVoiceError(
-            f"{trials.source}:{first * step + 1}: the score is {scores[first]:.4f}, but the cosine "
-            f"of these embeddings is {cosines[first]:.4f}. Use scores of the same files and mean."
-        )
+    wrong = np.flatnonzero(~(np.abs(scores - cosines) < TOLERANCE))
+    if len(wrong):
+        score, cosine = scores[wrong[0]], cosines[wrong[0]]
+        both = f"the score is {score:.4f}, the cosine of these embeddings {cosine:.4f}"
+        fix = "Use scores of the same files and mean."
+        raise TidyVoiceError(f"{trials.source}:{wrong[0] * step + 1}: {both}. {fix}")
     return vectors
 
 
@@ -147,17 +140,13 @@ def top_moments(cohort_scores: np.ndarray, top_n: int | None) -> tuple[np.ndarra
 def check_top_n(top_n: int | None, size: int, source: str) -> None:
     """Refuse a ``top_n`` above the size of the cohort, or below 2."""
     if not 2 <= (size if top_n is None else top_n) <= size:
-        raise TidyVoiceError(
-            f"{source}: top_n is {'all' if top_n is None else top_n}, the cohort has {size:,} "
-            f"entries. Use a top_n from 2 to {size:,}, or a cohort of more speakers."
-        )
+        fix = f"use a number from 2 to {size:,}, or a cohort of more speakers"
+        raise TidyVoiceError(f"{source} has {size:,} entries, top_n is {top_n or 'all'}: {fix}")
 
 
 def _z(scores: np.ndarray, mean: np.ndarray, std: np.ndarray) -> np.ndarray:
     flat = ~(std > FLAT)
     if flat.any():
-        raise TidyVoiceError(
-            f"the cohort scores of an utterance are all equal (in {int(flat.sum()):,} trials). "
-            "Raise top_n, and check that the cohort does not hold one speaker under several names."
-        )
+        which = f"the cohort scores of an utterance are all equal ({int(flat.sum()):,} trials)"
+        raise TidyVoiceError(f"{which}: raise top_n, and check the speakers of the cohort")
     return (scores - mean) / std

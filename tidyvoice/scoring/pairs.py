@@ -28,9 +28,6 @@ def make_trials(
     enough pairs the same number of non-targets. No pair of utterances comes twice, in either order.
     The list depends only on the seed and on the set of utterances.
 
-    Without languages there is one kind of targets and one of non-targets. Memory grows with the
-    square of the number of speakers: 0.4 GB for 3,000.
-
     Return the trials, and {kind: number of missing trials} for the kinds with too few pairs.
     """
     by_stem(ids, "the utterances")
@@ -56,10 +53,8 @@ def make_trials(
             if pair.shape[1] < part:
                 lacking[f"{kind}{'targets' if label else 'non-targets'}"] = part - pair.shape[1]
         if wanted and not drawn:
-            raise TidyVoiceError(
-                f"no {'target' if label else 'non-target'} trial among {len(ids):,} utterances. "
-                "Give at least two speakers, and two utterances of one of them."
-            )
+            kind, fix = "target" if label else "non-target", "give more speakers and utterances"
+            raise TidyVoiceError(f"no {kind} trial among {len(ids):,} utterances: {fix}")
     used, codes = np.unique(np.concatenate(sides, axis=1), return_inverse=True)
     enroll, test = codes.reshape(2, -1).astype(np.int32)
     names = [ids[place] for place in order[used]]
@@ -70,10 +65,8 @@ def difference(left: Trials, right: Trials) -> str | None:
     """Describe the first line in which two lists differ; None if they hold the same trials."""
     line = left.first_other(right)
     if line is not None:
-        return (
-            f"{left.source}:{line + 1} has '{_line(left, line)}', but {right.source}:{line + 1} "
-            f"has '{_line(right, line)}'"
-        )
+        one, other = (f"{t.source}:{line + 1} has '{_line(t, line)}'" for t in (left, right))
+        return f"{one}, but {other}"
     if len(left) == len(right):
         return None
     short, long = sorted((left, right), key=len)
@@ -157,8 +150,7 @@ def _draw(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Draw distinct pairs, equally from all units (speakers, pairs of speakers).
 
-    ``capacity`` is the number of pairs of each unit. Return the unit and the number within the unit
-    of each pair.
+    Given the number of pairs of each unit, return the unit of each pair and its number within it.
     """
     quota = _quotas(capacity, wanted, rng)
     edges = np.append(0, np.cumsum(capacity))

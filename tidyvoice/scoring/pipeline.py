@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tidyvoice.errors import TidyVoiceError
+from tidyvoice.scoring import lineage
 from tidyvoice.scoring.calibration import (
     PRIOR,
     Features,
@@ -18,14 +19,6 @@ from tidyvoice.scoring.cosine import cosine_scores
 from tidyvoice.scoring.groups import read_maps, speakers_of
 from tidyvoice.scoring.language_norm import normalize_by_language
 from tidyvoice.scoring.leaks import LeakGuard, People
-from tidyvoice.scoring.lineage import (
-    Lineage,
-    all_steps,
-    read_lineage,
-    refuse_to_lose,
-    source,
-    write_with_lineage,
-)
 from tidyvoice.scoring.normalization import normalize
 from tidyvoice.scoring.pairs import same_trials
 from tidyvoice.scoring.provenance import UNKNOWN_ORIGIN, Remark, Source, Step
@@ -43,16 +36,10 @@ def score_list(
     mean: Path | None = None,
     utt2spk: Sequence[Path] = (),
     allow_overlap: bool = False,
-) -> Lineage:
-    """Write the cosine scores of a trial list.
-
-    Args:
-        mean: embeddings whose mean is subtracted first.
-        utt2spk: speakers of the list's ids, for the leak guard; by default from the ids.
-        allow_overlap: record overlaps of speakers instead of refusing them.
-    """
+) -> lineage.Lineage:
+    """Write the cosine scores of a trial list; the arguments are the options of the command."""
     tables = Tables([embeddings], mean)
-    refuse_to_lose(out, [trials, *utt2spk, *tables.paths])
+    lineage.refuse_to_lose(out, [trials, *utt2spk, *tables.paths])
     listed, guard = read_trials(trials), LeakGuard(allow_overlap)
     evaluated = People.of("trials", trials, listed, read_maps(utt2spk, "speaker"))
     tables.check(guard, evaluated)
@@ -60,7 +47,7 @@ def score_list(
     settings = {"model": tables.embeddings.model, "averaged": tables.averaged}
     step = Step(step="cosine", inputs=inputs, settings=settings, remarks=guard.remarks)
     scores = cosine_scores(tables.embeddings, listed, tables.mean)
-    return write_with_lineage(out, ScoreTable(listed, scores), [step])
+    return lineage.write_with_lineage(out, ScoreTable(listed, scores), [step])
 
 
 def normalize_scores(
@@ -70,14 +57,11 @@ def normalize_scores(
     method: str = "asnorm",
     utt2spk: Sequence[Path] = (),
     allow_overlap: bool = False,
-) -> Lineage:
-    """Write normalised scores of a file of cosine scores.
-
-    ``tables`` hold the embeddings, the mean, the cohort and for "language" the languages.
-    """
+) -> lineage.Lineage:
+    """Write normalised scores; ``tables`` hold all embeddings and the languages."""
     if method not in ("asnorm", "snorm", BY_LANGUAGE):
         raise TidyVoiceError(f"--method {method}: use asnorm, snorm or language.")
-    refuse_to_lose(out, [scores, *utt2spk, *tables.paths])
+    lineage.refuse_to_lose(out, [scores, *utt2spk, *tables.paths])
     scored, guard = read_scores(scores), LeakGuard(allow_overlap)
     tables.check(guard, People.of("trials", scores, scored.trials, read_maps(utt2spk, "speaker")))
     entries, top_n = tables.cohort(by_language=method == BY_LANGUAGE), tables.top_n
@@ -86,19 +70,16 @@ def normalize_scores(
         languages = tables.languages(scored.trials)
         absent = sorted(set(languages.languages) - set(entries.languages))
         if len(absent) == len(languages.languages):
-            raise TidyVoiceError(
-                f"{entries.source}: the cohort lacks all languages of the trials, such as "
-                f"{absent[0]}. Name languages alike, or use --blind or --method asnorm."
-            )
+            fix = "Name languages alike, or use --blind or --method asnorm."
+            raise TidyVoiceError(f"{entries.source} lacks all languages of the trials. {fix}")
         settings |= {"languages": tables.language_origin, "absent": absent}
-        values = normalize_by_language(
-            scored, tables.embeddings, entries, languages, tables.mean, top_n
-        )
+        known = tables.embeddings, entries, languages, tables.mean, top_n
+        values = normalize_by_language(scored, *known)
     else:
         values = normalize(scored, tables.embeddings, entries, tables.mean, method, top_n)
-    inputs, before = tuple(tables.sources()), read_lineage(scores).steps
+    inputs, before = tuple(tables.sources()), lineage.read_lineage(scores).steps
     step = Step(step=method, inputs=inputs, settings=settings, remarks=guard.remarks)
-    return write_with_lineage(out, ScoreTable(scored.trials, values), [*before, step])
+    return lineage.write_with_lineage(out, ScoreTable(scored.trials, values), [*before, step])
 
 
 def calibrate_scores(
@@ -112,24 +93,21 @@ def calibrate_scores(
     save: Path | None = None,
     utt2spk: Sequence[Path] = (),
     allow_overlap: bool = False,
-) -> Lineage:
+) -> lineage.Lineage:
     """Write log-likelihood ratios of one or several systems: give ``fit``, ``use`` or ``folds``.
 
-    Args:
-        apply, fit: one score file for each system; ``fit`` are labelled ones of other speakers.
-        tables: the files of the quality measures beside the scores, for all lists.
-        use, save: a saved calibration, and the file for the one that is fitted.
-        folds: cross-fitting over the list's own speakers, if the training left no others.
+    ``apply`` and ``fit`` are one score file for each system, and ``tables`` the files of the
+    quality measures of all lists. The other arguments are the options of the command.
     """
     fitted_on = [*fit, *([use] * len(apply) if use else [])]
-    refuse_to_lose(out, [*apply, *fitted_on, *tables.paths, *utt2spk], save)
+    lineage.refuse_to_lose(out, [*apply, *fitted_on, *tables.paths, *utt2spk], save)
     guard, names = LeakGuard(allow_overlap), read_maps(utt2spk, "speaker")
-    systems = [read_lineage(path).steps for path in apply]
+    systems = [lineage.read_lineage(path).steps for path in apply]
     inputs, settings = [Source(role="fit", path=str(path)) for path in fit], {}
     if fit:
         labelled, fitted = _features(fit, "calibration trials", tables, names, guard)
-        before = [read_lineage(path).steps for path in fit]
-        for step in all_steps(itertools.chain(*before)):
+        before = [lineage.read_lineage(path).steps for path in fit]
+        for step in lineage.all_steps(itertools.chain(*before)):
             guard.add(*step.remarks)
         origin = Origin(
             systems=before,
@@ -143,12 +121,12 @@ def calibrate_scores(
         calibration = load_calibration(use)
         origin = calibration.origin or Origin(systems=((),) * len(apply))
         fitted = People.named("calibration", use, origin.speakers)
-        inputs = [source("calibration", use, fitted.source.speakers)]
+        inputs = [lineage.source("calibration", use, fitted.source.speakers)]
     if not folds:
         if len(origin.systems) != len(apply):
+            counts = f"{len(origin.systems)} systems, but --apply has {len(apply)}"
             raise TidyVoiceError(
-                f"{fitted_on[0]}: fitted to the scores of {len(origin.systems)} systems, but "
-                f"--apply has {len(apply)}. Give the same systems, in the same order."
+                f"{fitted_on[0]} is of {counts}. Give the same, in the same order."
             )
         for compared in zip(apply, systems, fitted_on, origin.systems, strict=True):
             _same_steps(guard, *compared)
@@ -178,7 +156,7 @@ def calibrate_scores(
         systems=tuple(systems) if fusion else (),
     )
     steps = [step] if fusion else [*systems[0], step]
-    return write_with_lineage(out, ScoreTable(features.trials, values), steps)
+    return lineage.write_with_lineage(out, ScoreTable(features.trials, values), steps)
 
 
 def _features(
@@ -197,10 +175,8 @@ def _features(
             same_trials(trials, table.trials)
         low, high = table.scores.min(), table.scores.max()
         if (low == high and len(trials) > 1) or max(-low, high) > LARGEST:
-            raise TidyVoiceError(
-                f"{path}: all scores are between {low:g} and {high:g}. Give scores that differ, "
-                f"within ±{LARGEST:g}."
-            )
+            fix = f"Give scores that differ, within ±{LARGEST:g}."
+            raise TidyVoiceError(f"{path}: all scores are between {low:g} and {high:g}. {fix}")
         scores.append(table.scores)
     people = People.of(role, paths[0], trials, utt2spk)
     tables.check(guard, people)
@@ -226,16 +202,13 @@ def _same_steps(
     ways = [", ".join(name for name, _ in side) for side in (left, right)]
     fix = "Treat both lists alike, and give the systems in the same order."
     if ways[0] != ways[1]:
-        raise TidyVoiceError(
-            f"{scores} was made by {ways[0]}, but {path} is fitted to scores of {ways[1]}. {fix}"
-        )
+        both = f"{scores} was made by {ways[0]}, but {path} is fitted to scores of {ways[1]}"
+        raise TidyVoiceError(f"{both}. {fix}")
     for (name, values), (_, others) in zip(left, right, strict=True):
         for key, value in values.items():
             if None in (value, others[key]):
                 details = {"setting": key, "step": name}
                 guard.add(Remark(reason="unknown setting", details=details, **unchecked))
             elif value != others[key]:
-                raise TidyVoiceError(
-                    f"{scores} and the scores that {path} is fitted to differ in the {key} of "
-                    f"{name}. {fix}"
-                )
+                both = f"{scores} and the scores that {path} is fitted to"
+                raise TidyVoiceError(f"{both} differ in the {key} of {name}. {fix}")

@@ -9,6 +9,7 @@ import polars as pl
 
 from tidyvoice.errors import TidyVoiceError, reading
 from tidyvoice.scoring.cohort import Cohort, every_id, speaker_cohort
+from tidyvoice.scoring.columns import more
 from tidyvoice.scoring.cosine import pairwise_products, unit_vectors
 from tidyvoice.scoring.embeddings import Embeddings, load_embeddings, same_model
 from tidyvoice.scoring.groups import Groups, languages_of, read_maps
@@ -22,10 +23,7 @@ from tidyvoice.scoring.trials import Trials
 
 @dataclass(frozen=True)
 class CohortFiles:
-    """A cohort on disk, and the number of highest cohort scores that count.
-
-    Without ``utt2lang`` the languages come from the ids.
-    """
+    """A cohort on disk, and the number of highest cohort scores that count."""
 
     embeddings: Path
     utt2spk: Path
@@ -87,7 +85,11 @@ class Tables:
             self._speakers = read_maps([cohort.utt2spk], "speaker")
             others = People.of("cohort", cohort.embeddings, self._listed, self._speakers)
             self._people.append(others)
-        self._seconds = _durations(utt2dur)
+        self._seconds = read_maps(utt2dur, "duration")
+        if self._seconds is not None:
+            names, values = ", ".join(map(str, utt2dur)), pl.Series(list(self._seconds.values()))
+            with reading(names, "table of durations", "give seconds"):
+                self._seconds = dict(zip(self._seconds, values.cast(pl.Float64), strict=True))
 
     def sources(self) -> list[Source]:
         """Return the records of the files."""
@@ -152,22 +154,12 @@ def _languages(trials: Trials, utt2lang: Sequence[Path], hint: str) -> Groups:
     return languages
 
 
-def _durations(utt2dur: Sequence[Path]) -> dict[str, float] | None:
-    table = read_maps(utt2dur, "duration")
-    if table is None:
-        return None
-    with reading(", ".join(map(str, utt2dur)), "table of durations", "give seconds"):
-        return dict(zip(table, pl.Series(list(table.values())).cast(pl.Float64), strict=True))
-
-
 def _log(trials: Trials, what: str, values: np.ndarray) -> np.ndarray:
     wrong = ~((values > 0) & np.isfinite(values))
     if wrong.any():
         place = int(np.argmax(wrong))
-        raise TidyVoiceError(
-            f"{trials.source}: the {what} of '{trials.ids[place]}' is {values[place]:g} "
-            f"({wrong.sum():,} such ids). It must be a finite number above 0: check the audio."
-        )
+        which = f"the {what} of '{trials.ids[place]}' is {values[place]:g}{more(wrong.sum() - 1)}"
+        raise TidyVoiceError(f"{trials.source}: {which}. It must be above 0: check the audio.")
     return np.log(values)
 
 
@@ -175,9 +167,6 @@ def _join(tables: Mapping[Path, Embeddings]) -> Embeddings | None:
     """Join tables, given by path; the model is that of all tables, else unknown."""
     if len(tables) < 2:
         return next(iter(tables.values()), None)
-    if len({table.vectors.shape[1] for table in tables.values()}) > 1:
-        names = ", ".join(map(str, tables))
-        raise TidyVoiceError(f"{names}: other numbers of columns. Extract all with one model.")
     ids = [utterance for table in tables.values() for utterance in table.ids]
     vectors = np.concatenate([table.vectors for table in tables.values()])
     models = {table.model for table in tables.values()}

@@ -83,12 +83,17 @@ class Trials:
             trial = int(np.argmax(missing[self.enroll] | missing[self.test]))
             side = self.enroll if missing[self.enroll[trial]] else self.test
             rest = int(missing.sum()) - 1
-            raise TidyVoiceError(
-                f"{self.source}:{trial + 1}: no {what} for '{self.ids[side[trial]]}'"
-                + (f", nor for {rest:,} more ids of this list" if rest else "")
-                + f"; the {len(others):,} ids with one look like '{next(iter(others), '')}'"
-            )
+            which = f"'{self.ids[side[trial]]}'" + (f", nor for {rest:,} more ids" if rest else "")
+            hint = f"the {len(others):,} ids with one look like '{next(iter(others), '')}'"
+            raise TidyVoiceError(f"{self.source}:{trial + 1}: no {what} for {which}; {hint}")
         return rows
+
+    def refuse(self, wrong: np.ndarray, problem: str) -> None:
+        """Refuse the trials that are marked, bool [T], naming the first."""
+        if wrong.any():
+            first, rest = int(np.argmax(wrong)), more(int(wrong.sum()) - 1)
+            where = f"{self.source}:{first + 1}: the trial '{self.pair(first)}'"
+            raise TidyVoiceError(f"{where}{rest} {problem}")
 
 
 @dataclass(frozen=True)
@@ -110,10 +115,8 @@ def by_stem(ids: Sequence[str], where: str) -> dict[str, int]:
     for place, utterance in enumerate(ids):
         other = places.setdefault(stem(utterance), place)
         if other != place:
-            raise TidyVoiceError(
-                f"{where}: '{ids[other]}' and '{utterance}' are the same id without '.wav'. "
-                "Rename one of them."
-            )
+            both = f"'{ids[other]}' and '{utterance}'"
+            raise TidyVoiceError(f"{where}: {both} are the same id without '.wav'. Rename one.")
     return places
 
 
@@ -142,10 +145,8 @@ def write_scores(path: str | Path, table: ScoreTable) -> None:
     path = Path(path)
     broken = np.flatnonzero(~np.isfinite(table.scores))
     if len(broken):
-        raise TidyVoiceError(
-            f"{path}: {len(broken):,} scores are not finite, the first is that of trial "
-            f"{broken[0] + 1}. Check the embeddings or the scores that these were made from."
-        )
+        which = f"{len(broken):,} scores are not finite, the first is that of trial {broken[0] + 1}"
+        raise TidyVoiceError(f"{path}: {which}. Check the embeddings.")
     blocks = _text(table.trials, table.scores)
     with atomic_path(path) as partial, open(partial, "wb") as file:
         if path.suffix == ".gz":
@@ -237,7 +238,6 @@ def _check_repetitions(trials: Trials) -> None:
     if trials.label is not None:
         wrong = len(np.unique(2 * pairs + trials.label)) - (len(pairs) - len(again))
         if wrong:
-            raise TidyVoiceError(
-                f"{text}, {wrong:,} of them with the other label. Remove the wrong lines."
-            )
+            fix = "Remove the wrong lines."
+            raise TidyVoiceError(f"{text}, {wrong:,} of them with the other label. {fix}")
     warnings.warn(f"{text}; each counts", TidyVoiceWarning, stacklevel=4)

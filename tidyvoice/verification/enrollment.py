@@ -135,10 +135,9 @@ class Gallery:
     def nearest(
         self, embeddings: np.ndarray, verifier: Verifier, top: int = 5
     ) -> list[tuple[Candidate, ...]]:
-        """Return the ``top`` best candidates for each of N raw embeddings [N x D].
+        """Return the ``top`` best candidates for each of N raw embeddings [N x D], by their LLRs.
 
-        They are sorted by log-likelihood ratio, because scores of speakers with different numbers
-        of recordings have different scales.
+        Scores of speakers with different numbers of recordings have different scales.
         """
         if top < 1:
             raise TidyVoiceError(f"top {top}: ask for at least one candidate")

@@ -90,10 +90,8 @@ def fit_verifier(
 
 def _fit_scale(recordings: int, trials: Trials, scores: np.ndarray, prior: float) -> Scale:
     (slope,), offset = fit_calibration(Features(trials, [scores]), prior).line()
-    distribution = Distribution.of(scores, trials.label)
-    return Scale(
-        recordings=recordings, slope=float(slope), offset=offset, distribution=distribution
-    )
+    line = {"slope": float(slope), "offset": offset}
+    return Scale(recordings=recordings, **line, distribution=Distribution.of(scores, trials.label))
 
 
 def _draw(trials: Trials, speakers: Groups, recordings: int) -> tuple[Trials, np.ndarray] | None:

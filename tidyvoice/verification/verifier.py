@@ -74,15 +74,10 @@ def _array(value: np.ndarray | str) -> np.ndarray:
     if isinstance(value, str):
         file = io.BytesIO(base64.b64decode(value, validate=True))
         try:
-            np.lib.format.read_magic(file)
-            shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
+            value = np.lib.format.read_array(file, allow_pickle=False)
         except Exception as error:  # numpy evaluates the header as Python
             raise ValueError(f"not an array ({error})") from None
-        if dtype.kind != "f":
-            raise ValueError(f"an array of {dtype}")
-        value = np.frombuffer(file.read(), dtype)
-        value = value.reshape(shape, order="F" if fortran else "C")  # refuses another size
-    if not isinstance(value, np.ndarray) or not value.size or not np.isfinite(value).all():
+    if value.dtype.kind != "f" or not value.size or not np.isfinite(value).all():
         raise ValueError("not an array of finite numbers")
     return value
 
@@ -150,8 +145,7 @@ class Verifier(Strict):
     @property
     def fitted_to(self) -> str:
         """Names of the embeddings and trials to which it was fitted."""
-        names = [self.notes[key] for key in ("embeddings", "trials") if key in self.notes]
-        return " and the trial list ".join(names)
+        return f"{self.notes['embeddings']} and the trial list {self.notes['trials']}"
 
     def prepare(self, embeddings: np.ndarray) -> Voices:
         """Prepare raw embeddings [N x D] for ``scores``."""

@@ -1,8 +1,9 @@
 """The root of the command line, and the options that several commands share."""
 
 import functools
+import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,31 +20,27 @@ Out = Annotated[Path, typer.Option(help="score file to write")]
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON instead of text")]
 Model = Annotated[
     str,
-    typer.Option(
-        help="model folder, or Hugging Face repository OWNER/NAME", envvar="TIDYVOICE_MODEL"
-    ),
+    typer.Option(help="model folder, or repository OWNER/NAME", envvar="TIDYVOICE_MODEL"),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps")]
 Languages = Annotated[
-    list[Path] | None,
-    typer.Option(help="languages of the utterances (repeatable); by default from their ids"),
+    list[Path] | None, typer.Option(help="languages of utterances (repeatable); else from the ids")
 ]
 Speakers = Annotated[
-    list[Path] | None,
-    typer.Option(help="speakers of the utterances (repeatable); by default from their ids"),
+    list[Path] | None, typer.Option(help="speakers of utterances (repeatable); else from the ids")
+]
+Resamples = Annotated[
+    int, typer.Option(min=0, help="resamples of the speakers for 95 % intervals; 0 for none")
 ]
 Mean = Annotated[Path | None, typer.Option(help="embeddings whose mean is subtracted")]
 AllowOverlap = Annotated[
     bool,
-    typer.Option(
-        "--allow-overlap", help="allow speakers on both sides, and mark the results as in-sample"
-    ),
+    typer.Option("--allow-overlap", help="allow common speakers; mark the results as in-sample"),
 ]
 CohortTable = Annotated[Path | None, typer.Option(help="embeddings of the cohort's utterances")]
 CohortSpeakers = Annotated[Path | None, typer.Option(help="speakers of the cohort's utterances")]
 CohortLanguages = Annotated[
-    Path | None,
-    typer.Option(help="languages of the cohort's utterances; by default from their ids"),
+    Path | None, typer.Option(help="languages of the cohort's utterances; by default from the ids")
 ]
 TopN = Annotated[int, typer.Option(min=2, help="number of highest cohort scores used")]
 Blind = Annotated[
@@ -96,6 +93,13 @@ def _refuse_unusable(option: str, value: object) -> None:
     infinite = isinstance(value, float) and not math.isfinite(value)
     if infinite or (isinstance(value, int) and abs(value) >= 2**63):
         raise TidyVoiceError(f"{option} {value}: give a finite number")
+
+
+def emit(as_json: bool, content: Any, lines: Iterable[str], warnings: Iterable[str] = ()) -> None:
+    """Print JSON, or warnings on stderr and lines of text."""
+    for warning in () if as_json else warnings:
+        typer.echo(f"warning: {warning}", err=True)
+    typer.echo(json.dumps(content, default=str) if as_json else "\n".join(lines))
 
 
 def name_and_path(text: str) -> tuple[str | None, Path]:
