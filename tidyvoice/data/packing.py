@@ -51,7 +51,6 @@ def write_shards(
 
     An interrupted run keeps its complete shards, and the next run writes the others. Finished
     shards of the same tables and files (by size and time) stay; others are replaced at the end.
-
     ``threads`` files are read at once (default: the number of cores). A fraction ``tolerate`` of
     them may be unreadable: they are left out and listed in ``data/shards/unreadable.txt``.
     """

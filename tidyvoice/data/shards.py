@@ -172,10 +172,7 @@ class ShardReader:
 
 
 def check_shards(data: Path, thorough: bool = False) -> list[str]:
-    """Return the problems of the shards of a data folder, one line each; [] without shards.
-
-    Compares sizes, index and tables with the summary, and with ``thorough`` reads everything.
-    """
+    """Return the problems of a folder's shards, one line each; ``thorough`` reads all of them."""
     if not (data / "shards").exists():
         return []
     try:

@@ -36,15 +36,12 @@ SHARE, SHORTEST, LONGEST_PART = 0.1, 1.0, 30.0
 
 @dataclass(frozen=True)
 class Extracted:
-    """Numbers of utterances: in the table, of these from an interrupted run, and unreadable.
-
-    ``failures`` is the file that lists the unreadable ones, None without any.
-    """
+    """Numbers of utterances: in the table, of these from an interrupted run, and unreadable."""
 
     utterances: int
     resumed: int
     failed: int
-    failures: Path | None
+    failures: Path | None  # the file that lists the unreadable ones
 
 
 class Plan(RootModel[dict[str, str]]):

@@ -51,10 +51,7 @@ def batch_frames(encoder: SpeakerEncoder, memory: int) -> int:
 
 
 class AudioFolder:
-    """Utterances of a data folder, from its ``wav.scp`` or else from its shards.
-
-    ``ids`` are the utterances' ids, ``samples`` their numbers of samples, int64 [N].
-    """
+    """Ids [N] and numbers of samples, int64 [N], of the utterances of ``wav.scp``, or of shards."""
 
     def __init__(self, data: str | Path):
         self.data = Path(data)

@@ -39,8 +39,7 @@ class Fbank(Frontend):
         num_mel_bins: F.
         frame_length, frame_shift: in ms.
         dither: standard deviation, in 16-bit units, of Gaussian noise that is added in training.
-            The noise is added to the samples. Kaldi draws it anew for each frame, which has the
-            same distribution in any one frame and takes 2.5 times the random numbers.
+            It is added to the samples; Kaldi draws it anew for each frame.
         mean_norm: subtract the mean over the utterance from each bin.
     """
 

@@ -1,8 +1,4 @@
-"""Download from and upload to the Hugging Face Hub, with huggingface_hub and its cache.
-
-The library's environment variables apply: HF_HOME for the cache, HF_TOKEN for private
-repositories, HF_ENDPOINT for a mirror, HF_HUB_OFFLINE to forbid the network.
-"""
+"""Download from and upload to the Hugging Face Hub, with huggingface_hub and its cache."""
 
 import re
 import sys

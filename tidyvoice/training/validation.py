@@ -43,10 +43,7 @@ def best_epoch(experiment: Path, epochs: Collection[int]) -> int | None:
 
 
 class Validation:
-    """The trial list of an experiment; the processes share its utterances.
-
-    Scores are cosines after subtracting the mean embedding of the list's utterances.
-    """
+    """The trial list of an experiment, scored by cosines after subtracting its mean embedding."""
 
     def __init__(self, settings: Experiment, world: World):
         chosen = settings.validation
