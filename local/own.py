@@ -21,19 +21,17 @@ from local.sources import parser_of, refuse_corpus
 from tidyvoice.audio import wav_bytes
 from tidyvoice.data.manifest import Manifest, find_audio
 from tidyvoice.errors import TidyVoiceError, one_line_errors, summarise
-from tidyvoice.files import write_text
-from tidyvoice.headers import WITH_HEADER
+from tidyvoice.files import RECORDINGS, write_text
 from tidyvoice.kaldi_tables import read_table
 from tidyvoice.readahead import read_ahead
 from tidyvoice.recordings import Recording
 
-ENDINGS = (*sorted(WITH_HEADER), ".aac", ".m4a")
 THREADS = 8
 
 
 def of_folder(root: Path) -> Manifest:
     """Return the recordings SPEAKER/LANGUAGE/FILE or SPEAKER/FILE below ``root``."""
-    names = find_audio(root, ENDINGS)
+    names = find_audio(root, RECORDINGS)
     parts = [name.split("/") for name in names]
     levels = {len(part) for part in parts}
     if levels not in ({2}, {3}):

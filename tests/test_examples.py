@@ -38,6 +38,7 @@ def project(tmp_path_factory):
 
 
 def test_recordings_of_any_format(project):
+    require(shutil.which("ffmpeg") is not None, "ffmpeg is missing")
     opus = {"format": "OGG", "subtype": "OPUS"}
     kinds = (("flac", 44100, {}), ("mp3", 44100, {}), ("wav", 8000, {}), ("opus", 48000, opus))
     for number, wav in enumerate(sorted((project / "corpus").rglob("*.wav"))):

@@ -86,7 +86,7 @@ def test_a_file_computes_what_the_model_does_at_any_length(folder, encoder, name
 def test_a_file_says_what_it_is_of_and_nothing_of_this_machine(folder):
     path = folder / "waveform.onnx"
     exported = OnnxEncoder(path)
-    assert exported.weights == fingerprint(load_model(folder / "model")[0])
+    assert exported.weights == fingerprint(*load_model(folder / "model"))
     assert exported.trained_on == ["somebody"]
     assert exported.settings == FrontendSettings()
     assert exported.frame_bytes == 2 * 80 * 4

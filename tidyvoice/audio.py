@@ -34,7 +34,6 @@ BLOCK = 2**22  # samples decoded at once, so that a false length in a header tak
 # Samples that one byte may hold: FLAC stores 65,535 equal ones in about ten bytes.
 MOST_SAMPLES = 2**13
 UNSTATED = 2**63 - 1  # length of a FLAC without a length in its header
-MP3_ERROR = 2304  # samples by which the length of an MP3 without a length in its header is wrong
 
 
 def read_pcm16(path: str | Path) -> np.ndarray:
@@ -66,6 +65,8 @@ def read_part(path: str | Path, start: int = 0, count: int = -1) -> tuple[np.nda
             raise TidyVoiceError(f"{path} has {file.samplerate} Hz, not {SAMPLE_RATE}: resample it")
         if not file.frames:
             raise TidyVoiceError(f"{path} holds no sample: {RESTORE}")
+        if file.format == "MP3":
+            raise TidyVoiceError(f"{path} is an MP3: rename it to .mp3, which ffmpeg decodes")
         start, is_float = min(start, file.frames), file.subtype in FLOATS
         wanted = file.frames - start
         if count > 0 or (count == 0 and not is_float):
@@ -93,8 +94,7 @@ def read_frames(file: soundfile.SoundFile, count: int, dtype: str) -> np.ndarray
     sizes = [min(BLOCK, count - done) for done in range(0, max(count, 1), BLOCK)]
     parts = [file.read(size, dtype, always_2d=True) for size in sizes]
     samples = parts[0] if len(parts) == 1 else np.concatenate(parts)
-    error = MP3_ERROR if file.subtype.startswith("MPEG") else 0
-    if len(samples) + error < count:
+    if len(samples) < count:
         problem = f"is cut short: it has {len(samples):,} of {count:,} samples"
         raise TidyVoiceError(f"{file.name} {problem}: {RESTORE}")
     if file.subtype in FLOATS:
@@ -152,7 +152,8 @@ def decoded_channels(path: str | Path) -> np.ndarray:
     done = subprocess.run(command, capture_output=True)
     # The AU header has the number of channels and, unlike WAV, may leave the length open.
     start, channels = (int.from_bytes(done.stdout[at : at + 4], "big") for at in (4, 20))
-    if done.returncode or len(done.stdout) <= start:
+    # ffmpeg reports a file that is cut short without a failure.
+    if done.returncode or done.stderr or len(done.stdout) <= start:
         lines = done.stderr.decode(errors="replace").strip().splitlines() or ["no audio in it"]
         if any("Format not on whitelist" in line for line in lines):
             lines.append("not a supported audio format")

@@ -14,7 +14,7 @@ from pathlib import Path
 from tidyvoice.errors import TidyVoiceError
 
 PARTIAL = ".partial"
-RECORDINGS = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a", ".aac")  # never replaced
+RECORDINGS = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a", ".aac")  # endings; never replaced
 # Names that no table and no message can hold. Python reads bytes that are not UTF-8 as surrogates.
 UNUSABLE = re.compile("[\n\r\udc80-\udcff]")
 _numbers = itertools.count()  # for temporary names, because threads may write the same file
@@ -28,7 +28,9 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     ``path`` is unchanged. The files are flushed to the disk before the name changes.
     """
     path = Path(path)
-    if path.exists() and not (path.is_file() or path.is_dir()):
+    # /dev/stdout is a link, which would be replaced by a file.
+    device = path.absolute().parent == Path("/dev") or not (path.is_file() or path.is_dir())
+    if path.exists() and device:
         raise TidyVoiceError(f"{path} is a device or a pipe, not a file: give another name")
     partial = _partial_name(path)
     try:

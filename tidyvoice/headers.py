@@ -9,8 +9,9 @@ from tidyvoice.errors import TidyVoiceError
 
 SAMPLE_RATE = 16000
 INT16_SCALE = 32768.0  # waveforms lie in -1..1
-# libsndfile reads these formats and finds rate and duration in the header.
-WITH_HEADER = frozenset({".wav", ".flac", ".ogg", ".opus", ".mp3"})
+# libsndfile reads these formats and finds rate and duration in the header. Of an MP3 it guesses the
+# duration from the bit rate of the first frame.
+WITH_HEADER = frozenset({".wav", ".flac", ".ogg", ".opus"})
 # Lengths in the header of a WAV whose writer could not go back to fill them in.
 UNKNOWN = (0, 0xFFFFFFFF)
 PCM, FLOAT, EXTENSIBLE = 1, 3, 0xFFFE  # formats of a WAV's samples
@@ -23,7 +24,7 @@ def has_header(path: str | Path) -> bool:
 
 
 def wav_header(file: BinaryIO) -> tuple[int, int] | None:
-    """Check the header of a RIFF, RF64 or W64 file.
+    """Check the header of a RIFF, RF64 or W64 file, and the end of an Ogg file.
 
     Return start and length of the samples in bytes if they are 16 bits, mono, at 16 kHz, else None.
     A file that is shorter than its header says, and sizes that contradict each other, which
@@ -36,6 +37,7 @@ def wav_header(file: BinaryIO) -> tuple[int, int] | None:
     elif begin[:4] == b"riff" and begin[24:28] == b"wave":
         layout, own, step, place = "<4s12xQ", 24, 8, 40
     else:
+        _refuse_cut_ogg(file, begin, size)
         return None
     for _ in range(MOST_CHUNKS):
         if place + struct.calcsize(layout) > size:
@@ -52,6 +54,17 @@ def wav_header(file: BinaryIO) -> tuple[int, int] | None:
             whole = int.from_bytes(file.read(16)[8:], "little")
         place += length + -length % step
     return None
+
+
+def _refuse_cut_ogg(file: BinaryIO, begin: bytes, size: int) -> None:
+    """Refuse an Ogg file without its last page, which libsndfile reads as a shorter one."""
+    if begin[:4] == b"OggS":
+        file.seek(max(size - 2**17, 0))  # a page has less than 2**16 bytes
+        end = file.read()
+        page = end[end.rfind(b"OggS") :]
+        # Flags are byte 5, bit 2 the end; byte 26 and those after it give the length.
+        if len(page) < 27 or not page[5] & 4 or sum(page[26 : 27 + page[26]]) > len(page) - 27:
+            raise TidyVoiceError(f"{file.name} is cut short: it has no last page. Restore it")
 
 
 def _checked(file: BinaryIO, fmt: bytes, start: int, length: int) -> tuple[int, int] | None:

@@ -100,11 +100,12 @@ def _read(path: Path, start: float, end: float | None) -> tuple[np.ndarray, int]
         raise TidyVoiceError(f"{path}: no such file: give the path of an audio file")
     with open(path, "rb") as file:
         wav_header(file)  # libsndfile would read a file that is cut short without an error
+    # ffmpeg reads more formats, and to the end where the header does not state the length.
     try:
-        file = soundfile.SoundFile(path)
+        file = None if path.suffix.lower() == ".mp3" else soundfile.SoundFile(path)
     except soundfile.LibsndfileError:
         file = None
-    if file is None or file.frames == audio.UNSTATED:  # ffmpeg reads more formats, and to the end
+    if file is None or file.frames == audio.UNSTATED or file.format == "MP3":
         samples = audio.decoded_channels(path) / np.float32(32768)
         return samples[_segment(len(samples), SAMPLE_RATE, start, end, str(path))], SAMPLE_RATE
     with reading(path, "audio file", audio.RESTORE), file:
@@ -113,7 +114,7 @@ def _read(path: Path, start: float, end: float | None) -> tuple[np.ndarray, int]
         file.seek(part.start)
         samples = audio.read_frames(file, part.stop - part.start, "float32")
         if file.subtype not in audio.FLOATS:
-            # Decoders of mp3 and ogg overshoot where the recording was clipped.
+            # Decoders of ogg overshoot where the recording was clipped.
             np.clip(samples, -1, 1, out=samples)
     return samples, rate
 

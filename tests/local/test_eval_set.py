@@ -53,7 +53,7 @@ def test_missing_and_ambiguous_audio_is_named(audio, tmp_path):
     path, first = tmp_path / "list", audio / f"{IDS[0]}.wav"
     command = ("tidyvoice_eval", "--root", audio, "--out", tmp_path / "data", "--lists", path)
     path.write_text(f"{IDS[0]} {IDS[1]}\n{IDS[0]} notthere\nnorthis northat\n")
-    message = f"{path}:2: no audio in {audio} for 'notthere', nor for 2 more ids of this list"
+    message = f"{path}:2: no audio in {audio} for 'notthere', nor for 2 more ids"
     assert message in fail(*command)
     path.write_text(f"{IDS[0]} {IDS[1]}\n")
     other = write_wav(audio / "again" / first.name)

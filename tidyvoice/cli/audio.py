@@ -207,7 +207,7 @@ def fit_verifier(
     others = CohortFiles(cohort, cohort_utt2spk, None, top_n) if cohort else None
     inputs = filter(None, [embeddings, trials, mean, cohort, cohort_utt2spk, *(utt2spk or ())])
     refuse_inputs([model_files(model).folder / VERIFIER_FILE], inputs)
-    weights = fingerprint(load_model(model)[0])
+    weights = fingerprint(*load_model(model))
     verifier = fit(embeddings, trials, mean, utt2spk or (), prior, allow_overlap, others)
     if verifier.model != weights:
         raise TidyVoiceError(f"{embeddings} belongs to another model than {model}: extract again")

@@ -6,6 +6,7 @@ licence and terms of the corpus.
 """
 
 import os
+import re
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -92,6 +93,9 @@ class Manifest:
                 absent = left.join(right, "utterance", how="anti")["utterance"]
                 problems += [f"{utterance} is not in {folder / where}" for utterance in absent]
             table = table.join(other, "utterance", how="left")
+        spaced = table.filter(pl.col("speaker").str.contains(r"\s"))["utterance"]
+        problems += [f"{folder / 'utt2spk'}: white space in the speaker of {u}" for u in spaced]
+        problems += duplicates(table["utterance"].str.strip_suffix(".wav"))
         if problems:
             raise TidyVoiceError(summarise(problems) + ". Prepare the data again")
         return cls(table.sort("utterance"))
@@ -172,6 +176,8 @@ def parts_of(folder: str | Path) -> list[Path]:
     names = sorted(path.name for path in folder.glob("part-*-of-*") if path.is_dir())
     if not names:
         return [folder]
+    if not all(re.fullmatch(r"part-\d{3,5}-of-\d{3,5}", name, re.ASCII) for name in names):
+        raise TidyVoiceError(f"{folder} has parts with names of another kind than part-003-of-016")
     count = int(names[0].rpartition("-")[2])
     parts = [part_folder(folder, number, count) for number in range(1, count + 1)]
     wanted = [part.name for part in parts]

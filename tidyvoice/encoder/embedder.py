@@ -61,7 +61,7 @@ class Embedder:
         if precision not in PRECISIONS:
             raise TidyVoiceError(f"no precision {precision}: use one of {', '.join(PRECISIONS)}")
         self.trained_on = trained_on
-        self.weights = fingerprint(model)
+        self.weights = fingerprint(model, settings)
         self.device = choose_device(device)
         self.precision = precision
         self.model = model.to(self.device).eval()

@@ -141,6 +141,7 @@ def extract(
         if world.is_first:
             ids = "\n".join(source.ids[row] for row in fit).encode()
             utterances = hashlib.sha256(ids + source.samples[fit].astype("<i8").tobytes())
+            utterances.update(source.content(fit).encode())
             plan = {"utterances": utterances.hexdigest(), "code": source_hash()}
             plan |= {"model": encoder.weights, "frontend": encoder.settings.model_dump_json()}
             plan |= {"precision": encoder.precision, "longest": f"{longest:g}"}

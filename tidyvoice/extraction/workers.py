@@ -67,6 +67,14 @@ class AudioFolder:
             self.ids = self._shards.keys.to_list()
             self.samples = self._shards.samples
 
+    def content(self, rows: np.ndarray) -> str:
+        """Return checksums, or sizes and times, that differ if the audio of ``rows`` does."""
+        if self._shards is not None:
+            return self._shards.content
+        paths = [self._paths[row] for row in rows.tolist()]
+        states = [os.stat(path) if os.path.exists(path) else None for path in paths]
+        return repr([*paths, *(state and (state.st_size, state.st_mtime_ns) for state in states)])
+
     def read(self, row: int, start: int = 0, count: int | None = None) -> np.ndarray:
         """Return samples int16 [count] of an utterance from ``start`` (default: to the end)."""
         if self._shards is not None:

@@ -5,6 +5,7 @@ These are ``speakers.txt``, the speakers of its training and of its initial weig
 """
 
 import hashlib
+import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 from tidyvoice.config import ModelSettings
 from tidyvoice.errors import TidyVoiceError, reading
 from tidyvoice.files import atomic_path, write_text
-from tidyvoice.frontends import FrontendSettings
+from tidyvoice.frontends import FRONTENDS, FrontendSettings
 from tidyvoice.model_files import (
     ACCEPTED,
     ARCHIVES,
@@ -74,14 +75,20 @@ def local_files(source: str | Path) -> list[Path]:
     return [*model.paths, *(path for path in others if path.suffix in ENDINGS)]
 
 
-def fingerprint(model: nn.Module | Mapping[str, Tensor]) -> str:
-    """Return the SHA-256 of the names, types, shapes and bytes of a model's tensors."""
+def fingerprint(model: nn.Module | Mapping[str, Tensor], frontend: FrontendSettings) -> str:
+    """Return the SHA-256 of all that the embeddings of a model depend on.
+
+    These are names, types, shapes and bytes of its tensors, and the settings of its front end.
+    """
     state = model.state_dict() if isinstance(model, nn.Module) else model
     digest = hashlib.sha256()
     for name, tensor in sorted(state.items()):
         values = tensor.detach().cpu().contiguous()
         digest.update(f"{name} {values.dtype} {tuple(values.shape)}\n".encode())
         digest.update(values.view(-1).view(torch.uint8).numpy())
+    training_only = FRONTENDS[frontend.name].training_only
+    args = {key: value for key, value in frontend.args.items() if key not in training_only}
+    digest.update(json.dumps([frontend.name, args], sort_keys=True).encode())
     return digest.hexdigest()
 
 

@@ -30,6 +30,7 @@ from tidyvoice.scoring.provenance import COMPARED, Remark, Source, Step
 from tidyvoice.scoring.trials import Trials
 from tidyvoice.settings import Strict, read_json
 
+RAREST = 1e-30  # prior whose weights do not overflow
 PRIOR = 0.01  # the challenge's
 # Penalty on the weights: it shrinks the weight of a good score by about 1 %.
 L2 = 1e-5
@@ -196,8 +197,8 @@ def fit_calibration(
     from sklearn.linear_model import LogisticRegression
 
     trials = features.trials
-    if not 0 < prior < 1:
-        raise TidyVoiceError(f"prior is {prior:g}. Give a number between 0 and 1.")
+    if not RAREST <= prior < 1:
+        raise TidyVoiceError(f"prior is {prior:g}. Give a number between {RAREST} and 1.")
     kinds = () if trials.label is None else (trials.label, ~trials.label)
     places = [np.flatnonzero(kind if mask is None else kind & mask) for kind in kinds]
     if not places or not all(map(len, places)):

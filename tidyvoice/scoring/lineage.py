@@ -89,6 +89,8 @@ def refuse_to_lose(out: Path, inputs: Iterable[Path], save: Path | None = None) 
     """Refuse to write scores, their provenance or ``save`` over an input or a foreign file."""
     sidecar = lineage_path(out)
     refuse_inputs([out, sidecar, *([save] if save else [])], companions(inputs))
+    if out.suffix == ".json":
+        raise TidyVoiceError(f"{out}: names in .json are those of provenances. Give another --out.")
     if sidecar.exists() and '"fingerprint"' not in sidecar.read_text(errors="replace"):
         raise TidyVoiceError(f"{sidecar} would be replaced. Move it away, or give another --out.")
 

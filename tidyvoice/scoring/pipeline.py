@@ -26,7 +26,8 @@ from tidyvoice.scoring.tables import Tables
 from tidyvoice.scoring.trials import ScoreTable, read_scores, read_trials
 
 BY_LANGUAGE = "language"
-LARGEST = 1e100  # of the scores in a fit, which squares them
+# Of the scores in a fit, which squares them: the largest, and the least difference of two.
+LARGEST, LEAST = 1e100, 1e-100
 
 
 def score_list(
@@ -174,7 +175,7 @@ def _features(
         if scores:
             same_trials(trials, table.trials)
         low, high = table.scores.min(), table.scores.max()
-        if (low == high and len(trials) > 1) or max(-low, high) > LARGEST:
+        if (high - low < LEAST and len(trials) > 1) or max(-low, high) > LARGEST:
             fix = f"Give scores that differ, within ±{LARGEST:g}."
             raise TidyVoiceError(f"{path}: all scores are between {low:g} and {high:g}. {fix}")
         scores.append(table.scores)

@@ -70,7 +70,7 @@ def average_checkpoints(
     save_head(folder, head, state["speakers"], settings.data.speeds)
     try:
         verifier = Verifier.load(folder)
-        fits = verifier is None or verifier.model == fingerprint(model)
+        fits = verifier is None or verifier.model == fingerprint(model, settings.frontend)
     except TidyVoiceError:  # of an older version
         fits = False
     if not fits:

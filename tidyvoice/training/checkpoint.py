@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from tidyvoice.config import Experiment
+from tidyvoice.data.shards import SUMMARY
 from tidyvoice.errors import TidyVoiceError, reading
 from tidyvoice.modelhub.tensors import read_saved
 from tidyvoice.settings import differences, read_yaml
@@ -147,6 +148,10 @@ def refuse_other(
 
 def check_folder(settings: Experiment) -> None:
     """Raise an error if the experiment folder holds a training with other settings."""
+    folder = settings.experiment
+    places = (folder.absolute(), *folder.absolute().parents)
+    if (folder / "wav.scp").exists() or any((place / SUMMARY).exists() for place in places):
+        raise TidyVoiceError(f"{folder} is a data folder or lies in its shards: change experiment")
     config = settings.experiment / "config.yaml"
     if epoch_checkpoints(settings.experiment) and config.is_file():
         refuse_other_settings(read_yaml(config), settings)

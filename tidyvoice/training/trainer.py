@@ -39,6 +39,7 @@ class Trainer:
         self.settings = settings
         self.world = world = world or World(0, 1, choose_device(settings.device))
         self.folder = settings.experiment
+        checkpoint.check_folder(settings)
         torch.manual_seed(settings.seed)
 
         chunk_samples = settings.frontend.outline().num_samples(settings.data.chunk_frames)
