@@ -132,9 +132,10 @@ class _Handler(BaseHTTPRequestHandler):
         elif token != TOKEN:
             self._error(403 if token == READ_TOKEN else 401, "")
         elif path == "/api/repos/create":
-            self._json({"url": f"{hub.address}/{REPOSITORY}"}, 409 if hub.exists else 200)
-            if not hub.exists:
+            status = 409 if hub.exists else 200
+            if not hub.exists:  # before the answer, after which the client asks again
                 hub.exists, hub.private = True, "private" in json.loads(body).values()
+            self._json({"url": f"{hub.address}/{REPOSITORY}"}, status)
         elif path.endswith("/preupload/main"):
             names = [file["path"] for file in json.loads(body)["files"]]
             mode = {"uploadMode": "regular", "shouldIgnore": False}

@@ -29,8 +29,8 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     # /dev/stdout is a link, which would be replaced by a file.
-    device = path.absolute().parent == Path("/dev") or not (path.is_file() or path.is_dir())
-    if path.exists() and device:
+    in_dev = path.absolute().parent == Path("/dev")
+    if path.exists() and (in_dev or not (path.is_file() or path.is_dir())):
         raise TidyVoiceError(f"{path} is a device or a pipe, not a file: give another name")
     partial = _partial_name(path)
     try:
