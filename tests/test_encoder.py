@@ -8,6 +8,7 @@ from tidyvoice import Enrollment, Gallery, Recording, SpeakerEncoder, TidyVoiceE
 from tidyvoice.audio import read_pcm16
 from tidyvoice.encoder import embedder
 from tidyvoice.errors import TidyVoiceWarning
+from tidyvoice.frontend import FrontendSettings
 from tidyvoice.modelhub.folder import load_model
 
 
@@ -164,6 +165,9 @@ def test_enrolments_and_verifiers_of_another_model_are_refused(encoder, bare, vo
     for call in (encoder.verify, lambda one, two: encoder.identify(two, Gallery([one]))):
         assert "'Ann' was enrolled with another model" in refused(call, other, voices / "ann-2.wav")
     assert "nobody is enrolled" in refused(encoder.identify, voices / "ann-2.wav", Gallery())
+    other_features = FrontendSettings(args={"frame_shift": 5.0})
+    with pytest.raises(TidyVoiceError, match=r"verifier\.json belongs to another model"):
+        SpeakerEncoder(bare.model, other_features, "cpu", verifier=encoder.verifier)
     with torch.no_grad():
         bare.model.bottleneck.bias[0] += 1e-3
     with pytest.raises(TidyVoiceError, match=r"verifier\.json belongs to another model"):

@@ -62,6 +62,7 @@ def test_the_checker_reports_every_problem_at_once(data):
     [
         ("wav.scp", "id000000/en/en_0.wav x.wav", "id000000/en/en_0.wav occurs twice"),
         ("wav.scp", "new/en/a.wav x.wav", r"new/en/a.wav is not in .*utt2spk"),
+        ("wav.scp", "id000000/en/en_0 x.wav", "id000000/en/en_0 occurs twice"),
         ("utt2lang", "lonely", r"utt2lang line 7: expected 'id value'"),
     ],
 )
@@ -69,6 +70,13 @@ def test_a_broken_table_is_named(data, table, line, message):
     with open(data / table, "a") as file:
         file.write(line + "\n")
     with pytest.raises(TidyVoiceError, match=message):
+        Manifest.read(data)
+
+
+def test_a_speaker_of_two_words_is_refused(data):
+    table = data / "utt2spk"
+    table.write_text(table.read_text().replace(" id000000\n", " id 0\n"))
+    with pytest.raises(TidyVoiceError, match=r"white space in the speaker of id0+/en"):
         Manifest.read(data)
 
 

@@ -141,6 +141,7 @@ def test_false_headers_and_impossible_samples_are_errors_everywhere(tmp_path):
         (wav[:40] + (95999).to_bytes(4, "little") + wav[44:], "has 95,999 bytes"),
         (wav[:22] + b"\xff\xff" + wav[24:], "contradicts itself: 65535 x 16 bits"),
         (flac[:-500], "is not a readable audio file"),
+        (encoded(speech(), "OGG", "VORBIS")[:-500], "is cut short: it has no last page"),
         (flac[:22] + b"\xff" * 4 + flac[26:], "states 4,294,967,295 samples"),
         (encoded(samples, "WAV", "FLOAT"), "some samples are NaN or infinite"),
         (encoded(speech() * 32768, "WAV", "FLOAT"), "divide 16-bit samples by 32768"),
@@ -163,6 +164,14 @@ def test_a_playlist_does_not_have_other_files_read(tmp_path):
         Recording.load(tmp_path / "up.wav")
 
 
+def test_an_mp3_that_does_not_state_its_length_is_read_to_the_end(tmp_path):
+    # Its first frames have a higher bit rate than the others, from which a length would be wrong.
+    samples = np.concatenate([np.tile(speech(), 3), np.zeros(20 * RATE)])
+    soundfile.write(tmp_path / "a.wav", samples, RATE)
+    ffmpeg("-i", tmp_path / "a.wav", "-q:a", 9, "-write_xing", 0, tmp_path / "a.mp3")
+    assert len(read_pcm16(tmp_path / "a.mp3")) == pytest.approx(len(samples), abs=3000)
+
+
 @pytest.mark.parametrize("extension", ["m4a", "mkv", "ts", "wma"])
 def test_files_that_ffmpeg_reads(tmp_path, monkeypatch, extension):
     second = tone(1000, RATE, 3.0) * (np.arange(3 * RATE) % 8000 > 4000)
@@ -174,5 +183,9 @@ def test_files_that_ffmpeg_reads(tmp_path, monkeypatch, extension):
     assert Recording.load(path, start=1, end=2).seconds == pytest.approx(1.0, abs=0.01)
     # An encoder may shift the samples and cut the end.
     assert np.abs(np.fft.rfft(found, 4 * RATE)).argmax() == 4000
+    if extension == "mkv":
+        cut = path.with_name("cut.mkv")
+        cut.write_bytes(path.read_bytes()[:-2000])
+        assert "cut.mkv cannot be decoded" in refused(Recording.load, cut)
     monkeypatch.setattr(audio, "LARGEST", 99_999)
     assert "decodes to 99,999 bytes or more" in refused(Recording.load, path)

@@ -108,6 +108,8 @@ def test_a_divided_folder_is_whole_or_refused(tmp_path):
         part_folder(tmp_path, number, 2).mkdir()
     part_folder(tmp_path, 3, 4).mkdir()
     assert "is divided twice" in refused(parts_of, tmp_path)
+    (tmp_path / "part-1-of-abc").mkdir()
+    assert "parts with names of another kind" in refused(parts_of, tmp_path)
     for text in ("0/3", "4/3", "a/b"):
         assert "write 3/16 for the third" in refused(parse_part, text)
 

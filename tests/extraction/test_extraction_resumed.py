@@ -55,16 +55,22 @@ def test_what_was_stopped_goes_on_to_the_same_bytes(encoder, data, tmp_path, cap
     assert not (tmp_path / "e.npz.parts").exists()
 
 
-@pytest.mark.parametrize("change", ["model", "longest", "utterances", "code", "batch_frames"])
+@pytest.mark.parametrize(
+    "change", ["model", "longest", "utterances", "audio", "code", "batch_frames"]
+)
 def test_parts_of_another_plan_are_deleted(encoder, data, tmp_path, capsys, monkeypatch, change):
     out = tmp_path / "e.npz"
     stop_extraction(encoder, data, out, memory_mib=1)
     if change == "code":
         monkeypatch.setattr(module, "source_hash", lambda: "other")
+    limit = {"limit": 11} if change == "utterances" else {}
+    if change == "audio":
+        path, change = sorted(data.parent.rglob("*.wav"))[0], "utterances"
+        soundfile.write(path, read_pcm16(path)[::-1], 16000)
     other = make_encoder(2) if change == "model" else encoder
     options = {"memory_mib": 2 if change == "batch_frames" else 1}
     options |= {"longest": 60.0} if change == "longest" else {}
-    options |= {"limit": 11} if change == "utterances" else {}
+    options |= limit
     assert extract(other, data, out, **options).resumed == 0
     assert f"e.npz.parts has parts for another {change}: deleted" in capsys.readouterr().err
     extract(other, data, tmp_path / "fresh.npz", **options)

@@ -114,6 +114,9 @@ def test_what_network_or_machine_cannot_do_is_refused(experiment, monkeypatch):
     ):
         with pytest.raises(TidyVoiceError, match=message):
             run({**experiment, "model": {**experiment["model"], option: True}})
+    for folder in (experiment["data"]["train"], f"{experiment['data']['train']}/shards/exp"):
+        with pytest.raises(TidyVoiceError, match="is a data folder or lies in its shards"):
+            run({**experiment, "experiment": folder})
 
 
 def test_language_terms_need_languages(experiment, tiny):
