@@ -65,7 +65,10 @@ class DataSettings(Strict):
     min_seconds: float = Field(2.0, ge=0, le=10**6, description="shorter utterances are left out")
     max_seconds: float | None = Field(8.0, gt=0, le=10**6)
     speeds: tuple[Annotated[float, Field(gt=0.25, lt=4)], ...] = Field(
-        (1.0, 0.9, 1.1), min_length=1, max_length=99, description="each makes a speaker a new class"
+        (1.0, 0.9, 1.1),
+        min_length=1,
+        max_length=99,
+        description="a speaker makes a class at each speed",
     )
     augment_probability: float = Field(0.6, ge=0, le=1)
     augmentations: tuple[AugmentationSettings, ...] = ()
@@ -139,7 +142,9 @@ class LanguageSettings(Strict):
     contrast: float = Field(0.0, ge=0)
     temperature: float = Field(0.1, gt=0)
     negatives: Literal["all", "same_language"] = "all"
-    warmup_epochs: float = Field(0, ge=0, le=10**6, description="epochs in which the weights rise")
+    warmup_epochs: float = Field(
+        0, ge=0, le=10**6, description="epochs in which the weights rise from zero"
+    )
 
 
 class ValidationSettings(Strict):
@@ -203,7 +208,9 @@ class Experiment(Strict):
         None, description="global batch size for which the learning rate was tuned"
     )
     clip_gradient: float | None = Field(None, gt=0, description="largest L2 norm of the gradient")
-    timeout_seconds: float = Field(600, gt=0, le=10**6, description="longest wait for a process")
+    timeout_seconds: float = Field(
+        600, gt=0, le=10**6, description="longest wait for another process"
+    )
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     precision: Literal["float32", "bf16"] = "float32"
     data: DataSettings
