@@ -222,14 +222,14 @@ def problems(result: Result) -> list[str]:
     """Say what is wrong with the end of a command."""
     # Libraries and our own warnings write lines that name their kind.
     lines = [line for line in result.stderr.splitlines() if "arning: " not in line]
-    found = [f"{name} was changed" for name in result.inputs_changed]
+    problems = [f"{name} was changed" for name in result.inputs_changed]
     if result.status == 0:
-        return found
+        return problems
     if result.status != 1 or len(lines) != 1 or not lines[0].startswith("error: "):
-        found.append(f"status {result.status}: {result.stderr[-2000:]}")
+        problems.append(f"status {result.status}: {result.stderr[-2000:]}")
     elif len(lines[0]) > 2500:
-        found.append(f"a line of {len(lines[0])} letters: {lines[0][:2000]}")
-    return found
+        problems.append(f"a line of {len(lines[0])} letters: {lines[0][:2000]}")
+    return problems
 
 
 class Marker:

@@ -36,7 +36,7 @@ def unpack(archive: Path, out: Path) -> None:
         _unpack(archive, str(archive), partial, out.name, iter(range(MOST)))
         if not any(files for _, _, files in os.walk(partial)):
             raise TidyVoiceError(f"{archive} contains no file. Download it again")
-        os.sync()  # one flush is faster than one for each file
+        os.sync()  # one flush is faster than those of atomic_path, which have nothing left to write
 
 
 def _unpack(

@@ -10,7 +10,9 @@ import numpy as np
 from tidyvoice.errors import TidyVoiceError, reading
 from tidyvoice.files import atomic_path
 
-EXPANSION = 200  # bytes that one compressed byte may become: text does not reach it, bombs do
+# Bytes that one compressed byte may become, and of arrays to which this limit does not apply: one
+# long id makes all ids of a table as long.
+EXPANSION, HARMLESS = 200, 2**28
 _HEADERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
@@ -36,7 +38,7 @@ def read_arrays(
     with reading(path, content, fix), zipfile.ZipFile(path) as archive:
         members = {member.filename.removesuffix(".npy"): member for member in archive.infolist()}
         if unknown := members.keys() - {key.removesuffix("?") for key in wanted}:
-            raise ValueError(f"it has an array {min(unknown)!r}")
+            raise ValueError(f"unexpected array {min(unknown)!r}")
         for key, kinds in wanted.items():
             name = key.removesuffix("?")
             member = members.get(name)
@@ -44,7 +46,7 @@ def read_arrays(
                 continue
             if member is None:
                 raise TidyVoiceError(f"{path}: no array {name!r} in this {content}: {fix}")
-            if member.file_size > EXPANSION * max(member.compress_size, 1):
+            if member.file_size > max(EXPANSION * member.compress_size, HARMLESS):
                 raise ValueError(f"{name} claims {member.file_size:,} bytes")
             with archive.open(member) as file:
                 header = _HEADERS[np.lib.format.read_magic(file)]

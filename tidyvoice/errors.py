@@ -49,6 +49,10 @@ def reading(path: object, content: str, fix: str) -> Iterator[None]:
         raise
     except FileNotFoundError:
         raise TidyVoiceError(f"{path} is missing: {fix}") from None
+    except PermissionError:
+        raise TidyVoiceError(f"{path}: permission denied. Change its permissions") from None
+    except MemoryError:
+        raise TidyVoiceError(f"{path} needs more memory than is free, or is damaged") from None
     except BaseException as error:  # a panic of polars is not an Exception
         reason = getattr(error, "strerror", None) or str(error).strip() or type(error).__name__
         reason = reason.splitlines()[0][:LONGEST_REASON]

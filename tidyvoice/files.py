@@ -70,8 +70,8 @@ def _partial_name(path: Path) -> Path:
             os.kill(int(left.name.split(".")[-2].partition("-")[0]), 0)
         except ProcessLookupError:
             _remove(left)
-        except PermissionError:
-            pass  # a running process of another user
+        except (PermissionError, ValueError, OverflowError):
+            pass  # of a running process of another user, or another file
     return path.with_name(f"{begin}.{os.getpid()}-{next(_numbers)}{PARTIAL}")
 
 

@@ -12,14 +12,14 @@ INT16_SCALE = 32768.0  # waveforms lie in -1..1
 # libsndfile reads these formats and finds rate and duration in the header. Of an MP3 it guesses the
 # duration from the bit rate of the first frame.
 WITH_HEADER = frozenset({".wav", ".flac", ".ogg", ".opus"})
-# Lengths in the header of a WAV whose writer could not go back to fill them in.
-UNKNOWN = (0, 0xFFFFFFFF)
+# Lengths in the header of a WAV whose writer could not go back to fill them in; one is SoX's.
+UNKNOWN = (0, 0x7FFFF000, 0xFFFFFFFF)
 PCM, FLOAT, EXTENSIBLE = 1, 3, 0xFFFE  # formats of a WAV's samples
 MOST_CHUNKS = 1000  # before the samples; zeros in place of a header would be millions
 
 
 def has_header(path: str | Path) -> bool:
-    """Return True if libsndfile reads files of this name."""
+    """Return True for names of ``WITH_HEADER``."""
     return os.path.splitext(path)[1].lower() in WITH_HEADER
 
 

@@ -103,7 +103,7 @@ def _read(path: Path, start: float, end: float | None) -> tuple[np.ndarray, int]
     # ffmpeg reads more formats, and to the end where the header does not state the length.
     try:
         file = None if path.suffix.lower() == ".mp3" else soundfile.SoundFile(path)
-    except soundfile.LibsndfileError:
+    except (soundfile.LibsndfileError, TypeError):  # a name in .raw has no header
         file = None
     if file is None or file.frames == audio.UNSTATED or file.format == "MP3":
         samples = audio.decoded_channels(path) / np.float32(32768)
@@ -179,7 +179,8 @@ def _quality(
     level = levels(samples)
     loud, quiet = np.percentile(level, 99.5), np.percentile(level, 10)
     if loud < SILENT:
-        loudest = [np.percentile(levels(row), 99.5) for row in channels.T]
+        rows = channels.T if len(channels) >= FRAME else ()
+        loudest = [np.percentile(levels(row), 99.5) for row in rows]
         others = [number for number, level in enumerate(loudest) if level >= SILENT]
         fix = f"use channel {others[0]}" if others else "choose another microphone or recording"
         where = f" in channel {channel}" if channels.shape[1] > 1 else ""

@@ -259,7 +259,7 @@ def test_a_damaged_checkpoint_is_named(experiment):
     for changes, message in (
         ({"format": 0}, "another version: finish the training with that version"),
         ({"iteration": 16}, "step 16 is beyond the last one"),
-        ({"iteration": 8}, "it is of step 8"),
+        ({"iteration": 8}, "does not fit step 8"),
         ({"loss": {"weight": torch.full((18, 16), torch.inf)}}, "loss.weight is not finite"),
         ({"model": {"x": torch.zeros(1)}}, "(other tensors|Error.s. in loading).*: remove"),
     ):

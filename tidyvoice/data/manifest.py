@@ -16,7 +16,7 @@ import polars as pl
 from tqdm import tqdm
 
 from tidyvoice.audio import measure
-from tidyvoice.errors import TidyVoiceError, TidyVoiceWarning, summarise
+from tidyvoice.errors import TidyVoiceError, TidyVoiceWarning, reading, summarise
 from tidyvoice.files import UNUSABLE, write_text
 from tidyvoice.headers import SAMPLE_RATE
 from tidyvoice.kaldi_tables import duplicates, read_table, write_table
@@ -147,7 +147,11 @@ class Manifest:
 def terms_of(folder: str | Path) -> list[str]:
     """Return the terms of the corpora that a data folder, or its parts, were prepared from."""
     paths = [Path(folder) / TERMS, *Path(folder).glob(f"part-*/{TERMS}")]
-    return sorted({path.read_text().strip() for path in paths if path.is_file()})
+    texts = set()
+    for path in filter(Path.is_file, paths):
+        with reading(path, "text file", AGAIN):
+            texts.add(path.read_text(encoding="utf-8").strip())
+    return sorted(texts)
 
 
 def own_files(folder: str | Path) -> list[Path]:
@@ -201,28 +205,28 @@ def check(
     """
     try:
         manifest = Manifest.read(folder)
+        others = [(other, Manifest.read(other).speakers()) for other in disjoint_from]
+        spk2utt = read_table(Path(folder) / "spk2utt", "utterances")
     except TidyVoiceError as error:
         return [str(error)]
-    listed = (
-        read_table(Path(folder) / "spk2utt", "utterances")
-        .select(speaker="utterance", utterance=pl.col("utterances").str.split(" "))
-        .explode("utterance")
-    )
+    listed = spk2utt.select(
+        speaker="utterance", utterance=pl.col("utterances").str.split(" ")
+    ).explode("utterance")
     spoken, pair = manifest.table.select("speaker", "utterance"), ["speaker", "utterance"]
     odd = pl.concat([listed.join(spoken, pair, "anti"), spoken.join(listed, pair, "anti")])
     problems = [
         f"speaker {name} has other utterances in utt2spk than in spk2utt"
         for name in sorted(odd["speaker"].unique())
     ]
-    for other in disjoint_from:
-        shared = sorted({*manifest.speakers()} & {*Manifest.read(other).speakers()})
+    for other, speakers in others:
+        shared = sorted({*manifest.speakers()} & {*speakers})
         problems += [f"speaker {name} is in {folder} and in {other}" for name in shared]
     if audio or decode:
-        paths, stated = manifest.table["path"], manifest.table["seconds"]
-        seconds, unfit = measure(paths, minimum=0.1, decode=decode)
-        for path, problem, found, listed in zip(paths, unfit, seconds, stated, strict=True):
-            if not problem and listed and abs(found - listed) * SAMPLE_RATE >= 0.5:
-                problem = f"{path} lasts {found:.5f} s, its utt2dur says {listed:.5f}: {AGAIN}"
+        paths, durations = manifest.table["path"], manifest.table["seconds"]
+        measured, unfit = measure(paths, minimum=0.1, decode=decode)
+        for path, problem, seconds, stated in zip(paths, unfit, measured, durations, strict=True):
+            if not problem and stated and abs(seconds - stated) * SAMPLE_RATE >= 0.5:
+                problem = f"{path} lasts {seconds:.5f} s, its utt2dur says {stated:.5f}: {AGAIN}"
             problems += filter(None, [problem])
     return problems
 

@@ -125,11 +125,12 @@ def _fingerprint(tables: dict[str, str], paths: pl.Series, per_shard: int, seed:
     return digest.hexdigest()
 
 
-def _is_complete(path: Path, rows_path: Path, utterances: pl.Series) -> bool:
+def _is_complete(path: Path, rows_path: Path, utterances: pl.DataFrame) -> bool:
     """Return True if a tar file has the size and the utterances that its rows state."""
     with suppress(TidyVoiceError), reading(rows_path, "index", ""):
         rows = pl.read_parquet(rows_path)
-        is_same = rows.schema == COLUMNS and rows["key"].to_list() == utterances.to_list()
+        labels = utterances.select("speaker", "language", key="utterance")
+        is_same = rows.schema == COLUMNS and rows.select(labels.columns).equals(labels)
         return is_same and path.stat().st_size == rows["bytes"][0]
     return False
 
@@ -138,7 +139,7 @@ def _write_shard(shard: tuple[Path, pl.DataFrame], strict: bool) -> Path:
     """Write a tar file, unless it is complete, and its rows; return the path of the rows."""
     path, utterances = shard
     rows_path = path.with_suffix(".parquet")
-    if _is_complete(path, rows_path, utterances["utterance"]):
+    if _is_complete(path, rows_path, utterances):
         return rows_path
     rows = []
     columns = utterances.select("utterance", "path", "speaker", "language")

@@ -80,8 +80,8 @@ def open_shards(data: Path) -> tuple[Summary, pl.DataFrame]:
         raise TidyVoiceError(f"{folder} was packed from other tables than those of {data}: {AGAIN}")
     for name, size in summary.shards.items():
         with reading(folder / name, "shard", AGAIN):
-            if (found := os.stat(folder / name).st_size) != size:
-                raise ValueError(f"it has {found:,} bytes, packed {size:,}")
+            if (present := os.stat(folder / name).st_size) != size:
+                raise ValueError(f"it has {present:,} bytes, packed {size:,}")
     with reading(index, "index", AGAIN):
         if sha256(index) != summary.index:
             raise ValueError(f"other bytes than {SUMMARY} says")
@@ -187,8 +187,8 @@ def check_shards(data: Path, thorough: bool = False) -> list[str]:
     odd = index.join(tables, index.columns, "anti", nulls_equal=True)["utterance"]
     problems = [f"{data}/shards: the tables lack {key} as it is here: {AGAIN}" for key in odd]
     shards = np.split(np.arange(len(reader)), np.flatnonzero(np.diff(reader.shard_of)) + 1)
-    with closing(read_ahead(partial(_damage, reader), shards, usable_cores())) as found:
-        bar = tqdm(found, f"{data}/shards", len(shards), unit=" shards", disable=None)
+    with closing(read_ahead(partial(_damage, reader), shards, usable_cores())) as damages:
+        bar = tqdm(damages, f"{data}/shards", len(shards), unit=" shards", disable=None)
         return problems + [problem for damage in bar for problem in damage]
 
 

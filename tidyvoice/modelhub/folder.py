@@ -173,7 +173,7 @@ def read_weights(path: Path, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]
             raise TidyVoiceError(f"{path} holds {name} twice: {ANOTHER_FILE}")
         if name in tensors or not name.startswith(NOT_THE_MODEL):
             state[name] = tensor
-        if name in tensors and tensors[name].is_floating_point() > tensor.is_floating_point():
+        if name in tensors and tensors[name].is_floating_point() and not tensor.is_floating_point():
             raise TidyVoiceError(f"{path}: {name} is of {tensor.dtype}: {ANOTHER_FILE}")
     refuse_defects(path, state, ANOTHER_FILE)
     return state

@@ -51,8 +51,8 @@ def read_saved(
 
 def refuse_defects(path: Path, tensors: Mapping[str, Tensor], fix: str) -> None:
     """Raise a TidyVoiceError unless all tensors of a file are dense, real and finite."""
-    found = {name: _defect(tensor) for name, tensor in tensors.items()}
-    if problems := [f"{name} {defect}" for name, defect in found.items() if defect]:
+    defects = {name: _defect(tensor) for name, tensor in tensors.items()}
+    if problems := [f"{name} {defect}" for name, defect in defects.items() if defect]:
         raise TidyVoiceError(f"{path}: {summarise(problems, SHOWN)}: {fix}")
 
 

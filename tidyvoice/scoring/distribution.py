@@ -67,7 +67,9 @@ class Distribution(Strict):
         Scores are taken as independent; those of one recording are not, so that the threshold is
         rather too high than too low.
         """
-        if not RAREST <= false_alarm < 1 or voices < 1:
+        if voices < 1:
+            raise TidyVoiceError(f"{voices} voices: give one or more")
+        if not RAREST <= false_alarm < 1:
             raise TidyVoiceError(f"false_alarm {false_alarm:g}: give a probability, {RAREST} to 1")
         each = -math.expm1(math.log1p(-false_alarm) / voices)
         start, share, scale, shape = self.tail
@@ -81,7 +83,7 @@ def _tail(scores: np.ndarray) -> tuple[float, float, float, float]:
     """Fit the tail by probability-weighted moments of the highest scores.
 
     About one standard error, 1/sqrt(n), is added to the shape: thresholds for far more voices than
-    trials shall not give more false alarms (0.0075 instead of 0.038 where 0.01 was requested).
+    trials must not give more false alarms (0.0075 instead of 0.038 where 0.01 was requested).
     """
     ordered = np.sort(scores.astype(np.float64))
     above = max(round(TAIL * len(ordered)), min(ENOUGH, len(ordered) // 4))

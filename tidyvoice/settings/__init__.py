@@ -146,12 +146,12 @@ class _Loader(yaml.SafeLoader):
     """YAML 1.1 reads 3e-4 as a string; settings mean the number. A key given twice is an error."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
-        keys = [key.value for key, _ in node.value]
-        for place, (key, _) in enumerate(node.value):
-            if key.value in keys[:place]:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key.value!r} stands twice", key.start_mark
-                )
+        keys = set()
+        for key, _ in node.value:
+            if (name := str(key.value)) in keys:
+                problem = f"the key {name!r} stands twice"
+                raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
+            keys.add(name)
         return super().construct_mapping(node, deep)
 
 
@@ -193,8 +193,8 @@ def _explain(model: type[BaseModel], problem: dict[str, Any]) -> str:
     if problem["type"] == "missing":
         return f"the key {key} is missing"
     message = problem["msg"].removeprefix("Value error, ")
-    given = problem["input"]
-    suffix = "" if isinstance(given, dict) else f" (it is {' '.join(_shown.repr(given).split())})"
+    value = problem["input"]
+    suffix = "" if isinstance(value, dict) else f" (it is {' '.join(_shown.repr(value).split())})"
     # A mistake of the settings as a whole has no key.
     return f"{key}: {message}{suffix}" if key else message
 
@@ -229,7 +229,7 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         if isinstance(value, Mapping):
             flat |= flatten(value, f"{prefix}{key}.")
         else:
-            flat[prefix + key] = value
+            flat[f"{prefix}{key}"] = value
     return flat
 
 

@@ -25,7 +25,7 @@ WANTED = {
     "terms": Tensor, "average?": Tensor, "optimizer": dict, "random": Tensor, "inputs": dict,
     "source": str, "speakers": list, "settings": str,
 }  # fmt: skip
-REMOVE = "remove it to resume from the one before it"
+REMOVE = "delete it; training then resumes from the checkpoint before it"
 OTHER_VERSION = "finish the training with that version, or start again in another folder"
 
 # Settings that may change when a training resumes: only rounding and batch norm's statistics
@@ -47,14 +47,14 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         if not 0 <= iteration <= settings["epochs"] * state["epoch_iterations"]:
             raise ValueError(f"step {iteration} is beyond the last one")
         if path.name != file_name(iteration, state["epoch_iterations"]):
-            raise ValueError(f"it is of step {iteration}")
+            raise ValueError(f"its name does not fit step {iteration}")
         if rows_of_speaker(state["speakers"], state["loss"]) % len(settings["data"]["speeds"]):
-            raise ValueError("the weights of a speaker are not of so many speeds")
+            raise ValueError("the rows of the head do not fit the number of speeds")
     return state
 
 
 def rows_of_speaker(speakers: list[str], head: Mapping[str, Tensor]) -> int:
-    """Return how many weights a head has for each speaker; other heads raise a ValueError."""
+    """Return the rows of a head's weight for each speaker; a ValueError if they differ."""
     if len({name for name in speakers if isinstance(name, str)}) != len(speakers):
         raise ValueError("the speakers are not distinct names")
     rows, _ = head["weight"].shape
@@ -147,7 +147,7 @@ def refuse_other(
 
 
 def check_folder(settings: Experiment) -> None:
-    """Raise an error if the experiment folder holds a training with other settings."""
+    """Raise an error if the folder is one of data, or holds a training with other settings."""
     folder = settings.experiment
     places = (folder.absolute(), *folder.absolute().parents)
     if (folder / "wav.scp").exists() or any((place / SUMMARY).exists() for place in places):

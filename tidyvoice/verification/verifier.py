@@ -77,8 +77,10 @@ def _array(value: np.ndarray | str) -> np.ndarray:
             value = np.lib.format.read_array(file, allow_pickle=False)
         except Exception as error:  # numpy evaluates the header as Python
             raise ValueError(f"not an array ({error})") from None
-    if value.dtype.kind != "f" or not value.size or not np.isfinite(value).all():
-        raise ValueError("not an array of finite numbers")
+    if not isinstance(value, np.ndarray) or value.dtype.kind != "f":
+        raise ValueError("not an array of floats")
+    if not value.size or not np.isfinite(value).all():
+        raise ValueError("empty, or not finite")
     return value
 
 
