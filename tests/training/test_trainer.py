@@ -261,7 +261,7 @@ def test_a_damaged_checkpoint_is_named(experiment):
         ({"iteration": 16}, "step 16 is beyond the last one"),
         ({"iteration": 8}, "does not fit step 8"),
         ({"loss": {"weight": torch.full((18, 16), torch.inf)}}, "loss.weight is not finite"),
-        ({"model": {"x": torch.zeros(1)}}, "(other tensors|Error.s. in loading).*: remove"),
+        ({"model": {"x": torch.zeros(1)}}, "(other tensors|Error.s. in loading).*: delete"),
     ):
         torch.save({**state, **changes}, path)
         for call in (lambda: run(experiment), lambda: average_checkpoints(trainer.folder)):
