@@ -32,10 +32,10 @@ def main() -> None:
     args.out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=args.out.parent) as folder:
         unpack(args.trials, Path(folder))
-        found = sorted(Path(folder).rglob(TRIALS))
-        if not found:
+        lists = sorted(Path(folder).rglob(TRIALS))
+        if not lists:
             raise TidyVoiceError(f"{args.trials} contains no {TRIALS}. Give the zip of the trials")
-        os.replace(found[0], args.out)
+        os.replace(lists[0], args.out)
     print(f"{args.out}: {describe(read_trials(args.out))}")
 
 

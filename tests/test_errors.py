@@ -68,6 +68,11 @@ def test_what_a_killed_process_left_is_removed(tmp_path):
     assert sorted(os.listdir(tmp_path)) == [*others, "table"]
 
 
+def test_a_link_to_a_device_is_not_replaced():
+    with pytest.raises(TidyVoiceError, match="/dev/stdout is a device"):
+        write_text("/dev/stdout", "text")
+
+
 def test_threads_may_write_the_same_file(tmp_path):
     path = tmp_path / "table"
     texts = [str(number % 8) * 200_000 for number in range(40)]

@@ -43,7 +43,7 @@ TRIALS = "TidyVocieX_Dev_trialPairs.txt"  # spelt as in the real corpus
 
 
 class Marker(Strict):
-    """What an unfinished or finished corpus was made with."""
+    """Versions and settings of a corpus; its counts and checksum once it is complete."""
 
     generator: int
     espeak_ng: str

@@ -81,6 +81,9 @@ LINK.external_attr = 0o120777 << 16
 SECRET = bytearray(zipped({"x": b"secret"}))
 for header, flags in ((b"PK\3\4", 6), (b"PK\1\2", 8)):
     SECRET[SECRET.find(header) + flags] |= 1
+PACKED_OTHERWISE = bytearray(zipped({"x": b""}))
+for header, method in ((b"PK\3\4", 8), (b"PK\1\2", 10)):
+    PACKED_OTHERWISE[PACKED_OTHERWISE.find(header) + method] = 97
 BLOATED = tar({"n" * 2**21: b"x"})  # a name of 2 MiB
 
 
@@ -93,6 +96,7 @@ BLOATED = tar({"n" * 2**21: b"x"})  # a name of 2 MiB
         (special(tarfile.FIFOTYPE), "'l' is a link, a device"),
         (special(tarfile.GNUTYPE_SPARSE), "not a readable archive"),
         (special(tarfile.REGTYPE, size=2**50), "unpacks to more than the disk has"),
+        (bytes(PACKED_OTHERWISE), "compression method is not supported"),
         (BLOATED, "a header of 2,097,664 bytes"),
         (tar({"a": b"x", "./a": b"y"}), "the member a cannot be written .File exists"),
         (zipped({"a": b"x", "a/b": b"y"}), "the member b cannot be written"),

@@ -47,6 +47,7 @@ def test_no_output_takes_the_place_of_another_or_of_a_foreign_file(tmp_path):
         assert f"{tmp_path / name} is the name of two outputs" in message
     assert not list(tmp_path.iterdir())
     assert "names in .json" in refusal(f"{FIT} dev.score --out {tmp_path}/dev.score.json")
+    assert "between 1e-30 and 1" in refusal(f"{FIT} dev.score --prior 1e-320 --out {tmp_path}/c")
     mine = tmp_path / "mine.json"
     mine.write_text('{"my": "work"}')
     assert f"{mine} would be replaced" in refusal(f"{FIT} dev.score --out {tmp_path}/mine")

@@ -54,9 +54,12 @@ def verify(
     one: Annotated[Path, typer.Argument(help="a recording")],
     other: Annotated[Path, typer.Argument(help="another recording")],
     model: common.Model,
-    prior: Annotated[float, typer.Option(help="probability of one speaker before hearing")] = 0.5,
+    prior: Annotated[
+        float, typer.Option(help="probability of one speaker before hearing the recordings")
+    ] = 0.5,
     threshold: Annotated[
-        float | None, typer.Option(help="score to exceed, instead of the prior's")
+        float | None,
+        typer.Option(help="score that one speaker must exceed, instead of the prior's"),
     ] = None,
     channel: Annotated[
         list[int], typer.Option(min=0, help="channel of both recordings, or twice, one for each")
@@ -146,7 +149,9 @@ def identify(
     recordings: Recordings,
     model: common.Model,
     voices: VoiceFile,
-    false_alarm: Annotated[float, typer.Option(help="rate of accepted unknown speakers")] = 0.01,
+    false_alarm: Annotated[
+        float, typer.Option(help="target rate of unknown speakers who are accepted")
+    ] = 0.01,
     top: Annotated[int, typer.Option(min=1, help="number of candidates to print")] = 5,
     channel: Channel = 0,
     device: common.Device = "auto",
@@ -228,7 +233,9 @@ def fit_verifier(
 def demo(
     model: common.Model,
     port: Annotated[int, typer.Option(min=0, max=65535, help="port; 0 for a free one")] = 7860,
-    browser: Annotated[bool, typer.Option("--open/--no-open", help="open a browser")] = True,
+    browser: Annotated[
+        bool, typer.Option("--open/--no-open", help="open the page in the browser")
+    ] = True,
     device: common.Device = "auto",
 ) -> None:
     """Serve a page on this machine that compares two recordings. It needs the extra `demo`.

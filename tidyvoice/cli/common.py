@@ -20,14 +20,18 @@ Out = Annotated[Path, typer.Option(help="score file to write")]
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON instead of text")]
 Model = Annotated[
     str,
-    typer.Option(help="model folder, or repository OWNER/NAME", envvar="TIDYVOICE_MODEL"),
+    typer.Option(
+        help="model folder, or Hugging Face repository OWNER/NAME", envvar="TIDYVOICE_MODEL"
+    ),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps")]
 Languages = Annotated[
-    list[Path] | None, typer.Option(help="languages of utterances (repeatable); else from the ids")
+    list[Path] | None,
+    typer.Option(help="languages of the utterances (repeatable); by default from their ids"),
 ]
 Speakers = Annotated[
-    list[Path] | None, typer.Option(help="speakers of utterances (repeatable); else from the ids")
+    list[Path] | None,
+    typer.Option(help="speakers of the utterances (repeatable); by default from their ids"),
 ]
 Resamples = Annotated[
     int, typer.Option(min=0, help="resamples of the speakers for 95 % intervals; 0 for none")
@@ -35,7 +39,9 @@ Resamples = Annotated[
 Mean = Annotated[Path | None, typer.Option(help="embeddings whose mean is subtracted")]
 AllowOverlap = Annotated[
     bool,
-    typer.Option("--allow-overlap", help="allow common speakers; mark the results as in-sample"),
+    typer.Option(
+        "--allow-overlap", help="allow speakers on both sides, and mark the results as in-sample"
+    ),
 ]
 CohortTable = Annotated[Path | None, typer.Option(help="embeddings of the cohort's utterances")]
 CohortSpeakers = Annotated[Path | None, typer.Option(help="speakers of the cohort's utterances")]

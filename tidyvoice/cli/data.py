@@ -46,7 +46,9 @@ def check(
 def shards(
     data: Data,
     per_shard: Annotated[int, typer.Option(min=1, help="utterances in a shard")] = 1000,
-    tolerate: Annotated[float, typer.Option(min=0, max=1, help="rate of unreadable files")] = 0.0,
+    tolerate: Annotated[
+        float, typer.Option(min=0, max=1, help="fraction of files that may be unreadable")
+    ] = 0.0,
     part: Annotated[str | None, typer.Option(help="only this part of a divided DATA: 3/16")] = None,
     as_json: AsJson = False,
 ) -> None:

@@ -12,8 +12,13 @@ from tidyvoice.cli.common import AsJson, command, emit
 
 @command()
 def doctor(
-    data: Annotated[list[Path] | None, typer.Option(help="folder to evaluate (repeatable)")] = None,
-    train: Annotated[list[Path] | None, typer.Option(help="folder to pack (repeatable)")] = None,
+    data: Annotated[
+        list[Path] | None, typer.Option(help="data folder that is evaluated (repeatable)")
+    ] = None,
+    train: Annotated[
+        list[Path] | None,
+        typer.Option(help="data folder that is packed for a training (repeatable)"),
+    ] = None,
     exp: Annotated[Path | None, typer.Option(help="folder for the embeddings of --data")] = None,
     trials: Annotated[list[Path] | None, typer.Option(help="trial list (repeatable)")] = None,
     expect: Annotated[Path | None, typer.Option(help="YAML file of expected counts")] = None,
@@ -26,29 +31,9 @@ def doctor(
 
     Example: tidyvoice doctor --train data/mini/finetune --data data/mini/dev
     """
-    from tidyvoice.doctor import data as checks
-    from tidyvoice.doctor import machine
-    from tidyvoice.settings import load_settings
+    from tidyvoice.doctor import examine
 
-    data, train = data or [], train or []
-    expected = load_settings(checks.Expected, expect) if expect else checks.Expected()
-    of_folders, tables = [], {}
-    for folder in dict.fromkeys([*train, *data]):
-        table, findings = checks.read(folder)
-        of_folders += findings
-        if table is not None:
-            tables[folder] = table
-    needs = [checks.shards(folder, tables[folder]) for folder in train if folder in tables]
-    if exp:
-        needs += [checks.embeddings(exp, f, tables[f]) for f in data if f in tables]
-    counts = [*checks.corpora(expected.corpora, tables)]
-    groups = {
-        "programs": [*machine.packages(), machine.ffmpeg(t["path"] for t in tables.values())],
-        "device": list(machine.device()),
-        "data": [*of_folders, *checks.overlaps(tables)],
-        "counts": [*counts, *checks.trial_lists(trials or [], expected.trials)],
-        "disk": list(machine.disk(needs)),
-    }
+    groups = examine(data or [], train or [], exp, trials or [], expect)
     counted = Counter(finding.status for findings in groups.values() for finding in findings)
     summary = {status: counted[status] for status in ("OK", "WARN", "FAIL")}
     rows, lines = [], []

@@ -108,7 +108,8 @@ def metrics(
 def report(
     experiment: Annotated[Path, typer.Argument(help="experiment folder with scores")],
     compare: Annotated[
-        list[str] | None, typer.Option(help="[NAME=]EXPERIMENT or [NAME=]SCORES (repeatable)")
+        list[str] | None,
+        typer.Option(help="[NAME=]EXPERIMENT or [NAME=]SCORES to compare with (repeatable)"),
     ] = None,
     scores: Annotated[str, typer.Option(help="NAME of EXP/scores/NAME.score")] = "dev",
     name: Annotated[

@@ -22,7 +22,8 @@ def export(
     out: Annotated[Path, typer.Option(help="ONNX file to write")],
     input: Annotated[Input, typer.Option(help="input of the file")] = Input.waveform,
     int8: Annotated[
-        Path | None, typer.Option(help="8-bit convolutions, their ranges from this data folder")
+        Path | None,
+        typer.Option(help="use 8-bit convolutions; data folder to measure their ranges from"),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

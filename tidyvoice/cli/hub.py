@@ -24,14 +24,21 @@ def push(
     model: Annotated[Path, typer.Argument(help="experiment or model folder")],
     repository: Annotated[str, typer.Argument(help="Hugging Face repository, OWNER/NAME")],
     licence: Annotated[
-        str, typer.Option("--licence", "--license", help="of the weights: apache-2.0, ..., other")
+        str,
+        typer.Option(
+            "--licence",
+            "--license",
+            help="licence of the weights as the Hub writes it: apache-2.0, ..., or other",
+        ),
     ],
     out: Annotated[Path | None, typer.Option(help="folder to write instead of pushing")] = None,
     about: Annotated[str, typer.Option(help="description of the model for its card")] = "",
     scores: Annotated[
         list[str] | None, typer.Option(help="NAME of EXP/scores/NAME.score (repeatable)")
     ] = None,
-    private: Annotated[bool, typer.Option("--private", help="refuse a public repository")] = False,
+    private: Annotated[
+        bool, typer.Option("--private", help="create a private repository; refuse a public one")
+    ] = False,
     bootstrap: Resamples = 1000,
     as_json: AsJson = False,
 ) -> None:

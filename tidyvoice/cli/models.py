@@ -11,15 +11,21 @@ from tidyvoice.cli.common import AsJson, command, emit
 @command()
 def fetch_model(
     source: Annotated[
-        str, typer.Argument(help="OWNER/NAME, YAML file that names one, .zip, .tar.gz, or folder")
+        str,
+        typer.Argument(
+            help="Hugging Face repository OWNER/NAME, YAML file that names one, archive, or folder"
+        ),
     ],
     out: Annotated[Path, typer.Option(help="model folder to write")],
     revision: Annotated[
         str | None, typer.Option(help="commit, tag or branch instead of the YAML file's or main")
     ] = None,
-    pin: Annotated[bool, typer.Option("--pin", help="pin commit and checksum in the YAML")] = False,
+    pin: Annotated[
+        bool, typer.Option("--pin", help="write commit and checksum to the YAML file")
+    ] = False,
     trained_on: Annotated[
-        list[Path] | None, typer.Option(help="utt2spk of its training data (repeatable)")
+        list[Path] | None,
+        typer.Option(help="utt2spk of its training data, for the leak guard (repeatable)"),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

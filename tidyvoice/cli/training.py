@@ -18,7 +18,9 @@ def train(
     config: Annotated[Path, typer.Argument(help="YAML file of the experiment")],
     settings: Annotated[list[str] | None, typer.Argument(help="key=value, dotted keys")] = None,
     check: Annotated[bool, typer.Option("--check", help="only check the settings")] = False,
-    initial: Annotated[bool, typer.Option("--initial", help="check model.init too")] = False,
+    initial: Annotated[
+        bool, typer.Option("--initial", help="with --check: load model.init too")
+    ] = False,
 ) -> None:
     """Train an experiment; the same command resumes an interrupted one.
 
@@ -41,7 +43,9 @@ def train(
 @command()
 def average(
     experiment: Annotated[Path, typer.Argument(help="experiment folder")],
-    last: Annotated[int | None, typer.Option(min=1, help="epochs; else as in the settings")] = None,
+    last: Annotated[
+        int | None, typer.Option(min=1, help="epochs to average; by default as in the settings")
+    ] = None,
     unfinished: Annotated[bool, typer.Option(help="also average an unfinished training")] = False,
     best: Annotated[bool, typer.Option(help="take the epoch with the lowest EER")] = False,
     as_json: AsJson = False,

@@ -104,8 +104,8 @@ def corpora(
                 continue
             least, most = wanted if isinstance(wanted, tuple) else (wanted, wanted)
             counted = f"{value:,.2f}" if what == "hours" else f"{value:,}"
-            asked = f"{least:,.15g}" + (f" to {most:,.15g}" if most > least else "")
-            message = f"{counted} {what}, expected {asked}"
+            limits = f"{least:,.15g}" + (f" to {most:,.15g}" if most > least else "")
+            message = f"{counted} {what}, expected {limits}"
             fix = (
                 f"Give {' and '.join(corpus.folders)} with --data or --train, or prepare them again"
             )

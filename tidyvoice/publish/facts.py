@@ -105,8 +105,8 @@ def gather(model: str | Path, scores: Sequence[str] = (), resamples: int = 1000)
             evaluation = evaluate(file, resamples=resamples)
             verified = _is_of(evaluation, encoder.weights, file.path)
             results.append(Result(list_name, evaluation, verified))
-    known = ModelSettings(name=name, args=args), experiment, data, reader, source, tuple(results)
-    return Facts(encoder, folder, *known)
+    network = ModelSettings(name=name, args=args)
+    return Facts(encoder, folder, network, experiment, data, reader, source, tuple(results))
 
 
 def _reader(folders: Sequence[str], content: str | None) -> ShardReader | None:

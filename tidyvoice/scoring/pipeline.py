@@ -74,8 +74,9 @@ def normalize_scores(
             fix = "Name languages alike, or use --blind or --method asnorm."
             raise TidyVoiceError(f"{entries.source} lacks all languages of the trials. {fix}")
         settings |= {"languages": tables.language_origin, "absent": absent}
-        known = tables.embeddings, entries, languages, tables.mean, top_n
-        values = normalize_by_language(scored, *known)
+        values = normalize_by_language(
+            scored, tables.embeddings, entries, languages, tables.mean, top_n
+        )
     else:
         values = normalize(scored, tables.embeddings, entries, tables.mean, method, top_n)
     inputs, before = tuple(tables.sources()), lineage.read_lineage(scores).steps
@@ -176,7 +177,7 @@ def _features(
             same_trials(trials, table.trials)
         low, high = table.scores.min(), table.scores.max()
         if (high - low < LEAST and len(trials) > 1) or max(-low, high) > LARGEST:
-            fix = f"Give scores that differ, within ±{LARGEST:g}."
+            fix = f"Give scores that differ by {LEAST:g} or more, within ±{LARGEST:g}."
             raise TidyVoiceError(f"{path}: all scores are between {low:g} and {high:g}. {fix}")
         scores.append(table.scores)
     people = People.of(role, paths[0], trials, utt2spk)
