@@ -76,8 +76,11 @@ class CudaTensor(Tensor):
             copied = torch.nn.Parameter(copied, self.requires_grad)
         return memo.setdefault(id(self), copied)
 
+    def __reduce_ex__(self, protocol: int) -> Any:
+        return self.inner.__reduce_ex__(protocol)
+
     @classmethod
-    def __torch_dispatch__(cls, func, types, args=(), kwargs=None):  # noqa: ANN001, ANN206
+    def __torch_dispatch__(cls, func, types, args=(), kwargs=None):
         return PretendCuda.current.compute(func, args, dict(kwargs or {}))
 
 
@@ -137,9 +140,12 @@ class PretendCuda:
         }.items():
             patch(mock.patch.object(torch.cuda, name, lambda *_, value=value, **__: value))
         generator = torch.Generator
-        patch(mock.patch.object(torch, "Generator", lambda device="cpu": generator()))
-        patch(mock.patch.object(torch.cuda, "Event", _Event))
-        patch(mock.patch.object(torch.cuda, "synchronize", lambda *_: self.wait("synchronize")))
+        for owner, name, value in (
+            (torch, "Generator", lambda device="cpu": generator()),
+            (torch.cuda, "Event", _Event),
+            (torch.cuda, "synchronize", lambda *_: self.wait("synchronize")),
+        ):
+            patch(mock.patch.object(owner, name, value))
         return self
 
     def __exit__(self, *error: object) -> None:
