@@ -7,6 +7,7 @@ each point where the host would wait for a real GPU.
 
 import sys
 import traceback
+import weakref
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -25,6 +26,14 @@ PACKAGE = str(Path(__file__).parents[1] / "tidyvoice")
 READ_BY_HOST = ("_local_scalar_dense", "nonzero", "masked_select", "_unique2", "equal")
 # They start no kernel, beside views.
 FREE = ("detach", "alias", "empty", "new_empty", "empty_like", "_unsafe_view", "lift_fresh")
+# Operations of several kernels: their number, and how many of the inputs, which are read again.
+KERNELS = {
+    "native_batch_norm": (2, 1),
+    "native_batch_norm_backward": (2, 2),
+    "convolution_backward": (2, 1),
+    "simam_residual": (2, 1),
+    "simam_residual_backward": (2, 3),
+}
 FACTORIES = (
     "arange",
     "empty",
@@ -40,11 +49,12 @@ FACTORIES = (
 
 
 class Operation(NamedTuple):
-    """An operation on the device: its name, the bytes that it reads and writes, its arithmetic."""
+    """An operation on the device: the bytes that it reads and writes, its arithmetic, kernels."""
 
     name: str
     bytes: int
     flop: int
+    launches: int
 
 
 class CudaTensor(Tensor):
@@ -57,6 +67,7 @@ class CudaTensor(Tensor):
         options = {"strides": inner.stride(), "storage_offset": inner.storage_offset()}
         self = Tensor._make_wrapper_subclass(cls, inner.shape, dtype=inner.dtype, **options)
         self.inner = inner
+        PretendCuda.current.hold(self, inner.untyped_storage())
         return self
 
     @property
@@ -94,6 +105,7 @@ class PretendCuda:
     Attributes:
         operations: all since the start, or the last ``clear``.
         waits: the places in the package where the host would have waited.
+        peak: most bytes that were held at once; kernels' own workspace does not count.
     """
 
     current: "PretendCuda"
@@ -101,9 +113,13 @@ class PretendCuda:
     def __init__(self, values: bool = True, replaced: dict[str, Callable] | None = None):
         self.values = values
         self.replaced = replaced or {}
+        self._holders: dict[int, int] = {}  # tensors of each storage
+        self._held = 0
         self.clear()
 
     def clear(self) -> None:
+        """Forget what was recorded."""
+        self.peak = self._held
         self.operations: list[Operation] = []
         self.waits: list[str] = []
 
@@ -140,7 +156,9 @@ class PretendCuda:
         }.items():
             patch(mock.patch.object(torch.cuda, name, lambda *_, value=value, **__: value))
         generator = torch.Generator
+        group = torch._C._group_tensors_by_device_and_dtype
         for owner, name, value in (
+            (torch._C, "_group_tensors_by_device_and_dtype", lambda *a: _on_device(group(*a))),
             (torch, "Generator", lambda device="cpu": generator()),
             (torch.cuda, "Event", _Event),
             (torch.cuda, "synchronize", lambda *_: self.wait("synchronize")),
@@ -150,6 +168,21 @@ class PretendCuda:
 
     def __exit__(self, *error: object) -> None:
         self._patches.close()
+
+    def hold(self, tensor: CudaTensor, storage: torch.UntypedStorage) -> None:
+        """Count the memory of a storage from its first tensor to its last."""
+        key, size = storage._cdata, storage.nbytes()
+        self._holders[key] = self._holders.get(key, 0) + 1
+        if self._holders[key] == 1:
+            self._held += size
+            self.peak = max(self.peak, self._held)
+        weakref.finalize(tensor, self._release, key, size)
+
+    def _release(self, key: int, size: int) -> None:
+        self._holders[key] -= 1
+        if not self._holders[key]:
+            del self._holders[key]
+            self._held -= size
 
     def wait(self, reason: str) -> None:
         """Record that the host waits here."""
@@ -175,6 +208,10 @@ class PretendCuda:
         function = self.replaced.get(name, func) if self.values else func
         plain = tree_map(unwrapped, (args, kwargs))
         result = function(*plain[0], **plain[1])
+        if name == "convolution" and any(
+            each.is_contiguous(memory_format=torch.channels_last) for each in plain[0][:2]
+        ):
+            result = result.contiguous(memory_format=torch.channels_last)  # as cuDNN does
         self._record(func, name, plain, result)
         # An operation in place returns its argument.
         wrapped = {id(v.inner): v for v in tree_leaves((args, kwargs)) if isinstance(v, CudaTensor)}
@@ -215,10 +252,12 @@ class PretendCuda:
         tensors = {id(v): v for v in tree_leaves(inputs) if isinstance(v, Tensor)}
         moved = sum(map(_bytes, tensors.values()))
         moved += sum(_bytes(value) for value in tree_leaves(result) if isinstance(value, Tensor))
+        launches, again = KERNELS.get(name, (1, 0))
+        moved += sum(map(_bytes, tree_leaves(inputs[0])[:again]))
         flop = 0
         if func.overloadpacket in flop_registry:
             flop = flop_registry[func.overloadpacket](*inputs[0], **inputs[1], out_val=result)
-        self.operations.append(Operation(name, moved, flop))
+        self.operations.append(Operation(name, moved, flop, launches))
 
     def _factory(self, name: str, function: Callable) -> Callable:
         def made(*args: Any, **kwargs: Any) -> Tensor:
@@ -283,6 +322,14 @@ def _bytes(tensor: Tensor) -> int:
     """Bytes of a tensor; an expanded dimension lies in memory once."""
     places = (size for size, step in zip(tensor.shape, tensor.stride(), strict=True) if step)
     return torch.Size(places).numel() * tensor.element_size()
+
+
+def _on_device(groups: dict) -> dict:
+    """Name the device that the tensors of optimizers and gradients claim."""
+    return {
+        (lists[0][0].device, dtype): (lists, indexes)
+        for (_, dtype), (lists, indexes) in groups.items()
+    }
 
 
 class _Autocast(torch.autocast):
