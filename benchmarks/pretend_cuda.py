@@ -144,6 +144,7 @@ class PretendCuda:
             "_lazy_init": None,
             "is_available": True,
             "is_bf16_supported": True,
+            "is_current_stream_capturing": False,
             "device_count": 1,
             "current_device": 0,
             "get_device_name": "pretended GPU",

@@ -52,8 +52,11 @@ def test_each_speed_is_a_class_of_its_own(settings):
     assert data.num_classes == 18
     for raw in load_batches(data, range(12)):
         speakers = [data.reader.speakers[row] for row in raw.rows.tolist()]
-        expected = [data.speakers.index(s) for s in speakers] + 6 * raw.speeds.numpy()
+        expected = np.array([data.speakers.index(s) for s in speakers])
+        for speed, rows_at_speed in enumerate(raw.speed_rows):
+            expected[rows_at_speed] += 6 * speed
         np.testing.assert_array_equal(raw.labels, expected)
+        assert sorted(torch.cat(raw.speed_rows).tolist()) == list(range(len(raw.rows)))
 
 
 def test_an_utterance_shorter_than_the_chunk_is_repeated(settings):

@@ -155,7 +155,10 @@ class SimAMResNetASP(EmbeddingModel):
         self.bottleneck = nn.Linear(self.pooling.out_dim, embed_dim)
 
     def forward(self, features: Tensor) -> Tensor:
-        return self.bottleneck(self.pooling(self.front(features)))
+        pooled = self.pooling(self.front(features))
+        # In float32, as in inference: bfloat16 would round each dimension of the embedding.
+        with torch.autocast(pooled.device.type, enabled=False):
+            return self.bottleneck(pooled.to(self.bottleneck.weight.dtype))
 
     def blocks(self) -> Sequence[nn.Module]:
         return self.front.blocks()
