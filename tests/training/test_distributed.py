@@ -138,6 +138,6 @@ def test_ranks_share_validation_and_the_means_of_the_speakers(config, validation
     # Sums in another order.
     close(begun["loss"], final_state(tmp_path / "alone")["loss"], atol=1e-4)
     # What was measured is what was saved.
-    restore(state, trainer.network, trainer.optimizer, trainer.world.device)
+    restore(state, trainer.network, trainer.step.optimizer, trainer.world.device)
     measured = trainer.validation.measure(trainer.network.best_model)
     assert measured == pytest.approx(history(trainer.folder)[1], abs=1e-9)

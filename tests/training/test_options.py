@@ -30,7 +30,7 @@ def test_accumulated_batches_are_one_step(experiment):
     network, head = trainer.network.train(), trainer.objective.head
     batches = [trainer.data[index] for index in range(3)]
     for raw in batches:
-        network(trainer.features(raw), raw.labels, raw.languages)[0].backward()
+        network(trainer.step.features(raw), raw.labels, raw.languages)[0].backward()
     mean = head.weight.grad / 3
     trainer._step(network, iter(batches))
     torch.testing.assert_close(head.weight.grad, mean)

@@ -165,12 +165,12 @@ def test_numbers_that_are_not_finite_are_not_saved(experiment, monkeypatch, spoi
     step = module.Trainer._step
 
     def spoil(self, network, batches):
-        shown, losses, rows = step(self, network, batches)
+        result = step(self, network, batches)
         if self.iteration == 7 and spoilt == "weights":
             next(self.network.model.parameters()).data[0] = float("inf")
         elif self.iteration == 7:
-            losses[: 1 if "another" in spoilt else 2] = float("nan")
-        return shown, losses, rows
+            result.losses[: 1 if "another" in spoilt else 2] = float("nan")
+        return result
 
     monkeypatch.setattr(module.Trainer, "_step", spoil)
     trainer = Trainer(Experiment.model_validate(experiment))

@@ -13,21 +13,20 @@ from contextlib import closing, nullcontext
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from tidyvoice.config import Experiment, SamplerSettings, load_experiment
-from tidyvoice.data.augment import Augmenter
 from tidyvoice.data.batches import RawBatch, TrainingData, load_batches
 from tidyvoice.distributed import World, choose_device, join_world
 from tidyvoice.errors import TidyVoiceError, reading
 from tidyvoice.files import only_writer, source_hash
-from tidyvoice.frontends import frontend_of
 from tidyvoice.modelhub.folder import save_torch
 from tidyvoice.modelhub.tensors import FORMAT
 from tidyvoice.record import record_run
 from tidyvoice.training import checkpoint, start
-from tidyvoice.training.network import build_network, parameter_groups
+from tidyvoice.training.network import build_network
+from tidyvoice.training.step import StepResult, TrainingStep
 from tidyvoice.training.tracking import Tracker
 from tidyvoice.training.validation import Validation, best_epoch
 
@@ -47,11 +46,9 @@ class Trainer:
         for store in (data.reader, data.noise, data.rirs):
             if store:
                 store.check_sample()
-        self.augment = Augmenter(settings.data.speeds, chunk_samples).to(world.device)
         self.network = build_network(settings, data.num_classes, len(data.languages), world.device)
-        self.frontend = frontend_of(self.network.model, settings.frontend).to(world.device)
         self.objective = self.network.objective
-        self.optimizer = settings.optimizer.build(parameter_groups(settings, self.network))
+        self.step = TrainingStep(settings, self.network, chunk_samples, world)
         self.inputs = start.checksums(settings, data)
         self.source = source_hash()  # at the start: the code may be edited during the training
         self.validation = Validation(settings, world) if settings.validation else None
@@ -79,7 +76,9 @@ class Trainer:
             if newest:
                 checkpoint.refuse_other(newest[1], self.settings, self.inputs, self.step_chunks)
                 with reading(newest[0], "checkpoint of this training", checkpoint.REMOVE):
-                    checkpoint.restore(newest[1], self.network, self.optimizer, self.world.device)
+                    checkpoint.restore(
+                        newest[1], self.network, self.step.optimizer, self.world.device
+                    )
                 self.iteration = newest[1]["iteration"]
             reached = self.world.gather(self.iteration)
             if len(set(reached)) > 1:
@@ -155,16 +154,16 @@ class Trainer:
         settings = self.settings.data.model_copy(update=clean)
         data = TrainingData(settings, self.data.chunk_samples, self.settings.seed)
         self.network.eval()
-        self.frontend.eval()
+        self.step.frontend.eval()
         share = range(self.world.rank, data.batches_per_pass, self.world.size)
         with closing(load_batches(data, share)) as batches:
             for raw in batches:
                 on_device = raw.to(self.world.device)
-                yield self.network.embed(self.features(on_device)), on_device.labels
+                yield self.network.embed(self.step.features(on_device)), on_device.labels
 
     def _train(self, tracker: Tracker) -> None:
         self.network.train()
-        self.frontend.train()
+        self.step.frontend.train()
         network = self.network
         if self.world.size > 1:
             devices = [self.world.device] if self.world.device.type == "cuda" else None
@@ -179,19 +178,19 @@ class Trainer:
         with closing(load_batches(self.data, indexes, pin)) as batches:
             waited = tracker.waiting(batches)
             while self.iteration < self.total:
-                shown, losses, rows = self._step(network, waited)
-                self._unchecked.append((losses, rows))
+                result = self._step(network, waited)
+                self._unchecked.append((result.losses, result.rows))
                 self.iteration += 1
                 if self.iteration % self.settings.log_iterations == 0:
                     self._check_finite()  # not at every step, for which a GPU would have to wait
                 margin, rate = self.objective.head.margin, self.learning_rate.at(self.iteration - 1)
                 epoch = (self.iteration - 1) // self.epoch_iterations + 1
-                tracker.step(self.iteration, epoch, shown, margin, rate)
+                tracker.step(self.iteration, epoch, result.shown, margin, rate)
                 if 0 in (self.iteration % self.epoch_iterations, self.iteration % between):
                     # Otherwise only the next loss would show that this step spoilt the weights.
                     weights = torch.stack([p.detach().sum() for p in self.network.parameters()])
                     sums = torch.stack([self.world.mean(weights.sum()), weights.sum()])
-                    self._unchecked.append((sums, rows))
+                    self._unchecked.append((sums, result.rows))
                     self._check_finite()
                     with tracker.apart():
                         for value in self.network.statistics():
@@ -199,51 +198,12 @@ class Trainer:
                         self._validate(tracker)
                         self._save()
 
-    def _step(
-        self, network: torch.nn.Module, batches: Iterator[RawBatch]
-    ) -> tuple[dict[str, Tensor], Tensor, Tensor]:
-        """Do one step; return the numbers to log, all processes' loss and ours, and our rows."""
+    def _step(self, network: nn.Module, batches: Iterator[RawBatch]) -> StepResult:
+        """Do the next step with the margin, loss weights and learning rate of this iteration."""
         self.objective.head.margin = self.margin.at(self.iteration)
         warmup = self.language_warmup
         self.objective.warm_up(self.iteration / warmup if warmup else 1.0)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.learning_rate.at(self.iteration) * group["lr_factor"]
-        self.optimizer.zero_grad()
-        count, parts, rows = self.settings.gradient_accumulation, [], []
-        for number in range(count):
-            raw = next(batches).to(self.world.device)
-            rows.append(raw.rows)
-            # The processes exchange gradients once a step, after the last batch.
-            between = number + 1 < count and network is not self.network
-            with network.no_sync() if between else nullcontext():
-                total, shown = network(self.features(raw), raw.labels, raw.languages)
-                (total / count).backward()
-            parts.append(shown)
-        if self.settings.clip_gradient:
-            parameters = self.network.model.parameters()
-            torch.nn.utils.clip_grad_norm_(parameters, self.settings.clip_gradient)
-        self.optimizer.step()
-        for average in self.network.averages.values():
-            average.update_parameters(self.network.model)
-        names = list(parts[0])
-        stacked = torch.stack([torch.stack([part[name] for name in names]) for part in parts])
-        local_mean = stacked.mean(0)
-        shown = dict(zip(names, self.world.mean(local_mean), strict=True))
-        losses = torch.stack([shown["loss"], local_mean[names.index("loss")]])
-        return shown, losses, torch.cat(rows)
-
-    def features(self, raw: RawBatch) -> Tensor:
-        """Return the augmented features [B x T x F] of a batch, on the device."""
-        waveforms = self._augmented(self.augment(raw), raw, "waveform")
-        features = self.frontend(waveforms, raw.dither_seeds)
-        return self._augmented(features, raw, "features")
-
-    def _augmented(self, values: Tensor, raw: RawBatch, domain: str) -> Tensor:
-        # A clean batch (for the speakers' means) holds no numbers for the augmentations.
-        for augmentation, drawn in zip(self.data.augmentations, raw.drawn, strict=False):
-            if augmentation.domain == domain:
-                values = augmentation(values, drawn)
-        return values
+        return self.step(network, batches, self.learning_rate.at(self.iteration))
 
     def _check_finite(self) -> None:
         """Raise an error unless the numbers of all processes, and of this one, are finite."""
@@ -277,7 +237,7 @@ class Trainer:
             "iteration": self.iteration,
             "epoch_iterations": self.epoch_iterations,
             "step_chunks": self.step_chunks,
-            **checkpoint.snapshot(self.network, self.optimizer, self.world.device),
+            **checkpoint.snapshot(self.network, self.step.optimizer, self.world.device),
             "inputs": self.inputs,
             "source": self.source,
             "speakers": self.data.speakers,
