@@ -15,15 +15,6 @@ from tidyvoice.errors import LONGEST_REASON, TidyVoiceWarning
 
 LAMBDA = 1e-4  # of SimAM, see tidyvoice.models.simam_resnet
 
-# Positions of the arguments that an operator reads a second time. It moves each other argument and
-# each output once. For maps in bfloat16 that makes 8 bytes an element in simam_residual (x twice,
-# residual, out) and 16 in its backward pass (gradient, x and out twice, both gradients).
-READ_TWICE = {
-    "tidyvoice::simam_residual": (0,),
-    "tidyvoice::simam_residual_backward": (0, 1, 2),
-    "tidyvoice::seeded_noise": (),
-}
-
 
 @torch.compiler.assume_constant_result
 @cache

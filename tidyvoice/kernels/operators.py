@@ -7,6 +7,10 @@ Partial results of the splits [B x splits x C] are merged by each program that n
 atomics the result does not depend on the order in which programs finish.
 
 The mathematics is in ``tidyvoice.models.simam_resnet``. Everything is computed in float32.
+
+Memory traffic for maps in bfloat16: ``simam_residual`` has two kernels and moves 8 bytes an element
+(x twice, residual, out), ``simam_residual_backward`` two and 16 bytes (gradient, x and out twice,
+both gradients). The arguments that are read twice come first.
 """
 
 import torch
