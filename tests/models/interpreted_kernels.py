@@ -38,8 +38,8 @@ def maps(shape: tuple[int, ...], dtype: torch.dtype, layout: torch.memory_format
 
 def cases() -> Iterator[list[Tensor]]:
     for dtype in (torch.float32, torch.bfloat16):
-        yield maps((2, 33, 9, 61), dtype, LAST)  # blocks of 32 and 1 channels, tiles of 64 and 37
-        yield maps((1, 3, 50, 90), dtype, FIRST)  # tiles of 2048 and 404 positions
+        yield maps((1, 33, 9, 61), dtype, LAST)  # blocks of 32 and 1 channels, tiles of 64 and 37
+        yield maps((1, 2, 50, 90), dtype, FIRST)  # tiles of 2048 and 404 positions
     yield maps((2, 5, 2, 1), torch.float16, LAST)
     x, residual, weight = maps((2, 6, 5, 7), torch.float32, LAST)
     yield [x, residual.contiguous(), weight.contiguous()]
@@ -49,7 +49,7 @@ def cases() -> Iterator[list[Tensor]]:
 def check_output_and_gradients() -> None:
     for inputs in cases():
         # Few programs work on several tiles each, many on one.
-        for programs in (8, 4096) if inputs[0].dtype == torch.float32 else (8,):
+        for programs in (4, 4096) if inputs[0].dtype == torch.float32 else (4,):
             with mock.patch.object(operators, "PROGRAMS", programs):
                 ours = simam(*inputs)
             # The interpreter truncates when it rounds to bfloat16.
@@ -113,7 +113,7 @@ def check_noise() -> None:
 
 def check_the_check() -> None:
     """The check of a device passes, and notices other results."""
-    for dtype in (torch.float32, torch.float16, torch.bfloat16):
+    for dtype in (torch.float32, torch.bfloat16):
         kernels.CHECKS["simam_residual"](CPU, dtype)
     kernels.CHECKS["seeded_noise"](CPU, torch.float32)
     for name, wrong in (("simam_residual", torch.bfloat16), ("seeded_noise", torch.float32)):

@@ -17,15 +17,18 @@ LAMBDA = 1e-4  # of SimAM, see tidyvoice.models.simam_resnet
 
 
 @torch.compiler.assume_constant_result
-@cache
 def usable(name: str, device: torch.device, dtype: torch.dtype) -> bool:
     """Return whether the operator ``tidyvoice::{name}`` works for tensors of this kind.
 
     The first call for a CUDA device compiles the operator and compares it with PyTorch. If that
     fails, it warns, and the caller uses PyTorch's own operations. Later calls cost nothing.
     """
-    if device.type != "cuda":
-        return False
+    return device.type == "cuda" and passes(name, device, dtype)
+
+
+@cache
+def passes(name: str, device: torch.device, dtype: torch.dtype) -> bool:
+    """Check an operator on a CUDA device, or warn and return False; see ``usable``."""
     try:
         from tidyvoice.kernels import operators  # noqa: F401  (registers the operators)
 
@@ -41,7 +44,7 @@ def usable(name: str, device: torch.device, dtype: torch.dtype) -> bool:
             "Slower PyTorch operations replace it, and the run continues. "
             "Triton needs a C compiler and Python's header files",
             TidyVoiceWarning,
-            stacklevel=2,
+            stacklevel=4,
         )
         return False
     return True

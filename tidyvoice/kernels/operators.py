@@ -119,12 +119,20 @@ def simam_output(
 
 
 @triton.jit
+def _saved(mean, root, C, COLUMNS: tl.constexpr):
+    places, known = _numbers(tl.program_id(2), C, COLUMNS)
+    mean = tl.load(mean + places, known, other=0.0)
+    root = tl.load(root + places, known, other=0.0)
+    return mean[None, :], root[None, :]
+
+
+@triton.jit
 def _terms(gradient, x, out, offsets, inside, mean, root):
     """Return g, g a, s and q of a tile, in the symbols of ``simam_resnet``."""
     gradient = tl.load(gradient + offsets, inside, other=0.0).to(tl.float32)
     value = tl.load(x + offsets, inside, other=0.0).to(tl.float32)
     gradient = tl.where(tl.load(out + offsets, inside, other=0.0) <= 0.0, 0.0, gradient)
-    scaled = (value - mean[None, :]) * root[None, :]
+    scaled = (value - mean) * root
     attention = tl.sigmoid(scaled * scaled + 0.5)
     result = gradient * attention
     return gradient, result, result * (1.0 - attention) * value, scaled
@@ -136,9 +144,7 @@ def simam_gradient_sums(
     tiles, P, C, p_stride, c_stride, ROWS: tl.constexpr, COLUMNS: tl.constexpr
 ):  # fmt: skip
     """Write the sums of s q and of s q^2 over each split: [B x splits x C]."""
-    numbers, known = _numbers(tl.program_id(2), C, COLUMNS)
-    mean = tl.load(mean + numbers, known, other=0.0)
-    root = tl.load(root + numbers, known, other=0.0)
+    mean, root = _saved(mean, root, C, COLUMNS)
     first = tl.zeros([ROWS, COLUMNS], tl.float32)
     second = tl.zeros([ROWS, COLUMNS], tl.float32)
     for number in range(tiles):
@@ -157,15 +163,13 @@ def simam_gradients(
     places, mask = _partials(C, COLUMNS)
     centre = tl.sum(tl.load(sums + places, mask, other=0.0), 0) / P
     pull = tl.sum(tl.load(products + places, mask, other=0.0), 0) / (P - 1)
-    numbers, known = _numbers(tl.program_id(2), C, COLUMNS)
-    mean = tl.load(mean + numbers, known, other=0.0)
-    root = tl.load(root + numbers, known, other=0.0)
+    mean, root = _saved(mean, root, C, COLUMNS)
     for number in range(tiles):
         offsets, inside = _tile(number, tiles, P, C, p_stride, c_stride, ROWS, COLUMNS)
         passed, result, weight, scaled = _terms(gradient, x, out, offsets, inside, mean, root)
         # 2 root (s q - mean(s q)) - 8 root pull q
         bend = weight * scaled - centre[None, :] - 4.0 * pull[None, :] * scaled
-        tl.store(of_x + offsets, result + 2.0 * root[None, :] * bend, inside)
+        tl.store(of_x + offsets, result + 2.0 * root * bend, inside)
         tl.store(of_residual + offsets, passed, inside)
 
 
