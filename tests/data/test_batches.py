@@ -3,8 +3,8 @@ from dataclasses import fields
 import numpy as np
 import pytest
 import torch
-from torch.utils._pytree import tree_leaves
 from conftest import refused
+from torch.utils._pytree import tree_leaves
 
 from tidyvoice.config import DataSettings
 from tidyvoice.data.batches import TrainingData, load_batches

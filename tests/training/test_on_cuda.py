@@ -1,8 +1,11 @@
 """The real training and extraction on a pretended GPU: no device mix-up, and no waiting host."""
 
+from importlib.util import find_spec
+
 import numpy as np
 import pytest
 import torch
+from conftest import require
 from test_resumed import CASES
 from test_trainer import final_state, run
 
@@ -29,6 +32,8 @@ STEPS = CASES | {
         if "margin" not in options  # the trainer decides it
     },
 }
+
+require(bool(find_spec("triton")), "the kernels for CUDA need Triton, which torch brings on Linux")
 
 
 @pytest.fixture
@@ -61,31 +66,31 @@ def test_a_step_does_not_wait(experiment, gpu, case):
 
 
 def test_a_training_computes_what_the_cpu_computes(experiment, tmp_path, validation):
-    """With validation, and resumed: the host waits for logs, validation and files only."""
+    """With validation and a moving average, and resumed."""
     experiment["model"]["ema_decay"] = 0.5
     experiment["validation"] = validation
     expected = final_state(run({**experiment, "experiment": str(tmp_path / "cpu")}).folder)
-    with PretendCuda() as gpu:
+    with PretendCuda():
         folder = run(merged(experiment, {})).folder
         max(epoch_checkpoints(folder).items())[1].unlink()
-        gpu.clear()
         run(merged(experiment, {}))
-    print(*gpu.waits, sep="\n")
     for part in ("model", "average", "loss"):
         for name, value in final_state(folder)[part].items():
             torch.testing.assert_close(value, expected[part][name])
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_an_extraction_does_not_wait_between_batches(tiny, tmp_path, precision):
+def test_an_extraction_waits_for_results_only(tiny, tmp_path, precision):
     torch.manual_seed(1)
     model = build_model("SimAM_ResNet34_ASP", in_planes=4, embed_dim=16)
-    tables = []
-    for device in ("cpu", "cuda"):
-        with PretendCuda() as gpu:
+    model.initialise()
+    with PretendCuda() as gpu:
+        for device in ("cpu", "cuda"):
             encoder = SpeakerEncoder(model, FrontendSettings(), device, precision=precision)
             gpu.clear()
             extract(encoder, tiny / "train", tmp_path / f"{device}.npz", memory_mib=1)
-            tables.append(load_embeddings(tmp_path / f"{device}.npz"))
-            print(*gpu.waits, sep="\n")
-    np.testing.assert_allclose(tables[0].vectors, tables[1].vectors, rtol=1e-3, atol=1e-4)
+    assert len(gpu.waits) > 3
+    assert {wait.split(" ", 1)[1].split(":")[0] for wait in gpu.waits} == {"an event"}
+    tables = [load_embeddings(tmp_path / f"{device}.npz").vectors for device in ("cpu", "cuda")]
+    difference = np.linalg.norm(tables[1] - tables[0]) / np.linalg.norm(tables[0])
+    assert difference < (1e-5 if precision == "float32" else 0.05)

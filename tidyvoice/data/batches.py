@@ -53,12 +53,13 @@ class RawBatch:
         return self._mapped(Tensor.pin_memory)
 
     def _mapped(self, function: Callable[[Tensor], Tensor]) -> "RawBatch":
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        names = {field.name for field in fields(self)} - {"rows"}
+        values = {name: getattr(self, name) for name in names}
         changed = {
             name: tuple(map(function, value)) if isinstance(value, tuple) else function(value)
             for name, value in values.items()
         }
-        return replace(RawBatch(**changed), rows=self.rows)
+        return replace(self, **changed)
 
 
 class TrainingData:

@@ -6,8 +6,9 @@ bits of the result would depend on their number.
 
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -91,7 +92,7 @@ class Batch(NamedTuple):
     """Items that could be read, int64 [B], with samples int16 [B x S] or embeddings [B x D]."""
 
     items: np.ndarray
-    values: np.ndarray
+    values: np.ndarray | torch.Tensor
     failures: dict[int, str]  # the other items, with the reason
 
 
@@ -107,7 +108,7 @@ def embed_batches(
 
     ``memory`` is the MiB of all batches that are computed at once; a larger one is computed alone.
     """
-    frontend, workers = encoder.frontend, 1
+    frontend, workers, on_cuda = encoder.frontend, 1, encoder.device.type == "cuda"
     if on_cpu := encoder.device.type == "cpu":
         local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
         # torchrun gives each process one thread by default, although more cores may be there.
@@ -128,11 +129,19 @@ def embed_batches(
                     raise
                 failures[item] = str(error)
         stacked = np.stack(list(samples.values())) if samples else np.empty((0, count), np.int16)
-        return Batch(np.array(list(samples), np.int64), stacked, failures)
+        values = torch.from_numpy(stacked).pin_memory() if on_cuda else stacked
+        return Batch(np.array(list(samples), np.int64), values, failures)
 
-    def compute(batch: Batch) -> Batch:
+    def embedded(batch: Batch, embed: Callable[[], np.ndarray]) -> Batch:
+        try:
+            return batch._replace(values=embed())
+        except NotFiniteError as error:
+            name = source.ids[items.rows[batch.items[error.row]]]
+            raise TidyVoiceError(f"{name}: {error}") from None
+
+    def compute(batch: Batch) -> Callable[[], Batch]:
         if not len(batch.items):
-            return batch
+            return lambda: batch
         if on_cpu:
             torch.set_num_threads(1)
         frames = int(items.frames[batch.items[0]]) * len(batch.items)
@@ -141,10 +150,10 @@ def embed_batches(
             for _ in range(size):
                 free.acquire()
         try:
-            return batch._replace(values=encoder.embed_samples(batch.values))
-        except NotFiniteError as error:
-            name = source.ids[items.rows[batch.items[error.row]]]
-            raise TidyVoiceError(f"{name}: {error}") from None
+            if on_cuda:  # wait for the result only when it is due, after the next batch has started
+                return partial(embedded, batch, encoder.start(batch.values))
+            done = embedded(batch, lambda: encoder.embed_samples(batch.values))
+            return lambda: done
         except RuntimeError as error:
             if not any(text in str(error) for text in OUT_OF_MEMORY):
                 raise
@@ -160,6 +169,7 @@ def embed_batches(
             closing(read_ahead(load, batches, READING_THREADS)) as loaded,
             closing(read_ahead(compute, loaded, workers, 2 * workers)) as computed,
         ):
-            yield from computed
+            for result in computed:
+                yield result()
     finally:
         torch.set_num_threads(threads)
