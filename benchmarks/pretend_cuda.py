@@ -104,7 +104,7 @@ class PretendCuda:
 
     Args:
         values: compute; otherwise only types and shapes are worked out, at any size.
-        kernels: pretend that the package's Triton kernels work; False: that they do not.
+        kernels: pretend that the package's Triton kernels work, or do not; None: let it check.
 
     Attributes:
         operations: all since the start, or the last ``clear``.
@@ -114,7 +114,7 @@ class PretendCuda:
 
     current: "PretendCuda"
 
-    def __init__(self, values: bool = True, kernels: bool = True):
+    def __init__(self, values: bool = True, kernels: bool | None = True):
         self.values = values
         self.kernels = kernels
         self._copying: list[tuple[Tensor, Tensor]] = []
@@ -137,7 +137,8 @@ class PretendCuda:
         for name in ("to", "cpu", "tolist", "numpy", "pin_memory", "is_pinned"):
             method = getattr(self, f"_{name}")
             patch(mock.patch.object(Tensor, name, _method(method, getattr(Tensor, name))))
-        patch(mock.patch.object(kernels, "usable", self._usable))
+        if self.kernels is not None:
+            patch(mock.patch.object(kernels, "passes", self._passes))
         types = [*_foreach_utils._foreach_supported_types, CudaTensor]
         for module in (_foreach_utils, sys.modules["torch.optim.optimizer"]):
             patch(mock.patch.object(module, "_foreach_supported_types", types))
@@ -278,12 +279,10 @@ class PretendCuda:
             flop = flop_registry[func.overloadpacket](*inputs[0], **inputs[1], out_val=result)
         self.operations.append(Operation(name, moved, flop, launches))
 
-    def _usable(self, name: str, device: torch.device, dtype: torch.dtype) -> bool:
-        if device.type != "cuda" or not self.kernels:
-            return False
+    def _passes(self, *kind: Any) -> bool:
         from tidyvoice.kernels import operators  # noqa: F401  (registers them; needs Triton)
 
-        return True
+        return bool(self.kernels)
 
     def _factory(self, name: str, function: Callable) -> Callable:
         def made(*args: Any, **kwargs: Any) -> Tensor:
@@ -302,6 +301,8 @@ class PretendCuda:
     def _to(self, original: Callable, tensor: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         if args and isinstance(args[0], Tensor):
             args = (args[0].device, args[0].dtype, *args[1:])
+        if "copy" in kwargs:  # only torch's own decompositions use it
+            return original(tensor, *args, **kwargs)
         device, dtype, non_blocking, _ = torch._C._nn._parse_to(*args, **kwargs)
         here = isinstance(tensor, CudaTensor)
         if device is None or (device.type == "cuda") == here:

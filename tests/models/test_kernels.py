@@ -5,13 +5,12 @@ import re
 import subprocess
 import sys
 import warnings
-from importlib.util import find_spec
 from pathlib import Path
 from unittest import mock
 
 import pytest
 import torch
-from conftest import require
+from conftest import require_triton
 
 from benchmarks.pretend_cuda import DEVICE, PretendCuda
 from tidyvoice import kernels
@@ -29,7 +28,7 @@ FIRST = {"ROWS": 2048, "COLUMNS": 1, "p_stride": 1}
 
 @pytest.fixture(autouse=True)
 def _triton():
-    require(bool(find_spec("triton")), "triton is not installed")
+    require_triton()
     kernels.passes.cache_clear()
     yield
     kernels.passes.cache_clear()
@@ -92,7 +91,7 @@ def stack(name: str, architecture: int, folder: Path, dtype: str, **fixed: int) 
 
 
 def test_a_block_ends_in_one_operator_forward_and_one_backward():
-    with PretendCuda(values=False) as gpu, mock.patch.object(kernels, "usable", registered):
+    with PretendCuda(values=False) as gpu:
         x, residual = (torch.zeros(2, 8, 6, 5, device=DEVICE) for _ in range(2))
         gpu.clear()
         with torch.no_grad():
@@ -108,19 +107,13 @@ def test_a_block_ends_in_one_operator_forward_and_one_backward():
 
 
 def test_dither_is_one_operator_and_does_not_wait():
-    with PretendCuda(values=False) as gpu, mock.patch.object(kernels, "usable", registered):
+    with PretendCuda(values=False) as gpu:
         like = torch.zeros(3, 50, device=DEVICE)
         seeds = torch.zeros(3, dtype=torch.int64, device=DEVICE)
         gpu.clear()
         assert seeded_noise(like, seeds).shape == like.shape
         assert [operation.name for operation in gpu.operations] == ["seeded_noise"]
         assert not gpu.waits
-
-
-def registered(name: str, device: torch.device, dtype: torch.dtype) -> bool:
-    from tidyvoice.kernels import operators
-
-    return hasattr(operators, name)
 
 
 @pytest.mark.parametrize(
@@ -135,7 +128,7 @@ def test_a_kernel_that_fails_is_replaced_with_one_warning(break_it, reason, monk
     monkeypatch.delitem(sys.modules, "tidyvoice.kernels.operators", raising=False)
     monkeypatch.delattr(kernels, "operators", raising=False)
     break_it(monkeypatch)
-    with PretendCuda():
+    with PretendCuda(kernels=None):
         x, residual = torch.rand(2, 2, 3, 4, 5).unbind()
         expected = simam_residual(x, residual)
         with pytest.warns(
@@ -157,7 +150,7 @@ def failing(patch: pytest.MonkeyPatch, error: Exception | type[Exception]) -> No
 
 def test_a_check_without_memory_is_an_error(monkeypatch):
     failing(monkeypatch, torch.OutOfMemoryError("no memory"))
-    with PretendCuda(), pytest.raises(torch.OutOfMemoryError):
+    with PretendCuda(kernels=None), pytest.raises(torch.OutOfMemoryError):
         kernels.usable("simam_residual", DEVICE, torch.float32)
 
 

@@ -1,11 +1,9 @@
 """The real training and extraction on a pretended GPU: no device mix-up, and no waiting host."""
 
-from importlib.util import find_spec
-
 import numpy as np
 import pytest
 import torch
-from conftest import require
+from conftest import require_triton
 from test_resumed import CASES
 from test_trainer import final_state, run
 
@@ -33,11 +31,10 @@ STEPS = CASES | {
     },
 }
 
-require(bool(find_spec("triton")), "the kernels for CUDA need Triton, which torch brings on Linux")
-
 
 @pytest.fixture
 def gpu():
+    require_triton()
     with PretendCuda() as device:
         yield device
 
@@ -67,6 +64,7 @@ def test_a_step_does_not_wait(experiment, gpu, case):
 
 def test_a_training_computes_what_the_cpu_computes(experiment, tmp_path, validation):
     """With validation and a moving average, and resumed."""
+    require_triton()
     experiment["model"]["ema_decay"] = 0.5
     experiment["validation"] = validation
     expected = final_state(run({**experiment, "experiment": str(tmp_path / "cpu")}).folder)
@@ -80,15 +78,14 @@ def test_a_training_computes_what_the_cpu_computes(experiment, tmp_path, validat
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_an_extraction_waits_for_results_only(tiny, tmp_path, precision):
+def test_an_extraction_waits_for_results_only(gpu, tiny, tmp_path, precision):
     torch.manual_seed(1)
     model = build_model("SimAM_ResNet34_ASP", in_planes=4, embed_dim=16)
     model.initialise()
-    with PretendCuda() as gpu:
-        for device in ("cpu", "cuda"):
-            encoder = SpeakerEncoder(model, FrontendSettings(), device, precision=precision)
-            gpu.clear()
-            extract(encoder, tiny / "train", tmp_path / f"{device}.npz", memory_mib=1)
+    for device in ("cpu", "cuda"):
+        encoder = SpeakerEncoder(model, FrontendSettings(), device, precision=precision)
+        gpu.clear()
+        extract(encoder, tiny / "train", tmp_path / f"{device}.npz", memory_mib=1)
     assert len(gpu.waits) > 3
     assert {wait.split(" ", 1)[1].split(":")[0] for wait in gpu.waits} == {"an event"}
     tables = [load_embeddings(tmp_path / f"{device}.npz").vectors for device in ("cpu", "cuda")]

@@ -15,20 +15,23 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from tidyvoice import kernels
 from tidyvoice.audio import read_part
 from tidyvoice.batch_plan import Items
 from tidyvoice.data.manifest import Manifest
 from tidyvoice.data.shards import ShardReader
 from tidyvoice.encoder import SpeakerEncoder
+from tidyvoice.encoder.embedder import PRECISIONS
 from tidyvoice.errors import NotFiniteError, TidyVoiceError
 from tidyvoice.headers import SAMPLE_RATE
 from tidyvoice.readahead import read_ahead, usable_cores
 
 READING_THREADS = 4
 MIB = 2**20
-# Feature maps of the widest size that exist at once: the input of a block, the outputs of its two
-# convolutions and the workspace of a convolution; on a GPU also those within SimAM.
-MAPS = {"cpu": 4, "cuda": 7, "mps": 7}
+# Feature maps of the widest size that exist at once. On a CPU: the input of a block, the outputs of
+# its two convolutions and the workspace of a convolution. On a GPU also the output of the block;
+# within SimAM without its kernel, three maps in float32 more.
+CPU_MAPS, GPU_MAPS, PLAIN_FLOAT32_MAPS = 4, 5, 7
 # Copies of a waveform and of its features in float32.
 WAVEFORMS, FEATURES = 5, 5
 MEMORY = {"cpu": 2048, "cuda": 4096, "mps": 1024}  # MiB by default
@@ -38,11 +41,15 @@ OUT_OF_MEMORY = ("can't allocate memory", "out of memory")  # messages of the CP
 
 def bytes_per_frame(encoder: SpeakerEncoder) -> int:
     """Return the bytes of one frame of a batch during embedding, without the weights."""
-    frontend, kind = encoder.frontend, encoder.device.type
+    frontend, device = encoder.frontend, encoder.device
     numbers = WAVEFORMS * frontend.frame_shift + FEATURES * frontend.feature_dim
-    if kind != "cpu":
-        numbers += frontend.working_numbers
-    return MAPS[kind] * encoder.frame_bytes + 4 * numbers
+    if device.type == "cpu":
+        return CPU_MAPS * encoder.frame_bytes + 4 * numbers
+    dtype, maps = PRECISIONS[encoder.precision], GPU_MAPS
+    if not kernels.usable("simam_residual", device, dtype):
+        maps = PLAIN_FLOAT32_MAPS * 4 // dtype.itemsize
+    # The front end is done when the network starts.
+    return max(maps * encoder.frame_bytes, 4 * (numbers + frontend.working_numbers))
 
 
 def batch_frames(encoder: SpeakerEncoder, memory: int) -> int:
