@@ -89,3 +89,17 @@ def test_pairs_are_in_one_batch_in_two_languages_and_no_chunk_repeats(settings):
             seen.setdefault(row, []).append(seed)
     assert max(map(len, seen.values())) > 1
     assert all(len(set(seeds)) == len(seeds) for seeds in seen.values())
+
+
+def test_copies_do_not_block_on_cuda_only(settings, monkeypatch):
+    """PyTorch may free the source of a copy to MPS that does not block before it is over."""
+    (raw,), asked = batches(settings, 0, 1), set()
+
+    def to(tensor, device, non_blocking=False):
+        asked.add((device.type, non_blocking))
+        return tensor
+
+    monkeypatch.setattr(torch.Tensor, "to", to)
+    for kind in ("cpu", "cuda", "mps"):
+        raw.to(torch.device(kind))
+    assert asked == {("cpu", False), ("cuda", True), ("mps", False)}
