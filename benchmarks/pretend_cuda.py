@@ -156,6 +156,7 @@ class PretendCuda:
             "is_current_stream_capturing": False,
             "device_count": 1,
             "current_device": 0,
+            "current_stream": None,
             "get_device_name": "pretended GPU",
             "get_device_capability": (8, 0),
             "max_memory_allocated": 0,

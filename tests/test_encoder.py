@@ -38,6 +38,16 @@ def test_other_files_and_samples_give_the_embedding_of_extraction(encoder, voice
     assert close(encoder.embed(torch.from_numpy(np.stack([samples, 0 * samples])), rate), expected)
 
 
+@pytest.mark.filterwarnings("error")
+def test_reversed_and_read_only_samples_are_embedded(encoder, voices):
+    samples = read_pcm16(voices / "ann-1.wav")[None]
+    reversed_copy = samples[:, ::-1].copy()
+    expected = encoder.embed_samples(reversed_copy)
+    reversed_copy.flags.writeable = False
+    for same in (samples[:, ::-1], reversed_copy):
+        np.testing.assert_array_equal(encoder.embed_samples(same), expected)
+
+
 def test_many_are_embedded_in_order(encoder, voices, monkeypatch, tmp_path):
     monkeypatch.setattr(embedder, "AT_ONCE", 4)  # several rounds
     paths = sorted(voices.glob("*.wav")) * 2

@@ -82,3 +82,20 @@ def test_a_batch_on_a_gpu_fits_its_plan(precision, with_kernels):
     counted = (gpu.peak - weights) / (10 * frames)
     workspace = encoder.frame_bytes * (1 if with_kernels else 4 // PRECISIONS[precision].itemsize)
     assert counted < planned < 1.1 * counted + workspace
+
+
+@pytest.mark.parametrize("name", ["ResNet34", "ECAPA_TDNN_GLOB_c1024"])
+def test_the_plan_of_a_network_without_simam_does_not_depend_on_its_kernel(name):
+    require_triton()
+    planned = set()
+    for with_kernels in (True, False):
+        with PretendCuda(values=False, kernels=with_kernels) as gpu:
+            encoder = SpeakerEncoder(
+                build_model(name), FrontendSettings(), "cuda", precision="bfloat16"
+            )
+            gpu.clear()
+            weights = gpu.peak
+            encoder.start(torch.zeros(1, FRONTEND.num_samples(400), dtype=torch.int16).pin_memory())
+            planned.add(bytes_per_frame(encoder))
+    (planned,) = planned
+    assert (gpu.peak - weights) / 400 < planned

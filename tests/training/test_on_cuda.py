@@ -1,5 +1,7 @@
 """The real training and extraction on a pretended GPU: no device mix-up, and no waiting host."""
 
+import threading
+
 import numpy as np
 import pytest
 import torch
@@ -78,16 +80,37 @@ def test_a_training_computes_what_the_cpu_computes(experiment, tmp_path, validat
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_an_extraction_waits_for_results_only(gpu, tiny, tmp_path, precision):
+def test_an_extraction_launches_a_batch_before_it_waits_for_the_one_before(
+    gpu, tiny, tmp_path, precision, monkeypatch
+):
     torch.manual_seed(1)
-    model = build_model("SimAM_ResNet34_ASP", in_planes=4, embed_dim=16)
+    model = build_model("SimAM_ResNet34_ASP", in_planes=2, embed_dim=16)
     model.initialise()
-    for device in ("cpu", "cuda"):
+    launched, late, another, batches = [], [], threading.Condition(), 4  # as many lengths
+
+    class Event(torch.cuda.Event):
+        def record(self, stream: torch.device | None = None) -> None:
+            assert stream == torch.device("cuda", 0)
+            with another:
+                launched.append(self)
+                another.notify_all()
+
+        def synchronize(self) -> None:
+            with another:
+                wanted = min(launched.index(self) + 2, batches)
+                if not another.wait_for(lambda: len(launched) >= wanted, timeout=10):
+                    late.append(self)
+            super().synchronize()
+
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device=None: device)
+    for device in ("cpu", "cuda:0"):
         encoder = SpeakerEncoder(model, FrontendSettings(), device, precision=precision)
         gpu.clear()
-        extract(encoder, tiny / "train", tmp_path / f"{device}.npz", memory_mib=1)
-    assert len(gpu.waits) > 3
+        extract(encoder, tiny / "train", tmp_path / f"{device}.npz")
+    assert len(launched) == len(gpu.waits) == batches
     assert {wait.split(" ", 1)[1].split(":")[0] for wait in gpu.waits} == {"an event"}
-    tables = [load_embeddings(tmp_path / f"{device}.npz").vectors for device in ("cpu", "cuda")]
+    assert not late
+    tables = [load_embeddings(tmp_path / f"{name}.npz").vectors for name in ("cpu", "cuda:0")]
     difference = np.linalg.norm(tables[1] - tables[0]) / np.linalg.norm(tables[0])
     assert difference < (1e-5 if precision == "float32" else 0.05)

@@ -97,9 +97,10 @@ class Embedder:
             problem = f"{frames} frames are fewer than the {fewest} that {self.precision} needs"
             raise TidyVoiceError(f"{problem}: use float32")
         embeddings = self.inference(features).to("cpu", non_blocking=on_cuda)
-        copied = torch.cuda.Event() if on_cuda else None
+        copied = torch.cuda.Event(blocking=True) if on_cuda else None
         if copied:
-            copied.record()
+            # Without a stream it would be that of device 0: the current device is one thread's.
+            copied.record(torch.cuda.current_stream(self.device))
 
         def result() -> np.ndarray:
             if copied:
@@ -120,7 +121,8 @@ class Embedder:
 
     def embed_samples(self, samples: np.ndarray) -> np.ndarray:
         """Embed 16-bit samples int16 [B x S]: raw embeddings float32 [B x D]."""
-        return self.start(torch.from_numpy(samples))()
+        # A copy, because tensors cannot share reversed or read-only memory.
+        return self.start(torch.from_numpy(samples.copy()))()
 
     def embed(
         self,

@@ -21,9 +21,9 @@ from tidyvoice.batch_plan import Items
 from tidyvoice.data.manifest import Manifest
 from tidyvoice.data.shards import ShardReader
 from tidyvoice.encoder import SpeakerEncoder
-from tidyvoice.encoder.embedder import PRECISIONS
 from tidyvoice.errors import NotFiniteError, TidyVoiceError
 from tidyvoice.headers import SAMPLE_RATE
+from tidyvoice.models.inference import FoldedSimAMResNet
 from tidyvoice.readahead import read_ahead, usable_cores
 
 READING_THREADS = 4
@@ -41,13 +41,15 @@ OUT_OF_MEMORY = ("can't allocate memory", "out of memory")  # messages of the CP
 
 def bytes_per_frame(encoder: SpeakerEncoder) -> int:
     """Return the bytes of one frame of a batch during embedding, without the weights."""
-    frontend, device = encoder.frontend, encoder.device
+    frontend = encoder.frontend
     numbers = WAVEFORMS * frontend.frame_shift + FEATURES * frontend.feature_dim
-    if device.type == "cpu":
+    if encoder.device.type == "cpu":
         return CPU_MAPS * encoder.frame_bytes + 4 * numbers
-    dtype, maps = PRECISIONS[encoder.precision], GPU_MAPS
-    if not kernels.usable("simam_residual", device, dtype):
-        maps = PLAIN_FLOAT32_MAPS * 4 // dtype.itemsize
+    maps = GPU_MAPS
+    if isinstance(encoder.inference, FoldedSimAMResNet):
+        weight = encoder.inference.stem.weight  # its device has a number
+        if not kernels.usable("simam_residual", weight.device, weight.dtype):
+            maps = PLAIN_FLOAT32_MAPS * 4 // weight.itemsize
     # The front end is done when the network starts.
     return max(maps * encoder.frame_bytes, 4 * (numbers + frontend.working_numbers))
 
