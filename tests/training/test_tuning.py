@@ -33,7 +33,7 @@ def trials(monkeypatch):
 
     def trial(settings, data, device, combination, batches, steps, counter):
         tried.append(combination)
-        result = results.get(combination, Trial([3.0, 2.0], 0.5, None))
+        result = results.get(combination, Trial([3.0, 2.0], 7.0, 0.5, None))
         if isinstance(result, Exception):
             raise result
         return result
@@ -59,8 +59,10 @@ def log_of(settings):
 def test_the_fastest_with_the_same_losses_is_chosen(on_cuda, trials):
     results, tried = trials
     compiled = Combination(compile=True)
-    results[compiled] = Trial([3.0, 2.1], 0.1, None)  # fast and wrong
-    results[ODD] = Trial([3.001, 1.999], 0.2, 5 * 10**9)
+    results[compiled] = Trial([3.0, 2.1], 7.0, 0.1, None)  # fast and wrong
+    faster = Combination(compile=True, channels_last=False)
+    results[faster] = Trial([3.0, 2.0], 3.5, 0.1, None)  # its backward pass is wrong
+    results[ODD] = Trial([3.001, 1.999], 7.7, 0.2, 5 * 10**9)
     other = results[compiled.model_copy(update={"cudnn_benchmark": True})] = RuntimeError("no\nCC")
     with PretendCuda():
         run(on_cuda)
@@ -71,16 +73,17 @@ def test_the_fastest_with_the_same_losses_is_chosen(on_cuda, trials):
     assert saved["key"]["gpu"] == "pretended GPU"
     assert [row["failure"] for row in saved["rows"] if row["failure"]] == [str(other)[:2]]
     log = log_of(on_cuda)
-    assert "the fastest with the same losses: contiguous, cudnn.benchmark\n" in log
+    assert "the fastest with the same results: contiguous, cudnn.benchmark\n" in log
     rows = {line[len("2026-01-01 00:00:00 ") :].split("  ")[0]: line for line in log.splitlines()}
-    assert rows["channels last, compile"].endswith("other losses, not used")
+    for wrong in ("channels last, compile", "contiguous, compile"):
+        assert rows[wrong].endswith("other results, not used")
     assert rows["channels last, compile, cudnn.benchmark"].endswith("  no")
     assert "  200.0      25.0    5.0 GB " in rows["contiguous, cudnn.benchmark"]
 
 
 def test_a_resumed_training_keeps_the_choice_of_the_same_gpu(on_cuda, trials, monkeypatch):
     results, tried = trials
-    results[ODD] = Trial([3.0, 2.0], 0.2, None)
+    results[ODD] = Trial([3.0, 2.0], 7.0, 0.2, None)
     path = Path(on_cuda["experiment"]) / "log/tuning.json"
 
     def resumed():
@@ -104,7 +107,7 @@ def test_a_resumed_training_keeps_the_choice_of_the_same_gpu(on_cuda, trials, mo
 
 
 def test_the_other_processes_wait_for_the_choice_of_the_first(on_cuda, trials):
-    trials[0][ODD] = Trial([3.0, 2.0], 0.2, None)
+    trials[0][ODD] = Trial([3.0, 2.0], 7.0, 0.2, None)
     settings = Experiment.model_validate(on_cuda)
     items, barrier = [None, None], Barrier(2, timeout=60)
 
@@ -201,8 +204,8 @@ def test_the_command_prints_a_table_and_writes_nothing(experiment, tmp_path, mon
     assert f"torch {torch.__version__}" in lines[0]
     assert lines[1].endswith("SimAM_ResNet34_ASP, float32, steps of 4 chunks of 40 frames")
     assert [line.split("  ")[0] for line in lines[3:5]] == ["channels last", "contiguous"]
-    assert lines[5].startswith("the fastest with the same losses: c")
-    assert lines[6].startswith("the whole training, 12 steps in the way that it chooses here")
+    assert lines[5].startswith("the fastest with the same results: c")
+    assert lines[6].startswith("the whole training takes 12 steps with channels last: ")
     results = json.loads(invoke(*arguments, "--json").stdout)
     assert all(row["agrees"] and row["milliseconds"] > 0 for row in results["rows"])
     first = results["rows"][0]

@@ -37,7 +37,7 @@ def standard(settings: Experiment) -> Combination:
 
 
 def choose(settings: Experiment, rows: Sequence[Row]) -> Row | None:
-    """Return the fastest row whose losses agree, compiled if the settings say so; or None."""
+    """Return the fastest row whose results agree, compiled if the settings say so; or None."""
     wanted = settings.model.compile
     fitting = [row for row in rows if row.agrees and row.combination.compile >= wanted]
     return min(fitting, key=lambda row: row.milliseconds, default=None)
@@ -51,7 +51,7 @@ def table(rows: Sequence[Row]) -> list[str]:
         memory = "-" if row.memory is None else f"{row.memory / 1e9:.1f} GB"
         share = "-" if row.product_share is None else f"{row.product_share:.0%}"
         text = f"{row.milliseconds:7,.1f} {row.chunks_per_second:9,.1f} {memory:>9} {share:>11}"
-        text += f" {row.waiting:15.0%}" + ("" if row.agrees else "  other losses, not used")
+        text += f" {row.waiting:15.0%}" + ("" if row.agrees else "  other results, not used")
         lines.append(f"{row.combination!s:{width}}  {row.failure or text}")
     return lines
 
@@ -81,7 +81,7 @@ def tune(
     if chosen is None:
         say("warning: no way to compute a step is sound here: none is chosen")
         return standard(settings)
-    say(f"the fastest with the same losses: {chosen.combination}")
+    say(f"the fastest with the same results: {chosen.combination}")
     if world.is_first:
         tuning = Tuning(key=key, rows=tuple(rows), choice=chosen.combination)
         write_text(path, tuning.model_dump_json(indent=2) + "\n")
@@ -124,7 +124,7 @@ def benchmark(
         f"{where}; {versions}",
         f"{config}: {settings.model.name}, {settings.precision}, steps of {batch}",
         *table(rows),
-        f"the fastest with the same losses: {chosen.combination if chosen else 'none'}",
+        f"the fastest with the same results: {chosen.combination if chosen else 'none'}",
     ]
     whole_pass = data.batches_per_pass // settings.gradient_accumulation
     total = settings.epochs * (settings.epoch_iterations or whole_pass)
@@ -134,9 +134,10 @@ def benchmark(
     seconds = None
     if not used.failure:
         seconds = total * used.milliseconds / 1000 / (1 - used.waiting)
+        length = f"{seconds / 3600:,.1f} h" if seconds > 7200 else f"{seconds / 60:.1f} min"
         lines.append(
-            f"the whole training, {total:,} steps in the way that it chooses here "
-            f"({used.combination}): {seconds / 3600:,.2f} h, waiting for data included"
+            f"the whole training takes {total:,} steps with {used.combination}: {length}, "
+            "waiting for data included"
         )
     content = {
         "machine": where, "versions": versions, "config": config, "precision": settings.precision,
