@@ -13,11 +13,13 @@ from conftest import invoke, refused, require_triton
 from test_trainer import final_state, run
 
 from benchmarks.pretend_cuda import PretendCuda
+from tidyvoice import kernels
 from tidyvoice.config import Experiment
 from tidyvoice.data.batches import TrainingData
 from tidyvoice.distributed import World
 from tidyvoice.training import measurement, tuning
 from tidyvoice.training.measurement import Combination, Trial
+from tidyvoice.training.step import TrainingStep
 
 pytestmark = pytest.mark.usefixtures("shallow")
 
@@ -56,7 +58,7 @@ def log_of(settings):
     return (Path(settings["experiment"]) / "log/train.log").read_text()
 
 
-def test_the_fastest_with_the_same_losses_is_chosen(on_cuda, trials):
+def test_the_fastest_with_the_same_results_is_chosen_and_used(on_cuda, trials, monkeypatch):
     results, tried = trials
     compiled = Combination(compile=True)
     results[compiled] = Trial([3.0, 2.1], 7.0, 0.1, None)  # fast and wrong
@@ -64,8 +66,18 @@ def test_the_fastest_with_the_same_losses_is_chosen(on_cuda, trials):
     results[faster] = Trial([3.0, 2.0], 3.5, 0.1, None)  # its backward pass is wrong
     results[ODD] = Trial([3.001, 1.999], 7.7, 0.2, 5 * 10**9)
     other = results[compiled.model_copy(update={"cudnn_benchmark": True})] = RuntimeError("no\nCC")
+    features, searches = TrainingStep.features, []
+
+    def watched(self, raw):
+        searches.append(torch.backends.cudnn.benchmark)
+        return features(self, raw)
+
+    monkeypatch.setattr(TrainingStep, "features", watched)
     with PretendCuda():
-        run(on_cuda)
+        trainer = run(on_cuda)
+    assert all(weight.is_contiguous() for weight in trainer.network.parameters())
+    assert searches == [True] * 3
+    assert not torch.backends.cudnn.benchmark
     assert tried[0] == PLAIN
     assert len(set(tried)) == len(tried) == 9
     saved = json.loads((Path(on_cuda["experiment"]) / "log/tuning.json").read_text())
@@ -104,6 +116,26 @@ def test_a_resumed_training_keeps_the_choice_of_the_same_gpu(on_cuda, trials, mo
     assert len(tried) == 9
     path.write_text("{}")
     assert f"{path}: " in refused(resumed)
+
+
+def test_the_optimizer_of_a_checkpoint_takes_the_chosen_layout(on_cuda, trials):
+    trials[0][ODD] = Trial([3.0, 2.0], 7.0, 0.2, None)
+    with PretendCuda():
+        folder = run({**on_cuda, "epochs": 2, "tuning": False}).folder
+        (folder / "models/model_0002.pt").unlink()
+        optimizer = run({**on_cuda, "epochs": 2}).step.optimizer
+    for parameter, state in optimizer.state.items():
+        assert state["momentum_buffer"].stride() == parameter.stride()
+
+
+def test_the_reference_uses_no_kernels():
+    require_triton()
+    kind = "simam_residual", torch.device("cuda", 0), torch.float32
+    with PretendCuda():
+        assert kernels.usable(*kind)
+        with PLAIN.applied():
+            assert not kernels.usable(*kind)
+        assert kernels.usable(*kind)
 
 
 def test_the_other_processes_wait_for_the_choice_of_the_first(on_cuda, trials):
@@ -197,6 +229,7 @@ def test_the_command_prints_a_table_and_writes_nothing(experiment, tmp_path, mon
     monkeypatch.setattr(measurement, "product_speed", lambda a: 1e9)
     (tmp_path / "x.yaml").write_text(yaml.safe_dump(experiment))
     arguments = "benchmark", tmp_path / "x.yaml", "data.batch_size=4", "--steps", 2
+    torch.manual_seed(99)  # not the seed of the experiment
     before = torch.get_rng_state()
     result = invoke(*arguments)
     assert result.exit_code == 0, result.output
