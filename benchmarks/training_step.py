@@ -16,7 +16,6 @@ maps in the default layout. ``ours, contiguous`` is this project's network in th
 
 import argparse
 import statistics
-import time
 from contextlib import AbstractContextManager, nullcontext
 from unittest import mock
 
@@ -29,6 +28,7 @@ from tidyvoice.losses import ArcMargin
 from tidyvoice.models import build_model, simam_resnet
 from tidyvoice.models.checkpointing import checkpoint_activations
 from tidyvoice.models.simam_resnet import LAMBDA
+from tidyvoice.training.measurement import now, product_speed
 
 SIZE, CLASSES = 2048, 5000
 
@@ -81,23 +81,6 @@ class Step:
         self.optimizer.step()
         if self.average:
             self.average.update_parameters(self.model)
-
-
-def now(device: str | torch.device) -> float:
-    """Seconds, when all is done that was asked of the device."""
-    if torch.device(device).type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter()
-
-
-def product_speed(a: Tensor) -> float:
-    """Operations a second of a matrix product, the best of three."""
-    best = float("inf")
-    for _ in range(3):
-        start = now(a.device)
-        torch.mm(a, a)
-        best = min(best, now(a.device) - start)
-    return 2 * len(a) ** 3 / best
 
 
 def main() -> None:

@@ -212,6 +212,9 @@ class Experiment(Strict):
     )
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     precision: Literal["float32", "bf16"] = "float32"
+    tuning: bool = Field(
+        True, description="on CUDA, measure ways to compute a step first and use the fastest"
+    )
     data: DataSettings
     frontend: FrontendSettings = FrontendSettings()
     model: ModelSettings = ModelSettings()

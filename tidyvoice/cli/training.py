@@ -41,6 +41,22 @@ def train(
 
 
 @command()
+def benchmark(
+    config: Annotated[Path, typer.Argument(help="YAML file of the experiment")],
+    settings: Annotated[list[str] | None, typer.Argument(help="key=value, dotted keys")] = None,
+    steps: Annotated[int, typer.Option(min=1, help="measured steps of each kind")] = 10,
+    as_json: AsJson = False,
+) -> None:
+    """Measure the training steps of an experiment on this machine; nothing is written.
+
+    Example: tidyvoice benchmark conf/mini/pretrain.yaml device=cpu
+    """
+    from tidyvoice.training.tuning import benchmark as run
+
+    emit(as_json, *run(config, tuple(settings or ()), steps))
+
+
+@command()
 def average(
     experiment: Annotated[Path, typer.Argument(help="experiment folder")],
     last: Annotated[

@@ -93,7 +93,7 @@ def device() -> Iterator[Finding]:
         yield Finding("OK", "GPU", f"mps, {_size(torch.mps.recommended_max_memory())}")
     elif not here.gpus:
         message = "none"
-        fix = "Train a network of full size on a machine with a GPU: a CPU takes weeks"
+        fix = "Train large networks on a GPU; `tidyvoice benchmark CONFIG` estimates the time here"
         if shutil.which("nvidia-smi"):
             build = f"built for CUDA {here.cuda}" if here.cuda else "built for the CPU only"
             message = f"torch {torch.__version__} ({build}) can use none"

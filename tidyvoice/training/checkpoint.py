@@ -33,7 +33,7 @@ OTHER_VERSION = "finish the training with that version, or start again in anothe
 FREE_SETTINGS = {
     "average", "checkpoint_iterations", "data.num_workers", "device", "experiment",
     "gradient_accumulation", "keep_checkpoints", "log_iterations", "model.activation_checkpointing",
-    "model.compile", "reference_batch_size", "timeout_seconds", "validation",
+    "model.compile", "reference_batch_size", "timeout_seconds", "tuning", "validation",
 }  # fmt: skip
 
 ANOTHER_FOLDER = "choose another folder (./run.sh --exp DIR), or rename it (./run.sh --force does)"
@@ -120,6 +120,10 @@ def restore(
     for name, part in parts.items():
         values = {"state": saved, "param_groups": groups} if part is optimizer else state[name]
         part.load_state_dict(values)
+    for parameter, values in optimizer.state.items():
+        for name, value in values.items():
+            if torch.is_tensor(value) and value.dim() == 4:  # fused optimizers demand its layout
+                values[name] = torch.empty_like(parameter).copy_(value)
     torch.set_rng_state(state["random"]["cpu"])
     if device.type == "cuda" and "cuda" in state["random"]:
         torch.cuda.set_rng_state(state["random"]["cuda"], device)

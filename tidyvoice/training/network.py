@@ -118,7 +118,12 @@ class Network(nn.Module):
 
 
 def build_network(
-    settings: Experiment, num_classes: int, num_languages: int, device: torch.device
+    settings: Experiment,
+    num_classes: int,
+    num_languages: int,
+    device: torch.device,
+    compiled: bool = False,
+    channels_last: bool = True,
 ) -> Network:
     """Build the network of an experiment on a device."""
     chosen = settings.model
@@ -132,8 +137,9 @@ def build_network(
     trunk = model.trunk()
     # Convolutions take this layout without reordering. With few channels its backward pass on the
     # CPU is several times faster than that of the other layout (benchmarks/training_step.py).
-    model.to(memory_format=torch.channels_last)
-    if chosen.compile:
+    if channels_last:
+        model.to(memory_format=torch.channels_last)
+    if compiled:
         trunk.compile()
     try:
         objective = build_objective(settings, num_classes, num_languages)

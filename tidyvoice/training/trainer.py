@@ -25,9 +25,11 @@ from tidyvoice.modelhub.folder import save_torch
 from tidyvoice.modelhub.tensors import FORMAT
 from tidyvoice.record import record_run
 from tidyvoice.training import checkpoint, start
+from tidyvoice.training.measurement import Combination
 from tidyvoice.training.network import build_network
 from tidyvoice.training.step import StepResult, TrainingStep
 from tidyvoice.training.tracking import Tracker
+from tidyvoice.training.tuning import standard, tune
 from tidyvoice.training.validation import Validation, best_epoch
 
 
@@ -39,16 +41,12 @@ class Trainer:
         self.world = world = world or World(0, 1, choose_device(settings.device))
         self.folder = settings.experiment
         checkpoint.check_folder(settings)
-        torch.manual_seed(settings.seed)
-
         chunk_samples = settings.frontend.outline().num_samples(settings.data.chunk_frames)
         self.data = data = TrainingData(settings.data, chunk_samples, settings.seed)
         for store in (data.reader, data.noise, data.rirs):
             if store:
                 store.check_sample()
-        self.network = build_network(settings, data.num_classes, len(data.languages), world.device)
-        self.objective = self.network.objective
-        self.step = TrainingStep(settings, self.network, chunk_samples, world)
+        self._build(standard(settings))
         self.inputs = start.checksums(settings, data)
         self.source = source_hash()  # at the start: the code may be edited during the training
         self.validation = Validation(settings, world) if settings.validation else None
@@ -69,16 +67,22 @@ class Trainer:
         self.iteration = 0
         self._unchecked: list[tuple[Tensor, Tensor]] = []
 
+    def _build(self, how: Combination) -> None:
+        """Build the network and its optimizer, always from the same random numbers."""
+        torch.manual_seed(self.settings.seed)
+        self._how = how
+        sizes = self.data.num_classes, len(self.data.languages)
+        layout = how.compile, how.channels_last
+        self.network = build_network(self.settings, *sizes, self.world.device, *layout)
+        self.objective = self.network.objective
+        self.step = TrainingStep(self.settings, self.network, self.data.chunk_samples, self.world)
+
     def run(self) -> None:
         """Train to the end, from the newest checkpoint if there is one."""
         with only_writer(self.folder) if self.world.is_first else nullcontext():
             newest = checkpoint.newest(self.folder)
             if newest:
                 checkpoint.refuse_other(newest[1], self.settings, self.inputs, self.step_chunks)
-                with reading(newest[0], "checkpoint of this training", checkpoint.REMOVE):
-                    checkpoint.restore(
-                        newest[1], self.network, self.step.optimizer, self.world.device
-                    )
                 self.iteration = newest[1]["iteration"]
             reached = self.world.gather(self.iteration)
             if len(set(reached)) > 1:
@@ -87,6 +91,15 @@ class Trainer:
             steps = self.total, self.iteration, self.settings.log_iterations
             quiet = not self.world.is_first
             with closing(Tracker(self.folder, *steps, self.step_chunks, quiet)) as tracker:
+                left = self.total - self.iteration
+                how = tune(self.settings, self.data, self.world, left, tracker.say)
+                if how != self._how:
+                    self._build(how)
+                if newest:
+                    with reading(newest[0], "checkpoint of this training", checkpoint.REMOVE):
+                        checkpoint.restore(
+                            newest[1], self.network, self.step.optimizer, self.world.device
+                        )
                 if not newest:
                     self._begin(tracker)
                 elif self.iteration == self.total:
@@ -203,7 +216,9 @@ class Trainer:
         self.objective.head.margin = self.margin.at(self.iteration)
         warmup = self.language_warmup
         self.objective.warm_up(self.iteration / warmup if warmup else 1.0)
-        return self.step(network, batches, self.learning_rate.at(self.iteration))
+        # Not in a validation: its lengths differ, and cuDNN would try all algorithms for each.
+        with self._how.applied():
+            return self.step(network, batches, self.learning_rate.at(self.iteration))
 
     def _check_finite(self) -> None:
         """Raise an error unless the numbers of all processes, and of this one, are finite."""
