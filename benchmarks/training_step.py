@@ -29,7 +29,6 @@ import torch
 from pretend_cuda import DEVICE, Operation, PretendCuda
 from torch import Tensor, nn
 
-from tidyvoice import kernels
 from tidyvoice.config import Experiment, load_experiment
 from tidyvoice.data.batches import RawBatch, source_samples
 from tidyvoice.distributed import World
@@ -69,6 +68,14 @@ FRONT, HEAD, POOLING, TRUNK, OPTIMIZER = PARTS = (
     "gradient norm, optimizer",
 )
 KINDS = {"simam": "SimAM", "convolution": "convolutions", "native_batch": "batch norm"}
+# Columns of the table in docs/training.md.
+CHOICES = (
+    "precision",
+    "data.batch_size",
+    "gradient_accumulation",
+    "data.num_workers",
+    "model.activation_checkpointing",
+)
 TIME = "# Time, modelled (docs/real-data.md):"
 CONFIGS = [path for path in sorted(CONF.glob("*.yaml")) if TIME in path.read_text()]
 FILES = [*CONFIGS, ROOT / "docs/real-data.md", ROOT / "docs/training.md"]
@@ -89,15 +96,6 @@ class Count(NamedTuple):
         _, bandwidth, *peaks = GPUS[gpu]
         moved = sum(one.bytes for part in self.parts.values() for one in part if not one.flop)
         return moved / (0.9 * bandwidth) + self.total("flop") / (0.6 * peaks[0 if bf16 else 1])
-
-
-def registered(name: str, *_: object) -> bool:
-    from tidyvoice.kernels import operators  # needs Triton, which not every machine has
-
-    return hasattr(operators, name)
-
-
-KERNELS = mock.patch.object(kernels, "usable", registered)
 
 
 def build(settings: Experiment, device: torch.device) -> tuple[TrainingStep, RawBatch]:
@@ -151,7 +149,7 @@ def count(settings: str) -> Count:
         begin(OPTIMIZER)()
 
     experiment = Experiment.model_validate_json(settings)
-    with KERNELS, PretendCuda(values=False) as gpu, mock.patch.object(Tensor, "backward", backward):
+    with PretendCuda(values=False) as gpu, mock.patch.object(Tensor, "backward", backward):
         with torch.device("meta"):  # random weights would take longer than the step
             step, batch = build(experiment, DEVICE)
         for parameter in step.network.parameters():
@@ -177,7 +175,7 @@ def count(settings: str) -> Count:
 def count_extraction(precision: str) -> Count:
     """Count the embedding of a batch."""
     settings = load_experiment(CONF / "finetune.yaml")
-    with KERNELS, PretendCuda(values=False) as gpu, torch.no_grad():
+    with PretendCuda(values=False) as gpu, torch.no_grad():
         with torch.device("meta"):
             model = settings.build_model()
         network = model.for_inference(PRECISIONS[precision]).to(DEVICE)
@@ -218,25 +216,23 @@ def number(value: float) -> str:
 
 
 def renewed(path: Path) -> str:
-    """Return the text of one of ``FILES`` with its modelled figures renewed.
+    """Return the text of one of ``FILES`` with its modelled figures renewed."""
 
-    A row of a table has cells of text, one of this program's arguments, and the figures.
-    """
+    def times(row: re.Match[str]) -> str:
+        found = [hours(gpu, *row[2].split()) for gpu in GPUS]
+        return f"{row[1]} {' | '.join(map(number, [*found, 2 * found[0]]))} |"
 
-    def row(found: re.Match[str]) -> str:
-        work, *options = found["arguments"].split()
-        if "GB" in found["start"]:
-            settings = load_experiment(ROOT / work, options)
-            return f"{found['start']} {count(settings.model_dump_json()).gib:.1f} GiB |"
-        times = [hours(gpu, work, *options) for gpu in GPUS]
-        return f"{found['start']} {' | '.join(map(number, [*times, 2 * times[0]]))} |"
+    def peak(row: re.Match[str]) -> str:
+        options = map("{}={}".format, CHOICES, row[3].split(" | "))
+        settings = load_experiment(ROOT / row[2], options)
+        return f"{row[1]} {count(settings.model_dump_json()).gib:.1f} GiB |"
 
     text = path.read_text()
     if path in CONFIGS:
-        times = ", ".join(f"{gpu} {number(hours(gpu, path))} h" for gpu in GPUS)
-        return re.sub(f"{re.escape(TIME)}.*", f"{TIME} {times}.", text)
-    pattern = r"^(?P<start>\| .* \| `(?P<arguments>(?:conf/|extract )[^`]*)` \|).*$"
-    return re.sub(pattern, row, text, flags=re.M)
+        found = ", ".join(f"{gpu} {number(hours(gpu, path))} h" for gpu in GPUS)
+        return re.sub(f"{re.escape(TIME)}.*", f"{TIME} {found}.", text)
+    text = re.sub(r"^(\| [^|]* \| `((?:conf/|extract )[^`]*)` \|).*", times, text, flags=re.M)
+    return re.sub(r"^(\| [^|]*GB \| `(conf/\S*)` \| (.*) \|) [^|]* \|$", peak, text, flags=re.M)
 
 
 def measured(settings: Experiment, steps: int = 20) -> str:
