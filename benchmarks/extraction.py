@@ -2,13 +2,15 @@
 
     python benchmarks/extraction.py
     python benchmarks/extraction.py --planes 8 --utterances 4 --runs 1 --many 0
+    python benchmarks/extraction.py --utterances 4000 --runs 1 --many 0 --device cuda
 
-First, SimAM-ResNet34 from WAV files of 3 to 8 s to a table, on the CPU. The plain loop is its
+First, SimAM-ResNet34 from WAV files of 3 to 8 s to a table. The plain loop is its
 baseline: one utterance after the other, read by soundfile, torchaudio's filterbank, the model as it
 is trained. Operations are counted as those of convolutions and matrix products
 (``torch.utils.flop_counter``), and the speed that is compared with is that of a product of two
-2048 x 2048 matrices, measured before and after each (see ``training_step.py``). The options take
-turns, shares are medians over the runs.
+2048 x 2048 matrices on the CPU, measured before and after each (see ``training_options.py``). The
+options take turns, shares are medians over the runs. On a GPU only the speed relative to real time
+means something; it has not been measured. ``training_step.py extract`` models it.
 
 Then many short utterances through a narrow model: once without a stop, and once killed twice and
 started again, the last time as two processes. The tables must be the same bytes, and the memory
@@ -18,7 +20,6 @@ what it is for a tenth of the utterances.
 import argparse
 import os
 import signal
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -32,7 +33,7 @@ import torch
 import torchaudio
 from torch._subclasses import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
-from training_step import SIZE, product_speed
+from training_options import shares
 
 from tidyvoice.config import ModelSettings
 from tidyvoice.data.manifest import scan
@@ -86,7 +87,11 @@ def plain_loop(encoder: SpeakerEncoder, wavs: list[Path]) -> np.ndarray:
             sample_frequency=RATE,
         )
         with torch.inference_mode():
-            vectors.append(encoder.model((features - features.mean(0))[None])[0].numpy())
+            vectors.append(
+                encoder.model((features - features.mean(0))[None].to(encoder.device))[0]
+                .cpu()
+                .numpy()
+            )
     return np.stack(vectors)
 
 
@@ -105,8 +110,8 @@ def speed(args: argparse.Namespace, root: Path) -> None:
     data = write_corpus(root, args.utterances, 3, 8)
     wavs = sorted((root / "corpus").rglob("*.wav"))
     folder = write_model(root / "model", args.planes)
-    encoder = SpeakerEncoder.from_pretrained(folder, "cpu")
-    half = SpeakerEncoder.from_pretrained(folder, "cpu", precision="bfloat16")
+    encoder = SpeakerEncoder.from_pretrained(folder, args.device)
+    half = SpeakerEncoder.from_pretrained(folder, args.device, precision="bfloat16")
     options: dict[str, Callable[[], object]] = {
         "plain loop": lambda: plain_loop(encoder, wavs),
         "tidyvoice extract": lambda: extract(encoder, data, root / "e.npz"),
@@ -114,28 +119,13 @@ def speed(args: argparse.Namespace, root: Path) -> None:
     }
     total = operations(args.planes, wavs)
     seconds = sum(soundfile.info(wav).duration for wav in wavs)
-    a = torch.randn(SIZE, SIZE)
     plain_loop(encoder, wavs[:1])
-    shares: dict[str, list[float]] = {option: [] for option in options}
-    times: dict[str, list[float]] = {option: [] for option in options}
-    for _ in range(args.runs):
-        for option, run in options.items():
-            before = product_speed(a)
-            start = time.perf_counter()
-            run()
-            took = time.perf_counter() - start
-            times[option].append(took)
-            shares[option].append(total / took / statistics.mean((before, product_speed(a))))
-            print(f"  {option}: {shares[option][-1]:.2f}", flush=True)
     print(
-        f"{torch.get_num_threads()} threads, {len(wavs)} utterances, {seconds:.0f} s, "
-        f"{total / 1e9:,.0f} GFLOP, the product {product_speed(a) / 1e9:,.0f} GFLOP/s"
+        f"{encoder.device}, {torch.get_num_threads()} threads, {len(wavs)} utterances, "
+        f"{seconds:.0f} s, {total / 1e9:,.0f} GFLOP"
     )
-    for option in options:
-        print(
-            f"{option}: {statistics.median(shares[option]):.2f} of the product's speed, "
-            f"{seconds / statistics.median(times[option]):.1f} x real time"
-        )
+    for option, (share, took) in shares(options, total, args.runs).items():
+        print(f"{option}: {share:.2f} of the product's speed, {seconds / took:.1f} x real time")
     found = load_embeddings(root / "e.npz")
     wanted = plain_loop(encoder, [root / "corpus" / name for name in found.ids])
     distance = np.linalg.norm(found.vectors - wanted, axis=1) / np.linalg.norm(wanted, axis=1)
@@ -196,6 +186,7 @@ def main() -> None:
     parser.add_argument("--planes", type=int, default=64)
     parser.add_argument("--utterances", type=int, default=32)
     parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--device", default="cpu", help="of the first part")
     parser.add_argument("--many", type=int, default=60_000, help="short utterances; 0: leave out")
     args = parser.parse_args()
     for part, wanted in ((speed, args.runs), (many, args.many)):

@@ -17,6 +17,7 @@ from unittest import mock
 import torch
 from torch import Tensor
 from torch.utils import _foreach_utils
+from torch.utils._device import _device_constructors
 from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.flop_counter import flop_registry
 
@@ -130,6 +131,8 @@ class PretendCuda:
 
     def __enter__(self) -> "PretendCuda":
         PretendCuda.current = self
+        # A set that torch keeps: with the patched functions in it, torch.device("meta") would fail.
+        _device_constructors()
         self._patches = ExitStack()
         patch = self._patches.enter_context
         for name in FACTORIES:

@@ -1,125 +1,296 @@
-"""Share of the machine's matrix-multiplication speed that a training step reaches, and options.
+"""Count a training step or an extraction on a GPU and model its time; measure it if CUDA is there.
 
-    python benchmarks/training_step.py
-    python benchmarks/training_step.py --planes 8 --batch 2 --frames 40 --runs 1
-    python benchmarks/training_step.py --device cuda --precision bf16 --batch 256
+    python benchmarks/training_step.py conf/tidyvoice/pretrain.yaml
+    python benchmarks/training_step.py conf/tidyvoice/finetune.yaml precision=bf16
+    python benchmarks/training_step.py extract 457 bfloat16
+    python benchmarks/training_step.py --write
 
-A step is SimAM-ResNet34 forward and backward, the loss over 5,000 classes and the optimizer
-included. Its operations are counted as those of the convolutions and matrix products
-(``torch.utils.flop_counter``), forward and backward. The speed that is compared with is that of a
-product of two 2048 x 2048 matrices (on a GPU 8192 x 8192), measured before and after each step; the
-share is the median over the runs, in which the options take turns. It has not been run on a GPU.
+``extract`` takes hours of speech and a precision. ``--write`` renews the modelled figures in
+conf/tidyvoice and docs. Counting needs no GPU: the real step runs on a pretended one
+(``pretend_cuda.py``), and its memory is that of tensors, without cuDNN's workspace. The time is
 
-``eager`` is the network as it is usually written: SimAM, residual sum and ReLU left to autograd,
-maps in the default layout. ``ours, contiguous`` is this project's network in that layout.
+    seconds = bytes / (0.9 x memory bandwidth) + operations / (0.6 x peak of the matrix units)
+
+with the bytes that everything but convolutions and matrix products reads and writes, and the
+operations of convolutions and matrix products. Both shares are assumptions: nothing was measured.
 """
 
 import argparse
-import statistics
-from contextlib import AbstractContextManager, nullcontext
+import re
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from functools import cache, partial
+from itertools import chain, pairwise, repeat
+from pathlib import Path
+from typing import NamedTuple
 from unittest import mock
 
 import torch
-from torch import Tensor
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from torch.utils.flop_counter import FlopCounterMode
+from pretend_cuda import DEVICE, Operation, PretendCuda
+from torch import Tensor, nn
 
-from tidyvoice.losses import ArcMargin
-from tidyvoice.models import build_model, simam_resnet
-from tidyvoice.models.checkpointing import checkpoint_activations
-from tidyvoice.models.simam_resnet import LAMBDA
-from tidyvoice.training.measurement import now, product_speed
+from tidyvoice.config import Experiment, load_experiment
+from tidyvoice.data.batches import RawBatch, source_samples
+from tidyvoice.distributed import World
+from tidyvoice.encoder.embedder import PRECISIONS
+from tidyvoice.frontends import frontend_of
+from tidyvoice.headers import SAMPLE_RATE
+from tidyvoice.models.pooling import Pooling
+from tidyvoice.training.network import build_network
+from tidyvoice.training.step import TrainingStep
 
-SIZE, CLASSES = 2048, 5000
+ROOT = Path(__file__).parents[1]
+CONF = ROOT / "conf/tidyvoice"
+# Speakers and utterances of data/tidyvoice/NAME, from conf/tidyvoice/expected.yaml: of TidyVoiceX
+# without the 100 of 3,666 speakers that recipe.sh holds out, and without their share of the
+# utterances; of VoxBlink2 the middle of its range.
+DATA = {
+    "finetune": (3_566, 255_114),
+    "voxceleb2": (5_994, 1_092_009),
+    "voxblink2": (111_000, 10_000_000),
+}
+# GB of memory, and bytes and operations a second in bfloat16 and in float32, which is TF32: from
+# NVIDIA's datasheets of H100 SXM and A100 80 GB SXM, and its white papers of the architectures Ada
+# and GA102. The operations are without sparsity, and accumulated in float32.
+GPUS = {
+    "H100": (80, 3.35e12, 989e12, 495e12),
+    "A100": (80, 2.04e12, 312e12, 156e12),
+    "RTX 4090": (24, 1.008e12, 165e12, 83e12),
+    "RTX 3090": (24, 0.936e12, 71e12, 36e12),
+}
+USABLE = 0.85  # share of the memory that tensors may take, beside cuDNN's workspace
+EXTRACTED, SECONDS = 32, 5  # utterances in a batch of an extraction, and their length
+FRONT, HEAD, POOLING, TRUNK, OPTIMIZER = PARTS = (
+    "front end, augmentation",
+    "loss head",
+    "pooling, last layer",
+    "ReLU, residual sums, casts",
+    "gradient norm, optimizer",
+)
+KINDS = {"simam": "SimAM", "convolution": "convolutions", "native_batch": "batch norm"}
+# Columns of the table in docs/training.md.
+CHOICES = (
+    "precision",
+    "data.batch_size",
+    "gradient_accumulation",
+    "data.num_workers",
+    "model.activation_checkpointing",
+)
+TIME = "# Time, modelled (docs/real-data.md):"
+CONFIGS = [path for path in sorted(CONF.glob("*.yaml")) if TIME in path.read_text()]
+FILES = [*CONFIGS, ROOT / "docs/real-data.md", ROOT / "docs/training.md"]
 
 
-def eager_simam_residual(x: Tensor, residual: Tensor) -> Tensor:
-    """SimAM in the five lines of its paper, then the residual sum and ReLU."""
-    squares = (x - x.mean(dim=(2, 3), keepdim=True)).square()
-    n = x.shape[2] * x.shape[3] - 1
-    variance = squares.sum(dim=(2, 3), keepdim=True) / n
-    attended = x * torch.sigmoid(squares / (4 * (variance + LAMBDA)) + 0.5)
-    return (attended + residual).relu_()
+class Count(NamedTuple):
+    """Operations by part, the places where the host waits, and the most GiB at once."""
+
+    parts: dict[str, list[Operation]]
+    waits: list[str]
+    gib: float
+
+    def total(self, field: str) -> int:
+        return sum(getattr(one, field) for part in self.parts.values() for one in part)
+
+    def seconds(self, gpu: str, bf16: bool) -> float:
+        """Model the time on a GPU, see the top."""
+        _, bandwidth, *peaks = GPUS[gpu]
+        moved = sum(one.bytes for part in self.parts.values() for one in part if not one.flop)
+        return moved / (0.9 * bandwidth) + self.total("flop") / (0.6 * peaks[0 if bf16 else 1])
 
 
-class Step:
-    """A model and what trains it."""
+def build(
+    settings: Experiment, device: torch.device, values: bool = True
+) -> tuple[TrainingStep, RawBatch]:
+    """Build a training step and a batch of silence; without values the network has only shapes."""
+    size, speeds = settings.data.batch_size, settings.data.speeds
+    samples = settings.frontend.outline().num_samples(settings.data.chunk_frames)
+    classes = sum(DATA[folder.name][0] for folder in settings.data.train) * len(speeds)
+    # Random weights would take longer than counting the step.
+    with nullcontext() if values else torch.device("meta"):
+        network = build_network(settings, classes, 40, device)
+    step = TrainingStep(settings, network, samples, World(0, 1, device))
+    network.train()
+    step.frontend.train()
+    network.begin_average()
+    rows, silence = torch.arange(size), partial(torch.zeros, dtype=torch.int16)
+    changed = rows[: round(size * settings.data.augment_probability / 2)]  # in each of two ways
+    batch = RawBatch(
+        samples=silence(size, source_samples(samples, max(speeds))),
+        speed_rows=rows.tensor_split(len(speeds)),
+        labels=rows % classes,
+        languages=rows % 40,
+        rows=rows,
+        dither_seeds=rows,
+        noise=silence(len(changed), samples),
+        noise_rows=changed,
+        snr=torch.zeros(len(changed)),
+        rirs=silence(len(changed), SAMPLE_RATE),
+        rir_rows=changed,
+    )
+    return step, batch.pin_memory() if device.type == "cuda" else batch
 
-    def __init__(self, args: argparse.Namespace, option: str):
-        torch.manual_seed(1)
-        self.model = build_model("SimAM_ResNet34_ASP", in_planes=args.planes, embed_dim=256).to(
-            args.device
-        )
-        self.loss = ArcMargin(256, CLASSES).to(args.device)
-        if option == "activation_checkpointing":
-            checkpoint_activations(self.model.blocks())
-        if option not in ("eager", "ours, contiguous"):
-            self.model.to(memory_format=torch.channels_last)
-        self.average = None
-        if option == "moving average":
-            average = get_ema_multi_avg_fn(0.999)
-            self.average = AveragedModel(self.model, multi_avg_fn=average, use_buffers=True)
-        parameters = [*self.model.parameters(), *self.loss.parameters()]
-        self.optimizer = torch.optim.SGD(parameters, lr=1e-3, momentum=0.9, nesterov=True)
-        self.features = torch.randn(args.batch, args.frames, 80, device=args.device)
-        self.labels = torch.randint(0, CLASSES, (args.batch,), device=args.device)
-        self.autocast = torch.autocast(
-            torch.device(args.device).type, torch.bfloat16, enabled=args.precision == "bf16"
-        )
-        self.eager = option == "eager"
 
-    def __call__(self) -> None:
-        replaced: AbstractContextManager = nullcontext()
-        if self.eager:
-            replaced = mock.patch.object(simam_resnet, "simam_residual", eager_simam_residual)
-        with replaced:
-            with self.autocast:
-                embeddings = self.model(self.features)
-            loss, _ = self.loss(embeddings, self.labels)
-            self.optimizer.zero_grad()
-            loss.backward()
-        self.optimizer.step()
-        if self.average:
-            self.average.update_parameters(self.model)
+@cache
+def count(settings: str) -> Count:
+    """Count a step of a training that has begun, given its settings as JSON."""
+    starts: list[tuple[int, str]] = []
+
+    def begin(part: str) -> Callable[..., None]:
+        return lambda *_: starts.append((len(gpu.operations), part))
+
+    def inside(part: str, before: str) -> Callable[..., None]:
+        """Begin a part; when its backward pass is over, that of the one before it begins."""
+
+        def hook(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            begin(part)()
+            if inputs[0].requires_grad:
+                inputs[0].register_hook(begin(before))
+
+        return hook
+
+    def backward(loss: Tensor) -> None:
+        torch.autograd.backward(loss)
+        begin(OPTIMIZER)()
+
+    experiment = Experiment.model_validate_json(settings)
+    with PretendCuda(values=False) as gpu, mock.patch.object(Tensor, "backward", backward):
+        step, batch = build(experiment, DEVICE, values=False)
+        for parameter in step.network.parameters():
+            parameter.grad = torch.zeros_like(parameter)
+        step.optimizer.step()
+        step.augment.register_forward_pre_hook(begin(FRONT))
+        step.network.model.register_forward_pre_hook(begin(TRUNK))
+        for module in step.network.model.modules():
+            if isinstance(module, Pooling):
+                module.register_forward_pre_hook(inside(POOLING, TRUNK))
+        step.network.objective.register_forward_pre_hook(inside(HEAD, POOLING))
+        gpu.clear()
+        step(step.network, repeat(batch), 1e-3)
+    parts: dict[str, list[Operation]] = {part: [] for part in (*KINDS.values(), *PARTS)}
+    for (first, part), (end, _) in pairwise([(0, FRONT), *starts, (len(gpu.operations), "")]):
+        for one in gpu.operations[first:end]:
+            kinds = [kind for name, kind in KINDS.items() if name in one.name and part == TRUNK]
+            parts[kinds[0] if kinds else part].append(one)
+    return Count(parts, gpu.waits, gpu.peak / 2**30)
+
+
+@cache
+def count_extraction(precision: str) -> Count:
+    """Count the embedding of a batch."""
+    settings = load_experiment(CONF / "finetune.yaml")
+    with PretendCuda(values=False) as gpu, torch.no_grad():
+        with torch.device("meta"):
+            model = settings.build_model()
+        network = model.for_inference(PRECISIONS[precision]).to(DEVICE)
+        frontend = frontend_of(model, settings.frontend).to(DEVICE).eval()
+        waveforms = torch.zeros(EXTRACTED, SECONDS * SAMPLE_RATE).pin_memory()
+        gpu.clear()
+        network(frontend(waveforms.to(DEVICE, non_blocking=True)))
+    return Count({"all": gpu.operations}, gpu.waits, gpu.peak / 2**30)
+
+
+def fitting(gpu: str, settings: Experiment) -> tuple[int, int, Count]:
+    """Return batch size and accumulated batches that fit a GPU's memory, and the count."""
+    whole, accumulated = settings.data.batch_size, settings.gradient_accumulation
+    for parts in range(1, whole + 1):
+        if whole % parts == 0:
+            data = settings.data.model_copy(update={"batch_size": whole // parts})
+            changes = {"data": data, "gradient_accumulation": accumulated * parts}
+            counted = count(settings.model_copy(update=changes).model_dump_json())
+            if counted.gib <= USABLE * GPUS[gpu][0]:
+                return whole // parts, accumulated * parts, counted
+    raise SystemExit(f"no chunk fits a {gpu}: reduce data.chunk_frames")
+
+
+def hours(gpu: str, work: str | Path, *options: str) -> float:
+    """Model the hours of a whole training or extraction; the arguments are the program's."""
+    if work == "extract":
+        seconds = count_extraction(options[1]).seconds(gpu, options[1] == "bfloat16")
+        return seconds * float(options[0]) / (EXTRACTED * SECONDS)
+    settings = load_experiment(ROOT / work, options)
+    size, accumulated, counted = fitting(gpu, settings)
+    utterances = sum(DATA[folder.name][1] for folder in settings.data.train)
+    steps = settings.epochs * (settings.epoch_iterations or utterances // (size * accumulated))
+    return steps * counted.seconds(gpu, settings.precision == "bf16") / 3600
+
+
+def number(value: float) -> str:
+    return f"{float(f'{value:.3g}'):,g}"
+
+
+def renewed(path: Path) -> str:
+    """Return the text of one of ``FILES`` with its modelled figures renewed."""
+
+    def times(row: re.Match[str]) -> str:
+        found = [hours(gpu, *row[2].split()) for gpu in GPUS]
+        return f"{row[1]} {' | '.join(map(number, [*found, 2 * found[0]]))} |"
+
+    def peak(row: re.Match[str]) -> str:
+        options = map("{}={}".format, CHOICES, row[3].split(" | "))
+        settings = load_experiment(ROOT / row[2], options)
+        return f"{row[1]} {count(settings.model_dump_json()).gib:.1f} GiB |"
+
+    text = path.read_text()
+    if path in CONFIGS:
+        found = ", ".join(f"{gpu} {number(hours(gpu, path))} h" for gpu in GPUS)
+        return re.sub(f"{re.escape(TIME)}.*", f"{TIME} {found}.", text)
+    if path.name == "real-data.md":
+        return re.sub(r"^(\| [^|]* \| `((?:conf/|extract )[^`]*)` \|).*", times, text, flags=re.M)
+    return re.sub(r"^(\| .*GB \| `(conf/\S*)` \| (.*) \|) [^|]* \|$", peak, text, flags=re.M)
+
+
+def measured(settings: Experiment, steps: int = 20) -> str:
+    """Measure steps of a training on the GPU, if there is one."""
+    if not torch.cuda.is_available():
+        return "no GPU here: nothing measured"
+    step, batch = build(settings, DEVICE)
+    for done in range(-5, steps):  # the first ones choose cuDNN's algorithms
+        if not done:
+            torch.cuda.synchronize()
+            start = time.perf_counter()
+        step(step.network, repeat(batch), 1e-3)
+    torch.cuda.synchronize()
+    seconds = (time.perf_counter() - start) / steps
+    peak = torch.cuda.max_memory_allocated() / 2**30
+    name = torch.cuda.get_device_name()
+    return f"measured on {name}: {1e3 * seconds:.1f} ms a step, peak {peak:.1f} GiB"
+
+
+def show(config: str, overrides: list[str]) -> None:
+    """Print the counted step of a training, the modelled times and the measured one."""
+    settings = load_experiment(config, overrides)
+    counted = count(settings.model_dump_json())
+    print(f"{'counted in a step':27}{'GB':>8}{'TFLOP':>8}{'launches':>10}")
+    for part, found in {**counted.parts, "all": list(chain(*counted.parts.values()))}.items():
+        moved, flop, launches = map(sum, zip(*(one[1:] for one in found), strict=True))
+        print(f"{part:27}{moved / 1e9:8.1f}{flop / 1e12:8.2f}{launches:10,}")
+    print(f"peak {counted.gib:.1f} GiB; the host waits {len(counted.waits)} times")
+    print(f"{'modelled':10}{'chunks':>10}{'ms a step':>12}{'chunks/s':>11}{'hours':>9}")
+    for gpu in GPUS:
+        size, accumulated, fit = fitting(gpu, settings)
+        seconds = fit.seconds(gpu, settings.precision == "bf16")
+        rate = f"{1e3 * seconds:12.1f}{size * accumulated / seconds:11,.0f}"
+        total = number(hours(gpu, Path(config).absolute(), *overrides))
+        print(f"{gpu:10}{f'{accumulated} x {size}':>10}{rate}{total:>9}")
+    print(measured(settings))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--planes", type=int, default=64)
-    parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--frames", type=int, default=200)
-    parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--precision", choices=["float32", "bf16"], default="float32")
+    parser.add_argument("work", nargs="?", metavar="CONFIG | extract")
+    parser.add_argument("options", nargs="*", metavar="KEY=VALUE | HOURS PRECISION")
+    parser.add_argument("--write", action="store_true", help="renew conf/tidyvoice and docs")
     args = parser.parse_args()
-    options = ["eager", "ours", "ours, contiguous", "moving average", "activation_checkpointing"]
-    steps = {option: Step(args, option) for option in options}
-    with FlopCounterMode(display=False) as counter:
-        steps["eager"]()
-    operations = counter.get_total_flops()
-    on_cpu = torch.device(args.device).type == "cpu"
-    size = SIZE if on_cpu else 4 * SIZE  # smaller ones do not fill a GPU
-    a = torch.randn(size, size, device=args.device)
-    a = a.bfloat16() if args.precision == "bf16" else a
-    shares: dict[str, list[float]] = {option: [] for option in options}
-    for run in range(args.runs + 1):
-        for option, step in steps.items():
-            before = product_speed(a)
-            start = now(args.device)
-            step()
-            speed = operations / (now(args.device) - start)
-            if run:  # the first one is a warm-up
-                shares[option].append(speed / statistics.mean((before, product_speed(a))))
-    plain = statistics.median(shares["eager"])
-    where = (
-        f"{torch.get_num_threads()} threads" if on_cpu else torch.cuda.get_device_name(args.device)
-    )
-    print(f"{where}, {args.precision}, {operations / 1e9:,.0f} GFLOP a step")
-    for option, found in shares.items():
-        share = statistics.median(found)
-        print(f"{option}: {share:.2f} of the product's speed, {share / plain:.2f} of eager")
+    if args.work == "extract":
+        times = (f"{gpu} {number(60 * hours(gpu, 'extract', *args.options))}" for gpu in GPUS)
+        print(f"minutes, modelled: {', '.join(times)}")
+    elif args.work:
+        show(args.work, args.options)
+    for path in FILES if args.write else ():
+        path.write_text(renewed(path))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,51 @@
+"""The bytes, operations and launches of a training step at full size, counted without a GPU."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import require_triton
+
+ROOT = Path(__file__).parents[2]
+# Of the step of conf/tidyvoice/pretrain.yaml. Without the kernels and with waits in between it was
+# 656 GB and 1,763 launches. Only an intended change may raise these.
+MOST_GIGABYTES, MOST_LAUNCHES = 225, 700
+MOST_CHANGE = 0.02  # of a time that the documents state
+
+
+@pytest.fixture(scope="module")
+def program():
+    require_triton()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(ROOT / "benchmarks"))
+        import training_step
+
+        yield training_step
+
+
+def test_the_pretraining_step_moves_little_and_never_waits(program):
+    settings = program.load_experiment(ROOT / "conf/tidyvoice/pretrain.yaml")
+    counted = program.count(settings.model_dump_json())
+    assert counted.total("bytes") / 1e9 < MOST_GIGABYTES
+    assert counted.total("launches") < MOST_LAUNCHES
+    assert counted.waits == []
+
+
+def test_the_modelled_figures_of_the_documents_are_those_of_the_program(program):
+    for path in program.FILES:
+        before, after = path.read_text(), program.renewed(path)
+        for old, new in zip(before.split(), after.split(), strict=True):
+            if old != new:
+                numbers = [float(each.strip(".,").replace(",", "")) for each in (old, new)]
+                assert numbers[0] == pytest.approx(numbers[1], rel=MOST_CHANGE), path
+
+
+def test_a_training_is_counted_in_one_command():
+    require_triton()
+    command = [sys.executable, "benchmarks/training_step.py", "conf/tidyvoice/finetune.yaml"]
+    done = subprocess.run(
+        [*command, "precision=bf16"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert "the host waits 0 times" in done.stdout
+    assert "RTX 3090" in done.stdout
