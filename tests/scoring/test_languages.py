@@ -3,7 +3,7 @@
 import numpy as np
 
 from tests.conftest import seeded
-from tidyvoice.evaluation.languages import by_language
+from tidyvoice.evaluation.categories import by_language
 from tidyvoice.scoring.groups import Groups, languages_of
 from tidyvoice.scoring.metrics import Costs, eer, min_dcf
 from tidyvoice.scoring.trials import ScoreTable, Trials

@@ -18,14 +18,12 @@ from pydantic import TypeAdapter, ValidationError
 from tidyvoice.errors import TidyVoiceError, TidyVoiceWarning
 from tidyvoice.evaluation import categories
 from tidyvoice.evaluation.bootstrap import Resampled, resample, with_intervals
-from tidyvoice.evaluation.categories import OPERATING_POINTS, POOLED, Row
-from tidyvoice.evaluation.labels import read_labelled
-from tidyvoice.evaluation.languages import LanguageRow, by_language
+from tidyvoice.evaluation.categories import OPERATING_POINTS, POOLED, LanguageRow, Row
 from tidyvoice.files import sha256, write_text
 from tidyvoice.scoring.groups import Groups, languages_of, read_maps, speakers_of
 from tidyvoice.scoring.lineage import Lineage, lineage_path, read_lineage
 from tidyvoice.scoring.metrics import Costs
-from tidyvoice.scoring.trials import ScoreTable, checksum
+from tidyvoice.scoring.trials import ScoreTable, checksum, read_labelled
 from tidyvoice.settings import LARGEST_JSON
 
 LEAST = 100  # resamples; with fewer, an end of the interval is a single resample
@@ -172,7 +170,7 @@ def evaluate(
     table, groups, speakers = loaded or file.load()
     rows, draws = categories.evaluate(table, groups, points), None
     _warn_if_inverted(file.path, rows[0].eer)
-    single, pairs = by_language(table, groups, points[0]) if groups else ((), ())
+    single, pairs = categories.by_language(table, groups, points[0]) if groups else ((), ())
     if resamples and speakers:
         resampled = resample(table, groups, speakers, points, resamples)
         rows, draws = with_intervals(rows, resampled), _draws(resampled, speakers)
