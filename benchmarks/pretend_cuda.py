@@ -20,6 +20,10 @@ from torch.utils import _foreach_utils
 from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.flop_counter import flop_registry
 
+from tidyvoice import kernels
+from tidyvoice.frontends import fbank
+from tidyvoice.models import simam_resnet
+
 DEVICE = torch.device("cuda", 0)
 PACKAGE = str(Path(__file__).parents[1] / "tidyvoice")
 # The host reads their result, or their result's size depends on values.
@@ -100,7 +104,7 @@ class PretendCuda:
 
     Args:
         values: compute; otherwise only types and shapes are worked out, at any size.
-        replaced: functions that compute operations of which there are only CUDA kernels, by name.
+        kernels: pretend that the package's Triton kernels work, or do not; None: let it check.
 
     Attributes:
         operations: all since the start, or the last ``clear``.
@@ -110,9 +114,10 @@ class PretendCuda:
 
     current: "PretendCuda"
 
-    def __init__(self, values: bool = True, replaced: dict[str, Callable] | None = None):
+    def __init__(self, values: bool = True, kernels: bool | None = True):
         self.values = values
-        self.replaced = replaced or {}
+        self.kernels = kernels
+        self._copying: list[tuple[Tensor, Tensor]] = []
         self._holders: dict[int, int] = {}  # tensors of each storage
         self._held = 0
         self.clear()
@@ -132,6 +137,8 @@ class PretendCuda:
         for name in ("to", "cpu", "tolist", "numpy", "pin_memory", "is_pinned"):
             method = getattr(self, f"_{name}")
             patch(mock.patch.object(Tensor, name, _method(method, getattr(Tensor, name))))
+        if self.kernels is not None:
+            patch(mock.patch.object(kernels, "passes", self._passes))
         types = [*_foreach_utils._foreach_supported_types, CudaTensor]
         for module in (_foreach_utils, sys.modules["torch.optim.optimizer"]):
             patch(mock.patch.object(module, "_foreach_supported_types", types))
@@ -139,11 +146,14 @@ class PretendCuda:
         # Modules get new parameters when they move; data of another type does not fit the old ones.
         torch.__future__.set_overwrite_module_params_on_conversion(True)
         self._patches.callback(torch.__future__.set_overwrite_module_params_on_conversion, False)
+        health = "_accelerator_graph_capture_health_check"
+        patch(mock.patch.object(torch.optim.Optimizer, health, create=True))
         # _lazy_init: called when an argument names a CUDA device.
         for name, value in {
             "_lazy_init": None,
             "is_available": True,
             "is_bf16_supported": True,
+            "is_current_stream_capturing": False,
             "device_count": 1,
             "current_device": 0,
             "get_device_name": "pretended GPU",
@@ -186,6 +196,10 @@ class PretendCuda:
 
     def wait(self, reason: str) -> None:
         """Record that the host waits here."""
+        with torch.inference_mode():
+            for target, value in self._copying:
+                target.copy_(value)
+        self._copying.clear()
         frames = [f for f in traceback.extract_stack() if f.filename.startswith(PACKAGE)]
         place = frames[-1] if frames else traceback.extract_stack()[-3]
         self.waits.append(f"{Path(place.filename).name}:{place.lineno} {reason}: {place.line}")
@@ -205,9 +219,11 @@ class PretendCuda:
                 return value.inner
             return value.to(inner) if isinstance(value, Tensor) else value
 
-        function = self.replaced.get(name, func) if self.values else func
+        function = PLAIN.get(name, func) if self.values else func
         plain = tree_map(unwrapped, (args, kwargs))
-        result = function(*plain[0], **plain[1])
+        # Some fused operations that return nothing cannot work on shapes alone.
+        done = func._schema.returns or self.values
+        result = function(*plain[0], **plain[1]) if done else None
         if name == "convolution" and any(
             each.is_contiguous(memory_format=torch.channels_last) for each in plain[0][:2]
         ):
@@ -252,12 +268,21 @@ class PretendCuda:
         tensors = {id(v): v for v in tree_leaves(inputs) if isinstance(v, Tensor)}
         moved = sum(map(_bytes, tensors.values()))
         moved += sum(_bytes(value) for value in tree_leaves(result) if isinstance(value, Tensor))
+        if not func._schema.returns:
+            arguments = zip(func._schema.arguments, inputs[0], strict=False)
+            written = [v for a, v in arguments if a.alias_info and a.alias_info.is_write]
+            moved += sum(map(_bytes, tree_leaves(written)))
         launches, again = KERNELS.get(name, (1, 0))
         moved += sum(map(_bytes, tree_leaves(inputs[0])[:again]))
         flop = 0
         if func.overloadpacket in flop_registry:
             flop = flop_registry[func.overloadpacket](*inputs[0], **inputs[1], out_val=result)
         self.operations.append(Operation(name, moved, flop, launches))
+
+    def _passes(self, *kind: Any) -> bool:
+        from tidyvoice.kernels import operators  # noqa: F401  (registers them; needs Triton)
+
+        return bool(self.kernels)
 
     def _factory(self, name: str, function: Callable) -> Callable:
         def made(*args: Any, **kwargs: Any) -> Tensor:
@@ -276,6 +301,8 @@ class PretendCuda:
     def _to(self, original: Callable, tensor: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         if args and isinstance(args[0], Tensor):
             args = (args[0].device, args[0].dtype, *args[1:])
+        if "copy" in kwargs:  # only torch's own decompositions use it
+            return original(tensor, *args, **kwargs)
         device, dtype, non_blocking, _ = torch._C._nn._parse_to(*args, **kwargs)
         here = isinstance(tensor, CudaTensor)
         if device is None or (device.type == "cuda") == here:
@@ -286,8 +313,12 @@ class PretendCuda:
                     return tensor
             return original(tensor, *args, **kwargs)
         if here:
-            self.wait("a copy to the host")
             moved = tensor.inner.detach().clone()
+            if non_blocking:  # until the host waits, the memory holds something else
+                self._copying.append((moved, moved.clone()))
+                moved.zero_().sub_(1)
+            else:
+                self.wait("a copy to the host")
         else:
             if not (non_blocking and hasattr(tensor, "pretend_pinned")):
                 self.wait("a copy from the host")
@@ -335,6 +366,31 @@ def _on_device(groups: dict) -> dict:
 class _Autocast(torch.autocast):
     def __init__(self, device_type: str, *args: Any, **kwargs: Any):
         super().__init__("cpu" if device_type == "cuda" else device_type, *args, **kwargs)
+
+
+class _Saved:
+    def save_for_backward(self, *tensors: Tensor) -> None:
+        self.saved_tensors = tensors
+
+
+def _simam_residual(x: Tensor, residual: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    saved = _Saved()
+    out = simam_resnet._SimAMResidual.forward(saved, x, residual)
+    return (out, *saved.saved_tensors[2:])
+
+
+def _simam_residual_backward(gradient: Tensor, *tensors: Tensor) -> tuple[Tensor, Tensor]:
+    saved = _Saved()
+    saved.save_for_backward(*tensors)
+    return simam_resnet._SimAMResidual.backward(saved, gradient)
+
+
+# What the package's kernels compute.
+PLAIN = {
+    "simam_residual": _simam_residual,
+    "simam_residual_backward": _simam_residual_backward,
+    "seeded_noise": fbank.seeded_noise,
+}
 
 
 class _Event:

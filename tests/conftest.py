@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -70,6 +71,12 @@ def require(condition: bool, reason: str) -> None:
         if os.environ.get("CI") == "true":
             pytest.fail(reason)
         pytest.skip(reason)
+
+
+def require_triton() -> None:
+    reason = "the kernels for CUDA need Triton, which torch brings along on Linux"
+    require(bool(find_spec("triton")) or sys.platform != "linux", reason)
+    pytest.importorskip("triton", reason=reason)
 
 
 def invoke(line: str, *more: object) -> Result:

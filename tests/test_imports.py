@@ -17,7 +17,7 @@ FLOORS = (
     "config scoring batch_plan recordings frontend",
     "models losses optimizers schedules samplers augmentations audio frontends kaldi_tables record"
     " distributed",
-    "settings arrays archives headers model_files",
+    "settings arrays archives headers model_files kernels",
     "files",
     "errors packages readahead",
 )

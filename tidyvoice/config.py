@@ -101,7 +101,6 @@ class ModelSettings(ComponentSettings):
         "own", description="weights of a new model: the network's own scheme, or torch's defaults"
     )
     activation_checkpointing: bool = Field(False, description="less memory, a third more time")
-    sync_batchnorm: bool = Field(False, description="batch statistics over all processes (CUDA)")
     compile: bool = Field(False, description="torch.compile (SimAM-ResNet: not the pooling)")
     ema_decay: float | None = Field(
         None, gt=0, lt=1, description="also keep a moving average of the weights, and average that"

@@ -39,18 +39,13 @@ def test_speed_moves_pitch_by_its_factor(speed):
     augmenter = Augmenter((1.0, speed), length)
     time = torch.arange(augmenter.source_samples[1]) / 16000
     tone = (10000 * torch.sin(2 * torch.pi * 400 * time)).to(torch.int16)
-    raw = raw_batch(tone[None], speeds=[1])
+    none, first = torch.zeros(0, dtype=torch.int64), torch.zeros(1, dtype=torch.int64)
+    silent = torch.zeros(0, 0, dtype=torch.int16)
+    raw = RawBatch(
+        tone[None], (none, first), *[first] * 4, silent, none, torch.zeros(0), silent, none
+    )
     spectrum = torch.fft.rfft(augmenter(raw)[0]).abs()
     assert int(spectrum.argmax()) == pytest.approx(400 * speed, abs=1)
-
-
-def raw_batch(samples, speeds):
-    none, count = torch.zeros(0, dtype=torch.int64), len(speeds)
-    empty = torch.zeros(0, 0, dtype=torch.int16)
-    ids = torch.arange(count)
-    return RawBatch(
-        samples, torch.tensor(speeds), ids, ids, ids, ids, empty, none, torch.zeros(0), empty, none
-    )
 
 
 def test_only_the_drawn_utterances_change_and_have_unit_peak(experiment):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import refused
+from torch.utils._pytree import tree_leaves
 
 from tidyvoice.config import DataSettings
 from tidyvoice.data.batches import TrainingData, load_batches
@@ -28,8 +29,8 @@ def batches(settings, start, stop, **changes):
 
 def equal(first, second):
     pairs = [(getattr(first, f.name), getattr(second, f.name)) for f in fields(first)]
-    pairs += zip(*pairs.pop(), strict=True)  # the random numbers of the augmentations
-    return all(torch.equal(one, two) for one, two in pairs)
+    tensors = zip(*map(tree_leaves, zip(*pairs, strict=True)), strict=True)
+    return all(torch.equal(one, two) for one, two in tensors)
 
 
 def test_batches_depend_on_neither_workers_nor_the_start(settings):
@@ -52,8 +53,11 @@ def test_each_speed_is_a_class_of_its_own(settings):
     assert data.num_classes == 18
     for raw in load_batches(data, range(12)):
         speakers = [data.reader.speakers[row] for row in raw.rows.tolist()]
-        expected = [data.speakers.index(s) for s in speakers] + 6 * raw.speeds.numpy()
+        expected = np.array([data.speakers.index(s) for s in speakers])
+        for speed, rows_at_speed in enumerate(raw.speed_rows):
+            expected[rows_at_speed] += 6 * speed
         np.testing.assert_array_equal(raw.labels, expected)
+        assert sorted(torch.cat(raw.speed_rows).tolist()) == list(range(len(raw.rows)))
 
 
 def test_an_utterance_shorter_than_the_chunk_is_repeated(settings):

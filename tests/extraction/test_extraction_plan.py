@@ -3,9 +3,16 @@ import sys
 
 import numpy as np
 import pytest
+import torch
+from conftest import require_triton
 
+from benchmarks.pretend_cuda import PretendCuda
 from tidyvoice.batch_plan import plan_batches, plan_items
+from tidyvoice.encoder import SpeakerEncoder
+from tidyvoice.encoder.embedder import PRECISIONS
+from tidyvoice.extraction.workers import bytes_per_frame
 from tidyvoice.frontend import FrontendSettings
+from tidyvoice.models import build_model
 
 FRONTEND = FrontendSettings().build()
 MEASURE = """
@@ -56,3 +63,22 @@ def test_a_frame_takes_the_bytes_that_are_worked_out():
     done = subprocess.run([sys.executable, "-c", MEASURE], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert 0.8 < float(done.stdout) < 1.1
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("with_kernels", [True, False])
+def test_a_batch_on_a_gpu_fits_its_plan(precision, with_kernels):
+    """At full width, with room for the workspace of a convolution, which is not counted."""
+    require_triton()
+    frames = 400
+    with PretendCuda(values=False, kernels=with_kernels) as gpu:
+        model = build_model("SimAM_ResNet34_ASP", in_planes=64)
+        encoder = SpeakerEncoder(model, FrontendSettings(), "cuda", precision=precision)
+        samples = torch.zeros(10, FRONTEND.num_samples(frames), dtype=torch.int16).pin_memory()
+        gpu.clear()
+        weights = gpu.peak
+        encoder.start(samples)
+        planned = bytes_per_frame(encoder)
+    counted = (gpu.peak - weights) / (10 * frames)
+    workspace = encoder.frame_bytes * (1 if with_kernels else 4 // PRECISIONS[precision].itemsize)
+    assert counted < planned < 1.1 * counted + workspace

@@ -103,7 +103,11 @@ def of_rank(process, rank):
     pytest.fail(f"no rank {rank}")
 
 
-def test_a_killed_rank_ends_all_ranks_in_one_line(config, tmp_path):
+@pytest.mark.parametrize(
+    ("number", "hint"),
+    [(signal.SIGKILL, "The memory may be full"), (signal.SIGABRT, "NCCL aborts")],
+)
+def test_a_killed_rank_ends_all_ranks_in_one_line(config, tmp_path, number, hint):
     ranks = f"{programs()}/python"
     process = subprocess.Popen(
         [sys.executable, *command(config, 2, f"experiment={tmp_path / 'exp'}", "epochs=3000")],
@@ -114,7 +118,7 @@ def test_a_killed_rank_ends_all_ranks_in_one_line(config, tmp_path):
         start_new_session=True,
     )
     try:
-        os.kill(of_rank(process, 1), signal.SIGKILL)
+        os.kill(of_rank(process, 1), number)
         output, _ = process.communicate(timeout=120)
     finally:
         if process.poll() is None:
@@ -122,7 +126,9 @@ def test_a_killed_rank_ends_all_ranks_in_one_line(config, tmp_path):
     assert "Traceback" not in output
     assert "closing signal" not in output  # torchrun's own log
     assert process.returncode == 1
-    assert output.splitlines()[-1].startswith("error: rank 1 was killed by signal 9")
+    last = output.splitlines()[-1]
+    assert last.startswith(f"error: rank 1 was killed by signal {number}")
+    assert hint in last
 
 
 def test_ranks_share_validation_and_the_means_of_the_speakers(config, validation, tmp_path):

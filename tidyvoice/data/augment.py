@@ -32,11 +32,10 @@ class Augmenter(nn.Module):
     def forward(self, batch: RawBatch) -> Tensor:
         samples = batch.samples.float() / INT16_SCALE
         waveforms = samples.new_empty(len(samples), self.chunk_samples)
-        for index, resample in enumerate(self.resamplers):
-            rows = (batch.speeds == index).nonzero().squeeze(1)
+        parts = zip(batch.speed_rows, self.resamplers, self.source_samples, strict=True)
+        for rows, resample, count in parts:
             if len(rows):
-                source = samples[rows, : self.source_samples[index]]
-                waveforms[rows] = resample(source)[:, : self.chunk_samples]
+                waveforms[rows] = resample(samples[rows, :count])[:, : self.chunk_samples]
         if len(batch.rir_rows):
             dry = waveforms[batch.rir_rows]
             waveforms[batch.rir_rows] = _unit_peak(reverberate(dry, batch.rirs.float()))

@@ -5,7 +5,7 @@ that the number of threads or processes and interruptions do not change them.
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
@@ -25,15 +25,13 @@ from tidyvoice.samplers.registry import Utterances, occurrences
 # Signal-to-noise ratio in dB by kind of noise (the published baseline's ranges).
 SNR_DB = {"noise": (0.0, 15.0), "speech": (10.0, 30.0), "music": (5.0, 15.0)}
 
-ON_HOST = ("speeds", "rows", "dither_seeds")
-
 
 @dataclass
 class RawBatch:
     """One batch of B utterances, chunks of S samples, before any computation."""
 
     samples: Tensor  # int16 [B x longest source]; row b holds a chunk's source at its speed
-    speeds: Tensor  # int64 [B], index into the speeds of the settings
+    speed_rows: tuple[Tensor, ...]  # int64, rows of the batch at each speed of the settings
     labels: Tensor  # int64 [B], the class: speaker + speakers * speed index
     languages: Tensor  # int64 [B], index into the data's languages; -1 where it is unknown
     rows: Tensor  # int64 [B], the utterances' rows in the shards
@@ -46,16 +44,22 @@ class RawBatch:
     drawn: tuple[Tensor, ...] = ()  # random numbers of each augmentation, float32 [B x ...]
 
     def to(self, device: torch.device) -> "RawBatch":
-        """Return the batch on the device, but for the tensors that only the host reads."""
-        return self._mapped(lambda tensor: tensor.to(device, non_blocking=True), ON_HOST)
+        """Return the batch on the device, but for ``rows``, which only the host reads."""
+        # Only CUDA keeps the source until a non-blocking copy is over; MPS may read freed memory.
+        non_blocking = device.type == "cuda"
+        return self._mapped(lambda tensor: tensor.to(device, non_blocking=non_blocking))
 
     def pin_memory(self) -> "RawBatch":
         return self._mapped(Tensor.pin_memory)
 
-    def _mapped(self, function: Callable[[Tensor], Tensor], but: Sequence[str] = ()) -> "RawBatch":
-        names = {field.name for field in fields(self)}.difference(but, ["drawn"])
-        changed = {name: function(getattr(self, name)) for name in names}
-        return replace(self, **changed, drawn=tuple(map(function, self.drawn)))
+    def _mapped(self, function: Callable[[Tensor], Tensor]) -> "RawBatch":
+        names = {field.name for field in fields(self)} - {"rows"}
+        values = {name: getattr(self, name) for name in names}
+        changed = {
+            name: tuple(map(function, value)) if isinstance(value, tuple) else function(value)
+            for name, value in values.items()
+        }
+        return replace(self, **changed)
 
 
 class TrainingData:
@@ -134,7 +138,10 @@ class TrainingData:
         speeds = np.array(speeds)
         return RawBatch(
             samples=_stack(chunks),
-            speeds=torch.from_numpy(speeds),
+            speed_rows=tuple(
+                torch.from_numpy(np.flatnonzero(speeds == index))
+                for index in range(len(self.settings.speeds))
+            ),
             labels=torch.from_numpy(self._speaker_of[rows] + len(self.speakers) * speeds),
             languages=torch.from_numpy(self._language_of[rows].astype(np.int64)),
             rows=torch.from_numpy(rows),

@@ -1,7 +1,7 @@
 """Speaker embeddings of recordings and waveforms."""
 
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -80,6 +80,35 @@ class Embedder:
         self.verifier = verifier
 
     @torch.inference_mode()
+    def start(self, samples: torch.Tensor) -> Callable[[], np.ndarray]:
+        """Start to embed samples [B x S], int16 or float32 in -1..1.
+
+        Returns:
+            A function that waits for the embeddings float32 [B x D] and returns them. On CUDA, and
+            with samples in pinned memory, nothing waits before it is called.
+        """
+        on_cuda = self.device.type == "cuda"
+        waveforms = samples.to(self.device, non_blocking=on_cuda)
+        if samples.dtype == torch.int16:
+            waveforms = waveforms.float() / INT16_SCALE
+        features = self.frontend(waveforms)
+        frames, fewest = features.shape[1], self.fewest_frames
+        if frames < fewest:
+            problem = f"{frames} frames are fewer than the {fewest} that {self.precision} needs"
+            raise TidyVoiceError(f"{problem}: use float32")
+        embeddings = self.inference(features).to("cpu", non_blocking=on_cuda)
+        copied = torch.cuda.Event() if on_cuda else None
+        if copied:
+            copied.record()
+
+        def result() -> np.ndarray:
+            if copied:
+                copied.synchronize()
+            demand_finite(embeddings.numpy(), frames, self.precision)
+            return embeddings.numpy()
+
+        return result
+
     def embed_waveforms(self, waveforms: np.ndarray) -> np.ndarray:
         """Embed waveforms float32 [B x S] in -1..1 at 16 kHz: raw embeddings float32 [B x D].
 
@@ -87,18 +116,11 @@ class Embedder:
             >>> encoder.embed_waveforms(np.zeros((2, 16000), np.float32)).shape
             (2, 16)
         """
-        features = self.frontend(torch.from_numpy(waveforms).to(self.device))
-        frames, fewest = features.shape[1], self.fewest_frames
-        if frames < fewest:
-            problem = f"{frames} frames are fewer than the {fewest} that {self.precision} needs"
-            raise TidyVoiceError(f"{problem}: use float32")
-        embeddings = self.inference(features).cpu().numpy()
-        demand_finite(embeddings, frames, self.precision)
-        return embeddings
+        return self.start(torch.from_numpy(waveforms))()
 
     def embed_samples(self, samples: np.ndarray) -> np.ndarray:
         """Embed 16-bit samples int16 [B x S]: raw embeddings float32 [B x D]."""
-        return self.embed_waveforms(samples.astype(np.float32) / INT16_SCALE)
+        return self.start(torch.from_numpy(samples))()
 
     def embed(
         self,

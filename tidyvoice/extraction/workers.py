@@ -6,28 +6,32 @@ bits of the result would depend on their number.
 
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
+from tidyvoice import kernels
 from tidyvoice.audio import read_part
 from tidyvoice.batch_plan import Items
 from tidyvoice.data.manifest import Manifest
 from tidyvoice.data.shards import ShardReader
 from tidyvoice.encoder import SpeakerEncoder
+from tidyvoice.encoder.embedder import PRECISIONS
 from tidyvoice.errors import NotFiniteError, TidyVoiceError
 from tidyvoice.headers import SAMPLE_RATE
 from tidyvoice.readahead import read_ahead, usable_cores
 
 READING_THREADS = 4
 MIB = 2**20
-# Feature maps of the widest size that exist at once: the input of a block, the outputs of its two
-# convolutions and the workspace of a convolution; on a GPU also those within SimAM.
-MAPS = {"cpu": 4, "cuda": 7, "mps": 7}
+# Feature maps of the widest size that exist at once. On a CPU: the input of a block, the outputs of
+# its two convolutions and the workspace of a convolution. On a GPU also the output of the block;
+# within SimAM without its kernel, three maps in float32 more.
+CPU_MAPS, GPU_MAPS, PLAIN_FLOAT32_MAPS = 4, 5, 7
 # Copies of a waveform and of its features in float32.
 WAVEFORMS, FEATURES = 5, 5
 MEMORY = {"cpu": 2048, "cuda": 4096, "mps": 1024}  # MiB by default
@@ -37,11 +41,15 @@ OUT_OF_MEMORY = ("can't allocate memory", "out of memory")  # messages of the CP
 
 def bytes_per_frame(encoder: SpeakerEncoder) -> int:
     """Return the bytes of one frame of a batch during embedding, without the weights."""
-    frontend, kind = encoder.frontend, encoder.device.type
+    frontend, device = encoder.frontend, encoder.device
     numbers = WAVEFORMS * frontend.frame_shift + FEATURES * frontend.feature_dim
-    if kind != "cpu":
-        numbers += frontend.working_numbers
-    return MAPS[kind] * encoder.frame_bytes + 4 * numbers
+    if device.type == "cpu":
+        return CPU_MAPS * encoder.frame_bytes + 4 * numbers
+    dtype, maps = PRECISIONS[encoder.precision], GPU_MAPS
+    if not kernels.usable("simam_residual", device, dtype):
+        maps = PLAIN_FLOAT32_MAPS * 4 // dtype.itemsize
+    # The front end is done when the network starts.
+    return max(maps * encoder.frame_bytes, 4 * (numbers + frontend.working_numbers))
 
 
 def batch_frames(encoder: SpeakerEncoder, memory: int) -> int:
@@ -91,7 +99,7 @@ class Batch(NamedTuple):
     """Items that could be read, int64 [B], with samples int16 [B x S] or embeddings [B x D]."""
 
     items: np.ndarray
-    values: np.ndarray
+    values: np.ndarray | torch.Tensor
     failures: dict[int, str]  # the other items, with the reason
 
 
@@ -107,7 +115,7 @@ def embed_batches(
 
     ``memory`` is the MiB of all batches that are computed at once; a larger one is computed alone.
     """
-    frontend, workers = encoder.frontend, 1
+    frontend, workers, on_cuda = encoder.frontend, 1, encoder.device.type == "cuda"
     if on_cpu := encoder.device.type == "cpu":
         local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
         # torchrun gives each process one thread by default, although more cores may be there.
@@ -128,11 +136,19 @@ def embed_batches(
                     raise
                 failures[item] = str(error)
         stacked = np.stack(list(samples.values())) if samples else np.empty((0, count), np.int16)
-        return Batch(np.array(list(samples), np.int64), stacked, failures)
+        values = torch.from_numpy(stacked).pin_memory() if on_cuda else stacked
+        return Batch(np.array(list(samples), np.int64), values, failures)
 
-    def compute(batch: Batch) -> Batch:
+    def embedded(batch: Batch, embed: Callable[[], np.ndarray]) -> Batch:
+        try:
+            return batch._replace(values=embed())
+        except NotFiniteError as error:
+            name = source.ids[items.rows[batch.items[error.row]]]
+            raise TidyVoiceError(f"{name}: {error}") from None
+
+    def compute(batch: Batch) -> Callable[[], Batch]:
         if not len(batch.items):
-            return batch
+            return lambda: batch
         if on_cpu:
             torch.set_num_threads(1)
         frames = int(items.frames[batch.items[0]]) * len(batch.items)
@@ -141,10 +157,10 @@ def embed_batches(
             for _ in range(size):
                 free.acquire()
         try:
-            return batch._replace(values=encoder.embed_samples(batch.values))
-        except NotFiniteError as error:
-            name = source.ids[items.rows[batch.items[error.row]]]
-            raise TidyVoiceError(f"{name}: {error}") from None
+            if on_cuda:  # wait for the result only when it is due, after the next batch has started
+                return partial(embedded, batch, encoder.start(batch.values))
+            done = embedded(batch, lambda: encoder.embed_samples(batch.values))
+            return lambda: done
         except RuntimeError as error:
             if not any(text in str(error) for text in OUT_OF_MEMORY):
                 raise
@@ -160,6 +176,7 @@ def embed_batches(
             closing(read_ahead(load, batches, READING_THREADS)) as loaded,
             closing(read_ahead(compute, loaded, workers, 2 * workers)) as computed,
         ):
-            yield from computed
+            for result in computed:
+                yield result()
     finally:
         torch.set_num_threads(threads)

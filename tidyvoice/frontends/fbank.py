@@ -13,6 +13,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from tidyvoice import kernels
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.frontends.registry import FRONTENDS, Frontend
 from tidyvoice.headers import INT16_SCALE, SAMPLE_RATE
@@ -162,6 +163,8 @@ def _normalise(features: Tensor) -> Tensor:
 
 def seeded_noise(like: Tensor, seeds: Tensor) -> Tensor:
     """Return standard normal noise in the shape [B x S] of ``like``; row b depends on seeds[b]."""
+    if kernels.usable("seeded_noise", like.device, like.dtype):
+        return torch.ops.tidyvoice.seeded_noise(like, seeds.to(like.device))
     noise = torch.empty_like(like)
     generator = torch.Generator(device=like.device)
     for row, seed in zip(noise, seeds.tolist(), strict=True):

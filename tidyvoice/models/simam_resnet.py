@@ -19,11 +19,12 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from tidyvoice import kernels
+from tidyvoice.kernels import LAMBDA
 from tidyvoice.models.pooling import PoolingName, build_pooling
 from tidyvoice.models.registry import MODELS, EmbeddingModel, Size, demand_multiple
 from tidyvoice.models.resnet import REDUCTION, ResidualTrunk, TwoConvolutions, shortcut
 
-LAMBDA = 1e-4
 POSITIONS = (2, 3)
 
 
@@ -42,8 +43,11 @@ def simam_residual(x: Tensor, residual: Tensor) -> Tensor:
     """Return the ReLU of the sum of SimAM of x and a residual, both [B x C x H x W].
 
     This end of a residual block is one function, because in training the memory traffic of these
-    steps costs more than their arithmetic. It is fastest for maps that lie channels last.
+    steps costs more than their arithmetic. It is fastest for maps that lie channels last. On CUDA
+    Triton kernels compute it; the formulas are those of ``_SimAMResidual``.
     """
+    if kernels.usable("simam_residual", x.device, x.dtype):
+        return torch.ops.tidyvoice.simam_residual(x, residual)[0]
     if torch.is_grad_enabled() and (x.requires_grad or residual.requires_grad):
         with torch.autocast(x.device.type, enabled=False):
             return _SimAMResidual.apply(x, residual)
@@ -155,7 +159,10 @@ class SimAMResNetASP(EmbeddingModel):
         self.bottleneck = nn.Linear(self.pooling.out_dim, embed_dim)
 
     def forward(self, features: Tensor) -> Tensor:
-        return self.bottleneck(self.pooling(self.front(features)))
+        pooled = self.pooling(self.front(features))
+        # In float32, as in inference: bfloat16 would round each dimension of the embedding.
+        with torch.autocast(pooled.device.type, enabled=False):
+            return self.bottleneck(pooled.to(self.bottleneck.weight.dtype))
 
     def blocks(self) -> Sequence[nn.Module]:
         return self.front.blocks()

@@ -40,5 +40,6 @@ def sgd(
     """Build torch's SGD."""
     if nesterov and not momentum:
         raise TidyVoiceError("nesterov needs a momentum above 0: set nesterov false")
+    on_cuda = all(each.is_cuda for group in parameters for each in group["params"])
     options = {"momentum": momentum, "nesterov": nesterov, "weight_decay": weight_decay}
-    return torch.optim.SGD(parameters, **options)
+    return torch.optim.SGD(parameters, **options, fused=on_cuda or None)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from tidyvoice.config import Experiment
 from tidyvoice.errors import TidyVoiceError, summarise
@@ -44,6 +44,31 @@ class Objective(nn.Module):
         return total, shown
 
 
+class MovingAverage(AveragedModel):
+    """Exponential moving average of the weights and buffers of a model.
+
+    torch's own update makes the host wait for a GPU, and starts a kernel for each counter.
+    """
+
+    def __init__(self, model: nn.Module, decay: float):
+        super().__init__(model)
+        self._decay = decay
+
+    @torch.no_grad()
+    def update_parameters(self, model: nn.Module) -> None:
+        average = [*self.module.parameters(), *self.module.buffers()]
+        pairs = list(zip(average, [*model.parameters(), *model.buffers()], strict=True))
+        real = [pair for pair in pairs if pair[0].is_floating_point()]
+        counters = [pair for pair in pairs if not pair[0].is_floating_point()]
+        if self.n_averaged:  # on the host
+            torch._foreach_lerp_(*map(list, zip(*real, strict=True)), 1 - self._decay)
+        else:
+            counters = pairs
+        if counters:
+            torch._foreach_copy_(*map(list, zip(*counters, strict=True)))
+        self.n_averaged += 1
+
+
 class Network(nn.Module):
     """Model and objective as one module, for DistributedDataParallel."""
 
@@ -53,7 +78,7 @@ class Network(nn.Module):
         self.objective = objective
         self._bf16 = bf16
         self._ema_decay = ema_decay
-        self.averages: dict[str, AveragedModel] = {}  # in a dictionary, so it is no submodule
+        self.averages: dict[str, MovingAverage] = {}  # in a dictionary, so it is no submodule
 
     def embed(self, features: Tensor) -> Tensor:
         """Return the embeddings [B x D] of features [B x T x F]."""
@@ -78,8 +103,7 @@ class Network(nn.Module):
     def begin_average(self) -> None:
         """Prepare the moving average, which starts with the weights of the next step."""
         if self._ema_decay is not None:
-            options = {"multi_avg_fn": get_ema_multi_avg_fn(self._ema_decay), "use_buffers": True}
-            self.averages["average"] = AveragedModel(self.model, **options)
+            self.averages["average"] = MovingAverage(self.model, self._ema_decay)
 
     @property
     def best_model(self) -> nn.Module:
@@ -106,10 +130,6 @@ def build_network(
             raise TidyVoiceError(f"model.activation_checkpointing: set it false for {chosen.name}")
         checkpoint_activations(model.blocks())
     trunk = model.trunk()
-    if chosen.sync_batchnorm:
-        if device.type != "cuda":
-            raise TidyVoiceError(f"model.sync_batchnorm needs CUDA, this is {device}: set it false")
-        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
     # Convolutions take this layout without reordering. With few channels its backward pass on the
     # CPU is several times faster than that of the other layout (benchmarks/training_step.py).
     model.to(memory_format=torch.channels_last)
