@@ -17,7 +17,7 @@ class Head(nn.Module):
     """A loss of the cosines between embeddings and the weights of classes.
 
     It computes in float32 at least, also under autocast: half precision rounds the margin away.
-    A subclass defines how cosines change, and the loss of the logits. Its settings are fields.
+    A subclass defines how cosines change, and the loss of the logits; its settings are fields.
 
     Shapes: B embeddings of D dimensions, C classes, labels int64 [B] in 0..C-1.
 
