@@ -266,9 +266,7 @@ def _check_repetitions(trials: Trials) -> None:
 
 def _joined(trials: Trials, key: Trials) -> np.ndarray:
     """Look up the label of each trial by its pair: bool [T]."""
-    places = by_stem(trials.ids, trials.source)
-    by_stem(key.ids, key.source)
-    rows = np.array([places.get(stem(i), -1) for i in key.ids], dtype=np.int64)
+    rows = _match(key.ids, key.source, trials.ids, trials.source)
     scored = pl.DataFrame({"pair": trials.enroll.astype(np.int64) << 32 | trials.test})
     # An id without a score makes the pair negative.
     pairs = {"pair": rows[key.enroll] << 32 | rows[key.test], "label": key.label}
