@@ -89,3 +89,17 @@ def test_pairs_are_in_one_batch_in_two_languages_and_no_chunk_repeats(settings):
             seen.setdefault(row, []).append(seed)
     assert max(map(len, seen.values())) > 1
     assert all(len(set(seeds)) == len(seeds) for seeds in seen.values())
+
+
+def test_only_copies_to_cuda_do_not_block(settings, monkeypatch):
+    copies = set()
+
+    def to(self, device, non_blocking=False):
+        copies.add((device.type, non_blocking))
+        return self
+
+    raw = make_data(settings)[0]
+    monkeypatch.setattr(torch.Tensor, "to", to)
+    for kind in ("cpu", "cuda", "mps"):
+        raw.to(torch.device(kind))
+    assert copies == {("cpu", False), ("cuda", True), ("mps", False)}
