@@ -25,7 +25,7 @@ from tests import preloaded
 from tests.publish.support import Trained, make_trained
 from tests.recipe.support import RECIPE, copy_project
 from tests.report.support import COHORT, COSINE, LLR, make_experiment
-from tidyvoice.cli import app
+from tidyvoice.cli import app, spread
 from tidyvoice.config import ModelSettings
 from tidyvoice.data.manifest import Manifest, scan
 from tidyvoice.data.packing import write_shards
@@ -79,16 +79,25 @@ def require_triton() -> None:
     pytest.importorskip("triton", reason=reason)
 
 
-def invoke(*arguments: object) -> Result:
-    """`tidyvoice` with these arguments, in this process."""
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+def invoke(line: str, *more: object) -> Result:
+    """`tidyvoice` with the words of a line and further arguments, in this process."""
+    return CliRunner().invoke(app, spread([*line.split(), *map(str, more)]))
 
 
-def succeed(*arguments: object) -> str:
+def succeed(line: str, *more: object) -> str:
     """Return what `tidyvoice` prints with these arguments; it must succeed."""
-    result = invoke(*arguments)
+    result = invoke(line, *more)
     assert result.exit_code == 0, result.output
     return result.output
+
+
+def refusal(line: str, *more: object) -> str:
+    """Return the one line of a command that must fail."""
+    result = invoke(line, *more)
+    assert result.exit_code == 1, result.output
+    (message,) = result.output.strip().splitlines()
+    assert message.startswith("error: ")
+    return message
 
 
 def refused(call: Callable, *arguments: object, **options: object) -> str:

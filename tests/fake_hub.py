@@ -3,7 +3,6 @@
 import base64
 import hashlib
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,6 +13,7 @@ import torch
 import yaml
 from torch import nn
 
+from tests.local.server import listening
 from tests.preloaded import environment
 
 REPOSITORY = "someone/a-model"
@@ -69,14 +69,9 @@ class FakeHub(ThreadingHTTPServer):
 
 @contextmanager
 def fake_hub() -> Iterator[FakeHub]:
-    with FakeHub() as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
+    hub = FakeHub()
+    with listening(hub):
+        yield hub
 
 
 class _Handler(BaseHTTPRequestHandler):

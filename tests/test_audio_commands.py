@@ -11,19 +11,12 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from conftest import invoke, succeed
+from conftest import invoke, refusal, succeed
 
 import tidyvoice
 from tidyvoice import Gallery
 from tidyvoice.scoring.embeddings import load_embeddings
 from tidyvoice.verification import IDENTIFICATION
-
-
-def refuse(*arguments):
-    """Return the last line of a command that must fail."""
-    result = invoke(*arguments)
-    assert result.exit_code != 0
-    return result.stderr.splitlines()[-1]
 
 
 @pytest.fixture
@@ -54,8 +47,8 @@ def test_each_recording_has_a_channel_of_its_own(here):
     command = ("verify", "both.wav", "ann-2.wav")
     assert succeed(*command, "--channel", 1, "--channel", 0).startswith("the same speaker")
     assert succeed(*command).startswith("different speakers")
-    assert "ann-2.wav: no channel 1" in refuse(*command, "--channel", 1)
-    assert "--channel: 3 values" in refuse(*command, *["--channel", 0] * 3)
+    assert "ann-2.wav: no channel 1" in refusal(*command, "--channel", 1)
+    assert "--channel: 3 values" in refusal(*command, *["--channel", 0] * 3)
 
 
 def test_the_version_is_printed():
@@ -66,7 +59,7 @@ def test_a_model_without_a_verifier_gives_the_score_alone(here):
     (here / "model/verifier.json").unlink()
     assert "there is no threshold" in succeed("verify", "ann-1.wav", "ann-2.wav")
     succeed("enroll", "Ann", "ann-1.wav", "--voices", "voices.npz")
-    assert "no verifier" in refuse("identify", "ann-2.wav", "--voices", "voices.npz")
+    assert "no verifier" in refusal("identify", "ann-2.wav", "--voices", "voices.npz")
 
 
 def test_speakers_are_enrolled_identified_listed_and_deleted(here):
@@ -83,14 +76,14 @@ def test_speakers_are_enrolled_identified_listed_and_deleted(here):
     assert "bob-2.wav: Bob (threshold " in text
     assert "target false-alarm rate 20.00% for speech like that of known.npz" in text
     assert IDENTIFICATION in " ".join(succeed("identify", "--help").split())
-    assert "already" in refuse("enroll", "Bob", "bob-2.wav", *voices)
+    assert "already" in refusal("enroll", "Bob", "bob-2.wav", *voices)
     succeed("enroll", "Bob", "bob-2.wav", *voices, "--overwrite")
-    assert "nowhere.npz is missing" in refuse("identify", "ann-3.wav", "--voices", "nowhere.npz")
+    assert "nowhere.npz is missing" in refusal("identify", "ann-3.wav", "--voices", "nowhere.npz")
     assert re.search(r"^ +Ann: 2 recordings", succeed("voices", "voices.npz"), re.MULTILINE)
     rows = json.loads(succeed("voices", "voices.npz", "--remove", "Ann", "--json"))["enrolled"]
     assert [(row["name"], row["recordings"]) for row in rows] == [("Bob", 1)]
-    assert "'Ann' is not enrolled" in refuse("voices", "voices.npz", "--remove", "Ann")
-    assert "is missing" in refuse("voices", "nowhere/voices.npz", "--remove", "Ann")
+    assert "'Ann' is not enrolled" in refusal("voices", "voices.npz", "--remove", "Ann")
+    assert "is missing" in refusal("voices", "nowhere/voices.npz", "--remove", "Ann")
     assert not (here / "nowhere").exists()
 
 
@@ -117,7 +110,7 @@ def test_embeddings_go_to_a_table_or_to_json(here):
     assert (table.ids, table.trained_on) == (["ann-1.wav", "bob-1.wav"], ["somebody"])
     rows = json.loads(succeed("embed", "ann-1.wav", "bob-1.wav", "--json"))
     np.testing.assert_allclose([row["embedding"] for row in rows], table.vectors)
-    assert "--out" in refuse("embed", "ann-1.wav")
+    assert "--out" in refusal("embed", "ann-1.wav")
 
 
 DATA = "data/wav.scp data/utt2dur data/spk2utt data/terms data/shards/a.tar data/part-1-of-2/x"
@@ -145,7 +138,7 @@ def test_what_is_read_is_not_written_over(here, command, inputs):
         r"is an input|is a recording|belongs to the input|not a.* file|is a file|name of one line"
     )
     for name in inputs.split() + odd * (not command.startswith("fit")):
-        assert re.search(lost, refuse(*command.split(), name)), name
+        assert re.search(lost, refusal(*command.split(), name)), name
     assert before == {path: path.read_bytes() for path in here.rglob("*") if path.is_file()}
 
 
@@ -164,7 +157,7 @@ def test_a_poor_recording_warns_and_an_unfit_one_fails(here):
     soundfile.write("noise.wav", noise, 16000)
     soundfile.write("silent.wav", np.zeros(48000), 16000)
     assert "warning: noise.wav has a constant level" in succeed("verify", "noise.wav", "ann-1.wav")
-    assert "silent.wav is silent" in refuse("embed", "ann-1.wav", "silent.wav", "--out", "e.npz")
+    assert "silent.wav is silent" in refusal("embed", "ann-1.wav", "silent.wav", "--out", "e.npz")
     assert not (here / "e.npz").exists()
 
 
@@ -172,7 +165,7 @@ def test_a_verifier_is_fitted_and_refused(here):
     arguments = ("--embeddings", "known.npz", "--trials", "trials", "--mean", "known.npz")
     before = json.loads((here / "model/verifier.json").read_text())
     (here / "model/verifier.json").unlink()
-    assert "share 8 speakers" in refuse("fit-verifier", "--model", "model", *arguments)
+    assert "share 8 speakers" in refusal("fit-verifier", "--model", "model", *arguments)
     assert not (here / "model/verifier.json").exists()
     said = succeed("fit-verifier", "--model", "model", *arguments, "--allow-overlap")
     assert "200 target and 1,500 non-target trials" in said
@@ -182,7 +175,7 @@ def test_a_verifier_is_fitted_and_refused(here):
     notes = after.pop("notes")
     assert after == before
     assert (notes["embeddings"], notes["trials"]) == ("known.npz", "trials")
-    said = refuse("fit-verifier", "--model", "model", *arguments, "--cohort", "known.npz")
+    said = refusal("fit-verifier", "--model", "model", *arguments, "--cohort", "known.npz")
     assert "give both --cohort and" in said
     others = ("--cohort", "known.npz", "--cohort-utt2spk", "known/data/utt2spk", "--top-n", 5)
     said = succeed("fit-verifier", "--model", "model", *arguments, *others, "--allow-overlap")
@@ -192,6 +185,6 @@ def test_a_verifier_is_fitted_and_refused(here):
     state = torch.load("model/avg_model.pt")
     state["bottleneck.bias"] += 1
     torch.save(state, "model/avg_model.pt")
-    assert "verifier.json belongs to another model" in refuse("embed", "ann-1.wav", "--json")
-    said = refuse("fit-verifier", "--model", "model", *arguments, "--allow-overlap")
+    assert "verifier.json belongs to another model" in refusal("embed", "ann-1.wav", "--json")
+    said = refusal("fit-verifier", "--model", "model", *arguments, "--allow-overlap")
     assert "known.npz belongs to another model than model" in said

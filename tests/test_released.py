@@ -9,7 +9,7 @@ import pytest
 import soundfile
 import torch
 import yaml
-from conftest import fill_weights, invoke, refused, seeded, succeed
+from conftest import fill_weights, refusal, refused, seeded, succeed
 
 from tests.fake_hub import REPOSITORY, fake_hub, published_config, write_release
 from tests.local.corpora import tar, zipped
@@ -196,8 +196,7 @@ def test_wrong_sources_are_one_line(tmp_path, monkeypatch):
         (["nothing"], "nothing: no folder, archive (.zip, .tar.gz, .tgz, .tar), YAML file"),
         (["here", "--revision", "main"], "--revision main: here is not a repository"),
     ):
-        (line,) = invoke("fetch-model", *arguments, "--out", "out").output.splitlines()
-        assert line.startswith(f"error: {message}")
+        assert message in refusal("fetch-model", *arguments, "--out", "out")
         assert not (tmp_path / "out").exists()
 
 

@@ -6,7 +6,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from tests.scoring.support import refusal, succeed
+from tests.conftest import refusal, succeed
 from tidyvoice import submission
 from tidyvoice.scoring.lineage import write_with_lineage
 from tidyvoice.scoring.provenance import Remark, Source, Step

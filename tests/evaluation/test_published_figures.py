@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import succeed
+from conftest import refusal, succeed
 
 from tests.report.support import COHORT, COSINE, make_experiment
-from tests.scoring.support import refusal
 from tidyvoice.evaluation.categories import KINDS
 
 PUBLISHED = Path(__file__).parents[2] / "conf/tidyvoice/published.yaml"

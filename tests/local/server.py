@@ -22,9 +22,8 @@ class Server:
 
 
 @contextmanager
-def listening(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+def listening(server: ThreadingHTTPServer) -> Iterator[str]:
     """Answer requests at the address until the block ends."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:
@@ -67,5 +66,5 @@ def serving(**settings: object) -> Iterator[Server]:
         def log_message(self, *arguments: object) -> None:
             pass
 
-    with listening(Handler) as state.url:
+    with listening(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as state.url:
         yield state

@@ -10,7 +10,7 @@ from conftest import refused, require, write_corpus
 
 from local.fetch import fetch_dataset
 from tests.local.corpora import fail, pack, succeed
-from tests.local.server import BaseHTTPRequestHandler, listening
+from tests.local.server import BaseHTTPRequestHandler, ThreadingHTTPServer, listening
 from tidyvoice.data.manifest import Manifest
 from tidyvoice.errors import TidyVoiceError
 
@@ -65,7 +65,7 @@ def test_it_fetches_and_the_command_prepares(tmp_path):
 
     root, data = tmp_path / "corpus/TidyVoiceX_ASV", tmp_path / "data"
     command = ("tidyvoice", "--download", root.parent)
-    with listening(Handler) as url:
+    with listening(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as url:
         assert "no such key" in fail(*command, MDC_API_URL=url, MDC_API_KEY="bad")
         said = succeed(*command, MDC_API_URL=url, MDC_API_KEY="good")
     assert f"mdc-tidyvoicex.tar.gz: unpacking to {root}" in said

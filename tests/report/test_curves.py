@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests.report.support import plain_rates
-from tidyvoice.evaluation.languages import LanguageRow
+from tidyvoice.evaluation.categories import LanguageRow
 from tidyvoice.report.curves import LOG_ODDS, bayes_error, cost_curve, reliability
 from tidyvoice.report.matrix import matrix_picture, scale_top, step
 from tidyvoice.report.training_log import read_log

@@ -6,10 +6,9 @@ import re
 import shutil
 import xml.etree.ElementTree as ElementTree
 
-from conftest import succeed
+from conftest import refusal, succeed
 
 from tests.report.support import COSINE, LLR, OVERLAP, Page, make_experiment
-from tests.scoring.support import refusal
 
 
 def report(*arguments):

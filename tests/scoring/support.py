@@ -3,44 +3,23 @@
 from pathlib import Path
 
 import numpy as np
-from typer.testing import CliRunner
 
-from tidyvoice.cli import app, spread
+from tests.conftest import seeded, succeed
 from tidyvoice.evaluation.categories import evaluate
 from tidyvoice.scoring.embeddings import load_embeddings, save_embeddings
 from tidyvoice.scoring.trials import read_scores
 
 LANGUAGES = ("en", "fr", "sw")
-
-
 # Options that the commands of one folder share.
 COHORT = "--cohort train.npz --cohort-utt2spk train/utt2spk --top-n 20"
 DEV = "--scores dev.score --embeddings dev.npz --mean train.npz"
 
 
-def invoke(line: str, *more: object):
-    return CliRunner().invoke(app, spread([*line.split(), *map(str, more)]))
-
-
-def succeed(line: str, *more: object) -> str:
-    result = invoke(line, *more)
-    assert result.exit_code == 0, result.output
-    return result.output
-
-
-def refusal(line: str, *more: object) -> str:
-    result = invoke(line, *more)
-    assert result.exit_code == 1, result.output
-    (message,) = result.output.strip().splitlines()
-    assert message.startswith("error: ")
-    return message
-
-
 def write_set(folder: Path, name: str, first: int, speakers: int, trained_on: list[str]) -> None:
     """A data folder and embeddings: speaker, language and channel each pull at them."""
-    rng = np.random.Generator(np.random.PCG64([first, 21]))
+    rng = seeded(first, 21)
     voices = rng.standard_normal((speakers, 24))
-    tongues = np.random.Generator(np.random.PCG64(22)).standard_normal((3, 24))
+    tongues = seeded(22).standard_normal((3, 24))
     ids, vectors = [], []
     for speaker in range(speakers):
         for number in range(12):

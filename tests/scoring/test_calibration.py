@@ -6,13 +6,14 @@ import pytest
 from tests.conftest import refused
 from tidyvoice.scoring import calibration, metrics
 from tidyvoice.scoring.calibration import (
+    Calibration,
     Features,
     Origin,
     cross_fit,
     fit_calibration,
-    load_calibration,
 )
 from tidyvoice.scoring.trials import Trials
+from tidyvoice.settings import read_json
 
 SPEAKERS = 40
 IDS = [f"s{n % SPEAKERS:02d}/u{n}" for n in range(400)]
@@ -148,7 +149,7 @@ def test_a_calibration_comes_back_from_disk(tmp_path):
     origin = Origin(systems=(), speakers=("zoë",))
     made = fit_calibration(Features(trials, [scores], measure), origin=origin)
     made.save(tmp_path / "one.json")
-    read = load_calibration(tmp_path / "one.json")
+    read = read_json(Calibration, tmp_path / "one.json", "")
     assert read == made
     assert read.notes["targets"] == trials.label.sum()
 

@@ -1,14 +1,14 @@
-"""The four categories: which trials they hold, and what is not available."""
+"""The four categories and each language: which trials they hold, and what is not available."""
 
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import refused
+from conftest import refused, seeded
 
 from tidyvoice.errors import TidyVoiceError
-from tidyvoice.evaluation.categories import CATEGORIES, evaluate
-from tidyvoice.scoring.groups import languages_of, read_maps, speakers_of
+from tidyvoice.evaluation.categories import CATEGORIES, by_language, evaluate
+from tidyvoice.scoring.groups import Groups, languages_of, read_maps, speakers_of
 from tidyvoice.scoring.metrics import Costs, act_dcf, cllr, eer, min_dcf, sort_scores
 from tidyvoice.scoring.trials import ScoreTable, Trials
 
@@ -70,3 +70,34 @@ def test_languages_and_speakers_from_ids_and_from_tables(tmp_path):
     with pytest.raises(TidyVoiceError, match="another file has a speaker of 'a/en/1' already"):
         read_maps([tmp_path / "one", tmp_path / "one"], "speaker")
     assert speakers_of(replace(TRIALS, ids=list("abcdef"))) is None
+
+
+def test_each_language_and_pair_of_languages_holds_its_trials():
+    rng = seeded(0, 14)
+    ids = [f"s{n % 9}/{('en', 'fr', 'zh-CN', 'sw')[n % 4]}/{n}.wav" for n in range(72)]
+    enroll, test = rng.integers(0, 72, (2, 4000), dtype=np.int32)
+    # French speakers have no target trials with themselves.
+    label = ((enroll % 9) == (test % 9)) & ~((enroll % 4 == 1) & (test % 4 == 1))
+    scores = np.round(rng.standard_normal(4000) + 2 * label, 2)
+    trials = Trials(ids, enroll, test, label, "list")
+    languages = languages_of(trials)
+    # More pairs than a 16-bit number holds.
+    languages = Groups(languages.codes, [*languages.names, *(f"zzz-{n:03d}" for n in range(200))])
+    single, pairs = by_language(ScoreTable(trials, scores), languages, Costs(0.1))
+    spoken = np.array([i.split("/")[1] for i in ids])
+    one, other = spoken[enroll], spoken[test]
+    assert [row.languages[0] for row in single] == ["en", "fr", "sw", "zh-CN"]
+    assert len(pairs) == 10
+    for row in [*single, *pairs]:
+        mask = np.isin(one, row.languages) & np.isin(other, row.languages)
+        if len(row.languages) == 1:
+            mask = (one == row.languages[0]) | (other == row.languages[0])
+        elif row.languages[0] != row.languages[1]:
+            mask &= one != other
+        assert (row.targets, row.nontargets) == (label[mask].sum(), (~label[mask]).sum())
+        if row.languages == ("fr", "fr"):
+            assert (row.eer, row.min_dcf) == (None, None)
+        else:
+            assert row.eer == eer(scores[mask], label[mask])
+            assert row.min_dcf == min_dcf(scores[mask], label[mask], 0.1)
+    assert sum(row.targets + row.nontargets for row in pairs) == 4000

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from tests.scoring.support import refusal, succeed
+from tests.conftest import refusal, succeed
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Cohort, S-norm and AS-norm: against published numbers and their definition in float64."""
+"""Cosines, cohort, S-norm and AS-norm: against published numbers and their definitions."""
 
 from dataclasses import replace
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import refused, seeded
-from tidyvoice.scoring import normalization
+from tidyvoice.scoring import cosine, normalization
 from tidyvoice.scoring.cohort import speaker_cohort
 from tidyvoice.scoring.cosine import cosine_scores
 from tidyvoice.scoring.embeddings import Embeddings
@@ -36,6 +36,29 @@ def unit(vectors: np.ndarray, mean: np.ndarray = MEAN) -> np.ndarray:
 
 def normalized(table=SCORES, cohort=COHORT, mean=MEAN, method="asnorm", top_n=15):
     return normalize(table, TABLE, cohort, mean, method, top_n)
+
+
+@pytest.mark.parametrize("mean", [None, MEAN], ids=["raw", "centred"])
+@pytest.mark.parametrize("block", [2048, 7])
+def test_cosines_agree_with_the_definition(monkeypatch, block, mean):
+    monkeypatch.setattr(cosine, "BLOCK", block)
+    vectors = dict(zip(IDS, TABLE.vectors.astype(np.float64), strict=True))
+    vectors["u0"] = np.zeros(16)  # no trial uses it
+    m = 0.0 if mean is None else mean.astype(np.float64)
+    expected = []
+    for e, t in zip(TRIALS.enroll, TRIALS.test, strict=True):
+        x, y = vectors[LIST_IDS[e][:-4]] - m, vectors[LIST_IDS[t][:-4]] - m
+        expected.append(x @ y / np.sqrt((x @ x) * (y @ y)))
+    scores = cosine_scores(Embeddings(IDS, np.float32(list(vectors.values()))), TRIALS, mean)
+    assert scores.dtype == np.float32
+    np.testing.assert_allclose(scores, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(("value", "mean"), [(0, None), (np.nan, None), (2, np.full(16, 2 + 2e-7))])
+def test_vectors_without_direction_are_named(value, mean):
+    vectors = TABLE.vectors.copy()
+    vectors[4] = value
+    assert "embedding of 'u4'" in refused(cosine_scores, Embeddings(IDS, vectors), TRIALS, mean)
 
 
 def test_as_norm_gives_the_published_numbers(golden):

@@ -5,7 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from tests.scoring.support import COHORT, DEV, normalize, pooled, refusal, succeed
+from tests.conftest import refusal, succeed
+from tests.scoring.support import COHORT, DEV, normalize, pooled
 from tidyvoice.scoring.lineage import read_lineage
 from tidyvoice.scoring.trials import read_scores
 

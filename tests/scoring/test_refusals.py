@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.scoring.support import normalize, refusal, succeed
+from tests.conftest import refusal, succeed
+from tests.scoring.support import normalize
 from tidyvoice.scoring.embeddings import load_embeddings, save_embeddings
 
 pytestmark = pytest.mark.usefixtures("scored")

@@ -3,18 +3,7 @@
 import os
 import sys
 
-from tidyvoice.cli import (  # noqa: F401
-    audio,
-    data,
-    doctor,
-    evaluation,
-    export,
-    hub,
-    models,
-    runs,
-    scores,
-    training,
-)
+from tidyvoice.cli import audio, data, evaluation, models, scores, training  # noqa: F401
 from tidyvoice.cli.common import app
 
 

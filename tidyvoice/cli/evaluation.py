@@ -1,4 +1,4 @@
-"""Commands that evaluate score files."""
+"""Commands that evaluate score files and list experiments."""
 
 import json
 from dataclasses import asdict, replace
@@ -153,3 +153,20 @@ def report(
     content = {key: evaluation.to_json() for key, evaluation in evaluations.items()}
     lines = [brief_table(evaluations).to_text(), "", f"report: {page}"]
     emit(as_json, {"report": page, "systems": content}, lines)
+
+
+@command()
+def runs(
+    folders: Annotated[
+        list[Path] | None, typer.Argument(show_default="exp", help="folders with experiments")
+    ] = None,
+    as_json: common.AsJson = False,
+) -> None:
+    """List the experiments below folders, best EER first, with the settings that differ.
+
+    Example: tidyvoice runs exp/mini/pretrain exp/mini/finetune
+    """
+    from tidyvoice.runs import find_experiments, list_experiments
+
+    listing = list_experiments(find_experiments(folders or [Path("exp")]))
+    emit(as_json, listing.to_json(), [listing.to_text()])

@@ -10,7 +10,7 @@ from pathlib import Path
 from tidyvoice.encoder import SpeakerEncoder
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.packages import install_command
-from tidyvoice.report.page import style_sheet
+from tidyvoice.report.drawing import style_sheet
 
 HOST = "127.0.0.1"
 

@@ -8,7 +8,6 @@ import hashlib
 import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,14 +17,12 @@ from pydantic import TypeAdapter, ValidationError
 from tidyvoice.errors import TidyVoiceError, TidyVoiceWarning
 from tidyvoice.evaluation import categories
 from tidyvoice.evaluation.bootstrap import Resampled, resample, with_intervals
-from tidyvoice.evaluation.categories import OPERATING_POINTS, POOLED, Row
-from tidyvoice.evaluation.labels import read_labelled
-from tidyvoice.evaluation.languages import LanguageRow, by_language
-from tidyvoice.files import sha256, write_text
+from tidyvoice.evaluation.categories import OPERATING_POINTS, POOLED, LanguageRow, Row
+from tidyvoice.files import sha256, source_hash, write_text
 from tidyvoice.scoring.groups import Groups, languages_of, read_maps, speakers_of
 from tidyvoice.scoring.lineage import Lineage, lineage_path, read_lineage
 from tidyvoice.scoring.metrics import Costs
-from tidyvoice.scoring.trials import ScoreTable, checksum
+from tidyvoice.scoring.trials import ScoreTable, checksum, read_labelled
 from tidyvoice.settings import LARGEST_JSON
 
 LEAST = 100  # resamples; with fewer, an end of the interval is a single resample
@@ -172,7 +169,7 @@ def evaluate(
     table, groups, speakers = loaded or file.load()
     rows, draws = categories.evaluate(table, groups, points), None
     _warn_if_inverted(file.path, rows[0].eer)
-    single, pairs = by_language(table, groups, points[0]) if groups else ((), ())
+    single, pairs = categories.by_language(table, groups, points[0]) if groups else ((), ())
     if resamples and speakers:
         resampled = resample(table, groups, speakers, points, resamples)
         rows, draws = with_intervals(rows, resampled), _draws(resampled, speakers)
@@ -200,15 +197,8 @@ def _draws(resampled: dict[str, Resampled], speakers: Groups) -> Draws:
 def _checksums(file: ScoreFile) -> dict[str, str]:
     """Return the SHA-256 of the files that exist, by role, and of the code."""
     sums = {role: [sha256(p) for p in paths if p.is_file()] for role, paths in file.files().items()}
-    return {"code": _code(), **{role: " ".join(values) for role, values in sums.items() if values}}
-
-
-@cache
-def _code() -> str:
-    """Return the SHA-256 of the modules that define the metrics."""
-    root = Path(__file__).parents[1]
-    modules = sorted([*root.glob("evaluation/*.py"), *root.glob("scoring/*.py")])
-    return hashlib.sha256("".join(map(sha256, modules)).encode()).hexdigest()
+    by_role = {role: " ".join(values) for role, values in sums.items() if values}
+    return {"code": source_hash(), **by_role}
 
 
 def _read(path: Path) -> Evaluation | None:

@@ -4,10 +4,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from tidyvoice.evaluation.categories import CATEGORIES, POOLED, Interval
+from tidyvoice.evaluation.categories import CATEGORIES, POOLED, Interval, LanguageRow
 from tidyvoice.evaluation.differences import Difference, differences
 from tidyvoice.evaluation.evaluate import Evaluation
-from tidyvoice.evaluation.languages import LanguageRow
 from tidyvoice.scoring.lineage import Lineage
 from tidyvoice.scoring.provenance import UNKNOWN_ORIGIN
 

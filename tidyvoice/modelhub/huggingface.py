@@ -54,7 +54,6 @@ def upload(repository: str, folder: Path, private: bool = False) -> dict[str, An
     The same commit deletes all other files of a model from the repository, which would be taken for
     those of this one. ``private`` refuses a public repository.
     """
-    require_token()
     api, page = hub.HfApi(), f"{constants.ENDPOINT}/{repository}"
     with _one_line(repository):
         # Without the argument the settings of the account decide.

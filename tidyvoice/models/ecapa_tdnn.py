@@ -8,6 +8,7 @@ before it, and the embedding has no batch norm.
 Shapes: B utterances, T frames, F features, C channels, D dimensions of the embedding.
 """
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from functools import partial
 from typing import Annotated
@@ -24,16 +25,13 @@ SQUEEZED = 128
 AGGREGATED = 1536
 
 
-class ConvReLUNorm(nn.Module):
+class ConvReLUNorm(nn.Sequential):
     """Convolution that keeps the number of frames, ReLU, batch norm."""
 
     def __init__(self, in_channels: int, channels: int, kernel: int):
-        super().__init__()
-        self.conv = nn.Conv1d(in_channels, channels, kernel, padding=kernel // 2)
-        self.bn = nn.BatchNorm1d(channels)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.bn(self.conv(x).relu_())
+        conv = nn.Conv1d(in_channels, channels, kernel, padding=kernel // 2)
+        norm = nn.BatchNorm1d(channels)
+        super().__init__(OrderedDict(conv=conv, relu=nn.ReLU(inplace=True), bn=norm))
 
 
 class Res2Conv(nn.Module):

@@ -6,27 +6,28 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from html import escape
+from importlib import resources
 
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-# Colours on light paper. Each is also a variable of colours.css, which has those of dark mode.
-INK, MUTED, GRID, PAPER = "#1d1d1b", "#6a6a64", "#e3e1da", "#fdfdfb"
-SERIES = ("#1f5fa8", "#c4501b", "#2b7f62", "#7c4d9e", "#8f6c00")
+
+def style_sheet(name: str) -> str:
+    """Return one of the style sheets beside this file."""
+    return resources.files("tidyvoice.report").joinpath(name).read_text("utf-8")
+
+
+# Colours on light paper by variable. After "@media" the style sheet has those of dark mode.
+LIGHT, _, _ = style_sheet("colours.css").partition("@media")
+COLOURS = dict(re.findall(r"(--[\w-]+): (#\w{6});", LIGHT))
+INK, MUTED, GRID, PAPER = (COLOURS[f"--{name}"] for name in ("ink", "muted", "grid", "paper"))
+SERIES = tuple(COLOURS[f"--series-{number}"] for number in range(1, 6))
 # Ten steps of even lightness (Oklab, B. Ottosson, 2020), so that a heat map can be read in grey, in
 # print and by colour-blind readers.
-HEAT = (
-    *("#f0efe4", "#cddcd1", "#aac9be", "#86b7ab", "#69a1a5"),
-    *("#4c8a9e", "#2d7596", "#285d85", "#224674", "#1d2f63"),
-)
+HEAT = tuple(COLOURS[f"--heat-{number}"] for number in range(10))
 # Text on the middle steps: dark on a light page, light on a dark page.
-ON_MIDDLE = "#1d1d1c"
-VARIABLES = (
-    {INK: "--ink", MUTED: "--muted", GRID: "--grid", PAPER: "--paper", ON_MIDDLE: "--on-middle"}
-    | {colour: f"--series-{number}" for number, colour in enumerate(SERIES, 1)}
-    | {colour: f"--heat-{number}" for number, colour in enumerate(HEAT)}
-)
+ON_MIDDLE = COLOURS["--on-middle"]
 DASHES = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)))
 FONT = "system-ui, -apple-system, 'Segoe UI', 'Helvetica Neue', Arial, sans-serif"
 # Inches; at 72 units an inch a figure fits a telephone without scaling. Margins are fixed, so that
@@ -119,6 +120,6 @@ def picture(name: str, title: str, svg: str) -> Picture:
     inline = inline.replace("<svg", f'<svg role="img" aria-label="{escape(title)}"', 1)
     # Several figures share a page, so their ids must differ.
     inline = re.sub(r'( id="|url\(#|href="#)', rf"\g<1>{name}-", inline)
-    for colour, variable in VARIABLES.items():
+    for variable, colour in COLOURS.items():
         inline = inline.replace(colour, f"var({variable})")
     return Picture(name, title, inline, plain)

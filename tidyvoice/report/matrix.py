@@ -5,8 +5,8 @@ from html import escape
 
 import numpy as np
 
+from tidyvoice.evaluation.categories import LanguageRow
 from tidyvoice.evaluation.evaluate import Evaluation
-from tidyvoice.evaluation.languages import LanguageRow
 from tidyvoice.evaluation.tables import percent
 from tidyvoice.report.drawing import FONT, GRID, HEAT, INK, ON_MIDDLE, PAPER, Picture, picture
 

@@ -1,7 +1,6 @@
 """One self-contained HTML page about an experiment: no script, nothing loaded from elsewhere."""
 
 from collections.abc import Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from tidyvoice.evaluation.bootstrap import LEVEL
 from tidyvoice.evaluation.evaluate import Evaluation
 from tidyvoice.files import refuse_inputs, write_text
 from tidyvoice.record import package_versions, source_state
+from tidyvoice.report.drawing import style_sheet
 from tidyvoice.report.figures import bayes_error_picture, det_picture, reliability_picture
 from tidyvoice.report.system import Result, System, evaluate_system
 from tidyvoice.report.training_log import log_path
@@ -19,11 +19,6 @@ from tidyvoice.scoring.lineage import source
 from tidyvoice.scoring.provenance import FLAWS, describe
 
 KEPT = ("embeddings", "models")  # folders in which the page replaces no file
-
-
-def style_sheet(name: str) -> str:
-    """Return one of the style sheets beside this file."""
-    return resources.files("tidyvoice.report").joinpath(name).read_text("utf-8")
 
 
 def template(package: str, name: str, **filters: Any) -> Template:

@@ -28,7 +28,7 @@ from tidyvoice.errors import TidyVoiceError, TidyVoiceWarning
 from tidyvoice.files import write_text
 from tidyvoice.scoring.provenance import COMPARED, Remark, Source, Step
 from tidyvoice.scoring.trials import Trials
-from tidyvoice.settings import Strict, read_json
+from tidyvoice.settings import Strict
 
 RAREST = 1e-30  # prior whose weights do not overflow
 PRIOR = 0.01  # the challenge's
@@ -134,11 +134,6 @@ class Calibration(Strict):
     def save(self, path: str | Path) -> None:
         """Write the calibration as JSON; the same calibration gives the same bytes."""
         write_text(path, json.dumps(self.model_dump(mode="json"), indent=2) + "\n")
-
-
-def load_calibration(path: str | Path) -> Calibration:
-    """Read what ``Calibration.save`` wrote."""
-    return read_json(Calibration, path, "write it with `tidyvoice calibrate --save`")
 
 
 def check_measures(features: Features, listed: Source) -> list[Remark]:

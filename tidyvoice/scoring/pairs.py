@@ -74,12 +74,6 @@ def difference(left: Trials, right: Trials) -> str | None:
     return f"{ends}, but {long.source} has {len(long):,} lines"
 
 
-def same_trials(left: Trials, right: Trials) -> None:
-    """Make sure that two lists hold the same trials in the same order."""
-    if text := difference(left, right):
-        raise TidyVoiceError(f"{text}. Score the same trial list with each system.")
-
-
 def _line(trials: Trials, line: int) -> str:
     if trials.label is None:
         return trials.pair(line)

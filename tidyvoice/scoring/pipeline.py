@@ -8,22 +8,23 @@ from tidyvoice.errors import TidyVoiceError
 from tidyvoice.scoring import lineage
 from tidyvoice.scoring.calibration import (
     PRIOR,
+    Calibration,
     Features,
     Origin,
     check_measures,
     cross_fit,
     fit_calibration,
-    load_calibration,
 )
 from tidyvoice.scoring.cosine import cosine_scores
 from tidyvoice.scoring.groups import read_maps, speakers_of
 from tidyvoice.scoring.language_norm import normalize_by_language
 from tidyvoice.scoring.leaks import LeakGuard, People
 from tidyvoice.scoring.normalization import normalize
-from tidyvoice.scoring.pairs import same_trials
+from tidyvoice.scoring.pairs import difference
 from tidyvoice.scoring.provenance import UNKNOWN_ORIGIN, Remark, Source, Step
 from tidyvoice.scoring.tables import Tables
 from tidyvoice.scoring.trials import ScoreTable, read_scores, read_trials
+from tidyvoice.settings import read_json
 
 BY_LANGUAGE = "language"
 # Of the scores in a fit, which squares them: the largest, and the least difference of two.
@@ -120,7 +121,7 @@ def calibrate_scores(
         calibration = fit_calibration(labelled, prior, origin)
         settings = {"trials": len(labelled.trials)}
     elif use:
-        calibration = load_calibration(use)
+        calibration = read_json(Calibration, use, "write it with `tidyvoice calibrate --save`")
         origin = calibration.origin or Origin(systems=((),) * len(apply))
         fitted = People.named("calibration", use, origin.speakers)
         inputs = [lineage.source("calibration", use, fitted.source.speakers)]
@@ -173,8 +174,8 @@ def _features(
     for path in paths:
         table = read_scores(path)
         trials = trials or table.trials
-        if scores:
-            same_trials(trials, table.trials)
+        if scores and (text := difference(trials, table.trials)):
+            raise TidyVoiceError(f"{text}. Score the same trial list with each system.")
         low, high = table.scores.min(), table.scores.max()
         if (high - low < LEAST and len(trials) > 1) or max(-low, high) > LARGEST:
             fix = f"Give scores that differ by {LEAST:g} or more, within ±{LARGEST:g}."

@@ -12,7 +12,7 @@ import hashlib
 import io
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
@@ -140,6 +140,27 @@ def read_scores(path: str | Path) -> ScoreTable:
     return _read(path, _score_columns, SCORE_FORMAT)
 
 
+def read_labelled(scores: str | Path, key: str | Path | None = None) -> ScoreTable:
+    """Read a score file; the trial list ``key`` gives the labels of its pairs (enroll, test).
+
+    The order of ``key`` does not matter. A pair that is in only one of the two files is an error,
+    and so is a score with another label.
+    """
+    table = read_scores(scores)
+    if key is None:
+        return table
+    trials, labelled = table.trials, read_trials(key)
+    if labelled.label is None:
+        forms = "'1|0 enroll test' or 'enroll test target|nontarget'"
+        raise TidyVoiceError(f"{key}:1: a list without labels. Give lines {forms}.")
+    # Joining 12 million pairs takes seconds, this comparison 0.1 s.
+    same = len(trials) == len(labelled) and trials.first_other(labelled) is None
+    label = labelled.label if same else _joined(trials, labelled)
+    if trials.label is not None:
+        trials.refuse(label != trials.label, f"has another label in {key}; remove the wrong one")
+    return ScoreTable(replace(trials, label=label), table.scores)
+
+
 def write_scores(path: str | Path, table: ScoreTable) -> None:
     """Write a score file; a score that is not finite is an error."""
     path = Path(path)
@@ -241,3 +262,18 @@ def _check_repetitions(trials: Trials) -> None:
             fix = "Remove the wrong lines."
             raise TidyVoiceError(f"{text}, {wrong:,} of them with the other label. {fix}")
     warnings.warn(f"{text}; each counts", TidyVoiceWarning, stacklevel=4)
+
+
+def _joined(trials: Trials, key: Trials) -> np.ndarray:
+    """Look up the label of each trial by its pair: bool [T]."""
+    rows = _match(key.ids, key.source, trials.ids, trials.source)
+    scored = pl.DataFrame({"pair": trials.enroll.astype(np.int64) << 32 | trials.test})
+    # An id without a score makes the pair negative.
+    pairs = {"pair": rows[key.enroll] << 32 | rows[key.test], "label": key.label}
+    listed = pl.DataFrame(pairs).unique("pair", keep="any")
+    label = scored.join(listed, on="pair", how="left", maintain_order="left")["label"]
+    advice = "give the list that was scored"
+    trials.refuse(label.is_null().to_numpy(), f"is not in {key.source}; {advice}")
+    extra = ~pl.Series(pairs["pair"]).is_in(scored["pair"].implode()).to_numpy()
+    key.refuse(extra, f"has no score in {trials.source}; {advice}")
+    return label.to_numpy()
