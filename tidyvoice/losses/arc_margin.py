@@ -5,7 +5,6 @@ continues with the slope of cos(theta), so that angles keep their order and grad
 """
 
 import math
-from dataclasses import dataclass
 from typing import Annotated
 
 import torch
@@ -13,7 +12,7 @@ from pydantic import Field
 from torch import Tensor
 
 from tidyvoice.errors import TidyVoiceError
-from tidyvoice.losses.registry import LOSSES, Head
+from tidyvoice.losses.registry import LOSSES, Head, Scale
 
 # Keeps the gradient of the square root finite where a cosine is one (its limit is infinite).
 SINE_FLOOR = 1e-12
@@ -55,7 +54,6 @@ class AMSoftmax(Head):
 
 
 @LOSSES.register("ArcMargin")
-@dataclass(eq=False, repr=False)
 class ArcMargin(Head):
     """Cosine classifier that adds a margin to the target angle.
 
@@ -68,14 +66,22 @@ class ArcMargin(Head):
         easy_margin: apply the margin only where theta < pi/2.
     """
 
-    easy_margin: bool = False
+    def __init__(
+        self,
+        embed_dim: int,
+        num_classes: int,
+        scale: Scale = 32.0,
+        margin: float = 0.2,
+        easy_margin: bool = False,
+    ):
+        super().__init__(embed_dim, num_classes, scale, margin)
+        self.easy_margin = easy_margin
 
     def target_similarity(self, cosine: Tensor) -> Tensor:
         return add_margin(cosine, self.margin, self.easy_margin)
 
 
 @LOSSES.register("SubCentreArcMargin")
-@dataclass(eq=False, repr=False)
 class SubCentreArcMargin(ArcMargin):
     """``ArcMargin`` on the highest cosine of each class' K centres, against harder impostors.
 
@@ -94,16 +100,23 @@ class SubCentreArcMargin(ArcMargin):
         penalty: in radians.
     """
 
-    sub_centres: Annotated[int, Field(ge=1, le=100)] = 3
-    top_k: Annotated[int, Field(ge=0, le=10**6)] = 5
-    penalty: Annotated[float, Field(ge=0, lt=1.6)] = 0.06
-
-    def __post_init__(self):
-        if self.top_k >= self.num_classes:
-            problem = f"top_k {self.top_k} is not below {self.num_classes} classes"
-            raise TidyVoiceError(f"{problem}: set it lower")
-        self.rows_per_class = self.sub_centres
-        super().__post_init__()
+    def __init__(
+        self,
+        embed_dim: int,
+        num_classes: int,
+        scale: Scale = 32.0,
+        margin: float = 0.2,
+        easy_margin: bool = False,
+        sub_centres: Annotated[int, Field(ge=1, le=100)] = 3,
+        top_k: Annotated[int, Field(ge=0, le=10**6)] = 5,
+        penalty: Annotated[float, Field(ge=0, lt=1.6)] = 0.06,
+    ):
+        if top_k >= num_classes:
+            raise TidyVoiceError(f"top_k {top_k} is not below {num_classes} classes: set it lower")
+        self.rows_per_class = sub_centres
+        super().__init__(embed_dim, num_classes, scale, margin, easy_margin)
+        self.top_k = top_k
+        self.penalty = penalty
 
     def cosines(self, embeddings: Tensor) -> Tensor:
         of_centres = super().cosines(embeddings)

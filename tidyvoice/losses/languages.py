@@ -4,7 +4,6 @@ Each maps embeddings [B x D], classes int64 [B] and languages int64 [B] (-1: unk
 the loss and to a number to log. The terms compute in float32, also under autocast.
 """
 
-from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -44,7 +43,6 @@ class LanguageAdversary(nn.Module):
         return total / count, ((logits.argmax(dim=1) == languages) & mask).sum() / count
 
 
-@dataclass(eq=False, repr=False)
 class CrossLanguageContrast(nn.Module):
     """Contrastive loss between a speaker's utterances in different languages.
 
@@ -55,12 +53,16 @@ class CrossLanguageContrast(nn.Module):
     mean over the utterances that have a positive; the number to log is the loss without its weight.
     """
 
-    temperature: float = 0.1
-    negatives: Literal["all", "same_language"] = "all"
-    weight: float = 0.1
-
-    def __post_init__(self):
+    def __init__(
+        self,
+        temperature: float = 0.1,
+        negatives: Literal["all", "same_language"] = "all",
+        weight: float = 0.1,
+    ):
         super().__init__()
+        self.temperature = temperature
+        self.negatives = negatives
+        self.weight = weight
 
     def forward(
         self, embeddings: Tensor, labels: Tensor, languages: Tensor

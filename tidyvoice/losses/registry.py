@@ -1,6 +1,5 @@
 """The registry of losses over speaker classes, and what they have in common."""
 
-from dataclasses import dataclass
 from typing import Annotated
 
 import torch
@@ -11,13 +10,14 @@ from torch.nn import functional as F
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.settings.registry import Registry
 
+Scale = Annotated[float, Field(gt=0, le=1000)]
 
-@dataclass(eq=False, repr=False)
+
 class Head(nn.Module):
     """A loss of the cosines between embeddings and the weights of classes.
 
     It computes in float32 at least, also under autocast: half precision rounds the margin away.
-    A subclass defines how cosines change, and the loss of the logits; its settings are fields.
+    A subclass defines how cosines change, and the loss of the logits.
 
     Shapes: B embeddings of D dimensions, C classes, labels int64 [B] in 0..C-1.
 
@@ -29,17 +29,15 @@ class Head(nn.Module):
     """
 
     rows_per_class = 1
-    embed_dim: int
-    num_classes: int
-    scale: Annotated[float, Field(gt=0, le=1000)] = 32.0
-    margin: float = 0.2
 
-    def __post_init__(self):
+    def __init__(self, embed_dim: int, num_classes: int, scale: Scale = 32.0, margin: float = 0.2):
         super().__init__()
-        if self.num_classes < 2:
-            raise TidyVoiceError(f"num_classes is {self.num_classes}: a loss needs two classes")
-        rows = self.num_classes * self.rows_per_class
-        self.weight = nn.Parameter(torch.empty(rows, self.embed_dim))
+        if num_classes < 2:
+            raise TidyVoiceError(f"num_classes is {num_classes}: a loss needs two classes")
+        self.num_classes = num_classes
+        self.scale = scale
+        self.margin = margin
+        self.weight = nn.Parameter(torch.empty(num_classes * self.rows_per_class, embed_dim))
         nn.init.xavier_uniform_(self.weight)
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:

@@ -6,7 +6,6 @@ Han, Chen, Qian: Exploring Binary Classification Loss for Speaker Verification, 
 """
 
 import math
-from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import torch
@@ -16,14 +15,13 @@ from torch.nn import functional as F
 
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.losses.arc_margin import add_margin, subtract_margin
-from tidyvoice.losses.registry import LOSSES, Head
+from tidyvoice.losses.registry import LOSSES, Head, Scale
 
 FAR = 30.0  # a logit where the sigmoid is flat
 HALVINGS = 24  # of a range of about 140, to 1e-5
 
 
 @LOSSES.register("SphereFace2")
-@dataclass(eq=False, repr=False)
 class SphereFace2(Head):
     """One logistic regression a class: is the embedding of this speaker or not?
 
@@ -48,12 +46,20 @@ class SphereFace2(Head):
         bias: b, a scalar.
     """
 
-    margin_type: Literal["C", "A"] = "C"
-    balance: Annotated[float, Field(gt=0, lt=1)] = 0.7
-    t: Annotated[float, Field(ge=1, le=100)] = 3.0
-
-    def __post_init__(self):
-        super().__post_init__()
+    def __init__(
+        self,
+        embed_dim: int,
+        num_classes: int,
+        scale: Scale = 32.0,
+        margin: float = 0.2,
+        margin_type: Literal["C", "A"] = "C",
+        balance: Annotated[float, Field(gt=0, lt=1)] = 0.7,
+        t: Annotated[float, Field(ge=1, le=100)] = 3.0,
+    ):
+        super().__init__(embed_dim, num_classes, scale, margin)
+        self.margin_type = margin_type
+        self.balance = balance
+        self.t = t
         self.bias = nn.Parameter(torch.tensor(self._first_bias()))
 
     def _first_bias(self) -> float:
