@@ -10,7 +10,8 @@ is trained. Operations are counted as those of convolutions and matrix products
 (``torch.utils.flop_counter``), and the speed that is compared with is that of a product of two
 2048 x 2048 matrices on the CPU, measured before and after each (see ``training_options.py``). The
 options take turns, shares are medians over the runs. On a GPU only the speed relative to real time
-means something; it has not been measured. ``training_step.py extract`` models it.
+means something. It has not been measured, but modelled (see ``training_step.py``): that is printed
+beside it.
 
 Then many short utterances through a narrow model: once without a stop, and once killed twice and
 started again, the last time as two processes. The tables must be the same bytes, and the memory
@@ -34,10 +35,12 @@ import torchaudio
 from torch._subclasses import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 from training_options import shares
+from training_step import GPUS, hours
 
 from tidyvoice.config import ModelSettings
 from tidyvoice.data.manifest import scan
 from tidyvoice.encoder import SpeakerEncoder
+from tidyvoice.encoder.embedder import PRECISIONS
 from tidyvoice.extraction.extract import extract
 from tidyvoice.files import sha256
 from tidyvoice.frontends import FrontendSettings
@@ -126,6 +129,9 @@ def speed(args: argparse.Namespace, root: Path) -> None:
     )
     for option, (share, took) in shares(options, total, args.runs).items():
         print(f"{option}: {share:.2f} of the product's speed, {seconds / took:.1f} x real time")
+    for precision in PRECISIONS:
+        speeds = (f"{gpu} {1 / hours(gpu, 'extract', '1', precision):,.0f}" for gpu in GPUS)
+        print(f"modelled, x real time in {precision} at 64 planes: {', '.join(speeds)}")
     found = load_embeddings(root / "e.npz")
     wanted = plain_loop(encoder, [root / "corpus" / name for name in found.ids])
     distance = np.linalg.norm(found.vectors - wanted, axis=1) / np.linalg.norm(wanted, axis=1)

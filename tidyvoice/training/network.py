@@ -136,7 +136,7 @@ def build_network(
         checkpoint_activations(model.blocks())
     trunk = model.trunk()
     # Convolutions take this layout without reordering. With few channels its backward pass on the
-    # CPU is several times faster than that of the other layout (benchmarks/training_step.py).
+    # CPU is several times faster than that of the other layout (benchmarks/training_options.py).
     if channels_last:
         model.to(memory_format=torch.channels_last)
     if compiled:
