@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterator
 from contextlib import closing, nullcontext
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -96,21 +97,9 @@ class Trainer:
                 if how != self._how:
                     self._build(how)
                 if newest:
-                    with reading(newest[0], "checkpoint of this training", checkpoint.REMOVE):
-                        checkpoint.restore(
-                            newest[1], self.network, self.step.optimizer, self.world.device
-                        )
-                if not newest:
-                    self._begin(tracker)
-                elif self.iteration == self.total:
-                    tracker.say(f"already finished, at step {self.total}")
+                    self._restore(*newest, tracker)
                 else:
-                    tracker.say(f"resuming at step {self.iteration} of {self.total}")
-                    if newest[1]["source"] != self.source:
-                        tracker.say(
-                            f"warning: another version of the code wrote {newest[0]}; the result "
-                            "may differ from that of an uninterrupted training"
-                        )
+                    self._begin(tracker)
                 if self.world.is_first:
                     self.settings.save(self.folder / "config.yaml")
                     if self.iteration < self.total:
@@ -118,6 +107,19 @@ class Trainer:
                         for line in record_run(self.folder, self.inputs, seed, self.total):
                             tracker.say(f"changed since the first run: {line}")
                 self._train(tracker)
+
+    def _restore(self, path: Path, state: dict[str, Any], tracker: Tracker) -> None:
+        with reading(path, "checkpoint of this training", checkpoint.REMOVE):
+            checkpoint.restore(state, self.network, self.step.optimizer, self.world.device)
+        if self.iteration == self.total:
+            tracker.say(f"already finished, at step {self.total}")
+            return
+        tracker.say(f"resuming at step {self.iteration} of {self.total}")
+        if state["source"] != self.source:
+            tracker.say(
+                f"warning: another version of the code wrote {path}; the result may differ from "
+                "that of an uninterrupted training"
+            )
 
     def _begin(self, tracker: Tracker) -> None:
         """Describe the training and load its initial weights."""
