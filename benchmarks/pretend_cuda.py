@@ -289,7 +289,7 @@ class PretendCuda:
         return bool(self.kernels)
 
     def _factory(self, name: str, function: Callable) -> Callable:
-        def made(*args: Any, **kwargs: Any) -> Tensor:
+        def factory(*args: Any, **kwargs: Any) -> Tensor:
             device = kwargs.get("device")
             if device is None or torch.device(device).type != "cuda":
                 return function(*args, **kwargs)
@@ -297,7 +297,7 @@ class PretendCuda:
                 self.wait("a copy from the host")
             return self._on_device(function(*args, **{**kwargs, "device": "cpu"}))
 
-        return made
+        return factory
 
     def _on_device(self, tensor: Tensor) -> CudaTensor:
         return CudaTensor(tensor.detach() if self.values else tensor.detach().to("meta"))

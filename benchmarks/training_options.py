@@ -28,6 +28,7 @@ from training_step import CONF, build
 
 from tidyvoice.config import load_experiment
 from tidyvoice.models import simam_resnet
+from tidyvoice.training.measurement import product_speed
 
 OPTIONS = {
     "eager": (),
@@ -38,30 +39,22 @@ OPTIONS = {
 }
 
 
-def product_speed(a: Tensor) -> float:
-    """Operations a second of a matrix product, the best of three."""
-    best = float("inf")
-    for _ in range(3):
-        start = time.perf_counter()
-        torch.mm(a, a)
-        best = min(best, time.perf_counter() - start)
-    return 2 * len(a) ** 3 / best
-
-
 def shares(
     options: dict[str, Callable[[], object]], operations: int, runs: int
 ) -> dict[str, tuple[float, float]]:
     """Return the median share of the product's speed, and the median seconds, of each option."""
     a = torch.randn(2048, 2048)
-    found: dict[str, list[tuple[float, float]]] = {option: [] for option in options}
+    results: dict[str, list[tuple[float, float]]] = {option: [] for option in options}
     for _ in range(runs):
         for option, run in options.items():
             before, start = product_speed(a), time.perf_counter()
             run()
             seconds = time.perf_counter() - start
             speed = statistics.mean((before, product_speed(a)))
-            found[option].append((operations / seconds / speed, seconds))
-    return {name: tuple(map(statistics.median, zip(*x, strict=True))) for name, x in found.items()}
+            results[option].append((operations / seconds / speed, seconds))
+    return {
+        name: tuple(map(statistics.median, zip(*x, strict=True))) for name, x in results.items()
+    }
 
 
 def plain(x: Tensor, residual: Tensor) -> Tensor:
@@ -86,9 +79,9 @@ def main() -> None:
         step()  # a warm-up
     operations = counter.get_total_flops()
     print(f"{torch.get_num_threads()} threads, {operations / 1e9:,.0f} GFLOP a step")
-    found = shares(steps, operations, runs=5)
-    for option, (share, _) in found.items():
-        compared = share / found["eager"][0]
+    results = shares(steps, operations, runs=5)
+    for option, (share, _) in results.items():
+        compared = share / results["eager"][0]
         print(f"{option}: {share:.2f} of the product's speed, {compared:.2f} of eager")
 
 

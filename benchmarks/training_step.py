@@ -223,8 +223,8 @@ def renewed(path: Path) -> str:
     """Return the text of one of ``FILES`` with its modelled figures renewed."""
 
     def times(row: re.Match[str]) -> str:
-        found = [hours(gpu, *row[2].split()) for gpu in GPUS]
-        return f"{row[1]} {' | '.join(map(number, [*found, 2 * found[0]]))} |"
+        values = [hours(gpu, *row[2].split()) for gpu in GPUS]
+        return f"{row[1]} {' | '.join(map(number, [*values, 2 * values[0]]))} |"
 
     def peak(row: re.Match[str]) -> str:
         options = map("{}={}".format, CHOICES, row[3].split(" | "))
@@ -233,8 +233,8 @@ def renewed(path: Path) -> str:
 
     text = path.read_text()
     if path in CONFIGS:
-        found = ", ".join(f"{gpu} {number(hours(gpu, path))} h" for gpu in GPUS)
-        return re.sub(f"{re.escape(TIME)}.*", f"{TIME} {found}.", text)
+        times_by_gpu = ", ".join(f"{gpu} {number(hours(gpu, path))} h" for gpu in GPUS)
+        return re.sub(f"{re.escape(TIME)}.*", f"{TIME} {times_by_gpu}.", text)
     if path.name == "real-data.md":
         return re.sub(r"^(\| [^|]* \| `((?:conf/|extract )[^`]*)` \|).*", times, text, flags=re.M)
     return re.sub(r"^(\| .*GB \| `(conf/\S*)` \| (.*) \|) [^|]* \|$", peak, text, flags=re.M)
@@ -262,8 +262,8 @@ def show(config: str, overrides: list[str]) -> None:
     settings = load_experiment(config, overrides)
     counted = count(settings.model_dump_json())
     print(f"{'counted in a step':27}{'GB':>8}{'TFLOP':>8}{'launches':>10}")
-    for part, found in {**counted.parts, "all": list(chain(*counted.parts.values()))}.items():
-        moved, flop, launches = map(sum, zip(*(one[1:] for one in found), strict=True))
+    for part, operations in {**counted.parts, "all": list(chain(*counted.parts.values()))}.items():
+        moved, flop, launches = map(sum, zip(*(one[1:] for one in operations), strict=True))
         print(f"{part:27}{moved / 1e9:8.1f}{flop / 1e12:8.2f}{launches:10,}")
     print(f"peak {counted.gib:.1f} GiB; the host waits {len(counted.waits)} times")
     print(f"{'modelled':10}{'chunks':>10}{'ms a step':>12}{'chunks/s':>11}{'hours':>9}")

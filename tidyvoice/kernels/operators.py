@@ -52,16 +52,16 @@ def _partials(C, COLUMNS: tl.constexpr):
     """Return offsets and mask [SPLITS x COLUMNS] of all splits in [B x splits x C]."""
     splits = tl.arange(0, _SPLITS)[:, None]
     row = tl.program_id(2) * tl.num_programs(1)
-    places, known = _numbers(row, C, COLUMNS)
-    return places[None, :] + splits * C, (splits < tl.num_programs(1)) & known[None, :]
+    places, valid = _numbers(row, C, COLUMNS)
+    return places[None, :] + splits * C, (splits < tl.num_programs(1)) & valid[None, :]
 
 
 @triton.jit
 def _store_partials(first, first_value, second, second_value, C, COLUMNS: tl.constexpr):
     row = tl.program_id(2) * tl.num_programs(1) + tl.program_id(1)
-    places, known = _numbers(row, C, COLUMNS)
-    tl.store(first + places, first_value, known)
-    tl.store(second + places, second_value, known)
+    places, valid = _numbers(row, C, COLUMNS)
+    tl.store(first + places, first_value, valid)
+    tl.store(second + places, second_value, valid)
 
 
 @triton.jit(do_not_specialize=["tiles"])
@@ -105,9 +105,9 @@ def simam_output(
     square = tl.load(squares + places, mask, other=0.0) + counts * deviation * deviation
     scale = 0.5 * tl.rsqrt(tl.sum(square, 0) / (P - 1) + _LAMBDA)
     if tl.program_id(1) == 0:
-        numbers, known = _numbers(tl.program_id(2), C, COLUMNS)
-        tl.store(mean + numbers, centre, known)
-        tl.store(root + numbers, scale, known)
+        numbers, valid = _numbers(tl.program_id(2), C, COLUMNS)
+        tl.store(mean + numbers, centre, valid)
+        tl.store(root + numbers, scale, valid)
     for number in range(tiles):
         offsets, inside = _tile(number, tiles, P, C, p_stride, c_stride, ROWS, COLUMNS)
         value = tl.load(x + offsets, inside, other=0.0).to(tl.float32)
@@ -120,9 +120,9 @@ def simam_output(
 
 @triton.jit
 def _saved(mean, root, C, COLUMNS: tl.constexpr):
-    places, known = _numbers(tl.program_id(2), C, COLUMNS)
-    mean = tl.load(mean + places, known, other=0.0)
-    root = tl.load(root + places, known, other=0.0)
+    places, valid = _numbers(tl.program_id(2), C, COLUMNS)
+    mean = tl.load(mean + places, valid, other=0.0)
+    root = tl.load(root + places, valid, other=0.0)
     return mean[None, :], root[None, :]
 
 
