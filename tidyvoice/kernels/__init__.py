@@ -34,7 +34,7 @@ def usable(name: str, device: torch.device, dtype: torch.dtype) -> bool:
     """Return whether the operator ``tidyvoice::{name}`` works for tensors of this kind.
 
     The first call for a CUDA device compiles the operator and compares it with PyTorch. If that
-    fails, it warns, and the caller uses PyTorch's own operations. Later calls cost nothing.
+    fails, it warns, and the caller uses PyTorch's own operations. Later calls return the same.
     """
     return device.type == "cuda" and name not in replaced and passes(name, device, dtype)
 
@@ -52,10 +52,12 @@ def passes(name: str, device: torch.device, dtype: torch.dtype) -> bool:
         raise
     except Exception as error:  # compilers and drivers raise exceptions of many types
         lines = str(error).strip().splitlines() or [type(error).__name__]
+        hint = "Triton needs a C compiler and Python's header files"
+        if isinstance(error, AssertionError):
+            hint = "Its results are wrong: report the GPU and the versions of torch and triton"
         warnings.warn(
             f"the Triton kernel {name} does not work on {device} ({lines[0][:LONGEST_REASON]}). "
-            "Slower PyTorch operations replace it, and the run continues. "
-            "Triton needs a C compiler and Python's header files",
+            "Slower PyTorch operations replace it, and the run continues. " + hint,
             TidyVoiceWarning,
             stacklevel=4,
         )
@@ -64,9 +66,10 @@ def passes(name: str, device: torch.device, dtype: torch.dtype) -> bool:
 
 
 def _check_simam(device: torch.device, dtype: torch.dtype) -> None:
-    # Multiples of 16 as in training, which then needs no further compilation. Channels last.
-    maps = torch.arange(3 * 2 * 16 * 16 * 32, device=device).sin().to(dtype)
-    *inputs, weight = maps.view(3, 2, 16, 16, 32).permute(0, 1, 4, 2, 3)
+    # Channels last, and multiples of 16 as in training, which then needs no further compilation.
+    # 2,400 positions: programs have two tiles each, and the last tile is not full.
+    maps = torch.arange(3 * 2 * 48 * 50 * 32, device=device).sin().to(dtype)
+    *inputs, weight = maps.view(3, 2, 48, 50, 32).permute(0, 1, 4, 2, 3)
     inputs = [each.detach().requires_grad_() for each in inputs]
     ours = torch.ops.tidyvoice.simam_residual(*inputs)[0]
     wanted = _plain_simam(*(each.double() for each in inputs))

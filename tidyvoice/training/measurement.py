@@ -37,6 +37,7 @@ TOLERANCE = {"float32": 2e-3, "bf16": 2e-2}
 # Of the norm of the first gradient, since losses at this rate hardly show a wrong backward pass.
 # Rounding moves it more: between the layouts by 4e-3 in float32 and 3e-2 in bfloat16.
 GRADIENT_TOLERANCE = 0.2
+UNLIMITED = 1e30  # norm of a gradient
 
 
 class Combination(Strict):
@@ -44,20 +45,21 @@ class Combination(Strict):
 
     compile: bool  # torch.compile of the model's trunk
     channels_last: bool = True
-    cudnn_benchmark: bool = False
     plain: bool = False  # PyTorch's operations instead of SimAM's Triton kernels
 
     def __str__(self) -> str:
-        names = {"compile": self.compile, "cudnn.benchmark": self.cudnn_benchmark}
-        names["no Triton kernels"] = self.plain
+        names = {"compile": self.compile, "no Triton kernels": self.plain}
         layout = "channels last" if self.channels_last else "contiguous"
         return ", ".join([layout, *(name for name, used in names.items() if used)])
 
     @contextmanager
     def applied(self) -> Iterator[None]:
-        """Switch cuDNN and the kernels; layout and compilation belong to the network."""
+        """Switch the kernels, and cuDNN's search; the network has the rest.
+
+        All combinations search, because cuDNN keeps the first algorithm of a shape in a process.
+        """
         before = torch.backends.cudnn.benchmark
-        torch.backends.cudnn.benchmark = self.cudnn_benchmark
+        torch.backends.cudnn.benchmark = True
         try:
             with kernels.without("simam_residual") if self.plain else nullcontext():
                 yield
@@ -93,18 +95,28 @@ class Trial(NamedTuple):
         return same and isclose(self.gradient, other.gradient, rel_tol=GRADIENT_TOLERANCE)
 
 
-def combinations(settings: Experiment, device: torch.device) -> list[Combination]:
-    """Return the combinations to measure, first the reference of PyTorch's own operations."""
+def combinations(
+    settings: Experiment, device: torch.device, processes: int = 1
+) -> list[Combination]:
+    """Return the combinations to measure, first the reference of PyTorch's own operations.
+
+    A trial runs in one process. With several, torch.compile makes other code (it divides the
+    network where gradients are exchanged), so that it is not tried.
+    """
     on_cuda, wanted = device.type == "cuda", settings.model.compile
-    free = on_cuda and not wanted and not settings.model.activation_checkpointing
-    names = ("compile", "channels_last", "cudnn_benchmark")
-    values = ((False, True) if free else (wanted,), (True, False), (False, True)[: 1 + on_cuda])
-    others = [Combination(**dict(zip(names, each, strict=True))) for each in product(*values)]
+    free = on_cuda and processes == 1 and not wanted
+    free = free and not settings.model.activation_checkpointing
+    values = product((False, True) if free else (wanted,), (True, False))
+    others = [Combination(compile=compiled, channels_last=last) for compiled, last in values]
     return list(dict.fromkeys([Combination(compile=False, plain=on_cuda), *others]))
 
 
 def measure(
-    settings: Experiment, data: TrainingData, device: torch.device, steps: int
+    settings: Experiment,
+    data: TrainingData,
+    device: torch.device,
+    steps: int,
+    processes: int = 1,
 ) -> Iterator[Row]:
     """Yield a row for each of the ``combinations``. No other process takes part."""
     accumulated = settings.gradient_accumulation
@@ -115,7 +127,7 @@ def measure(
     product_rate = product_speed(values.view(size, size).to(dtype))
     del values
     expected, flop = None, 0
-    for combination in combinations(settings, device):
+    for combination in combinations(settings, device, processes):
         result = failure = None
         # Compiled operations cannot be counted, and one count is enough.
         counter = None if flop or combination.compile else FlopCounterMode(display=False)
@@ -126,6 +138,7 @@ def measure(
         except Exception as error:  # compilers and drivers raise exceptions of many types
             lines = str(error).strip().splitlines() or [type(error).__name__]
             failure = lines[0][:LONGEST_REASON]
+            now(device)  # an error that leaves the device unusable is raised here, not later
         if combination.compile:
             torch.compiler.reset()  # it compiles a function only a few times
         gc.collect()
@@ -168,6 +181,8 @@ def trial(
 ) -> Trial:
     """Run steps of a new network, and count the operations of the first one."""
     on_cuda = device.type == "cuda"
+    if settings.clip_gradient:  # a clipped norm would be the same for every gradient
+        settings = settings.model_copy(update={"clip_gradient": UNLIMITED})
     with combination.applied(), torch.random.fork_rng([device] if on_cuda else []):
         torch.manual_seed(settings.seed)
         sizes = data.num_classes, len(data.languages)
@@ -197,8 +212,11 @@ def trial(
 
 def now(device: str | torch.device) -> float:
     """Return the time in seconds, after all that the device still has to do."""
-    if torch.device(device).type == "cuda":
+    kind = torch.device(device).type
+    if kind == "cuda":
         torch.cuda.synchronize(device)
+    elif kind == "mps":
+        torch.mps.synchronize()
     return time.perf_counter()
 
 

@@ -3,7 +3,7 @@
 A training on CUDA measures before its first step; `tidyvoice benchmark` does on any device.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import repeat
 from pathlib import Path
 from typing import Any
@@ -14,17 +14,17 @@ from tidyvoice.config import Experiment, load_experiment
 from tidyvoice.data.batches import TrainingData
 from tidyvoice.distributed import World, choose_device
 from tidyvoice.errors import TidyVoiceError
-from tidyvoice.files import write_text
+from tidyvoice.files import source_hash, write_text
 from tidyvoice.record import machine
 from tidyvoice.settings import Strict, read_json
 from tidyvoice.training.measurement import MEASURED, Combination, Row, combinations, measure
 
 FILE = "log/tuning.json"
-LEAST_STEPS = 2000  # compiling takes minutes, which fewer steps do not gain back
+LEAST_STEPS = 2000  # assumed, not measured: fewer do not gain back the time of the trials
 
 
 class Tuning(Strict):
-    """The file of an experiment; ``key`` is all that the choice depends on."""
+    """The file of an experiment; ``key`` names the GPU, the software and the settings measured."""
 
     key: dict[str, Any]
     rows: tuple[Row, ...]
@@ -62,7 +62,7 @@ def tune(
     """Return how to compute the steps that are left; measure if they are many. Collective."""
     if world.device.type != "cuda" or not settings.tuning or not steps:
         return standard(settings)
-    path, key = settings.experiment / FILE, _key(settings, world.device)
+    path, key = settings.experiment / FILE, _key(settings, world)
     saved = read_json(Tuning, path, "delete it") if world.is_first and path.is_file() else None
     choice = world.gather(saved.choice if saved and saved.key == key else None)[0]
     if choice:
@@ -70,16 +70,18 @@ def tune(
         return choice
     if steps < LEAST_STEPS:
         return standard(settings)
-    every = combinations(settings, world.device)
+    every = combinations(settings, world.device, world.size)
     say(f"measuring {len(every)} ways to compute a step; tuning=off skips this")
-    trials = measure(settings, data, world.device, MEASURED) if world.is_first else repeat(None)
+    trials: Iterator[Row | None] = repeat(None)
+    if world.is_first:
+        trials = measure(settings, data, world.device, MEASURED, world.size)
     # The others get each row at once, so that none waits for longer than timeout_seconds.
     rows = [world.gather(next(trials))[0] for _ in every]
     for line in table(rows):
         say(line)
     chosen = choose(settings, rows)
     if chosen is None:
-        say("warning: no way to compute a step is sound here: none is chosen")
+        say("warning: no way to compute a step ran with matching results: none is chosen")
         return standard(settings)
     say(f"the fastest with the same results: {chosen.combination}")
     if world.is_first:
@@ -88,13 +90,16 @@ def tune(
     return chosen.combination
 
 
-def _key(settings: Experiment, device: torch.device) -> dict[str, Any]:
+def _key(settings: Experiment, world: World) -> dict[str, Any]:
     data = {"batch_size", "chunk_frames", "speeds", "augmentations"}
     names = ("precision", "gradient_accumulation", "frontend", "model", "loss", "optimizer")
     include = {**dict.fromkeys(names, True), "data": data}
     return {
-        "gpu": torch.cuda.get_device_name(device),
+        "gpu": torch.cuda.get_device_name(world.device),
         "torch": torch.__version__,
+        "cudnn": torch.backends.cudnn.version(),
+        "source": source_hash(),
+        "processes": world.size,
         "settings": settings.model_dump(mode="json", include=include),
     }
 
