@@ -1,8 +1,8 @@
 """A CUDA device without a GPU: its tensors compute on the CPU, or not at all.
 
 Inside ``PretendCuda`` tensors that move to ``DEVICE`` claim to be there. Tensors of the host and of
-the device must not meet. Recorded are the operations, with the bytes that each would move, and
-each point where the host would wait for a real GPU.
+the device must not meet. It records the operations, the bytes that each would move, and the places
+where the host would wait for a real GPU.
 """
 
 import sys
@@ -29,9 +29,9 @@ DEVICE = torch.device("cuda", 0)
 PACKAGE = str(Path(__file__).parents[1] / "tidyvoice")
 # The host reads their result, or their result's size depends on values.
 READ_BY_HOST = ("_local_scalar_dense", "nonzero", "masked_select", "_unique2", "equal")
-# They start no kernel, beside views.
+# Operations that start no kernel; views do not either.
 FREE = ("detach", "alias", "empty", "new_empty", "empty_like", "_unsafe_view", "lift_fresh")
-# Operations of several kernels: their number, and how many of the inputs, which are read again.
+# Operations of several kernels: how many kernels, and how many of the first inputs are read twice.
 KERNELS = {
     "native_batch_norm": (2, 1),
     "native_batch_norm_backward": (2, 2),
@@ -104,7 +104,7 @@ class PretendCuda:
     """The device, as a context.
 
     Args:
-        values: compute; otherwise only types and shapes are worked out, at any size.
+        values: compute values; False: only types and shapes, at any size.
         kernels: pretend that the package's Triton kernels work, or do not; None: let it check.
 
     Attributes:

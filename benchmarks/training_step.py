@@ -17,7 +17,6 @@ operations of convolutions and matrix products. Both shares are assumptions: not
 
 import argparse
 import re
-import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from functools import cache, partial
@@ -37,6 +36,7 @@ from tidyvoice.encoder.embedder import PRECISIONS
 from tidyvoice.frontends import frontend_of
 from tidyvoice.headers import SAMPLE_RATE
 from tidyvoice.models.pooling import Pooling
+from tidyvoice.training.measurement import now
 from tidyvoice.training.network import build_network
 from tidyvoice.training.step import TrainingStep
 
@@ -190,7 +190,7 @@ def count_extraction(precision: str) -> Count:
     return Count({"all": gpu.operations}, gpu.waits, gpu.peak / 2**30)
 
 
-def fitting(gpu: str, settings: Experiment) -> tuple[int, int, Count]:
+def fit_batch(gpu: str, settings: Experiment) -> tuple[int, int, Count]:
     """Return batch size and accumulated batches that fit a GPU's memory, and the count."""
     whole, accumulated = settings.data.batch_size, settings.gradient_accumulation
     for parts in range(1, whole + 1):
@@ -209,17 +209,17 @@ def hours(gpu: str, work: str | Path, *options: str) -> float:
         seconds = count_extraction(options[1]).seconds(gpu, options[1] == "bfloat16")
         return seconds * float(options[0]) / (EXTRACTED * SECONDS)
     settings = load_experiment(ROOT / work, options)
-    size, accumulated, counted = fitting(gpu, settings)
+    size, accumulated, counted = fit_batch(gpu, settings)
     utterances = sum(DATA[folder.name][1] for folder in settings.data.train)
     steps = settings.epochs * (settings.epoch_iterations or utterances // (size * accumulated))
     return steps * counted.seconds(gpu, settings.precision == "bf16") / 3600
 
 
 def number(value: float) -> str:
-    return f"{float(f'{value:.3g}'):,g}"
+    return f"{float(f'{value:.2g}'):,g}"
 
 
-def renewed(path: Path) -> str:
+def renew(path: Path) -> str:
     """Return the text of one of ``FILES`` with its modelled figures renewed."""
 
     def times(row: re.Match[str]) -> str:
@@ -240,18 +240,16 @@ def renewed(path: Path) -> str:
     return re.sub(r"^(\| .*GB \| `(conf/\S*)` \| (.*) \|) [^|]* \|$", peak, text, flags=re.M)
 
 
-def measured(settings: Experiment, steps: int = 20) -> str:
+def measure(settings: Experiment, steps: int = 20) -> str:
     """Measure steps of a training on the GPU, if there is one."""
     if not torch.cuda.is_available():
         return "no GPU here: nothing measured"
     step, batch = build(settings, DEVICE)
     for done in range(-5, steps):  # the first ones choose cuDNN's algorithms
         if not done:
-            torch.cuda.synchronize()
-            start = time.perf_counter()
+            start = now(DEVICE)
         step(step.network, repeat(batch), 1e-3)
-    torch.cuda.synchronize()
-    seconds = (time.perf_counter() - start) / steps
+    seconds = (now(DEVICE) - start) / steps
     peak = torch.cuda.max_memory_allocated() / 2**30
     name = torch.cuda.get_device_name()
     return f"measured on {name}: {1e3 * seconds:.1f} ms a step, peak {peak:.1f} GiB"
@@ -268,12 +266,12 @@ def show(config: str, overrides: list[str]) -> None:
     print(f"peak {counted.gib:.1f} GiB; the host waits {len(counted.waits)} times")
     print(f"{'modelled':10}{'chunks':>10}{'ms a step':>12}{'chunks/s':>11}{'hours':>9}")
     for gpu in GPUS:
-        size, accumulated, fit = fitting(gpu, settings)
+        size, accumulated, fit = fit_batch(gpu, settings)
         seconds = fit.seconds(gpu, settings.precision == "bf16")
         rate = f"{1e3 * seconds:12.1f}{size * accumulated / seconds:11,.0f}"
         total = number(hours(gpu, Path(config).absolute(), *overrides))
         print(f"{gpu:10}{f'{accumulated} x {size}':>10}{rate}{total:>9}")
-    print(measured(settings))
+    print(measure(settings))
 
 
 def main() -> None:
@@ -290,7 +288,7 @@ def main() -> None:
     elif args.work:
         show(args.work, args.options)
     for path in FILES if args.write else ():
-        path.write_text(renewed(path))
+        path.write_text(renew(path))
 
 
 if __name__ == "__main__":

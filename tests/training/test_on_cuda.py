@@ -76,7 +76,8 @@ def test_a_training_computes_what_the_cpu_computes(experiment, tmp_path, validat
         run(merged(experiment, {}))
     for part in ("model", "average", "loss"):
         for name, value in final_state(folder)[part].items():
-            torch.testing.assert_close(value, expected[part][name])
+            # A wrong step would change the weights by far more than other rounding.
+            torch.testing.assert_close(value, expected[part][name], rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
@@ -98,7 +99,7 @@ def test_an_extraction_launches_a_batch_before_it_waits_for_the_one_before(
         def synchronize(self) -> None:
             with another:
                 wanted = min(launched.index(self) + 2, batches)
-                if not another.wait_for(lambda: len(launched) >= wanted, timeout=10):
+                if not another.wait_for(lambda: len(launched) >= wanted, timeout=60):
                     late.append(self)
             super().synchronize()
 

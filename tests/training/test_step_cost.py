@@ -1,5 +1,6 @@
 """The bytes, operations and launches of a training step at full size, counted without a GPU."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -33,11 +34,23 @@ def test_the_pretraining_step_moves_little_and_never_waits(program):
 
 def test_the_modelled_figures_of_the_documents_are_those_of_the_program(program):
     for path in program.FILES:
-        before, after = path.read_text(), program.renewed(path)
+        before, after = path.read_text(), program.renew(path)
         for old, new in zip(before.split(), after.split(), strict=True):
             if old != new:
                 numbers = [float(each.strip(".,").replace(",", "")) for each in (old, new)]
                 assert numbers[0] == pytest.approx(numbers[1], rel=MOST_CHANGE), path
+
+
+@pytest.mark.parametrize(
+    ("name", "pattern"),
+    [("real-data.md", r"(pretrain\.yaml` \|) \S+"), ("training.md", r"(false \|) \S+")],
+)
+def test_wrong_figures_of_a_table_are_renewed(program, tmp_path, name, pattern):
+    text = (ROOT / "docs" / name).read_text()
+    wrong, count = re.subn(pattern, r"\1 99.9", text)
+    assert count
+    (tmp_path / name).write_text(wrong)
+    assert "99.9" not in program.renew(tmp_path / name)
 
 
 def test_a_training_is_shown_with_its_modelled_times(program, capsys):

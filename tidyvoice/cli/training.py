@@ -44,10 +44,13 @@ def train(
 def benchmark(
     config: Annotated[Path, typer.Argument(help="YAML file of the experiment")],
     settings: Annotated[list[str] | None, typer.Argument(help="key=value, dotted keys")] = None,
-    steps: Annotated[int, typer.Option(min=1, help="measured steps of each kind")] = 10,
+    steps: Annotated[int, typer.Option(min=1, help="steps to measure in each way")] = 10,
     as_json: AsJson = False,
 ) -> None:
-    """Measure the training steps of an experiment on this machine; nothing is written.
+    """Measure training steps on this machine: speed, memory, and the time of the whole training.
+
+    It compares memory layouts and, on CUDA, torch.compile and the Triton kernels. It needs the data
+    of the experiment and writes nothing.
 
     Example: tidyvoice benchmark conf/mini/pretrain.yaml device=cpu
     """

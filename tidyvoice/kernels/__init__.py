@@ -16,17 +16,17 @@ from torch.utils._python_dispatch import _disable_current_modes
 from tidyvoice.errors import LONGEST_REASON, TidyVoiceWarning
 
 LAMBDA = 1e-4  # of SimAM, see tidyvoice.models.simam_resnet
-replaced: set[str] = set()  # operators that are not to be used
+disabled: set[str] = set()  # operators that are not to be used
 
 
 @contextmanager
 def without(name: str) -> Iterator[None]:
     """Let PyTorch's own operations replace an operator."""
-    replaced.add(name)
+    disabled.add(name)
     try:
         yield
     finally:
-        replaced.discard(name)
+        disabled.discard(name)
 
 
 @torch.compiler.assume_constant_result
@@ -36,7 +36,7 @@ def usable(name: str, device: torch.device, dtype: torch.dtype) -> bool:
     The first call for a CUDA device compiles the operator and compares it with PyTorch. If that
     fails, it warns, and the caller uses PyTorch's own operations. Later calls return the same.
     """
-    return device.type == "cuda" and name not in replaced and passes(name, device, dtype)
+    return device.type == "cuda" and name not in disabled and passes(name, device, dtype)
 
 
 @cache

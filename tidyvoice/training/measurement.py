@@ -27,10 +27,10 @@ from tidyvoice.training.step import TrainingStep
 
 WARM_UP, MEASURED = 3, 10  # steps
 LOADED = 16  # batches, at least
-PRODUCT = 8192  # rows of the matrices, a quarter on a CPU; smaller ones do not fill a GPU
+MATRIX_SIZE = 8192  # rows of the matrices, a quarter on a CPU; smaller ones do not fill a GPU
 # A learning rate at which rounding errors do not grow: between the layouts on a CPU losses in
 # float32 differ by 2e-4 after 8 steps, and by 4e-2 at 1e-3.
-RATE = 1e-5
+LEARNING_RATE = 1e-5
 # Relative differences of losses. TF32, in which cuDNN convolves float32, keeps 10 bits; bfloat16
 # keeps 8, and a loss is a mean over a batch, which rounds less than one value.
 TOLERANCE = {"float32": 2e-3, "bf16": 2e-2}
@@ -121,7 +121,7 @@ def measure(
     """Yield a row for each of the ``combinations``. No other process takes part."""
     accumulated = settings.gradient_accumulation
     batches, loading_rate = _load(data, device, accumulated)
-    size = PRODUCT // (4 if device.type == "cpu" else 1)
+    size = MATRIX_SIZE // (4 if device.type == "cpu" else 1)
     dtype = torch.bfloat16 if settings.precision == "bf16" else torch.float32
     values = torch.linspace(-1, 1, size * size, device=device)
     product_rate = product_speed(values.view(size, size).to(dtype))
@@ -197,14 +197,14 @@ def trial(
         step.frontend.train()
         endless = cycle(batches)
         with counter or nullcontext():
-            losses = [step(network, endless, RATE).losses[0]]
+            losses = [step(network, endless, LEARNING_RATE).losses[0]]
         gradients = [each.grad for each in network.parameters() if each.grad is not None]
         gradient = torch.stack([each.norm() for each in gradients]).norm()
-        losses += [step(network, endless, RATE).losses[0] for _ in range(1, WARM_UP)]
+        losses += [step(network, endless, LEARNING_RATE).losses[0] for _ in range(1, WARM_UP)]
         start = now(device)
         if on_cuda:
             torch.cuda.reset_peak_memory_stats(device)
-        losses += [step(network, endless, RATE).losses[0] for _ in range(steps)]
+        losses += [step(network, endless, LEARNING_RATE).losses[0] for _ in range(steps)]
         seconds = (now(device) - start) / steps
         memory = torch.cuda.max_memory_allocated(device) if on_cuda else None
         return Trial(torch.stack(losses).tolist(), gradient.item(), seconds, memory)

@@ -30,7 +30,7 @@ from tidyvoice.training.measurement import Combination
 from tidyvoice.training.network import build_network
 from tidyvoice.training.step import StepResult, TrainingStep
 from tidyvoice.training.tracking import Tracker
-from tidyvoice.training.tuning import standard, tune
+from tidyvoice.training.tuning import default_combination, tune
 from tidyvoice.training.validation import Validation, best_epoch
 
 
@@ -47,7 +47,7 @@ class Trainer:
         for store in (data.reader, data.noise, data.rirs):
             if store:
                 store.check_sample()
-        self._build(standard(settings))
+        self._build(default_combination(settings))
         self.inputs = start.checksums(settings, data)
         self.source = source_hash()  # at the start: the code may be edited during the training
         self.validation = Validation(settings, world) if settings.validation else None
@@ -68,12 +68,12 @@ class Trainer:
         self.iteration = 0
         self._unchecked: list[tuple[Tensor, Tensor]] = []
 
-    def _build(self, how: Combination) -> None:
+    def _build(self, combination: Combination) -> None:
         """Build the network and its optimizer, always from the same random numbers."""
         torch.manual_seed(self.settings.seed)
-        self._how = how
+        self._combination = combination
         sizes = self.data.num_classes, len(self.data.languages)
-        layout = how.compile, how.channels_last
+        layout = combination.compile, combination.channels_last
         self.network = build_network(self.settings, *sizes, self.world.device, *layout)
         self.objective = self.network.objective
         self.step = TrainingStep(self.settings, self.network, self.data.chunk_samples, self.world)
@@ -93,9 +93,9 @@ class Trainer:
             quiet = not self.world.is_first
             with closing(Tracker(self.folder, *steps, self.step_chunks, quiet)) as tracker:
                 left = self.total - self.iteration
-                how = tune(self.settings, self.data, self.world, left, tracker.say)
-                if how != self._how:
-                    self._build(how)
+                combination = tune(self.settings, self.data, self.world, left, tracker.say)
+                if combination != self._combination:
+                    self._build(combination)
                 if newest:
                     self._restore(*newest, tracker)
                 else:
@@ -219,7 +219,7 @@ class Trainer:
         warmup = self.language_warmup
         self.objective.warm_up(self.iteration / warmup if warmup else 1.0)
         # Not in a validation: its lengths differ, and cuDNN would try all algorithms for each.
-        with self._how.applied():
+        with self._combination.applied():
             return self.step(network, batches, self.learning_rate.at(self.iteration))
 
     def _check_finite(self) -> None:

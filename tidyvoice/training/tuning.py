@@ -19,7 +19,7 @@ from tidyvoice.record import machine
 from tidyvoice.settings import Strict, read_json
 from tidyvoice.training.measurement import MEASURED, Combination, Row, combinations, measure
 
-FILE = "log/tuning.json"
+TUNING_FILE = "log/tuning.json"
 LEAST_STEPS = 2000  # assumed, not measured: fewer do not gain back the time of the trials
 
 
@@ -31,7 +31,7 @@ class Tuning(Strict):
     choice: Combination
 
 
-def standard(settings: Experiment) -> Combination:
+def default_combination(settings: Experiment) -> Combination:
     """Return the combination of a training that measures nothing."""
     return Combination(compile=settings.model.compile)
 
@@ -61,28 +61,28 @@ def tune(
 ) -> Combination:
     """Return how to compute the steps that are left; measure if they are many. Collective."""
     if world.device.type != "cuda" or not settings.tuning or not steps:
-        return standard(settings)
-    path, key = settings.experiment / FILE, _key(settings, world)
+        return default_combination(settings)
+    path, key = settings.experiment / TUNING_FILE, _key(settings, world)
     saved = read_json(Tuning, path, "delete it") if world.is_first and path.is_file() else None
     choice = world.gather(saved.choice if saved and saved.key == key else None)[0]
     if choice:
         say(f"steps are computed as measured before, see {path}: {choice}")
         return choice
     if steps < LEAST_STEPS:
-        return standard(settings)
-    every = combinations(settings, world.device, world.size)
-    say(f"measuring {len(every)} ways to compute a step; tuning=off skips this")
+        return default_combination(settings)
+    candidates = combinations(settings, world.device, world.size)
+    say(f"measuring {len(candidates)} ways to compute a step; tuning=off skips this")
     trials: Iterator[Row | None] = repeat(None)
     if world.is_first:
         trials = measure(settings, data, world.device, MEASURED, world.size)
     # The others get each row at once, so that none waits for longer than timeout_seconds.
-    rows = [world.gather(next(trials))[0] for _ in every]
+    rows = [world.gather(next(trials))[0] for _ in candidates]
     for line in table(rows):
         say(line)
     chosen = choose(settings, rows)
     if chosen is None:
         say("warning: no way to compute a step ran with matching results: none is chosen")
-        return standard(settings)
+        return default_combination(settings)
     say(f"the fastest with the same results: {chosen.combination}")
     if world.is_first:
         tuning = Tuning(key=key, rows=tuple(rows), choice=chosen.combination)
@@ -135,7 +135,7 @@ def benchmark(
     total = settings.epochs * (settings.epoch_iterations or whole_pass)
     tunes = device.type == "cuda" and settings.tuning and total >= LEAST_STEPS
     used = chosen if tunes else None
-    used = used or next(row for row in rows if row.combination == standard(settings))
+    used = used or next(row for row in rows if row.combination == default_combination(settings))
     seconds = None
     if not used.failure:
         seconds = total * used.milliseconds / 1000 / (1 - used.waiting)
