@@ -43,8 +43,8 @@ def simam_residual(x: Tensor, residual: Tensor) -> Tensor:
     """Return the ReLU of the sum of SimAM of x and a residual, both [B x C x H x W].
 
     This end of a residual block is one function, because in training the memory traffic of these
-    steps costs more than their arithmetic. It is fastest for maps that lie channels last. On CUDA
-    Triton kernels compute it; the formulas are those of ``_SimAMResidual``.
+    steps costs more than their arithmetic. On CUDA Triton kernels compute it; the formulas are
+    those of ``_SimAMResidual``.
     """
     if kernels.usable("simam_residual", x.device, x.dtype):
         return torch.ops.tidyvoice.simam_residual(x, residual)[0]

@@ -135,8 +135,8 @@ def build_network(
             raise TidyVoiceError(f"model.activation_checkpointing: set it false for {chosen.name}")
         checkpoint_activations(model.blocks())
     trunk = model.trunk()
-    # cuDNN's convolutions take this layout without reordering. On a CPU neither layout is faster for
-    # all widths (benchmarks/training_options.py).
+    # cuDNN's convolutions take this layout without reordering. On a CPU neither layout is always
+    # faster (benchmarks/training_options.py).
     if channels_last:
         model.to(memory_format=torch.channels_last)
     if compiled:
