@@ -55,12 +55,17 @@ class Marker(Strict):
 Task = tuple[Callable[..., None], Path, tuple[Any, ...]]  # fills a folder, given further arguments
 
 
-def write_speaker(folder: Path, data: Path, seed: int, split: Split, speaker: Speaker) -> None:
+def write_speaker(
+    folder: Path, data: Path, seed: int, shared: float, split: Split, speaker: Speaker
+) -> None:
     """Write all utterances of one speaker. Needs a fresh process (see ``espeak``)."""
     voice = draw_voice(stream(seed, "voice", speaker.name))
     engine = espeak.Engine(data, int(stream(seed, "engine", speaker.name).integers(2**31)))
     for language, files in speaker.files.items():
-        shifted = voice.in_language(stream(seed, "voice", speaker.name, language))
+        own, common = (
+            stream(seed, "voice", *key) for key in ((speaker.name, language), (language,))
+        )
+        shifted = voice.in_language(own, common, shared)
         engine.set_voice(language, shifted.variant())
         for index, file in enumerate(files):
             rng = stream(seed, speaker.split, speaker.name, language, index)
@@ -84,7 +89,7 @@ def _tasks(settings: Settings, speakers: list[Speaker], out: Path, data: Path) -
     folders: dict[str, tuple[Callable[..., None], tuple[Any, ...]]] = {
         str(speaker.folder): (
             write_speaker,
-            (data, seed, getattr(settings, speaker.split), speaker),
+            (data, seed, settings.shared_shift, getattr(settings, speaker.split), speaker),
         )
         for speaker in speakers
     }

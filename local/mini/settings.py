@@ -48,6 +48,7 @@ class Settings(Strict):
 
     seed: Annotated[int, Field(ge=0)]
     languages: Annotated[list[str], Field(min_length=1)]
+    shared_shift: Annotated[float, Field(ge=0, le=1)]
     pretrain: Split
     train: Split
     dev: Split

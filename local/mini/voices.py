@@ -56,12 +56,23 @@ class Voice:
             lines.append(f"klatt {self.klatt}")
         return "\n".join(lines) + "\n"
 
-    def in_language(self, rng: np.random.Generator) -> "Voice":
-        """Return the speaker in one language: register and vocal tract setting shift a little."""
-        shifts = rng.normal(0, LANGUAGE_FORMANT_SHIFT, FORMANTS + 1)
+    def in_language(
+        self, own: np.random.Generator, common: np.random.Generator, shared: float
+    ) -> "Voice":
+        """Return the speaker in one language: register and vocal tract setting shift a little.
+
+        ``shared`` is the part of the shifts' variance that all speakers of the language have in
+        common, drawn from ``common``; the rest is drawn from the speaker's ``own`` stream.
+        """
+        spread = np.array([LANGUAGE_FORMANT_SHIFT] * (FORMANTS + 1) + [LANGUAGE_PITCH_SHIFT])
+        parts = np.sqrt(shared), np.sqrt(1 - shared)
+        streams = common, own
+        *shifts, octaves = sum(
+            part * stream.normal(0, spread) for part, stream in zip(parts, streams, strict=True)
+        )
         return replace(
             self,
-            pitch=self.pitch * 2 ** rng.normal(0, LANGUAGE_PITCH_SHIFT),
+            pitch=self.pitch * 2**octaves,
             formants=tuple(
                 (frequency + shifts[-1] + shift, height, width)
                 for (frequency, height, width), shift in zip(
