@@ -78,11 +78,10 @@ class DataSettings(Strict):
 
     @model_validator(mode="after")
     def _consistent(self) -> "DataSettings":
-        if self.sampler.build().pairs:
-            if self.batch_size % 2:
-                raise ValueError(f"pairs need an even batch_size, not {self.batch_size}")
-            if len(self.speeds) > 1:
-                raise ValueError("pairs need one speed: set speeds to [1.0]")
+        sampler = self.sampler.build()
+        sampler.check(self.batch_size)
+        if sampler.grouped and len(self.speeds) > 1:  # a speaker is another class at each
+            raise ValueError("pairs and episodes need one speed: set speeds to [1.0]")
         for speed in self.speeds:
             if abs(speed_fraction(speed) - speed) > 1e-6:
                 raise ValueError(f"round the speed {speed} to hundredths")
@@ -131,9 +130,11 @@ class LossSettings(ComponentSettings):
 
 
 class LanguageSettings(Strict):
-    """Further loss terms, which remove information about the language from the embeddings.
+    """Further loss terms, which reduce the influence of the language on the embeddings.
 
-    They need the languages of the data (utt2lang); they leave out utterances without one.
+    Adversary and contrast need the languages of the data (utt2lang), and leave out utterances
+    without one. Prototypes need a sampler with several utterances of a speaker in a batch; with
+    that of episodes, an utterance is compared with other speakers of its language.
     """
 
     adversary: float = Field(0.0, ge=0)
@@ -141,6 +142,8 @@ class LanguageSettings(Strict):
     contrast: float = Field(0.0, ge=0)
     temperature: float = Field(0.1, gt=0)
     negatives: Literal["all", "same_language"] = "all"
+    prototypes: float = Field(0.0, ge=0)
+    prototypes_temperature: float = Field(0.07, gt=0)
     warmup_epochs: float = Field(
         0, ge=0, le=10**6, description="epochs in which the weights rise from zero"
     )
@@ -235,6 +238,9 @@ class Experiment(Strict):
         if self.languages.contrast and len(self.data.speeds) > 1:
             # It would separate the classes of a speaker at different speeds.
             raise ValueError("languages.contrast needs one speed: set data.speeds to [1.0]")
+        if self.languages.prototypes and not self.data.sampler.build().grouped:
+            fix = "set data.sampler.name to Episodes, or data.sampler.args.pairs to true"
+            raise ValueError(f"languages.prototypes needs several utterances of a speaker: {fix}")
         return self
 
     def build_model(self) -> EmbeddingModel:

@@ -89,8 +89,9 @@ class TrainingData:
         if self._sampler.by_language and (self._language_of[eligible] == UNKNOWN_LANGUAGE).all():
             raise TidyVoiceError("data.sampler: no utterance has a language: add utt2lang")
         self._utterances = Utterances(
-            eligible, reader.shard_of, self._speaker_of, self._language_of
+            eligible, reader.shard_of, self._speaker_of, self._language_of, settings.batch_size
         )
+        self.sampling = self._sampler.describe(self._utterances)  # a line for the log, or None
         self._latest_pass = -1, eligible, eligible
 
     @property

@@ -1,4 +1,4 @@
-"""Loss terms that remove information about the language from embeddings.
+"""Loss terms beside the classifier: two against the language in embeddings, and prototypes.
 
 Each maps embeddings [B x D], classes int64 [B] and languages int64 [B] (-1: unknown) to a term of
 the loss and to a number to log. The terms compute in float32, also under autocast.
@@ -85,4 +85,39 @@ class CrossLanguageContrast(nn.Module):
         number = positive.sum(dim=1)
         each = ((total - similarity) * positive).sum(dim=1) / number.clamp(min=1)
         loss = each.sum() / (number > 0).sum().clamp(min=1)
+        return self.weight * loss, loss.detach()
+
+
+class Prototypes(nn.Module):
+    """Classification of each utterance by the means of the speakers in its batch.
+
+    Snell, Swersky, Zemel: Prototypical Networks for Few-shot Learning, NeurIPS 2017. A class's
+    prototype is the mean of its unit embeddings, for its own utterances without the utterance
+    itself, as in GE2E (Wan et al., ICASSP 2018). The logits are cosines over ``temperature``, 0.07
+    in L-Proto (arXiv 2606.17416), which lets each batch speak one language. The loss is the mean
+    over the utterances that have another one of their class; the number to log is the loss without
+    its weight. The languages are not used.
+    """
+
+    def __init__(self, temperature: float = 0.07, weight: float = 1.0):
+        super().__init__()
+        self.temperature = temperature
+        self.weight = weight
+
+    def forward(
+        self, embeddings: Tensor, labels: Tensor, languages: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        same = labels[:, None] == labels
+        others = same & ~torch.eye(len(labels), dtype=torch.bool, device=labels.device)
+        with torch.autocast(embeddings.device.type, enabled=False):
+            wide = torch.promote_types(embeddings.dtype, torch.float32)
+            unit = F.normalize(embeddings.to(wide))
+            prototypes = F.normalize(same.to(wide) @ unit)  # the direction of a mean is its sum's
+            own = (unit * F.normalize(others.to(wide) @ unit)).sum(dim=1) / self.temperature
+            logits = torch.where(same, own[:, None], unit @ prototypes.T / self.temperature)
+        # A class has as many equal columns as utterances: count its first one.
+        repeated = same.tril(diagonal=-1).any(dim=1)
+        total = logits.masked_fill(repeated, torch.finfo(wide).min).logsumexp(dim=1)
+        query = others.any(dim=1)
+        loss = ((total - own) * query).sum() / query.sum().clamp(min=1)
         return self.weight * loss, loss.detach()

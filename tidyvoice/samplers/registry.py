@@ -17,7 +17,8 @@ class Utterances:
     rows: np.ndarray
     shards: np.ndarray
     speakers: np.ndarray
-    languages: np.ndarray
+    languages: np.ndarray  # -1 where it is unknown
+    batch_size: int  # of one process
 
 
 class Sampler:
@@ -28,7 +29,16 @@ class Sampler:
     """
 
     pairs = False  # rows 2i and 2i + 1 belong together in one batch
+    grouped = False  # a batch holds several utterances of a speaker
     by_language = False  # the sampler needs utterances whose language is known
+
+    def check(self, batch_size: int) -> None:
+        """Raise a ValueError about a batch size of one process that the sampler cannot fill."""
+        if self.pairs and batch_size % 2:
+            raise ValueError(f"pairs need an even batch_size, not {batch_size}")
+
+    def describe(self, utterances: Utterances) -> str | None:
+        """Return a line for the log; raise an error about utterances that allow no pass."""
 
     def __call__(self, utterances: Utterances, random: Generator) -> np.ndarray:
         raise NotImplementedError
@@ -56,7 +66,7 @@ class Balanced(Sampler):
     ):
         self.by = by
         self.power = power
-        self.pairs = pairs
+        self.pairs = self.grouped = pairs
         self.by_language = pairs or by == "language"
 
     def __call__(self, utterances: Utterances, random: Generator) -> np.ndarray:
@@ -96,7 +106,7 @@ class Shuffled(Sampler):
     """
 
     def __init__(self, pairs: bool = False):
-        self.pairs = self.by_language = pairs
+        self.pairs = self.grouped = self.by_language = pairs
 
     def __call__(self, utterances: Utterances, random: Generator) -> np.ndarray:
         order = random.permutation(utterances.rows)

@@ -10,7 +10,7 @@ from torch.optim.swa_utils import AveragedModel
 from tidyvoice.config import Experiment
 from tidyvoice.errors import TidyVoiceError, summarise
 from tidyvoice.losses import Head
-from tidyvoice.losses.languages import CrossLanguageContrast, LanguageAdversary
+from tidyvoice.losses.languages import CrossLanguageContrast, LanguageAdversary, Prototypes
 from tidyvoice.models.checkpointing import checkpoint_activations
 from tidyvoice.optimizers import Parameters
 
@@ -162,6 +162,8 @@ def build_objective(settings: Experiment, num_classes: int, num_languages: int) 
     if chosen.contrast:
         options = chosen.temperature, chosen.negatives, chosen.contrast
         terms["contrast"] = CrossLanguageContrast(*options)
+    if chosen.prototypes:
+        terms["prototypes"] = Prototypes(chosen.prototypes_temperature, chosen.prototypes)
     return Objective(head, terms)
 
 

@@ -156,6 +156,7 @@ class Trainer:
             f"{data.num_classes:,} classes",
             f"{settings.epochs} epochs of {self.epoch_iterations} steps of {shape}; an epoch is "
             f"{share:.4g} passes over the data",
+            *filter(None, [data.sampling]),
         )
         if settings.reference_batch_size not in (None, self.step_chunks):
             tracker.say(
