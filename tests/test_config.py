@@ -9,7 +9,7 @@ from tidyvoice.errors import TidyVoiceError
 from tidyvoice.settings import differences
 
 ROOT = Path(__file__).parent.parent
-PAIRS = "data.sampler.args.pairs=true"
+PAIRS, EPISODES = "data.sampler.args.pairs=true", "data.sampler.name=Episodes"
 
 
 @pytest.fixture
@@ -84,8 +84,12 @@ def test_a_bad_file_names_the_place(tmp_path, text, message):
         (["loss.name=AMSoftmax", "loss.args.sub_centres=2"], "AMSoftmax: unknown key sub_cen"),
         (["margin.args.increase_start_epoch=5"], "before increase_start_epoch"),
         (["loss.args.margin=0.2"], "margin: leave it out; the section margin decides"),
-        ([PAIRS, "data.batch_size=4"], "pairs need one speed"),
+        ([PAIRS, "data.batch_size=4"], "pairs and episodes need one speed"),
         ([PAIRS, "data.speeds=[1.0]"], "pairs need an even batch_size, not 5"),
+        ([EPISODES], "is not 2 or more speakers x 2 utterances (sampler.args.utterances) x 1"),
+        ([EPISODES, "data.sampler.args.languages=4"], "set it to 16 or a larger multiple of 8"),
+        ([EPISODES, "data.batch_size=2"], "batch_size 2 is not 2 or more speakers"),
+        (["languages.prototypes=1"], "prototypes needs several utterances of a speaker"),
         (["languages.contrast=0.5"], "contrast needs one speed"),
         (["model.compile=true", "model.activation_checkpointing=true"], "compile excludes"),
         (["loss.init=checkpoint"], "checkpoint needs the folder of a model"),

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 import torch
 from conftest import seeded
+from torch.nn.functional import cosine_similarity, normalize
 
-from tidyvoice.losses.languages import CrossLanguageContrast, LanguageAdversary
+from tidyvoice.losses.languages import CrossLanguageContrast, LanguageAdversary, Prototypes
 
 LABELS = torch.tensor([0, 0, 0, 1, 1, 2, 2, 3])
 LANGUAGES = torch.tensor([0, 1, 0, 0, 2, 1, 1, -1])
@@ -83,9 +84,42 @@ def test_the_adversary_leaves_out_whose_language_is_unknown():
     assert term(x, LABELS, torch.full((8,), -1))[0].item() == 0.0
 
 
-def test_both_compute_in_float32_under_autocast():
+def prototypes_reference(x, labels, temperature):
+    unit, classes, losses = normalize(x), sorted(set(labels.tolist())), []
+    for i, label in enumerate(labels.tolist()):
+        members = [[j for j in range(len(x)) if labels[j] == c and j != i] for c in classes]
+        if members[classes.index(label)]:
+            kept = [place for place, several in enumerate(members) if several]
+            means = [unit[members[place]].mean(dim=0) for place in kept]
+            cosines = torch.stack([cosine_similarity(unit[i], mean, dim=0) for mean in means])
+            target = kept.index(classes.index(label))
+            losses.append(-(cosines / temperature).log_softmax(dim=0)[target])
+    return torch.stack(losses).mean()
+
+
+@pytest.mark.parametrize("labels", [LABELS, torch.tensor([2, 1, 2, 0, 1, 2, 0, 1])])
+def test_prototypes_are_their_equation(labels):
+    x = embeddings().requires_grad_()
+    term = Prototypes(0.07, weight=0.3)
+    added, shown = term(x, labels, LANGUAGES)
+    expected = prototypes_reference(x, labels, 0.07)
+    torch.testing.assert_close(shown, expected.detach(), rtol=1e-6, atol=0)
+    gradients = (torch.autograd.grad(value, x)[0] for value in (added, 0.3 * expected))
+    torch.testing.assert_close(*gradients, rtol=1e-6, atol=1e-9)
+    assert float(term(x.float(), labels, LANGUAGES)[1]) == pytest.approx(float(shown), rel=1e-5)
+
+
+def test_prototypes_of_one_utterance_a_speaker_are_zero_and_so_is_the_gradient():
+    x = embeddings(dtype=torch.float32).requires_grad_()
+    added, _ = Prototypes()(x, torch.arange(8), LANGUAGES)
+    added.backward()
+    assert added.item() == 0.0
+    assert not x.grad.any()
+
+
+def test_all_compute_in_float32_under_autocast():
     x = embeddings(dtype=torch.float32)
-    for term in (CrossLanguageContrast(), LanguageAdversary(6, 3)):
+    for term in (CrossLanguageContrast(), LanguageAdversary(6, 3), Prototypes()):
         plain, _ = term(x, LABELS, LANGUAGES)
         with torch.autocast("cpu", torch.bfloat16):
             cast, _ = term(x, LABELS, LANGUAGES)

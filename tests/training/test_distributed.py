@@ -62,12 +62,13 @@ def same_course(first, second):
 
 
 def test_two_ranks_are_one_that_accumulates(config, tmp_path):
-    head = "loss.name=SubCentreArcMargin", "loss.args.top_k=3"
+    head = "loss.name=SubCentreArcMargin", "loss.args.top_k=3", "languages.prototypes=0.5"
+    episodes = "data.sampler.name=Episodes", "data.batch_size=6", "data.speeds=[1.0]"
     both, alone = tmp_path / "both", tmp_path / "alone"
-    shared = (*head, "optimizer.name=SGD", *(f"learning_rate.args.{end}_lr=0.01" for end in ENDS))
+    shared = (*head, *episodes, "optimizer.name=SGD", *(f"learning_rate.args.{end}_lr=0.01" for end in ENDS))
     output = train(config, 2, f"experiment={both}", *shared)
-    assert "2 processes x 1 batches of 5 chunks" in output
-    assert "an epoch is 0.8333 passes" in output
+    assert "2 processes x 1 batches of 6 chunks" in output
+    assert "episodes: 3 speakers x 2 utterances of 1 language; 6 of 6 speakers, 2 of 2" in output
     assert output.count("step 6/6") == 1  # one rank speaks
     train(config, 1, f"experiment={alone}", "gradient_accumulation=2", *shared)
     assert len(losses(both)) == 6
@@ -136,6 +137,7 @@ def test_ranks_share_validation_and_the_means_of_the_speakers(config, validation
     options += ["loss.name=SphereFace2", "loss.init=speaker_means", "model.ema_decay=0.5"]
     options += ["epochs=1", "learning_rate.args.initial_lr=0.01"]
     both = train(config, 2, *options)
+    assert "an epoch is 0.8333 passes" in both
     alone = train(config, 1, f"experiment={tmp_path / 'alone'}", *options, "epochs=0")
     (measured,) = (line for line in both.splitlines() if "validation after epoch 0" in line)
     assert measured in alone

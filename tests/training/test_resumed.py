@@ -38,6 +38,10 @@ CASES = {
         "data": {"sampler": PAIRS, "batch_size": 6, "speeds": [1.0]},
         "languages": {"adversary": 0.1, "contrast": 0.2, "warmup_epochs": 2},
     },
+    "episodes": {
+        "data": {"sampler": {"name": "Episodes"}, "batch_size": 6, "speeds": [1.0]},
+        "languages": {"prototypes": 0.5},
+    },
 }
 
 
