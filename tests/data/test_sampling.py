@@ -133,7 +133,7 @@ def test_the_log_tells_who_takes_part_in_episodes():
         "2 speakers have fewer than 3 utterances"
     )
     message = refused(Episodes(3, 1).describe, data)
-    assert "an episode needs 2 speakers with 3 utterances in each of 1 languages: reduce" in message
+    assert "an episode needs 2 speakers with 3 utterances in one language: reduce data." in message
     # Where all episodes hold a speaker twice, they are what there is.
     both = utterances(np.arange(8), speakers=[0, 0, 0, 0, 1, 1, 1, 1], languages=[0, 0, 1, 1] * 2)
     assert sorted(Episodes(2, 2)(both, seeded(1))) == list(range(8))

@@ -65,7 +65,8 @@ def test_two_ranks_are_one_that_accumulates(config, tmp_path):
     head = "loss.name=SubCentreArcMargin", "loss.args.top_k=3", "languages.prototypes=0.5"
     episodes = "data.sampler.name=Episodes", "data.batch_size=6", "data.speeds=[1.0]"
     both, alone = tmp_path / "both", tmp_path / "alone"
-    shared = (*head, *episodes, "optimizer.name=SGD", *(f"learning_rate.args.{end}_lr=0.01" for end in ENDS))
+    rates = (f"learning_rate.args.{end}_lr=0.01" for end in ENDS)
+    shared = (*head, *episodes, "optimizer.name=SGD", *rates)
     output = train(config, 2, f"experiment={both}", *shared)
     assert "2 processes x 1 batches of 6 chunks" in output
     assert "episodes: 3 speakers x 2 utterances of 1 language; 6 of 6 speakers, 2 of 2" in output

@@ -14,8 +14,9 @@ from tidyvoice.samplers.registry import SAMPLERS, Sampler, Utterances, occurrenc
 class Episodes(Sampler):
     """Batches of ``utterances`` of each of several speakers, who all speak one language.
 
-    L-Proto: Language-Aware Episodic Prototypical Training, arXiv 2606.17416. In each round, the
-    utterances of a speaker in a language (a cell) are shuffled and cut into tuples, and tuples of
+    L-Proto: Language-Aware Episodic Prototypical Training for Multilingual Speaker Verification,
+    arXiv 2606.17416. The batch size decides how many speakers there are. In each round, a
+    speaker's utterances in a language (a cell) are shuffled and cut into tuples, and tuples of
     different speakers are dealt to batches. What is left over waits for another round. A pass has
     as many rounds as it takes to fill as many batches as there are utterances for.
 
@@ -41,11 +42,11 @@ class Episodes(Sampler):
     def check(self, batch_size: int) -> None:
         unit = self.utterances * (self.languages or 1)
         if batch_size % unit or batch_size < 2 * unit:
-            content = f"2 or more speakers x {self.utterances} utterances (sampler.args.utterances)"
+            each = f"each with sampler.args.utterances {self.utterances}"
             if self.languages:
-                content += f" x {self.languages} languages (sampler.args.languages)"
-            fix = f"set it to {2 * unit} or a larger multiple of {unit}"
-            raise ValueError(f"batch_size {batch_size} is not {content}: {fix}")
+                each += f", in each of sampler.args.languages {self.languages}"
+            fix = f"set batch_size to {2 * unit} or a larger multiple of {unit}, not {batch_size}"
+            raise ValueError(f"an episode has 2 or more speakers, {each}: {fix}")
 
     def describe(self, utterances: Utterances) -> str:
         """Return how many speakers and languages can take part."""
@@ -86,10 +87,11 @@ class Episodes(Sampler):
             cells += utterances.languages[utterances.rows].astype(np.int64) * width
         names, counts = np.unique(cells, return_counts=True)
         names = names[(counts >= self.utterances) & (names >= 0)]
-        languages, of, speakers = np.unique(names // width, return_inverse=True, return_counts=True)
+        _, of, speakers = np.unique(names // width, return_inverse=True, return_counts=True)
         each = self._speakers_of_language(utterances.batch_size)
         if (speakers >= each).sum() < (self.languages or 1):
-            where = f" in each of {self.languages} languages" if self.languages else ""
+            where = {None: "", 1: " in one language"}
+            where = where.get(self.languages, f" in each of {self.languages} languages")
             least = f"{each} speakers with {self.utterances} utterances{where}"
             fix = "reduce data.batch_size, or data.sampler.args.utterances or languages"
             raise TidyVoiceError(f"data.sampler: an episode needs {least}: {fix}")
