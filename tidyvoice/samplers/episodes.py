@@ -93,7 +93,7 @@ class Episodes(Sampler):
             where = {None: "", 1: " in one language"}
             where = where.get(self.languages, f" in each of {self.languages} languages")
             least = f"{each} speakers with {self.utterances} utterances{where}"
-            fix = "reduce data.batch_size, or data.sampler.args.utterances or languages"
+            fix = "reduce data.batch_size, or change data.sampler.args"
             raise TidyVoiceError(f"data.sampler: an episode needs {least}: {fix}")
         return cells, names[speakers[of] >= each], width
 
