@@ -12,7 +12,7 @@ FLOORS = (
     "cli",
     "training export publish",
     "extraction released demo runs",
-    "encoder report doctor",
+    "encoder report doctor backend_choice",
     "data evaluation modelhub verification submission",
     "config scoring batch_plan recordings frontend",
     "models losses optimizers schedules samplers augmentations audio frontends kaldi_tables record"

@@ -1,11 +1,15 @@
-"""Files of named arrays, ``.npz``: written atomically, and checked before memory is allocated."""
+"""Arrays in files: named ones in ``.npz``, checked before memory is allocated, and in JSON."""
 
+import base64
+import io
 import math
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
+from pydantic import PlainSerializer, PlainValidator
 
 from tidyvoice.errors import TidyVoiceError, reading
 from tidyvoice.files import atomic_path
@@ -58,3 +62,28 @@ def read_arrays(
             with archive.open(member) as file:
                 arrays[name] = np.lib.format.read_array(file, allow_pickle=False)
     return arrays
+
+
+def _array(value: np.ndarray | str) -> np.ndarray:
+    """Read an array from the text of a ``.npy`` file in base64."""
+    if isinstance(value, str):
+        file = io.BytesIO(base64.b64decode(value, validate=True))
+        try:
+            value = np.lib.format.read_array(file, allow_pickle=False)
+        except Exception as error:  # numpy evaluates the header as Python
+            raise ValueError(f"not an array ({error})") from None
+    if not isinstance(value, np.ndarray) or value.dtype.kind != "f":
+        raise ValueError("not an array of floats")
+    if not value.size or not np.isfinite(value).all():
+        raise ValueError("empty, or not finite")
+    return value
+
+
+def _text(array: np.ndarray) -> str:
+    file = io.BytesIO()
+    np.lib.format.write_array(file, array, allow_pickle=False)
+    return base64.b64encode(file.getvalue()).decode()
+
+
+# A field of settings or of a JSON file that holds an array of finite floats.
+Array = Annotated[np.ndarray, PlainValidator(_array), PlainSerializer(_text, when_used="json")]

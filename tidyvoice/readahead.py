@@ -1,4 +1,4 @@
-"""Reading ahead in threads, so that computing does not wait for the disk."""
+"""Work in threads: reading ahead, so that computing does not wait for the disk, and in blocks."""
 
 import os
 from collections import deque
@@ -45,3 +45,11 @@ def read_ahead(
                 yield result
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def in_blocks(work: Callable[[slice], None], total: int, size: int) -> None:
+    """Call ``work`` on slices of ``size`` up to ``total``, in threads: numpy releases the GIL."""
+    parts = (slice(start, min(start + size, total)) for start in range(0, total, size))
+    with ThreadPoolExecutor(usable_cores()) as pool:
+        for _ in pool.map(work, parts):
+            pass

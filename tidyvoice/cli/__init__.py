@@ -6,6 +6,8 @@ import sys
 from tidyvoice.cli import audio, data, evaluation, models, scores, training  # noqa: F401
 from tidyvoice.cli.common import app
 
+SEVERAL = ("--fit", "--apply", "--method", "--dimensions")
+
 
 def main() -> None:
     """Entry point."""
@@ -17,11 +19,11 @@ def main() -> None:
 
 
 def spread(arguments: list[str]) -> list[str]:
-    """Let `--fit A B` mean `--fit A --fit B`, and so for `--apply`."""
+    """Let `--fit A B` mean `--fit A --fit B`, and so for the other options of ``SEVERAL``."""
     done, option = [], None
     for word in arguments:
         if word.startswith("-"):
-            option = word if word in ("--fit", "--apply") else None
+            option = word if word in SEVERAL else None
         elif option and done[-1] != option:
             done.append(option)
         done.append(word)

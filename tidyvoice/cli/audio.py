@@ -186,41 +186,33 @@ def fit_verifier(
     trials: Annotated[Path, typer.Option(help="labelled trials of speakers unknown to the model")],
     prior: Annotated[float, typer.Option(help="prior at which the calibration fits best")] = 0.1,
     mean: common.Mean = None,
-    cohort: common.CohortTable = None,
-    cohort_utt2spk: common.CohortSpeakers = None,
-    top_n: common.TopN = 300,
+    backend: common.BackendFile = None,
     utt2spk: common.Speakers = None,
     allow_overlap: common.AllowOverlap = False,
     as_json: common.AsJson = False,
 ) -> None:
     """Fit the calibration and the thresholds of `verify` and `identify`: verifier.json.
 
-    With a cohort, AS-norm normalises the scores. The thresholds hold for the kind of speech of the
-    trials.
+    The verifier contains the back end. The thresholds hold for the kind of speech of the trials.
 
     Example: tidyvoice fit-verifier --model exp/mini/finetune/models --embeddings calib.npz
-    --trials data/mini/calib/trials --mean mean.npz
+    --trials data/mini/calib/trials --backend backend.json
     """
     from tidyvoice.model_files import VERIFIER_FILE
     from tidyvoice.modelhub.folder import fingerprint, load_model, model_files
     from tidyvoice.publish.facts import shorten
-    from tidyvoice.scoring.tables import CohortFiles
     from tidyvoice.verification.fit import fit_verifier as fit
 
-    if (cohort is None) != (cohort_utt2spk is None):
-        raise TidyVoiceError("give both --cohort and --cohort-utt2spk, or neither")
-    others = CohortFiles(cohort, cohort_utt2spk, None, top_n) if cohort else None
-    inputs = filter(None, [embeddings, trials, mean, cohort, cohort_utt2spk, *(utt2spk or ())])
+    inputs = filter(None, [embeddings, trials, mean, backend, *(utt2spk or ())])
     refuse_inputs([model_files(model).folder / VERIFIER_FILE], inputs)
     weights = fingerprint(*load_model(model))
-    verifier = fit(embeddings, trials, mean, utt2spk or (), prior, allow_overlap, others)
+    verifier = fit(embeddings, trials, mean, backend, utt2spk or (), prior, allow_overlap)
     if verifier.model != weights:
         raise TidyVoiceError(f"{embeddings} belongs to another model than {model}: extract again")
     verifier.notes.update(embeddings=shorten(embeddings), trials=shorten(trials))
     path, notes = verifier.save(model_files(model).folder), verifier.notes
-    scores = f"AS-norm with {notes['cohort_of']:,} speakers" if others else "cosine"
     trials = f"{notes['targets']:,} target and {notes['nontargets']:,} non-target trials"
-    lines = [f"{path}: {scores}, fitted to {trials}; thresholds at prior 0.5:"]
+    lines = [f"{path}: {verifier.backend.title}, fitted to {trials}; thresholds at prior 0.5:"]
     for scale in verifier.scales:
         threshold = verifier.decide(0.0, recordings=scale.recordings).threshold
         lines.append(f"  {scale.recordings} enrolment recordings: {threshold:.3f}")

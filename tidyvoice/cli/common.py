@@ -43,14 +43,8 @@ AllowOverlap = Annotated[
         "--allow-overlap", help="allow speakers on both sides, and mark the results as in-sample"
     ),
 ]
-CohortTable = Annotated[Path | None, typer.Option(help="embeddings of the cohort's utterances")]
-CohortSpeakers = Annotated[Path | None, typer.Option(help="speakers of the cohort's utterances")]
-CohortLanguages = Annotated[
-    Path | None, typer.Option(help="languages of the cohort's utterances; by default from the ids")
-]
-TopN = Annotated[int, typer.Option(min=2, help="number of highest cohort scores used")]
-Blind = Annotated[
-    bool, typer.Option("--blind", help="guess the languages from those of the cohort")
+BackendFile = Annotated[
+    Path | None, typer.Option(help="back end (`tidyvoice fit-backend`), in place of --mean")
 ]
 
 

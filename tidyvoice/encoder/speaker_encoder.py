@@ -10,8 +10,9 @@ from tidyvoice.encoder.embedder import AudioInput, Embedder, stack, warn
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.modelhub.folder import load_model, model_files, model_folder, training_speakers
 from tidyvoice.recordings import Recording
+from tidyvoice.scoring.backend import Backend
 from tidyvoice.verification.enrollment import Enrollment, Gallery, Identification
-from tidyvoice.verification.verifier import Verification, Verifier, log_odds, unit_length
+from tidyvoice.verification.verifier import Verification, Verifier, log_odds
 
 Voice = AudioInput | Enrollment
 Side = Voice | Sequence[Voice]
@@ -235,8 +236,8 @@ class SpeakerEncoder(Embedder):
         return Enrollment("", np.asarray(voice, dtype=np.float32), 1, 0.0)
 
     def _cosines(self, left: list[Enrollment], right: list[Enrollment]) -> np.ndarray:
-        mean = None if self.verifier is None else self.verifier.mean
-        first, second = (unit_length(stack(side), mean) for side in (left, right))
+        backend = self.verifier.backend if self.verifier else Backend()
+        first, second = (backend.centre(stack(side)) for side in (left, right))
         return np.einsum("nd,nd->n", first, np.broadcast_to(second, first.shape))
 
     def _check_model(self, speaker: Enrollment) -> None:

@@ -74,7 +74,7 @@ def _compare(encoder: SpeakerEncoder, folder: Path) -> None:
     before, after = (each.embed_samples(noise) for each in (encoder, copy))
     same = copy.weights == encoder.weights and copy.settings == encoder.settings
     if encoder.verifier is not None:
-        units = [each.verifier.prepare(before).units.tobytes() for each in (encoder, copy)]
+        units = [each.verifier.prepare(before).vectors.tobytes() for each in (encoder, copy)]
         decisions = [each.verifier.decide(0.3) for each in (encoder, copy)]
         same = same and units[0] == units[1] and decisions[0] == decisions[1]
     if not same or before.tobytes() != after.tobytes():

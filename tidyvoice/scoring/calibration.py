@@ -50,13 +50,13 @@ class Features:
     Attributes:
         scores: float [T] of each system, in an order that is the same for fitting and applying.
         utterance: {name: float64 [U]}, which gives two measures: the smaller and the larger side.
-        language_match: float [T], the probability that both sides are in the same language.
+        language_similarity: float [T], how alike the languages of both sides are.
     """
 
     trials: Trials
     scores: Sequence[np.ndarray]
     utterance: Mapping[str, np.ndarray] = field(default_factory=dict)
-    language_match: np.ndarray | None = None
+    language_similarity: np.ndarray | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -64,7 +64,7 @@ class Features:
         number = len(self.scores)
         names = ["score"] if number == 1 else [f"score {n + 1}" for n in range(number)]
         names += [f"{side} {name}" for name in self.utterance for side in ("smaller", "larger")]
-        return (*names, *(["language match"] if self.language_match is not None else []))
+        return (*names, *(["language similarity"] if self.language_similarity is not None else []))
 
     def block(self, part: slice | np.ndarray) -> np.ndarray:
         """Return the features of some trials, given a slice or places [t]: float64 [t x F]."""
@@ -74,8 +74,8 @@ class Features:
         for values in self.utterance.values():
             left, right = values[enroll], values[test]
             measures += [np.minimum(left, right), np.maximum(left, right)]
-        if self.language_match is not None:
-            measures.append(self.language_match[part])
+        if self.language_similarity is not None:
+            measures.append(self.language_similarity[part])
         # The memory layout decides how a product with the weights is rounded.
         return np.hstack([*scores, *([np.array(measures, np.float64).T] if measures else [])])
 

@@ -1,20 +1,14 @@
-"""Cosine scores of trial lists."""
-
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+"""Scores of trial lists: each of a pair of voices."""
 
 import numpy as np
 
-from tidyvoice.errors import TidyVoiceError
-from tidyvoice.readahead import usable_cores
-from tidyvoice.scoring.columns import more
+from tidyvoice.readahead import in_blocks
+from tidyvoice.scoring.backend import Backend, Voices
 from tidyvoice.scoring.embeddings import Embeddings
 from tidyvoice.scoring.trials import Trials
 
 # Trials at once: what is gathered for them fits the cache.
 BLOCK = 2048
-# A vector that shrinks this much when the mean is subtracted is rounding.
-VANISHED = 1e-6
 
 
 def cosine_scores(
@@ -24,13 +18,25 @@ def cosine_scores(
 
     ``mean`` is m [D]; none by default.
     """
-    vectors = unit_vectors(embeddings, trials.places_in(embeddings.ids, "embedding"), mean)
-    return pairwise_products(vectors, trials)
+    return pair_scores(voices_of(embeddings, trials, Backend(mean=mean)), trials)
+
+
+def voices_of(embeddings: Embeddings, trials: Trials, backend: Backend) -> Voices:
+    """Prepare the embeddings of a list's ids."""
+    return backend.voices(embeddings, trials.places_in(embeddings.ids, "embedding"))
+
+
+def pair_scores(voices: Voices, trials: Trials) -> np.ndarray:
+    """Return the score of each trial [T]: float32, or float64 if the voices have biases or PLDA."""
+    scores = pairwise_products(voices.vectors, trials)
+    if voices.biases.any():
+        scores = scores + voices.biases[trials.enroll] + voices.biases[trials.test]
+    return scores
 
 
 def pairwise_products(vectors: np.ndarray, trials: Trials) -> np.ndarray:
-    """Return the scalar products of both sides' vectors [U x D], float32 [T]."""
-    products = np.empty(len(trials), dtype=np.float32)
+    """Return the scalar products of both sides' vectors [U x D], [T]."""
+    products = np.empty(len(trials), dtype=vectors.dtype)
 
     def work(part: slice) -> None:
         enroll, test = vectors[trials.enroll[part]], vectors[trials.test[part]]
@@ -38,27 +44,3 @@ def pairwise_products(vectors: np.ndarray, trials: Trials) -> np.ndarray:
 
     in_blocks(work, len(trials), BLOCK)
     return products
-
-
-def unit_vectors(
-    embeddings: Embeddings, rows: np.ndarray, mean: np.ndarray | None = None
-) -> np.ndarray:
-    """Subtract the mean [D] from R chosen rows, and scale them to unit length: float32 [R x D]."""
-    vectors = embeddings.vectors[rows].astype(np.float32, copy=False)
-    before = np.linalg.norm(vectors, axis=1)
-    if mean is not None:
-        vectors = vectors - mean.astype(np.float32)
-    norms = np.linalg.norm(vectors, axis=1)
-    bad = ~(norms > VANISHED * before) | np.isinf(norms)
-    if bad.any():
-        which = f"the embedding of '{embeddings.ids[rows[np.argmax(bad)]]}'{more(bad.sum() - 1)}"
-        raise TidyVoiceError(f"{which} is zero, not finite or the mean itself: check the audio")
-    return vectors / norms[:, None]
-
-
-def in_blocks(work: Callable[[slice], None], total: int, size: int) -> None:
-    """Call ``work`` on slices of ``size`` up to ``total``, in threads: numpy releases the GIL."""
-    parts = (slice(start, min(start + size, total)) for start in range(0, total, size))
-    with ThreadPoolExecutor(usable_cores()) as pool:
-        for _ in pool.map(work, parts):
-            pass

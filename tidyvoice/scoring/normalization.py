@@ -9,18 +9,16 @@ References:
         AS-norm1).
 """
 
-from collections.abc import Callable
-
 import numpy as np
 
 from tidyvoice.errors import TidyVoiceError
+from tidyvoice.readahead import in_blocks
+from tidyvoice.scoring.backend import UTTERANCES, Backend
 from tidyvoice.scoring.cohort import Cohort
-from tidyvoice.scoring.cosine import BLOCK, in_blocks, unit_vectors
+from tidyvoice.scoring.cosine import BLOCK, voices_of
 from tidyvoice.scoring.embeddings import Embeddings
 from tidyvoice.scoring.trials import ScoreTable
 
-# Utterances whose cohort scores each thread holds at once: 512 x 3,666 floats are 7 MiB.
-UTTERANCES = 512
 # A standard deviation of float32 cosines below this is rounding.
 FLAT = 1e-6
 # About so many scores are compared with the cosine.
@@ -70,7 +68,14 @@ def normalize(
     """
     vectors = vectors_of(table, embeddings, mean)
     mu, sigma = cohort_statistics(vectors, cohort, None if method == "snorm" else top_n)
-    return symmetric_z(table, lambda side, other: (mu[side], sigma[side]))
+    trials, normalized = table.trials, np.empty(len(table.trials))
+
+    def work(part: slice) -> None:
+        scores, sides = table.scores[part], (trials.enroll[part], trials.test[part])
+        normalized[part] = sum(_z(scores, mu[side], sigma[side]) for side in sides) / 2
+
+    in_blocks(work, len(trials), BLOCK)
+    return normalized
 
 
 def cohort_statistics(
@@ -96,7 +101,7 @@ def vectors_of(table: ScoreTable, embeddings: Embeddings, mean: np.ndarray | Non
     Refuse scores of another mean and calibrated scores: a sample is compared with the cosines.
     """
     trials = table.trials
-    vectors = unit_vectors(embeddings, trials.places_in(embeddings.ids, "embedding"), mean)
+    vectors = voices_of(embeddings, trials, Backend(mean=mean)).vectors
     step = max(len(trials) // CHECKED, 1)
     enroll, test = vectors[trials.enroll[::step]], vectors[trials.test[::step]]
     cosines, scores = np.einsum("td,td->t", enroll, test), table.scores[::step]
@@ -107,25 +112,6 @@ def vectors_of(table: ScoreTable, embeddings: Embeddings, mean: np.ndarray | Non
         fix = "Use scores of the same files and mean."
         raise TidyVoiceError(f"{trials.source}:{wrong[0] * step + 1}: {both}. {fix}")
     return vectors
-
-
-def symmetric_z(
-    table: ScoreTable, moments: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
-) -> np.ndarray:
-    """Return ½ [(s − μ_e) / σ_e + (s − μ_t) / σ_t], float64 [T].
-
-    ``moments`` returns μ and σ [n] for n trials, given the places in ``Trials.ids``, int [n] each,
-    of the side that is measured and of the other side.
-    """
-    trials, normalized = table.trials, np.empty(len(table.trials))
-
-    def work(part: slice) -> None:
-        scores, enroll, test = table.scores[part], trials.enroll[part], trials.test[part]
-        sides = moments(enroll, test), moments(test, enroll)
-        normalized[part] = sum(_z(scores, *side) for side in sides) / 2
-
-    in_blocks(work, len(trials), BLOCK)
-    return normalized
 
 
 def top_moments(cohort_scores: np.ndarray, top_n: int | None) -> tuple[np.ndarray, np.ndarray]:

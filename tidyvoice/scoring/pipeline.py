@@ -15,9 +15,8 @@ from tidyvoice.scoring.calibration import (
     cross_fit,
     fit_calibration,
 )
-from tidyvoice.scoring.cosine import cosine_scores
+from tidyvoice.scoring.cosine import pair_scores, voices_of
 from tidyvoice.scoring.groups import read_maps, speakers_of
-from tidyvoice.scoring.language_norm import normalize_by_language
 from tidyvoice.scoring.leaks import LeakGuard, People
 from tidyvoice.scoring.normalization import normalize
 from tidyvoice.scoring.pairs import difference
@@ -26,7 +25,6 @@ from tidyvoice.scoring.tables import Tables
 from tidyvoice.scoring.trials import ScoreTable, read_scores, read_trials
 from tidyvoice.settings import read_json
 
-BY_LANGUAGE = "language"
 # Of the scores in a fit, which squares them: the largest, and the least difference of two.
 LARGEST, LEAST = 1e100, 1e-100
 
@@ -36,19 +34,24 @@ def score_list(
     trials: Path,
     out: Path,
     mean: Path | None = None,
+    backend: Path | None = None,
     utt2spk: Sequence[Path] = (),
     allow_overlap: bool = False,
 ) -> lineage.Lineage:
-    """Write the cosine scores of a trial list; the arguments are the options of the command."""
-    tables = Tables([embeddings], mean)
+    """Write the scores of a trial list; the arguments are the options of the command."""
+    tables = Tables([embeddings], mean, backend)
     lineage.refuse_to_lose(out, [trials, *utt2spk, *tables.paths])
     listed, guard = read_trials(trials), LeakGuard(allow_overlap)
     evaluated = People.of("trials", trials, listed, read_maps(utt2spk, "speaker"))
     tables.check(guard, evaluated)
-    inputs = (*tables.sources(), evaluated.source)
-    settings = {"model": tables.embeddings.model, "averaged": tables.averaged}
-    step = Step(step="cosine", inputs=inputs, settings=settings, remarks=guard.remarks)
-    scores = cosine_scores(tables.embeddings, listed, tables.mean)
+    inputs, settings = (*tables.sources(), evaluated.source), {"model": tables.embeddings.model}
+    if backend:
+        settings |= {"title": tables.backend.title}
+    else:
+        settings |= {"averaged": tables.averaged}
+    name = "backend" if backend else "cosine"
+    step = Step(step=name, inputs=inputs, settings=settings, remarks=guard.remarks)
+    scores = pair_scores(voices_of(tables.embeddings, listed, tables.backend), listed)
     return lineage.write_with_lineage(out, ScoreTable(listed, scores), [step])
 
 
@@ -60,26 +63,15 @@ def normalize_scores(
     utt2spk: Sequence[Path] = (),
     allow_overlap: bool = False,
 ) -> lineage.Lineage:
-    """Write normalised scores; ``tables`` hold all embeddings and the languages."""
-    if method not in ("asnorm", "snorm", BY_LANGUAGE):
-        raise TidyVoiceError(f"--method {method}: use asnorm, snorm or language.")
+    """Write normalised scores; ``tables`` hold all embeddings."""
+    if method not in ("asnorm", "snorm"):
+        raise TidyVoiceError(f"--method {method}: use asnorm or snorm.")
     lineage.refuse_to_lose(out, [scores, *utt2spk, *tables.paths])
     scored, guard = read_scores(scores), LeakGuard(allow_overlap)
     tables.check(guard, People.of("trials", scores, scored.trials, read_maps(utt2spk, "speaker")))
-    entries, top_n = tables.cohort(by_language=method == BY_LANGUAGE), tables.top_n
-    settings = {} if method == "snorm" else {"top_n": top_n}
-    if method == BY_LANGUAGE:
-        languages = tables.languages(scored.trials)
-        absent = sorted(set(languages.languages) - set(entries.languages))
-        if len(absent) == len(languages.languages):
-            fix = "Name languages alike, or use --blind or --method asnorm."
-            raise TidyVoiceError(f"{entries.source} lacks all languages of the trials. {fix}")
-        settings |= {"languages": tables.language_origin, "absent": absent}
-        values = normalize_by_language(
-            scored, tables.embeddings, entries, languages, tables.mean, top_n
-        )
-    else:
-        values = normalize(scored, tables.embeddings, entries, tables.mean, method, top_n)
+    settings = {} if method == "snorm" else {"top_n": tables.top_n}
+    mean, cohort = tables.backend.mean, tables.cohort()
+    values = normalize(scored, tables.embeddings, cohort, mean, method, tables.top_n)
     inputs, before = tuple(tables.sources()), lineage.read_lineage(scores).steps
     step = Step(step=method, inputs=inputs, settings=settings, remarks=guard.remarks)
     return lineage.write_with_lineage(out, ScoreTable(scored.trials, values), [*before, step])

@@ -15,8 +15,8 @@ COMPARED = {
     "cosine": ("mean", "model"),
     "snorm": ("cohort",),
     "asnorm": ("cohort", "top_n"),
-    "language": ("cohort", "languages", "top_n"),
-    "quality measures": ("cohort", "languages", "mean", "model", "top_n"),
+    "backend": ("backend", "model"),
+    "quality measures": ("backend", "languages", "model"),
 }
 
 
@@ -76,8 +76,8 @@ class Step(_Describable):
 FLAWS = {
     "in-sample": {
         "title": "In sample",
-        "meaning": "The model, the mean, the cohort or the calibration has seen speakers of this "
-        "list. The results are too optimistic.",
+        "meaning": "The model, the back end, the cohort or the calibration has seen speakers of "
+        "this list. The results are too optimistic.",
     },
     "confounded": {
         "title": "Confounded",
@@ -90,6 +90,7 @@ _PHRASES = {
     "calibration trials": "the calibration trials of {}",
     "training": "the training of the model of {}",
     "mean": "the mean of {}",
+    "backend": "the back end {}",
     "cohort": "the cohort {}",
     "calibration": "the calibration {}",
 }
@@ -120,9 +121,8 @@ def title(step: Step) -> str:
     """Name a step in a few words, such as "AS-norm"."""
     if step.step == "cosine":
         return "plain cosine" if step.compared()["mean"] == "none" else "centred cosine"
-    if step.step == "language":
-        blind = step.settings.get("languages") == "guessed"
-        return "blind language-aware norm" if blind else "language-aware norm"
+    if step.step == "backend":
+        return str(step.settings["title"])
     return _TITLES.get(step.step, step.step)
 
 
@@ -159,16 +159,15 @@ def _step(step: Step, show: Callable[[str], str]) -> str:
             return "cosine of the embeddings, not centred"
         count = f"{values['averaged']:,} in " if "averaged" in values else ""
         return f"cosine of the embeddings, less the mean of {count}{paths['mean'][0]}"
-    text = "language-aware norm" if step.step == "language" else title(step)
+    text = title(step)
+    if step.step == "backend":
+        return f"{text}: the back end {paths['backend'][0]}"
     for source in step.inputs:
         if source.role == "cohort":
             text += f", {source.speakers:,} speakers of {show(source.path)}"
     if "top_n" in values:
         text += f", top {values['top_n']}"
-    if "languages" in values:
-        text += f" shared among the languages, languages {values['languages']}"
-    absent = values.get("absent")
-    return f"{text}, not in the cohort: {', '.join(absent)}" if absent else text
+    return text
 
 
 def _calibration(step: Step, paths: dict[str, list[str]], show: Callable[[str], str]) -> str:

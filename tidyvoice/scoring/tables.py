@@ -1,4 +1,4 @@
-"""The files that a command reads beside trials and scores: embeddings, cohort, languages, ..."""
+"""The files that a command reads beside trials and scores: embeddings, back end, durations, ..."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,15 +8,14 @@ import numpy as np
 import polars as pl
 
 from tidyvoice.errors import TidyVoiceError, reading
+from tidyvoice.scoring.backend import Backend
 from tidyvoice.scoring.cohort import Cohort, every_id, speaker_cohort
 from tidyvoice.scoring.columns import more
-from tidyvoice.scoring.cosine import pairwise_products, unit_vectors
+from tidyvoice.scoring.cosine import pairwise_products
 from tidyvoice.scoring.embeddings import Embeddings, load_embeddings, same_model
-from tidyvoice.scoring.groups import Groups, languages_of, read_maps
-from tidyvoice.scoring.language_norm import LanguageWeights, known_languages, language_posteriors
+from tidyvoice.scoring.groups import languages_of, read_maps
 from tidyvoice.scoring.leaks import LeakGuard, People
 from tidyvoice.scoring.lineage import source
-from tidyvoice.scoring.normalization import cohort_statistics
 from tidyvoice.scoring.provenance import Source, Step
 from tidyvoice.scoring.trials import Trials
 
@@ -27,67 +26,87 @@ class CohortFiles:
 
     embeddings: Path
     utt2spk: Path
-    utt2lang: Path | None = None
     top_n: int = 300
+
+
+@dataclass(frozen=True)
+class Measures:
+    """Quality measures to take of trials; the other files are those of ``Tables``.
+
+    ``languages`` measures how alike the languages of both sides are: "known" ones, "guessed" ones,
+    or language embeddings in a table. ``utt2lang`` has known ones that the ids do not contain.
+    """
+
+    utt2dur: Sequence[Path] = ()
+    magnitude: bool = False
+    languages: str | None = None
+    utt2lang: Sequence[Path] = ()
 
 
 class Tables:
     """Embeddings of one model, with the other files that describe their utterances.
 
     Args:
-        embeddings, utt2dur: raw embeddings and durations in seconds of the trials' utterances.
+        embeddings: raw embeddings of the trials' utterances.
         mean: embeddings whose mean is subtracted.
+        backend: file of a back end, in place of the mean.
         cohort: speakers to compare the trials with.
-        utt2lang: languages of the trials' utterances; by default from the ids.
-        blind: guess these languages from those of the cohort instead.
-        language_match: measure if both sides are in the same language.
 
     Attributes:
         embeddings: embeddings of the trials' utterances; None without any.
-        mean, averaged: the embedding to subtract, float32 [D] or None, and of how many it is.
+        backend: how they are compared.
+        averaged: of how many embeddings the mean is.
     """
 
     def __init__(
         self,
         embeddings: Sequence[Path] = (),
         mean: Path | None = None,
+        backend: Path | None = None,
         cohort: CohortFiles | None = None,
-        utt2lang: Sequence[Path] = (),
-        blind: bool = False,
-        utt2dur: Sequence[Path] = (),
-        language_match: bool = False,
+        measures: Measures | None = None,
     ):
+        self._measures = measures or Measures()
         self.top_n = cohort.top_n if cohort else None
-        self._language_match = language_match
-        self._utt2lang, self._blind = utt2lang, blind
-        self.language_origin = "guessed" if blind else "known"
         self._files = [("embeddings", path) for path in embeddings]
-        self._files += [("mean", mean)] if mean else []
+        self._files += [
+            (role, path) for role, path in (("mean", mean), ("backend", backend)) if path
+        ]
         if cohort:
             self._files += [("cohort", cohort.embeddings), ("cohort utt2spk", cohort.utt2spk)]
-            self._files += [("cohort utt2lang", cohort.utt2lang)] if cohort.utt2lang else []
         read = [path for role, path in self._files if role in ("embeddings", "mean", "cohort")]
-        self._files += [("utt2dur", path) for path in utt2dur]
-        self._files += [("utt2lang", path) for path in utt2lang]
+        self._language_table = None
+        if self._measures.languages not in (None, "known", "guessed"):
+            self._language_table = Path(self._measures.languages)
+            self._files.append(("language embeddings", self._language_table))
+        self._files += [("utt2dur", path) for path in self._measures.utt2dur]
+        self._files += [("utt2lang", path) for path in self._measures.utt2lang]
         self.paths = [path for _, path in self._files]
         tables = {path: load_embeddings(path) for path in dict.fromkeys(read)}
         same_model(tables)
         self.embeddings = _join({path: tables[path] for path in embeddings})
         self._people = [People.named("training", p, tables[p].trained_on) for p in embeddings]
-        self.mean, self.averaged = None, 0
+        self.backend, self.averaged = Backend(), 0
         if mean:
-            self.mean, self.averaged = tables[mean].mean(), len(tables[mean].ids)
+            self.backend = Backend(mean=tables[mean].mean())
+            self.averaged = len(tables[mean].ids)
             self._people.append(People.of("mean", mean, every_id(tables[mean], str(mean))))
+        if backend:
+            self.backend = Backend.load(backend)
+            self._people.append(People.named("backend", backend, self.backend.speakers))
+            models = {table.model for table in tables.values()} | {self.backend.model}
+            if len(models - {None}) > 1:
+                fix = "Fit it to embeddings of this model."
+                raise TidyVoiceError(f"{backend} belongs to another model than {read[0]}. {fix}")
         if cohort:
-            self._cohort_utt2lang = [cohort.utt2lang] if cohort.utt2lang else []
-            self._members = tables[cohort.embeddings]
-            self._listed = every_id(self._members, str(cohort.embeddings))
-            self._speakers = read_maps([cohort.utt2spk], "speaker")
-            others = People.of("cohort", cohort.embeddings, self._listed, self._speakers)
-            self._people.append(others)
-        self._seconds = read_maps(utt2dur, "duration")
+            self._members, where = tables[cohort.embeddings], str(cohort.embeddings)
+            self._speakers, self._cohort = read_maps([cohort.utt2spk], "speaker"), where
+            listed = every_id(self._members, where)
+            self._people.append(People.of("cohort", where, listed, self._speakers))
+        self._seconds = read_maps(self._measures.utt2dur, "duration")
         if self._seconds is not None:
-            names, values = ", ".join(map(str, utt2dur)), pl.Series(list(self._seconds.values()))
+            names = ", ".join(map(str, self._measures.utt2dur))
+            values = pl.Series(list(self._seconds.values()))
             with reading(names, "table of durations", "give seconds"):
                 self._seconds = dict(zip(self._seconds, values.cast(pl.Float64), strict=True))
 
@@ -97,61 +116,57 @@ class Tables:
         return [source(role, path, counts.get(role)) for role, path in self._files]
 
     def check(self, guard: LeakGuard, evaluated: People) -> None:
-        """Check that neither the model's training, the mean nor the cohort has these speakers."""
+        """Check that neither model, mean, back end nor cohort has seen these speakers."""
         for people in self._people:
             guard.disjoint(evaluated, people)
 
-    def cohort(self, by_language: bool = False) -> Cohort:
-        """Return the cohort: an entry for each speaker, or for each speaker and language."""
-        utt2lang, where = self._cohort_languages() if by_language else None, self._listed.source
-        return speaker_cohort(self._members, self._speakers, self.mean, utt2lang, where)
-
-    def languages(self, trials: Trials) -> LanguageWeights:
-        """Find the languages of a list's utterances, or guess them."""
-        if self._blind:
-            utt2lang = self._cohort_languages()
-            return language_posteriors(trials, self.embeddings, self._members, utt2lang, self.mean)
-        hint = "--utt2lang, or --blind to guess them"
-        return known_languages(_languages(trials, self._utt2lang, hint))
+    def cohort(self) -> Cohort:
+        """Return the cohort."""
+        return speaker_cohort(self._members, self._speakers, self.backend.mean, self._cohort)
 
     def measures(self, trials: Trials) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
-        """Return ``Features.utterance`` and ``Features.language_match`` of a list."""
-        measures, match = {}, None
+        """Return ``Features.utterance`` and ``Features.language_similarity`` of a list."""
+        measures = {}
         if self._seconds is not None:
             places = trials.places_in(list(self._seconds), "duration")
             seconds = np.array(list(self._seconds.values()))[places]
             measures["log duration"] = _log(trials, "duration", seconds)
-        if self.embeddings:
+        if self._measures.magnitude:
             rows = trials.places_in(self.embeddings.ids, "embedding")
             lengths = np.linalg.norm(self.embeddings.vectors.astype(np.float64), axis=1)[rows]
             measures["log magnitude"] = _log(trials, "length of the embedding", lengths)
-            if self.top_n:
-                vectors = unit_vectors(self.embeddings, rows, self.mean)
-                moments = cohort_statistics(vectors, self.cohort(), self.top_n)
-                measures["cohort score"] = moments[0]
-        if self._language_match:
-            # P(both sides are in one language) = sum over l of P(l | e) P(l | t)
-            match = pairwise_products(self.languages(trials).weights, trials)
-        return measures, match
+        if self._measures.languages is None:
+            return measures, None
+        return measures, pairwise_products(self._language_vectors(trials), trials)
 
     def step(self) -> Step:
         """Return the record of the quality measures."""
         settings = {"model": self.embeddings.model} if self.embeddings else {}
-        settings |= {"top_n": self.top_n} if self.top_n else {}
-        settings |= {"languages": self.language_origin} if self._language_match else {}
+        if self._measures.languages:
+            kind = "given" if self._language_table else self._measures.languages
+            settings |= {"languages": kind}
         return Step(step="quality measures", inputs=tuple(self.sources()), settings=settings)
 
-    def _cohort_languages(self) -> dict[str, str]:
-        languages = _languages(self._listed, self._cohort_utt2lang, "--cohort-utt2lang")
-        names = (languages.names[code] for code in languages.codes)
-        return dict(zip(self._members.ids, names, strict=True))
+    def _language_vectors(self, trials: Trials) -> np.ndarray:
+        """Return vectors at unit length whose product tells how alike two languages are, [U x L].
 
-
-def _languages(trials: Trials, utt2lang: Sequence[Path], hint: str) -> Groups:
-    languages = languages_of(trials, read_maps(utt2lang, "language"))
-    if languages is None:
-        raise TidyVoiceError(f"{trials.source}: the ids do not contain languages. Give {hint}.")
-    return languages
+        Of probabilities p, they are √p, so that the product is the Bhattacharyya coefficient: 1 or
+        0 for known languages. It also compares languages that the classifier does not know, by the
+        known ones that they resemble.
+        """
+        if self._language_table:
+            table = load_embeddings(self._language_table)
+            rows = trials.places_in(table.ids, "language embedding")
+            return Backend().voices(table, rows).vectors
+        if self._measures.languages == "guessed":
+            rows = trials.places_in(self.embeddings.ids, "embedding")
+            units = self.backend.centre(self.embeddings.vectors[rows])
+            return np.sqrt(self.backend.languages.posteriors(units))
+        languages = languages_of(trials, read_maps(self._measures.utt2lang, "language"))
+        if languages is None:
+            fix = "Give --utt2lang, or --languages guessed"
+            raise TidyVoiceError(f"{trials.source}: the ids do not contain languages. {fix}.")
+        return np.eye(len(languages.names), dtype=np.float32)[languages.codes]
 
 
 def _log(trials: Trials, what: str, values: np.ndarray) -> np.ndarray:

@@ -8,14 +8,13 @@ import numpy as np
 
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.scoring.calibration import Features, fit_calibration
-from tidyvoice.scoring.cosine import cosine_scores
+from tidyvoice.scoring.cosine import pair_scores, voices_of
 from tidyvoice.scoring.distribution import Distribution
 from tidyvoice.scoring.groups import Groups, read_maps, speakers_of
 from tidyvoice.scoring.leaks import LeakGuard, People
-from tidyvoice.scoring.normalization import normalize
 from tidyvoice.scoring.provenance import describe
-from tidyvoice.scoring.tables import CohortFiles, Tables
-from tidyvoice.scoring.trials import ScoreTable, Trials, read_trials
+from tidyvoice.scoring.tables import Tables
+from tidyvoice.scoring.trials import Trials, read_trials
 from tidyvoice.verification.verifier import SHA256, Scale, Verifier
 
 # Between 0.5, at which most users decide, and the priors of applications with few false alarms.
@@ -29,29 +28,24 @@ def fit_verifier(
     embeddings: Path,
     trials: Path,
     mean: Path | None = None,
+    backend: Path | None = None,
     utt2spk: Sequence[Path] = (),
     prior: float = PRIOR,
     allow_overlap: bool = False,
-    cohort: CohortFiles | None = None,
 ) -> Verifier:
     """Fit a verifier. The arguments are the options of ``tidyvoice fit-verifier``.
 
     Enrolment with several recordings is calibrated on trials whose enrolment side is replaced by
     the mean of as many utterances of the same speaker, if the list has enough of them.
     """
-    tables = Tables([embeddings], mean, cohort)
+    tables = Tables([embeddings], mean, backend)
     table = tables.embeddings
     if not re.match(SHA256, table.model or ""):
         raise TidyVoiceError(f"{embeddings} does not name its model: extract it again")
     listed, spoken_by = read_trials(trials), read_maps(utt2spk, "speaker")
     guard = LeakGuard(allow_overlap)
     tables.check(guard, People.of("trials", trials, listed, spoken_by))
-    subtracted = np.zeros_like(table.vectors[0]) if tables.mean is None else tables.mean
-    scores, entries = cosine_scores(table, listed, subtracted), None
-    if cohort:
-        entries = tables.cohort()
-        scored = ScoreTable(listed, scores)
-        scores = normalize(scored, table, entries, subtracted, "asnorm", cohort.top_n)
+    scores = pair_scores(voices_of(table, listed, tables.backend), listed)
 
     def remarks(kind: str) -> list[str]:
         # The verifier is published with the model: names of files, not their folders.
@@ -59,17 +53,13 @@ def fit_verifier(
 
     verifier = Verifier(
         model=table.model,
-        mean=subtracted,
+        backend=tables.backend.model_copy(update={"speakers": None}),
         scales=(_fit_scale(1, listed, scores, prior),),
-        cohort=entries.vectors if entries else None,
-        top_n=cohort.top_n if cohort else 0,
         notes={
             "embeddings": Path(embeddings).name,
             "trials": Path(trials).name,
             "targets": int(listed.label.sum()),
             "nontargets": int((~listed.label).sum()),
-            "mean_of": tables.averaged,
-            "cohort_of": len(entries) if entries else 0,
             "prior": prior,
             "in_sample": remarks("in-sample"),
             "unchecked": remarks("unchecked"),

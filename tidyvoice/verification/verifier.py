@@ -1,22 +1,19 @@
-"""Decisions from embeddings: centring, score normalisation, calibration and thresholds."""
+"""Decisions from embeddings: a back end, calibration and thresholds."""
 
-import base64
-import io
 import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import ConfigDict, Field, PlainSerializer, PlainValidator, model_validator
+from pydantic import Field, model_validator
 from typing_extensions import TypedDict  # pydantic needs it for Python 3.11 and older
 
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.files import write_text
 from tidyvoice.model_files import VERIFIER_FILE
-from tidyvoice.scoring.cohort import Cohort
+from tidyvoice.scoring.backend import Backend, Voices
 from tidyvoice.scoring.distribution import Distribution
-from tidyvoice.scoring.normalization import cohort_statistics
 from tidyvoice.settings import Strict, read_json
 
 SHA256 = "^[0-9a-f]{64}$"
@@ -60,44 +57,11 @@ class Scale(Strict):
     distribution: Distribution  # of the trials to which it was fitted
 
 
-@dataclass(frozen=True)
-class Voices:
-    """Embeddings prepared for scoring."""
-
-    units: np.ndarray  # float32 [N x D], centred, at unit length
-    mean: np.ndarray  # of each one's highest cohort scores, float64 [N]; 0 without a cohort
-    deviation: np.ndarray  # of the same; 1 without a cohort
-
-
-def _array(value: np.ndarray | str) -> np.ndarray:
-    """Read an array from the text of a ``.npy`` file in base64."""
-    if isinstance(value, str):
-        file = io.BytesIO(base64.b64decode(value, validate=True))
-        try:
-            value = np.lib.format.read_array(file, allow_pickle=False)
-        except Exception as error:  # numpy evaluates the header as Python
-            raise ValueError(f"not an array ({error})") from None
-    if not isinstance(value, np.ndarray) or value.dtype.kind != "f":
-        raise ValueError("not an array of floats")
-    if not value.size or not np.isfinite(value).all():
-        raise ValueError("empty, or not finite")
-    return value
-
-
-def _text(array: np.ndarray) -> str:
-    file = io.BytesIO()
-    np.lib.format.write_array(file, array, allow_pickle=False)
-    return base64.b64encode(file.getvalue()).decode()
-
-
-Array = Annotated[np.ndarray, PlainValidator(_array), PlainSerializer(_text, when_used="json")]
-
-
 # How a verifier was fitted: names of files, numbers, and overlaps of speakers in words.
 Notes = TypedDict(
     "Notes",
     dict.fromkeys(("embeddings", "trials"), str)
-    | dict.fromkeys(("targets", "nontargets", "mean_of", "cohort_of"), int)
+    | dict.fromkeys(("targets", "nontargets"), int)
     | {"prior": float, "in_sample": list[str], "unchecked": list[str]},
 )
 
@@ -105,14 +69,10 @@ Notes = TypedDict(
 class Verifier(Strict):
     """Scores of embeddings and decisions on them.
 
-    The score is the cosine of the centred embeddings. With a cohort, AS-norm normalises it.
-
     Attributes:
         model: SHA-256 of the weights of the model that it belongs to.
-        mean: the embedding to subtract, float32 [D].
+        backend: how embeddings are compared, without the names of its speakers.
         scales: calibrations by number of enrolment recordings, increasing from 1.
-        cohort: speakers of the cohort, float32 [C x D], centred, at unit length; None without.
-        top_n: number of highest cohort scores used.
         notes: see ``Notes``.
 
     Example:
@@ -122,23 +82,14 @@ class Verifier(Strict):
         (False, 0.5)
     """
 
-    model_config = ConfigDict(arbitrary_types_allowed=True)
-
-    format: Literal["tidyvoice verifier 3"] = "tidyvoice verifier 3"
+    format: Literal["tidyvoice verifier 4"] = "tidyvoice verifier 4"
     model: Annotated[str, Field(pattern=SHA256)]
-    mean: Array
+    backend: Backend
     scales: Annotated[tuple[Scale, ...], Field(min_length=1)]
-    cohort: Array | None = None
-    top_n: int = 0
     notes: Notes
 
     @model_validator(mode="after")
-    def _agreeing(self) -> "Verifier":
-        cohort = None if self.cohort is None else self.cohort.shape
-        if self.mean.ndim != 1 or (cohort and cohort[1:] != self.mean.shape):
-            raise ValueError(f"a mean {self.mean.shape} and a cohort {cohort} do not agree")
-        if cohort and not 2 <= self.top_n <= cohort[0]:
-            raise ValueError(f"top_n is {self.top_n}, of a cohort of {cohort[0]}")
+    def _increasing(self) -> "Verifier":
         recordings = [scale.recordings for scale in self.scales]
         if recordings[0] != 1 or sorted(set(recordings)) != recordings:
             raise ValueError(f"recordings of scales are {recordings}: they must increase from 1")
@@ -151,20 +102,15 @@ class Verifier(Strict):
 
     def prepare(self, embeddings: np.ndarray) -> Voices:
         """Prepare raw embeddings [N x D] for ``scores``."""
-        units = unit_length(embeddings, self.mean)
-        if self.cohort is None:
-            return Voices(units, np.zeros(len(units)), np.ones(len(units)))
-        cohort = Cohort(self.cohort, [], None, "the verifier's cohort")
-        return Voices(units, *cohort_statistics(units, cohort, self.top_n))
+        return self.backend.prepare(embeddings)
 
     def scores(self, left: Voices, right: Voices) -> np.ndarray:
         """Score voices in pairs, float64 [N]; ``right`` may be a single voice."""
-        if len(right.units) == 1:
-            cosines = left.units @ right.units[0]
+        if len(right) == 1:
+            products = left.vectors @ right.vectors[0]
         else:
-            cosines = np.einsum("nd,nd->n", left.units, right.units)
-        sides = ((cosines - side.mean) / side.deviation for side in (left, right))
-        return sum(sides) / 2
+            products = np.einsum("nd,nd->n", left.vectors, right.vectors)
+        return products + left.biases + right.biases
 
     def scale(self, recordings: int = 1) -> Scale:
         """Return the calibration of the nearest number of enrolment recordings from below."""
@@ -200,13 +146,6 @@ class Verifier(Strict):
         if not path.is_file():
             return None
         return read_json(cls, path, "delete it, and write a new one with `tidyvoice fit-verifier`")
-
-
-def unit_length(embeddings: np.ndarray, mean: np.ndarray | None = None) -> np.ndarray:
-    """Subtract a mean [D] and scale to unit length, float32 [N x D]; zero stays zero."""
-    centred = embeddings if mean is None else embeddings - mean
-    length = np.linalg.norm(centred, axis=1, keepdims=True)
-    return np.divide(centred, length, out=np.zeros_like(centred), where=length > 0)
 
 
 def log_odds(prior: float) -> float:

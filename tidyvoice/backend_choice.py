@@ -1,0 +1,144 @@
+"""Fitting a back end to files, and choosing among several on held-out speakers."""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tidyvoice.errors import TidyVoiceError
+from tidyvoice.evaluation.bootstrap import interval, resample
+from tidyvoice.evaluation.categories import OPERATING_POINTS, POOLED, evaluate
+from tidyvoice.scoring.backend import Backend
+from tidyvoice.scoring.cohort import every_id
+from tidyvoice.scoring.cosine import pair_scores, voices_of
+from tidyvoice.scoring.embeddings import Embeddings, load_embeddings, same_model
+from tidyvoice.scoring.fitting import Speech, fit_backend
+from tidyvoice.scoring.groups import languages_of, read_maps, speakers_of
+from tidyvoice.scoring.leaks import LeakGuard, People
+from tidyvoice.scoring.trials import ScoreTable, Trials, read_trials
+
+RESAMPLES = 1000
+# Below this weight, the offsets of a cohort have little effect.
+LIGHT = 0.5
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A back end, and its metrics on held-out speakers if they were measured.
+
+    ``cost`` is the mean of EER and minDCF, each relative to the centred cosine's, with the 95 %
+    interval over resamples of the speakers.
+    """
+
+    backend: Backend
+    dimensions: int | None = None
+    eer: float | None = None
+    min_dcf: float | None = None
+    cost: float | None = None
+    cost_interval: tuple[float, float] | None = None
+    details: dict[str, Any] = field(default_factory=dict)
+
+    def describe(self) -> str:
+        """Return the candidate and its metrics in a line."""
+        text = self.backend.title
+        if self.dimensions:
+            text += f", {self.dimensions} dimensions"
+        if cohort := self.backend.cohort:
+            text += f" (weight {cohort.weight:.2f}, {len(cohort.vectors):,} speakers)"
+        if self.cost is not None:
+            low, high = self.cost_interval
+            text += f"; held-out speakers: EER {100 * self.eer:.2f} %, minDCF {self.min_dcf:.3f}"
+            text += f", relative cost {self.cost:.2f} [{low:.2f}, {high:.2f}]"
+        return text
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the numbers."""
+        values = {name: getattr(self, name) for name in ("eer", "min_dcf", "cost", "cost_interval")}
+        weight = self.backend.cohort.weight if self.backend.cohort else None
+        method = {"method": self.backend.method, "dimensions": self.dimensions, "weight": weight}
+        return {**method, **values}
+
+    def warnings(self) -> list[str]:
+        """Return what a user should know before relying on it."""
+        texts = []
+        if self.cost_interval and self.cost_interval[1] >= 1 and self.backend.title != PLAIN:
+            texts.append("the held-out speakers are too few to tell it from the centred cosine")
+        if self.backend.cohort and self.backend.cohort.weight < LIGHT:
+            count, weight = len(self.backend.cohort.vectors), self.backend.cohort.weight
+            text = f"the halves of the cohort of {count:,} speakers agree little"
+            texts.append(f"{text}: its offsets count with the weight {weight:.2f}")
+        return texts
+
+
+PLAIN = Backend(mean=np.zeros(1)).title
+
+
+def choose(
+    embeddings: Path,
+    utt2spk: Sequence[Path],
+    utt2lang: Sequence[Path],
+    methods: Sequence[str],
+    dimensions: Sequence[int],
+    cohort: bool,
+    held_out: Path | None,
+    trials: Path | None,
+    allow_overlap: bool = False,
+) -> list[Candidate]:
+    """Fit a back end of each method and number of dimensions; return them, the best first.
+
+    The arguments are the options of ``tidyvoice fit-backend``.
+    """
+    table = load_embeddings(embeddings)
+    listed, source = every_id(table, str(embeddings)), str(embeddings)
+    speakers = speakers_of(listed, read_maps(utt2spk, "speaker"))
+    if speakers is None:
+        raise TidyVoiceError(f"{embeddings}: the ids do not contain speakers. Give --utt2spk.")
+    speech = Speech(table, speakers, languages_of(listed, read_maps(utt2lang, "language")), source)
+    wanted = []
+    for method in methods:
+        numbers = [None] if method == "centre" else (dimensions or [None])
+        wanted += itertools.product([method], numbers)
+    if len(wanted) > 1 and held_out is None:
+        raise TidyVoiceError("several --method or --dimensions: give --held-out and --trials.")
+    fitted = [
+        Candidate(fit_backend(speech, method, number, cohort), number) for method, number in wanted
+    ]
+    if held_out is None:
+        return fitted
+    others, guard = load_embeddings(held_out), LeakGuard(allow_overlap)
+    same_model({embeddings: table, held_out: others})
+    list_of_others = read_trials(trials)
+    guard.disjoint(
+        People.of("trials", trials, list_of_others),
+        People.named("backend", embeddings, speakers.names),
+    )
+    plain = Backend(mean=fitted[0].backend.mean)
+    return _compared(fitted, plain, others, list_of_others)
+
+
+def _compared(
+    candidates: Sequence[Candidate], plain: Backend, embeddings: Embeddings, trials: Trials
+) -> list[Candidate]:
+    """Measure candidates on labelled trials, and sort them by their costs."""
+    speakers = speakers_of(trials)
+    if speakers is None:
+        raise TidyVoiceError(f"{trials.source}: the ids do not contain speakers.")
+
+    def measure(backend: Backend) -> tuple[np.ndarray, np.ndarray]:
+        table = ScoreTable(trials, pair_scores(voices_of(embeddings, trials, backend), trials))
+        row = evaluate(table, None)[0]
+        draws = resample(table, None, speakers, OPERATING_POINTS, RESAMPLES)[POOLED]
+        return np.array([row.eer, row.min_dcf]), np.stack([draws.eer, draws.min_dcf[0]])
+
+    value, draws = measure(plain)
+    measured = []
+    for candidate in candidates:
+        ours, our_draws = measure(candidate.backend)
+        numbers = {"eer": float(ours[0]), "min_dcf": float(ours[1])}
+        cost = float((ours / value).mean())
+        numbers |= {"cost": cost, "cost_interval": interval((our_draws / draws).mean(axis=0))}
+        measured.append(Candidate(candidate.backend, candidate.dimensions, **numbers))
+    return sorted(measured, key=lambda candidate: candidate.cost)
