@@ -18,7 +18,7 @@ exp=            # folder of models and results: exp/RECIPE if left out
 init_from=      # pretrained model in place of stage 3: folder, archive, or OWNER/NAME of Hugging Face
 from_released=  # score a released model (by default the challenge's) and train nothing
 variant=        # fine-tune with conf/variants/NAME.yaml or conf/RECIPE/finetune_NAME.yaml
-normalize=language # score normalisation of stage 7: language, asnorm or snorm
+backend=plda    # how stage 7 compares embeddings: plda, lda, nap, or centre for the cosine
 force=          # repeat finished stages; trainings, shards and corpus are renamed to NAME.1, ...
 
 overrides=() # of --set
@@ -47,9 +47,8 @@ compared=() # options that add the pretrained systems to the report
 for name in ${pretraining[@]+"${pretraining[@]}"}; do
   compared+=(--compare "${name/pretrain/pretrained}=$exp/$name/scores/dev.score")
 done
-[[ $normalize = language || $normalize = asnorm || $normalize = snorm ]] ||
-  fail "--normalize $normalize: there are language, asnorm, snorm"
-norm=${normalize/language/language-aware norm} norm=${norm/asnorm/AS-norm} norm=${norm/snorm/S-norm}
+[[ $backend = plda || $backend = lda || $backend = nap || $backend = centre ]] ||
+  fail "--backend $backend: there are plda, lda, nap, centre"
 
 . local/steps.sh
 . local/training.sh
@@ -124,21 +123,19 @@ if stage 6 "score, metrics, report"; then
   report results dev --name "$title"
 fi
 
-if stage 7 "normalise, calibrate, report"; then
-  if [ -n "$held_out" ]; then
-    extract finetune calib "$held_out"
-    score finetune calib "$held_out/trials"
-    normalise calib "$normalize"
-  fi
+if stage 7 "fit the back end, calibrate, report"; then
+  [ -z "$held_out" ] || extract finetune calib "$held_out"
   if [ -n "$mean" ]; then
+    fit_backend
+    [ -z "$held_out" ] || compare calib "$held_out/trials"
+    compare dev "$trials"
     fit_verifier
-    normalise dev "$normalize"
-    calibrate dev "$normalize" --language-match
-    report calibrated dev-llr --name "$title, $norm, calibrated" \
-      --compare "$title, $norm=$scores/dev-$normalize.score" \
+    calibrate dev
+    report calibrated dev-llr --name "$title, back end, calibrated" \
+      --compare "$title, back end=$scores/dev-backend.score" \
       --compare "$title=$scores/dev.score"
   else
-    echo "  TidyVoiceX train is not here, which is the cohort: nothing is normalised or calibrated"
+    echo "  TidyVoiceX train is not here, to which the back end is fitted: nothing is calibrated"
   fi
 fi
 

@@ -18,28 +18,41 @@ score() {
     ${mean:+--mean "$from/$mean.npz"} --out "$out" "${@:5}"
 }
 
-# normalise NAME METHOD: normalise cosines by the speakers of the fine-tuning.
-normalise() {
-  local out=$scores/$1-$2.score
-  make "$out" -- tidyvoice normalize --scores "$scores/$1.score" --embeddings "$embeddings/${1%%-*}.npz" \
-    --mean "$embeddings/mean.npz" --cohort "$embeddings/mean.npz" --top-n "$top_n" \
-    --cohort-utt2spk "$data/finetune/utt2spk" --method "$2" --out "$out"
+# fit_backend: fit how embeddings are compared to the speakers of the fine-tuning. The held-out speakers
+# choose the number of dimensions; without them, cosines are lowered by the offsets of the cohort.
+fit_backend() {
+  local words choice=(--method centre)
+  read -ra words <<<"$dimensions"
+  if [ -n "$held_out" ]; then
+    choice=(--method "$backend" --held-out "$embeddings/calib.npz" --trials "$held_out/trials")
+    [ "$backend" = centre ] || choice+=(--dimensions "${words[@]}")
+  fi
+  make "$exp/$system/backend.json" -- tidyvoice fit-backend --embeddings "$embeddings/mean.npz" \
+    --utt2spk "$data/finetune/utt2spk" --utt2lang "$data/finetune/utt2lang" "${choice[@]}" \
+    --out "$exp/$system/backend.json"
 }
 
-# calibrate NAME METHOD [OPTION ...]: calibrate with a fit to the list $fit, which is itself cross-fitted.
+# compare NAME TRIALS: write the scores of the back end. NAME starts with that of the table.
+compare() {
+  local out=$scores/$1-backend.score
+  make "$out" -- tidyvoice score --embeddings "$embeddings/${1%%-*}.npz" --trials "$2" \
+    --backend "$exp/$system/backend.json" --out "$out"
+}
+
+# calibrate NAME: calibrate with a fit to the list $fit, which is itself cross-fitted. The similarity of
+# the languages, which the back end guesses, is a further measure.
 calibrate() {
-  local by=(--fit "$scores/$fit-$2.score") out=$scores/$1-llr.score
-  if [ "$1" = "$fit" ]; then by=(--cross-fit 5); fi
-  make "$out" -- \
-    tidyvoice calibrate "${by[@]}" --apply "$scores/$1-$2.score" "${@:3}" --out "$out"
+  local by=(--fit "$scores/$fit-backend.score") out=$scores/$1-llr.score name=${1%%-*}
+  local tables=(--embeddings "$embeddings/$name.npz")
+  if [ "$1" = "$fit" ]; then by=(--cross-fit 5); else tables+=(--embeddings "$embeddings/$fit.npz"); fi
+  make "$out" -- tidyvoice calibrate "${by[@]}" --apply "$scores/$1-backend.score" --languages guessed \
+    --backend "$exp/$system/backend.json" "${tables[@]}" --out "$out"
 }
 
 # fit_verifier: fit the thresholds of `tidyvoice verify` and `identify` to the list that calibrates.
-# These commands do not know languages and use AS-norm.
 fit_verifier() {
   make "$exp/$system/models/verifier.json" -- tidyvoice fit-verifier --model "$exp/$system/models" \
-    --trials "$fit_trials" --embeddings "$embeddings/$fit.npz" --mean "$embeddings/mean.npz" \
-    --cohort "$embeddings/mean.npz" --cohort-utt2spk "$data/finetune/utt2spk" --top-n "$top_n"
+    --trials "$fit_trials" --embeddings "$embeddings/$fit.npz" --backend "$exp/$system/backend.json"
 }
 
 # report TABLE SCORES OPTION ...: write the page about the system; TABLE is results, then calibrated.

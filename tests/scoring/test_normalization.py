@@ -25,7 +25,6 @@ SCORES = ScoreTable(TRIALS, cosine_scores(TABLE, TRIALS, MEAN).astype(np.float64
 COHORT_IDS = [f"c{n}" for n in range(300)]
 COHORT_TABLE = Embeddings(COHORT_IDS, MEAN + RNG.standard_normal((300, 16), dtype=np.float32))
 UTT2SPK = {f"c{n}.wav": f"s{RNG.integers(40):02d}" for n in reversed(range(300))}
-UTT2LANG = {f"c{n}": ["de", "fr", "it"][RNG.integers(3)] for n in range(300)}
 COHORT = speaker_cohort(COHORT_TABLE, UTT2SPK, MEAN)
 
 
@@ -78,19 +77,15 @@ def test_as_norm_gives_the_published_numbers(golden):
         np.testing.assert_allclose(ours, expected, atol=2e-4)
 
 
-@pytest.mark.parametrize("by_language", [False, True], ids=["speakers", "languages"])
-def test_cohort_agrees_with_the_definition(by_language):
-    keys = [(UTT2SPK[f"{c}.wav"], UTT2LANG[c] if by_language else None) for c in COHORT_IDS]
-    entries = sorted(set(keys))
+def test_cohort_agrees_with_the_definition():
+    keys = [UTT2SPK[f"{c}.wav"] for c in COHORT_IDS]
     means = [
         np.mean([v for v, k in zip(COHORT_TABLE.vectors, keys, strict=True) if k == key], axis=0)
-        for key in entries
+        for key in sorted(set(keys))
     ]
-    cohort = speaker_cohort(COHORT_TABLE, UTT2SPK, MEAN, UTT2LANG if by_language else None)
-    assert cohort.vectors.dtype == np.float32
-    assert cohort.speakers == [speaker for speaker, _ in entries]
-    assert cohort.languages == ([language for _, language in entries] if by_language else None)
-    np.testing.assert_allclose(cohort.vectors, unit(np.array(means)), atol=1e-6)
+    assert COHORT.vectors.dtype == np.float32
+    assert COHORT.speakers == sorted(set(keys))
+    np.testing.assert_allclose(COHORT.vectors, unit(np.array(means)), atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -116,8 +111,7 @@ def test_s_norm_takes_the_whole_cohort():
 def test_wrong_cohorts_are_refused():
     some = {name: speaker for name, speaker in UTT2SPK.items() if name[1] != "9"}
     for arguments, message in (
-        ((COHORT_TABLE, some, None, None, "c.npz"), "c.npz:10: no speaker for 'c9', nor for 10 m"),
-        ((COHORT_TABLE, UTT2SPK, None, {"c0": "de"}), "no language for 'c1'"),
+        ((COHORT_TABLE, some, None, "c.npz"), "c.npz:10: no speaker for 'c9', nor for 10 m"),
         ((COHORT_TABLE, dict.fromkeys(COHORT_IDS, "alone")), "speaker 'alone' alone"),
     ):
         assert message in refused(speaker_cohort, *arguments)

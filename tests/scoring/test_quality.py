@@ -6,7 +6,7 @@ import pytest
 from tests.conftest import refused
 from tidyvoice.scoring.calibration import Features
 from tidyvoice.scoring.embeddings import save_embeddings
-from tidyvoice.scoring.tables import CohortFiles, Tables
+from tidyvoice.scoring.tables import CohortFiles, Measures, Tables
 from tidyvoice.scoring.trials import Trials
 
 IDS = ["a/en/1.wav", "b/en/1", "c/fr/1"]
@@ -16,30 +16,25 @@ TRIALS = Trials(
 
 
 def tables(folder, seconds="a/en/1 1\nb/en/1.wav 2\nc/fr/1 4\nd 0\n", last=(6.0, 8.0)) -> Tables:
-    """The measures of embeddings of lengths 10, 5 and 1, with a cohort of four speakers."""
+    """The measures of embeddings of lengths 10, 5 and 1."""
     table = [(3.0, 4.0), (0.0, 1.0), last]
     save_embeddings(folder / "e.npz", ["b/en/1", "c/fr/1", "a/en/1"], np.array(table))
-    save_embeddings(folder / "c.npz", ["u", "v", "w", "x"], np.vstack([np.eye(2), -np.eye(2)]))
-    (folder / "utt2spk").write_text("u u\nv v\nw w\nx x\n")
     (folder / "utt2dur").write_text(seconds)
-    cohort = CohortFiles(folder / "c.npz", folder / "utt2spk", top_n=2)
-    files = {"utt2dur": [folder / "utt2dur"], "language_match": True}
-    return Tables([folder / "e.npz"], cohort=cohort, **files)
+    measures = Measures(utt2dur=[folder / "utt2dur"], magnitude=True, languages="known")
+    return Tables([folder / "e.npz"], measures=measures)
 
 
 def test_measures_by_hand(tmp_path):
     features = Features(TRIALS, [np.arange(4.0)] * 2, *tables(tmp_path).measures(TRIALS))
     assert features.names == (
         "score 1", "score 2", "smaller log duration", "larger log duration",
-        "smaller log magnitude", "larger log magnitude", "smaller cohort score",
-        "larger cohort score", "language match",
+        "smaller log magnitude", "larger log magnitude", "language similarity",
     )  # fmt: skip
-    # The two highest cosines are 0.8 and 0.6, or 1 and 0.
     expected = [
-        [0, 0, 0, np.log(2), np.log(5), np.log(10), 0.7, 0.7, 1],
-        [1, 1, 0, np.log(2), np.log(5), np.log(10), 0.7, 0.7, 1],
-        [2, 2, np.log(2), np.log(4), 0, np.log(5), 0.5, 0.7, 0],
-        [3, 3, np.log(4), np.log(4), 0, 0, 0.5, 0.5, 1],
+        [0, 0, 0, np.log(2), np.log(5), np.log(10), 1],
+        [1, 1, 0, np.log(2), np.log(5), np.log(10), 1],
+        [2, 2, np.log(2), np.log(4), 0, np.log(5), 0],
+        [3, 3, np.log(4), np.log(4), 0, 0, 1],
     ]
     for part in (slice(None), slice(2, 4), np.array([3, 1])):
         np.testing.assert_allclose(features.block(part), np.array(expected)[part], atol=1e-7)
@@ -64,5 +59,5 @@ def test_embeddings_of_another_size_are_refused(tmp_path):
     for path, size in zip(paths, (2, 3), strict=True):
         save_embeddings(path, ["a/en/1"], np.ones((1, size)))
     cohort = CohortFiles(paths[1], tmp_path / "utt2spk")
-    for wrong in ([paths], [paths[:1], paths[1]], [paths[:1], None, cohort]):
+    for wrong in ([paths], [paths[:1], paths[1]], [paths[:1], None, None, cohort]):
         assert "are embeddings of different models" in refused(Tables, *wrong)
