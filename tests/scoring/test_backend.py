@@ -1,0 +1,278 @@
+"""Back ends: against references in float64, on data of known models, and safe with any cohort."""
+
+import numpy as np
+import pytest
+from scipy.stats import multivariate_normal
+
+from tests.conftest import refused, seeded, succeed
+from tidyvoice.evaluation.bootstrap import interval, resample
+from tidyvoice.evaluation.categories import OPERATING_POINTS, POOLED
+from tidyvoice.scoring.backend import Backend
+from tidyvoice.scoring.cosine import pair_scores, voices_of
+from tidyvoice.scoring.embeddings import Embeddings, save_embeddings
+from tidyvoice.scoring.fitting import SMOOTHING, Speech, fit_backend, fit_plda
+from tidyvoice.scoring.groups import Groups, speakers_of
+from tidyvoice.scoring.metrics import cllr, sort_scores
+from tidyvoice.scoring.trials import ScoreTable, Trials
+
+D = 32
+LANGUAGES = 12
+
+
+class World:
+    """Speakers in languages: embeddings of a voice, a language, both together, and an utterance."""
+
+    def __init__(self, seed: int):
+        rng = seeded(seed)
+        self.voice, self.both, self.utterance = (
+            np.linalg.qr(rng.standard_normal((D, D)))[0] * scale * np.arange(1, D + 1) ** -power
+            for scale, power in ((1.0, 0.4), (1.0, 0.8), (0.9, 0.5))
+        )
+        self.languages = 0.3 * rng.standard_normal((LANGUAGES, D))
+        self.mean, self.elsewhere = rng.standard_normal((2, D)) / 4
+
+    def speak(
+        self, speakers: int, seed: int, first: int = 0, unlike: bool = False, each: int = 4
+    ) -> Embeddings:
+        """Embeddings of speakers with ``each`` utterances in each of three languages.
+
+        ``unlike`` speakers sit elsewhere, are noisier, and speak only the first languages.
+        """
+        rng, ids, vectors = seeded(seed, 5), [], []
+        for speaker in range(first, first + speakers):
+            voice = self.voice @ rng.standard_normal(D)
+            pool = LANGUAGES // 2 if unlike else LANGUAGES
+            for language in rng.choice(pool, 3, replace=False):
+                centre = voice + self.languages[language] + self.both @ rng.standard_normal(D)
+                for number in range(each):
+                    noise = self.utterance @ rng.standard_normal(D)
+                    mean = self.elsewhere if unlike else self.mean
+                    vectors.append(mean + centre + (1.5 if unlike else 1.0) * noise)
+                    ids.append(f"id{speaker:04d}/l{chr(97 + language)}/{number}")
+        return Embeddings(ids, np.array(vectors, np.float32))
+
+
+def groups(embeddings: Embeddings, part: int) -> Groups:
+    names, codes = np.unique([i.split("/")[part] for i in embeddings.ids], return_inverse=True)
+    return Groups(codes, names.tolist())
+
+
+def speech(embeddings: Embeddings) -> Speech:
+    return Speech(embeddings, groups(embeddings, 0), groups(embeddings, 1))
+
+
+def unit(vectors: np.ndarray) -> np.ndarray:
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+WORLD = World(1)
+TRAIN = WORLD.speak(60, 1)
+TEST = WORLD.speak(10, 2, first=500)
+UNITS = unit(TRAIN.vectors.astype(np.float64) - TRAIN.mean())
+NEW = unit(TEST.vectors.astype(np.float64) - TRAIN.mean())
+SPEAKERS = groups(TRAIN, 0).codes
+
+
+def scores_of(backend: Backend) -> np.ndarray:
+    voices = backend.prepare(TEST.vectors)
+    return voices.scores(voices)
+
+
+def test_nap_removes_the_directions_in_which_languages_differ():
+    shifts = []
+    for speaker in range(60):
+        own = np.flatnonzero(speaker == SPEAKERS)
+        spoken = groups(TRAIN, 1).codes[own]
+        means = np.array([UNITS[own[spoken == code]].mean(axis=0) for code in set(spoken)])
+        shifts.append(means - means.mean(axis=0))
+    first = np.linalg.svd(np.concatenate(shifts))[2][:3]
+    expected = unit(NEW - NEW @ first.T @ first)
+    ours = scores_of(fit_backend(speech(TRAIN), "nap", 3, cohort=False))
+    np.testing.assert_allclose(ours, expected @ expected.T, atol=1e-6)
+
+
+def test_lda_is_whitening_with_all_but_the_least_dimensions():
+    means = np.array([UNITS[speaker == SPEAKERS].mean(axis=0) for speaker in range(60)])
+    rest = UNITS - means[SPEAKERS]
+    within = rest.T @ rest / (len(rest) - 60)
+    within = (1 - SMOOTHING) * within + SMOOTHING * np.eye(D) * np.trace(within) / D
+    values, vectors = np.linalg.eigh(within)
+    whiten = vectors / np.sqrt(values)
+    between = np.cov((means @ whiten).T)
+    projected = unit(NEW @ whiten @ np.linalg.eigh(between)[1][:, -7:])
+    ours = scores_of(fit_backend(speech(TRAIN), "lda", 7, cohort=False))
+    np.testing.assert_allclose(ours, projected @ projected.T, atol=2e-6)
+
+
+def reference_plda(x: np.ndarray, codes: np.ndarray, steps: int):
+    """The two-covariance model by EM with full matrices: mean, between, within."""
+    means = np.array([x[codes == code].mean(axis=0) for code in range(codes.max() + 1)])
+    counts = np.bincount(codes)
+    mu, rest = means.mean(axis=0), x - means[codes]
+    within = rest.T @ rest / (len(x) - len(means))
+    between = np.cov(means.T) - within * (1 / counts).mean()
+    for _ in range(steps):
+        moments, residuals = np.zeros_like(within), rest.T @ rest
+        for mean, n in zip(means - mu, counts, strict=True):
+            covariance = np.linalg.inv(np.linalg.inv(between) + n * np.linalg.inv(within))
+            y = covariance @ np.linalg.inv(within) @ (n * mean)
+            moments += covariance + np.outer(y, y)
+            residuals += n * (np.outer(mean - y, mean - y) + covariance)
+        between, within = moments / len(means), residuals / len(x)
+    return mu, between, within
+
+
+def log_ratios(x: np.ndarray, mu: np.ndarray, between: np.ndarray, within: np.ndarray):
+    """ln p(e, t | one speaker) - ln p(e, t | two speakers) of all pairs, by the densities."""
+    total, zero = between + within, np.zeros_like(between)
+    pairs = np.concatenate([np.repeat(x, len(x), axis=0), np.tile(x, (len(x), 1))], axis=1)
+    same = np.block([[total, between], [between, total]])
+    other = np.block([[total, zero], [zero, total]])
+    mean = np.append(mu, mu)
+    ratios = multivariate_normal(mean, same).logpdf(pairs)
+    return (ratios - multivariate_normal(mean, other).logpdf(pairs)).reshape(len(x), len(x))
+
+
+def test_plda_agrees_with_the_densities_of_a_reference():
+    ours = scores_of(fit_backend(speech(TRAIN), "plda", cohort=False))
+    expected = log_ratios(NEW, *reference_plda(UNITS, SPEAKERS, 20))
+    np.testing.assert_allclose(ours, expected, atol=1e-6 * np.abs(expected).max())
+
+
+def test_log_likelihood_ratios_of_plda_are_calibrated():
+    """On vectors of a known two-covariance model: against the ratios of the model itself."""
+    rng, size = seeded(3), 6
+    between, within = np.diag(np.arange(1.0, size + 1)), np.eye(size) + 0.4
+    mu = rng.standard_normal(size)
+
+    def draw(speakers: int, each: int) -> tuple[np.ndarray, np.ndarray]:
+        voices = rng.multivariate_normal(mu, between, speakers)
+        codes = np.repeat(np.arange(speakers), each)
+        return voices[codes] + rng.multivariate_normal(np.zeros(size), within, len(codes)), codes
+
+    plda = fit_plda(*draw(400, 8))
+    x, codes = draw(60, 6)
+    pairs = np.triu_indices(len(x), 1)
+    label = codes[pairs[0]] == codes[pairs[1]]
+    voices = plda.compare(x)
+    ours = cllr(sort_scores(voices.scores(voices)[pairs], label))
+    best = cllr(sort_scores(log_ratios(x, mu, between, within)[pairs], label))
+    assert best < 0.6
+    assert abs(ours - best) < 0.02
+
+
+def test_offsets_are_the_means_of_the_highest_cohort_scores():
+    plain = fit_backend(speech(TRAIN), cohort=False)
+    backend = fit_backend(speech(TRAIN))
+    members = unit(
+        np.array([TRAIN.vectors[speaker == SPEAKERS].mean(axis=0) for speaker in range(60)])
+        - TRAIN.mean()
+    )
+    means = np.sort(NEW @ members.T)[:, -6:].mean(axis=1)
+    lower = backend.cohort.weight * (means - backend.cohort.typical) / 2
+    expected = NEW @ NEW.T - lower[:, None] - lower
+    np.testing.assert_allclose(scores_of(backend), expected, atol=1e-6)
+    own = np.sort(np.where(np.eye(60, dtype=bool)[SPEAKERS], -2, UNITS @ members.T))
+    assert backend.cohort.typical == pytest.approx(own[:, -6:].mean(), abs=1e-6)
+    np.testing.assert_array_equal(plain.prepare(TEST.vectors).biases, 0)
+
+
+def test_the_weight_of_a_cohort_grows_with_its_size():
+    weights = [fit_backend(speech(WORLD.speak(n, 4))).cohort.weight for n in (2, 20, 200, 800)]
+    assert weights == sorted(weights)
+    assert weights[0] == 0
+    assert 0.6 < weights[-1] < 1
+
+
+def listed(embeddings: Embeddings, seed: int) -> Trials:
+    """Random trials: 1,000 targets and 8,000 non-targets."""
+    codes, rng = groups(embeddings, 0).codes, seeded(seed, 6)
+    left, right = rng.integers(0, len(codes), (2, 100_000))
+    places = left != right
+    left, right = left[places], right[places]
+    same = codes[left] == codes[right]
+    rows = np.append(np.flatnonzero(same)[:1000], np.flatnonzero(~same)[:8000])
+    sides = left[rows].astype(np.int32), right[rows].astype(np.int32)
+    return Trials(embeddings.ids, *sides, same[rows], "list")
+
+
+@pytest.mark.parametrize("unlike", [False, True], ids=["alike", "unlike"])
+@pytest.mark.parametrize("speakers", [10, 30, 100, 1000])
+def test_the_recommended_back_end_is_never_worse_than_the_centred_cosine(
+    tmp_path, speakers, unlike
+):
+    """Cohorts of any size, like the list or not: neither EER nor minDCF, beyond its interval."""
+    world = World(7)
+    train = world.speak(speakers, 8, unlike=unlike)
+    others = world.speak(30, 9, first=2000, unlike=unlike)
+    for name, table in (("train", train), ("calib", others)):
+        save_embeddings(tmp_path / f"{name}.npz", table.ids, table.vectors)
+    trials = listed(others, 10)
+    lines = [
+        f"{others.ids[e]} {others.ids[t]} {'target' if same else 'nontarget'}\n"
+        for e, t, same in zip(trials.enroll, trials.test, trials.label, strict=True)
+    ]
+    (tmp_path / "trials").write_text("".join(lines))
+    succeed(
+        f"fit-backend --embeddings {tmp_path}/train.npz --method centre lda plda "
+        f"--dimensions 12 24 --trials {tmp_path}/trials "
+        f"--held-out {tmp_path}/calib.npz --out {tmp_path}/b.json"
+    )
+    backend = Backend.load(tmp_path / "b.json")
+    new = world.speak(40, 11, first=3000)
+    trials = listed(new, 12)
+
+    def draws(backend: Backend) -> np.ndarray:
+        table = ScoreTable(trials, pair_scores(voices_of(new, trials, backend), trials))
+        draws = resample(table, None, speakers_of(trials), OPERATING_POINTS)[POOLED]
+        return np.stack([draws.eer, draws.min_dcf[0]])
+
+    changes = draws(backend) - draws(Backend(mean=backend.mean))
+    assert all(interval(change)[0] <= 0 for change in changes)
+    if speakers == 1000:
+        assert interval(changes[0])[1] < 0
+
+
+def test_a_language_classifier_finds_the_languages_of_new_utterances():
+    table = WORLD.speak(200, 13)
+    backend = fit_backend(speech(table))
+    guesses = backend.languages.posteriors(backend.centre(TEST.vectors))
+    np.testing.assert_allclose(guesses.sum(axis=1), 1, atol=1e-6)
+    found = np.array(backend.languages.names)[guesses.argmax(axis=1)]
+    right = np.mean(found == [i.split("/")[1] for i in TEST.ids])
+    assert right > 3 / LANGUAGES
+
+
+def test_a_file_gives_the_same_scores(tmp_path):
+    for method, dimensions in (("centre", None), ("nap", 2), ("lda", 5), ("plda", 5)):
+        backend = fit_backend(speech(TRAIN), method, dimensions)
+        backend.save(tmp_path / "b.json")
+        again = Backend.load(tmp_path / "b.json")
+        np.testing.assert_array_equal(scores_of(again), scores_of(backend))
+        assert (again.speakers, again.title) == (backend.speakers, backend.title)
+
+
+def test_wrong_fits_are_refused():
+    one = Embeddings(TRAIN.ids[:12], TRAIN.vectors[:12])
+    few = Embeddings(TRAIN.ids[::12], TRAIN.vectors[::12])
+    for arguments, message in (
+        ((speech(TRAIN), "nap"), "--dimensions: --method nap needs a number from 1 to 31"),
+        ((speech(TRAIN), "centre", 3), "--method centre needs none"),
+        ((speech(TRAIN), "lda", D), "--dimensions 32: give a number from 1 to 31"),
+        ((speech(TRAIN), "pca"), "--method pca: use centre, nap, lda, plda"),
+        ((speech(one),), "speaker 'id0000' alone is no cohort"),
+        ((speech(few), "plda"), "every speaker has one utterance"),
+        ((Speech(TRAIN, groups(TRAIN, 0)), "nap", 2), "Give --utt2lang"),
+    ):
+        assert message in refused(fit_backend, *arguments)
+
+
+def test_damaged_and_foreign_files_are_refused(tmp_path):
+    path = tmp_path / "b.json"
+    fit_backend(speech(TRAIN), "lda", 5).model_copy(update={"mean": np.ones(D - 1)}).save(path)
+    assert f"{path}: arrays of shapes that do not agree" in refused(Backend.load, path)
+    fit_backend(speech(TRAIN)).save(path)
+    wide = Embeddings(["a", "b"], np.ones((2, D + 1), np.float32))
+    assert "33 dimensions, those of the back end 32" in refused(
+        Backend.load(path).voices, wide, np.arange(2)
+    )
