@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import refused
+from tidyvoice.scoring.backend import Backend, LanguageClassifier
 from tidyvoice.scoring.calibration import Features
 from tidyvoice.scoring.embeddings import save_embeddings
 from tidyvoice.scoring.tables import CohortFiles, Measures, Tables
@@ -61,3 +62,23 @@ def test_embeddings_of_another_size_are_refused(tmp_path):
     cohort = CohortFiles(paths[1], tmp_path / "utt2spk")
     for wrong in ([paths], [paths[:1], paths[1]], [paths[:1], None, None, cohort]):
         assert "are embeddings of different models" in refused(Tables, *wrong)
+
+
+def test_languages_are_compared_by_their_embeddings(tmp_path):
+    """In a table of language embeddings by cosines, guessed by the roots of probabilities."""
+    tables(tmp_path)
+    angles = {"a/en/1": 0.0, "b/en/1": np.pi / 3, "c/fr/1": np.pi / 2}
+    vectors = 3 * np.stack([np.cos(list(angles.values())), np.sin(list(angles.values()))], axis=1)
+    save_embeddings(tmp_path / "lid.npz", list(angles), vectors)
+    classifier = LanguageClassifier(
+        names=("en", "fr"), weights=np.array([[0.0, 3.0], [0.0, 0.0]]), offsets=np.zeros(2)
+    )
+    Backend(mean=np.zeros(2), languages=classifier).save(tmp_path / "b.json")
+    given = Tables(measures=Measures(languages=str(tmp_path / "lid.npz")))
+    np.testing.assert_allclose(given.measures(TRIALS)[1], [0.5, 0.5, np.sqrt(3) / 2, 1], atol=1e-6)
+    files = [tmp_path / "e.npz"], None, tmp_path / "b.json"
+    guessed = Tables(*files, measures=Measures(languages="guessed")).measures(TRIALS)[1]
+    odds = np.exp([1.8, 1.8, 0.0])  # of "fr", for a, b and c
+    p = np.stack([1 / (1 + odds), odds / (1 + odds)], axis=1)
+    expected = [np.sqrt(p[e] * p[t]).sum() for e, t in zip(TRIALS.enroll, TRIALS.test, strict=True)]
+    np.testing.assert_allclose(guessed, expected, atol=1e-6)
