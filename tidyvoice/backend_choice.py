@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,6 @@ class Candidate:
     min_dcf: float | None = None
     cost: float | None = None
     cost_interval: tuple[float, float] | None = None
-    details: dict[str, Any] = field(default_factory=dict)
 
     def describe(self) -> str:
         """Return the candidate and its metrics in a line."""
@@ -103,11 +102,9 @@ def choose(
         wanted += itertools.product([method], numbers)
     if len(wanted) > 1 and held_out is None:
         raise TidyVoiceError("several --method or --dimensions: give --held-out and --trials.")
-    fitted = [
-        Candidate(fit_backend(speech, method, number, cohort), number) for method, number in wanted
-    ]
+    fitted = [(fit_backend(speech, method, number, cohort), number) for method, number in wanted]
     if held_out is None:
-        return fitted
+        return [Candidate(*pair) for pair in fitted]
     others, guard = load_embeddings(held_out), LeakGuard(allow_overlap)
     same_model({embeddings: table, held_out: others})
     list_of_others = read_trials(trials)
@@ -115,16 +112,16 @@ def choose(
         People.of("trials", trials, list_of_others),
         People.named("backend", embeddings, speakers.names),
     )
-    plain = Backend(mean=fitted[0].backend.mean)
-    return _compared(fitted, plain, others, list_of_others)
+    return compare_on(fitted, others, list_of_others)
 
 
-def _compared(
-    candidates: Sequence[Candidate], plain: Backend, embeddings: Embeddings, trials: Trials
+def compare_on(
+    fitted: Sequence[tuple[Backend, int | None]], embeddings: Embeddings, trials: Trials
 ) -> list[Candidate]:
-    """Measure candidates on labelled trials, and sort them by the upper ends of their intervals.
+    """Measure back ends, each with its dimensions, on labelled trials; return the best first.
 
-    So a method that few speakers cannot tell from a simpler one does not win by chance.
+    The best has the lowest upper end of the cost's interval. So a method that few speakers cannot
+    tell from a simpler one does not win by chance.
     """
     speakers = speakers_of(trials)
     if speakers is None:
@@ -136,12 +133,12 @@ def _compared(
         draws = resample(table, None, speakers, OPERATING_POINTS, RESAMPLES)[POOLED]
         return np.array([row.eer, row.min_dcf]), np.stack([draws.eer, draws.min_dcf[0]])
 
-    value, draws = measure(plain)
+    value, draws = measure(Backend(mean=fitted[0][0].mean))
     measured = []
-    for candidate in candidates:
-        ours, our_draws = measure(candidate.backend)
+    for backend, dimensions in fitted:
+        ours, our_draws = measure(backend)
         numbers = {"eer": float(ours[0]), "min_dcf": float(ours[1])}
         cost = float((ours / value).max())
         numbers |= {"cost": cost, "cost_interval": interval((our_draws / draws).max(axis=0))}
-        measured.append(Candidate(candidate.backend, candidate.dimensions, **numbers))
+        measured.append(Candidate(backend, dimensions, **numbers))
     return sorted(measured, key=lambda candidate: candidate.cost_interval[1])

@@ -12,6 +12,7 @@ References:
         recognition systems", Interspeech 2011 (unit length before PLDA).
 """
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -20,7 +21,7 @@ import numpy as np
 from pydantic import ConfigDict, Field, model_validator
 
 from tidyvoice.arrays import Array
-from tidyvoice.errors import TidyVoiceError
+from tidyvoice.errors import TidyVoiceError, TidyVoiceWarning
 from tidyvoice.files import write_text
 from tidyvoice.readahead import in_blocks
 from tidyvoice.scoring.columns import more
@@ -29,6 +30,8 @@ from tidyvoice.settings import Strict, read_json
 
 # A vector that shrinks this much when the mean is subtracted is rounding.
 VANISHED = 1e-6
+# Standard deviations between the mean cohort score of a list and that of the cohort's own speakers.
+UNLIKE = 1.0
 # Utterances whose cohort scores each thread holds at once: 512 x 3,666 floats are 7 MiB.
 UTTERANCES = 512
 TITLES = {"centre": "centred cosine", "nap": "NAP", "lda": "LDA", "plda": "PLDA"}
@@ -107,6 +110,18 @@ class CohortOffsets(_Arrays):
     weight: Annotated[float, Field(ge=0, le=1)]
     typical: float
     spread: float
+
+    def lower(self, voices: Voices, source: str | None = None) -> Voices:
+        """Return voices whose scores are lowered; warn if those of ``source`` are unlike the cohort."""
+        means = self.means(voices)
+        away = abs(means.mean() - self.typical) / max(self.spread, 1e-12)
+        if source and away > UNLIKE:
+            text = f"{source}: these voices score against the cohort {away:.1f} standard deviations"
+            text += (
+                " away from its own. The cohort is unlike the list, so its offsets may not help."
+            )
+            warnings.warn(text, TidyVoiceWarning, stacklevel=2)
+        return Voices(voices.vectors, voices.biases - self.weight * (means - self.typical) / 2)
 
     def means(self, voices: Voices) -> np.ndarray:
         """Return μ of each voice, float64 [U]: the mean of a tenth of the cohort's scores."""
@@ -206,13 +221,13 @@ class Backend(_Arrays):
     def prepare(self, vectors: np.ndarray) -> Voices:
         """Prepare raw embeddings [U x D] for scores."""
         voices = self.compare(vectors)
-        if self.cohort is None:
-            return voices
-        lower = self.cohort.weight * (self.cohort.means(voices) - self.cohort.typical) / 2
-        return Voices(voices.vectors, voices.biases - lower)
+        return self.cohort.lower(voices) if self.cohort else voices
 
-    def voices(self, embeddings: Embeddings, rows: np.ndarray) -> Voices:
-        """Prepare chosen rows of a table; an embedding without direction is an error."""
+    def voices(self, embeddings: Embeddings, rows: np.ndarray, source: str | None = None) -> Voices:
+        """Prepare chosen rows of a table; an embedding without direction is an error.
+
+        ``source`` names the list in the warning about a cohort that is unlike it.
+        """
         vectors = embeddings.vectors[rows]
         if self.mean is not None and self.mean.shape != vectors.shape[1:]:
             sizes = f"{vectors.shape[1]} dimensions, those of the back end {len(self.mean)}"
@@ -222,7 +237,8 @@ class Backend(_Arrays):
             which = f"the embedding of '{embeddings.ids[rows[np.argmax(bad)]]}'"
             problem = f"{which}{more(bad.sum() - 1)} is zero, not finite or the mean itself"
             raise TidyVoiceError(f"{problem}: check the audio")
-        return self.prepare(vectors)
+        voices = self.compare(vectors)
+        return self.cohort.lower(voices, source) if self.cohort else voices
 
     def save(self, path: str | Path) -> None:
         """Write a JSON file, atomically."""

@@ -23,7 +23,8 @@ def cosine_scores(
 
 def voices_of(embeddings: Embeddings, trials: Trials, backend: Backend) -> Voices:
     """Prepare the embeddings of a list's ids."""
-    return backend.voices(embeddings, trials.places_in(embeddings.ids, "embedding"))
+    rows = trials.places_in(embeddings.ids, "embedding")
+    return backend.voices(embeddings, rows, trials.source)
 
 
 def pair_scores(voices: Voices, trials: Trials) -> np.ndarray:
