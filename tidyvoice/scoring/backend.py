@@ -31,7 +31,7 @@ from tidyvoice.settings import Strict, read_json
 # A vector that shrinks this much when the mean is subtracted is rounding.
 VANISHED = 1e-6
 # Standard deviations between the mean cohort score of a list and that of the cohort's own speakers.
-UNLIKE = 1.0
+UNLIKE = 1.5
 # Utterances whose cohort scores each thread holds at once: 512 x 3,666 floats are 7 MiB.
 UTTERANCES = 512
 TITLES = {"centre": "centred cosine", "nap": "NAP", "lda": "LDA", "plda": "PLDA"}
@@ -112,14 +112,12 @@ class CohortOffsets(_Arrays):
     spread: float
 
     def lower(self, voices: Voices, source: str | None = None) -> Voices:
-        """Return voices whose scores are lowered; warn if those of ``source`` are unlike the cohort."""
+        """Return voices with lower scores; warn if the list ``source`` is unlike the cohort."""
         means = self.means(voices)
         away = abs(means.mean() - self.typical) / max(self.spread, 1e-12)
         if source and away > UNLIKE:
             text = f"{source}: these voices score against the cohort {away:.1f} standard deviations"
-            text += (
-                " away from its own. The cohort is unlike the list, so its offsets may not help."
-            )
+            text += " away from its own. The cohort is unlike the list: its offsets may not help."
             warnings.warn(text, TidyVoiceWarning, stacklevel=2)
         return Voices(voices.vectors, voices.biases - self.weight * (means - self.typical) / 2)
 
