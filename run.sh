@@ -18,7 +18,7 @@ exp=            # folder of models and results: exp/RECIPE if left out
 init_from=      # pretrained model in place of stage 3: folder, archive, or OWNER/NAME of Hugging Face
 from_released=  # score a released model (by default the challenge's) and train nothing
 variant=        # fine-tune with conf/variants/NAME.yaml or conf/RECIPE/finetune_NAME.yaml
-backend=plda    # how stage 7 compares embeddings: plda, lda, nap, or centre for the cosine
+backends="centre lda plda" # ways to compare embeddings (or nap), of which stage 7 chooses one
 force=          # repeat finished stages; trainings, shards and corpus are renamed to NAME.1, ...
 
 overrides=() # of --set
@@ -47,8 +47,8 @@ compared=() # options that add the pretrained systems to the report
 for name in ${pretraining[@]+"${pretraining[@]}"}; do
   compared+=(--compare "${name/pretrain/pretrained}=$exp/$name/scores/dev.score")
 done
-[[ $backend = plda || $backend = lda || $backend = nap || $backend = centre ]] ||
-  fail "--backend $backend: there are plda, lda, nap, centre"
+[[ "$backends " =~ ^((centre|nap|lda|plda)\ +)+$ ]] ||
+  fail "--backends '$backends': write some of centre, nap, lda, plda"
 
 . local/steps.sh
 . local/training.sh

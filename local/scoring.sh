@@ -19,13 +19,14 @@ score() {
 }
 
 # fit_backend: fit how embeddings are compared to the speakers of the fine-tuning. The held-out speakers
-# choose the number of dimensions; without them, cosines are lowered by the offsets of the cohort.
+# choose method and dimensions; without them, cosines are lowered by the offsets of the cohort.
 fit_backend() {
-  local words choice=(--method centre)
-  read -ra words <<<"$dimensions"
+  local methods numbers choice=(--method centre)
+  read -ra methods <<<"$backends"
+  read -ra numbers <<<"$dimensions"
   if [ -n "$held_out" ]; then
-    choice=(--method "$backend" --held-out "$embeddings/calib.npz" --trials "$held_out/trials")
-    [ "$backend" = centre ] || choice+=(--dimensions "${words[@]}")
+    choice=(--method "${methods[@]}" --held-out "$embeddings/calib.npz" --trials "$held_out/trials")
+    [ "$backends" = centre ] || choice+=(--dimensions "${numbers[@]}")
   fi
   make "$exp/$system/backend.json" -- tidyvoice fit-backend --embeddings "$embeddings/mean.npz" \
     --utt2spk "$data/finetune/utt2spk" --utt2lang "$data/finetune/utt2lang" "${choice[@]}" \
