@@ -20,7 +20,7 @@ from tidyvoice.scoring.groups import languages_of, read_maps, speakers_of
 from tidyvoice.scoring.leaks import LeakGuard, People
 from tidyvoice.scoring.trials import ScoreTable, Trials, read_trials
 
-RESAMPLES = 1000
+RESAMPLES = 400
 # Below this weight, the offsets of a cohort have little effect.
 LIGHT = 0.5
 

@@ -103,6 +103,7 @@ _REASONS = {
     "unknown others": _SHARING + "some of those of {side} are not known",
     "renamed speakers": _SHARING + "the ids of {side} name other ones",
     "unknown origin": "how the scores of {one} were made: their origin is not known",
+    "unknown languages": "whether the languages alone separate {one}: they are not known",
     "unknown labels": "whether a quality measure alone separates {one}: they have no labels",
     "unknown steps": "{one} against {other}: how at least one of them was made is not known",
     "unknown setting": "{one} against {other}: whether they share the {setting} of {step} is not "

@@ -13,7 +13,7 @@ from tidyvoice.scoring.cohort import Cohort, every_id, speaker_cohort
 from tidyvoice.scoring.columns import more
 from tidyvoice.scoring.cosine import pairwise_products
 from tidyvoice.scoring.embeddings import Embeddings, load_embeddings, same_model
-from tidyvoice.scoring.groups import languages_of, read_maps
+from tidyvoice.scoring.groups import languages_of, read_maps, same_language
 from tidyvoice.scoring.leaks import LeakGuard, People
 from tidyvoice.scoring.lineage import source
 from tidyvoice.scoring.provenance import Source, Step
@@ -138,6 +138,11 @@ class Tables:
         if self._measures.languages is None:
             return measures, None
         return measures, pairwise_products(self._language_vectors(trials), trials)
+
+    def known_similarity(self, trials: Trials) -> np.ndarray | None:
+        """Return which trials are within a language, float32 [T]; None if that is not known."""
+        languages = languages_of(trials, read_maps(self._measures.utt2lang, "language"))
+        return None if languages is None else same_language(trials, languages).astype(np.float32)
 
     def step(self) -> Step:
         """Return the record of the quality measures."""
