@@ -79,6 +79,7 @@ RECIPE = {
     "with the back end": "finetune/scores/dev-language.score",
     "calibrated": "finetune/scores/dev-llr.score",
 }
+source = functools.cache(source_hash)
 FOLDS = 4  # of the speakers, for the classifier of languages
 SPREAD = 4.0  # of a coordinate that it sees: its penalty is then weak
 
@@ -118,11 +119,6 @@ def call(*command: object) -> None:
     words = [str(word) for word in command]
     print("+", *words, file=sys.stderr, flush=True)
     subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
-
-
-@functools.cache
-def source() -> str:
-    return source_hash()
 
 
 def make(out: Path, *command: object) -> Path:
@@ -221,10 +217,9 @@ def cell(numbers: Sequence[float], digits: int = 2, sign: str = "") -> str:
     return f"{statistics.mean(numbers):{sign}.{digits}f}{spread}"
 
 
-def table(head: Iterable[str], lines: Iterable[Iterable[str]]) -> str:
-    head = list(head)
-    rows = [head, ["---"] * len(head), *lines]
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+def table(head: Iterable[str], lines: Iterable[Sequence[str]]) -> str:
+    first, *others = (f"| {' | '.join(line)} |" for line in (head, *lines))
+    return "\n".join([first, "|---" * (first.count("|") - 1) + "|", *others])
 
 
 def main_table(places: Sequence[Place], wanted: tuple[System, ...]) -> str:
@@ -244,7 +239,8 @@ def main_table(places: Sequence[Place], wanted: tuple[System, ...]) -> str:
                 continue
             half = level * np.nanstd(less[:, 1:].mean(axis=0), ddof=1)
             low, high = less[:, 0].mean() - half, less[:, 0].mean() + half
-            ends = f"[{low:+.{digits}f}, {high:+.{digits}f}]{'*' * (low > 0 or high < 0)}"
+            sure = "*" if low > 0 or high < 0 else ""
+            ends = f"[{low:+.{digits}f}, {high:+.{digits}f}]{sure}"
             line.append(f"{cell(less[:, 0], digits, '+')} {ends}")
         lines.append(line)
     dev = [title for title, of in METRICS.items() if of[0] == "dev"]
