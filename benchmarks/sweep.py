@@ -48,22 +48,23 @@ from tidyvoice.scoring.embeddings import load_embeddings
 ROOT = Path(__file__).resolve().parent.parent
 BASELINE, PLAIN = "baseline", "centre"
 METHODS = (BASELINE, "adversary", "contrast", "proto")  # plain, and names of conf/variants
-# The commands of the back ends. NAME-guessed and NAME-known calibrate the scores of NAME.
+# The commands of the back ends. "calibrate" calibrates the scores of the name before the comma.
 BACKENDS = {
     PLAIN: "fit-backend --method centre --no-cohort",
-    "asnorm": "normalize --method asnorm --top-n 40",
+    "AS-norm": "normalize --method asnorm --top-n 40",
     "cohort": "fit-backend --method centre",
-    "nap": "fit-backend --method nap --dimensions 2 4 8 16 32 --no-cohort",
-    "nap-cohort": "fit-backend --method nap --dimensions 2 4 8 16 32",
-    "lda": "fit-backend --method lda --dimensions 20 40 60 --no-cohort",
-    "lda-cohort": "fit-backend --method lda --dimensions 20 40 60",
-    "plda": "fit-backend --method plda --dimensions 20 40 60 --no-cohort",
-    "plda-cohort": "fit-backend --method plda --dimensions 20 40 60",
-    "cohort-guessed": "calibrate --languages guessed",
-    "cohort-known": "calibrate --languages known",
+    "nap": "fit-backend --method nap --dimensions 1 2 4 8 --no-cohort",
+    "nap, cohort": "fit-backend --method nap --dimensions 1 2 4 8",
+    "lda": "fit-backend --method lda --dimensions 10 20 40 --no-cohort",
+    "lda, cohort": "fit-backend --method lda --dimensions 10 20 40",
+    "plda": "fit-backend --method plda --dimensions 10 20 40 --no-cohort",
+    "plda, cohort": "fit-backend --method plda --dimensions 10 20 40",
+    "stage 7": "fit-backend --method centre lda plda --dimensions 10 20 40",
+    "stage 7, guessed languages": "calibrate --languages guessed",
+    "stage 7, known languages": "calibrate --languages known",
 }
 # METHOD+BACKEND; the other back ends are those of the baseline.
-COMBINED = ("adversary+cohort", "contrast+cohort", "proto+cohort")
+COMBINED = ("adversary+stage 7", "contrast+stage 7", "proto+stage 7")
 HARDEST = "different/same"  # targets in two languages, non-targets in one
 # The metrics by title: list, category of the EER or None for minDCF, digits.
 METRICS = {
@@ -76,7 +77,7 @@ METRICS = {
 RECIPE = {
     "pretrained": "pretrain/scores/dev.score",
     "fine-tuned": "finetune/scores/dev.score",
-    "with the back end": "finetune/scores/dev-language.score",
+    "with the back end": "finetune/scores/dev-backend.score",
     "calibrated": "finetune/scores/dev-llr.score",
 }
 source = functools.cache(source_hash)
@@ -178,13 +179,13 @@ def score(folder: Path, data: Path, backend: str) -> dict[str, Path]:
             cosines = make(file.with_name(f"{name}-cosine.score"), "score", *pair, *mean)
             make(file, *command, "--scores", cosines, *pair[:2], *mean, *cohort)
     else:
-        below = backend.rpartition("-")[0]
+        below = backend.partition(",")[0]
         scores = score(folder, data, below)
-        command += ["--backend", folder / f"sweep/{below}/backend.json", "--embeddings"]
-        both = ["--fit", scores["calib"], "--apply", scores["dev"]]
-        make(out["dev"], *command, table["calib"], table["dev"], *both)
-        crossed = ["--cross-fit", 5, "--apply", scores["calib"]]
-        make(out["calib"], *command, table["calib"], *crossed)
+        if "guessed" in command:
+            command += ["--backend", folder / f"sweep/{below}/backend.json"]
+            command += ["--embeddings", table["calib"], table["dev"]]
+        make(out["dev"], *command, "--fit", scores["calib"], "--apply", scores["dev"])
+        make(out["calib"], *command, "--cross-fit", 5, "--apply", scores["calib"])
     return out
 
 

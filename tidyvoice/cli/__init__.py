@@ -6,7 +6,7 @@ import sys
 from tidyvoice.cli import audio, data, evaluation, models, scores, training  # noqa: F401
 from tidyvoice.cli.common import app
 
-SEVERAL = ("--fit", "--apply", "--method", "--dimensions")
+SEVERAL = ("--fit", "--apply", "--embeddings", "--method", "--dimensions")
 
 
 def main() -> None:
