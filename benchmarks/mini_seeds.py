@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SYSTEMS = {
     "pretrained": "pretrain/scores/dev.score",
     "fine-tuned": "finetune/scores/dev.score",
-    "normalised": "finetune/scores/dev-language.score",
+    "back end": "finetune/scores/dev-backend.score",
     "calibrated": "finetune/scores/dev-llr.score",
 }
 COSTS = {"minDCF": "min_dcf", "actDCF": "act_dcf", "Cllr": "cllr", "minCllr": "min_cllr"}
