@@ -16,7 +16,7 @@ import numpy as np
 from tidyvoice.errors import TidyVoiceError, one_line_errors
 from tidyvoice.scoring.embeddings import load_embeddings
 from tidyvoice.verification.enrollment import Enrollment, Gallery
-from tidyvoice.verification.verifier import Verifier, Voices
+from tidyvoice.verification.verifier import Verifier
 
 UTTERANCES = 3
 DRAWS = 100
@@ -35,9 +35,8 @@ def open_set(
         names = rng.permutation(np.unique(speakers))[:enrolled]
         used = [rng.permutation(np.flatnonzero(speakers == name))[:UTTERANCES] for name in names]
         asked = np.setdiff1d(np.arange(len(vectors)), np.concatenate(used))
-        tests = Voices(voices.units[asked], voices.mean[asked], voices.deviation[asked])
-        means = (vectors[rows].mean(axis=0, keepdims=True) for rows in used)
-        scores = np.stack([verifier.scores(tests, verifier.prepare(one)) for one in means], 1)
+        means = verifier.prepare(np.stack([vectors[rows].mean(axis=0) for rows in used]))
+        scores = voices[asked].scores(means)
         best, nearest = scores.max(axis=1), names[scores.argmax(axis=1)]
         known = np.isin(speakers[asked], names)
         passed.append((best[~known] >= threshold).mean())

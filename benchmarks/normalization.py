@@ -1,13 +1,13 @@
-"""Time and peak memory of score normalisation: cohort, statistics, application.
+"""Time and peak memory of AS-norm and of cohort offsets: cohort, statistics, application.
 
     python benchmarks/normalization.py                     # 12 M trials of 60,000 utterances
     python benchmarks/normalization.py --trials 100000     # a quick look
 
 The sizes are those of TidyVoiceX: a cohort of 3,666 speakers from 262,268 utterances, and a dev
-list. For the forms by language every cohort speaker speaks two of 40 languages. The lists are made
-in memory and every step runs in its own process; its peak includes the inputs, whose own comes
-first. The plain reference takes one utterance at a time and sorts all its scores in full, on a
-sample, multiplied up; both results must agree. On a busy machine set OMP_NUM_THREADS=1.
+list. The lists are made in memory and every step runs in its own process; its peak includes the
+inputs, whose own comes first. The plain reference takes one utterance at a time and sorts all its
+scores in full, on a sample, multiplied up; both results must agree. On a busy machine set
+OMP_NUM_THREADS=1.
 """
 
 import argparse
@@ -18,53 +18,43 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tidyvoice.scoring.cohort import speaker_cohort
-from tidyvoice.scoring.cosine import cosine_scores, pairwise_products, unit_vectors
+from tidyvoice.scoring.backend import Backend
+from tidyvoice.scoring.cohort import every_id, speaker_cohort
+from tidyvoice.scoring.cosine import cosine_scores, pair_scores, voices_of
 from tidyvoice.scoring.embeddings import Embeddings
-from tidyvoice.scoring.groups import languages_of
-from tidyvoice.scoring.language_norm import (
-    LanguageWeights,
-    known_languages,
-    language_posteriors,
-    language_statistics,
-    normalize_by_language,
-)
+from tidyvoice.scoring.fitting import Speech, fit_backend
+from tidyvoice.scoring.groups import speakers_of
 from tidyvoice.scoring.normalization import cohort_statistics, normalize
 from tidyvoice.scoring.trials import ScoreTable, Trials
 
-SPEAKERS, COHORT_UTTERANCES, LANGUAGES, TOP_N = 3_666, 262_268, 40, 300
+SPEAKERS, COHORT_UTTERANCES, TOP_N = 3_666, 262_268, 300
 PLAIN_SAMPLE = 2_000
 
 
 class Inputs:
-    """Random embeddings around a centre for each speaker and one for each language."""
+    """Random embeddings around a centre for each speaker."""
 
     def __init__(self, options: argparse.Namespace) -> None:
         self.rng = np.random.Generator(np.random.PCG64([2, options.trials]))
-        self.centres = self.rng.standard_normal((LANGUAGES, options.dimensions), dtype=np.float32)
-        self.cohort, self.cohort_speaker, self.cohort_language = self.spoken(
-            "c", COHORT_UTTERANCES, options.dimensions
-        )
+        self.cohort, self.cohort_speaker = self.spoken("c", COHORT_UTTERANCES, options.dimensions)
         self.mean = self.cohort.mean()
-        self.embeddings, _, self.language = self.spoken("u", options.utterances, options.dimensions)
+        self.embeddings, _ = self.spoken("u", options.utterances, options.dimensions)
         enroll, test = self.rng.integers(0, options.utterances, (2, options.trials), dtype=np.int32)
         self.trials = Trials(self.embeddings.ids, enroll, test, None)
 
     def spoken(
         self, letter: str, utterances: int, dimensions: int
-    ) -> tuple[Embeddings, dict[str, str], dict[str, str]]:
-        """Embeddings of ``utterances``, their speakers and their languages."""
+    ) -> tuple[Embeddings, dict[str, str]]:
+        """Embeddings of ``utterances`` and their speakers."""
         ids = [f"{letter}{n:07d}" for n in range(utterances)]
         speaker = self.rng.integers(0, SPEAKERS, utterances)
-        language = (speaker + 7 * self.rng.integers(0, 2, utterances)) % LANGUAGES
         voices = self.rng.standard_normal((SPEAKERS, dimensions), dtype=np.float32)
         vectors = self.rng.standard_normal((utterances, dimensions), dtype=np.float32)
         # In parts, or making the inputs would be the peak of every step.
         for part in np.array_split(np.arange(utterances), 100):
-            vectors[part] += voices[speaker[part]] + 0.5 * self.centres[language[part]]
+            vectors[part] += voices[speaker[part]]
         utt2spk = {name: f"s{number}" for name, number in zip(ids, speaker, strict=True)}
-        utt2lang = {name: f"l{number}" for name, number in zip(ids, language, strict=True)}
-        return Embeddings(ids, vectors), utt2spk, utt2lang
+        return Embeddings(ids, vectors), utt2spk
 
     def scored(self) -> ScoreTable:
         scores = cosine_scores(self.embeddings, self.trials, self.mean)
@@ -83,8 +73,7 @@ def as_norm(options: argparse.Namespace) -> dict[str, float]:
     cohort = timed(
         seconds, "cohort", speaker_cohort, inputs.cohort, inputs.cohort_speaker, inputs.mean
     )
-    rows = np.arange(options.utterances)
-    vectors = unit_vectors(inputs.embeddings, rows, inputs.mean)
+    vectors = Backend(mean=inputs.mean).compare(inputs.embeddings.vectors).vectors
     timed(seconds, "statistics", cohort_statistics, vectors, cohort, TOP_N)
     timed(
         seconds, "everything", normalize, table, inputs.embeddings, cohort, inputs.mean,
@@ -93,43 +82,16 @@ def as_norm(options: argparse.Namespace) -> dict[str, float]:
     return seconds
 
 
-def by_language(options: argparse.Namespace) -> dict[str, float]:
-    return _by_language(options, guessed=False)
-
-
-def by_guessed_language(options: argparse.Namespace) -> dict[str, float]:
-    return _by_language(options, guessed=True)
-
-
-def _by_language(options: argparse.Namespace, guessed: bool) -> dict[str, float]:
+def offsets(options: argparse.Namespace) -> dict[str, float]:
     inputs, seconds = Inputs(options), {}
-    table = inputs.scored()
-    cohort = timed(
-        seconds, "cohort", speaker_cohort, inputs.cohort, inputs.cohort_speaker, inputs.mean,
-        inputs.cohort_language,
-    )  # fmt: skip
-    if guessed:
-        languages = timed(
-            seconds, "guesses", language_posteriors, inputs.trials, inputs.embeddings,
-            inputs.cohort, inputs.cohort_language, inputs.mean,
-        )  # fmt: skip
-    else:
-        languages = timed(seconds, "languages", known, inputs.trials, inputs.language)
-    vectors = unit_vectors(inputs.embeddings, np.arange(options.utterances), inputs.mean)
-    timed(
-        seconds, "statistics", language_statistics, vectors, cohort, languages.languages, TOP_N, 5.0
-    )
-    timed(seconds, "match", pairwise_products, languages.weights, inputs.trials)
-    timed(
-        seconds, "everything", normalize_by_language, table, inputs.embeddings, cohort, languages,
-        inputs.mean, TOP_N,
-    )  # fmt: skip
+    listed = every_id(inputs.cohort, "cohort")
+    speech = Speech(inputs.cohort, speakers_of(listed, inputs.cohort_speaker))
+    backend = timed(seconds, "fit", fit_backend, speech)
+    cosines = backend.compare(inputs.embeddings.vectors)
+    timed(seconds, "statistics", backend.cohort.means, cosines)
+    voices = timed(seconds, "voices", voices_of, inputs.embeddings, inputs.trials, backend)
+    timed(seconds, "scores", pair_scores, voices, inputs.trials)
     return seconds
-
-
-def known(trials: Trials, utt2lang: dict[str, str]) -> LanguageWeights:
-    """Look up the languages of a list."""
-    return known_languages(languages_of(trials, utt2lang))
 
 
 def plain(options: argparse.Namespace) -> dict[str, float]:
@@ -137,7 +99,7 @@ def plain(options: argparse.Namespace) -> dict[str, float]:
     inputs, seconds = Inputs(options), {}
     cohort = speaker_cohort(inputs.cohort, inputs.cohort_speaker, inputs.mean)
     rows = np.arange(min(PLAIN_SAMPLE, options.utterances))
-    vectors = unit_vectors(inputs.embeddings, rows, inputs.mean)
+    vectors = Backend(mean=inputs.mean).compare(inputs.embeddings.vectors[rows]).vectors
 
     def one_by_one() -> list[tuple[float, float]]:
         moments = []
@@ -180,12 +142,7 @@ def main() -> None:
     parser.add_argument("--utterances", type=int, default=60_000)
     parser.add_argument("--dimensions", type=int, default=256)
     options = parser.parse_args()
-    for title, step in (
-        ("inputs", given),
-        ("AS-norm", as_norm),
-        ("by language", by_language),
-        ("by guessed language", by_guessed_language),
-    ):
+    for title, step in (("inputs", given), ("AS-norm", as_norm), ("cohort offsets", offsets)):
         seconds, peak = measured(step, options)
         said = ", ".join(f"{key} {value:.1f} s" for key, value in seconds.items())
         print(f"{title:<22}{peak:7,.0f} MiB   {said}", flush=True)

@@ -1,4 +1,4 @@
-"""Time and peak memory of scoring, normalising and evaluating, from files to files.
+"""Time and peak memory of fitting a back end, scoring and evaluating, from files to files.
 
     python benchmarks/scoring.py                    # 1, 4, 12 and 50 million trials
     python benchmarks/scoring.py --millions 0.1     # a quick look
@@ -20,15 +20,15 @@ from pathlib import Path
 
 import numpy as np
 
+from tidyvoice.backend_choice import choose
 from tidyvoice.evaluation.evaluate import ScoreFile, evaluate
 from tidyvoice.evaluation.tables import categories_table
 from tidyvoice.scoring.embeddings import load_embeddings, save_embeddings
-from tidyvoice.scoring.pipeline import normalize_scores, score_list
-from tidyvoice.scoring.tables import CohortFiles, Tables
+from tidyvoice.scoring.pipeline import score_list
 from tidyvoice.scoring.trials import Trials, read_trials, write_trials
 
 SPEAKERS, LANGUAGES = 808, ("en", "fr", "de", "zh-CN", "sv-SE", "ckb")
-COHORT_SPEAKERS, COHORT_UTTERANCES, TOP_N = 3666, 10, 300
+COHORT_SPEAKERS, COHORT_UTTERANCES, DIMENSIONS = 3666, 10, 100
 NAIVE_SAMPLE = 5_000
 RESAMPLES = 1000
 
@@ -87,10 +87,21 @@ def score(folder: Path) -> str:
     return ""
 
 
-def normalize(folder: Path) -> str:
-    cohort = CohortFiles(folder / "cohort.npz", folder / "cohort.utt2spk", top_n=TOP_N)
-    tables = Tables([folder / "embeddings.npz"], folder / "cohort.npz", cohort)
-    normalize_scores(folder / "scores", tables, folder / "normalized")
+def fit(folder: Path) -> str:
+    options = ([folder / "cohort.utt2spk"], [], ["plda"], [DIMENSIONS], True, None, None)
+    (fitted,) = choose(folder / "cohort.npz", *options)
+    fitted.backend.save(folder / "backend.json")
+    return ""
+
+
+def compare(folder: Path) -> str:
+    score_list(
+        folder / "embeddings.npz",
+        folder / "trials",
+        folder / "compared",
+        backend=folder / "backend.json",
+        utt2spk=[folder / "embeddings.utt2spk"],
+    )
     return ""
 
 
@@ -143,7 +154,7 @@ def main() -> None:
     options = parser.parse_args()
     steps = {
         "cosine, files to file": score,
-        f"AS-norm, {COHORT_SPEAKERS:,} speakers, top {TOP_N}": normalize,
+        "back end, files to file": compare,
         "metrics, four categories": metrics,
         f"with {RESAMPLES:,} resamples": intervals,
     }
@@ -153,6 +164,10 @@ def main() -> None:
         measured(make_embeddings, folder / "embeddings.npz", 0, SPEAKERS, *size)
         cohort = (COHORT_SPEAKERS, COHORT_SPEAKERS * COHORT_UTTERANCES, options.dimensions)
         measured(make_embeddings, folder / "cohort.npz", SPEAKERS, *cohort)
+        _, seconds, peak = measured(fit, folder)
+        print(
+            f"PLDA of {DIMENSIONS} dimensions fitted: {seconds:.1f} s, {peak:,.0f} MiB", flush=True
+        )
         for millions in options.millions:
             trials = round(1e6 * millions)
             measured(make_trials, folder, trials)

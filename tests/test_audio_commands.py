@@ -125,6 +125,7 @@ DATA = "data/wav.scp data/utt2dur data/spk2utt data/terms data/shards/a.tar data
         ("trials data --out", DATA),
         ("export --int8 data --out", f"{DATA} model/config.yaml model/verifier.json"),
         ("fit-verifier --embeddings known.npz --trials", "model/verifier.json"),
+        ("fit-verifier --embeddings a --trials b --backend", "model/verifier.json"),
     ],
 )
 def test_what_is_read_is_not_written_over(here, command, inputs):
@@ -175,11 +176,13 @@ def test_a_verifier_is_fitted_and_refused(here):
     notes = after.pop("notes")
     assert after == before
     assert (notes["embeddings"], notes["trials"]) == ("known.npz", "trials")
-    said = refusal("fit-verifier", "--model", "model", *arguments, "--cohort", "known.npz")
-    assert "give both --cohort and" in said
-    others = ("--cohort", "known.npz", "--cohort-utt2spk", "known/data/utt2spk", "--top-n", 5)
-    said = succeed("fit-verifier", "--model", "model", *arguments, *others, "--allow-overlap")
-    assert "AS-norm with 8 speakers" in said
+    succeed("fit-backend --embeddings known.npz --method plda --out backend.json")
+    arguments = (*arguments[:4], "--backend", "backend.json")
+    said = refusal("fit-verifier", "--model", "model", *arguments)
+    assert "the trials of trials and the back end backend.json share 8 speakers" in said
+    said = succeed("fit-verifier", "--model", "model", *arguments, "--allow-overlap")
+    assert "PLDA, cohort offsets, fitted to" in said
+    assert "id000001" not in (here / "model/verifier.json").read_text()
     found = json.loads(succeed("verify", "ann-1.wav", "ann-1.wav", "--json"))
     assert found["score"] > 1  # a cosine is not
     state = torch.load("model/avg_model.pt")

@@ -106,14 +106,15 @@ def test_a_zip_that_does_not_read_back_is_not_kept(files, monkeypatch, shift, fl
     assert not list(files.glob("*.zip"))
 
 
-LANGUAGE = Step(step="language", settings={"languages": "guessed"})
+FITTED = Source(role="backend", path="backend.json")
+BACKEND = Step(step="backend", inputs=(FITTED,), settings={"title": "LDA, cohort offsets"})
 
 
 @pytest.mark.parametrize(
     ("steps", "expected"),
     [
         ([Step(step="cosine")], "plain cosine"),
-        ([LANGUAGE, Step(step="calibration")], "blind language-aware norm, calibrated"),
+        ([BACKEND, Step(step="calibration")], "LDA, cohort offsets, calibrated"),
     ],
 )
 def test_the_command_names_the_systems_and_their_flaws(files, steps, expected):
@@ -121,7 +122,7 @@ def test_the_command_names_the_systems_and_their_flaws(files, steps, expected):
     text = succeed(f"{line(files)} --name tuned")
     assert f"tv26_eval-A.txt: tuned, {expected}; 30 scores\n" in text
     assert "tv26_eval-U.txt: tuned, system not known; 20 scores\n" in text
-    one, details = Source(role="trials", path="eval"), {"areas": {"language match": 0.8}}
+    one, details = Source(role="trials", path="eval"), {"areas": {"language similarity": 0.8}}
     remark = Remark(kind="confounded", reason="separating", one=one, details=details)
     step = Step(step="calibration", remarks=(remark,))
     write_with_lineage(files / "U.score", read_scores(files / "U.score"), [step])

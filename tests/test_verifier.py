@@ -4,15 +4,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import refused, seeded
+from conftest import refused, seeded, succeed
 
+from tidyvoice.arrays import _text
 from tidyvoice.scoring.distribution import BINS, Distribution
 from tidyvoice.scoring.embeddings import load_embeddings
-from tidyvoice.scoring.normalization import as_norm
-from tidyvoice.scoring.tables import CohortFiles
+from tidyvoice.scoring.trials import read_scores
 from tidyvoice.verification.enrollment import Enrollment, Gallery
 from tidyvoice.verification.fit import fit_verifier
-from tidyvoice.verification.verifier import Verifier, _text, unit_length
+from tidyvoice.verification.verifier import Verifier
 
 
 def listed(targets=2000, nontargets=20_000, seed=1):
@@ -26,30 +26,32 @@ def verifier(voices):
     return Verifier.load(voices / "model")
 
 
-def fitted(voices, cohort=True, allow_overlap=True):
-    table = voices / "known.npz"
-    others = CohortFiles(table, voices / "known/data/utt2spk", top_n=5) if cohort else None
-    return fit_verifier(table, voices / "trials", table, (), 0.1, allow_overlap, others)
+@pytest.fixture(scope="module")
+def fitted(voices, tmp_path_factory):
+    """A verifier with a back end, which is in-sample, in its file."""
+    path, table = tmp_path_factory.mktemp("backend") / "backend.json", voices / "known.npz"
+    succeed(f"fit-backend --embeddings {table} --method plda --dimensions 4 --out {path}")
+    return fit_verifier(table, voices / "trials", backend=path, allow_overlap=True), path
 
 
-def test_scores_are_those_of_as_norm_with_the_cohort(voices):
-    made = fitted(voices)
-    known = load_embeddings(voices / "known.npz")
-    speakers = np.array([name.split("/")[0] for name in known.ids])
-    means = [known.vectors[speakers == name].mean(axis=0) for name in np.unique(speakers)]
-    mean = known.vectors.mean(axis=0)
-    cohort = unit_length(np.array(means), mean)
-    raw = seeded(6).standard_normal((2, 30, 16)).astype(np.float32)
-    one, other = (unit_length(side, mean) for side in raw)
-    # The cohort's order is that of names; the scores do not depend on it.
-    expected = as_norm((one * other).sum(axis=1), one @ cohort.T, other @ cohort.T, 5)
-    found = made.scores(*(made.prepare(side) for side in raw))
-    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3)
+def test_scores_are_those_of_the_back_end(voices, fitted, tmp_path):
+    made, path = fitted
+    out, table = tmp_path / "scores", load_embeddings(voices / "known.npz")
+    lists = f"--embeddings {voices}/known.npz --trials {voices}/trials --backend {path}"
+    succeed(f"score {lists} --allow-overlap --out {out}")
+    scored = read_scores(out)
+    places, trials = scored.trials.places_in(table.ids, "embedding"), scored.trials
+    sides = (table.vectors[places[side]] for side in (trials.enroll, trials.test))
+    enroll, test = (made.prepare(side) for side in sides)
+    np.testing.assert_allclose(made.scores(enroll, test), scored.scores, atol=1e-5)
+    np.testing.assert_allclose(made.scores(enroll[:9], test[:1])[0], scored.scores[0], atol=1e-5)
+    # The names of the speakers stay in the file of the back end.
+    assert made.backend.speakers is None
 
 
-@pytest.mark.parametrize("cohort", [True, False])
-def test_each_number_of_enrolment_recordings_has_its_calibration(voices, cohort):
-    made = fitted(voices, cohort)
+@pytest.mark.parametrize("with_backend", [True, False])
+def test_each_number_of_enrolment_recordings_has_its_calibration(verifier, fitted, with_backend):
+    made = fitted[0] if with_backend else verifier
     # Of eight utterances four may enrol beside a test, eight may not.
     assert [scale.recordings for scale in made.scales] == [1, 2, 4]
     assert [made.scale(n).recordings for n in (1, 2, 3, 4, 20)] == [1, 2, 2, 4, 4]
@@ -74,26 +76,27 @@ def test_decision_llr_and_threshold_agree(verifier, prior):
         assert "between 0 and 1" in refused(verifier.decide, 0.5, wrong)
 
 
-def test_it_is_written_and_read(voices, verifier, tmp_path):
-    for one in (verifier, fitted(voices)):
+def test_it_is_written_and_read(verifier, fitted, tmp_path):
+    for one in (verifier, fitted[0]):
         path = one.save(tmp_path)
         again = Verifier.load(tmp_path)
-        np.testing.assert_array_equal(again.mean, one.mean)
-        np.testing.assert_array_equal(again.cohort, one.cohort)
-        assert (again.scales, again.top_n, again.notes) == (one.scales, one.top_n, one.notes)
+        assert (again.scales, again.notes) == (one.scales, one.notes)
         assert again.save(tmp_path).read_bytes() == path.read_bytes()
 
 
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"mean": _text(np.ones(15))}, "a mean (15,) and a cohort (8, 16) do not agree"),
-        ({"top_n": 1}, "top_n is 1, of a cohort of 8"),
+        ({"mean": _text(np.ones(15))}, "backend: arrays of shapes that do not agree"),
+        ({"mean": _text(np.ones((1, 16)))}, "backend: arrays of shapes that do not agree"),
+        ({"mean": "AAAA"}, "backend.mean: not an array"),
     ],
 )
-def test_a_damaged_file_is_named(voices, tmp_path, values, message):
-    path = fitted(voices).save(tmp_path)
-    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+def test_a_damaged_file_is_named(fitted, tmp_path, values, message):
+    path = fitted[0].save(tmp_path)
+    content = json.loads(path.read_text())
+    content["backend"] |= values
+    path.write_text(json.dumps(content))
     assert f"{path}: {message}" in refused(Verifier.load, tmp_path)
 
 
@@ -131,7 +134,7 @@ def test_candidates_have_the_highest_scores(verifier):
     prepared = verifier.prepare(np.stack([speaker.vector for speaker in everyone]))
     found = Gallery(everyone).nearest(vectors, verifier, top=7)
     for vector, candidates in zip(vectors, found, strict=True):
-        scores = prepared.units @ verifier.prepare(vector[None]).units[0]
+        scores = prepared.vectors @ verifier.prepare(vector[None]).vectors[0]
         best = [f"speaker {n}" for n in np.argsort(-scores)[:7]]
         assert [one.name for one in candidates] == best
         assert [one.score for one in candidates] == pytest.approx(np.sort(scores)[::-1][:7])

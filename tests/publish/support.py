@@ -10,6 +10,10 @@ from tidyvoice.data.manifest import scan
 from tidyvoice.data.packing import write_shards
 from tidyvoice.encoder import SpeakerEncoder
 from tidyvoice.extraction.extract import extract
+from tidyvoice.scoring.cohort import every_id
+from tidyvoice.scoring.embeddings import load_embeddings
+from tidyvoice.scoring.fitting import Speech, fit_backend
+from tidyvoice.scoring.groups import speakers_of
 from tidyvoice.scoring.pairs import make_trials
 from tidyvoice.scoring.pipeline import score_list
 from tidyvoice.scoring.trials import write_trials
@@ -69,7 +73,10 @@ def make_trained(folder: Path, corpus: Path, voices: Path) -> Trained:
     with open(folder / "fair.txt", "wb") as file:
         write_trials(file, trials)
     score_list(table, folder / "fair.txt", experiment / "scores" / "dev.score")
-    seen = {"mean": table, "allow_overlap": True}
+    everyone = load_embeddings(table)
+    speech = Speech(everyone, speakers_of(every_id(everyone, "all")))
+    fit_backend(speech, "lda", 4).save(folder / "backend.json")
+    seen = {"backend": folder / "backend.json", "allow_overlap": True}
     score_list(table, voices / "trials", experiment / "scores" / "dev-llr.score", **seen)
     fit_verifier(table, voices / "trials", **seen).save(experiment / "models")
     return Trained(folder, experiment, voices / "model")

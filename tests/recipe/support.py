@@ -32,7 +32,7 @@ def shrink(conf: Path) -> None:
         text = path.read_text()
         for name, value in OPTIONS.items():
             key = name.replace("-", "_")
-            text = re.sub(rf"^{key}=\S*", f"{key}={value}", text, flags=re.MULTILINE)
+            text = re.sub(rf'^{key}=(".*"|\S*)', f"{key}={value}", text, flags=re.MULTILINE)
         path.write_text(text)
 
 

@@ -38,7 +38,7 @@ def test_every_documented_command_runs(own):
         real = real.replace(" DIR", " data/mini/corpus")
         # Its lists are not as long as the challenge's, and there is no network here.
         if "--recipe tidyvoice" in real:
-            real += " --counts any --top-n 5 --calib-targets 40 --calib-nontargets 60"
+            real += " --counts any --dimensions 4 --calib-targets 40 --calib-nontargets 60"
         released = "--from-released exp/mini/finetune/models --data data/released"
         real = re.sub(r"--from-released(?= |$)", released, real)
         for name, value in OPTIONS.items():

@@ -19,8 +19,8 @@ def test_it_ends_with_the_table_and_the_report(finished):
     folder, out = finished
     for column in ("EER %", "minDCF", "different/same", "same/same"):
         assert column in out[out.rindex("system ") :]
-    normalised = "fine-tuned, language-aware norm"
-    for system in (f"{normalised}, calibrated", normalised, "fine-tuned", "pretrained"):
+    compared = "fine-tuned, back end"
+    for system in (f"{compared}, calibrated", compared, "fine-tuned", "pretrained"):
         assert re.search(rf"^{re.escape(system)}(\s+[\d.-]+){{8}}$", out, re.MULTILINE), system
     assert "report: exp/mini/finetune/report.html" in out
     for remark in ("IN-SAMPLE", "CONFOUNDED", "not checked"):
@@ -117,6 +117,6 @@ def test_python_gives_the_score_of_the_recipe(finished):
     encoder = SpeakerEncoder.from_pretrained(folder / exp / "models", "cpu")
     paths = folder / corpus / first, folder / corpus / second
     assert encoder.similarity(*paths) == pytest.approx(float(score), abs=1e-3)
-    # Stage 7 gives the verifier the fine-tuning speakers as its cohort.
-    assert len(encoder.verifier.cohort) == 8
+    # Stage 7 fits the verifier's back end to the fine-tuning speakers, who are its cohort.
+    assert len(encoder.verifier.backend.cohort.vectors) == 8
     assert encoder.verify(*paths).llr is not None

@@ -17,7 +17,7 @@ def untouched(tmp_path_factory):
 
 
 def test_without_arguments_it_lists_and_starts_nothing(untouched):
-    for word in ("--stop-stage", "top_n=", "  7  normalise, calibrate, report"):
+    for word in ("--stop-stage", "backend=plda", "  7  fit the back end, calibrate"):
         assert word in succeed("./run.sh", untouched)
 
 
@@ -30,7 +30,8 @@ def test_without_arguments_it_lists_and_starts_nothing(untouched):
         ("--recipe mini --variant contast", "--variant contast: there is no conf/variants/contast"),
         ("--recipe mini --calib-speakers x", "--calib-speakers x: give a whole number"),
         ("--recipe mini --set large_margin.seed=2", "unknown key large_margin"),
-        ("--recipe mini --topn 30", "unknown option --topn"),
+        ("--recipe mini --top-n 30", "unknown option --top-n"),
+        ("--recipe mini --backend svm", "--backend svm: there are plda, lda, nap, centre"),
         ("--recipe mini --set average=4", "average is above epochs"),
         ("--recipe mini --set seed", "--set seed: write KEY=VALUE"),
         ("--recipe", "--recipe needs a value"),

@@ -13,6 +13,7 @@ LANGUAGES = ("en", "fr", "sw")
 # Options that the commands of one folder share.
 COHORT = "--cohort train.npz --cohort-utt2spk train/utt2spk --top-n 20"
 DEV = "--scores dev.score --embeddings dev.npz --mean train.npz"
+GUESSED = "--languages guessed --backend backend.json"
 
 
 def write_set(folder: Path, name: str, first: int, speakers: int, trained_on: list[str]) -> None:
@@ -45,6 +46,12 @@ def normalize(name: str, out: Path, *more: object) -> str:
     return succeed(f"normalize {table} {COHORT} --out", out, *more)
 
 
+def compare(name: str, out: Path, backend: object = "backend.json", *more: object) -> str:
+    """Score a list in the current folder by a back end."""
+    lists = f"--embeddings {name}.npz --trials {name}.trials"
+    return succeed(f"score {lists} --backend {backend} --out", out, *more)
+
+
 def pooled(path: Path):
     return evaluate(read_scores(path), None)[0]
 
@@ -63,6 +70,8 @@ def write_pipeline(folder: Path) -> Path:
         numbers = "--targets 700 --nontargets 1500"
         succeed(f"trials {folder}/{name} --out {folder}/{name}.trials {numbers}")
         score(name)
+    fit = f"fit-backend --embeddings {folder}/train.npz --out {folder}/backend.json"
+    succeed(f"{fit} --method lda --dimensions 16")
     # An evaluation list as the challenge gives it: flat ids, no labels.
     table = load_embeddings(folder / "dev.npz")
     flat = {utterance: f"j{number:05d}" for number, utterance in enumerate(table.ids)}

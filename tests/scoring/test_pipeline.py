@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import refusal, succeed
-from tests.scoring.support import COHORT, DEV, normalize, pooled
+from tests.scoring.support import COHORT, DEV, GUESSED, compare, normalize, pooled
 from tidyvoice.scoring.lineage import read_lineage
 from tidyvoice.scoring.trials import read_scores
 
@@ -15,18 +15,24 @@ SCORE = "score --embeddings dev.npz --trials dev.trials"
 CALIBRATE = "calibrate --fit calib.score --apply dev.score"
 
 
-def test_the_mean_that_is_subtracted_is_stated(tmp_path):
+def test_the_mean_or_the_back_end_is_stated(tmp_path):
     text = succeed(f"{SCORE} --mean train.npz --out", tmp_path / "s")
     assert "less the mean of 480 in train.npz" in text
     (step,) = read_lineage(tmp_path / "s").steps
     _, mean, trials = step.inputs
     assert (mean.role, mean.path, mean.speakers, trials.speakers) == ("mean", "train.npz", 40, 16)
     assert len(mean.sha256) == 64
+    text = compare("dev", tmp_path / "b")
+    assert "LDA, cohort offsets: the back end backend.json" in text
+    (step,) = read_lineage(tmp_path / "b").steps
+    _, backend, trials = step.inputs
+    assert (backend.role, backend.path, backend.speakers) == ("backend", "backend.json", 40)
+    assert len(backend.sha256) == 64
     assert "not centred" in succeed(f"{SCORE} --out", tmp_path / "raw")
     assert not np.allclose(read_scores(tmp_path / "raw").scores, read_scores(tmp_path / "s").scores)
 
 
-@pytest.mark.parametrize("method", ["asnorm", "snorm", "language"])
+@pytest.mark.parametrize("method", ["asnorm", "snorm"])
 def test_normalisation_helps_and_is_recorded(tmp_path, method):
     assert "40 speakers of train.npz" in normalize("dev", tmp_path / "n", "--method", method)
     raw, normal = pooled("dev.score"), pooled(tmp_path / "n")
@@ -35,17 +41,15 @@ def test_normalisation_helps_and_is_recorded(tmp_path, method):
 
 
 def test_unlabelled_lists_pass_through_everything(tmp_path):
-    assert "not checked: whether the trials of eval.score" in normalize("eval", tmp_path / "n")
-    language = f"normalize --scores eval.score --embeddings eval.npz {COHORT} --mean train.npz"
-    language += f" --method language --out {tmp_path}/l"
-    assert "languages guessed" in succeed(f"{language} --blind --cohort-utt2lang train/utt2lang")
-    assert "Give --utt2lang, or --blind" in refusal(language)
-    normalize("calib", tmp_path / "calib")
-    normalize("dev", tmp_path / "dev")
-    for name in ("n", "dev"):
-        fit = f"calibrate --fit {tmp_path}/calib --apply {tmp_path}/{name}"
-        succeed(f"{fit} --out {tmp_path}/x{name}")
-    flat, labelled = read_scores(tmp_path / "xn"), read_scores(tmp_path / "xdev")
+    assert "not checked: whether the trials of eval.trials" in compare("eval", tmp_path / "eval")
+    compare("calib", tmp_path / "calib")
+    compare("dev", tmp_path / "dev")
+    for name in ("eval", "dev"):
+        fit = f"calibrate --fit {tmp_path}/calib --apply {tmp_path}/{name} --out {tmp_path}/x{name}"
+        succeed(f"{fit} --embeddings calib.npz --embeddings {name}.npz {GUESSED}")
+    known = "calibrate --fit calib.score --apply eval.score --languages known --out"
+    assert "Give --utt2lang, or --languages guessed" in refusal(known, tmp_path / "y")
+    flat, labelled = read_scores(tmp_path / "xeval"), read_scores(tmp_path / "xdev")
     assert flat.trials.label is None
     np.testing.assert_allclose(flat.scores, labelled.scores, atol=1e-6)
 
@@ -65,26 +69,17 @@ def test_calibration_on_other_speakers(tmp_path):
 
 
 def test_every_quality_measure_is_fitted_and_applied(tmp_path):
-    command = f"{CALIBRATE} {COHORT} --mean train.npz --language-match --prior 0.1"
+    command = f"{CALIBRATE} --magnitude --prior 0.1"
     for name in ("calib", "dev"):
         command += f" --utt2dur {name}/utt2dur --embeddings {name}.npz"
-    succeed(f"{command} --save {tmp_path}/c.json --out", tmp_path / "llr")
-    assert len(json.loads((tmp_path / "c.json").read_text())["names"]) == 8
+    succeed(f"{command} {GUESSED} --save {tmp_path}/c.json --out", tmp_path / "llr")
+    assert len(json.loads((tmp_path / "c.json").read_text())["names"]) == 6
     assert pooled(tmp_path / "llr").eer < pooled("dev.score").eer
-    succeed(f"{command} --blind --cohort-utt2lang train/utt2lang --out", tmp_path / "blind")
-    blind, known = (read_scores(tmp_path / name).scores for name in ("blind", "llr"))
-    assert not np.allclose(blind, known)
+    succeed(f"{command} --languages known --out", tmp_path / "known")
+    known, guessed = (read_scores(tmp_path / name).scores for name in ("known", "llr"))
+    assert not np.allclose(known, guessed)
     use = f"calibrate --use {tmp_path}/c.json --apply dev.score --out"
     assert "has to map [score]" in refusal(use, tmp_path / "x")
-
-
-def test_languages_that_the_cohort_lacks_are_reported(scored, tmp_path):
-    languages = (scored / "dev/utt2lang").read_text()
-    (tmp_path / "some").write_text(languages.replace(" sw\n", " xx\n"))
-    (tmp_path / "all").write_text(languages.replace("\n", "x\n"))
-    method = f"normalize {DEV} {COHORT} --method language --out {tmp_path}/n --utt2lang"
-    assert "not in the cohort: xx" in succeed(method, tmp_path / "some")
-    assert "lacks all languages" in refusal(method, tmp_path / "all")
 
 
 def test_cross_fitting_needs_no_other_speakers(tmp_path):
@@ -98,15 +93,16 @@ def test_cross_fitting_needs_no_other_speakers(tmp_path):
 
 def test_fusion(tmp_path):
     for name in ("calib", "dev"):
-        normalize(name, tmp_path / name, "--method", "language")
+        compare(name, tmp_path / name)
     fit, apply = (f"{name}.score {tmp_path}/{name}" for name in ("calib", "dev"))
     text = succeed(f"fuse --fit {fit} --apply {apply} --prior 0.1 --out", tmp_path / "fused")
-    assert "system 2: cosine of the embeddings, less the mean of 480 in" in text
+    assert "system 1: cosine of the embeddings, less the mean of 480 in" in text
+    assert "system 2: LDA, cohort offsets: the back end backend.json" in text
     fused = pooled(tmp_path / "fused")
     assert fused.min_cllr <= min(pooled(path).min_cllr for path in apply.split()) + 0.01
     assert fused.cllr < fused.min_cllr + 0.05
     (step,) = read_lineage(tmp_path / "fused").steps
-    assert [len(steps) for steps in step.systems] == [1, 2]
+    assert [len(steps) for steps in step.systems] == [1, 1]
     message = refusal(f"fuse --fit {fit} --apply dev.score calib.score --out {tmp_path}/x")
     assert "calib.score was made by cosine, but" in message
 
@@ -117,8 +113,12 @@ def test_fusion(tmp_path):
         ("calibrate --fit a --cross-fit 3 --apply b", "give one of --fit, --cross-fit and --use"),
         ("calibrate --cross-fit 3 --apply b --save c", "--save: it needs --fit"),
         ("calibrate --use a --apply b --prior 0.1", "--prior: it needs --fit or --cross-fit"),
-        ("calibrate --fit a --apply b --top-n 9", "--top-n: it needs --cohort"),
-        (f"normalize {DEV} {COHORT} --blind", "--blind: it needs --method language"),
+        (f"{CALIBRATE} --backend b", "--backend: it needs --languages guessed"),
+        (f"{CALIBRATE} --utt2lang u", "--utt2lang: it needs --languages known"),
+        (f"{CALIBRATE} --embeddings e", "--embeddings: it needs --magnitude or --languages"),
+        (f"{CALIBRATE} --magnitude", "--magnitude: give --embeddings"),
+        (f"{CALIBRATE} {GUESSED}", "--languages guessed: give --embeddings and --backend"),
+        (f"{SCORE} --mean train.npz --backend backend.json", "give --mean or --backend"),
         (f"normalize {DEV} {COHORT} --method z", "--method z: use asnorm"),
     ],
 )

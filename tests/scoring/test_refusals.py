@@ -3,22 +3,24 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.conftest import refusal, succeed
-from tests.scoring.support import normalize
+from tests.scoring.support import compare, normalize
 from tidyvoice.scoring.embeddings import load_embeddings, save_embeddings
 
 pytestmark = pytest.mark.usefixtures("scored")
-SCORE = "score --embeddings dev.npz --trials dev.trials --mean train.npz --utt2spk dev/utt2spk"
+SCORE = "score --embeddings dev.npz --trials dev.trials --utt2spk dev/utt2spk"
 NORMALIZE = (
     "normalize --scores dev.score --embeddings dev.npz --cohort train.npz --cohort-utt2spk "
-    "train/utt2spk --cohort-utt2lang train/utt2lang --method language --utt2lang dev/utt2lang "
-    "--mean calib.npz"
+    "train/utt2spk --mean calib.npz"
 )
-CALIBRATE = (
-    "calibrate --apply dev.score --utt2dur dev/utt2dur --embeddings dev.npz --cohort train.npz "
-    "--cohort-utt2spk train/utt2spk --mean calib.npz --language-match --utt2lang dev/utt2lang"
+CALIBRATE = "calibrate --apply dev.score --utt2dur dev/utt2dur --languages"
+GUESSED = f"{CALIBRATE} guessed --embeddings dev.npz --backend backend.json"
+FIT_BACKEND = (
+    "fit-backend --embeddings train.npz --utt2spk train/utt2spk --utt2lang train/utt2lang "
+    "--held-out calib.npz --trials calib.trials"
 )
 FIT = "calibrate --fit calib.score --apply"
 
@@ -26,12 +28,15 @@ FIT = "calibrate --fit calib.score --apply"
 @pytest.mark.parametrize(
     ("command", "outputs"),
     [
-        (SCORE, "dev.npz dev.trials train.npz dev/utt2spk"),
-        (NORMALIZE, "dev.score dev.score.json train.npz train/utt2spk train/utt2lang dev/utt2lang"),
-        (f"{CALIBRATE} --fit calib.score", "calib.score calib.score.json dev/utt2dur calib.npz"),
-        (f"{CALIBRATE} --use calib.score", "calib.score"),
+        (f"{SCORE} --mean train.npz", "dev.npz dev.trials train.npz dev/utt2spk"),
+        (f"{SCORE} --backend backend.json", "backend.json"),
+        (FIT_BACKEND, "train.npz train/utt2spk train/utt2lang calib.npz calib.trials"),
+        (NORMALIZE, "dev.score dev.score.json train.npz train/utt2spk calib.npz"),
+        (f"{GUESSED} --fit calib.score", "calib.score calib.score.json dev/utt2dur backend.json"),
+        (f"{CALIBRATE} known --utt2lang dev/utt2lang --use c.json", "c.json dev/utt2lang"),
+        (f"{CALIBRATE} train.npz --use calib.score", "train.npz"),
         ("report dev.score --compare calib.score --utt2lang dev/utt2lang", "calib.score"),
-        (f"{CALIBRATE} --fit calib.score --out x --save", "calib.score dev.score.json train.npz"),
+        (f"{GUESSED} --fit calib.score --out x --save", "calib.score dev.score.json dev.npz"),
     ],
 )
 def test_no_input_is_written_over(scored, command, outputs):
@@ -112,37 +117,49 @@ def test_what_has_no_effect_is_not_compared(tmp_path):
     normalize("calib", tmp_path / "calib", "--method", "snorm")
     normalize("dev", tmp_path / "dev", "--method", "snorm", "--top-n", 10)
     succeed(calibrate)
-    normalize("calib", tmp_path / "calib", "--method", "language")
-    normalize("dev", tmp_path / "dev", "--method", "language", "--blind")
-    assert "differ in the languages of language" in refusal(calibrate)
+
+
+def test_a_calibration_is_of_one_back_end(tmp_path):
+    other, out = tmp_path / "other.json", f"--out {tmp_path}/x"
+    succeed(f"fit-backend --embeddings train.npz --out {other}")
+    for name in ("calib", "dev"):
+        compare(name, tmp_path / name)
+    compare("dev", tmp_path / "else", other)
+    fit = f"calibrate --fit {tmp_path}/calib --apply"
+    succeed(f"{fit} {tmp_path}/dev --save {tmp_path}/c {out}")
+    for way in (fit, f"calibrate --use {tmp_path}/c --apply"):
+        assert "differ in the backend. Treat" in refusal(f"{way} {tmp_path}/else {out}")
 
 
 def test_a_saved_calibration_is_of_measures_made_alike(scored, tmp_path):
     one, other = (of_model(scored, tmp_path / name, name) for name in ("one", "other"))
-    saved = tmp_path / "c"
+    saved, alike = tmp_path / "c", tmp_path / "languages.npz"
+    save_embeddings(alike, (ids := load_embeddings("dev.npz").ids), np.ones((len(ids), 2)))
+    for name, option in (("with", "--cohort"), ("without", "--no-cohort")):
+        succeed(f"fit-backend --embeddings {one}/train.npz {option} --out {one}/{name}.json")
 
-    def line(way, tables, members, top_n, more=""):
+    def line(way, tables, languages):
         return (
             f"calibrate {way} --apply dev.score --out {tmp_path}/x --embeddings {tables}/dev.npz "
-            f"--embeddings {tables}/calib.npz --cohort-utt2spk train/utt2spk --cohort "
-            f"{members}/train.npz --top-n {top_n} --language-match {more}"
+            f"--embeddings {tables}/calib.npz --magnitude --languages {languages}"
         )
 
     fit, use = f"--fit calib.score --save {saved}", f"--use {saved}"
-    assert "embeddings of different models" in refusal(line(fit, one, other, 20))
-    succeed(line(fit, one, one, 20))
-    succeed(line(use, one, one, 20))
-    blind = "--blind --cohort-utt2lang train/utt2lang"
-    for key, arguments in (
-        ("cohort", (other, other, 20)),
-        ("top_n", (one, one, 19)),
-        ("mean", (one, one, 20, f"--mean {one}/train.npz")),
-        ("languages", (one, one, 20, blind)),
+    guessed = f"guessed --backend {one}"
+    message = refusal(line(fit, other, f"{guessed}/with.json"))
+    assert f"{one}/with.json belongs to another model than {other}/dev.npz" in message
+    for first, key, tables, languages in (
+        (f"{guessed}/with.json", "backend", one, f"{guessed}/without.json"),
+        ("known", "languages", one, alike),
+        ("known", "model", other, "known"),
     ):
-        assert f"differ in the {key} of quality measures" in refusal(line(use, *arguments))
+        succeed(line(fit, one, first))
+        succeed(line(use, one, first))
+        message = refusal(line(use, tables, languages))
+        assert f"differ in the {key} of quality measures" in message
     content = json.loads(saved.read_text())
     content["origin"] = None
     saved.write_text(json.dumps(content))
-    text = succeed(line(use, one, one, 19))
-    assert "whether they share the top_n of quality measures is not known" in text
+    text = succeed(line(use, one, "known"))
+    assert "whether they share the model of quality measures is not known" in text
     assert "share speakers: those of the calibration" in text

@@ -131,7 +131,7 @@ def _is_of(evaluation: Evaluation, weights: str, scores: Path) -> bool:
     steps = evaluation.lineage.steps
     if any(step.step == "fusion" for step in steps):
         raise TidyVoiceError(f"{scores} is a fusion of several systems: publish another score file")
-    models = [step.settings.get("model") for step in steps if step.step == "cosine"]
+    models = [step.settings.get("model") for step in steps if step.step in ("cosine", "backend")]
     if set(models) - {None, weights}:
         raise TidyVoiceError(f"{scores} was made with another model: extract and score again")
     return weights in models

@@ -1,6 +1,6 @@
 """The leak guard: keep the speakers of training and of evaluation apart.
 
-A mean, a cohort, a calibration or a model that has seen the evaluated speakers makes results
+A mean, back end, cohort, calibration or model that has seen the evaluated speakers makes results
 better than they are for other speakers. Every command compares the speakers before it writes.
 """
 

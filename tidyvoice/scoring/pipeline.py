@@ -214,4 +214,5 @@ def _same_steps(
                 guard.add(Remark(reason="unknown setting", details=details, **unchecked))
             elif value != others[key]:
                 both = f"{scores} and the scores that {path} is fitted to"
-                raise TidyVoiceError(f"{both} differ in the {key} of {name}. {fix}")
+                what = key if key == name else f"{key} of {name}"
+                raise TidyVoiceError(f"{both} differ in the {what}. {fix}")

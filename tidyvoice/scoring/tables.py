@@ -66,6 +66,8 @@ class Tables:
         cohort: CohortFiles | None = None,
         measures: Measures | None = None,
     ):
+        if mean and backend:
+            raise TidyVoiceError("give --mean or --backend: a back end subtracts its own mean.")
         self._measures = measures or Measures()
         self.top_n = cohort.top_n if cohort else None
         self._files = [("embeddings", path) for path in embeddings]
