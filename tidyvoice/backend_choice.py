@@ -15,7 +15,7 @@ from tidyvoice.scoring.backend import Backend
 from tidyvoice.scoring.cohort import every_id
 from tidyvoice.scoring.cosine import pair_scores, voices_of
 from tidyvoice.scoring.embeddings import Embeddings, load_embeddings, same_model
-from tidyvoice.scoring.fitting import Speech, fit_backend
+from tidyvoice.scoring.fitting import Speech, fit_backend, fit_languages
 from tidyvoice.scoring.groups import languages_of, read_maps, speakers_of
 from tidyvoice.scoring.leaks import LeakGuard, People
 from tidyvoice.scoring.trials import ScoreTable, Trials, read_trials
@@ -30,7 +30,8 @@ class Candidate:
     """A back end, and its metrics on held-out speakers if they were measured.
 
     ``cost`` is the larger one of EER and minDCF, each relative to the centred cosine's, so that the
-    one is not bought with the other. Its interval of 95 % is over resamples of the speakers.
+    one is not bought with the other. Its standard error and its interval of 95 % are those over
+    resamples of the speakers.
     """
 
     backend: Backend
@@ -38,6 +39,7 @@ class Candidate:
     eer: float | None = None
     min_dcf: float | None = None
     cost: float | None = None
+    cost_error: float | None = None
     cost_interval: tuple[float, float] | None = None
 
     def describe(self) -> str:
@@ -102,7 +104,10 @@ def choose(
         wanted += itertools.product([method], numbers)
     if len(wanted) > 1 and held_out is None:
         raise TidyVoiceError("several --method or --dimensions: give --held-out and --trials.")
-    fitted = [(fit_backend(speech, method, number, cohort), number) for method, number in wanted]
+    languages, fitted = fit_languages(speech), []
+    for method, number in wanted:
+        backend = fit_backend(speech, method, number, cohort)
+        fitted.append((backend.model_copy(update={"languages": languages}), number))
     if held_out is None:
         return [Candidate(*pair) for pair in fitted]
     others, guard = load_embeddings(held_out), LeakGuard(allow_overlap)
@@ -120,8 +125,8 @@ def compare_on(
 ) -> list[Candidate]:
     """Measure back ends, each with its dimensions, on labelled trials; return the best first.
 
-    The best has the lowest upper end of the cost's interval. So a method that few speakers cannot
-    tell from a simpler one does not win by chance.
+    The best has the lowest sum of the cost and its standard error. So a method that few speakers
+    cannot tell from a simpler one does not win by chance.
     """
     speakers = speakers_of(trials)
     if speakers is None:
@@ -138,7 +143,8 @@ def compare_on(
     for backend, dimensions in fitted:
         ours, our_draws = measure(backend)
         numbers = {"eer": float(ours[0]), "min_dcf": float(ours[1])}
-        cost = float((ours / value).max())
-        numbers |= {"cost": cost, "cost_interval": interval((our_draws / draws).max(axis=0))}
+        costs = (our_draws / draws).max(axis=0)
+        numbers |= {"cost": float((ours / value).max()), "cost_error": float(np.nanstd(costs))}
+        numbers["cost_interval"] = interval(costs)
         measured.append(Candidate(backend, dimensions, **numbers))
-    return sorted(measured, key=lambda candidate: candidate.cost_interval[1])
+    return sorted(measured, key=lambda candidate: candidate.cost + candidate.cost_error)

@@ -12,7 +12,7 @@ from tidyvoice.evaluation.categories import OPERATING_POINTS, POOLED
 from tidyvoice.scoring.backend import Backend
 from tidyvoice.scoring.cosine import pair_scores, voices_of
 from tidyvoice.scoring.embeddings import Embeddings, save_embeddings
-from tidyvoice.scoring.fitting import SMOOTHING, Speech, fit_backend, fit_plda
+from tidyvoice.scoring.fitting import SMOOTHING, Speech, fit_backend, fit_languages, fit_plda
 from tidyvoice.scoring.groups import Groups, speakers_of
 from tidyvoice.scoring.metrics import cllr, sort_scores
 from tidyvoice.scoring.trials import ScoreTable, Trials, read_scores
@@ -244,7 +244,7 @@ def test_the_recommended_back_end_is_never_worse_than_the_centred_cosine(
 
 
 def test_a_language_classifier_finds_the_languages_of_new_utterances():
-    languages = fit_backend(speech(WORLD.speak(200, 13))).languages
+    languages = fit_languages(speech(WORLD.speak(200, 13)))
     guesses = languages.posteriors(Backend(mean=TRAIN.mean()).centre(TEST.vectors))
     np.testing.assert_allclose(guesses.sum(axis=1), 1, atol=1e-6)
     best = np.array(languages.names)[guesses.argmax(axis=1)]

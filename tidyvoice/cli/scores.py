@@ -57,8 +57,8 @@ def fit_backend(
     """Fit how embeddings are compared, to the embeddings of training speakers.
 
     Several methods or numbers of dimensions are compared on the trials of held-out speakers. Their
-    cost is the larger one of EER and minDCF, each relative to the centred cosine. The one whose
-    cost has the lowest upper end of its 95 % interval is written.
+    cost is the larger one of EER and minDCF, each relative to the centred cosine. The one with
+    the lowest sum of cost and standard error is written.
 
     Example: tidyvoice fit-backend --embeddings train.npz --out backend.json --method centre lda
     --dimensions 10 20 40 --held-out calib.npz --trials calib/trials

@@ -74,8 +74,6 @@ def fit_backend(
     backend = backend.model_copy(update=fitted)
     if method == "plda":
         fitted["plda"] = fit_plda(backend.compare(speech.embeddings.vectors).vectors, codes)
-    if speech.languages and len(speech.languages.names) > 1:
-        fitted["languages"] = fit_languages(units, speech.languages)
     backend = backend.model_copy(update={**fitted, "method": method})
     if cohort:
         return backend.model_copy(update={"cohort": cohort_offsets(backend, speech)})
@@ -137,11 +135,18 @@ def fit_plda(vectors: np.ndarray, speakers: np.ndarray, steps: int = EM_STEPS) -
     return Plda(mean=mean, basis=basis, between=np.maximum(psi, 0))
 
 
-def fit_languages(units: np.ndarray, languages: Groups, seed: int = 0) -> LanguageClassifier:
-    """Fit a language classifier to embeddings [N x D], to as many of each language as possible."""
+def fit_languages(speech: Speech, seed: int = 0) -> LanguageClassifier | None:
+    """Fit a language classifier to at most ``PER_LANGUAGE`` utterances of each language.
+
+    None if fewer than two languages are known.
+    """
     # Takes a second to import, and nothing else here needs it.
     from sklearn.linear_model import LogisticRegression
 
+    languages = speech.languages
+    if languages is None or len(languages.names) < 2:
+        return None
+    units = Backend(mean=speech.embeddings.mean()).centre(speech.embeddings.vectors)
     order = np.random.Generator(np.random.PCG64(seed)).permutation(len(units))
     order = order[np.argsort(languages.codes[order], kind="stable")]
     codes = languages.codes[order]

@@ -53,7 +53,7 @@ def fit_verifier(
 
     verifier = Verifier(
         model=table.model,
-        backend=tables.backend.model_copy(update={"speakers": None}),
+        backend=tables.backend.model_copy(update={"speakers": None, "languages": None}),
         scales=(_fit_scale(1, listed, scores, prior),),
         notes={
             "embeddings": Path(embeddings).name,

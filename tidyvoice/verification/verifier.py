@@ -71,7 +71,7 @@ class Verifier(Strict):
 
     Attributes:
         model: SHA-256 of the weights of the model that it belongs to.
-        backend: how embeddings are compared, without the names of its speakers.
+        backend: how embeddings are compared, without its speakers' names and language classifier.
         scales: calibrations by number of enrolment recordings, increasing from 1.
         notes: see ``Notes``.
 
