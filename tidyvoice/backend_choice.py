@@ -21,6 +21,8 @@ from tidyvoice.scoring.leaks import LeakGuard, People
 from tidyvoice.scoring.trials import ScoreTable, Trials, read_trials
 
 RESAMPLES = 400
+# EERs and costs below count as this much, so that ratios of two that are nearly 0 mean nothing.
+LEAST = 1e-3
 # Below this weight, the offsets of a cohort have little effect.
 LIGHT = 0.5
 
@@ -138,13 +140,16 @@ def compare_on(
         draws = resample(table, None, speakers, OPERATING_POINTS, RESAMPLES)[POOLED]
         return np.array([row.eer, row.min_dcf]), np.stack([draws.eer, draws.min_dcf[0]])
 
+    def relative(ours: np.ndarray, plain: np.ndarray) -> np.ndarray:
+        return (np.maximum(ours, LEAST) / np.maximum(plain, LEAST)).max(axis=0)
+
     value, draws = measure(Backend(mean=fitted[0][0].mean))
     measured = []
     for backend, dimensions in fitted:
         ours, our_draws = measure(backend)
         numbers = {"eer": float(ours[0]), "min_dcf": float(ours[1])}
-        costs = (our_draws / draws).max(axis=0)
-        numbers |= {"cost": float((ours / value).max()), "cost_error": float(np.nanstd(costs))}
+        cost, costs = float(relative(ours, value)), relative(our_draws, draws)
+        numbers |= {"cost": cost, "cost_error": float(np.nanstd(costs))}
         numbers["cost_interval"] = interval(costs)
         measured.append(Candidate(backend, dimensions, **numbers))
     return sorted(measured, key=lambda candidate: candidate.cost + candidate.cost_error)

@@ -17,7 +17,7 @@ def untouched(tmp_path_factory):
 
 
 def test_without_arguments_it_lists_and_starts_nothing(untouched):
-    for word in ("--stop-stage", "backend=plda", "  7  fit the back end, calibrate"):
+    for word in ("--stop-stage", "backends=", "  7  fit the back end, calibrate"):
         assert word in succeed("./run.sh", untouched)
 
 
@@ -31,7 +31,7 @@ def test_without_arguments_it_lists_and_starts_nothing(untouched):
         ("--recipe mini --calib-speakers x", "--calib-speakers x: give a whole number"),
         ("--recipe mini --set large_margin.seed=2", "unknown key large_margin"),
         ("--recipe mini --top-n 30", "unknown option --top-n"),
-        ("--recipe mini --backend svm", "--backend svm: there are plda, lda, nap, centre"),
+        ("--recipe mini --backends svm", "--backends 'svm': write some of centre, nap, lda, plda"),
         ("--recipe mini --set average=4", "average is above epochs"),
         ("--recipe mini --set seed", "--set seed: write KEY=VALUE"),
         ("--recipe", "--recipe needs a value"),
