@@ -43,7 +43,7 @@ def test_every_documented_command_runs(own):
         real = re.sub(r"--from-released(?= |$)", released, real)
         for name, value in OPTIONS.items():
             option = name.removeprefix("calib-")
-            real = re.sub(rf"--{option} \d+", f"--{option} {value}", real)
+            real = re.sub(rf"--{option} \d+( \d+)*", f"--{option} {value}", real)
         succeed(real, own)
     assert (own / "exp/wider/finetune/report.html").exists()
     assert "final_margin: 0.4" in (own / "exp/wider/finetune/config.yaml").read_text()
