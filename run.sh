@@ -19,6 +19,7 @@ init_from=      # pretrained model in place of stage 3: folder, archive, or OWNE
 from_released=  # score a released model (by default the challenge's) and train nothing
 variant=        # fine-tune with conf/variants/NAME.yaml or conf/RECIPE/finetune_NAME.yaml
 backends="centre lda plda" # ways to compare embeddings (or nap), of which stage 7 chooses one
+languages=guessed # how the calibration compares the languages of both sides: guessed, known or none
 force=          # repeat finished stages; trainings, shards and corpus are renamed to NAME.1, ...
 
 overrides=() # of --set
@@ -49,6 +50,8 @@ for name in ${pretraining[@]+"${pretraining[@]}"}; do
 done
 [[ "$backends " =~ ^((centre|nap|lda|plda)\ +)+$ ]] ||
   fail "--backends '$backends': write some of centre, nap, lda, plda"
+[[ $languages = guessed || $languages = known || $languages = none ]] ||
+  fail "--languages $languages: there are guessed, known, none"
 
 . local/steps.sh
 . local/training.sh
@@ -124,7 +127,7 @@ if stage 6 "score, metrics, report"; then
 fi
 
 if stage 7 "fit the back end, calibrate, report"; then
-  [ -z "$held_out" ] || extract finetune calib "$held_out"
+  [ -z "$held_out" ] || extract "$system" calib "$held_out"
   if [ -n "$mean" ]; then
     fit_backend
     [ -z "$held_out" ] || compare calib "$held_out/trials"

@@ -76,10 +76,11 @@ class World:
         return Speech(table, Groups(speaker, names[0]), Groups(codes, names[1]))
 
     def trials(self, speech: Speech) -> Trials:
-        sides = self.rng.integers(
-            len(speech.embeddings.ids), size=(2, 60 * NONTARGETS), dtype=np.int32
-        )
-        sides = sides[:, sides[0] != sides[1]]
+        """Random trials, none of them twice."""
+        size, shape = len(speech.embeddings.ids), (2, 60 * NONTARGETS)
+        sides = np.sort(self.rng.integers(size, size=shape, dtype=np.int32), axis=0)
+        sides = np.unique(sides[:, sides[0] != sides[1]], axis=1)
+        sides = sides[:, self.rng.permutation(sides.shape[1])]
         same = speech.speakers.codes[sides[0]] == speech.speakers.codes[sides[1]]
         rows = np.append(np.flatnonzero(same)[:TARGETS], np.flatnonzero(~same)[:NONTARGETS])
         return Trials(speech.embeddings.ids, *sides[:, rows], same[rows], "list")

@@ -102,7 +102,7 @@ class System(NamedTuple):
 
     @property
     def title(self) -> str:
-        chosen = "--dimensions" in BACKENDS[self.backend]
+        chosen = "--dimensions" in BACKENDS[self.backend] or self.backend.startswith("stage 7")
         parts = [self.method] * (self.method != BASELINE) + [self.backend] * (self.backend != PLAIN)
         return " + ".join(parts or [BASELINE]) + " †" * chosen
 
@@ -238,7 +238,10 @@ def main_table(places: Sequence[Place], wanted: tuple[System, ...]) -> str:
             if system == wanted[0]:
                 line.append("")
                 continue
-            half = level * np.nanstd(less[:, 1:].mean(axis=0), ddof=1)
+            variance = np.nanvar(less[:, 1:].mean(axis=0), ddof=1)
+            if system.method != BASELINE and len(less) > 1:
+                variance += less[:, 0].var(ddof=1) / len(less)
+            half = level * variance**0.5
             low, high = less[:, 0].mean() - half, less[:, 0].mean() + half
             sure = "*" if low > 0 or high < 0 else ""
             ends = f"[{low:+.{digits}f}, {high:+.{digits}f}]{sure}"

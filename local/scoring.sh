@@ -40,14 +40,16 @@ compare() {
     --backend "$exp/$system/backend.json" --out "$out"
 }
 
-# calibrate NAME: calibrate with a fit to the list $fit, which is itself cross-fitted. The similarity of
-# the languages, which the back end guesses, is a further measure.
+# calibrate NAME [LANGUAGES]: calibrate with a fit to the list $fit, which is itself cross-fitted. How alike
+# the languages of both sides are is a further measure.
 calibrate() {
-  local by=(--fit "$scores/$fit-backend.score") out=$scores/$1-llr.score name=${1%%-*}
-  local tables=(--embeddings "$embeddings/$name.npz")
-  if [ "$1" = "$fit" ]; then by=(--cross-fit 5); else tables+=(--embeddings "$embeddings/$fit.npz"); fi
-  make "$out" -- tidyvoice calibrate "${by[@]}" --apply "$scores/$1-backend.score" --languages guessed \
-    --backend "$exp/$system/backend.json" "${tables[@]}" --out "$out"
+  local by=(--fit "$scores/$fit-backend.score") out=$scores/$1-llr.score tables=("$embeddings/${1%%-*}.npz")
+  if [ "$1" = "$fit" ]; then by=(--cross-fit 5); else tables+=("$embeddings/$fit.npz"); fi
+  case ${2-$languages} in
+    guessed) by+=(--languages guessed --backend "$exp/$system/backend.json" --embeddings "${tables[@]}") ;;
+    known) by+=(--languages known) ;;
+  esac
+  make "$out" -- tidyvoice calibrate "${by[@]}" --apply "$scores/$1-backend.score" --out "$out"
 }
 
 # fit_verifier: fit the thresholds of `tidyvoice verify` and `identify` to the list that calibrates.

@@ -18,6 +18,7 @@ from tidyvoice.scoring.embeddings import Embeddings, load_embeddings, same_model
 from tidyvoice.scoring.fitting import Speech, fit_backend, fit_languages
 from tidyvoice.scoring.groups import languages_of, read_maps, speakers_of
 from tidyvoice.scoring.leaks import LeakGuard, People
+from tidyvoice.scoring.provenance import describe
 from tidyvoice.scoring.trials import ScoreTable, Trials, read_trials
 
 RESAMPLES = 400
@@ -67,16 +68,13 @@ class Candidate:
     def warnings(self) -> list[str]:
         """Return what a user should know before relying on it."""
         texts = []
-        if self.cost_interval and self.cost_interval[1] >= 1 and self.backend.title != PLAIN:
+        if self.cost_interval and self.cost_interval[0] < 1 <= self.cost_interval[1]:
             texts.append("the held-out speakers are too few to tell it from the centred cosine")
         if self.backend.cohort and self.backend.cohort.weight < LIGHT:
             count, weight = len(self.backend.cohort.vectors), self.backend.cohort.weight
             text = f"the halves of the cohort of {count:,} speakers agree little"
             texts.append(f"{text}: its offsets count with the weight {weight:.2f}")
         return texts
-
-
-PLAIN = Backend(mean=np.zeros(1)).title
 
 
 def choose(
@@ -89,10 +87,11 @@ def choose(
     held_out: Path | None,
     trials: Path | None,
     allow_overlap: bool = False,
-) -> list[Candidate]:
+) -> tuple[list[Candidate], list[str]]:
     """Fit a back end of each method and number of dimensions; return them, the best first.
 
-    The arguments are the options of ``tidyvoice fit-backend``.
+    The centred cosine is one of them if they are compared. Also return warnings. The arguments are
+    the options of ``tidyvoice fit-backend``.
     """
     table = load_embeddings(embeddings)
     listed, source = every_id(table, str(embeddings)), str(embeddings)
@@ -106,20 +105,32 @@ def choose(
         wanted += itertools.product([method], numbers)
     if len(wanted) > 1 and held_out is None:
         raise TidyVoiceError("several --method or --dimensions: give --held-out and --trials.")
-    languages, fitted = fit_languages(speech), []
+    languages, fitted, warnings = fit_languages(speech), [], []
     for method, number in wanted:
-        backend = fit_backend(speech, method, number, cohort)
-        fitted.append((backend.model_copy(update={"languages": languages}), number))
+        try:
+            backend = fit_backend(speech, method, number, cohort)
+        except TidyVoiceError as error:
+            if len(wanted) == 1:
+                raise
+            warnings.append(f"left out: {error}")
+            continue
+        fitted.append((backend, number))
+    if not fitted:
+        raise TidyVoiceError(warnings[0])
+    if held_out is not None and (cohort or "centre" not in methods):
+        fitted.append((fit_backend(speech, cohort=False), None))
+    fitted = [(each.model_copy(update={"languages": languages}), n) for each, n in fitted]
     if held_out is None:
-        return [Candidate(*pair) for pair in fitted]
+        candidates = [Candidate(*pair) for pair in fitted]
+        return candidates, candidates[0].warnings()
     others, guard = load_embeddings(held_out), LeakGuard(allow_overlap)
     same_model({embeddings: table, held_out: others})
     list_of_others = read_trials(trials)
-    guard.disjoint(
-        People.of("trials", trials, list_of_others),
-        People.named("backend", embeddings, speakers.names),
-    )
-    return compare_on(fitted, others, list_of_others)
+    evaluated = People.of("trials", trials, list_of_others)
+    guard.disjoint(evaluated, People.named("backend", embeddings, speakers.names))
+    guard.disjoint(evaluated, People.named("training", held_out, others.trained_on))
+    candidates = compare_on(fitted, others, list_of_others)
+    return candidates, [*candidates[0].warnings(), *warnings, *map(describe, guard.remarks)]
 
 
 def compare_on(
@@ -127,8 +138,8 @@ def compare_on(
 ) -> list[Candidate]:
     """Measure back ends, each with its dimensions, on labelled trials; return the best first.
 
-    The best has the lowest sum of the cost and its standard error. So a method that few speakers
-    cannot tell from a simpler one does not win by chance.
+    The best has the lowest sum of the cost and its standard error, so a method whose gain is
+    uncertain counts less. The centred cosine has the cost 1 without an error.
     """
     speakers = speakers_of(trials)
     if speakers is None:
@@ -151,5 +162,7 @@ def compare_on(
         cost, costs = float(relative(ours, value)), relative(our_draws, draws)
         numbers |= {"cost": cost, "cost_error": float(np.nanstd(costs))}
         numbers["cost_interval"] = interval(costs)
+        if numbers["cost_interval"] is None:
+            raise TidyVoiceError(f"{trials.source}: give trials of more speakers to choose by.")
         measured.append(Candidate(backend, dimensions, **numbers))
     return sorted(measured, key=lambda candidate: candidate.cost + candidate.cost_error)

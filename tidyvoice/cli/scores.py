@@ -70,7 +70,7 @@ def fit_backend(
     refuse_inputs([out], inputs)
     if (held_out is None) != (trials is None):
         raise TidyVoiceError("give both --held-out and --trials, or neither.")
-    candidates = choose(
+    candidates, warnings = choose(
         embeddings, utt2spk or (), utt2lang or (), method or ["centre"], dimensions or [], cohort,
         held_out, trials, allow_overlap,
     )  # fmt: skip
@@ -78,7 +78,7 @@ def fit_backend(
     best.backend.save(out)
     lines = [f"{out}: {best.describe()}", *(f"  {each.describe()}" for each in candidates[1:])]
     rows = [each.to_json() for each in candidates]
-    emit(as_json, {"backend": str(out), "candidates": rows}, lines, best.warnings())
+    emit(as_json, {"backend": str(out), "candidates": rows, "warnings": warnings}, lines, warnings)
 
 
 @command()

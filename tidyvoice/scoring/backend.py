@@ -32,7 +32,7 @@ from tidyvoice.settings import Strict, read_json
 VANISHED = 1e-6
 # Standard deviations between the mean cohort score of a list and that of the cohort's own speakers.
 UNLIKE = 1.5
-# Utterances whose cohort scores each thread holds at once: 512 x 3,666 floats are 7 MiB.
+# Utterances whose cohort scores each thread holds at once: 512 x 3,666 scores are 7 or 15 MiB.
 UTTERANCES = 512
 TITLES = {"centre": "centred cosine", "nap": "NAP", "lda": "LDA", "plda": "PLDA"}
 

@@ -29,19 +29,21 @@ def voices_of(embeddings: Embeddings, trials: Trials, backend: Backend) -> Voice
 
 def pair_scores(voices: Voices, trials: Trials) -> np.ndarray:
     """Return the score of each trial [T]: float32, or float64 if the voices have biases or PLDA."""
-    scores = pairwise_products(voices.vectors, trials)
-    if voices.biases.any():
-        scores = scores + voices.biases[trials.enroll] + voices.biases[trials.test]
-    return scores
+    return pairwise_products(voices.vectors, trials, voices.biases if voices.biases.any() else None)
 
 
-def pairwise_products(vectors: np.ndarray, trials: Trials) -> np.ndarray:
-    """Return the scalar products of both sides' vectors [U x D], [T]."""
-    products = np.empty(len(trials), dtype=vectors.dtype)
+def pairwise_products(
+    vectors: np.ndarray, trials: Trials, biases: np.ndarray | None = None
+) -> np.ndarray:
+    """Return the scalar products of both sides' vectors [U x D], plus their biases [U]: [T]."""
+    kind = vectors.dtype if biases is None else biases.dtype
+    products = np.empty(len(trials), dtype=kind)
 
     def work(part: slice) -> None:
-        enroll, test = vectors[trials.enroll[part]], vectors[trials.test[part]]
-        products[part] = np.einsum("td,td->t", enroll, test)
+        left, right = trials.enroll[part], trials.test[part]
+        products[part] = np.einsum("td,td->t", vectors[left], vectors[right])
+        if biases is not None:
+            products[part] += biases[left] + biases[right]
 
     in_blocks(work, len(trials), BLOCK)
     return products

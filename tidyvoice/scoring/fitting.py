@@ -58,8 +58,10 @@ def fit_backend(
     if (method in ("nap", "lda") and dimensions is None) or (method == "centre" and dimensions):
         needed = "none" if method == "centre" else f"a number from 1 to {total - 1}"
         raise TidyVoiceError(f"--dimensions: --method {method} needs {needed}.")
-    if dimensions is not None and not 1 <= dimensions < total:
-        raise TidyVoiceError(f"--dimensions {dimensions}: give a number from 1 to {total - 1}.")
+    # Fewer speakers differ in fewer dimensions.
+    most = total - 1 if method == "nap" else min(total, len(speech.speakers.names)) - 1
+    if dimensions is not None and not 1 <= dimensions <= most:
+        raise TidyVoiceError(f"--method {method} --dimensions {dimensions}: give 1 to {most:,}.")
     backend = Backend(
         mean=speech.embeddings.mean(),
         model=speech.embeddings.model,
@@ -123,7 +125,7 @@ def fit_plda(vectors: np.ndarray, speakers: np.ndarray, steps: int = EM_STEPS) -
     within = _positive(within)
     for _ in range(steps):
         psi, basis = linalg.eigh(between, within)
-        psi, back, n = np.maximum(psi, 0), np.linalg.inv(basis), counts[:, None]
+        psi, back, n = np.maximum(psi, 0), basis.T @ within, counts[:, None]  # back = 1 / basis
         z = (means - mean) @ basis
         variance = psi / (1 + n * psi)
         speaker = n * variance * z
@@ -169,7 +171,8 @@ def cohort_offsets(backend: Backend, speech: Speech, seed: int = 0) -> CohortOff
     The weight comes from the cohort alone, so that it does not depend on the trials: utterances of
     its speakers are compared with the other speakers of each of two random halves. If c is the
     covariance of the halves' means and v their variances, r = c / sqrt(v_1 v_2) is the part of the
-    variance of a half that is no chance, and 2 r / (1 + r) that of the whole (Spearman, Brown).
+    variance of a half that is no chance, and 2 r / (1 + r) about that of the whole (Spearman,
+    Brown; exact for means over all scores). Whether offsets help at all, held-out speakers tell.
     """
     vectors, codes = speech.embeddings.vectors, speech.speakers.codes
     rng = np.random.Generator(np.random.PCG64(seed))

@@ -166,6 +166,9 @@ class Tables:
             rows = trials.places_in(table.ids, "language embedding")
             return Backend().voices(table, rows).vectors
         if self._measures.languages == "guessed":
+            if self.backend.languages is None:
+                fix = "Fit it with --utt2lang to speakers of two or more languages"
+                raise TidyVoiceError(f"--backend: it does not guess languages. {fix}.")
             rows = trials.places_in(self.embeddings.ids, "embedding")
             units = self.backend.centre(self.embeddings.vectors[rows])
             return np.sqrt(self.backend.languages.posteriors(units))
