@@ -2,7 +2,7 @@
 # Settings and steps of the recipe mini. Each variable below is an option of run.sh.
 calib_speakers=30       # speakers held out of the fine-tuning for calibration; 0: cross-fitting on dev
 mean_utterances=500     # utterances for the mean of the pretrained model
-dimensions="10 20 40"   # of the back end; the held-out speakers choose one
+dimensions="10 20 40"   # that a back end keeps; the held-out speakers choose one
 calib_targets=4000      # target trials for the calibration
 calib_nontargets=20000  # non-target trials for the calibration
 processes=2             # processes of a training: on two cores faster than two threads of one process

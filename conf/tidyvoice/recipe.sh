@@ -2,7 +2,7 @@
 # Settings and steps of the recipe tidyvoice. Each variable below is an option of run.sh.
 calib_speakers=100      # speakers held out of the fine-tuning for calibration; 0: cross-fitting on dev
 mean_utterances=20000   # utterances for the mean of the pretrained models
-dimensions="20 50 100 150" # of the back end; the held-out speakers choose one
+dimensions="20 50 100 150" # that a back end keeps; the held-out speakers choose one
 calib_targets=20000     # target trials for the calibration
 calib_nontargets=100000 # non-target trials for the calibration
 processes=1             # processes of a training on this machine, one for each GPU
