@@ -106,8 +106,9 @@ def results(seed: int, size: int, unlike: bool) -> dict[str, tuple[float, float]
     def scores(backend: Backend) -> np.ndarray:
         return pair_scores(voices_of(table, trials, backend), trials)
 
-    fitted = [(fit_backend(cohort, "centre"), None)]
-    fitted += [(fit_backend(cohort, m, d), d) for m in ("lda", "plda") for d in (20, 40)]
+    possible = [number for number in (20, 40) if number < size]
+    fitted = [(fit_backend(cohort, cohort=several), None) for several in (True, False)]
+    fitted += [(fit_backend(cohort, m, d), d) for m in ("lda", "plda") for d in possible]
     best = compare_on(fitted, others.embeddings, world.trials(others))[0].backend
     methods: dict[str, Callable[[], np.ndarray]] = {
         "centred cosine": lambda: cosine_scores(table, trials, cohort.embeddings.mean()),
