@@ -15,7 +15,7 @@ from tidyvoice.scoring.backend import Backend
 from tidyvoice.scoring.cohort import every_id
 from tidyvoice.scoring.cosine import pair_scores, voices_of
 from tidyvoice.scoring.embeddings import Embeddings, load_embeddings, same_model
-from tidyvoice.scoring.fitting import Speech, fit_backend, fit_languages
+from tidyvoice.scoring.fitting import Speech, fit_backend, fit_languages, most_dimensions
 from tidyvoice.scoring.groups import languages_of, read_maps, speakers_of
 from tidyvoice.scoring.leaks import LeakGuard, People
 from tidyvoice.scoring.provenance import describe
@@ -60,7 +60,8 @@ class Candidate:
 
     def to_json(self) -> dict[str, Any]:
         """Return the numbers."""
-        values = {name: getattr(self, name) for name in ("eer", "min_dcf", "cost", "cost_interval")}
+        names = "eer", "min_dcf", "cost", "cost_error", "cost_interval"
+        values = {name: getattr(self, name) for name in names}
         weight = self.backend.cohort.weight if self.backend.cohort else None
         method = {"method": self.backend.method, "dimensions": self.dimensions, "weight": weight}
         return {**method, **values}
@@ -99,24 +100,24 @@ def choose(
     if speakers is None:
         raise TidyVoiceError(f"{embeddings}: the ids do not contain speakers. Give --utt2spk.")
     speech = Speech(table, speakers, languages_of(listed, read_maps(utt2lang, "language")), source)
-    wanted = []
+    wanted, warnings = [], []
     for method in methods:
-        numbers = [None] if method == "centre" else (dimensions or [None])
-        wanted += itertools.product([method], numbers)
+        numbers = [] if method == "centre" else list(dimensions)
+        if len(methods) > 1 or len(numbers) > 1:
+            most = most_dimensions(speech, method) if numbers else 0
+            warnings += [f"{method}, {n} dimensions: at most {most}" for n in numbers if n > most]
+            possible = [n for n in numbers if n <= most]
+            if numbers and not possible:
+                continue
+            numbers = possible
+        wanted += itertools.product([method], numbers or [None])
+    if not wanted:
+        raise TidyVoiceError(f"--dimensions: {'; '.join(warnings)}.")
     if len(wanted) > 1 and held_out is None:
         raise TidyVoiceError("several --method or --dimensions: give --held-out and --trials.")
-    languages, fitted, warnings = fit_languages(speech), [], []
+    languages, fitted = fit_languages(speech), []
     for method, number in wanted:
-        try:
-            backend = fit_backend(speech, method, number, cohort)
-        except TidyVoiceError as error:
-            if len(wanted) == 1:
-                raise
-            warnings.append(f"left out: {error}")
-            continue
-        fitted.append((backend, number))
-    if not fitted:
-        raise TidyVoiceError(warnings[0])
+        fitted.append((fit_backend(speech, method, number, cohort), number))
     if held_out is not None and (cohort or "centre" not in methods):
         fitted.append((fit_backend(speech, cohort=False), None))
     fitted = [(each.model_copy(update={"languages": languages}), n) for each, n in fitted]

@@ -31,6 +31,7 @@ def test_without_arguments_it_lists_and_starts_nothing(untouched):
         ("--recipe mini --calib-speakers x", "--calib-speakers x: give a whole number"),
         ("--recipe mini --set large_margin.seed=2", "unknown key large_margin"),
         ("--recipe mini --top-n 30", "unknown option --top-n"),
+        ("--recipe mini --languages en", "--languages en: there are guessed, known, none"),
         ("--recipe mini --backends svm", "--backends 'svm': write some of centre, nap, lda, plda"),
         ("--recipe mini --set average=4", "average is above epochs"),
         ("--recipe mini --set seed", "--set seed: write KEY=VALUE"),

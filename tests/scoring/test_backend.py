@@ -1,12 +1,15 @@
 """Back ends: against references in float64, on data of known models, and safe with any cohort."""
 
+import json
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.stats import multivariate_normal
 
-from tests.conftest import refused, seeded, succeed
+from tests.conftest import refusal, refused, seeded, succeed
+from tidyvoice.errors import TidyVoiceWarning
 from tidyvoice.evaluation.bootstrap import interval, resample
 from tidyvoice.evaluation.categories import OPERATING_POINTS, POOLED
 from tidyvoice.scoring.backend import Backend
@@ -194,9 +197,9 @@ def test_the_weight_of_a_cohort_grows_with_its_size():
 def listed(embeddings: Embeddings, seed: int) -> Trials:
     """Random trials: 1,000 targets and 8,000 non-targets."""
     codes, rng = groups(embeddings, 0).codes, seeded(seed, 6)
-    left, right = rng.integers(0, len(codes), (2, 100_000))
-    places = left != right
-    left, right = left[places], right[places]
+    sides = np.sort(rng.integers(0, len(codes), (2, 100_000)), axis=0)
+    sides = np.unique(sides[:, sides[0] != sides[1]], axis=1)
+    left, right = sides[:, rng.permutation(sides.shape[1])]
     same = codes[left] == codes[right]
     rows = np.append(np.flatnonzero(same)[:1000], np.flatnonzero(~same)[:8000])
     sides = left[rows].astype(np.int32), right[rows].astype(np.int32)
@@ -295,6 +298,33 @@ def test_wrong_fits_are_refused():
         ((Speech(TRAIN, groups(TRAIN, 0)), "nap", 2), "Give --utt2lang"),
     ):
         assert message in refused(fit_backend, *arguments)
+
+
+def test_a_choice_names_what_is_left_out_and_refuses_what_is_wrong(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write(Path("train"), TRAIN)
+    write(Path("calib"), TEST, 21)
+    fit = "fit-backend --embeddings train.npz --out b.json --held-out calib.npz"
+    fit += " --trials calib.trials --json"
+    result = json.loads(succeed(f"{fit} --method centre lda --dimensions 4 99").splitlines()[0])
+    assert len(result["candidates"]) == 3  # the centred cosine, it with offsets, and LDA
+    assert "lda, 99 dimensions: at most 31" in result["warnings"]
+    assert "--method svm: use centre" in refusal(f"{fit} --method centre svm --dimensions 4")
+    save_embeddings("calib.npz", TEST.ids, TEST.vectors, ["id0500"])
+    assert "the training of the model of calib.npz share 1 speakers" in refusal(fit)
+    assert "share 1 speakers" in succeed(f"{fit} --allow-overlap")
+
+
+def test_a_cohort_unlike_the_list_is_reported():
+    backend = fit_backend(speech(TRAIN))
+    trials = listed(TEST, 23)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        voices_of(TEST, trials, backend)
+    far = backend.cohort.typical + 5 * backend.cohort.spread  # of speakers that score higher
+    unlike = backend.cohort.model_copy(update={"typical": far})
+    with pytest.warns(TidyVoiceWarning, match="list: .* The cohort is unlike the list"):
+        voices_of(TEST, trials, backend.model_copy(update={"cohort": unlike}))
 
 
 def test_damaged_and_foreign_files_are_refused(tmp_path):

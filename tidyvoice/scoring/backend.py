@@ -90,13 +90,13 @@ class Plda(_Arrays):
 
 
 class CohortOffsets(_Arrays):
-    """What other speakers score against a voice, and how far that may be believed.
+    """Offsets that lower the scores of voices to which many other speakers are similar.
 
     The mean μ of a voice's highest cohort scores is AS-norm's. Few speakers estimate it badly, and
-    a division by the deviation of their scores, which AS-norm adds, spoils low false-alarm rates.
-    So a score is lowered by ``weight`` times ½ (μ_e − ``typical``) + ½ (μ_t − ``typical``), where
-    the weight is the part of μ's variance that two halves of the cohort agree on, and no score is
-    divided.
+    the deviation of their scores, by which AS-norm divides, even worse: minDCF rises
+    (docs/evaluation.md). So no score is divided, and each is lowered by ``weight`` times
+    ½ (μ_e − ``typical``) + ½ (μ_t − ``typical``). The weight is the part of μ's variance that two
+    halves of the cohort agree on.
 
     Attributes:
         vectors, biases: the C speakers of the cohort, compared as voices: [C x K] and [C].
@@ -124,19 +124,18 @@ class CohortOffsets(_Arrays):
     def means(self, voices: Voices) -> np.ndarray:
         """Return μ of each voice, float64 [U]: the mean of a tenth of the cohort's scores."""
         cohort, means = Voices(self.vectors, self.biases), np.empty(len(voices))
-        first = len(cohort) - highest(len(cohort))
 
         def work(part: slice) -> None:
-            scores = np.partition(voices[part].scores(cohort), first, axis=1)
-            means[part] = scores[:, first:].mean(axis=1, dtype=np.float64)
+            means[part] = highest_means(voices[part].scores(cohort))
 
         in_blocks(work, len(voices), UTTERANCES)
         return means
 
 
-def highest(cohort: int) -> int:
-    """Return how many scores of a cohort count: a tenth, at least one."""
-    return max(round(cohort / 10), 1)
+def highest_means(scores: np.ndarray) -> np.ndarray:
+    """Return the mean of the highest tenth of each row, at least of one score: float64 [U]."""
+    first = scores.shape[1] - max(round(scores.shape[1] / 10), 1)
+    return np.partition(scores, first, axis=1)[:, first:].mean(axis=1, dtype=np.float64)
 
 
 class LanguageClassifier(_Arrays):
@@ -154,7 +153,7 @@ class LanguageClassifier(_Arrays):
 
 
 class Backend(_Arrays):
-    """How embeddings of D dimensions are compared; by default, by their cosine.
+    """Comparison of embeddings of D dimensions; the default is their cosine.
 
     Attributes:
         method: centre, nap, lda or plda, see ``fitting``.

@@ -17,7 +17,13 @@ import numpy as np
 from scipy import linalg, sparse
 
 from tidyvoice.errors import TidyVoiceError
-from tidyvoice.scoring.backend import Backend, CohortOffsets, LanguageClassifier, Plda, highest
+from tidyvoice.scoring.backend import (
+    Backend,
+    CohortOffsets,
+    LanguageClassifier,
+    Plda,
+    highest_means,
+)
 from tidyvoice.scoring.embeddings import Embeddings
 from tidyvoice.scoring.groups import Groups
 
@@ -58,8 +64,7 @@ def fit_backend(
     if (method in ("nap", "lda") and dimensions is None) or (method == "centre" and dimensions):
         needed = "none" if method == "centre" else f"a number from 1 to {total - 1}"
         raise TidyVoiceError(f"--dimensions: --method {method} needs {needed}.")
-    # Fewer speakers differ in fewer dimensions.
-    most = total - 1 if method == "nap" else min(total, len(speech.speakers.names)) - 1
+    most = most_dimensions(speech, method)
     if dimensions is not None and not 1 <= dimensions <= most:
         raise TidyVoiceError(f"--method {method} --dimensions {dimensions}: give 1 to {most:,}.")
     backend = Backend(
@@ -82,6 +87,15 @@ def fit_backend(
     return backend
 
 
+def most_dimensions(speech: Speech, method: str) -> int:
+    """Return the largest number of dimensions that a method can remove (nap) or keep."""
+    codes, total = speech.speakers.codes, speech.embeddings.vectors.shape[1]
+    if method == "nap":  # a speaker of n languages has n - 1 differences
+        pairs = np.unique(np.stack([codes, _languages(speech)]), axis=1)
+        return min(pairs.shape[1] - len(np.unique(codes)), total - 1)
+    return min(len(speech.speakers.names), total) - 1
+
+
 def language_complement(
     units: np.ndarray, speakers: np.ndarray, languages: np.ndarray, dimensions: int
 ) -> np.ndarray:
@@ -90,11 +104,7 @@ def language_complement(
     They are the first eigenvectors of the covariance of d, where d is the mean of a speaker's
     utterances in a language less the mean over the speaker's languages. float32 [D x D].
     """
-    shifts, several = _language_shifts(units, speakers, languages)
-    rank = min(several, units.shape[1])
-    if dimensions > rank:
-        fix = "reduce --dimensions, or give more speakers of several languages"
-        raise TidyVoiceError(f"nap: the languages differ in {rank} dimensions: {fix}")
+    shifts = _language_shifts(units, speakers, languages)
     directions = np.linalg.eigh(shifts.T @ shifts)[1][:, -dimensions:]
     return (np.eye(len(directions)) - directions @ directions.T).astype(np.float32)
 
@@ -185,12 +195,10 @@ def cohort_offsets(backend: Backend, speech: Speech, seed: int = 0) -> CohortOff
     if len(members) >= 4:
         for _ in range(SPLITS):
             first = rng.permutation(len(members)) < len(members) // 2
-            covariance += np.cov(
-                _highest_means(scores[:, first]), _highest_means(scores[:, ~first])
-            )
+            covariance += np.cov(highest_means(scores[:, first]), highest_means(scores[:, ~first]))
     common = max(covariance[0, 1], 0.0)
     agreement = common / np.sqrt(covariance[0, 0] * covariance[1, 1]) if common else 0.0
-    means = _highest_means(scores)
+    means = highest_means(scores)
     return CohortOffsets(
         vectors=members.vectors,
         biases=members.biases,
@@ -210,26 +218,19 @@ def speaker_sums(
     return _sums(vectors, speakers.codes)
 
 
-def _highest_means(scores: np.ndarray) -> np.ndarray:
-    """Return the means of each row's highest scores, float64 [U]."""
-    return np.sort(scores, axis=1)[:, -highest(scores.shape[1]) :].mean(axis=1, dtype=np.float64)
-
-
 def _sums(vectors: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the sum of each group's vectors, float64 [G x D], and its size [G]."""
     members = sparse.csr_matrix((np.ones(len(codes)), (codes, np.arange(len(codes)))))
     return members @ vectors, np.bincount(codes)
 
 
-def _language_shifts(
-    units: np.ndarray, speakers: np.ndarray, languages: np.ndarray
-) -> tuple[np.ndarray, int]:
-    """Return d of each pair of a speaker and a language [P x D], and how many are independent."""
+def _language_shifts(units: np.ndarray, speakers: np.ndarray, languages: np.ndarray) -> np.ndarray:
+    """Return d of each pair of a speaker and a language, see ``language_complement``: [P x D]."""
     pairs, codes = np.unique(np.stack([speakers, languages]), axis=1, return_inverse=True)
     sums, counts = _sums(units, codes.ravel())
     means, speaker_of = sums / counts[:, None], pairs[0]
     of_speakers, number = _sums(means, speaker_of)
-    return means - (of_speakers / number[:, None])[speaker_of], int((number - 1).sum())
+    return means - (of_speakers / number[:, None])[speaker_of]
 
 
 def _covariances(
