@@ -156,6 +156,7 @@ def compare_on(
         return (np.maximum(ours, LEAST) / np.maximum(plain, LEAST)).max(axis=0)
 
     value, draws = measure(Backend(mean=fitted[0][0].mean))
+    chosen_by = {"chosen_by": tuple(speakers.names)} if len(fitted) > 1 else {}
     measured = []
     for backend, dimensions in fitted:
         ours, our_draws = measure(backend)
@@ -165,5 +166,6 @@ def compare_on(
         numbers["cost_interval"] = interval(costs)
         if numbers["cost_interval"] is None:
             raise TidyVoiceError(f"{trials.source}: give trials of more speakers to choose by.")
-        measured.append(Candidate(backend, dimensions, **numbers))
+        marked = backend.model_copy(update=chosen_by)
+        measured.append(Candidate(marked, dimensions, **numbers))
     return sorted(measured, key=lambda candidate: candidate.cost + candidate.cost_error)

@@ -17,6 +17,7 @@ from tidyvoice.scoring.cosine import pair_scores, voices_of
 from tidyvoice.scoring.embeddings import Embeddings, save_embeddings
 from tidyvoice.scoring.fitting import SMOOTHING, Speech, fit_backend, fit_languages, fit_plda
 from tidyvoice.scoring.groups import Groups, speakers_of
+from tidyvoice.scoring.lineage import read_lineage
 from tidyvoice.scoring.metrics import cllr, sort_scores
 from tidyvoice.scoring.trials import ScoreTable, Trials, read_scores
 
@@ -77,6 +78,7 @@ def unit(vectors: np.ndarray) -> np.ndarray:
 WORLD = World(1)
 TRAIN = WORLD.speak(60, 1)
 TEST = WORLD.speak(10, 2, first=500)
+OTHERS = WORLD.speak(10, 3, first=600)
 UNITS = unit(TRAIN.vectors.astype(np.float64) - TRAIN.mean())
 NEW = unit(TEST.vectors.astype(np.float64) - TRAIN.mean())
 SPEAKERS = groups(TRAIN, 0).codes
@@ -313,6 +315,22 @@ def test_a_choice_names_what_is_left_out_and_refuses_what_is_wrong(tmp_path, mon
     save_embeddings("calib.npz", TEST.ids, TEST.vectors, ["id0500"])
     assert "the training of the model of calib.npz share 1 speakers" in refusal(fit)
     assert "share 1 speakers" in succeed(f"{fit} --allow-overlap")
+
+
+def test_a_list_that_chose_the_back_end_is_marked_and_other_lists_are_not(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name, table, seed in (("train", TRAIN, 0), ("calib", TEST, 21), ("dev", OTHERS, 22)):
+        write(Path(name), table, seed)
+    choice = "--method centre lda --dimensions 4 --held-out calib.npz --trials calib.trials"
+    succeed(f"fit-backend --embeddings train.npz --out b.json {choice}")
+    for name in ("calib", "dev"):
+        trials = f"--trials {name}.trials --backend b.json --out {name}.score"
+        text = succeed(f"score --embeddings {name}.npz {trials}")
+        assert ("SELECTED: the trials of calib.trials and the choice" in text) == (name == "calib")
+    succeed("calibrate --fit calib.score --apply dev.score --out dev-llr.score")
+    succeed("calibrate --cross-fit 3 --apply calib.score --out calib-llr.score")
+    assert not read_lineage("dev-llr.score").flaws
+    assert list(read_lineage("calib-llr.score").flaws) == ["selected"]
 
 
 def test_a_cohort_unlike_the_list_is_reported():

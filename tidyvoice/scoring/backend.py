@@ -164,6 +164,7 @@ class Backend(_Arrays):
         languages: guesses the language of an embedding, for calibration.
         model: SHA-256 of the weights of the model whose embeddings it was fitted to.
         speakers: the speakers it was fitted to; None if they are not known.
+        chosen_by: the speakers whose trials chose it; None if there was no choice.
 
     Example:
         >>> backend = Backend.load("backend.json")
@@ -180,6 +181,7 @@ class Backend(_Arrays):
     languages: LanguageClassifier | None = None
     model: str | None = None
     speakers: tuple[str, ...] | None = None
+    chosen_by: tuple[str, ...] | None = None
 
     @model_validator(mode="after")
     def _agreeing(self) -> "Backend":

@@ -11,7 +11,7 @@ from pathlib import Path
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.model_files import OTHERS
 from tidyvoice.scoring.groups import speakers_of
-from tidyvoice.scoring.provenance import Remark, Source, describe
+from tidyvoice.scoring.provenance import Kind, Remark, Source, describe
 from tidyvoice.scoring.trials import Trials, stem
 
 SHOWN = 3
@@ -80,8 +80,12 @@ class LeakGuard:
         """Add remarks that are not recorded yet."""
         self.remarks = (*self.remarks, *(each for each in remarks if each not in self.remarks))
 
-    def disjoint(self, one: People, other: People) -> None:
-        """Check that two sets share no utterance and no speaker, under any name."""
+    def disjoint(self, one: People, other: People, kind: Kind = "in-sample") -> None:
+        """Check that two sets share no utterance and no speaker, under any name.
+
+        If they do, results are of the ``kind``. "in-sample" is an error unless overlaps are
+        allowed.
+        """
         first, second = ((each.read or set()) | (each.listing or set()) for each in (one, other))
         speakers = (first & second) - {OTHERS}
         # Common utterances show common speakers even if the two sets name them differently.
@@ -89,8 +93,8 @@ class LeakGuard:
         both = {"one": one.source, "other": other.source}
         if shared:
             details = {"count": len(shared), "unit": "speakers" if speakers else "utterances"}
-            remark = Remark(kind="in-sample", reason="shared", details=details, **both)
-            if not self._allow:
+            remark = Remark(kind=kind, reason="shared", details=details, **both)
+            if kind == "in-sample" and not self._allow:
                 shown = ", ".join(shared[:SHOWN]) + (", ..." if len(shared) > SHOWN else "")
                 fix = "Use other speakers, or mark the results with --allow-overlap."
                 raise TidyVoiceError(f"{describe(remark)} ({shown}): too optimistic. {fix}")

@@ -45,6 +45,9 @@ def score_list(
     listed, guard = read_trials(trials), LeakGuard(allow_overlap)
     evaluated = People.of("trials", trials, listed, read_maps(utt2spk, "speaker"))
     tables.check(guard, evaluated)
+    if tables.backend.chosen_by:
+        choice = People.named("choice", backend, tables.backend.chosen_by)
+        guard.disjoint(evaluated, choice, "selected")
     inputs, settings = (*tables.sources(), evaluated.source), {"model": tables.embeddings.model}
     if backend:
         settings |= {"title": tables.backend.title}
@@ -104,7 +107,8 @@ def calibrate_scores(
         labelled, fitted = _features(fit, "calibration trials", tables, names, guard)
         before = [lineage.read_lineage(path).steps for path in fit]
         for step in lineage.all_steps(itertools.chain(*before)):
-            guard.add(*step.remarks)
+            # Scores of a back end that this list chose flatter the list, not other lists.
+            guard.add(*(remark for remark in step.remarks if remark.kind != "selected"))
         origin = Origin(
             systems=before,
             measures=tables.step(),

@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 
 from tidyvoice.settings import Strict
 
-Kind = Literal["in-sample", "confounded", "unchecked"]
+Kind = Literal["in-sample", "selected", "confounded", "unchecked"]
 UNKNOWN_ORIGIN = "origin unknown"
 CALIBRATED = ("calibration", "fusion")
 # What must be the same for the scores of two lists to mean the same: roles of files and settings.
@@ -79,6 +79,11 @@ FLAWS = {
         "meaning": "The model, the back end, the cohort or the calibration has seen speakers of "
         "this list. The results are too optimistic.",
     },
+    "selected": {
+        "title": "Selected",
+        "meaning": "The back end was chosen among several by trials of speakers of this list. The "
+        "results are somewhat too optimistic.",
+    },
     "confounded": {
         "title": "Confounded",
         "meaning": "Quality measures of the calibration alone separate targets from non-targets. "
@@ -91,6 +96,7 @@ _PHRASES = {
     "training": "the training of the model of {}",
     "mean": "the mean of {}",
     "backend": "the back end {}",
+    "choice": "the choice of the back end {}",
     "cohort": "the cohort {}",
     "calibration": "the calibration {}",
 }
