@@ -16,6 +16,8 @@ over the seeds in 1,000 resamples of the speakers, the same for all systems and 
 would not do: 1,000 resamples have none so far out. ``*`` marks intervals without zero, and ``†``
 back ends whose dimensions were chosen on the held-out speakers: that column flatters them.
 
+``--only contrast contrast=2`` compares the variant with the same loss at the weight 2.
+
 With several values of ``--shared``, a second table has the differences in the hardest category for
 each value, over ``--shared-seeds``. Its first lines are measured on the baseline's dev embeddings:
 the part of a voice's change between languages that all speakers of a language share, by an analysis
@@ -48,6 +50,8 @@ from tidyvoice.scoring.embeddings import load_embeddings
 ROOT = Path(__file__).resolve().parent.parent
 BASELINE, PLAIN = "baseline", "centre"
 METHODS = (BASELINE, "adversary", "contrast", "proto")  # plain, and names of conf/variants
+# Settings of the losses whose weight --only changes.
+WEIGHTS = {"adversary": "adversary", "contrast": "contrast", "proto": "prototypes"}
 # The commands of the back ends. "calibrate" calibrates the scores of the name before the comma.
 BACKENDS = {
     PLAIN: "fit-backend --method centre --no-cohort",
@@ -148,8 +152,11 @@ def train(place: Place, method: str) -> Path:
             call(*run, "--stop-stage", 2, "--set", seed, f"corpus.shared_shift={place.shared}")
         call(*run, "--stage", 3, "--stop-stage", 7, "--set", seed)
         return place.exp / method / "finetune"
-    run += ["--variant", method, "--init-from", place.exp / BASELINE / "pretrain/models"]
-    call(*run, "--stage", 4, "--stop-stage", 5, "--set", seed, "finetune.validation=null")
+    variant, _, weight = method.partition("=")
+    run += ["--variant", variant, "--init-from", place.exp / BASELINE / "pretrain/models"]
+    changes = [f"finetune.languages.{WEIGHTS[variant]}={weight}"] * bool(weight)
+    changes += [seed, "finetune.validation=null"]
+    call(*run, "--stage", 4, "--stop-stage", 5, "--set", *changes)
     folder = place.exp / method / "finetune"
     model = ["--model", folder / "models", "--data", place.data / "calib"]
     make(folder / "embeddings/calib.npz", "extract", *model, "--strict")
@@ -370,9 +377,14 @@ def main() -> None:
     add("--shared-seeds", type=int, nargs="+", help="seeds of the second table: the first one")
     add("--data", type=Path, default=Path("data/sweep"))
     add("--exp", type=Path, default=Path("exp/sweep"))
-    add("--only", nargs="+", default=METHODS, choices=names, metavar="METHOD", help="of these")
+    add("--only", nargs="+", default=METHODS, metavar="METHOD[=WEIGHT]", help="of these")
     add("--write", action="store_true", help="renew the tables of docs")
     args = parser.parse_args()
+    for method in args.only:
+        name, weight, _ = method.partition("=")
+        if name not in names or (weight and name not in WEIGHTS):
+            weighted = ", ".join(f"{each}=WEIGHT" for each in WEIGHTS)
+            parser.error(f"--only {method}: give some of {', '.join(names)}, {weighted}")
 
     def places(shared: float, seeds: list[int]) -> list[Place]:
         data, exp = args.data / str(shared), args.exp / str(shared)
