@@ -11,6 +11,7 @@ reading the list, cosine, writing the scores.
 """
 
 import argparse
+import functools
 import multiprocessing
 import resource
 import tempfile
@@ -31,6 +32,7 @@ SPEAKERS, LANGUAGES = 808, ("en", "fr", "de", "zh-CN", "sv-SE", "ckb")
 COHORT_SPEAKERS, COHORT_UTTERANCES, DIMENSIONS = 3666, 10, 100
 NAIVE_SAMPLE = 5_000
 RESAMPLES = 1000
+COSINE = "cosine, files to file"
 
 
 def make_embeddings(path: Path, first: int, speakers: int, utterances: int, dimensions: int) -> str:
@@ -76,32 +78,18 @@ def make_trials(folder: Path, trials: int) -> str:
     return ""
 
 
-def score(folder: Path) -> str:
-    score_list(
-        folder / "embeddings.npz",
-        folder / "trials",
-        folder / "scores",
-        mean=folder / "cohort.npz",
-        utt2spk=[folder / "embeddings.utt2spk"],
-    )
-    return ""
-
-
 def fit(folder: Path) -> str:
     options = ([folder / "cohort.utt2spk"], [], ["plda"], [DIMENSIONS], True, None, None)
-    (fitted,) = choose(folder / "cohort.npz", *options)
+    (fitted,), _ = choose(folder / "cohort.npz", *options)
     fitted.backend.save(folder / "backend.json")
     return ""
 
 
-def compare(folder: Path) -> str:
-    score_list(
-        folder / "embeddings.npz",
-        folder / "trials",
-        folder / "compared",
-        backend=folder / "backend.json",
-        utt2spk=[folder / "embeddings.utt2spk"],
-    )
+def score(folder: Path, out: str, **files: str) -> str:
+    """Score with the mean or the back end in ``files``."""
+    paths = {role: folder / name for role, name in files.items()}
+    table, utt2spk = folder / "embeddings.npz", [folder / "embeddings.utt2spk"]
+    score_list(table, folder / "trials", folder / out, utt2spk=utt2spk, **paths)
     return ""
 
 
@@ -153,8 +141,8 @@ def main() -> None:
     parser.add_argument("--dimensions", type=int, default=256)
     options = parser.parse_args()
     steps = {
-        "cosine, files to file": score,
-        "back end, files to file": compare,
+        COSINE: functools.partial(score, out="scores", mean="cohort.npz"),
+        "back end, files to file": functools.partial(score, out="compared", backend="backend.json"),
         "metrics, four categories": metrics,
         f"with {RESAMPLES:,} resamples": intervals,
     }
@@ -175,7 +163,7 @@ def main() -> None:
             for title, step in steps.items():
                 said, seconds, peak = measured(step, folder)
                 print(f"  {title:<36}{seconds:7.1f} s {peak:8,.0f} MiB", flush=True)
-                if step is score:
+                if title == COSINE:
                     each = float(measured(naive, folder)[0])
                     print(
                         f"    one scikit-learn call a trial: {each * 1e6:.0f} us, so "
