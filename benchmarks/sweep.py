@@ -9,12 +9,15 @@ experiments in EXP/SHARED/SEED/METHOD. The folder of the baseline is that of ./r
 up to stage 7; all methods start from its pretraining.
 
 The main table is that of the first value of ``--shared``, a mean over ``--seeds``. Each difference
-from the baseline has its standard deviation over the seeds, and an interval for other speakers. The
-interval is corrected for the number m of differences in the table (Bonferroni): mean +- z s. Here z
-is the quantile 1 - 0.025 / m of the normal distribution, and s the standard deviation of the mean
-over the seeds in 1,000 resamples of the speakers, the same for all systems and seeds. Percentiles
-would not do: 1,000 resamples have none so far out. ``*`` marks intervals without zero, and ``†``
-back ends whose dimensions were chosen on the held-out speakers: that column flatters them.
+from the baseline has its standard deviation over the seeds, and an interval for other speakers.
+The interval is corrected for the number m of differences in the table (Bonferroni): mean +- z s.
+Here z is the quantile 1 - 0.025 / m of the normal distribution, and s the standard deviation of the
+mean over the seeds in 1,000 resamples of the speakers, the same for all systems and seeds.
+Percentiles would not do: 1,000 resamples have none so far out. ``*`` marks intervals without zero,
+and ``†`` back ends whose dimensions were chosen on the held-out speakers: that column flatters them.
+
+Dev has 160 speakers in place of the recipe's 48, so that small differences can be seen. All other
+data are the recipe's.
 
 ``--only contrast contrast=2`` compares the variant with the same loss at the weight 2.
 
@@ -51,7 +54,12 @@ ROOT = Path(__file__).resolve().parent.parent
 BASELINE, PLAIN = "baseline", "centre"
 METHODS = (BASELINE, "adversary", "contrast", "proto")  # plain, and names of conf/variants
 # Settings of the losses whose weight --only changes.
-WEIGHTS = {"adversary": "adversary", "contrast": "contrast", "proto": "prototypes"}
+WEIGHTS = {
+    "adversary": "adversary",
+    "contrast": "contrast",
+    "contrast_hard": "contrast",
+    "proto": "prototypes",
+}
 # The commands of the back ends. "calibrate" calibrates the scores of the name before the comma.
 BACKENDS = {
     PLAIN: "fit-backend --method centre --no-cohort",
@@ -68,7 +76,8 @@ BACKENDS = {
     "stage 7, known languages": "calibrate --languages known",
 }
 # METHOD+BACKEND; the other back ends are those of the baseline.
-COMBINED = ("adversary+stage 7", "contrast+stage 7", "proto+stage 7")
+COMBINED = [f"{method}+stage 7, guessed languages" for method in METHODS[1:]]
+DEV = ("dev.speakers=160", "trials.targets=11000", "trials.nontargets=22000")
 HARDEST = "different/same"  # targets in two languages, non-targets in one
 # The metrics by title: list, category of the EER or None for minDCF, digits.
 METRICS = {
@@ -149,7 +158,9 @@ def train(place: Place, method: str) -> Path:
     seed = f"seed={place.seed}"
     if method == BASELINE:
         with one_at_a_time(place.data / "sweep"):  # of all seeds
-            call(*run, "--stop-stage", 2, "--set", seed, f"corpus.shared_shift={place.shared}")
+            corpus = [f"shared_shift={place.shared}", *DEV]
+            changes = [seed, *(f"corpus.{change}" for change in corpus)]
+            call(*run, "--stop-stage", 2, "--set", *changes)
         call(*run, "--stage", 3, "--stop-stage", 7, "--set", seed)
         return place.exp / method / "finetune"
     variant, _, weight = method.partition("=")
