@@ -14,7 +14,7 @@ The interval is corrected for the number m of differences in the table (Bonferro
 Here z is the quantile 1 - 0.025 / m of the normal distribution, and s the standard deviation of the
 mean over the seeds in 1,000 resamples of the speakers, the same for all systems and seeds.
 Percentiles would not do: 1,000 resamples have none so far out. ``*`` marks intervals without zero,
-and ``†`` back ends whose dimensions were chosen on the held-out speakers: that column flatters them.
+and ``†`` back ends whose dimensions the held-out speakers chose: their column flatters them.
 
 Dev has 160 speakers in place of the recipe's 48, so that small differences can be seen. All other
 data are the recipe's.
