@@ -4,12 +4,14 @@ import sys
 from itertools import count
 from pathlib import Path
 
-from tidyvoice.errors import one_line_errors
+from tidyvoice.errors import TidyVoiceError, one_line_errors
 from tidyvoice.files import only_writer
 
 
 def main(folder: Path) -> None:
     """Give the folder the first name that is free, unless another process is writing in it."""
+    if not folder.is_dir():  # only_writer would create it
+        raise TidyVoiceError(f"{folder} is no folder: check its name")
     with only_writer(folder):
         names = (folder.with_name(f"{folder.name}.{number}") for number in count(1))
         free = next(name for name in names if not name.exists())

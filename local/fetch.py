@@ -151,5 +151,6 @@ def fetch_dataset(dataset: str, folder: Path) -> Path:
                     f"{page}: the download failed {ATTEMPTS} times ({cause}). Run the same command "
                     "again to resume"
                 ) from None
+            time.sleep(2 ** (attempt - 1))
         except (OSError, RuntimeError, ValueError) as error:
             raise TidyVoiceError(f"{page}: {' '.join(str(error).split())}") from None

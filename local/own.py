@@ -98,9 +98,7 @@ def _convert(paths: tuple[str, str]) -> tuple[float | None, tuple[str, ...]]:
 
 def main() -> None:
     """Prepare the corpus."""
-    parser = parser_of("own", __doc__)
-    parser.add_argument("--root", type=Path, required=True, help="recordings, or Kaldi's tables")
-    parser.add_argument("--out", type=Path, required=True, help="data folder to write")
+    parser = parser_of("own", __doc__, root="recordings, or Kaldi's tables")
     args = parser.parse_args()
     refuse_corpus(args.root, args.out)
     tables = (args.root / "wav.scp").exists()

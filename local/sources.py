@@ -14,8 +14,13 @@ from tidyvoice.files import UNUSABLE
 from tidyvoice.scoring.trials import Trials
 
 
-def parser_of(module: str, description: str | None, terms: str = "") -> argparse.ArgumentParser:
-    """Make the parser of ``local.MODULE``, whose help is its docstring, then its terms."""
+def parser_of(
+    module: str, description: str | None, terms: str = "", root: str = ""
+) -> argparse.ArgumentParser:
+    """Make the parser of ``local.MODULE``, whose help is its docstring, then its terms.
+
+    With ``root``, the help of --root, the parser has the options --root and --out.
+    """
     parser = argparse.ArgumentParser(
         prog=f"python -m local.{module}",
         description=description,
@@ -23,6 +28,9 @@ def parser_of(module: str, description: str | None, terms: str = "") -> argparse
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.set_defaults(terms=terms)
+    if root:
+        parser.add_argument("--root", type=Path, required=True, help=root)
+        parser.add_argument("--out", type=Path, required=True, help="data folder to write")
     if name := next(filter(UNUSABLE.search, sys.argv), None):
         parser.error(f"{name!r}: give a name of one line in UTF-8")
     return parser

@@ -41,7 +41,8 @@ def hold_out(manifest: Manifest, count: int, seed: int) -> tuple[Manifest, Manif
     speakers = manifest.speakers()
     if not 0 < count < len(speakers):
         raise TidyVoiceError(
-            f"--calib-speakers {count}: give a number between 0 and the corpus' {len(speakers)}"
+            f"--calib-speakers {count}: give a number from 1 to {len(speakers) - 1}, since the "
+            f"corpus has {len(speakers)} speakers"
         )
     drawn = set(np.random.default_rng(seed).permutation(speakers)[:count].tolist())
     return manifest.select(set(speakers) - drawn), manifest.select(drawn)
@@ -95,6 +96,8 @@ def main() -> None:
         raise TidyVoiceError(f"--seed {args.seed}: give 0 or a greater number")
     root = args.root or args.download / FOLDER
     refuse_corpus(root, args.out, args.calib)
+    if args.calib and args.calib_speakers < 1:
+        raise TidyVoiceError("--calib: give --calib-speakers, the number of them, 1 or more")
     print_terms(args, root)
     if args.download or args.archive:
         unpack(root, lambda: args.archive or fetch_dataset(args.dataset, args.download))

@@ -38,11 +38,8 @@ def read_flat(root: Path) -> Manifest:
 
 def main() -> None:
     """Prepare the set."""
-    parser = parser_of("tidyvoice_eval", __doc__, TERMS)
-    parser.add_argument(
-        "--root", type=Path, required=True, help="folder that contains the WAV files, at any depth"
-    )
-    parser.add_argument("--out", type=Path, required=True, help="data folder to write")
+    root = "folder that contains the WAV files, at any depth"
+    parser = parser_of("tidyvoice_eval", __doc__, TERMS, root)
     parser.add_argument(
         "--lists", type=Path, nargs="+", default=[], help="trial lists to check the audio against"
     )

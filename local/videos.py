@@ -9,8 +9,6 @@ A corpus of many million files is divided by speaker into parts, each a data fol
 its parts, and reports missing ones.
 """
 
-from pathlib import Path
-
 from local.sources import parser_of, print_terms, refuse_corpus
 from tidyvoice.data.manifest import parse_part, part_folder, scan
 from tidyvoice.errors import one_line_errors
@@ -28,11 +26,8 @@ def prepare(
         parts: number of parts, unless ``--part`` names one.
         prefix: default prefix of speakers and utterances.
     """
-    parser = parser_of(module, description, terms)
-    parser.add_argument(
-        "--root", type=Path, required=True, help=f"folder of the speakers, or the one with {below}"
-    )
-    parser.add_argument("--out", type=Path, required=True, help="data folder to write")
+    root_help = f"folder of the speakers, or the one with {below}"
+    parser = parser_of(module, description, terms, root_help)
     parser.add_argument(
         "--prefix", default=prefix, help="put before speakers and ids (default: '%(default)s')"
     )

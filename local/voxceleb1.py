@@ -44,16 +44,13 @@ def read_corpus(root: Path) -> Manifest:
 
 def main() -> None:
     """Prepare the test set."""
-    parser = parser_of("voxceleb1", __doc__, TERMS)
-    parser.add_argument(
-        "--root", type=Path, required=True, help="folder that contains the speakers, or one above"
-    )
+    root = "folder that contains the speakers, or one above"
+    parser = parser_of("voxceleb1", __doc__, TERMS, root)
     parser.add_argument("--lists", type=Path, required=True, help="folder of the trial lists")
     parser.add_argument(
         "--download-lists", action="store_true", help="download those that are missing there"
     )
     parser.add_argument("--url", default=URL, help="folder to download them from (%(default)s)")
-    parser.add_argument("--out", type=Path, required=True, help="data folder to write")
     args = parser.parse_args()
     refuse_corpus(args.root, args.out)
     print_terms(args, args.root)

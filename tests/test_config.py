@@ -81,6 +81,7 @@ def test_a_bad_file_names_the_place(tmp_path, text, message):
         (["optimizer.args.momentum=0"], "optimizer.args: nesterov needs a momentum"),
         (["frontend.args.num_mel_bins=81"], "multiple of 8"),
         (["data.speeds=[1.004]"], "round the speed 1.004"),
+        (["data.max_seconds=0.00001"], "data.max_seconds: Input should be greater than or equal"),
         (["loss.name=AMSoftmax", "loss.args.sub_centres=2"], "AMSoftmax: unknown key sub_cen"),
         (["margin.args.increase_start_epoch=5"], "before increase_start_epoch"),
         (["loss.args.margin=0.2"], "margin: leave it out; the section margin decides"),

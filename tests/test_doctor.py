@@ -6,6 +6,7 @@ import shutil
 from collections import namedtuple
 from importlib import metadata
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -112,6 +113,8 @@ def test_counts_that_differ_fail(good):
     assert "FAIL  less: 4 utterances, expected 5 to 7. Give dev with" in output
     assert "FAIL  trials: 1 trials, expected 2" in output
     assert "elsewhere" not in output
+    shutil.copytree("dev", "other/dev")
+    assert "other/dev: several folders of one name" in fail(*ALL, "--data", "other/dev")
     Path("expected.yaml").write_text("trial: {}\n")
     assert fail(*ALL).startswith("error: expected.yaml: unknown key trial")
 
@@ -131,6 +134,8 @@ def test_old_and_missing_packages_are_named(monkeypatch):
     output = fail()
     assert re.search(r"FAIL  torch: 2\.8\.0, pyproject.toml asks for .*>=2.*pip install", output)
     assert "FAIL  polars: not installed, pyproject.toml asks for " in output
+    monkeypatch.setattr(metadata, "requires", Mock(side_effect=metadata.PackageNotFoundError))
+    assert "OK    packages: python" in succeed("doctor")
 
 
 def test_too_small_a_disk_fails(good, monkeypatch):
@@ -143,7 +148,9 @@ def test_too_small_a_disk_fails(good, monkeypatch):
     output = fail("--train", "train", "--data", "dev", "--exp", "exp")
     assert re.search(r"FAIL  disk of .*: 200kB free, about .*shards of train", output)
     # 4 vectors of 256 numbers, ids of 20 letters
-    assert size("embeddings of dev", output) == pytest.approx(4 * 4 * (256 + 20), rel=0.01)
+    assert size(r"embeddings \(256 numbers each\) of dev", output) == pytest.approx(
+        4 * 4 * (256 + 20), rel=0.01
+    )
     write_shards("train")
     shards = sum(path.stat().st_size for path in Path("train").rglob("*.tar"))
     # A tar file is filled up to 10,240 bytes.

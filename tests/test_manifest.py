@@ -63,6 +63,7 @@ def test_the_checker_reports_every_problem_at_once(data):
         ("wav.scp", "id000000/en/en_0.wav x.wav", "id000000/en/en_0.wav occurs twice"),
         ("wav.scp", "new/en/a.wav x.wav", r"new/en/a.wav is not in .*utt2spk"),
         ("wav.scp", "id000000/en/en_0 x.wav", "id000000/en/en_0 occurs twice"),
+        ("utt2lang", "a b\x01c", "line 7 has the control character"),
         ("utt2lang", "lonely", r"utt2lang line 7: expected 'id value'"),
     ],
 )

@@ -63,7 +63,7 @@ class DataSettings(Strict):
     # Shorter chunks give maps of one column, see EmbeddingModel.min_frames_bf16.
     chunk_frames: int = Field(200, ge=9, le=100_000, description="frames of a training chunk")
     min_seconds: float = Field(2.0, ge=0, le=10**6, description="shorter utterances are left out")
-    max_seconds: float | None = Field(8.0, gt=0, le=10**6)
+    max_seconds: float | None = Field(8.0, ge=0.1, le=10**6)
     speeds: tuple[Annotated[float, Field(gt=0.25, lt=4)], ...] = Field(
         (1.0, 0.9, 1.1),
         min_length=1,
@@ -209,7 +209,9 @@ class Experiment(Strict):
     reference_batch_size: Count | None = Field(
         None, description="global batch size for which the learning rate was tuned"
     )
-    clip_gradient: float | None = Field(None, gt=0, description="largest L2 norm of the gradient")
+    clip_gradient: float | None = Field(
+        None, gt=0, description="largest L2 norm of the network's gradient"
+    )
     timeout_seconds: float = Field(
         600, gt=0, le=10**6, description="longest wait for another process"
     )

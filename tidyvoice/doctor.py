@@ -4,7 +4,6 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from importlib import metadata
 from itertools import combinations
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -12,7 +11,6 @@ from typing import Literal, NamedTuple
 import numpy as np
 import polars as pl
 import torch
-from packaging.requirements import Requirement
 from pydantic import Field
 from tqdm import tqdm
 
@@ -21,7 +19,7 @@ from tidyvoice.config import ModelSettings
 from tidyvoice.data.manifest import Manifest, check, parts_of
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.headers import SAMPLE_RATE, has_header
-from tidyvoice.packages import NOT_INSTALLED, install_command, installed_version
+from tidyvoice.packages import NOT_INSTALLED, install_command, installed_version, requirements
 from tidyvoice.record import machine, package_versions
 from tidyvoice.scoring.trials import read_trials
 from tidyvoice.settings import Strict, load_settings
@@ -107,9 +105,7 @@ def examine(
 def packages() -> list[Finding]:
     """Compare the installed packages with pyproject.toml, and import torchaudio."""
     findings = []
-    for package in map(Requirement, metadata.requires("tidyvoice") or []):
-        if package.marker and not package.marker.evaluate({"extra": ""}):
-            continue
+    for package in requirements():
         version = installed_version(package.name)
         if version == NOT_INSTALLED or not package.specifier.contains(version, prereleases=True):
             message = f"{version}, pyproject.toml asks for {package.specifier}"
@@ -202,12 +198,16 @@ def corpora(
     expected: Mapping[str, Corpus], tables: Mapping[Path, pl.DataFrame]
 ) -> Iterator[Finding]:
     """Compare the counts of each corpus, summed over its data folders, with the expected ones."""
-    by_name = {folder.resolve().name: table for folder, table in tables.items()}
+    resolved = {folder.resolve(): table for folder, table in tables.items()}
     for name, corpus in expected.items():
-        present = [by_name[folder] for folder in corpus.folders if folder in by_name]
+        present = [folder for folder in resolved if folder.name in corpus.folders]
         if not present:
             continue
-        table = pl.concat(present)
+        if len({folder.name for folder in present}) < len(present):
+            message = f"{' and '.join(map(str, present))}: several folders of one name"
+            yield Finding("FAIL", name, message, "Give only those of this corpus")
+            continue
+        table = pl.concat(resolved[folder] for folder in present)
         measured = {
             "speakers": table["speaker"].n_unique(),
             "utterances": table.height,
@@ -250,8 +250,9 @@ def shards(folder: Path, table: pl.DataFrame) -> Need:
 
 def embeddings(exp: Path, folder: Path, table: pl.DataFrame) -> Need:
     """Return the space for the embeddings of a data folder: float32 vectors and UTF-32 ids."""
-    row = ModelSettings().embed_dim + table["utterance"].str.len_chars().max()
-    return Need(exp, f"embeddings of {folder}", 4 * row * table.height)
+    width = ModelSettings().embed_dim  # of most networks; the model may not exist yet
+    row = width + table["utterance"].str.len_chars().max()
+    return Need(exp, f"embeddings ({width} numbers each) of {folder}", 4 * row * table.height)
 
 
 def disk(needs: Iterable[Need]) -> Iterator[Finding]:

@@ -30,29 +30,32 @@ def wav_header(file: BinaryIO) -> tuple[int, int] | None:
     A file that is shorter than its header says, and sizes that contradict each other, which
     libsndfile would read without an error, are a TidyVoiceError.
     """
-    begin, fmt, whole = file.read(40), b"", 0
+    begin, fmt, of_rf64 = file.read(40), b"", 0
     size = os.fstat(file.fileno()).st_size
     if begin[:4] in (b"RIFF", b"RF64") and begin[8:12] == b"WAVE":
-        layout, own, step, place = "<4sI", 0, 2, 12
+        layout, in_length, alignment, place = "<4sI", 0, 2, 12
     elif begin[:4] == b"riff" and begin[24:28] == b"wave":
-        layout, own, step, place = "<4s12xQ", 24, 8, 40
+        # The length of a chunk of a W64 file includes that of its own header.
+        layout, in_length, alignment, place = "<4s12xQ", 24, 8, 40
     else:
         _refuse_cut_ogg(file, begin, size)
         return None
+    header = struct.Struct(layout)  # of a chunk, the first of which is at ``place``
     for _ in range(MOST_CHUNKS):
-        if place + struct.calcsize(layout) > size:
+        if place + header.size > size:
             return None
         file.seek(place)
-        kind, length = struct.unpack(layout, file.read(struct.calcsize(layout)))
-        length, place = max(length - own, 0), place + struct.calcsize(layout)
+        kind, length = header.unpack(file.read(header.size))
+        length, place = max(length - in_length, 0), place + header.size
         if kind == b"data":
-            length = whole if length == 0xFFFFFFFF and begin[:2] == b"RF" and whole else length
+            if length == 0xFFFFFFFF and begin[:2] == b"RF" and of_rf64:
+                length = of_rf64
             return _checked(file, fmt, place, length)
         if kind == b"fmt ":
             fmt = file.read(40)
         elif kind == b"ds64":
-            whole = int.from_bytes(file.read(16)[8:], "little")
-        place += length + -length % step
+            of_rf64 = int.from_bytes(file.read(16)[8:], "little")
+        place += length + -length % alignment
     return None
 
 

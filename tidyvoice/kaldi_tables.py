@@ -20,10 +20,17 @@ def read_table(path: str | Path, column: str) -> pl.DataFrame:
         with open(path, "rb") as file:
             if b"\0" in file.read(2**16) or path.stat().st_size > LARGEST:
                 raise ValueError("binary, or too large")
-        lines = pl.read_csv(
-            path, has_header=False, separator="\x01", quote_char=None, raise_if_empty=False,
-            schema={"line": pl.String},
-        )["line"]  # fmt: skip
+        try:
+            lines = pl.read_csv(
+                path, has_header=False, separator="\x01", quote_char=None, raise_if_empty=False,
+                schema={"line": pl.String},
+            )["line"]  # fmt: skip
+        except pl.exceptions.ComputeError:
+            with open(path, "rb") as file:
+                number = next((n for n, line in enumerate(file, 1) if b"\x01" in line), None)
+            if number is None:
+                raise
+            raise ValueError(f"line {number} has the control character \\x01") from None
     table = pl.select(
         utterance=lines.str.extract(r"^(\S+)\s+\S", 1),
         value=lines.str.extract(r"^\S+\s+(.*\S)\s*$", 1),

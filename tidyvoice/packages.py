@@ -2,6 +2,9 @@
 
 from importlib import metadata
 
+from packaging.requirements import Requirement
+
+DISTRIBUTION = "tidyvoice"
 NOT_INSTALLED = "not installed"
 
 
@@ -12,6 +15,15 @@ def installed_version(name: str) -> str:
         return metadata.version(name) or NOT_INSTALLED
     except metadata.PackageNotFoundError:
         return NOT_INSTALLED
+
+
+def requirements() -> list[Requirement]:
+    """Return what this package requires without extras; nothing if it is not installed."""
+    try:
+        required = map(Requirement, metadata.requires(DISTRIBUTION) or [])
+    except metadata.PackageNotFoundError:
+        return []
+    return [r for r in required if r.marker is None or r.marker.evaluate({"extra": ""})]
 
 
 def install_command(extra: str = "") -> str:

@@ -12,19 +12,16 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from datetime import datetime, timezone
-from importlib import metadata
 from pathlib import Path
 
-from packaging.requirements import Requirement
 from pydantic import Field
 
 from tidyvoice.files import write_text
-from tidyvoice.packages import installed_version
+from tidyvoice.packages import DISTRIBUTION, installed_version, requirements
 from tidyvoice.readahead import usable_cores
 from tidyvoice.settings import Strict, differences, read_json
 
 RECORD = "record.json"
-DISTRIBUTION = "tidyvoice"
 # Recorded also if the package is not installed, so that its requirements are unknown.
 ALWAYS = (DISTRIBUTION, "torch", "torchaudio", "numpy")
 GIT_SECONDS = 10.0  # a hanging network drive must not delay a training
@@ -102,13 +99,9 @@ def read_record(folder: Path) -> tuple[Run, ...]:
 
 def package_versions() -> dict[str, str]:
     """Return the versions of Python, this package and the packages that it requires."""
-    try:
-        required = [Requirement(text) for text in metadata.requires(DISTRIBUTION) or []]
-    except metadata.PackageNotFoundError:
-        required = []
-    core = [r.name for r in required if r.marker is None or r.marker.evaluate({"extra": ""})]
+    names = [*ALWAYS, *(required.name for required in requirements())]
     python = {"python": platform.python_version()}
-    return python | {name: installed_version(name) for name in dict.fromkeys([*ALWAYS, *core])}
+    return python | {name: installed_version(name) for name in dict.fromkeys(names)}
 
 
 def source_state() -> Git | None:

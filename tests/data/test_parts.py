@@ -136,6 +136,7 @@ def test_unreadable_files_are_left_out_up_to_a_share(tmp_path):
     assert lines[0].startswith("id00003/video_é/00001.wav ")
     assert "is not a readable audio" in lines[0]
     assert len(ShardReader(data)) == 14
-    assert write_shards(data, per_shard=4).unreadable == 1
+    assert write_shards(data, per_shard=4, tolerate=0.1).unreadable == 1
+    assert "1 of 15 files are unreadable" in refused(write_shards, data, per_shard=4)
     spoilt.write_bytes(content)
     assert write_shards(data, per_shard=4).utterances == 15

@@ -94,10 +94,12 @@ def failed(cause):
 def test_failures(error, raised, calls, tmp_path, monkeypatch):
     client = Mock(side_effect=error)
     monkeypatch.setattr(datacollective, "download_dataset", client)
+    pauses = Mock()
+    monkeypatch.setattr("local.fetch.time.sleep", pauses)
     kind = TidyVoiceError if "abc" in raised else type(error.__cause__)
     with pytest.raises(kind, match=raised):
         fetch_dataset("abc", tmp_path)
-    assert client.call_count == calls
+    assert client.call_count == calls == pauses.call_count + 1
 
 
 def test_a_missing_client_is_named(tmp_path, monkeypatch):

@@ -14,6 +14,8 @@ def test_a_folder_set_aside_takes_the_first_free_name(tmp_path):
         said = succeed("aside", folder)
     assert [(tmp_path / f"exp.{number}/file").read_text() for number in (1, 2)] == [*"ab"]
     assert f"{folder} is kept as {folder}.2;" in said
+    assert f"{folder} is no folder" in fail("aside", folder)
+    assert not folder.exists()
     with only_writer(tmp_path):
         assert f"another process is writing in {tmp_path}" in fail("aside", tmp_path)
 

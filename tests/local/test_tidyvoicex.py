@@ -113,6 +113,7 @@ def test_mistakes_are_named():
     for arguments, message in (
         ("--root nowhere --out x", "nowhere is missing"),
         ("--root x", "--out: give the data folder"),
+        ("--root x --out y --calib z", "--calib: give --calib-speakers"),
         ("--root x --archive x.tar.gz --out y", "x.tar.gz is missing"),
         ("--root x --out y --calib y", "is the corpus, holds it, or is given twice"),
     ):

@@ -136,6 +136,8 @@ def test_the_best_epoch_is_kept_and_averaged(validated, monkeypatch):
     assert history(trainer.folder) == {0: 0.3, 1: 0.1, 2: 0.2, 3: 0.25}
     assert list(epoch_checkpoints(trainer.folder)) == [0, 1, 3]
     assert average_checkpoints(trainer.folder, 1, best=True)[1] == [1]
+    line = refused(average_checkpoints, trainer.folder, 2)
+    assert "checkpoints of the last 1 epochs, cannot average 2" in line
     (trainer.folder / "log/validation.json").write_text('{"1": NaN}')
     with pytest.raises(TidyVoiceError, match=r"validation\.json: 1: .* \(it is nan\)"):
         history(trainer.folder)

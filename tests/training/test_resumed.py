@@ -93,5 +93,8 @@ def test_a_checkpoint_of_other_code_is_warned_of(experiment, monkeypatch):
 def test_other_settings_do_not_resume(experiment):
     run(experiment)
     run({**experiment, "log_iterations": 3})
+    experiment["validation"] = {"data": "x", "trials": "y"}
+    assert "validation.trials was None, is y" in refused(run, experiment)
+    experiment["validation"] = None
     experiment["data"]["batch_size"] = 6
     assert "data.batch_size was 5, is 6" in refused(run, experiment)

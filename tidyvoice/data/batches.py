@@ -138,7 +138,7 @@ class TrainingData:
                 numbers.append(augmentation.draw(random))
         speeds = np.array(speeds)
         return RawBatch(
-            samples=_stack(chunks),
+            samples=_padded(chunks),
             speed_rows=tuple(
                 torch.from_numpy(np.flatnonzero(speeds == index))
                 for index in range(len(self.settings.speeds))
@@ -147,10 +147,10 @@ class TrainingData:
             languages=torch.from_numpy(self._language_of[rows].astype(np.int64)),
             rows=torch.from_numpy(rows),
             dither_seeds=torch.tensor(dither),
-            noise=_stack(noise),
+            noise=_padded(noise),
             noise_rows=torch.tensor(noise_rows, dtype=torch.int64),
             snr=torch.tensor(snrs, dtype=torch.float32),
-            rirs=_stack(rirs),
+            rirs=_padded(rirs),
             rir_rows=torch.tensor(rir_rows, dtype=torch.int64),
             drawn=tuple(torch.from_numpy(np.stack(numbers)).float() for numbers in drawn),
         )
@@ -198,7 +198,7 @@ def _snr_ranges(noise: ShardReader, folder: Path) -> list[tuple[float, float]]:
     return [SNR_DB[kind] for kind in kinds]
 
 
-def _stack(rows: list[np.ndarray]) -> Tensor:
+def _padded(rows: list[np.ndarray]) -> Tensor:
     """Stack rows of int16 samples, padded with zeros at the end."""
     stacked = np.zeros((len(rows), max(map(len, rows), default=0)), np.int16)
     for target, row in zip(stacked, rows, strict=True):

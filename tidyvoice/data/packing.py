@@ -62,13 +62,15 @@ def write_shards(
         unfinished = data / f"shards.{fingerprint[:12]}{PARTIAL}"
         try:
             summary = open_shards(data)[0]
-            if summary.fingerprint == fingerprint:
-                count = summary.utterances
-                return ShardSummary(final, len(summary.shards), count, True, total - count)
         except TidyVoiceError:
             with suppress(FileNotFoundError), open(final / SUMMARY, "rb") as file:
                 if fingerprint.encode() in file.read(2**12) and not unfinished.exists():
                     final.rename(unfinished)  # to write what is missing
+        else:
+            if summary.fingerprint == fingerprint:
+                count = summary.utterances
+                _check_share(data, total - count, total, tolerate, f"see {final / UNREADABLE}")
+                return ShardSummary(final, len(summary.shards), count, True, total - count)
         unfinished.mkdir(exist_ok=True)
         shuffled = table[np.random.default_rng(seed).permutation(total).tolist()]
         shards = [
@@ -85,26 +87,12 @@ def write_shards(
         if len(lines) > tolerate * total:
             for shard in unreadable["shard"].unique():  # so that the next run reads them again
                 (unfinished / shard).with_suffix(".parquet").unlink()
-            raise TidyVoiceError(
-                f"{data}: {len(lines):,} of {total:,} files are unreadable, --tolerate "
-                f"{tolerate:g} allows {int(tolerate * total):,}: {summarise(lines, 3)}"
-            )
+        _check_share(data, len(lines), total, tolerate, summarise(lines, 3))
         (unfinished / UNREADABLE).unlink(missing_ok=True)
         if lines:
             write_text(unfinished / UNREADABLE, "\n".join(lines) + "\n")
-        with atomic_path(unfinished / INDEX) as path:
-            index.with_columns(rate=pl.lit(SAMPLE_RATE)).write_parquet(path)
-        columns = index.select("key", "speaker", "language", "samples", "crc32")
-        summary = Summary(
-            format=FORMAT,
-            fingerprint=fingerprint,
-            tables=tables,
-            index=sha256(unfinished / INDEX),
-            content=hashlib.sha256(columns.write_csv().encode()).hexdigest(),
-            shards=dict(rows.select("shard", "bytes").unique(maintain_order=True).iter_rows()),
-            utterances=len(index),
-        )
-        write_text(unfinished / SUMMARY, summary.model_dump_json(indent=1) + "\n")
+        sizes = dict(rows.select("shard", "bytes").unique(maintain_order=True).iter_rows())
+        _write_index(unfinished, index, fingerprint, tables, sizes)
         old = data / f"shards.old{PARTIAL}"
         shutil.rmtree(old, ignore_errors=True)  # left by a process that was killed
         if final.exists():
@@ -113,6 +101,34 @@ def write_shards(
         for abandoned in data.glob(f"shards.*{PARTIAL}"):
             shutil.rmtree(abandoned)
     return ShardSummary(final, len(shards), len(index), False, total - len(index))
+
+
+def _check_share(data: Path, unreadable: int, total: int, tolerate: float, which: str) -> None:
+    """Raise an error if more than the fraction ``tolerate`` of the files is unreadable."""
+    if unreadable > tolerate * total:
+        raise TidyVoiceError(
+            f"{data}: {unreadable:,} of {total:,} files are unreadable, --tolerate {tolerate:g} "
+            f"allows {int(tolerate * total):,}: {which}"
+        )
+
+
+def _write_index(
+    folder: Path, index: pl.DataFrame, fingerprint: str, tables: dict[str, str], sizes: dict
+) -> None:
+    """Write the index of complete shards, then their summary, which marks them as finished."""
+    with atomic_path(folder / INDEX) as path:
+        index.with_columns(rate=pl.lit(SAMPLE_RATE)).write_parquet(path)
+    columns = index.select("key", "speaker", "language", "samples", "crc32")
+    summary = Summary(
+        format=FORMAT,
+        fingerprint=fingerprint,
+        tables=tables,
+        index=sha256(folder / INDEX),
+        content=hashlib.sha256(columns.write_csv().encode()).hexdigest(),
+        shards=sizes,
+        utterances=len(index),
+    )
+    write_text(folder / SUMMARY, summary.model_dump_json(indent=1) + "\n")
 
 
 def _fingerprint(tables: dict[str, str], paths: pl.Series, per_shard: int, seed: int) -> str:

@@ -9,6 +9,13 @@ Yang, Zhang, Li, Xie: SimAM: A Simple, Parameter-Free Attention Module for Convo
 Networks, ICML 2021, equation 5. With mu the mean of a channel over its H x W = n + 1 positions,
 d = x - mu, v = sum d^2 / n and c = 1 / (4 (v + lambda)), the output is x a with
 a = sigmoid(c d^2 + 1/2).
+
+Four forms compute it, with statistics and attention in float32:
+
+- Triton's ``simam_residual`` (tidyvoice.kernels): on CUDA where it passes its check.
+- ``_SimAMResidual``: elsewhere, if gradients are needed.
+- ``simam_and_sum_`` (tidyvoice.models.inference): extraction of large maps on a CPU, in tiles.
+- ``simam``: all the rest.
 """
 
 from collections.abc import Sequence

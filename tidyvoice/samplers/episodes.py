@@ -141,7 +141,9 @@ def deal(groups: np.ndarray, size: int, random: Generator) -> np.ndarray:
     following = np.cumsum(counts) - counts
     rows = np.empty((total, size), np.int64)
     for number in range(total):
-        # Draw groups by the number of their items, first those that every further row needs.
+        # Draw groups without replacement in proportion to their items (an exponential race). A
+        # group with an item for every further row goes first; at most ``size`` are such groups,
+        # so that at least ``size`` groups have items until the end: empty ones are never drawn.
         weights = left / random.standard_exponential(len(left))
         weights[left == total - number] = np.inf
         drawn = np.sort(np.argpartition(weights, -size)[-size:])

@@ -138,6 +138,10 @@ def paired(order: np.ndarray, utterances: Utterances, random: Generator) -> np.n
 
     The other utterance is in another language if the speaker has one, else in the same language;
     a speaker's only utterance follows itself.
+
+    Sorted by speaker and language, ``rows`` might be those of one speaker in en, fr, fr and nl. For
+    an anchor in fr (same_first = first + 1, same_count = 2), ``other`` is the first or the last of
+    them. If all four were in fr, ``within`` would be one of the three that follow it in a circle.
     """
     speakers, languages, rows = utterances.speakers, utterances.languages, utterances.rows
     rows = rows[np.lexsort((random.random(len(rows)), languages[rows], speakers[rows]))]

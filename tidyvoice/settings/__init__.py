@@ -126,13 +126,19 @@ def _parse(text: str, source: str) -> Any:
 def _expanded(node: yaml.Node | None, sizes: dict[yaml.Node, int], depth: int = 0) -> int:
     """Return the number of values of a node if each alias (*name) is written out.
 
-    Ten lines of aliases to aliases can stand for a billion values.
+    Ten lines of aliases to aliases can stand for a billion values. A key given twice is an error.
     """
     if node not in sizes:
         if depth > DEEPEST:
             raise ValueError(f"nested more than {DEEPEST} deep, or an alias to itself")
         children = node.value if isinstance(node, yaml.CollectionNode) else ()
         if isinstance(node, yaml.MappingNode):
+            keys = set()
+            for key, _ in children:
+                if (name := str(key.value)) in keys:
+                    problem = f"the key {name!r} stands twice"
+                    raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
+                keys.add(name)
             children = [each for pair in children for each in pair]
         if getattr(node, "tag", None) == INTEGER and len(node.value) > LONGEST_INTEGER:
             raise ValueError(f"an integer of {len(node.value):,} digits")
@@ -143,16 +149,7 @@ def _expanded(node: yaml.Node | None, sizes: dict[yaml.Node, int], depth: int = 
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML 1.1 reads 3e-4 as a string; settings mean the number. A key given twice is an error."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
-        keys = set()
-        for key, _ in node.value:
-            if (name := str(key.value)) in keys:
-                problem = f"the key {name!r} stands twice"
-                raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
-            keys.add(name)
-        return super().construct_mapping(node, deep)
+    """YAML 1.1 reads 3e-4 as a string; settings mean the number."""
 
 
 _Loader.add_implicit_resolver(

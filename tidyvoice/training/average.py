@@ -37,14 +37,17 @@ def average_checkpoints(
         where = f"epoch {reached} of {settings.epochs}"
         raise TidyVoiceError(f"{experiment} is at {where}: add --unfinished")
     if best:
-        epochs = [best_epoch(experiment, paths)]
-        if epochs == [None]:
+        epoch = best_epoch(experiment, paths)
+        if epoch is None:
             raise TidyVoiceError(f"{experiment} validated no epoch: leave --best out")
+        epochs = [epoch]
     else:
         last = last or settings.average
-        epochs = list(paths)[-last:]
-        if len(epochs) < last or (last > 1 and epochs[0] == 0):
-            problem = f"has checkpoints of {len(paths.keys() - {0})} epochs, cannot average {last}"
+        # The best epoch also stays on disk, however old; epoch 0 is never part of a mean.
+        first = max(reached - last + 1, 1) if last > 1 else reached
+        epochs = [epoch for epoch in range(first, reached + 1) if epoch in paths]
+        if len(epochs) < last:
+            problem = f"has checkpoints of the last {len(epochs)} epochs, cannot average {last}"
             fix = "give a smaller --last, or train longer with a higher keep_checkpoints"
             raise TidyVoiceError(f"{experiment} {problem}: {fix}")
     model: dict[str, Tensor] = {}

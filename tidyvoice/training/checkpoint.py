@@ -29,11 +29,12 @@ REMOVE = "delete it; training then resumes from the checkpoint before it"
 OTHER_VERSION = "finish the training with that version, or start again in another folder"
 
 # Settings that may change when a training resumes: only rounding and batch norm's statistics
-# depend on them. The product of processes and accumulated batches must stay the same.
+# depend on them. The product of processes and accumulated batches must stay the same, and so must
+# the list of the validation, because EERs of its epochs are compared.
 FREE_SETTINGS = {
     "average", "checkpoint_iterations", "data.num_workers", "device", "experiment",
     "gradient_accumulation", "keep_checkpoints", "log_iterations", "model.activation_checkpointing",
-    "model.compile", "reference_batch_size", "timeout_seconds", "tuning", "validation",
+    "model.compile", "reference_batch_size", "timeout_seconds", "tuning", "validation.every_epochs",
 }  # fmt: skip
 
 ANOTHER_FOLDER = "choose another folder (./run.sh --exp DIR), or rename it (./run.sh --force does)"
@@ -156,8 +157,8 @@ def check_folder(settings: Experiment) -> None:
     places = (folder.absolute(), *folder.absolute().parents)
     if (folder / "wav.scp").exists() or any((place / SUMMARY).exists() for place in places):
         raise TidyVoiceError(f"{folder} is a data folder or lies in its shards: change experiment")
-    config = settings.experiment / "config.yaml"
-    if epoch_checkpoints(settings.experiment) and config.is_file():
+    config = folder / "config.yaml"
+    if epoch_checkpoints(folder) and config.is_file():
         refuse_other_settings(read_yaml(config), settings)
 
 

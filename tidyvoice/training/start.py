@@ -158,6 +158,7 @@ def from_head(head: Head, settings: Experiment, speakers: Sequence[str]) -> int:
         if saved["rows_per_class"] != rows_of_speaker(saved["speakers"], tensors):
             raise ValueError("rows_per_class")
     form, width = (saved["rows_per_class"], tensors["weight"].shape[1]), state["weight"].shape[1]
+    # The weight of another training has other speakers, so only its rows' form is compared.
     if form != (rows, width) or misfits({**tensors, "weight": state["weight"]}, state):
         fix = "set loss and model.embed_dim as in its training, or loss.init to speaker_means"
         size = f"({form[0]} x {form[1]} weights a class)"

@@ -239,7 +239,8 @@ class Trainer:
 
     def _validate(self, tracker: Tracker) -> None:
         epoch, rest = divmod(self.iteration, self.epoch_iterations)
-        if self.validation and not rest and self.validation.is_due(epoch):
+        every = self.settings.validation.every_epochs if self.validation else 0
+        if every and not rest and (epoch % every == 0 or epoch == self.settings.epochs):
             eer = self.validation.measure(self.network.best_model)
             tracker.say(*self.validation.judge(epoch, eer))
             tracker.validation(self.iteration, eer)

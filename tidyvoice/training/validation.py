@@ -57,10 +57,6 @@ class Validation:
         self._rows = np.sort(self._trials.places_in(self._source.ids, "utterance"))
         self._measured = history(settings.experiment)
 
-    def is_due(self, epoch: int) -> bool:
-        """Return True for the epochs that end with a validation: always 0 and the last."""
-        return epoch % self._settings.validation.every_epochs == 0 or epoch == self._settings.epochs
-
     def measure(self, model: nn.Module) -> float:
         """Return the EER of a model as a fraction; leave it in evaluation mode. Collective."""
         world, source = self._world, self._source
