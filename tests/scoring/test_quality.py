@@ -62,6 +62,9 @@ def test_embeddings_of_another_size_are_refused(tmp_path):
     cohort = CohortFiles(paths[1], tmp_path / "utt2spk")
     for wrong in ([paths], [paths[:1], paths[1]], [paths[:1], None, None, cohort]):
         assert "are embeddings of different models" in refused(Tables, *wrong)
+    save_embeddings(paths[0], ["b/en/1", "a/en/1"], np.ones((2, 3)))
+    message = f"{paths[1]}: another table has an embedding of 'a/en/1'"
+    assert message in refused(Tables, paths)
 
 
 def test_languages_are_compared_by_their_embeddings(tmp_path):

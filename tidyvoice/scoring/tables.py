@@ -192,7 +192,12 @@ def _join(tables: Mapping[Path, Embeddings]) -> Embeddings | None:
     """Join tables, given by path; the model is that of all tables, else unknown."""
     if len(tables) < 2:
         return next(iter(tables.values()), None)
-    ids = [utterance for table in tables.values() for utterance in table.ids]
+    ids: list[str] = []
+    for path, table in tables.items():
+        if twice := sorted(set(ids) & set(table.ids)):
+            fix = "Keep one of the two."
+            raise TidyVoiceError(f"{path}: another table has an embedding of '{twice[0]}'. {fix}")
+        ids += table.ids
     vectors = np.concatenate([table.vectors for table in tables.values()])
     models = {table.model for table in tables.values()}
     return Embeddings(ids, vectors, model=models.pop() if len(models) == 1 else None)
