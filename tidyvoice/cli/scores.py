@@ -161,7 +161,7 @@ def calibrate(
     guessed = languages == "guessed"
     _need("--fit", fit, {"save": save})
     _need("--fit or --cross-fit", not use, {"prior": prior})
-    _need("--languages known", languages == "known", {"utt2lang": utt2lang})
+    _need("--languages", languages, {"utt2lang": utt2lang})
     _need("--languages guessed", guessed, {"backend": backend})
     _need("--magnitude or --languages guessed", magnitude or guessed, {"embeddings": embeddings})
     if magnitude and not embeddings:

@@ -98,6 +98,8 @@ def calibrate_scores(
     ``apply`` and ``fit`` are one score file for each system, and ``tables`` the files of the
     quality measures of all lists. The other arguments are the options of the command.
     """
+    if folds and save:
+        raise TidyVoiceError("--save: it needs --fit.")
     fitted_on = [*fit, *([use] * len(apply) if use else [])]
     lineage.refuse_to_lose(out, [*apply, *fitted_on, *tables.paths, *utt2spk], save)
     guard, names = LeakGuard(allow_overlap), read_maps(utt2spk, "speaker")
