@@ -311,6 +311,8 @@ def test_a_choice_names_what_is_left_out_and_refuses_what_is_wrong(tmp_path, mon
     result = json.loads(succeed(f"{fit} --method centre lda --dimensions 4 99").splitlines()[0])
     assert len(result["candidates"]) == 3  # the centred cosine, it with offsets, and LDA
     assert "lda, 99 dimensions: at most 31" in result["warnings"]
+    alone = "fit-backend --embeddings train.npz --out b.json --method lda --dimensions 4 99"
+    assert "lda, 99 dimensions: at most 31" in succeed(alone)
     assert "--method svm: use centre" in refusal(f"{fit} --method centre svm --dimensions 4")
     save_embeddings("calib.npz", TEST.ids, TEST.vectors, ["id0500"])
     assert "the training of the model of calib.npz share 1 speakers" in refusal(fit)

@@ -25,10 +25,11 @@ def spread(arguments: list[str]) -> list[str]:
     command = typer.main.get_command(app).commands.get("".join(arguments[:1]))
     options = command.params if command else ()
     repeatable = {name for option in options if option.multiple for name in option.opts}
+    repeatable &= {*SEVERAL}
     done, option = [], None
     for word in arguments:
         if word.startswith("-"):
-            option = word if word in SEVERAL and word in repeatable else None
+            option = word if word in repeatable else None
         elif option and done[-1] != option:
             done.append(option)
         done.append(word)
