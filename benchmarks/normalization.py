@@ -20,7 +20,7 @@ import numpy as np
 
 from tidyvoice.scoring.backend import Backend
 from tidyvoice.scoring.cohort import every_id, speaker_cohort
-from tidyvoice.scoring.cosine import cosine_scores, pair_scores, voices_of
+from tidyvoice.scoring.cosine import pair_scores, trial_scores, voices_of
 from tidyvoice.scoring.embeddings import Embeddings
 from tidyvoice.scoring.fitting import Speech, fit_backend
 from tidyvoice.scoring.groups import speakers_of
@@ -57,7 +57,7 @@ class Inputs:
         return Embeddings(ids, vectors), utt2spk
 
     def scored(self) -> ScoreTable:
-        scores = cosine_scores(self.embeddings, self.trials, self.mean)
+        scores = trial_scores(self.embeddings, self.trials, Backend(mean=self.mean))
         return ScoreTable(self.trials, scores.astype(np.float64))
 
 

@@ -12,7 +12,7 @@ from tidyvoice.evaluation.bootstrap import interval, resample
 from tidyvoice.evaluation.categories import OPERATING_POINTS, POOLED, evaluate
 from tidyvoice.scoring.backend import Backend
 from tidyvoice.scoring.cohort import every_id
-from tidyvoice.scoring.cosine import pair_scores, voices_of
+from tidyvoice.scoring.cosine import trial_scores
 from tidyvoice.scoring.embeddings import Embeddings, load_embeddings, same_model
 from tidyvoice.scoring.fitting import Speech, fit_backend, fit_languages, most_dimensions
 from tidyvoice.scoring.groups import languages_of, read_maps, speakers_of
@@ -141,7 +141,7 @@ def compare_on(
         raise TidyVoiceError(f"{trials.source}: the ids do not contain speakers.")
 
     def measure(backend: Backend) -> tuple[np.ndarray, np.ndarray]:
-        table = ScoreTable(trials, pair_scores(voices_of(embeddings, trials, backend), trials))
+        table = ScoreTable(trials, trial_scores(embeddings, trials, backend))
         row = evaluate(table, None)[0]
         draws = resample(table, None, speakers, OPERATING_POINTS, RESAMPLES)[POOLED]
         return np.array([row.eer, row.min_dcf]), np.stack([draws.eer, draws.min_dcf[0]])

@@ -13,7 +13,7 @@ from tidyvoice.errors import TidyVoiceWarning
 from tidyvoice.evaluation.bootstrap import interval, resample
 from tidyvoice.evaluation.categories import OPERATING_POINTS, POOLED
 from tidyvoice.scoring.backend import Backend
-from tidyvoice.scoring.cosine import pair_scores, voices_of
+from tidyvoice.scoring.cosine import trial_scores, voices_of
 from tidyvoice.scoring.embeddings import Embeddings, save_embeddings
 from tidyvoice.scoring.fitting import SMOOTHING, Speech, fit_backend, fit_languages, fit_plda
 from tidyvoice.scoring.groups import Groups, speakers_of
@@ -237,7 +237,7 @@ def test_the_choice_is_not_worse_than_the_centred_cosine(tmp_path, speakers, unl
     trials = listed(new, 12)
 
     def draws(backend: Backend) -> np.ndarray:
-        table = ScoreTable(trials, pair_scores(voices_of(new, trials, backend), trials))
+        table = ScoreTable(trials, trial_scores(new, trials, backend))
         draws = resample(table, None, speakers_of(trials), OPERATING_POINTS)[POOLED]
         return np.stack([draws.eer, draws.min_dcf[0]])
 

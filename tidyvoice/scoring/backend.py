@@ -161,6 +161,8 @@ class LanguageClassifier(_Arrays):
 class Backend(_Arrays):
     """Comparison of embeddings of D dimensions; the default is their cosine.
 
+    With a mean m alone, s(e, t) = <e − m, t − m> / (‖e − m‖ ‖t − m‖).
+
     Attributes:
         method: centre, nap, lda or plda, see ``fitting``.
         mean: subtracted from embeddings, [D].

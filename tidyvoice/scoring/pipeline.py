@@ -16,7 +16,7 @@ from tidyvoice.scoring.calibration import (
     cross_fit,
     fit_calibration,
 )
-from tidyvoice.scoring.cosine import pair_scores, voices_of
+from tidyvoice.scoring.cosine import trial_scores
 from tidyvoice.scoring.groups import read_maps, speakers_of
 from tidyvoice.scoring.leaks import LeakGuard, People
 from tidyvoice.scoring.normalization import normalize
@@ -55,7 +55,7 @@ def score_list(
         settings |= {"averaged": tables.averaged}
     name = "backend" if backend else "cosine"
     step = Step(step=name, inputs=inputs, settings=settings, remarks=guard.remarks)
-    scores = pair_scores(voices_of(tables.embeddings, listed, tables.backend), listed)
+    scores = trial_scores(tables.embeddings, listed, tables.backend)
     return lineage.write_with_lineage(out, ScoreTable(listed, scores), [step])
 
 

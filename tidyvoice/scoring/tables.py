@@ -8,10 +8,10 @@ import numpy as np
 import polars as pl
 
 from tidyvoice.errors import TidyVoiceError, reading
-from tidyvoice.scoring.backend import Backend
+from tidyvoice.scoring.backend import Backend, Voices
 from tidyvoice.scoring.cohort import Cohort, every_id, speaker_cohort
 from tidyvoice.scoring.columns import more
-from tidyvoice.scoring.cosine import pairwise_products
+from tidyvoice.scoring.cosine import pair_scores
 from tidyvoice.scoring.embeddings import Embeddings, load_embeddings, same_model
 from tidyvoice.scoring.groups import languages_of, read_maps, same_language
 from tidyvoice.scoring.leaks import LeakGuard, People
@@ -139,7 +139,7 @@ class Tables:
             measures["log magnitude"] = _log(trials, "length of the embedding", lengths)
         if self._measures.languages is None:
             return measures, None
-        return measures, pairwise_products(self._language_vectors(trials), trials)
+        return measures, self._language_similarity(trials)
 
     def known_similarity(self, trials: Trials) -> np.ndarray | None:
         """Return which trials are within a language, float32 [T]; None if that is not known."""
@@ -154,29 +154,30 @@ class Tables:
             settings |= {"languages": kind}
         return Step(step="quality measures", inputs=tuple(self.sources()), settings=settings)
 
-    def _language_vectors(self, trials: Trials) -> np.ndarray:
-        """Return vectors at unit length whose product tells how alike two languages are, [U x L].
+    def _language_similarity(self, trials: Trials) -> np.ndarray:
+        """Return how alike the languages of both sides are, [T]: 1 or 0 if they are known.
 
-        Of probabilities p, they are √p, so that the product is the Bhattacharyya coefficient: 1 or
-        0 for known languages. It also compares languages that the classifier does not know, by the
-        known ones that they resemble.
+        Language embeddings are compared by the cosine, and probabilities by the Bhattacharyya
+        coefficient: the product of √p. It also compares languages that the classifier does not
+        know, by the known ones that they resemble.
         """
         if self._language_table:
             table = load_embeddings(self._language_table)
             rows = trials.places_in(table.ids, "language embedding")
-            return Backend().voices(table, rows).vectors
+            return pair_scores(Backend().voices(table, rows), trials)
         if self._measures.languages == "guessed":
             if self.backend.languages is None:
                 fix = "Fit it with --utt2lang to speakers of two or more languages"
                 raise TidyVoiceError(f"--backend: it does not guess languages. {fix}.")
             rows = trials.places_in(self.embeddings.ids, "embedding")
             units = self.backend.centre(self.embeddings.vectors[rows])
-            return np.sqrt(self.backend.languages.posteriors(units))
-        languages = languages_of(trials, read_maps(self._measures.utt2lang, "language"))
-        if languages is None:
+            roots = np.sqrt(self.backend.languages.posteriors(units))
+            return pair_scores(Voices(roots, np.zeros(len(roots))), trials)
+        similarity = self.known_similarity(trials)
+        if similarity is None:
             fix = "Give --utt2lang, or --languages guessed"
             raise TidyVoiceError(f"{trials.source}: the ids do not contain languages. {fix}.")
-        return np.eye(len(languages.names), dtype=np.float32)[languages.codes]
+        return similarity
 
 
 def _log(trials: Trials, what: str, values: np.ndarray) -> np.ndarray:
