@@ -17,13 +17,12 @@ import numpy as np
 
 from tidyvoice.backend_choice import compare_on
 from tidyvoice.scoring.backend import Backend
-from tidyvoice.scoring.cohort import speaker_cohort
 from tidyvoice.scoring.cosine import trial_scores
 from tidyvoice.scoring.embeddings import Embeddings
 from tidyvoice.scoring.fitting import Speech, fit_backend
 from tidyvoice.scoring.groups import Groups
 from tidyvoice.scoring.metrics import eer, min_dcf
-from tidyvoice.scoring.normalization import normalize
+from tidyvoice.scoring.normalization import normalize, speaker_cohort
 from tidyvoice.scoring.trials import ScoreTable, Trials
 
 SIZES = (10, 30, 100, 1000)
@@ -94,7 +93,7 @@ def as_norm(cohort: Speech, trials: Trials, table: Embeddings) -> np.ndarray:
     )
     members = speaker_cohort(cohort.embeddings, utt2spk, mean)
     scored = ScoreTable(trials, trial_scores(table, trials, Backend(mean=mean)).astype(float))
-    return normalize(scored, table, members, mean, "asnorm", max(len(members) // 3, 2))
+    return normalize(scored, table, members, mean, "asnorm", max(len(members.ids) // 3, 2))
 
 
 def results(seed: int, size: int, unlike: bool) -> dict[str, tuple[float, float]]:

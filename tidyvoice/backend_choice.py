@@ -11,9 +11,8 @@ from tidyvoice.errors import TidyVoiceError
 from tidyvoice.evaluation.bootstrap import interval, resample
 from tidyvoice.evaluation.categories import OPERATING_POINTS, POOLED, evaluate
 from tidyvoice.scoring.backend import Backend
-from tidyvoice.scoring.cohort import every_id
 from tidyvoice.scoring.cosine import trial_scores
-from tidyvoice.scoring.embeddings import Embeddings, load_embeddings, same_model
+from tidyvoice.scoring.embeddings import Embeddings, every_id, load_embeddings, same_model
 from tidyvoice.scoring.fitting import Speech, fit_backend, fit_languages, most_dimensions
 from tidyvoice.scoring.groups import languages_of, read_maps, speakers_of
 from tidyvoice.scoring.leaks import LeakGuard, People

@@ -8,10 +8,9 @@ import pytest
 from tests.conftest import refused, seeded
 from tidyvoice.scoring import cosine, normalization
 from tidyvoice.scoring.backend import Backend
-from tidyvoice.scoring.cohort import speaker_cohort
 from tidyvoice.scoring.cosine import trial_scores
 from tidyvoice.scoring.embeddings import Embeddings
-from tidyvoice.scoring.normalization import as_norm, normalize
+from tidyvoice.scoring.normalization import as_norm, normalize, speaker_cohort
 from tidyvoice.scoring.trials import ScoreTable, Trials
 
 RNG = seeded(8)
@@ -87,7 +86,7 @@ def test_cohort_agrees_with_the_definition():
         for key in sorted(set(keys))
     ]
     assert COHORT.vectors.dtype == np.float32
-    assert COHORT.speakers == sorted(set(keys))
+    assert COHORT.ids == sorted(set(keys))
     np.testing.assert_allclose(COHORT.vectors, unit(np.array(means)), atol=1e-6)
 
 

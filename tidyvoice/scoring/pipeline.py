@@ -64,6 +64,7 @@ def normalize_scores(
     tables: Tables,
     out: Path,
     method: str = "asnorm",
+    top_n: int = 300,
     utt2spk: Sequence[Path] = (),
     allow_overlap: bool = False,
 ) -> lineage.Lineage:
@@ -73,9 +74,9 @@ def normalize_scores(
     lineage.refuse_to_lose(out, [scores, *utt2spk, *tables.paths])
     scored, guard = read_scores(scores), LeakGuard(allow_overlap)
     tables.check(guard, People.of("trials", scores, scored.trials, read_maps(utt2spk, "speaker")))
-    settings = {} if method == "snorm" else {"top_n": tables.top_n}
-    mean, cohort = tables.backend.mean, tables.cohort()
-    values = normalize(scored, tables.embeddings, cohort, mean, method, tables.top_n)
+    settings = {} if method == "snorm" else {"top_n": top_n}
+    mean, where = tables.backend.mean, tables.cohort_source
+    values = normalize(scored, tables.embeddings, tables.cohort, mean, method, top_n, where)
     inputs, before = tuple(tables.sources()), lineage.read_lineage(scores).steps
     step = Step(step=method, inputs=inputs, settings=settings, remarks=guard.remarks)
     return lineage.write_with_lineage(out, ScoreTable(scored.trials, values), [*before, step])

@@ -9,24 +9,15 @@ import polars as pl
 
 from tidyvoice.errors import TidyVoiceError, reading
 from tidyvoice.scoring.backend import Backend, Voices
-from tidyvoice.scoring.cohort import Cohort, every_id, speaker_cohort
 from tidyvoice.scoring.columns import more
 from tidyvoice.scoring.cosine import pair_scores
-from tidyvoice.scoring.embeddings import Embeddings, load_embeddings, same_model
+from tidyvoice.scoring.embeddings import Embeddings, every_id, load_embeddings, same_model
 from tidyvoice.scoring.groups import languages_of, read_maps, same_language
 from tidyvoice.scoring.leaks import LeakGuard, People
 from tidyvoice.scoring.lineage import source
+from tidyvoice.scoring.normalization import speaker_cohort
 from tidyvoice.scoring.provenance import Source, Step
 from tidyvoice.scoring.trials import Trials
-
-
-@dataclass(frozen=True)
-class CohortFiles:
-    """A cohort on disk, and the number of highest cohort scores that count."""
-
-    embeddings: Path
-    utt2spk: Path
-    top_n: int = 300
 
 
 @dataclass(frozen=True)
@@ -50,12 +41,14 @@ class Tables:
         embeddings: raw embeddings of the trials' utterances.
         mean: embeddings whose mean is subtracted.
         backend: file of a back end, in place of the mean.
-        cohort: speakers to compare the trials with.
+        cohort: embeddings of speakers to compare the trials with, and their utt2spk.
 
     Attributes:
         embeddings: embeddings of the trials' utterances; None without any.
         backend: how they are compared.
         averaged: of how many embeddings the mean is.
+        cohort: its speakers, see ``speaker_cohort``; None without a cohort.
+        cohort_source: its file, for error messages.
     """
 
     def __init__(
@@ -63,19 +56,18 @@ class Tables:
         embeddings: Sequence[Path] = (),
         mean: Path | None = None,
         backend: Path | None = None,
-        cohort: CohortFiles | None = None,
+        cohort: tuple[Path, Path] | None = None,
         measures: Measures | None = None,
     ):
         if mean and backend:
             raise TidyVoiceError("give --mean or --backend: a back end subtracts its own mean.")
         self._measures = measures or Measures()
-        self.top_n = cohort.top_n if cohort else None
         self._files = [("embeddings", path) for path in embeddings]
         self._files += [
             (role, path) for role, path in (("mean", mean), ("backend", backend)) if path
         ]
         if cohort:
-            self._files += [("cohort", cohort.embeddings), ("cohort utt2spk", cohort.utt2spk)]
+            self._files += [("cohort", cohort[0]), ("cohort utt2spk", cohort[1])]
         read = [path for role, path in self._files if role in ("embeddings", "mean", "cohort")]
         self._language_table = None
         if self._measures.languages not in (None, "known", "guessed"):
@@ -100,11 +92,12 @@ class Tables:
             if len(models - {None}) > 1:
                 fix = "Fit it to embeddings of this model."
                 raise TidyVoiceError(f"{backend} belongs to another model than {read[0]}. {fix}")
+        self.cohort: Embeddings | None = None
         if cohort:
-            self._members, where = tables[cohort.embeddings], str(cohort.embeddings)
-            self._speakers, self._cohort = read_maps([cohort.utt2spk], "speaker"), where
-            listed = every_id(self._members, where)
-            self._people.append(People.of("cohort", where, listed, self._speakers))
+            members, utt2spk = tables[cohort[0]], read_maps(cohort[1:], "speaker")
+            where = self.cohort_source = str(cohort[0])
+            self._people.append(People.of("cohort", where, every_id(members, where), utt2spk))
+            self.cohort = speaker_cohort(members, utt2spk, self.backend.mean, where)
         self._seconds = read_maps(self._measures.utt2dur, "duration")
         if self._seconds is not None:
             names = ", ".join(map(str, self._measures.utt2dur))
@@ -121,10 +114,6 @@ class Tables:
         """Check that neither model, mean, back end nor cohort has seen these speakers."""
         for people in self._people:
             guard.disjoint(evaluated, people)
-
-    def cohort(self) -> Cohort:
-        """Return the cohort."""
-        return speaker_cohort(self._members, self._speakers, self.backend.mean, self._cohort)
 
     def measures(self, trials: Trials) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
         """Return ``Features.utterance`` and ``Features.language_similarity`` of a list."""
