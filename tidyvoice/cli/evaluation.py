@@ -45,7 +45,6 @@ def metrics(
     """
     from tidyvoice.evaluation import tables
     from tidyvoice.evaluation.categories import OPERATING_POINTS
-    from tidyvoice.evaluation.differences import differences
     from tidyvoice.evaluation.evaluate import ScoreFile, evaluate
     from tidyvoice.evaluation.published import compare
     from tidyvoice.scoring.metrics import Costs
@@ -73,7 +72,7 @@ def metrics(
     if as_json:
         content = main.to_json()
         if several:
-            deltas = {key: differences(main, other) for key, other in others}
+            deltas = {key: other.minus(main) for key, other in others}
             content = {
                 "systems": {key: evaluation.to_json() for key, evaluation in systems.items()},
                 "differences": {key: delta and asdict(delta) for key, delta in deltas.items()},
