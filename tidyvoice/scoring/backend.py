@@ -212,7 +212,7 @@ class Backend(_Arrays):
     def centre(self, vectors: np.ndarray) -> np.ndarray:
         """Subtract the mean from embeddings [U x D], and scale them to unit length.
 
-        What vanishes becomes zero.
+        An embedding that is not finite, or equals the mean but for rounding, becomes zero.
         """
         before = np.linalg.norm(vectors, axis=1)
         if self.mean is not None:
