@@ -17,13 +17,12 @@ import numpy as np
 
 from tidyvoice.backend_choice import compare_on
 from tidyvoice.scoring.backend import Backend
-from tidyvoice.scoring.cohort import speaker_cohort
-from tidyvoice.scoring.cosine import cosine_scores, pair_scores, voices_of
+from tidyvoice.scoring.cosine import trial_scores
 from tidyvoice.scoring.embeddings import Embeddings
 from tidyvoice.scoring.fitting import Speech, fit_backend
 from tidyvoice.scoring.groups import Groups
 from tidyvoice.scoring.metrics import eer, min_dcf
-from tidyvoice.scoring.normalization import normalize
+from tidyvoice.scoring.normalization import normalize, speaker_cohort
 from tidyvoice.scoring.trials import ScoreTable, Trials
 
 SIZES = (10, 30, 100, 1000)
@@ -93,8 +92,8 @@ def as_norm(cohort: Speech, trials: Trials, table: Embeddings) -> np.ndarray:
         zip(cohort.embeddings.ids, (names[c] for c in cohort.speakers.codes), strict=True)
     )
     members = speaker_cohort(cohort.embeddings, utt2spk, mean)
-    scored = ScoreTable(trials, cosine_scores(table, trials, mean).astype(float))
-    return normalize(scored, table, members, mean, "asnorm", max(len(members) // 3, 2))
+    scored = ScoreTable(trials, trial_scores(table, trials, Backend(mean=mean)).astype(float))
+    return normalize(scored, table, members, mean, "asnorm", max(len(members.ids) // 3, 2))
 
 
 def results(seed: int, size: int, unlike: bool) -> dict[str, tuple[float, float]]:
@@ -104,14 +103,14 @@ def results(seed: int, size: int, unlike: bool) -> dict[str, tuple[float, float]
     trials, table = world.trials(new), new.embeddings
 
     def scores(backend: Backend) -> np.ndarray:
-        return pair_scores(voices_of(table, trials, backend), trials)
+        return trial_scores(table, trials, backend)
 
     possible = [number for number in (20, 40) if number < size]
     fitted = [(fit_backend(cohort, cohort=several), None) for several in (True, False)]
     fitted += [(fit_backend(cohort, m, d), d) for m in ("lda", "plda") for d in possible]
     best = compare_on(fitted, others.embeddings, world.trials(others))[0].backend
     methods: dict[str, Callable[[], np.ndarray]] = {
-        "centred cosine": lambda: cosine_scores(table, trials, cohort.embeddings.mean()),
+        "centred cosine": lambda: scores(Backend(mean=cohort.embeddings.mean())),
         "AS-norm": lambda: as_norm(cohort, trials, table),
         "cohort offsets": lambda: scores(fitted[0][0]),
         "the choice among centre, LDA and PLDA": lambda: scores(best),

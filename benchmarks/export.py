@@ -24,7 +24,6 @@ import torch
 
 from tidyvoice.encoder import SpeakerEncoder
 from tidyvoice.evaluation.categories import POOLED
-from tidyvoice.evaluation.differences import differences
 from tidyvoice.evaluation.evaluate import Evaluation, evaluate
 from tidyvoice.export.command import export
 from tidyvoice.export.onnx_encoder import OnnxEncoder
@@ -80,7 +79,8 @@ def measure_errors(args: argparse.Namespace, model: Path, folder: Path) -> None:
     print(f"{model}: cosine of int8 and float32 {cosines.mean():.4f}, least {cosines.min():.4f}")
     for category in (POOLED, HARDEST):
         rows = [evaluation.row(category) for evaluation in found.values()]
-        low, high = (100 * end for end in differences(*found.values()).eer[category].interval)
+        difference = found["int8"].minus(found["float32"]).eer[category]
+        low, high = (100 * end for end in difference.interval)
         eers, costs = ([getattr(row, key) for row in rows] for key in ("eer", "min_dcf"))
         print(
             f"  {category}: EER {100 * eers[0]:.2f} % in float32, {100 * eers[1]:.2f} % in int8, "

@@ -19,12 +19,11 @@ from collections.abc import Callable
 import numpy as np
 
 from tidyvoice.scoring.backend import Backend
-from tidyvoice.scoring.cohort import every_id, speaker_cohort
-from tidyvoice.scoring.cosine import cosine_scores, pair_scores, voices_of
-from tidyvoice.scoring.embeddings import Embeddings
+from tidyvoice.scoring.cosine import pair_scores, trial_scores, voices_of
+from tidyvoice.scoring.embeddings import Embeddings, every_id
 from tidyvoice.scoring.fitting import Speech, fit_backend
 from tidyvoice.scoring.groups import speakers_of
-from tidyvoice.scoring.normalization import cohort_statistics, normalize
+from tidyvoice.scoring.normalization import cohort_statistics, normalize, speaker_cohort
 from tidyvoice.scoring.trials import ScoreTable, Trials
 
 SPEAKERS, COHORT_UTTERANCES, TOP_N = 3_666, 262_268, 300
@@ -57,7 +56,7 @@ class Inputs:
         return Embeddings(ids, vectors), utt2spk
 
     def scored(self) -> ScoreTable:
-        scores = cosine_scores(self.embeddings, self.trials, self.mean)
+        scores = trial_scores(self.embeddings, self.trials, Backend(mean=self.mean))
         return ScoreTable(self.trials, scores.astype(np.float64))
 
 
@@ -74,7 +73,7 @@ def as_norm(options: argparse.Namespace) -> dict[str, float]:
         seconds, "cohort", speaker_cohort, inputs.cohort, inputs.cohort_speaker, inputs.mean
     )
     vectors = Backend(mean=inputs.mean).compare(inputs.embeddings.vectors).vectors
-    timed(seconds, "statistics", cohort_statistics, vectors, cohort, TOP_N)
+    timed(seconds, "statistics", cohort_statistics, vectors, cohort.vectors, TOP_N)
     timed(
         seconds, "everything", normalize, table, inputs.embeddings, cohort, inputs.mean,
         top_n=TOP_N,
@@ -109,7 +108,7 @@ def plain(options: argparse.Namespace) -> dict[str, float]:
         return moments
 
     expected = timed(seconds, "plain", one_by_one)
-    ours = timed(seconds, "ours", cohort_statistics, vectors, cohort, TOP_N)
+    ours = timed(seconds, "ours", cohort_statistics, vectors, cohort.vectors, TOP_N)
     np.testing.assert_allclose(np.transpose(ours), expected, atol=1e-5)
     return {key: value * options.utterances / len(rows) for key, value in seconds.items()}
 

@@ -50,7 +50,7 @@ def test_a_segment_is_a_part_of_the_recording(tmp_path):
             assert found.warnings == ()
     second = Recording.load(tmp_path / "a.wav", channel=1, start=1, end=2).samples
     np.testing.assert_allclose(second, expected[RATE : 2 * RATE] / 2, atol=1e-4)
-    for start, end in ((-1, None), (2, 1), (1, 3.5)):
+    for start, end in ((-1, None), (2, 1), (1, 3.5), (np.nan, None), (1, np.inf)):
         for source, rate in ((tmp_path / "a.wav", None), (expected, RATE)):
             with pytest.raises(TidyVoiceError, match=f"no segment from {start} s .* lasts 3.00 s"):
                 Recording.load(source, rate, start=start, end=end)

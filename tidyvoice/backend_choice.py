@@ -1,6 +1,5 @@
 """Fitting a back end to files, and choosing among several on held-out speakers."""
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +11,8 @@ from tidyvoice.errors import TidyVoiceError
 from tidyvoice.evaluation.bootstrap import interval, resample
 from tidyvoice.evaluation.categories import OPERATING_POINTS, POOLED, evaluate
 from tidyvoice.scoring.backend import Backend
-from tidyvoice.scoring.cohort import every_id
-from tidyvoice.scoring.cosine import pair_scores, voices_of
-from tidyvoice.scoring.embeddings import Embeddings, load_embeddings, same_model
+from tidyvoice.scoring.cosine import trial_scores
+from tidyvoice.scoring.embeddings import Embeddings, every_id, load_embeddings, same_model
 from tidyvoice.scoring.fitting import Speech, fit_backend, fit_languages, most_dimensions
 from tidyvoice.scoring.groups import languages_of, read_maps, speakers_of
 from tidyvoice.scoring.leaks import LeakGuard, People
@@ -60,11 +58,10 @@ class Candidate:
 
     def to_json(self) -> dict[str, Any]:
         """Return the numbers."""
-        names = "eer", "min_dcf", "cost", "cost_error", "cost_interval"
-        values = {name: getattr(self, name) for name in names}
-        weight = self.backend.cohort.weight if self.backend.cohort else None
-        method = {"method": self.backend.method, "dimensions": self.dimensions, "weight": weight}
-        return {**method, **values}
+        cohort = self.backend.cohort
+        names = "dimensions", "eer", "min_dcf", "cost", "cost_error", "cost_interval"
+        numbers = {name: getattr(self, name) for name in names}
+        return {"method": self.backend.method, "weight": cohort and cohort.weight, **numbers}
 
     def warnings(self) -> list[str]:
         """Return what a user should know before relying on it."""
@@ -100,30 +97,26 @@ def choose(
     if speakers is None:
         raise TidyVoiceError(f"{embeddings}: the ids do not contain speakers. Give --utt2spk.")
     speech = Speech(table, speakers, languages_of(listed, read_maps(utt2lang, "language")), source)
-    wanted, warnings = [], []
-    for method in methods:
-        numbers = [] if method == "centre" else list(dimensions)
-        if len(methods) > 1 or len(numbers) > 1:
-            most = most_dimensions(speech, method) if numbers else 0
-            warnings += [f"{method}, {n} dimensions: at most {most}" for n in numbers if n > most]
-            possible = [n for n in numbers if n <= most]
-            if numbers and not possible:
-                continue
-            numbers = possible
-        wanted += itertools.product([method], numbers or [None])
-    if not wanted:
+    grid = [(m, n) for m in methods for n in ([] if m == "centre" else dimensions) or [None]]
+    warnings = []
+    if len(grid) > 1:
+        most = {m: most_dimensions(speech, m) for m, n in grid if n is not None}
+        large = [(m, n) for m, n in grid if n is not None and n > most[m]]
+        warnings = [f"{m}, {n} dimensions: at most {most[m]}" for m, n in large]
+        grid = [each for each in grid if each not in large]
+    if not grid:
         raise TidyVoiceError(f"--dimensions: {'; '.join(warnings)}.")
-    if len(wanted) > 1 and held_out is None:
+    if len(grid) > 1 and held_out is None:
         raise TidyVoiceError("several --method or --dimensions: give --held-out and --trials.")
     languages, fitted = fit_languages(speech), []
-    for method, number in wanted:
+    for method, number in grid:
         fitted.append((fit_backend(speech, method, number, cohort), number))
     if held_out is not None and (cohort or "centre" not in methods):
         fitted.append((fit_backend(speech, cohort=False), None))
     fitted = [(each.model_copy(update={"languages": languages}), n) for each, n in fitted]
     if held_out is None:
         candidates = [Candidate(*pair) for pair in fitted]
-        return candidates, candidates[0].warnings()
+        return candidates, [*candidates[0].warnings(), *warnings]
     others, guard = load_embeddings(held_out), LeakGuard(allow_overlap)
     same_model({embeddings: table, held_out: others})
     list_of_others = read_trials(trials)
@@ -147,7 +140,7 @@ def compare_on(
         raise TidyVoiceError(f"{trials.source}: the ids do not contain speakers.")
 
     def measure(backend: Backend) -> tuple[np.ndarray, np.ndarray]:
-        table = ScoreTable(trials, pair_scores(voices_of(embeddings, trials, backend), trials))
+        table = ScoreTable(trials, trial_scores(embeddings, trials, backend))
         row = evaluate(table, None)[0]
         draws = resample(table, None, speakers, OPERATING_POINTS, RESAMPLES)[POOLED]
         return np.array([row.eer, row.min_dcf]), np.stack([draws.eer, draws.min_dcf[0]])
@@ -160,12 +153,10 @@ def compare_on(
     measured = []
     for backend, dimensions in fitted:
         ours, our_draws = measure(backend)
-        numbers = {"eer": float(ours[0]), "min_dcf": float(ours[1])}
-        cost, costs = float(relative(ours, value)), relative(our_draws, draws)
-        numbers |= {"cost": cost, "cost_error": float(np.nanstd(costs))}
-        numbers["cost_interval"] = interval(costs)
-        if numbers["cost_interval"] is None:
+        costs = relative(our_draws, draws)
+        if (between := interval(costs)) is None:
             raise TidyVoiceError(f"{trials.source}: give trials of more speakers to choose by.")
+        cost, error = float(relative(ours, value)), float(np.nanstd(costs))
         marked = backend.model_copy(update=chosen_by)
-        measured.append(Candidate(marked, dimensions, **numbers))
+        measured.append(Candidate(marked, dimensions, *map(float, ours), cost, error, between))
     return sorted(measured, key=lambda candidate: candidate.cost + candidate.cost_error)

@@ -121,13 +121,13 @@ def _read(path: Path, start: float, end: float | None) -> tuple[np.ndarray, int]
 
 def _segment(total: int, rate: int, start: float, end: float | None, name: str) -> slice:
     """Convert a segment in seconds to one in samples."""
-    last = total if end is None else round(end * rate)
-    first = round(start * rate)
+    last = total if end is None else np.rint(end * rate)  # unlike round, it accepts infinity
+    first = np.rint(start * rate)
     if (start or end is not None) and not 0 <= first < last <= total:
         until = "the end" if end is None else f"{end:g} s"
         lasts = f"it lasts {total / rate:.2f} s"
         raise TidyVoiceError(f"{name}: no segment from {start:g} s to {until}: {lasts}")
-    return slice(first, last)
+    return slice(int(first), int(last))
 
 
 def _channels(samples: np.ndarray, name: str) -> np.ndarray:

@@ -7,7 +7,7 @@ import re
 from dataclasses import replace
 
 import pytest
-from conftest import invoke, succeed
+from conftest import invoke, refusal, succeed
 
 import tidyvoice
 from tests.report.support import COHORT, COSINE, LLR, OVERLAP, make_experiment
@@ -48,6 +48,8 @@ def test_an_evaluation_is_computed_once_and_read_back_by_every_command(path):
     folder = path.parents[1]
     report = json.loads(succeed("report", folder, "--bootstrap", 0, "--json"))
     assert report["systems"]["a"]["categories"][0]["eer"] == MARK
+    twice = ("--trials", "a=one", "--trials", "a=two")
+    assert "two: write NAME=LIST, each NAME once, among a" in refusal("report", folder, *twice)
     (folder / "config.yaml").write_text("experiment: a\n")
     (row,) = json.loads(succeed("runs", folder, "--json"))["experiments"]
     assert row["results"]["dev"]["categories"][0]["eer"] == MARK

@@ -77,6 +77,9 @@ def test_results_of_a_list_that_is_not_described_are_refused(tmp_path):
     path = make_scores(tmp_path, "x")
     changed = write_changed(tmp_path, {"results": {"Dev": {"eer_percent": {"all/all": 3.0}}}})
     assert "there is no 'Dev'" in refusal("metrics", path, "--published", changed)
+    changed.write_text(write_changed(tmp_path, {}).read_text().replace("4000000", "1128"))
+    message = refusal("metrics", path, "--published", changed)
+    assert "dev, eval-A have 1,128 trials; give --list" in message
 
 
 @pytest.mark.parametrize(

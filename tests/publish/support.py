@@ -10,8 +10,7 @@ from tidyvoice.data.manifest import scan
 from tidyvoice.data.packing import write_shards
 from tidyvoice.encoder import SpeakerEncoder
 from tidyvoice.extraction.extract import extract
-from tidyvoice.scoring.cohort import every_id
-from tidyvoice.scoring.embeddings import load_embeddings
+from tidyvoice.scoring.embeddings import every_id, load_embeddings
 from tidyvoice.scoring.fitting import Speech, fit_backend
 from tidyvoice.scoring.groups import speakers_of
 from tidyvoice.scoring.pairs import make_trials

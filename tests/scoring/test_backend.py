@@ -13,7 +13,7 @@ from tidyvoice.errors import TidyVoiceWarning
 from tidyvoice.evaluation.bootstrap import interval, resample
 from tidyvoice.evaluation.categories import OPERATING_POINTS, POOLED
 from tidyvoice.scoring.backend import Backend
-from tidyvoice.scoring.cosine import pair_scores, voices_of
+from tidyvoice.scoring.cosine import trial_scores, voices_of
 from tidyvoice.scoring.embeddings import Embeddings, save_embeddings
 from tidyvoice.scoring.fitting import SMOOTHING, Speech, fit_backend, fit_languages, fit_plda
 from tidyvoice.scoring.groups import Groups, speakers_of
@@ -237,7 +237,7 @@ def test_the_choice_is_not_worse_than_the_centred_cosine(tmp_path, speakers, unl
     trials = listed(new, 12)
 
     def draws(backend: Backend) -> np.ndarray:
-        table = ScoreTable(trials, pair_scores(voices_of(new, trials, backend), trials))
+        table = ScoreTable(trials, trial_scores(new, trials, backend))
         draws = resample(table, None, speakers_of(trials), OPERATING_POINTS)[POOLED]
         return np.stack([draws.eer, draws.min_dcf[0]])
 
@@ -311,6 +311,8 @@ def test_a_choice_names_what_is_left_out_and_refuses_what_is_wrong(tmp_path, mon
     result = json.loads(succeed(f"{fit} --method centre lda --dimensions 4 99").splitlines()[0])
     assert len(result["candidates"]) == 3  # the centred cosine, it with offsets, and LDA
     assert "lda, 99 dimensions: at most 31" in result["warnings"]
+    alone = "fit-backend --embeddings train.npz --out b.json --method lda --dimensions 4 99"
+    assert "lda, 99 dimensions: at most 31" in succeed(alone)
     assert "--method svm: use centre" in refusal(f"{fit} --method centre svm --dimensions 4")
     save_embeddings("calib.npz", TEST.ids, TEST.vectors, ["id0500"])
     assert "the training of the model of calib.npz share 1 speakers" in refusal(fit)
@@ -348,6 +350,12 @@ def test_a_cohort_unlike_the_list_is_reported():
 def test_damaged_and_foreign_files_are_refused(tmp_path):
     path = tmp_path / "b.json"
     fit_backend(speech(TRAIN), "lda", 5).model_copy(update={"mean": np.ones(D - 1)}).save(path)
+    assert f"{path}: arrays of shapes that do not agree" in refused(Backend.load, path)
+    classifier = fit_languages(speech(TRAIN))
+    few = classifier.model_copy(update={"names": ("la", "lb")})
+    Backend().model_copy(update={"languages": few}).save(path)
+    assert f"{path}: languages: arrays of shapes that do not agree" in refused(Backend.load, path)
+    Backend(mean=np.ones(D - 1)).model_copy(update={"languages": classifier}).save(path)
     assert f"{path}: arrays of shapes that do not agree" in refused(Backend.load, path)
     fit_backend(speech(TRAIN)).save(path)
     wide = Embeddings(["a", "b"], np.ones((2, D + 1), np.float32))

@@ -7,10 +7,10 @@ import pytest
 
 from tests.conftest import refused, seeded
 from tidyvoice.scoring import cosine, normalization
-from tidyvoice.scoring.cohort import speaker_cohort
-from tidyvoice.scoring.cosine import cosine_scores
+from tidyvoice.scoring.backend import Backend
+from tidyvoice.scoring.cosine import trial_scores
 from tidyvoice.scoring.embeddings import Embeddings
-from tidyvoice.scoring.normalization import as_norm, normalize
+from tidyvoice.scoring.normalization import as_norm, normalize, speaker_cohort
 from tidyvoice.scoring.trials import ScoreTable, Trials
 
 RNG = seeded(8)
@@ -20,7 +20,7 @@ IDS = [f"u{n}" for n in range(30)]
 TABLE = Embeddings(IDS, MEAN + RNG.standard_normal((30, 16), dtype=np.float32))
 LIST_IDS = [f"{name}.wav" for name in IDS[:0:-1]]
 TRIALS = Trials(LIST_IDS, *RNG.integers(0, 29, (2, 200), dtype=np.int32), None, "list")
-SCORES = ScoreTable(TRIALS, cosine_scores(TABLE, TRIALS, MEAN).astype(np.float64))
+SCORES = ScoreTable(TRIALS, trial_scores(TABLE, TRIALS, Backend(mean=MEAN)).astype(np.float64))
 
 COHORT_IDS = [f"c{n}" for n in range(300)]
 COHORT_TABLE = Embeddings(COHORT_IDS, MEAN + RNG.standard_normal((300, 16), dtype=np.float32))
@@ -48,7 +48,8 @@ def test_cosines_agree_with_the_definition(monkeypatch, block, mean):
     for e, t in zip(TRIALS.enroll, TRIALS.test, strict=True):
         x, y = vectors[LIST_IDS[e][:-4]] - m, vectors[LIST_IDS[t][:-4]] - m
         expected.append(x @ y / np.sqrt((x @ x) * (y @ y)))
-    scores = cosine_scores(Embeddings(IDS, np.float32(list(vectors.values()))), TRIALS, mean)
+    table = Embeddings(IDS, np.float32(list(vectors.values())))
+    scores = trial_scores(table, TRIALS, Backend(mean=mean))
     assert scores.dtype == np.float32
     np.testing.assert_allclose(scores, expected, atol=1e-6)
 
@@ -57,7 +58,8 @@ def test_cosines_agree_with_the_definition(monkeypatch, block, mean):
 def test_vectors_without_direction_are_named(value, mean):
     vectors = TABLE.vectors.copy()
     vectors[4] = value
-    assert "embedding of 'u4'" in refused(cosine_scores, Embeddings(IDS, vectors), TRIALS, mean)
+    arguments = Embeddings(IDS, vectors), TRIALS, Backend(mean=mean)
+    assert "embedding of 'u4'" in refused(trial_scores, *arguments)
 
 
 def test_as_norm_gives_the_published_numbers(golden):
@@ -84,7 +86,7 @@ def test_cohort_agrees_with_the_definition():
         for key in sorted(set(keys))
     ]
     assert COHORT.vectors.dtype == np.float32
-    assert COHORT.speakers == sorted(set(keys))
+    assert COHORT.ids == sorted(set(keys))
     np.testing.assert_allclose(COHORT.vectors, unit(np.array(means)), atol=1e-6)
 
 

@@ -5,9 +5,11 @@ import json
 import numpy as np
 import pytest
 
-from tests.conftest import refusal, succeed
+from tests.conftest import invoke, refusal, refused, succeed
 from tests.scoring.support import COHORT, DEV, GUESSED, compare, normalize, pooled
 from tidyvoice.scoring.lineage import read_lineage
+from tidyvoice.scoring.pipeline import calibrate_scores
+from tidyvoice.scoring.tables import Tables
 from tidyvoice.scoring.trials import read_scores
 
 pytestmark = pytest.mark.usefixtures("scored")
@@ -28,6 +30,8 @@ def test_the_mean_or_the_back_end_is_stated(tmp_path):
     _, backend, trials = step.inputs
     assert (backend.role, backend.path, backend.speakers) == ("backend", "backend.json", 40)
     assert len(backend.sha256) == 64
+    # This command takes one table, which a second one must not replace.
+    assert invoke(SCORE.replace("dev.npz", "calib.npz dev.npz"), "--out", "x").exit_code == 2
     assert "not centred" in succeed(f"{SCORE} --out", tmp_path / "raw")
     assert not np.allclose(read_scores(tmp_path / "raw").scores, read_scores(tmp_path / "s").scores)
 
@@ -72,7 +76,8 @@ def test_every_quality_measure_is_fitted_and_applied(tmp_path):
     command = f"{CALIBRATE} --magnitude --prior 0.1"
     for name in ("calib", "dev"):
         command += f" --utt2dur {name}/utt2dur --embeddings {name}.npz"
-    succeed(f"{command} {GUESSED} --save {tmp_path}/c.json --out", tmp_path / "llr")
+    known = "--utt2lang calib/utt2lang --utt2lang dev/utt2lang"
+    succeed(f"{command} {GUESSED} {known} --save {tmp_path}/c.json --out", tmp_path / "llr")
     assert len(json.loads((tmp_path / "c.json").read_text())["names"]) == 6
     assert pooled(tmp_path / "llr").eer < pooled("dev.score").eer
     succeed(f"{command} --languages known --out", tmp_path / "known")
@@ -89,6 +94,8 @@ def test_cross_fitting_needs_no_other_speakers(tmp_path):
     assert read_lineage(tmp_path / "llr").flaws == {}
     message = refusal("calibrate --cross-fit 4 --apply eval.score --out", tmp_path / "x")
     assert "eval.score: the ids do not contain speakers. Give --utt2spk" in message
+    several = refused(calibrate_scores, ["dev.score"], "x", Tables(), folds=4, save="c.json")
+    assert "--save: it needs --fit" in several
 
 
 def test_fusion(tmp_path):
@@ -114,7 +121,7 @@ def test_fusion(tmp_path):
         ("calibrate --cross-fit 3 --apply b --save c", "--save: it needs --fit"),
         ("calibrate --use a --apply b --prior 0.1", "--prior: it needs --fit or --cross-fit"),
         (f"{CALIBRATE} --backend b", "--backend: it needs --languages guessed"),
-        (f"{CALIBRATE} --utt2lang u", "--utt2lang: it needs --languages known"),
+        (f"{CALIBRATE} --utt2lang u", "--utt2lang: it needs --languages"),
         (f"{CALIBRATE} --embeddings e", "--embeddings: it needs --magnitude or --languages"),
         (f"{CALIBRATE} --magnitude", "--magnitude: give --embeddings"),
         (f"{CALIBRATE} {GUESSED}", "--languages guessed: give --embeddings and --backend"),
@@ -129,7 +136,7 @@ def test_a_wrong_call_is_refused(tmp_path, line, message):
 
 def test_metrics_read_them(scored, tmp_path):
     (tmp_path / "lr=0.1.score").write_bytes((scored / "dev.score").read_bytes())
-    systems = f"{tmp_path}/lr=0.1.score mine={tmp_path}/lr=0.1.score"
-    text = succeed(f"metrics {systems} --bootstrap 100 --languages --pairs")
-    for word in ("lr=0.1", "mine", "en – fr"):
+    systems = f"{tmp_path}/lr=0.1.score", f"my: own={tmp_path}/lr=0.1.score"
+    text = succeed("metrics --bootstrap 100 --languages --pairs", *systems)
+    for word in ("lr=0.1:\n", "my: own:\n", "en – fr"):
         assert word in text

@@ -7,7 +7,7 @@ from tests.conftest import refused
 from tidyvoice.scoring.backend import Backend, LanguageClassifier
 from tidyvoice.scoring.calibration import Features
 from tidyvoice.scoring.embeddings import save_embeddings
-from tidyvoice.scoring.tables import CohortFiles, Measures, Tables
+from tidyvoice.scoring.tables import Measures, Tables
 from tidyvoice.scoring.trials import Trials
 
 IDS = ["a/en/1.wav", "b/en/1", "c/fr/1"]
@@ -59,9 +59,12 @@ def test_embeddings_of_another_size_are_refused(tmp_path):
     paths = [tmp_path / "two.npz", tmp_path / "three.npz"]
     for path, size in zip(paths, (2, 3), strict=True):
         save_embeddings(path, ["a/en/1"], np.ones((1, size)))
-    cohort = CohortFiles(paths[1], tmp_path / "utt2spk")
+    cohort = paths[1], tmp_path / "utt2spk"
     for wrong in ([paths], [paths[:1], paths[1]], [paths[:1], None, None, cohort]):
         assert "are embeddings of different models" in refused(Tables, *wrong)
+    save_embeddings(paths[0], ["b/en/1", "a/en/1"], np.ones((2, 3)))
+    message = f"{paths[1]}: another table has an embedding of 'a/en/1'"
+    assert message in refused(Tables, paths)
 
 
 def test_languages_are_compared_by_their_embeddings(tmp_path):

@@ -3,6 +3,8 @@
 import os
 import sys
 
+import typer
+
 from tidyvoice.cli import audio, data, evaluation, models, scores, training  # noqa: F401
 from tidyvoice.cli.common import app
 
@@ -19,11 +21,15 @@ def main() -> None:
 
 
 def spread(arguments: list[str]) -> list[str]:
-    """Let `--fit A B` mean `--fit A --fit B`, and so for the other options of ``SEVERAL``."""
+    """Let `--fit A B` mean `--fit A --fit B`; so for SEVERAL, where a command may repeat them."""
+    command = typer.main.get_command(app).commands.get("".join(arguments[:1]))
+    options = command.params if command else ()
+    repeatable = {name for option in options if option.multiple for name in option.opts}
+    repeatable &= {*SEVERAL}
     done, option = [], None
     for word in arguments:
         if word.startswith("-"):
-            option = word if word in SEVERAL else None
+            option = word if word in repeatable else None
         elif option and done[-1] != option:
             done.append(option)
         done.append(word)

@@ -45,7 +45,6 @@ def metrics(
     """
     from tidyvoice.evaluation import tables
     from tidyvoice.evaluation.categories import OPERATING_POINTS
-    from tidyvoice.evaluation.differences import differences
     from tidyvoice.evaluation.evaluate import ScoreFile, evaluate
     from tidyvoice.evaluation.published import compare
     from tidyvoice.scoring.metrics import Costs
@@ -73,7 +72,7 @@ def metrics(
     if as_json:
         content = main.to_json()
         if several:
-            deltas = {key: differences(main, other) for key, other in others}
+            deltas = {key: other.minus(main) for key, other in others}
             content = {
                 "systems": {key: evaluation.to_json() for key, evaluation in systems.items()},
                 "differences": {key: delta and asdict(delta) for key, delta in deltas.items()},
@@ -96,10 +95,10 @@ def metrics(
         if not main.lineage.calibrated:
             remarks.append("actDCF and Cllr assume calibrated scores, which these may not be")
     for name, evaluation in systems.items():
-        about = f"{name}: " if several else ""
+        about, head = (f"{name}: ", f"{name}:\n") if several else ("", "")
         for wanted, rows in ((languages, evaluation.languages), (pairs, evaluation.pairs)):
             if wanted:
-                parts.append(about.replace(": ", ":\n") + tables.languages_table(rows).to_text())
+                parts.append(head + tables.languages_table(rows).to_text())
         remarks += evaluation.lineage.remarks(about)
     typer.echo("\n\n".join([*parts, *(["\n".join(remarks)] if remarks else [])]))
 
@@ -143,11 +142,13 @@ def report(
     systems = [load_system(experiment, scores, name, **maps)]
     for title, path in map(name_and_path, compare or []):
         systems.append(load_system(path, scores, title, **maps))
-    lists = dict(map(name_and_path, trials or []))
-    systems = [replace(s, file=replace(s.file, trials=lists.pop(s.name, None))) for s in systems]
-    if lists:
-        names = ", ".join(system.name for system in systems)
-        raise TidyVoiceError(f"--trials {lists.popitem()[1]}: write NAME=LIST, NAME among {names}")
+    names, lists = [system.name for system in systems], {}
+    for title, path in map(name_and_path, trials or []):
+        if title not in names or title in lists:
+            fix = f"write NAME=LIST, each NAME once, among {', '.join(names)}"
+            raise TidyVoiceError(f"--trials {path}: {fix}")
+        lists[title] = path
+    systems = [replace(s, file=replace(s.file, trials=lists.get(s.name))) for s in systems]
     page = out or experiment / "report.html"
     evaluations = write_report(experiment, systems, page, resamples=bootstrap)
     content = {key: evaluation.to_json() for key, evaluation in evaluations.items()}

@@ -12,13 +12,9 @@ from tidyvoice.cli.common import AsJson, Model, Resamples, app, command, emit
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.files import refuse_inputs, refuse_used
 
-hub = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
+ABOUT_HUB = "Publish models on the Hugging Face Hub."
+hub = typer.Typer(help=ABOUT_HUB, no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(hub, name="hub")
-
-
-@hub.callback()
-def _group() -> None:
-    """Publish models on the Hugging Face Hub."""
 
 
 @command()

@@ -104,10 +104,10 @@ def normalize(
     --cohort-utt2spk data/train/utt2spk --mean train.npz --out dev-asnorm.score
     """
     from tidyvoice.scoring.pipeline import normalize_scores
-    from tidyvoice.scoring.tables import CohortFiles, Tables
+    from tidyvoice.scoring.tables import Tables
 
-    tables = Tables([embeddings], mean, cohort=CohortFiles(cohort, cohort_utt2spk, top_n))
-    lineage = normalize_scores(scores, tables, out, method, utt2spk or (), allow_overlap)
+    tables = Tables([embeddings], mean, cohort=(cohort, cohort_utt2spk))
+    lineage = normalize_scores(scores, tables, out, method, top_n, utt2spk or (), allow_overlap)
     _print(out, lineage, as_json)
 
 
@@ -161,7 +161,7 @@ def calibrate(
     guessed = languages == "guessed"
     _need("--fit", fit, {"save": save})
     _need("--fit or --cross-fit", not use, {"prior": prior})
-    _need("--languages known", languages == "known", {"utt2lang": utt2lang})
+    _need("--languages", languages, {"utt2lang": utt2lang})
     _need("--languages guessed", guessed, {"backend": backend})
     _need("--magnitude or --languages guessed", magnitude or guessed, {"embeddings": embeddings})
     if magnitude and not embeddings:

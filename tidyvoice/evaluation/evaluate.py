@@ -16,8 +16,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from tidyvoice.errors import TidyVoiceError, TidyVoiceWarning
 from tidyvoice.evaluation import categories
-from tidyvoice.evaluation.bootstrap import Resampled, resample, with_intervals
-from tidyvoice.evaluation.categories import OPERATING_POINTS, POOLED, LanguageRow, Row
+from tidyvoice.evaluation.bootstrap import Resampled, interval, resample, with_intervals
+from tidyvoice.evaluation.categories import OPERATING_POINTS, POOLED, Interval, LanguageRow, Row
 from tidyvoice.files import sha256, source_hash, write_text
 from tidyvoice.scoring.groups import Groups, languages_of, read_maps, speakers_of
 from tidyvoice.scoring.lineage import Lineage, lineage_path, read_lineage
@@ -84,6 +84,22 @@ class Draws(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Difference:
+    """One system's metric minus the main one's, with the paired interval where it is known."""
+
+    value: float
+    interval: Interval | None = None
+
+
+@dataclass(frozen=True)
+class Differences:
+    """One system's EER by category and minDCF by operating point, minus those of the main one."""
+
+    eer: dict[str, Difference | None]
+    min_dcf: tuple[Difference, ...]
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """Everything that is measured of a score file.
 
@@ -120,6 +136,24 @@ class Evaluation:
     def row(self, category: str) -> Row:
         """Return the metrics of one category."""
         return next(row for row in self.categories if row.category == category)
+
+    def minus(self, main: "Evaluation") -> Differences | None:
+        """Subtract the metrics of ``main``; None if its trials are others.
+
+        Intervals are paired: resample r drew the same speakers for both systems.
+        """
+        if main.trials != self.trials:
+            return None
+        left, right = main.draws, self.draws
+        if left is None or right is None or left.speakers != right.speakers:
+            left = right = Draws("", {}, ((),) * len(main.points))
+        eer = {}
+        for first, second in zip(main.categories, self.categories, strict=True):
+            draws = left.eer.get(first.category, ()), right.eer.get(first.category, ())
+            eer[first.category] = _difference(first.eer, second.eer, *draws)
+        costs = ([point.min_dcf for point in item.pooled.points] for item in (main, self))
+        pairs = zip(*costs, left.min_dcf, right.min_dcf, strict=True)
+        return Differences(eer, tuple(_difference(*pair) for pair in pairs))
 
     def to_json(self) -> dict[str, Any]:
         """Return the metrics for JSON: rates as fractions, null for what is not available."""
@@ -179,6 +213,18 @@ def evaluate(
     if usual:
         _keep(path, evaluation)
     return evaluation
+
+
+def _difference(
+    first: float | None, second: float | None, left: Sequence, right: Sequence
+) -> Difference | None:
+    """Subtract ``first`` from ``second``, and their values in R resamples if both are known."""
+    if first is None or second is None:
+        return None
+    between = None
+    if left and right:
+        between = interval(np.array(right, dtype=float) - np.array(left, dtype=float))
+    return Difference(second - first, between)
 
 
 def _warn_if_inverted(path: Path, eer: float) -> None:

@@ -84,8 +84,11 @@ def compare(
             _require(published.lists, key, f"{path}: systems.{name}.results")
     sizes = {name: e.pooled.targets + e.pooled.nontargets for name, e in evaluations.items()}
     if trial_list is None:
-        lengths = {entry.trials: key for key, entry in published.lists.items()}
-        trial_list = lengths.get(next(iter(sizes.values())), next(iter(published.lists)))
+        size = next(iter(sizes.values()))
+        alike = [key for key, entry in published.lists.items() if entry.trials == size]
+        if len(alike) > 1:
+            raise TidyVoiceError(f"{path}: {', '.join(alike)} have {size:,} trials; give --list")
+        trial_list = alike[0] if alike else next(iter(published.lists))
     _require(published.lists, trial_list, f"{path}: --list")
     systems = {key: item for key, item in published.systems.items() if trial_list in item.results}
     if not systems:

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from html import escape
 
 from tidyvoice.evaluation.categories import CATEGORIES, POOLED, Interval, LanguageRow
-from tidyvoice.evaluation.differences import Difference, differences
-from tidyvoice.evaluation.evaluate import Evaluation
+from tidyvoice.evaluation.evaluate import Difference, Evaluation
 from tidyvoice.scoring.lineage import Lineage
 from tidyvoice.scoring.provenance import UNKNOWN_ORIGIN
 
@@ -172,7 +171,7 @@ def systems_table(systems: Mapping[str, Evaluation]) -> Table:
         cells += [decimals(point.min_dcf) for point in others]
         cells += [*_actual(evaluation), decimals(pooled.min_cllr), *_by_category(evaluation)]
         rows.append(cells)
-        deltas = differences(main, evaluation)
+        deltas = evaluation.minus(main)
         if evaluation is not main and deltas:
             cells = [title, _difference(deltas.eer[POOLED], 2, 100)]
             cells += [*(_difference(point, 3) for point in deltas.min_dcf), None, None, None]

@@ -145,6 +145,12 @@ class LanguageClassifier(_Arrays):
     weights: Array  # [D x L]
     offsets: Array  # [L]
 
+    @model_validator(mode="after")
+    def _agreeing(self) -> "LanguageClassifier":
+        if not self.weights.shape[1:] == self.offsets.shape == (len(self.names),):
+            raise ValueError("arrays of shapes that do not agree")
+        return self
+
     def posteriors(self, units: np.ndarray) -> np.ndarray:
         """Return the probabilities, float32 [U x L]."""
         logits = units @ self.weights + self.offsets
@@ -154,6 +160,8 @@ class LanguageClassifier(_Arrays):
 
 class Backend(_Arrays):
     """Comparison of embeddings of D dimensions; the default is their cosine.
+
+    With a mean m alone, s(e, t) = <e − m, t − m> / (‖e − m‖ ‖t − m‖).
 
     Attributes:
         method: centre, nap, lda or plda, see ``fitting``.
@@ -187,7 +195,10 @@ class Backend(_Arrays):
     def _agreeing(self) -> "Backend":
         try:
             if self.mean is not None:
-                self.prepare(np.ones((1, *self.mean.shape), np.float32))
+                vectors = np.ones((1, *self.mean.shape), np.float32)
+                self.prepare(vectors)
+                if self.languages is not None:
+                    self.languages.posteriors(vectors)
         except ValueError as error:
             raise ValueError(f"arrays of shapes that do not agree ({error})") from None
         return self
@@ -201,10 +212,14 @@ class Backend(_Arrays):
     def centre(self, vectors: np.ndarray) -> np.ndarray:
         """Subtract the mean from embeddings [U x D], and scale them to unit length.
 
-        What vanishes becomes zero.
+        An embedding that is not finite, or equals the mean but for rounding, becomes zero.
         """
         before = np.linalg.norm(vectors, axis=1)
         if self.mean is not None:
+            if self.mean.shape != vectors.shape[1:]:
+                sizes = f"{vectors.shape[1]} dimensions, those of the back end {len(self.mean)}"
+                fix = "Extract both with the same model."
+                raise TidyVoiceError(f"the embeddings have {sizes}. {fix}")
             vectors = vectors - self.mean.astype(np.float32)
         return _unit(vectors.astype(np.float32, copy=False), VANISHED * before)
 
@@ -228,9 +243,6 @@ class Backend(_Arrays):
         ``source`` names the list in the warning about a cohort that is unlike it.
         """
         vectors = embeddings.vectors[rows]
-        if self.mean is not None and self.mean.shape != vectors.shape[1:]:
-            sizes = f"{vectors.shape[1]} dimensions, those of the back end {len(self.mean)}"
-            raise TidyVoiceError(f"the embeddings have {sizes}. Extract both with the same model.")
         bad = ~self.centre(vectors).any(axis=1)
         if bad.any():
             which = f"the embedding of '{embeddings.ids[rows[np.argmax(bad)]]}'"

@@ -255,15 +255,16 @@ def cross_fit(
     ``speakers`` [U] are those of the trials' ids, as numbers or names; K = ``folds`` is at least 3.
     """
     fold = _folds(features.trials, speakers, folds)
-    enroll, test = fold[features.trials.enroll], fold[features.trials.test]
-    low, high = np.minimum(enroll, test), np.maximum(enroll, test)
-    group = high * (high + 1) // 2 + low  # the place of (high, low) among the pairs of folds
-    pairs = np.stack(np.tril_indices(folds), axis=1)
+    enroll, test = features.trials.enroll, features.trials.test
+    low, high = np.minimum(fold[enroll], fold[test]), np.maximum(fold[enroll], fold[test])
     llrs = np.empty(len(features.trials))
-    for number in np.unique(group):
-        mask = ~np.isin(pairs, pairs[number]).any(axis=1)[group]
-        slope, offset = fit_calibration(features, prior, None, mask, [0, int(number)]).line()
-        rows = np.flatnonzero(group == number)
+    for number, (i, j) in enumerate(zip(*np.tril_indices(folds), strict=True)):
+        rows = np.flatnonzero((high == i) & (low == j))
+        if not len(rows):
+            continue
+        outside = (fold != i) & (fold != j)
+        mask = outside[enroll] & outside[test]
+        slope, offset = fit_calibration(features, prior, None, mask, [0, number]).line()
         columns = features.block(rows).T
         llrs[rows] = sum((w * column for w, column in zip(slope, columns, strict=True)), offset)
     return llrs

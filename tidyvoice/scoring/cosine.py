@@ -11,14 +11,9 @@ from tidyvoice.scoring.trials import Trials
 BLOCK = 2048
 
 
-def cosine_scores(
-    embeddings: Embeddings, trials: Trials, mean: np.ndarray | None = None
-) -> np.ndarray:
-    """Return s(e, t) = <e − m, t − m> / (‖e − m‖ ‖t − m‖), float32 [T], of raw embeddings [N x D].
-
-    ``mean`` is m [D]; none by default.
-    """
-    return pair_scores(voices_of(embeddings, trials, Backend(mean=mean)), trials)
+def trial_scores(embeddings: Embeddings, trials: Trials, backend: Backend) -> np.ndarray:
+    """Return the score of each trial by a back end [T], see ``pair_scores``."""
+    return pair_scores(voices_of(embeddings, trials, backend), trials)
 
 
 def voices_of(embeddings: Embeddings, trials: Trials, backend: Backend) -> Voices:
@@ -29,21 +24,15 @@ def voices_of(embeddings: Embeddings, trials: Trials, backend: Backend) -> Voice
 
 def pair_scores(voices: Voices, trials: Trials) -> np.ndarray:
     """Return the score of each trial [T]: float32, or float64 if the voices have biases or PLDA."""
-    return pairwise_products(voices.vectors, trials, voices.biases if voices.biases.any() else None)
-
-
-def pairwise_products(
-    vectors: np.ndarray, trials: Trials, biases: np.ndarray | None = None
-) -> np.ndarray:
-    """Return the scalar products of both sides' vectors [U x D], plus their biases [U]: [T]."""
-    kind = vectors.dtype if biases is None else biases.dtype
-    products = np.empty(len(trials), dtype=kind)
+    vectors, biases = voices.vectors, voices.biases
+    biased = biases.any()
+    scores = np.empty(len(trials), biases.dtype if biased else vectors.dtype)
 
     def work(part: slice) -> None:
         left, right = trials.enroll[part], trials.test[part]
-        products[part] = np.einsum("td,td->t", vectors[left], vectors[right])
-        if biases is not None:
-            products[part] += biases[left] + biases[right]
+        scores[part] = np.einsum("td,td->t", vectors[left], vectors[right])
+        if biased:
+            scores[part] += biases[left] + biases[right]
 
     in_blocks(work, len(trials), BLOCK)
-    return products
+    return scores

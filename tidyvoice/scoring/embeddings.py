@@ -8,6 +8,7 @@ import numpy as np
 
 from tidyvoice.arrays import read_arrays, write_arrays
 from tidyvoice.errors import TidyVoiceError, reading
+from tidyvoice.scoring.trials import Trials
 
 _ARRAYS = {"ids": "U", "embeddings": "f", "trained_on?": "u", "model?": "U"}
 _FIX = "write it with `tidyvoice extract`, or convert it as docs/evaluation.md shows"
@@ -32,6 +33,12 @@ class Embeddings:
     def mean(self) -> np.ndarray:
         """Return the mean embedding, float32 [D], summed in float64."""
         return self.vectors.mean(axis=0, dtype=np.float64).astype(np.float32)
+
+
+def every_id(embeddings: Embeddings, source: str) -> Trials:
+    """Return a list that has each id once, in order, so that errors name the row."""
+    rows = np.arange(len(embeddings.ids), dtype=np.int32)
+    return Trials(embeddings.ids, rows, rows, None, source)
 
 
 def load_embeddings(path: str | Path) -> Embeddings:

@@ -1,14 +1,12 @@
 """Fitting back ends to the embeddings of training speakers.
 
-All methods see embeddings less their mean, at unit length.
+All methods see embeddings less their mean, at unit length. ``scoring.backend`` cites PLDA.
 
 References:
     A. Solomonoff, W. Campbell, I. Boardman, "Advances in channel compensation for SVM speaker
         recognition", ICASSP 2005 (nuisance attribute projection).
     A. Hatch, S. Kajarekar, A. Stolcke, "Within-class covariance normalization for SVM-based speaker
         recognition", Interspeech 2006 (smoothing of the covariance within speakers).
-    N. Brümmer, E. de Villiers, "The speaker partitioning problem", Odyssey 2010 (two-covariance
-        PLDA).
 """
 
 from dataclasses import dataclass
@@ -182,7 +180,8 @@ def cohort_offsets(backend: Backend, speech: Speech, seed: int = 0) -> CohortOff
     its speakers are compared with the other speakers of each of two random halves. If c is the
     covariance of the halves' means and v their variances, r = c / sqrt(v_1 v_2) is the part of the
     variance of a half that is no chance, and 2 r / (1 + r) about that of the whole (Spearman,
-    Brown; exact for means over all scores). Whether offsets help at all, held-out speakers tell.
+    Brown; exact for means over all scores). Compare back
+    ends on held-out speakers to see whether offsets help at all.
     """
     vectors, codes = speech.embeddings.vectors, speech.speakers.codes
     rng = np.random.Generator(np.random.PCG64(seed))

@@ -9,20 +9,37 @@ References:
         AS-norm1).
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.readahead import in_blocks
 from tidyvoice.scoring.backend import UTTERANCES, Backend
-from tidyvoice.scoring.cohort import Cohort
 from tidyvoice.scoring.cosine import BLOCK, voices_of
-from tidyvoice.scoring.embeddings import Embeddings
+from tidyvoice.scoring.embeddings import Embeddings, every_id
+from tidyvoice.scoring.fitting import speaker_sums
+from tidyvoice.scoring.groups import speakers_of
 from tidyvoice.scoring.trials import ScoreTable
 
 # A standard deviation of float32 cosines below this is rounding.
 FLAT = 1e-6
 # About so many scores are compared with the cosine.
 CHECKED, TOLERANCE = 10_000, 1e-3
+
+
+def speaker_cohort(
+    embeddings: Embeddings,
+    utt2spk: Mapping[str, str],
+    mean: np.ndarray | None = None,
+    source: str = "cohort",
+) -> Embeddings:
+    """Return each speaker's mean raw embedding, less ``mean`` [D], at unit length, by name."""
+    speakers = speakers_of(every_id(embeddings, source), utt2spk)
+    sums, counts = speaker_sums(embeddings.vectors, speakers, source)
+    means = Embeddings(speakers.names, (sums / counts[:, None]).astype(np.float32))
+    voices = Backend(mean=mean).voices(means, np.arange(len(counts)))
+    return Embeddings(speakers.names, voices.vectors)
 
 
 def as_norm(
@@ -46,28 +63,30 @@ def as_norm(
         if scores.ndim != 1 or cohort_scores.ndim != 2 or len(cohort_scores) != len(scores):
             shapes = f"{side} cohort scores {cohort_scores.shape} for scores {scores.shape}"
             raise TidyVoiceError(f"{shapes}: give one row for each trial")
-        check_top_n(top_n, cohort_scores.shape[1], f"{side} cohort")
-        total += _z(scores, *top_moments(cohort_scores, top_n))
+        total += _z(scores, *top_moments(cohort_scores, top_n, f"{side} cohort"))
     return total / 2
 
 
 def normalize(
     table: ScoreTable,
     embeddings: Embeddings,
-    cohort: Cohort,
+    cohort: Embeddings,
     mean: np.ndarray | None = None,
     method: str = "asnorm",
     top_n: int = 300,
+    source: str = "cohort",
 ) -> np.ndarray:
     """Normalise the scores of a list by AS-norm or S-norm: float64 [T], in its order.
 
     Args:
         table, embeddings: T trials with their cosines, and raw embeddings of at least their ids.
-        cohort: other speakers, centred by the same ``mean`` [D] as the scores.
+        cohort: other speakers, see ``speaker_cohort``, less the same ``mean`` [D] as the scores.
         top_n: number of highest cohort scores that count; the ``method`` "snorm" takes all.
+        source: the cohort's name in error messages.
     """
     vectors = vectors_of(table, embeddings, mean)
-    mu, sigma = cohort_statistics(vectors, cohort, None if method == "snorm" else top_n)
+    top_n = None if method == "snorm" else top_n
+    mu, sigma = cohort_statistics(vectors, cohort.vectors, top_n, source)
     trials, normalized = table.trials, np.empty(len(table.trials))
 
     def work(part: slice) -> None:
@@ -79,17 +98,17 @@ def normalize(
 
 
 def cohort_statistics(
-    vectors: np.ndarray, cohort: Cohort, top_n: int | None
+    vectors: np.ndarray, cohort: np.ndarray, top_n: int | None, source: str = "cohort"
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return mean and population deviation of the ``top_n`` highest cosines: float64 [U] each.
 
-    ``vectors`` are centred and at unit length, float32 [U x D]. Without ``top_n`` all count.
+    ``vectors`` and ``cohort`` are centred and at unit length, float32 [U x D] and [C x D]. Without
+    ``top_n`` all count.
     """
-    check_top_n(top_n, len(cohort), cohort.source)
     mean, std = np.empty((2, len(vectors)))
 
     def work(part: slice) -> None:
-        mean[part], std[part] = top_moments(vectors[part] @ cohort.vectors.T, top_n)
+        mean[part], std[part] = top_moments(vectors[part] @ cohort.T, top_n, source)
 
     in_blocks(work, len(vectors), UTTERANCES)
     return mean, std
@@ -114,20 +133,21 @@ def vectors_of(table: ScoreTable, embeddings: Embeddings, mean: np.ndarray | Non
     return vectors
 
 
-def top_moments(cohort_scores: np.ndarray, top_n: int | None) -> tuple[np.ndarray, np.ndarray]:
-    """Return mean and population deviation of the ``top_n`` highest of each row, float64 [U]."""
-    if top_n is not None:
-        rest = cohort_scores.shape[1] - top_n
-        cohort_scores = np.partition(cohort_scores, rest, axis=1)[:, rest:]
-    highest = cohort_scores.astype(np.float64)
-    return highest.mean(axis=1), highest.std(axis=1)
+def top_moments(
+    cohort_scores: np.ndarray, top_n: int | None, source: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and population deviation of the ``top_n`` highest of each row, float64 [U].
 
-
-def check_top_n(top_n: int | None, size: int, source: str) -> None:
-    """Refuse a ``top_n`` above the size of the cohort, or below 2."""
+    A ``top_n`` below 2 or above the size of the cohort, which ``source`` names, is an error.
+    """
+    size = cohort_scores.shape[1]
     if not 2 <= (size if top_n is None else top_n) <= size:
         fix = f"use a number from 2 to {size:,}, or a cohort of more speakers"
         raise TidyVoiceError(f"{source} has {size:,} entries, top_n is {top_n or 'all'}: {fix}")
+    if top_n is not None:
+        cohort_scores = np.partition(cohort_scores, size - top_n, axis=1)[:, size - top_n :]
+    highest = cohort_scores.astype(np.float64)
+    return highest.mean(axis=1), highest.std(axis=1)
 
 
 def _z(scores: np.ndarray, mean: np.ndarray, std: np.ndarray) -> np.ndarray:

@@ -16,7 +16,7 @@ from tidyvoice.scoring.calibration import (
     cross_fit,
     fit_calibration,
 )
-from tidyvoice.scoring.cosine import pair_scores, voices_of
+from tidyvoice.scoring.cosine import trial_scores
 from tidyvoice.scoring.groups import read_maps, speakers_of
 from tidyvoice.scoring.leaks import LeakGuard, People
 from tidyvoice.scoring.normalization import normalize
@@ -55,7 +55,7 @@ def score_list(
         settings |= {"averaged": tables.averaged}
     name = "backend" if backend else "cosine"
     step = Step(step=name, inputs=inputs, settings=settings, remarks=guard.remarks)
-    scores = pair_scores(voices_of(tables.embeddings, listed, tables.backend), listed)
+    scores = trial_scores(tables.embeddings, listed, tables.backend)
     return lineage.write_with_lineage(out, ScoreTable(listed, scores), [step])
 
 
@@ -64,6 +64,7 @@ def normalize_scores(
     tables: Tables,
     out: Path,
     method: str = "asnorm",
+    top_n: int = 300,
     utt2spk: Sequence[Path] = (),
     allow_overlap: bool = False,
 ) -> lineage.Lineage:
@@ -73,9 +74,9 @@ def normalize_scores(
     lineage.refuse_to_lose(out, [scores, *utt2spk, *tables.paths])
     scored, guard = read_scores(scores), LeakGuard(allow_overlap)
     tables.check(guard, People.of("trials", scores, scored.trials, read_maps(utt2spk, "speaker")))
-    settings = {} if method == "snorm" else {"top_n": tables.top_n}
-    mean, cohort = tables.backend.mean, tables.cohort()
-    values = normalize(scored, tables.embeddings, cohort, mean, method, tables.top_n)
+    settings = {} if method == "snorm" else {"top_n": top_n}
+    mean, where = tables.backend.mean, tables.cohort_source
+    values = normalize(scored, tables.embeddings, tables.cohort, mean, method, top_n, where)
     inputs, before = tuple(tables.sources()), lineage.read_lineage(scores).steps
     step = Step(step=method, inputs=inputs, settings=settings, remarks=guard.remarks)
     return lineage.write_with_lineage(out, ScoreTable(scored.trials, values), [*before, step])
@@ -98,6 +99,8 @@ def calibrate_scores(
     ``apply`` and ``fit`` are one score file for each system, and ``tables`` the files of the
     quality measures of all lists. The other arguments are the options of the command.
     """
+    if folds and save:
+        raise TidyVoiceError("--save: it needs --fit.")
     fitted_on = [*fit, *([use] * len(apply) if use else [])]
     lineage.refuse_to_lose(out, [*apply, *fitted_on, *tables.paths, *utt2spk], save)
     guard, names = LeakGuard(allow_overlap), read_maps(utt2spk, "speaker")

@@ -8,25 +8,16 @@ import numpy as np
 import polars as pl
 
 from tidyvoice.errors import TidyVoiceError, reading
-from tidyvoice.scoring.backend import Backend
-from tidyvoice.scoring.cohort import Cohort, every_id, speaker_cohort
+from tidyvoice.scoring.backend import Backend, Voices
 from tidyvoice.scoring.columns import more
-from tidyvoice.scoring.cosine import pairwise_products
-from tidyvoice.scoring.embeddings import Embeddings, load_embeddings, same_model
+from tidyvoice.scoring.cosine import pair_scores
+from tidyvoice.scoring.embeddings import Embeddings, every_id, load_embeddings, same_model
 from tidyvoice.scoring.groups import languages_of, read_maps, same_language
 from tidyvoice.scoring.leaks import LeakGuard, People
 from tidyvoice.scoring.lineage import source
+from tidyvoice.scoring.normalization import speaker_cohort
 from tidyvoice.scoring.provenance import Source, Step
 from tidyvoice.scoring.trials import Trials
-
-
-@dataclass(frozen=True)
-class CohortFiles:
-    """A cohort on disk, and the number of highest cohort scores that count."""
-
-    embeddings: Path
-    utt2spk: Path
-    top_n: int = 300
 
 
 @dataclass(frozen=True)
@@ -50,12 +41,14 @@ class Tables:
         embeddings: raw embeddings of the trials' utterances.
         mean: embeddings whose mean is subtracted.
         backend: file of a back end, in place of the mean.
-        cohort: speakers to compare the trials with.
+        cohort: embeddings of speakers to compare the trials with, and their utt2spk.
 
     Attributes:
         embeddings: embeddings of the trials' utterances; None without any.
         backend: how they are compared.
         averaged: of how many embeddings the mean is.
+        cohort: its speakers, see ``speaker_cohort``; None without a cohort.
+        cohort_source: its file, for error messages.
     """
 
     def __init__(
@@ -63,19 +56,18 @@ class Tables:
         embeddings: Sequence[Path] = (),
         mean: Path | None = None,
         backend: Path | None = None,
-        cohort: CohortFiles | None = None,
+        cohort: tuple[Path, Path] | None = None,
         measures: Measures | None = None,
     ):
         if mean and backend:
             raise TidyVoiceError("give --mean or --backend: a back end subtracts its own mean.")
         self._measures = measures or Measures()
-        self.top_n = cohort.top_n if cohort else None
         self._files = [("embeddings", path) for path in embeddings]
         self._files += [
             (role, path) for role, path in (("mean", mean), ("backend", backend)) if path
         ]
         if cohort:
-            self._files += [("cohort", cohort.embeddings), ("cohort utt2spk", cohort.utt2spk)]
+            self._files += [("cohort", cohort[0]), ("cohort utt2spk", cohort[1])]
         read = [path for role, path in self._files if role in ("embeddings", "mean", "cohort")]
         self._language_table = None
         if self._measures.languages not in (None, "known", "guessed"):
@@ -100,11 +92,12 @@ class Tables:
             if len(models - {None}) > 1:
                 fix = "Fit it to embeddings of this model."
                 raise TidyVoiceError(f"{backend} belongs to another model than {read[0]}. {fix}")
+        self.cohort: Embeddings | None = None
         if cohort:
-            self._members, where = tables[cohort.embeddings], str(cohort.embeddings)
-            self._speakers, self._cohort = read_maps([cohort.utt2spk], "speaker"), where
-            listed = every_id(self._members, where)
-            self._people.append(People.of("cohort", where, listed, self._speakers))
+            members, utt2spk = tables[cohort[0]], read_maps(cohort[1:], "speaker")
+            where = self.cohort_source = str(cohort[0])
+            self._people.append(People.of("cohort", where, every_id(members, where), utt2spk))
+            self.cohort = speaker_cohort(members, utt2spk, self.backend.mean, where)
         self._seconds = read_maps(self._measures.utt2dur, "duration")
         if self._seconds is not None:
             names = ", ".join(map(str, self._measures.utt2dur))
@@ -122,10 +115,6 @@ class Tables:
         for people in self._people:
             guard.disjoint(evaluated, people)
 
-    def cohort(self) -> Cohort:
-        """Return the cohort."""
-        return speaker_cohort(self._members, self._speakers, self.backend.mean, self._cohort)
-
     def measures(self, trials: Trials) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
         """Return ``Features.utterance`` and ``Features.language_similarity`` of a list."""
         measures = {}
@@ -139,7 +128,7 @@ class Tables:
             measures["log magnitude"] = _log(trials, "length of the embedding", lengths)
         if self._measures.languages is None:
             return measures, None
-        return measures, pairwise_products(self._language_vectors(trials), trials)
+        return measures, self._language_similarity(trials)
 
     def known_similarity(self, trials: Trials) -> np.ndarray | None:
         """Return which trials are within a language, float32 [T]; None if that is not known."""
@@ -154,29 +143,30 @@ class Tables:
             settings |= {"languages": kind}
         return Step(step="quality measures", inputs=tuple(self.sources()), settings=settings)
 
-    def _language_vectors(self, trials: Trials) -> np.ndarray:
-        """Return vectors at unit length whose product tells how alike two languages are, [U x L].
+    def _language_similarity(self, trials: Trials) -> np.ndarray:
+        """Return how alike the languages of both sides are, [T]: 1 or 0 if they are known.
 
-        Of probabilities p, they are √p, so that the product is the Bhattacharyya coefficient: 1 or
-        0 for known languages. It also compares languages that the classifier does not know, by the
-        known ones that they resemble.
+        Language embeddings are compared by the cosine, and probabilities by the Bhattacharyya
+        coefficient: the product of √p. It also compares languages that the classifier does not
+        know, by the known ones that they resemble.
         """
         if self._language_table:
             table = load_embeddings(self._language_table)
             rows = trials.places_in(table.ids, "language embedding")
-            return Backend().voices(table, rows).vectors
+            return pair_scores(Backend().voices(table, rows), trials)
         if self._measures.languages == "guessed":
             if self.backend.languages is None:
                 fix = "Fit it with --utt2lang to speakers of two or more languages"
                 raise TidyVoiceError(f"--backend: it does not guess languages. {fix}.")
             rows = trials.places_in(self.embeddings.ids, "embedding")
             units = self.backend.centre(self.embeddings.vectors[rows])
-            return np.sqrt(self.backend.languages.posteriors(units))
-        languages = languages_of(trials, read_maps(self._measures.utt2lang, "language"))
-        if languages is None:
+            roots = np.sqrt(self.backend.languages.posteriors(units))
+            return pair_scores(Voices(roots, np.zeros(len(roots))), trials)
+        similarity = self.known_similarity(trials)
+        if similarity is None:
             fix = "Give --utt2lang, or --languages guessed"
             raise TidyVoiceError(f"{trials.source}: the ids do not contain languages. {fix}.")
-        return np.eye(len(languages.names), dtype=np.float32)[languages.codes]
+        return similarity
 
 
 def _log(trials: Trials, what: str, values: np.ndarray) -> np.ndarray:
@@ -192,7 +182,12 @@ def _join(tables: Mapping[Path, Embeddings]) -> Embeddings | None:
     """Join tables, given by path; the model is that of all tables, else unknown."""
     if len(tables) < 2:
         return next(iter(tables.values()), None)
-    ids = [utterance for table in tables.values() for utterance in table.ids]
+    ids: list[str] = []
+    for path, table in tables.items():
+        if twice := sorted(set(ids) & set(table.ids)):
+            fix = "Keep one of the two."
+            raise TidyVoiceError(f"{path}: another table has an embedding of '{twice[0]}'. {fix}")
+        ids += table.ids
     vectors = np.concatenate([table.vectors for table in tables.values()])
     models = {table.model for table in tables.values()}
     return Embeddings(ids, vectors, model=models.pop() if len(models) == 1 else None)

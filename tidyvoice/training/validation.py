@@ -16,7 +16,8 @@ from tidyvoice.encoder import SpeakerEncoder
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.extraction.extract import AudioFolder, embed_rows
 from tidyvoice.files import write_text
-from tidyvoice.scoring.cosine import cosine_scores
+from tidyvoice.scoring.backend import Backend
+from tidyvoice.scoring.cosine import trial_scores
 from tidyvoice.scoring.embeddings import Embeddings
 from tidyvoice.scoring.metrics import eer
 from tidyvoice.scoring.trials import read_trials
@@ -70,7 +71,7 @@ class Validation:
         parts = zip(*world.gather((share, vectors)), strict=True)
         rows, matrix = map(np.concatenate, parts)
         embeddings = Embeddings([source.ids[row] for row in rows], matrix)
-        scores = cosine_scores(embeddings, self._trials, matrix.mean(axis=0))
+        scores = trial_scores(embeddings, self._trials, Backend(mean=matrix.mean(axis=0)))
         return eer(scores, self._trials.label)
 
     def judge(self, epoch: int, value: float) -> list[str]:

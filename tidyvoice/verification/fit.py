@@ -8,7 +8,7 @@ import numpy as np
 
 from tidyvoice.errors import TidyVoiceError
 from tidyvoice.scoring.calibration import Features, fit_calibration
-from tidyvoice.scoring.cosine import pair_scores, voices_of
+from tidyvoice.scoring.cosine import trial_scores
 from tidyvoice.scoring.distribution import Distribution
 from tidyvoice.scoring.groups import Groups, read_maps, speakers_of
 from tidyvoice.scoring.leaks import LeakGuard, People
@@ -45,7 +45,7 @@ def fit_verifier(
     listed, spoken_by = read_trials(trials), read_maps(utt2spk, "speaker")
     guard = LeakGuard(allow_overlap)
     tables.check(guard, People.of("trials", trials, listed, spoken_by))
-    scores = pair_scores(voices_of(table, listed, tables.backend), listed)
+    scores = trial_scores(table, listed, tables.backend)
 
     def remarks(kind: str) -> list[str]:
         # The verifier is published with the model: names of files, not their folders.
