@@ -180,8 +180,8 @@ def cohort_offsets(backend: Backend, speech: Speech, seed: int = 0) -> CohortOff
     its speakers are compared with the other speakers of each of two random halves. If c is the
     covariance of the halves' means and v their variances, r = c / sqrt(v_1 v_2) is the part of the
     variance of a half that is no chance, and 2 r / (1 + r) about that of the whole (Spearman,
-    Brown; exact for means over all scores). Compare back
-    ends on held-out speakers to see whether offsets help at all.
+    Brown; exact for means over all scores). Compare back ends on held-out speakers to see whether
+    offsets help at all.
     """
     vectors, codes = speech.embeddings.vectors, speech.speakers.codes
     rng = np.random.Generator(np.random.PCG64(seed))
