@@ -15,7 +15,6 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from tidyvoice import kernels
 from tidyvoice.audio import read_part
 from tidyvoice.batch_plan import Items
 from tidyvoice.data.manifest import Manifest
@@ -23,15 +22,13 @@ from tidyvoice.data.shards import ShardReader
 from tidyvoice.encoder import SpeakerEncoder
 from tidyvoice.errors import NotFiniteError, TidyVoiceError
 from tidyvoice.headers import SAMPLE_RATE
-from tidyvoice.models.inference import FoldedSimAMResNet
 from tidyvoice.readahead import read_ahead, usable_cores
 
 READING_THREADS = 4
 MIB = 2**20
 # Feature maps of the widest size that exist at once. On a CPU: the input of a block, the outputs of
-# its two convolutions and the workspace of a convolution. On a GPU also the output of the block;
-# within SimAM without its kernel, three maps in float32 more.
-CPU_MAPS, GPU_MAPS, PLAIN_FLOAT32_MAPS = 4, 5, 7
+# its two convolutions and the workspace of a convolution. On a GPU also the output of the block.
+CPU_MAPS, GPU_MAPS = 4, 5
 # Copies of a waveform and of its features in float32.
 WAVEFORMS, FEATURES = 5, 5
 MEMORY = {"cpu": 2048, "cuda": 4096, "mps": 1024}  # MiB by default
@@ -45,11 +42,7 @@ def bytes_per_frame(encoder: SpeakerEncoder) -> int:
     numbers = WAVEFORMS * frontend.frame_shift + FEATURES * frontend.feature_dim
     if encoder.device.type == "cpu":
         return CPU_MAPS * encoder.frame_bytes + 4 * numbers
-    maps = GPU_MAPS
-    if isinstance(encoder.inference, FoldedSimAMResNet):
-        weight = encoder.inference.stem.weight  # its device has a number
-        if not kernels.usable("simam_residual", weight.device, weight.dtype):
-            maps = PLAIN_FLOAT32_MAPS * 4 // weight.itemsize
+    maps = max(GPU_MAPS, getattr(encoder.inference, "maps_on_gpu", 0))
     # The front end is done when the network starts.
     return max(maps * encoder.frame_bytes, 4 * (numbers + frontend.working_numbers))
 

@@ -12,11 +12,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from tidyvoice import kernels
 from tidyvoice.models.pooling import AttentiveStatisticsPooling, Pooling
 from tidyvoice.models.resnet import Projection
 from tidyvoice.models.simam_resnet import LAMBDA, SimAMBlock, SimAMResNetASP, simam_residual
 
 TILE = 2**16  # numbers of float32, 0.25 MB: two tiles at a time fit the second-level cache
+# Maps that exist at once on a GPU, as if all were float32, where SimAM has no kernel.
+PLAIN_FLOAT32_MAPS = 7
 
 
 class FoldedSimAMResNet(nn.Module):
@@ -39,6 +42,14 @@ class FoldedSimAMResNet(nn.Module):
         self.dtype = dtype
         self.fewest_frames = 1 if dtype == torch.float32 else model.min_frames_bf16
         self.requires_grad_(False)
+
+    @property
+    def maps_on_gpu(self) -> int:
+        """Maps of the widest size that SimAM needs at once on a GPU; 0 with its kernel."""
+        weight = self.stem.weight  # its device has a number
+        if kernels.usable("simam_residual", weight.device, weight.dtype):
+            return 0
+        return PLAIN_FLOAT32_MAPS * 4 // weight.itemsize
 
     def forward(self, features: Tensor) -> Tensor:
         x = features.transpose(1, 2).unsqueeze(1).to(self.dtype)
