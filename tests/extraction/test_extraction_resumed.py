@@ -143,7 +143,7 @@ def test_a_long_recording_is_the_weighted_mean_of_its_pieces(encoder, tmp_path, 
     table.write(tmp_path / "data")
     if source == "shards":
         write_shards(tmp_path / "data")
-        (tmp_path / "data" / "wav.scp").unlink()
+        (tmp_path / "data" / "utt2dur").unlink()
     vectors = {}
     for name, longest in (("pieces", 1.0), ("whole", 120.0)):
         extract(encoder, tmp_path / "data", tmp_path / "e.npz", longest=longest)
