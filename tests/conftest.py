@@ -108,6 +108,18 @@ def refused(call: Callable, *arguments: object, **options: object) -> str:
     return str(error.value)
 
 
+@pytest.fixture(scope="module")
+def browser() -> Iterator:
+    """Chromium without a window."""
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    require(chromium is not None, "no chromium: install it to have pages tried in a browser")
+    require(bool(find_spec("playwright")), "playwright is not installed: it is in the extra test")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        yield playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+
+
 @contextmanager
 def small_disk(folder: Path, size: str) -> Iterator[None]:
     """A file system of ``size`` (as mount says it) at ``folder``."""

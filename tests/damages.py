@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
-import polars as pl
 import torch
 
 Damage = Callable[[np.random.Generator, bytes], bytes]
@@ -129,32 +128,8 @@ def of_tensors(rng: np.random.Generator, content: bytes) -> bytes:
     return len(header).to_bytes(8, "little") + header + content[8 + length :]
 
 
-def of_index(rng: np.random.Generator, content: bytes) -> bytes:
-    """Change a column of a parquet file; its identity stays."""
-    table, identity = pl.read_parquet(content), pl.read_parquet_metadata(content)
-    identity.pop("ARROW:schema", None)
-    name = table.columns[rng.integers(len(table.columns))]
-    column = pl.col(name)
-    number = column if table[name].dtype.is_numeric() else column.str.len_bytes()
-    table = [
-        table.drop(name),
-        table.with_columns(column.cast(pl.String) + "x"),
-        table.with_columns((number.cast(pl.Int64) * -1 - 1).alias(name)),
-        table.with_columns((number.cast(pl.Int64) * 2**40).alias(name)),
-        table.with_columns(pl.lit(None).alias(name)),
-        table.with_columns(column.shift(1)),
-        table.with_columns(column.reverse()),
-        table.reverse(),
-        table.head(2),
-        pl.concat([table, table]),
-    ][rng.integers(10)]
-    file = io.BytesIO()
-    table.write_parquet(file, metadata=identity)
-    return file.getvalue()
-
-
 # Damages of a file of each format, in turn.
 BYTES, TENSORS = (of_bytes,), (of_bytes, of_tensors)
-TABLE, TREE, ARRAYS, CHECKPOINT, INDEX = (
-    (of_bytes, damage, damage) for damage in (of_text, of_json, of_arrays, of_checkpoint, of_index)
+TABLE, TREE, ARRAYS, CHECKPOINT = (
+    (of_bytes, damage, damage) for damage in (of_text, of_json, of_arrays, of_checkpoint)
 )

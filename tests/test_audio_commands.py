@@ -110,7 +110,7 @@ def test_embeddings_go_to_a_table_or_to_json(here):
     assert (table.ids, table.trained_on) == (["ann-1.wav", "bob-1.wav"], ["somebody"])
     rows = json.loads(succeed("embed", "ann-1.wav", "bob-1.wav", "--json"))
     np.testing.assert_allclose([row["embedding"] for row in rows], table.vectors)
-    assert "--out" in refusal("embed", "ann-1.wav")
+    assert "give --out FILE.npz" in refusal("embed", "ann-1.wav")
 
 
 DATA = "data/wav.scp data/utt2dur data/spk2utt data/terms data/shards/a.tar data/part-1-of-2/x"

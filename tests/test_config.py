@@ -93,6 +93,8 @@ def test_a_bad_file_names_the_place(tmp_path, text, message):
         (["languages.prototypes=1"], "prototypes needs several utterances of a speaker"),
         (["languages.contrast=0.5"], "contrast needs one speed"),
         (["model.compile=true", "model.activation_checkpointing=true"], "compile excludes"),
+        (["epochs=3", "average=4"], "average is above epochs"),
+        (["epochs=9", "average=3", "keep_checkpoints=2"], "average is above epochs"),
         (["loss.init=checkpoint"], "checkpoint needs the folder of a model"),
     ],
 )

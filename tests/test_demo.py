@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -154,17 +153,13 @@ def serving(voices: Path, temporary: Path):
         process.communicate()
 
 
-def test_two_clips_get_a_verdict_in_the_browser(page, voices, encoder, tmp_path):
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    require(chromium is not None, "no chromium: install it to have the demo tried in a browser")
-    require(bool(find_spec("playwright")), "playwright is not installed: it is in the extra test")
-    from playwright.sync_api import expect, sync_playwright
+def test_two_clips_get_a_verdict_in_the_browser(page, browser, voices, encoder, tmp_path):
+    from playwright.sync_api import expect
 
     expect.set_options(timeout=15_000)
     soundfile.write(tmp_path / "silence.wav", np.zeros(32000), 16000)
     requests, complaints = [], []
-    with serving(voices, tmp_path / "temporary") as address, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+    with serving(voices, tmp_path / "temporary") as address:
         page = browser.new_page(viewport={"width": 1200, "height": 900})
         page.on("request", lambda request: requests.append(request.url))
         page.on("console", lambda said: said.type == "error" and complaints.append(said.text))

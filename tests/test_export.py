@@ -153,7 +153,7 @@ def test_a_mistake_is_one_line_and_writes_nothing(folder, monkeypatch, tmp_path)
     export = ("export", "--model", folder / "model", "--out")
     extract = ("extract", "--data", folder / "data", "--out", "e.npz", "--model")
     for line, message in (
-        ((*export, "m.pt2"), "--out m.pt2"),
+        ((*export, "m.pt2"), "m.pt2: give a name that ends in .onnx"),
         ((*export, "m.onnx", "--int8", "nowhere"), "nowhere"),
         ((*extract, "foreign.onnx"), "foreign.onnx"),
         ((*extract, "changed.onnx"), "changed.onnx is not a readable exported model"),

@@ -1,6 +1,7 @@
 """The layout of the package: which part may import which, and which must not load torch."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -29,6 +30,7 @@ def imported(path: Path) -> set[str]:
     names = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{path}:{node.lineno}: write the import without leading dots"
             names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
         elif isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
@@ -62,6 +64,12 @@ def test_no_torch_where_it_is_not_needed():
     names = [".".join(path.with_suffix("").parts).removesuffix(".__init__") for path in paths]
     code = f"import sys, {', '.join(names)}; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+def test_no_module_imports_torchaudio_when_it_is_imported_itself():
+    assert not [
+        path for path in FILES if re.search(r"(?m)^(import|from) torchaudio", path.read_text())
+    ]
 
 
 def test_only_its_own_file_knows_how_a_network_is_built():

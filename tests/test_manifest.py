@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import soundfile
-from conftest import prepared
+from conftest import invoke, prepared
 
 from tidyvoice.data.manifest import Manifest, check, terms_of
 from tidyvoice.errors import TidyVoiceError
@@ -52,6 +52,7 @@ def test_the_checker_reports_every_problem_at_once(data):
         "id000001/fr/fr_1.wav has 8000 Hz, not 16000",
         "id000002/en/en_0.wav lasts 0.006 s, under the minimum 0.1 s",
     ]
+    assert invoke("check", data, "--disjoint", other).stdout.splitlines() == problems
     assert len(problems) == len(expected)
     for problem, part in zip(problems, expected, strict=True):
         assert part in problem

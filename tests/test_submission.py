@@ -83,14 +83,6 @@ def test_a_wrong_input_is_named(files, name, line_number, text, message):
     assert len(list(files.iterdir())) == 5
 
 
-@pytest.mark.parametrize("name", ["U.score", "U.score.json", "tv26_eval-A.txt"])
-def test_an_input_is_not_written_over(files, name):
-    (files / "U.score.json").write_text("{}")
-    before = (files / name).read_bytes()
-    assert f"{name} is an input and would be overwritten" in refusal(line(files, name))
-    assert (files / name).read_bytes() == before
-
-
 @pytest.mark.parametrize(("shift", "flip"), [(0, 0xFF), (1e-3, 0)])
 def test_a_zip_that_does_not_read_back_is_not_kept(files, monkeypatch, shift, flip):
     write = submission._write

@@ -1,13 +1,11 @@
-"""Corpora of videos: m4a by ffmpeg, parts that are made one by one, unreadable files left out."""
+"""Corpora of videos: parts that are made one by one, unreadable files left out."""
 
-import shutil
-import subprocess
 from unittest.mock import Mock
 
 import numpy as np
 import pytest
 import soundfile
-from conftest import refused, require, seeded
+from conftest import refused, seeded
 
 from tests.local.corpora import call
 from tests.preloaded import run
@@ -19,48 +17,22 @@ from tidyvoice.data.manifest import parse_part, part_folder, parts_of, scan
 from tidyvoice.data.packing import UNREADABLE, write_shards
 from tidyvoice.data.shards import ShardReader
 from tidyvoice.errors import TidyVoiceError
-from tidyvoice.extraction.extract import AudioFolder
 
 
-def corpus(root, speakers=5, ending=".wav"):
+def corpus(root, speakers=5):
     """SPEAKER/VIDEO/UTTERANCE of half a second and more, and the hidden files that lie about."""
     for speaker in range(speakers):
         for number in range(3):
             folder = root / f"id{speaker:05d}" / "video_é"
             folder.mkdir(parents=True, exist_ok=True)
             samples = seeded(speaker, number).standard_normal(8000 + 1000 * number) / 10
-            wav = folder / f"{number:05d}.wav"
-            soundfile.write(wav, samples, 16000)
-            (folder / f"._{number:05d}{ending}").write_bytes(b"\0")
-            if ending == ".m4a":
-                command = ["ffmpeg", "-v", "error", "-i", wav, "-c:a", "aac", "-b:a", "64k"]
-                subprocess.run([*command, wav.with_suffix(ending)], check=True)
-                wav.unlink()
+            soundfile.write(folder / f"{number:05d}.wav", samples, 16000)
+            (folder / f"._{number:05d}.wav").write_bytes(b"\0")
     return root
 
 
 def command(*arguments):
     return run("tidyvoice", *arguments)
-
-
-def test_m4a_files_become_the_samples_that_they_hold(tmp_path):
-    require(bool(shutil.which("ffmpeg")), "ffmpeg is not installed")
-    corpus(tmp_path / "vox" / "dev" / "aac", speakers=2, ending=".m4a")
-    done = call("voxceleb2", "--root", tmp_path / "vox", "--out", tmp_path / "data")
-    assert done.stdout.startswith("VoxCeleb1 and VoxCeleb2: the metadata are CC BY 4.0")
-    assert "2 speakers, 6 utterances" in done.stdout, done.stderr
-    assert not (tmp_path / "data" / "utt2dur").exists()
-    write_shards(tmp_path / "data")
-    reader = ShardReader(tmp_path / "data")
-    row = reader.keys.to_list().index("id00001/video_é/00002.m4a")
-    original = seeded(1, 2).standard_normal(10000) / 10
-    # The codec keeps the length up to its frames, and most of the waveform of noise at this rate.
-    assert 0 <= reader.samples[row] - 10000 < 2048
-    decoded = reader.read(row)[:10000] / 32768
-    assert np.corrcoef(decoded[:10000], original)[0, 1] > 0.8
-    # Extraction reads the shards where the tables know no durations.
-    source = AudioFolder(tmp_path / "data")
-    np.testing.assert_array_equal(source.read(row), reader.read(row))
 
 
 def test_a_missing_ffmpeg_is_named(tmp_path, monkeypatch):

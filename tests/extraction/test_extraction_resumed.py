@@ -2,7 +2,6 @@
 
 import json
 import signal
-import subprocess
 import time
 
 import numpy as np
@@ -11,7 +10,7 @@ import soundfile
 import torch
 from conftest import fill_weights, prepared, refused, seeded, stop_extraction, succeed, write_model
 
-from tests.preloaded import environment
+from tests import preloaded
 from tidyvoice.audio import read_pcm16
 from tidyvoice.data.manifest import Manifest, scan
 from tidyvoice.data.packing import write_shards
@@ -143,7 +142,7 @@ def test_a_long_recording_is_the_weighted_mean_of_its_pieces(encoder, tmp_path, 
     table.write(tmp_path / "data")
     if source == "shards":
         write_shards(tmp_path / "data")
-        (tmp_path / "data" / "wav.scp").unlink()
+        (tmp_path / "data" / "utt2dur").unlink()
     vectors = {}
     for name, longest in (("pieces", 1.0), ("whole", 120.0)):
         extract(encoder, tmp_path / "data", tmp_path / "e.npz", longest=longest)
@@ -203,19 +202,13 @@ def test_a_device_that_is_not_there_is_named(name):
     assert f"device {name} is not available" in refused(choose_device, name)
 
 
-def start(model, data, out, processes):
-    command = ["tidyvoice"]
-    if processes > 1:
-        command = ["torchrun", "--standalone", f"--nproc-per-node={processes}", "-m", "tidyvoice"]
-    command += ["extract", "--model", model, "--data", data, "--out", out, "--json"]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen([*map(str, command)], env=environment(), **pipes)
-
-
-def finish(process):
-    output, errors = process.communicate(timeout=120)
-    assert process.returncode == 0, errors[-3000:]
-    return json.loads(output)
+# A part after every batch, so that the first one is written long before the end.
+KILLED = """
+from tidyvoice.cli import main
+from tidyvoice.extraction import extract
+extract.SHARE = extract.SHORTEST = 0.0
+main()
+"""
 
 
 def test_killed_twice_and_ended_by_two_processes_it_has_the_same_bytes(tmp_path):
@@ -226,20 +219,22 @@ def test_killed_twice_and_ended_by_two_processes_it_has_the_same_bytes(tmp_path)
         path.parent.mkdir(parents=True, exist_ok=True)
         noise = rng.standard_normal(rng.integers(16000, 48000)) / 10
         soundfile.write(path, noise, 16000)
-    data, whole, out = (tmp_path / name for name in ("data", "whole.npz", "e.npz"))
-    scan(tmp_path / "corpus", language_folder=True).write(data)
-    made = finish(start(tmp_path / "model", data, whole, 1))
+    scan(tmp_path / "corpus", language_folder=True).write(tmp_path / "data")
+    line = "extract --model model --data data --json --out"
+    made = json.loads(preloaded.succeed(f"tidyvoice {line} whole.npz", tmp_path))
     assert made["utterances"] == 500
+    out, parts = tmp_path / "e.npz", tmp_path / "e.npz.parts"
     for _ in range(2):
-        parts = set((tmp_path / "e.npz.parts").glob("*.npz"))
-        process = start(tmp_path / "model", data, out, 1)
-        while set((tmp_path / "e.npz.parts").glob("*.npz")) == parts:
+        before = set(parts.glob("*.npz"))
+        process = preloaded.start("python", "-c", KILLED, *line.split(), out, cwd=tmp_path)
+        while set(parts.glob("*.npz")) == before:
             assert process.poll() is None, "it ended before it could be killed"
             time.sleep(0.02)
         process.send_signal(signal.SIGKILL)
         process.communicate()
         assert not out.exists()
-    made = finish(start(tmp_path / "model", data, out, 2))
+    launch = "torchrun --standalone --nproc-per-node=2 -m tidyvoice"
+    made = json.loads(preloaded.succeed(f"{launch} {line} {out}", tmp_path))
     assert 0 < made["resumed"] < 500
-    assert out.read_bytes() == whole.read_bytes()
-    assert not (tmp_path / "e.npz.parts").exists()
+    assert out.read_bytes() == (tmp_path / "whole.npz").read_bytes()
+    assert not parts.exists()

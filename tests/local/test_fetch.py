@@ -84,6 +84,8 @@ def test_temporary_failures_are_retried_and_refusals_are_not(server, tmp_path, w
     refused(server, tmp_path, r"a\.tar\.gz: HTTP Error 503")
     refused(server, tmp_path, r"a\.tar\.gz: HTTP Error 404")
     assert len(server.starts) == 4 + 5 + 1
+    with pytest.raises(TidyVoiceError, match="file:///a: give an address"):
+        download("file:///a", tmp_path / "b")
 
 
 def test_another_checksum_and_a_second_process_are_refused(server, tmp_path):
@@ -117,5 +119,3 @@ def test_an_answer_without_end_and_other_schemes_are_refused(
     monkeypatch.setattr(module, "BLOCK", len(BODY) // 8)
     server.headers = headers
     refused(server, tmp_path, message)
-    with pytest.raises(TidyVoiceError, match="file:///a: give an address"):
-        download("file:///a", tmp_path / "b")

@@ -6,6 +6,7 @@ from unittest import mock
 import torch
 from torch import Tensor
 
+from tests.models.reference import reference
 from tidyvoice import kernels
 from tidyvoice.kernels import operators
 
@@ -18,15 +19,6 @@ def simam(x: Tensor, residual: Tensor, weight: Tensor) -> list[Tensor]:
     inputs = [each.detach().requires_grad_() for each in (x, residual)]
     out = torch.ops.tidyvoice.simam_residual(*inputs)[0]
     return [out, *torch.autograd.grad(out, inputs, weight)]
-
-
-def reference(x: Tensor, residual: Tensor, weight: Tensor) -> list[Tensor]:
-    """The same in float64 from the equation of the paper."""
-    x, residual = (each.double().detach().requires_grad_() for each in (x, residual))
-    square = (x - x.mean((2, 3), keepdim=True)) ** 2
-    variance = square.sum((2, 3), keepdim=True) / (x.shape[2] * x.shape[3] - 1)
-    out = (x * torch.sigmoid(square / (4 * (variance + 1e-4)) + 0.5) + residual).relu()
-    return [out, *torch.autograd.grad(out, (x, residual), weight.double())]
 
 
 def maps(shape: tuple[int, ...], dtype: torch.dtype, layout: torch.memory_format) -> list[Tensor]:

@@ -74,6 +74,7 @@ def test_a_network_works_in_every_command(experiment, components, tmp_path, name
     experiment |= {"epochs": 1, "epoch_iterations": 2}
     (tmp_path / "x.yaml").write_text(yaml.safe_dump(experiment))
     assert "the settings are valid" in succeed("train", tmp_path / "x.yaml", "--check")
+    assert not Path(experiment["experiment"]).exists()
     trainer = Trainer(Experiment.model_validate(experiment))
     before = {key: tensor.clone() for key, tensor in trainer.network.model.state_dict().items()}
     trainer.run()

@@ -15,7 +15,6 @@ from conftest import require_triton
 from benchmarks.pretend_cuda import DEVICE, PretendCuda
 from tidyvoice import kernels
 from tidyvoice.errors import TidyVoiceWarning
-from tidyvoice.frontends.fbank import seeded_noise
 from tidyvoice.models.simam_resnet import simam_residual
 
 ROOT = Path(__file__).parents[2]
@@ -44,8 +43,6 @@ def test_numbers():
     ("architecture", "dtype", "layout"),
     [
         (80, "bf16", LAST),
-        (86, "bf16", LAST),
-        (89, "bf16", LAST),
         (90, "bf16", LAST),
         (90, "fp32", FIRST),
     ],
@@ -90,32 +87,6 @@ def stack(name: str, architecture: int, folder: Path, dtype: str, **fixed: int) 
     return int(re.search(r"STACK:(\d+)", printed)[1])
 
 
-def test_a_block_ends_in_one_operator_forward_and_one_backward():
-    with PretendCuda(values=False) as gpu:
-        x, residual = (torch.zeros(2, 8, 6, 5, device=DEVICE) for _ in range(2))
-        gpu.clear()
-        with torch.no_grad():
-            out = simam_residual(x, residual)
-        assert [operation.name for operation in gpu.operations] == ["simam_residual"]
-        assert (out.shape, out.dtype, out.stride()) == (x.shape, x.dtype, x.stride())
-        gradient = torch.ones_like(x)
-        gpu.clear()
-        out = simam_residual(x.requires_grad_(), residual.requires_grad_())
-        torch.autograd.grad(out, (x, residual), gradient)
-        names = [operation.name for operation in gpu.operations]
-        assert names == ["simam_residual", "simam_residual_backward"]
-
-
-def test_dither_is_one_operator_and_does_not_wait():
-    with PretendCuda(values=False) as gpu:
-        like = torch.zeros(3, 50, device=DEVICE)
-        seeds = torch.zeros(3, dtype=torch.int64, device=DEVICE)
-        gpu.clear()
-        assert seeded_noise(like, seeds).shape == like.shape
-        assert [operation.name for operation in gpu.operations] == ["seeded_noise"]
-        assert not gpu.waits
-
-
 @pytest.mark.parametrize(
     ("break_it", "reason"),
     [
@@ -129,6 +100,7 @@ def test_a_kernel_that_fails_is_replaced_with_one_warning(break_it, reason, monk
     monkeypatch.delattr(kernels, "operators", raising=False)
     break_it(monkeypatch)
     with PretendCuda(kernels=None):
+        torch.manual_seed(1)
         x, residual = torch.rand(2, 2, 3, 4, 5).unbind()
         expected = simam_residual(x, residual)
         with pytest.warns(

@@ -5,6 +5,7 @@ import pytest
 import torch
 from conftest import fill_weights, reference_waveform, seeded
 
+from tests.models.reference import reference
 from tidyvoice.frontend import Frontend
 from tidyvoice.models import build_model
 from tidyvoice.models.inference import FoldedSimAMResNet
@@ -64,27 +65,15 @@ def test_waveform_to_embedding_equals_the_published_chain(golden):
 @pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
 @pytest.mark.parametrize("shape", [(2, 3, 4, 6), (3, 8, 10, 7), (2, 5, 2, 1)])
 def test_simam_and_residual_follow_the_equation_and_its_gradient(shape, layout):
+    torch.manual_seed(sum(shape))
     x, residual, weight = (3 * torch.randn(3, *shape)).unbind()
-
-    def value_and_gradients(function, dtype):
-        inputs = [
-            t.to(dtype, memory_format=layout).detach().requires_grad_() for t in (x, residual)
-        ]
-        value = function(*inputs)
-        return value, *torch.autograd.grad((value * weight).sum(), inputs)
-
-    ours = value_and_gradients(simam_residual, torch.float32)
-    reference = value_and_gradients(lambda x, r: (equation(x) + r).relu(), torch.float64)
-    for one, other in zip(ours, reference, strict=True):
+    inputs = [t.to(memory_format=layout).detach().requires_grad_() for t in (x, residual)]
+    value = simam_residual(*inputs)
+    ours = [value, *torch.autograd.grad((value * weight).sum(), inputs)]
+    for one, other in zip(ours, reference(x, residual, weight), strict=True):
         torch.testing.assert_close(one, other.float(), rtol=1e-4, atol=1e-4)
     with torch.no_grad():
-        torch.testing.assert_close(simam_residual(x, residual), ours[0])
-
-
-def equation(x):
-    d = (x - x.mean(dim=(2, 3), keepdim=True)) ** 2
-    v = d.sum(dim=(2, 3), keepdim=True) / (x.shape[2] * x.shape[3] - 1)
-    return x * torch.sigmoid(d / (4 * (v + 1e-4)) + 0.5)
+        torch.testing.assert_close(simam_residual(x, residual), value)
 
 
 # With 16 planes the first stage is tiled from 52 frames on.

@@ -61,6 +61,12 @@ def run(*command: object, cwd: Path = ROOT, env: Mapping[str, str] | None = None
     return subprocess.run([*map(str, command)], env=env or environment(), **options)
 
 
+def start(*command: object, cwd: Path = ROOT, **options: object) -> subprocess.Popen[str]:
+    """Start a program in a session of its own, whose output is read."""
+    own = {"stdout": subprocess.PIPE, "text": True, "start_new_session": True, "env": environment()}
+    return subprocess.Popen([*map(str, command)], cwd=cwd, **{**own, **options})
+
+
 def failing(result: Completed) -> str:
     """Return the one line in which a command ends."""
     assert result.returncode == 1, result.stdout + result.stderr

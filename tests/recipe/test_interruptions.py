@@ -11,35 +11,35 @@ from pathlib import Path
 import pytest
 from conftest import small_disk
 
-from tests.preloaded import shell, succeed
+from tests.preloaded import shell, start, succeed
 from tests.recipe.support import RECIPE
 
 
 @pytest.mark.parametrize(("processes", "sent"), [(2, signal.SIGINT), (1, signal.SIGTERM)])
 def test_a_signal_ends_a_stage_in_one_line_and_the_next_run_goes_on(own, processes, sent):
-    # As a terminal sends Ctrl-C: the signal goes to run.sh and to all it has started.
     command = f"{RECIPE} --processes {processes} --exp exp/cut --stage 3 --stop-stage 3"
     command += " --set epochs={}"
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    process = subprocess.Popen(
-        ["bash", "-c", command.format(3000)],
-        env={**os.environ, "PATH": path, "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=own,
-        start_new_session=True,
-        # Tests started in the background inherit a SIGINT that is ignored, a terminal's do not.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    )
-    reached = own / "exp/cut/pretrain/models/model_0002.pt"
-    while process.poll() is None and not reached.exists():
-        time.sleep(0.05)
-    os.killpg(process.pid, sent)
-    _, error = process.communicate(timeout=60)
-    assert process.returncode in (130, -signal.SIGTERM), error
-    message = "interrupted: finished work is kept; run the same command again to resume"
-    assert error.strip() == message
+    trained = own / "exp/cut/pretrain"
+    resumed = lambda: "resuming at step" in (trained / "log/train.log").read_text()  # noqa: E731
+    for reached in ((trained / "models/model_0002.pt").exists, resumed):
+        # As a terminal sends Ctrl-C: the signal goes to run.sh and to all it has started.
+        process = start(
+            *("bash", "-c", command.format(3000)),
+            cwd=own,
+            env={**os.environ, "PATH": path, "OMP_NUM_THREADS": "1"},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            # Tests started in the background inherit a SIGINT that is ignored, a terminal's do not.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        )
+        while process.poll() is None and not reached():
+            time.sleep(0.05)
+        os.killpg(process.pid, sent)
+        _, error = process.communicate(timeout=60)
+        assert process.returncode in (130, -signal.SIGTERM), error
+        message = "interrupted: finished work is kept; run the same command again to resume"
+        assert error.strip() == message
     refused = shell(command.format(4), own)
     assert refused.returncode == 1
     assert "epochs was 3000, is 4" in refused.stderr

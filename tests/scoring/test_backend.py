@@ -357,6 +357,8 @@ def test_damaged_and_foreign_files_are_refused(tmp_path):
     assert f"{path}: languages: arrays of shapes that do not agree" in refused(Backend.load, path)
     Backend(mean=np.ones(D - 1)).model_copy(update={"languages": classifier}).save(path)
     assert f"{path}: arrays of shapes that do not agree" in refused(Backend.load, path)
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"mean": "AAAA"}))
+    assert f"{path}: mean: not an array" in refused(Backend.load, path)
     fit_backend(speech(TRAIN)).save(path)
     wide = Embeddings(["a", "b"], np.ones((2, D + 1), np.float32))
     assert "33 dimensions, those of the back end 32" in refused(

@@ -36,6 +36,11 @@ FIT = "calibrate --fit calib.score --apply"
         (f"{CALIBRATE} known --utt2lang dev/utt2lang --use c.json", "c.json dev/utt2lang"),
         (f"{CALIBRATE} train.npz --use calib.score", "train.npz"),
         ("report dev.score --compare calib.score --utt2lang dev/utt2lang", "calib.score"),
+        (
+            "submission --scores-a calib.score --scores-u dev.score --trials-a calib.trials "
+            "--trials-u dev.trials",
+            "dev.score dev.score.json calib.trials",
+        ),
         (f"{GUESSED} --fit calib.score --out x --save", "calib.score dev.score.json dev.npz"),
     ],
 )

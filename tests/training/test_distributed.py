@@ -13,7 +13,7 @@ import torch
 import yaml
 from test_trainer import final_state
 
-from tests.preloaded import programs, run
+from tests.preloaded import programs, run, start
 from tidyvoice.config import load_experiment
 from tidyvoice.training.checkpoint import epoch_checkpoints, load_checkpoint, restore
 from tidyvoice.training.trainer import Trainer
@@ -111,13 +111,11 @@ def of_rank(process, rank):
 )
 def test_a_killed_rank_ends_all_ranks_in_one_line(config, tmp_path, number, hint):
     ranks = f"{programs()}/python"
-    process = subprocess.Popen(
-        [sys.executable, *command(config, 2, f"experiment={tmp_path / 'exp'}", "epochs=3000")],
+    process = start(
+        sys.executable,
+        *command(config, 2, f"experiment={tmp_path / 'exp'}", "epochs=3000"),
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "PYTHON_EXEC": ranks},
-        stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
     )
     try:
         os.kill(of_rank(process, 1), number)
