@@ -57,11 +57,7 @@ def cost_curve(
 
 
 def bayes_error(scores: SortedScores, rates: ErrorRates) -> tuple[np.ndarray, np.ndarray]:
-    """Return minimum and actual normalised cost at the prior log odds ``LOG_ODDS``.
-
-    N. Brümmer, J. du Preez, "Application-independent evaluation of speaker detection", Computer
-    Speech and Language 20, 2006.
-    """
+    """Return minimum and actual normalised cost at the prior log odds ``LOG_ODDS``."""
     points = [Costs(p_target=float(prior)) for prior in expit(LOG_ODDS)]
     minimum = np.array([min_dcf_of(rates, at) for at in points])
     return minimum, np.array([act_dcf(scores, at) for at in points])
