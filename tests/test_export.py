@@ -154,8 +154,8 @@ def test_a_mistake_is_one_line_and_writes_nothing(folder, monkeypatch, tmp_path)
     extract = ("extract", "--data", folder / "data", "--out", "e.npz", "--model")
     for line, message in (
         ((*export, "m.pt2"), "m.pt2: give a name that ends in .onnx"),
-        ((*export, "m.onnx", "--int8", "nowhere"), "nowhere"),
-        ((*extract, "foreign.onnx"), "foreign.onnx"),
+        ((*export, "m.onnx", "--int8", "nowhere"), "nowhere/shards is missing or unfinished"),
+        ((*extract, "foreign.onnx"), "foreign.onnx is not a readable exported model"),
         ((*extract, "changed.onnx"), "changed.onnx is not a readable exported model"),
         ((*extract, folder / "waveform.onnx", "--precision", "bfloat16"), "leave --device and"),
     ):
