@@ -309,7 +309,7 @@ def test_a_choice_names_what_is_left_out_and_refuses_what_is_wrong(tmp_path, mon
     fit = "fit-backend --embeddings train.npz --out b.json --held-out calib.npz"
     fit += " --trials calib.trials --json"
     result = json.loads(succeed(f"{fit} --method centre lda --dimensions 4 99").splitlines()[0])
-    assert len(result["candidates"]) == 3  # the centred cosine, it with offsets, and LDA
+    assert len(result["candidates"]) == 3  # the centred cosine without and with offsets, and LDA
     assert "lda, 99 dimensions: at most 31" in result["warnings"]
     alone = "fit-backend --embeddings train.npz --out b.json --method lda --dimensions 4 99"
     assert "lda, 99 dimensions: at most 31" in succeed(alone)
